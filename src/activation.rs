@@ -1,5 +1,5 @@
-//! Asking for a grant and giving it: used by the broker, and by `run.rs` where the caller says all that a role demands.
-//! Whatever changes here is in the journal by the same transaction.
+//! Requests grants and issues them. Used by the broker, and by `run.rs` where the caller gives all that a role requires. Each
+//! change is written to the journal in the same transaction.
 
 pub mod apart;
 pub mod extension;
@@ -38,102 +38,102 @@ use jit_core::policy::Role;
 use sys::poll::{PollEntry, poll};
 use wish::{WishError, served};
 
-/// How many requests of one person may be pending.
+/// How many requests of one user may be pending.
 pub const PENDING_LIMIT: u32 = 20;
 
 /// The time within which the policy's `request_rate` is counted, in seconds.
 const RATE_WINDOW: i64 = 3600;
 
-/// The longest reason, ticket or comment in bytes.
+/// The maximum length of a reason, ticket or comment in bytes.
 pub const WORDS_LIMIT: usize = 4096;
 
-/// What the requester wishes.
+/// What the requester asks for.
 pub struct Wanted<'a> {
     /// The role, for which the caller is eligible.
     pub role: &'a Role,
-    /// The command it is wanted for.
+    /// The command for which the role is requested.
     pub elevation: Option<&'a Elevation>,
-    /// As whom.
+    /// The run-as user.
     pub run_as: &'a RunAs,
-    /// Seconds; the role's maximum when absent.
+    /// In seconds; the role's maximum when absent.
     pub duration: Option<u64>,
-    /// Not before this time, in seconds since 1970.
+    /// The earliest start, in seconds since 1970.
     pub start: Option<i64>,
-    /// Why.
+    /// The reason.
     pub reason: Option<Word>,
     /// The ticket.
     pub ticket: Option<Word>,
-    /// For one run only.
+    /// Whether the grant is for one run only.
     pub one_shot: bool,
-    /// Whether to wait for approvers.
+    /// Whether the request waits for approvers.
     pub urgency: Urgency,
 }
 
-/// How a role that wants approval is asked for.
+/// How a role that requires approval is requested.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Urgency {
-    /// By its approvers.
+    /// Its approvers decide.
     #[default]
     Ordinary,
-    /// At once and without them, where the role allows it: loud, and reviewed afterwards.
+    /// Granted at once without approvers, where the role allows it; alerted, and reviewed afterwards.
     BreakGlass,
 }
 
-/// What came of it.
+/// The result of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Activation {
-    /// There is a grant.
+    /// A grant was issued.
     Granted(GrantId),
-    /// Approvers are to decide.
+    /// Approvers have to decide.
     Pending(GrantId),
 }
 
-/// Why there is no request.
+/// Why no request was made.
 #[derive(Debug)]
 pub enum ActivationError {
-    /// The role wants a reason.
+    /// The role requires a reason.
     ReasonMissing(RoleName),
-    /// The role wants a ticket of this pattern.
+    /// The role requires a ticket that matches this pattern.
     Ticket(RoleName, String),
-    /// Longer than the role allows; both in seconds.
+    /// The duration exceeds the role's maximum; both in seconds.
     TooLong(RoleName, u64, u64),
-    /// A duration of nothing.
+    /// The duration is 0.
     NoDuration,
-    /// A start in the past, or after the request would have died.
+    /// The start is in the past, or after the request's deadline.
     Start(&'static str),
-    /// A text is too long.
+    /// A text is longer than this limit in bytes.
     Words(&'static str, usize),
-    /// Too many pending requests.
+    /// The requester has this many pending requests.
     TooMany(u32),
-    /// That many within an hour; when the next one may be made.
+    /// The requester has made this many requests within an hour; the next one is possible at this time.
     TooOften(u32, Timestamp),
-    /// The command has so many bytes as it is written.
+    /// The command has this many bytes in the request.
     TooLarge(usize),
-    /// The requester has stored as much as one user may; room again after so many seconds.
+    /// The requester has used up the storage of one user; there is room again after this many seconds.
     Budget(Storage, u64),
-    /// The host's hooks could not be told of it: this limit of the requester's cannot be lifted here.
+    /// The host's hooks could not be run: this resource limit of the requester cannot be raised here.
     Unheard(&'static str),
-    /// The role serves exact commands only, and none was named.
+    /// The role is granted for exact commands only, and none was named.
     CommandMissing(RoleName),
-    /// The role serves exact commands only, and no grant for one can come of the request.
+    /// The role is granted for exact commands only, and the request cannot become a grant for one.
     NotExact(RoleName, NotExact),
-    /// The role does not let the caller have the directory or the variables.
+    /// The role does not allow the requested directory or variables.
     Wish(RoleName, WishError),
-    /// The role may not be had by breaking the glass.
+    /// The role cannot be activated by break-glass.
     NoGlass(RoleName),
-    /// The glass is broken for what is to be done now.
+    /// Break-glass was requested with a later start.
     GlassLater,
-    /// The caller broke the glass before, under this grant, and nobody has reviewed it.
+    /// The requester has used break-glass under this grant, which no approver has reviewed.
     Unreviewed(GrantId),
     /// The command cannot be read.
     Command(CommandError),
-    /// It was decided, but not for the requester.
+    /// The request was decided, but not granted.
     NotGranted(GrantId, RequestState),
     /// The request is gone.
     Lost(GrantId),
-    /// Whoever asked has left before it was stored.
+    /// The requester has left before the request was stored.
     Left,
-    /// Another process was to submit it and did not, for this reason.
+    /// Another process was to submit the request and failed, for this reason.
     Elsewhere {
         /// The sentence.
         sentence: String,
@@ -154,7 +154,7 @@ impl fmt::Display for ActivationError {
             Self::TooLong(role, asked, most) => {
                 write!(f, "role {role} is granted for at most {}, not {}", spell(*most), spell(*asked))
             }
-            Self::NoDuration => f.write_str("a duration of 0 is no grant"),
+            Self::NoDuration => f.write_str("the duration must be longer than 0"),
             Self::Start(cause) => write!(f, "the start {cause}"),
             Self::Words(what, limit) => write!(f, "the {what} is longer than {limit} bytes"),
             Self::TooMany(limit) => write!(f, "you have {limit} pending requests already"),
@@ -172,13 +172,13 @@ impl fmt::Display for ActivationError {
             ),
             Self::Budget(storage, seconds) => write!(
                 f,
-                "you have caused as much to be stored as one user may ({storage}); there is room for this request in {}",
+                "you have stored as much as one user may ({storage}); there is room for this request in {}",
                 spell(*seconds)
             ),
             Self::Unheard(limit) => write!(
                 f,
-                "your limit of {limit} cannot be lifted on this host and would keep its hooks from being run, so nothing is \
-                 asked for; begin in a session with a higher limit"
+                "your limit of {limit} cannot be raised on this host and would keep its hooks from running, so no request \
+                 is made; log in with a higher limit"
             ),
             Self::CommandMissing(role) => {
                 write!(f, "role {role} is granted for an exact command only; name it after --")
@@ -188,14 +188,14 @@ impl fmt::Display for ActivationError {
             }
             Self::Wish(role, error) => write!(f, "role {role}: {error}"),
             Self::NoGlass(role) => write!(f, "role {role} cannot be activated by break-glass"),
-            Self::GlassLater => f.write_str("break-glass is for now, not for a later start"),
+            Self::GlassLater => f.write_str("break-glass cannot have a later start"),
             Self::Unreviewed(id) => {
                 write!(f, "you used break-glass under grant {id}, which no approver has reviewed yet")
             }
             Self::Command(error) => error.fmt(f),
             Self::NotGranted(id, state) => write!(f, "request {id} was {}", state.as_str()),
             Self::Lost(id) => write!(f, "request {id} cannot be read back"),
-            Self::Left => f.write_str("nobody waits for the request any more"),
+            Self::Left => f.write_str("the requester does not wait for the request any more"),
             Self::Elsewhere { sentence, .. } => f.write_str(sentence),
             Self::Host(error) => error.fmt(f),
             Self::Journal(error) => error.fmt(f),
@@ -246,8 +246,8 @@ pub fn request(
     submit(host, policy, wanted.role, &terms, &identity, now, || true)
 }
 
-/// Puts checked terms into the store and the journal, and grants them at once where the role needs no approver. `is_awaited` is
-/// asked last of all.
+/// Stores checked terms, appends them to the journal, and grants them at once where the role needs no approver. Calls `is_awaited`
+/// last, before the transaction is committed.
 fn submit(
     host: &Host,
     policy: &PolicyIndex<'_>,
@@ -262,14 +262,14 @@ fn submit(
         return Err(ActivationError::TooLarge(words));
     }
     let bytes = encode(terms)?;
-    // Also in an emergency: it is loud, or it is not had.
+    // Applies to break-glass too: it must be alerted or denied.
     if let Some(limit) = host.deafening_limit() {
         return Err(ActivationError::Unheard(limit));
     }
     let journal = host.journal(&policy.settings().audit);
     let rules = &role.activation;
     let needed = if rules.require_approval && !terms.break_glass.is_set() { rules.approvals } else { 0 };
-    // Neither does root's work wait for a budget.
+    // Root's requests and break-glass do not wait for a budget.
     let urgent = terms.break_glass.is_set() || terms.uid == 0;
     let (person, storage) = (terms.person(), policy.settings().audit.storage);
     let charge = Charge { person: &person, bytes: bytes.len(), urgent, storage };
@@ -278,7 +278,7 @@ fn submit(
         if store::GrantStore::new(connection).pending_of(&person, terms.created)? >= PENDING_LIMIT as usize {
             return Err(ActivationError::TooMany(PENDING_LIMIT));
         }
-        // An emergency does not wait; its own limit is the debt that it leaves.
+        // Break-glass does not wait; it is limited by the review that it leaves open.
         if terms.break_glass.is_set() {
             return Ok(());
         }
@@ -286,7 +286,7 @@ fn submit(
         within_rate(connection, terms, rate, until)
     };
     let beyond = |seconds| ActivationError::Budget(storage, seconds);
-    // Without a lock first: who is refused for a limit holds up nobody.
+    // Checked without a lock first: a requester who is denied for a limit delays no other user.
     let connection = host.database().connection();
     is_room(connection)?;
     if let Err(seconds) = charge.fits(connection, now.moment())? {
@@ -321,8 +321,8 @@ fn submit(
     Ok(activation)
 }
 
-/// Refuses a request beyond `rate` in an hour. `until` is the latest time in the journal, in seconds since 1970: where the clock was set
-/// back, what was made before that counts, and what is later than that was made before root accepted that the clock was put right.
+/// Denies a request beyond `rate` in an hour. `until` is the latest time in the journal, in seconds since 1970. Where the clock was
+/// set back, requests made before that count; later ones were made before root accepted the corrected clock.
 fn within_rate(connection: &Connection, terms: &RequestTerms, rate: u32, until: i64) -> Result<(), ActivationError> {
     let between = (terms.created.saturating_sub(RATE_WINDOW), until);
     match store::GrantStore::new(connection).nth_newest_request_of(&terms.person(), rate, between)? {
@@ -334,12 +334,12 @@ fn within_rate(connection: &Connection, terms: &RequestTerms, rate: u32, until: 
     }
 }
 
-/// Waits for somebody (`uid`) until a request is no longer pending, at most `limit`; woken by the bell.
+/// Waits on behalf of the user `uid` until a request is no longer pending, at most for `limit`. The bell wakes it.
 pub fn wait(host: &Host, uid: u32, id: &GrantId, limit: Duration) -> Result<RequestState, ActivationError> {
     wait_beside(host, uid, id, limit, None)
 }
 
-/// The same, and no longer than until `other` can be read: then the request may still be pending.
+/// Waits like [`wait`], but returns as soon as `other` is readable; the request may then still be pending.
 pub fn wait_beside(
     host: &Host,
     uid: u32,
@@ -359,7 +359,7 @@ pub fn wait_beside(
         if request.state != RequestState::Pending || left.is_zero() || interrupted {
             return Ok(request.state);
         }
-        // The deadline of the request itself rings no bell: look again every second.
+        // The request's own deadline rings no bell, so this checks every second.
         let patience = left.min(Duration::from_secs(1));
         let mut entries: Vec<PollEntry<'_>> =
             other.into_iter().chain(waiter.descriptor()).map(PollEntry::reading).collect();
@@ -370,7 +370,7 @@ pub fn wait_beside(
     }
 }
 
-/// Signs and stores the grant of a decided request, inside the transaction that decided it.
+/// Signs and stores the grant of a decided request, in the transaction that decided it.
 pub fn grant(
     tx: &rusqlite::Transaction<'_>,
     journal: &crate::audit::Journal<'_>,
@@ -380,7 +380,7 @@ pub fn grant(
 ) -> Result<Written, ActivationError> {
     empowered(tx, &decided.request.host, &identity.id)?;
     let terms = grant_terms(decided, &identity.id, now);
-    // What was read is what is signed: a grant for one command has one.
+    // Signs only what the approvers read: a grant for an exact command has one.
     if terms.exact.is_set() {
         decided.request.exactly().map_err(|why| ActivationError::NotExact(terms.role.clone(), why))?;
     }
@@ -390,7 +390,7 @@ pub fn grant(
     Ok(journal.append(tx, now.moment(), grant_event(&terms, signed.bytes(), decided))?)
 }
 
-/// Makes the debt of an activation without approval, and the alert. One debt at a time: whoever has one is refused.
+/// Records the open review of an activation without approval, and the alert. Denies it when the user has an open review already.
 fn break_glass(
     tx: &rusqlite::Transaction<'_>,
     journal: &crate::audit::Journal<'_>,
@@ -402,7 +402,7 @@ fn break_glass(
     }
     store::insert_debt(tx, terms)?;
     let mut sentence =
-        OsString::from(format!("{} broke the glass for role {}, without approval: ", terms.user, terms.role));
+        OsString::from(format!("{} used break-glass for role {} without approval: ", terms.user, terms.role));
     sentence.push(terms.reason.as_os_str());
     let alert = record::Alert {
         code: "break-glass".to_owned(),
@@ -416,7 +416,7 @@ fn break_glass(
     Ok(journal.append(tx, moment, Event::Alert(Box::new(alert)))?)
 }
 
-/// The record of an approval.
+/// Returns the record of an approval.
 pub fn approval_event(attested: &Attested, role: &Role) -> Event {
     let approval = attested.approval();
     let terms = &approval.terms;
@@ -492,7 +492,7 @@ fn request_terms(
     })
 }
 
-/// Reason and ticket, as the role demands them.
+/// Returns reason and ticket, checked against what the role requires.
 fn justification(role: &Role, reason: Option<&Word>, ticket: Option<&Word>) -> Result<(Word, Word), ActivationError> {
     let reason = words("reason", reason)?;
     if role.activation.require_justification && reason.as_bytes().trim_ascii().is_empty() {
@@ -507,7 +507,7 @@ fn justification(role: &Role, reason: Option<&Word>, ticket: Option<&Word>) -> R
     }
 }
 
-/// The seconds asked for; the role's maximum when nothing was said.
+/// Returns the requested seconds, or the role's maximum when there are none.
 fn within_maximum(role: &Role, duration: Option<u64>) -> Result<u64, ActivationError> {
     let most = role.activation.maximum_duration;
     match duration.unwrap_or(most) {
@@ -517,7 +517,7 @@ fn within_maximum(role: &Role, duration: Option<u64>) -> Result<u64, ActivationE
     }
 }
 
-/// A start that was asked for lies in the future and before the request dies; 0 means at once.
+/// Returns the requested start, which must be between now and the request's deadline; 0 means at once.
 fn start(wanted: Option<i64>, now: i64, deadline: i64) -> Result<i64, ActivationError> {
     match wanted {
         None => Ok(0),

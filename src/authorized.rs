@@ -1,5 +1,5 @@
-//! THE GATE. An [`Authorized`] is made here and nowhere else, from power (a verified grant or a standing assignment) and
-//! an authentication of the same caller. What it holds is all that a run may know of its permission.
+//! THE GATE. An [`Authorized`] is created only here, from power (a verified grant or a standing assignment) and an authentication
+//! of the same caller. It contains everything that a run may know about its permission.
 
 pub mod environment;
 mod plan;
@@ -26,7 +26,7 @@ pub enum Power {
 }
 
 impl Power {
-    /// The terms of an exact grant, which serves one command alone.
+    /// Returns the terms of an exact grant, which serves one command only.
     pub fn exact(&self) -> Option<&GrantTerms> {
         match self {
             Self::Grant(terms) if terms.exact.is_set() => Some(terms),
@@ -44,18 +44,18 @@ pub struct Authorized {
     authenticated: Authenticated,
 }
 
-/// Why the gate stays shut.
+/// Why the gate denies.
 #[derive(Debug)]
 pub enum GateError {
-    /// The authentication is another person's.
+    /// The authentication is another user's.
     OtherCaller,
-    /// The role asks for a password and none was given.
+    /// The role requires a password and none was given.
     NotAuthenticated,
     /// The grant ended while the password was typed.
     Grant(GrantFault),
-    /// The role does not allow what was wished besides the command.
+    /// The role does not allow a run option.
     NotPermitted(NotPermitted),
-    /// The target's groups cannot be looked up.
+    /// The run-as user's groups cannot be looked up.
     RunAs(RunAsError),
 }
 
@@ -66,20 +66,20 @@ impl fmt::Display for GateError {
             Self::NotAuthenticated => f.write_str("a password is required"),
             Self::NotPermitted(error) => error.fmt(f),
             Self::RunAs(error) => error.fmt(f),
-            Self::Grant(fault) => write!(f, "the grant does not hold any more: {fault}"),
+            Self::Grant(fault) => write!(f, "the grant is not valid any more: {fault}"),
         }
     }
 }
 
 impl Authorized {
-    /// By a grant, whose window is checked again: a prompt may outlive it.
+    /// Permits by a grant. Its time window is checked again, because a prompt may take longer than the grant lasts.
     pub fn by_grant(grant: VerifiedGrant, authenticated: Authenticated, now: &Now) -> Result<Self, GateError> {
         grant.still_open(now).map_err(GateError::Grant)?;
         let (elevation, role, terms) = grant.into_parts();
         Self::admit(elevation, role, Power::Grant(Box::new(terms)), authenticated)
     }
 
-    /// By a standing assignment.
+    /// Permits by a standing assignment.
     pub fn by_standing(standing: Standing, authenticated: Authenticated) -> Result<Self, GateError> {
         let (elevation, role) = standing.into_parts();
         Self::admit(elevation, role, Power::Standing, authenticated)
@@ -97,49 +97,49 @@ impl Authorized {
         Ok(Self { plan, role, power, authenticated })
     }
 
-    /// What may run.
+    /// Returns the permitted elevation.
     pub fn elevation(&self) -> &Elevation {
         self.plan.elevation()
     }
 
-    /// How exactly.
+    /// Returns the plan of the run.
     pub fn plan(&self) -> &ExecPlan {
         &self.plan
     }
 
-    /// As whom.
+    /// Returns the run-as user.
     pub fn run_as(&self) -> &RunAs {
         self.elevation().run_as()
     }
 
-    /// Under which role.
+    /// Returns the role.
     pub fn role(&self) -> &Role {
         &self.role
     }
 
-    /// By which power.
+    /// Returns the power.
     pub fn power(&self) -> &Power {
         &self.power
     }
 
-    /// The authentication, whose PAM session is still to be opened.
+    /// Returns the authentication, whose PAM session is not opened yet.
     pub fn authenticated(&mut self) -> &mut Authenticated {
         &mut self.authenticated
     }
 
-    /// The limits of the command: the caller's, changed by what the PAM session demands and by the plan.
+    /// Returns the resource limits of the command: the caller's, changed by the PAM session and by the plan.
     pub fn session_limits(&self, inherited: &Limits) -> Limits {
         self.plan.limits(inherited, self.authenticated.session_limits(inherited))
     }
 
-    /// How the caller was authenticated.
+    /// Returns how the caller was authenticated.
     pub fn how(&self) -> AuthMethod {
         self.authenticated.how()
     }
 }
 
-/// Whether the role asks this caller for a password. Root is asked for none, and neither is who runs as themselves,
-/// in a group of theirs (sudoers(5)): both could do it without us.
+/// Whether the role requires a password from this caller. Root needs none, nor does a caller who runs a command as themselves in
+/// one of their groups (sudoers(5)): both could do that without us.
 pub fn password_due(role: &Role, elevation: &Elevation) -> bool {
     let (caller, run_as) = (elevation.caller(), elevation.run_as());
     let themselves = caller.uid() == run_as.uid() && caller.group_ids().contains(&run_as.gid());

@@ -1,5 +1,5 @@
-//! Runs the administrator's hooks for events that are committed already: as a user without rights, with an empty
-//! environment, for a bounded time. What goes wrong is an alert in the journal and nothing else.
+//! Runs the administrator's hooks for events that have been committed: as an unprivileged user, with an empty environment, for a
+//! limited time. A failure is recorded as an alert and has no other effect.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -29,35 +29,35 @@ use sys::sanitize::Inherited;
 use sys::signals::{SIGCHLD, SignalQueue, SignalSet};
 use sys::trusted::{RootsName, TrustError, TrustedDirectory};
 
-/// Whom hooks run as.
+/// The user that hooks run as.
 pub const USER: &str = "jit-sudo-hooks";
 
-/// The control group of hooks and their runner: none of the caller's, whose end would be theirs.
+/// The control group of hooks and their runner: outside the caller's, so that they do not end with the caller's session.
 const GROUP: &str = "hooks";
 
-/// How many processes and threads the hooks of all users together may have.
+/// The maximum number of processes and threads of all users' hooks together.
 const SETTLED: u32 = 4096;
 
 /// How long one hook may take for one event.
 pub const LIMIT: Duration = Duration::from_secs(10);
 
-/// The longest events in bytes: a few records of the longest commands.
+/// The maximum size of the events in bytes: a few records of the longest commands.
 const EVENTS_LIMIT: u64 = 64 << 20;
 
-/// How many of the newest alerts are looked through for one that is said once.
+/// How many of the newest alerts are searched for one that is made only once.
 const LOOK_BACK: u32 = 100;
 
-/// What the environment of a hook holds, and nothing else.
+/// The only variable in the environment of a hook.
 const PATH: &std::ffi::CStr = c"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Why a hook did not do its work. `Display` is what it did, behind its name.
+/// Why a hook failed. `Display` follows its name in a sentence.
 #[derive(Debug)]
 enum Failure {
-    /// Others than root could have written it, or it cannot be looked at.
+    /// Users other than root could have written it, or it cannot be read.
     Trust(TrustError),
     /// It could not be started.
     Start(String),
-    /// It did not end by itself with status 0.
+    /// It ended with another status than 0.
     Ended(WaitEvent),
     /// It was killed at the limit.
     TooLong,
@@ -76,8 +76,8 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Reads events, one record a line, on standard input, leaves them to a process of its own, and returns the exit status.
-/// Only for root, who alone can have committed them.
+/// Reads events, one record a line, from standard input, hands them to a process of its own, and returns the exit status. Only for
+/// root, who alone can have committed them.
 pub fn serve(inherited: &Inherited) -> i32 {
     if inherited.identity.uid() != 0 {
         return 1;
@@ -125,7 +125,7 @@ impl Runner {
                         if let Err(failure) = self.run(&path, &credentials, event) {
                             failed(&name, &failure);
                         }
-                        // Nothing of a hook outlives its turn.
+                        // Nothing that a hook started outlives its event.
                         let _ = kill_descendants(Pid::own(), &|_| true);
                         while matches!(wait_any(Waiting::ForEnd), Ok(Some(_))) {}
                     }
@@ -140,7 +140,7 @@ impl Runner {
         let program = name.as_c_str().to_owned();
         let (input, feed) = pipe().map_err(|error| start(&error))?;
         let nowhere = std::fs::OpenOptions::new().write(true).open("/dev/null").map_err(|error| start(&error))?;
-        // Our own, which were lifted: not those of whom the hook is told about.
+        // Our own limits, which were raised: not those of the user whom the event concerns.
         let limits = Limits::current().map_err(|error| start(&error))?;
         let signals = SignalQueue::open(&[SIGCHLD]).map_err(|error| start(&error))?;
         let execution = Execution {
@@ -166,7 +166,7 @@ impl Runner {
     }
 }
 
-/// Feeds the hook its event and waits for its end, or for the limit.
+/// Writes the event to the hook and waits for its end, or for the limit.
 fn attend(hook: Pid, signals: &SignalQueue, feed: OwnedFd, event: &[u8]) -> io::Result<Result<(), Failure>> {
     let deadline = Instant::now() + LIMIT;
     set_blocking(feed.as_fd(), Blocking::No)?;
@@ -192,7 +192,7 @@ fn attend(hook: Pid, signals: &SignalQueue, feed: OwnedFd, event: &[u8]) -> io::
             match write(open.as_fd(), rest) {
                 Ok(length) => rest = rest.get(length..).unwrap_or_default(),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                // A hook need not read what it does not want to know.
+                // A hook need not read its event.
                 Err(_) => rest = &[],
             }
             if rest.is_empty() {
@@ -202,7 +202,7 @@ fn attend(hook: Pid, signals: &SignalQueue, feed: OwnedFd, event: &[u8]) -> io::
     }
 }
 
-/// What keeps a hook from being run, and what mends it; `None` when all is well.
+/// Returns what keeps a hook from being run, and what fixes it; `None` when all is well.
 pub fn fault() -> Option<(String, String)> {
     let hooks = match hooks() {
         Ok(hooks) => hooks,
@@ -228,7 +228,7 @@ pub fn fault() -> Option<(String, String)> {
 
 type Found = Vec<(OsString, Result<PathBuf, TrustError>)>;
 
-/// The executable files of hooks.d in name order; without what editors and package managers leave beside them.
+/// Returns the executable files in hooks.d in name order, without those that editors and package managers leave there.
 fn hooks() -> Result<Found, TrustError> {
     let directory = match TrustedDirectory::open(Path::new(HOOKS)) {
         Ok(directory) => directory,
@@ -253,14 +253,14 @@ fn failed(name: &str, failure: &Failure) {
     alert("hook-failed", &format!("the hook {name} {failure}"), Repeated::Again);
 }
 
-/// Whether an alert is made again while a former one of its kind is among the newest.
+/// Whether an alert is repeated while an earlier one of its kind is among the newest.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Repeated {
     Again,
     Once,
 }
 
-/// Records an alert of which no hook hears. Where even that fails, the alert path is syslog.
+/// Records an alert for which no hook is run. Where that fails, it goes to syslog.
 fn alert(code: &str, sentence: &str, repeated: Repeated) {
     let name = sys::machine::host_name().unwrap_or_default();
     if let Ok(host) = Host::open(&name)

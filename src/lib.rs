@@ -1,4 +1,4 @@
-//! The privileged product, in safe Rust. The rooms and their floors are drawn in docs/design.md.
+//! The privileged product, in safe Rust. docs/design.md shows its modules and their layers.
 
 pub mod broker;
 pub mod hooks;

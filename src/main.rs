@@ -14,12 +14,12 @@ sys::program!(run_and_exit);
 
 fn run_and_exit() -> ! {
     jit_sudo::bug::speak_plainly("jit-sudo");
-    // A bug is a refusal like any other: nothing runs that was not recorded, and the status is 1.
+    // A bug denies like any other refusal: nothing runs that was not recorded, and the status is 1.
     std::panic::catch_unwind(jit_sudo_main).unwrap_or(ExitStatus::Code(1)).exit()
 }
 
 fn jit_sudo_main() -> ExitStatus {
-    // Nobody has it before us.
+    // Nothing has taken it before.
     let Some(mut console) = Console::of_this_process() else { return ExitStatus::Code(1) };
     let (answer, reader) = match sys::sanitize(c"jit-sudo") {
         Ok(mut inherited) => {

@@ -1,4 +1,4 @@
-//! Our own programs: how they are started and known. Nothing about them is asked of a name that a process gives itself.
+//! Our own programs: how they are started and recognized. Never by a name that a process can choose for itself.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, PipeReader, Read, Seek, Write};
@@ -15,7 +15,7 @@ use sys::programs::Programs;
 /// Starts the enforcer in a session of its own, in `group`, with `order` as its standard input, and does not wait.
 ///
 /// # Errors
-/// Whatever keeps it from starting.
+/// Fails when it cannot be started.
 pub fn start_enforcer(order: &[u8], group: Option<&Cgroup>) -> io::Result<Pid> {
     spawn_apart(enforcer(order)?.stdout(Stdio::null()), group)
 }
@@ -23,17 +23,18 @@ pub fn start_enforcer(order: &[u8], group: Option<&Cgroup>) -> io::Result<Pid> {
 /// The longest answer, in bytes.
 const ANSWER_LIMIT: usize = 64 << 10;
 
-/// The same, and waits for its answer, at most `patience`. After that its standard output leads nowhere, by which it can tell.
+/// Starts the enforcer like [`start_enforcer`] and waits at most `patience` for its answer. Afterwards its standard output is
+/// closed, from which it can tell that no process waits.
 ///
 /// # Errors
-/// Besides, `TimedOut` where it has not ended by then, and `InvalidData` where it says more than 64 KiB.
+/// Also fails with `TimedOut` when it has not ended by then, and with `InvalidData` when it writes more than 64 KiB.
 pub fn ask_enforcer(order: &[u8], group: Option<&Cgroup>, patience: Duration) -> io::Result<Vec<u8>> {
     let (hearing, speaking) = io::pipe()?;
     let mut command = enforcer(order)?;
     let child = spawn_apart(command.stdout(speaking), group)?;
-    drop(command); // and with it our copy of the end that it speaks into
+    drop(command); // and with it our copy of the write end
     let heard = hear(hearing, Instant::now() + patience);
-    // Who is silent for good has ended; for another nobody waits.
+    // An enforcer that has closed its output has ended; any other is not waited for.
     let _ = process::wait(child, if heard.is_ok() { Waiting::ForEnd } else { Waiting::EndNow });
     heard
 }
@@ -70,8 +71,8 @@ fn hear(mut speaker: PipeReader, deadline: Instant) -> io::Result<Vec<u8>> {
     }
 }
 
-/// All that may hold what others on the host wait for, or end what must end in time. They go on where everything around them is
-/// frozen, and are ended after it.
+/// Returns our own programs, which may hold a lock that others on the host wait for, or end what must end in time. They go on when
+/// everything around them is frozen, and are ended after it.
 pub fn ours() -> Programs {
     Programs::at(&OURS)
 }
@@ -79,12 +80,13 @@ pub fn ours() -> Programs {
 /// Their paths.
 pub const OURS: [&str; 5] = [JIT_SUDO, BROKER, ENFORCER, HOOK_RUNNER, SHRINKER];
 
-/// Tells which processes run them: by looking, or by asking a process that may look.
+/// Finds out which processes run our programs: by looking, or by asking a process that may look.
 pub trait Ours {
-    /// Looks which files lie there now; comes before [`Self::run_by`].
+    /// Looks up the files of our programs; call it before [`Self::run_by`].
     fn look(&self);
 
-    /// Which of them a process runs with the rights of root, by its path. One that nobody can tell is taken for another.
+    /// Returns which of our programs a process runs with root's privileges, by its path. Returns `None` when that cannot be
+    /// determined.
     fn run_by(&self, pid: Pid) -> Option<&'static str>;
 }
 

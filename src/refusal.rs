@@ -1,5 +1,5 @@
-//! Every "no": one sentence, a hint with the exact words to type, a stable code, and whether the journal hears of it.
-//! The only room that makes sentences for people out of the rooms' errors.
+//! Every denial: one sentence, a hint with the exact command to type, a stable code, and whether it is recorded in the journal.
+//! Only this module turns errors into sentences for people.
 
 use std::ffi::OsStr;
 
@@ -25,37 +25,37 @@ use sys::sanitize::SanitizeError;
 
 /// Why jit-sudo did not run the command.
 pub enum Refusal {
-    /// The words typed are no sentence of our grammar.
+    /// The arguments do not follow our grammar.
     Usage(UsageError),
-    /// The process cannot be made safe.
+    /// The process cannot be set up safely.
     Sanitize(SanitizeError),
-    /// The host cannot serve.
+    /// The host cannot serve the request.
     Host(HostError),
-    /// Caller, target or command.
+    /// Caller, run-as user or command.
     Elevation(ElevationError),
-    /// The policy cannot be asked.
+    /// The policy cannot be read.
     Judge(JudgeError),
     /// No role allows it.
     NotAllowed(Box<NotAllowed>),
-    /// What was typed lies in a place that the caller may not look into, and they may not run it now, if it is there.
+    /// The command is in a directory that the caller may not look into, and the caller may not run it now, if it exists.
     Hidden(Box<HiddenCommand>),
     /// A role would allow it, but there is no grant.
     NoGrant(Box<NoGrant>),
-    /// The grant that was asked for is not given yet, or not at all.
+    /// The requested grant is not given yet, or not at all.
     Activation(ActivationError),
-    /// The role that was named does not allow the command, or is not the caller's; those that do.
+    /// The named role does not allow the command, or is not the caller's; followed by the roles that do.
     OtherRole(RoleName, Vec<RoleName>),
     /// There is no grant yet: a request waits for its approvers.
     Pending(Box<NoGrant>, GrantId, Vec<String>),
-    /// PAM.
+    /// Authentication by PAM failed.
     Auth(AuthError),
-    /// The gate.
+    /// The run was denied at the gate.
     Gate(GateError),
-    /// The environment that was wished.
+    /// The requested environment is not allowed.
     Environment(EnvironmentError),
     /// The start could not be recorded.
     Start(StartError),
-    /// The policy demands syslog, and syslog did not take the start.
+    /// The policy requires syslog, and syslog did not take the start record.
     SyslogRequired,
     /// The PAM session could not be opened.
     Session(crate::auth::SessionError),
@@ -63,24 +63,24 @@ pub enum Refusal {
     Launch(LaunchError),
     /// There is no editor.
     Editor(EditorError),
-    /// This user, on this host, has no role at all.
+    /// The user has no role at all on this host.
     NoRole(String, String),
 }
 
-/// A command about which nothing is told.
+/// A command about which the caller may learn nothing.
 pub struct HiddenCommand {
     /// The caller.
     pub user: String,
-    /// What was typed, the path made absolute.
+    /// The arguments as typed, the path made absolute.
     pub words: Vec<Word>,
-    /// As whom.
+    /// The run-as user.
     pub run_as: String,
-    /// Here.
+    /// This host.
     pub host: String,
 }
 
 impl HiddenCommand {
-    /// What was typed.
+    /// Describes the command as it was typed.
     pub fn of(hidden: &Hidden, caller: &Caller, run_as: &RunAs) -> Self {
         Self {
             user: caller.name().to_string(),
@@ -149,7 +149,7 @@ impl From<JudgeError> for Refusal {
 }
 
 impl Refusal {
-    /// A stable word for records and programs.
+    /// Returns a stable code for records and programs.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Usage(_) => "usage",
@@ -180,7 +180,7 @@ impl Refusal {
         }
     }
 
-    /// What happened, in one line without prefix and full stop.
+    /// Returns what happened, in one line without prefix and full stop.
     pub fn sentence(&self) -> String {
         match self {
             Self::Usage(error) => error.to_string(),
@@ -208,7 +208,7 @@ impl Refusal {
         }
     }
 
-    /// True for what is said to somebody who may not run the command now: it would tell that the command is there.
+    /// Whether the sentence reveals that the command exists, which a user who may not run it must not learn.
     pub fn tells_of_command(&self) -> bool {
         matches!(
             self,
@@ -221,7 +221,7 @@ impl Refusal {
         )
     }
 
-    /// What happened in the words of the policy, for whoever may read it; `None` where the sentence says all.
+    /// Returns what happened in the words of the policy, for users who may read it; `None` where the sentence is complete.
     pub fn words(&self) -> Option<PolicyWords> {
         match self {
             Self::Host(error) | Self::Activation(ActivationError::Host(error)) => error.words(),
@@ -230,7 +230,7 @@ impl Refusal {
         }
     }
 
-    /// More about it, each a line of its own.
+    /// Returns further explanations, one line each.
     fn explanation(&self) -> Vec<String> {
         if let Self::Pending(refused, id, approvers) = self {
             let waits = format!("request {id} waits for the approval of {}", approvers.join(" or "));
@@ -250,14 +250,14 @@ impl Refusal {
                 Some(refused.nearest().unwrap_or_else(activate))
             }
             Self::Hidden(_) => {
-                Some("you may not look into its directory, so nothing is said of what is there".to_owned())
+                Some("you may not look into its directory, so it is not reported whether it exists".to_owned())
             }
             Self::Editor(EditorError::Dashes(_)) => Some("editor arguments may not contain \"--\"".to_owned()),
             _ => None,
         }
     }
 
-    /// What to type.
+    /// Returns what to type.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NoGrant(refused) => {
@@ -279,7 +279,7 @@ impl Refusal {
             Self::Activation(ActivationError::TooMany(_)) => Some("jitctl requests, then jitctl cancel ID".to_owned()),
             Self::OtherRole(_, roles) => roles.first().map(|role| format!("add --role {role}")),
             Self::Pending(_, id, _) => Some(format!(
-                "run the command again when it is approved; jitctl show {id} tells how it stands, jitctl cancel {id} takes it back"
+                "run the command again when it is approved; jitctl show {id} shows its state, jitctl cancel {id} cancels it"
             )),
             Self::Host(error) | Self::Activation(ActivationError::Host(error)) => {
                 error.cure().map(|cure| format!("{AS_ROOT}{cure}"))
@@ -292,8 +292,8 @@ impl Refusal {
         }
     }
 
-    /// True where a person was refused, as opposed to a host that cannot serve or words that say nothing: such a refusal
-    /// is a `reject` record.
+    /// Whether a user was denied, as opposed to a host that cannot serve or arguments that make no sense: such a denial is a
+    /// `reject` record.
     pub fn is_rejection(&self, non_interactive: bool) -> bool {
         match self {
             // Scripts probe with -n whether a password is needed (sudo does not log that either).
@@ -314,13 +314,13 @@ impl Refusal {
         }
     }
 
-    /// Says it on standard error, in the words of the policy where `reader` may read them.
+    /// Prints the refusal to standard error, in the words of the policy where `reader` may read them.
     pub fn tell(&self, reader: Option<&PolicyReader>, console: &mut Console) {
         let words = self.words();
         let whole = words.as_ref().zip(reader).map(|(words, reader)| words.told_to(reader));
         let sentence = whole.map_or_else(|| self.sentence(), str::to_owned);
         let mut text = match self {
-            // sudo says these without its name, and scripts know them so.
+            // sudo prints these without its name, and scripts rely on that.
             Self::NotAllowed(_) | Self::Hidden(_) | Self::NoGrant(_) | Self::Pending(..) | Self::NoRole(..) => {
                 format!("{sentence}.\n")
             }
@@ -340,25 +340,25 @@ impl Refusal {
     }
 }
 
-/// What stands before a hint that needs root.
+/// The prefix of a hint that needs root.
 const AS_ROOT: &str = "as root: ";
 
-/// A hint for root, who is told nothing of being root, or for anybody else.
+/// Returns a hint without the prefix "as root: " for root, and unchanged for other users.
 pub fn hint_for<'h>(root: Option<&PolicyReader>, hint: &'h str) -> &'h str {
     hint.strip_prefix(AS_ROOT).filter(|_| root.is_some()).unwrap_or(hint)
 }
 
-/// How somebody gets power over what they may not look at.
+/// How to request a command in a directory that the user may not look into.
 pub const UNNAMED: &str =
     "ask for a role of yours without naming the command: jitctl request --role ROLE --reason 'WHY'";
 
-/// sudo's sentence.
+/// Returns sudo's sentence.
 fn sorry(elevation: &Elevation) -> String {
     let (caller, run_as) = (elevation.caller(), described(elevation.run_as()));
     sorry_about(caller.name().as_str(), &elevation.command().refused_words(), &run_as, caller.host())
 }
 
-/// `root`, or `root:adm` with a group.
+/// Returns `root`, or `root:adm` with a group.
 fn described(run_as: &RunAs) -> String {
     let group = run_as.group().map_or(String::new(), |group| format!(":{}", group.name));
     format!("{}{group}", run_as.name())
@@ -369,7 +369,7 @@ fn sorry_about(user: &str, words: &[Word], run_as: &str, host: &str) -> String {
     format!("Sorry, user {user} is not allowed to execute '{}' as {run_as} on {host}", line.join(" "))
 }
 
-/// The exact line that asks for a grant of `role` for this elevation.
+/// Returns the exact command line that requests a grant of `role` for this elevation.
 pub fn request_line(role: &Role, elevation: &Elevation) -> String {
     let mut line = format!("jitctl request --role {}", role.name);
     if role.activation.require_justification {
@@ -382,12 +382,12 @@ pub fn request_line(role: &Role, elevation: &Elevation) -> String {
     line
 }
 
-/// The exact line that asks why this elevation is refused.
+/// Returns the exact command line that asks why this elevation is denied.
 pub fn why_line(elevation: &Elevation) -> String {
     format!("jitctl why{}", about(elevation, &elevation.command().refused_words()))
 }
 
-/// The options and words by which jitctl means this very elevation: user, group, directory, variables, command.
+/// Returns the options and arguments by which jitctl means this elevation: user, group, directory, variables, command.
 fn about(elevation: &Elevation, command: &[Word]) -> String {
     let run_as = elevation.run_as();
     let mut line = String::new();

@@ -1,4 +1,4 @@
-//! THE STORY: one run, from the words typed to the exit of the command.
+//! THE STORY: one run, from the typed arguments to the exit of the command.
 
 pub(crate) mod grant_watch;
 pub mod listing;
@@ -40,7 +40,7 @@ use jit_core::policy::SyslogMode;
 use run_recording::RunRecording;
 use sys::sanitize::Inherited;
 
-/// Everything that one run works with.
+/// What one run works with.
 pub(crate) struct RunContext<'a> {
     pub(crate) host: &'a Host,
     pub(crate) policy: &'a PolicyIndex<'a>,
@@ -48,7 +48,7 @@ pub(crate) struct RunContext<'a> {
     pub(crate) inherited: &'a Inherited,
 }
 
-/// Runs one command, or says why not. With -b this process returns when the command has begun.
+/// Runs one command, or returns why not. With -b this process returns when the command has begun.
 pub fn run(run: &Run, inherited: &Inherited, console: &mut Console) -> Result<ExitStatus, Refusal> {
     if run.background {
         return background::run(run, inherited, console);
@@ -56,7 +56,7 @@ pub fn run(run: &Run, inherited: &Inherited, console: &mut Console) -> Result<Ex
     perform(run, inherited, console, || {})
 }
 
-/// The run itself; `begun` is called when nothing can refuse it any more.
+/// Runs the command. Calls `begun` when nothing can deny it any more.
 fn perform(
     run: &Run,
     inherited: &Inherited,
@@ -64,7 +64,7 @@ fn perform(
     begun: impl FnOnce(),
 ) -> Result<ExitStatus, Refusal> {
     let caller = Caller::identify(&inherited.identity)?;
-    // Not dropped: this process ends with the run, and the kernel closes and frees faster than SQLite and we do.
+    // Not dropped: this process ends with the run, and the kernel frees faster than SQLite and our destructors.
     let host = ManuallyDrop::new(Host::open(caller.host())?);
     let policy = ManuallyDrop::new(host.policy(Some(&caller))?);
     let journal = host.journal(&policy.settings().audit);
@@ -88,7 +88,7 @@ fn perform(
     let (recorded, outcome) = edit::around(recorded, &context, &mut watch, &mut unsaid, |recorded, editor, watch| {
         Session::open(recorded, process_tree, inherited, grace).editing(editor).run(watch, &mut session_recording)
     });
-    watch.catch_up(); // where the command could not be started
+    watch.catch_up(); // not done yet when the command could not be started
     let ending = outcome.as_ref().map_or_else(without_outcome, Outcome::to_record);
     let ending = run_recording.seal(session_recording, watch.complete(ending), &mut watch);
     let recording_bytes = ending.recording_bytes;
@@ -97,13 +97,13 @@ fn perform(
         host.seal_apart();
     }
     run_recording::shrink(recording_bytes, recorded.run());
-    drop(recorded); // its PAM session ends before anybody is waited for
+    drop(recorded); // closes the PAM session before waiting for a reader of our messages
     unsaid.iter().for_each(|sentence| edit::say(sentence, console));
     Ok(outcome?.exit_status())
 }
 
-/// Opens the PAM session, builds the environment and commits the start with both. While the disk writes, a place is made for
-/// what will run.
+/// Opens the PAM session, builds the environment and commits the start record with both. While the disk writes, the control group
+/// is created.
 fn record(
     mut authorized: Authorized,
     context: &RunContext<'_>,
@@ -135,8 +135,8 @@ fn record(
     Ok((recorded, process_tree))
 }
 
-/// Records the end. The command has had its way: its status stays whatever happens here, but a journal that fails now is
-/// shouted on the alert path.
+/// Records the end. The command has run: its status stays as it is whatever happens here, but a failure of the journal is reported
+/// on the alert path.
 fn end(recorded: &Recorded, ending: Ending, context: &RunContext<'_>, console: &mut Console) {
     let written = context
         .host
@@ -148,7 +148,7 @@ fn end(recorded: &Recorded, ending: Ending, context: &RunContext<'_>, console: &
     }
 }
 
-/// The command never began, or nobody saw how it ended.
+/// Returns the end record of a command that never began, or whose end was not seen.
 fn without_outcome(error: &LaunchError) -> Ending {
     let why = error.to_string();
     if error.has_begun() {

@@ -3,16 +3,16 @@
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 
-/// A shorter recording takes no less room compressed, bytes.
+/// Shorter recordings do not become smaller by compression; in bytes.
 pub const WORTH: u64 = 16 << 10;
 
 /// Starts `program` for a run, and does not wait for it.
 pub fn start(program: &Path, run: &str) {
-    // A recording that is not compressed is larger, and as good.
+    // A recording that is not compressed is larger, but complete.
     let _ = command(program, run).spawn();
 }
 
-/// The same, and waits; whether it was done.
+/// Starts `program` for a run and waits for it. Returns whether it succeeded.
 pub fn finish(program: &Path, run: &str) -> bool {
     command(program, run).status().is_ok_and(|status| status.success())
 }

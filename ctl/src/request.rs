@@ -105,7 +105,7 @@ fn wait_for(
         Waited::Decided(info) => Ok(report(info, typed, when::now())),
         Waited::TimeUp(info) | Waited::Interrupted(info) => {
             let notice = Notice::new(format!("request {id} is still pending")).with_hint(format!(
-                "jitctl show {id} tells how it stands, jitctl cancel {id} takes it back, then {}",
+                "jitctl show {id} shows its state, jitctl cancel {id} cancels it, then {}",
                 typed.next_command()
             ));
             Ok(Report::done(Output::grant(info), String::new()).but(Exit::Pending, notice))

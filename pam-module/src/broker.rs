@@ -1,8 +1,9 @@
-//! The broker's broker, from inside of a program that is not ours: starts the broker as pam_unix starts unix_chkpwd, asks one
-//! question and hears one line. Leaves the program's signals, children, descriptors, limits and environment as they are.
+//! Starts the broker from inside a foreign program, as pam_unix starts unix_chkpwd, sends one question and reads one line. Leaves
+//! the program's signals, children, file descriptors, limits and environment as they are.
 //!
-//! The broker is a grandchild whose parent ends at once. That one is made by clone(2) without a signal, so the program sees
-//! no SIGCHLD, no wait(-1) of its own meets a stranger, and neither handler nor mask has to be touched.
+//! The broker is a grandchild, whose parent ends at once. That parent is created by clone(2) without an exit signal, so the program
+//! gets no SIGCHLD, none of its wait(-1) calls returns an unknown child, and neither its signal handlers nor its signal mask have
+//! to change.
 
 use std::ffi::{CStr, c_int, c_long};
 use std::fmt;
@@ -12,7 +13,7 @@ use std::os::unix::net::UnixStream;
 use std::ptr;
 use std::time::{Duration, Instant};
 
-/// Where the broker is, fixed when the module is built.
+/// The path of the broker, fixed when the module is built.
 const BROKER: &str = match option_env!("JIT_SUDO_BROKER") {
     Some(path) => path,
     None => "/usr/libexec/jit-sudo/jit-sudo-broker",
@@ -21,13 +22,13 @@ const BROKER: &str = match option_env!("JIT_SUDO_BROKER") {
 /// The longest answer in bytes.
 const ANSWER_LIMIT: usize = 16 << 10;
 
-/// How long an answer may take that waits for nobody: the broker itself queues for ten seconds at most.
+/// How long the broker may take when it waits for no approver: it waits at most ten seconds for its own turn.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
 
 /// How long the end of a session may take to be recorded.
 pub(crate) const FAREWELL: Duration = Duration::from_secs(5);
 
-/// Ends a question; the asker stays on the line.
+/// Terminates a question; the connection stays open.
 const END: u8 = 0;
 
 /// Why there is no answer.
@@ -35,13 +36,13 @@ const END: u8 = 0;
 pub(crate) enum BrokerError {
     /// The broker could not be started.
     Start(io::Error),
-    /// It did not answer in time.
+    /// It did not answer within this time.
     Late(Duration),
-    /// It ended, or was ended, before it had said everything.
+    /// It ended, or was killed, before its answer was complete.
     Silent,
-    /// It talks and talks.
+    /// Its answer is too long.
     TooLong,
-    /// The line broke.
+    /// The socket failed.
     Broken(io::Error),
 }
 
@@ -52,18 +53,18 @@ impl fmt::Display for BrokerError {
             Self::Late(patience) => write!(f, "the broker {BROKER} did not answer within {} s", patience.as_secs()),
             Self::Silent => write!(f, "the broker {BROKER} gave no answer"),
             Self::TooLong => write!(f, "the broker's answer is longer than {ANSWER_LIMIT} bytes"),
-            Self::Broken(error) => write!(f, "the line to the broker broke: {error}"),
+            Self::Broken(error) => write!(f, "the connection to the broker failed: {error}"),
         }
     }
 }
 
-/// Asks, and gives the one line of the answer within `patience`; whoever keeps the line stays connected.
+/// Sends a question and returns the line of the answer, which must arrive within `patience`, and the connection.
 pub(crate) fn ask(question: Vec<u8>, patience: Duration) -> Result<(Vec<u8>, UnixStream), BrokerError> {
     let line = call(question)?;
     Ok((hear(&line, patience)?, line))
 }
 
-/// Says that a session is closed, and waits until that was recorded: not long, because nobody is kept from leaving.
+/// Reports that a session is closed, and waits until that was recorded; not long, because the user wants to leave.
 pub(crate) fn close(line: &UnixStream) -> Result<(), BrokerError> {
     send(line, b"c").map_err(BrokerError::Broken)?;
     hear(line, FAREWELL).map(drop)
@@ -71,10 +72,10 @@ pub(crate) fn close(line: &UnixStream) -> Result<(), BrokerError> {
 
 fn call(mut question: Vec<u8>) -> Result<UnixStream, BrokerError> {
     let (ours, theirs) = UnixStream::pair().map_err(BrokerError::Start)?;
-    // Copies are made above 2: a program that runs without standard streams must not find one of them in our line.
+    // The sockets get descriptors above 2: a program without standard streams must not find one of them there.
     let (ours, theirs) = (above_standard(ours)?, OwnedFd::from(above_standard(theirs)?));
     question.push(END);
-    // The broker is not there yet, so this fills a buffer and can neither wait nor meet a closed end.
+    // The broker does not run yet, so this fills a buffer: it cannot block, and the other end is open.
     send(&ours, &question).map_err(BrokerError::Broken)?;
     start(theirs.as_raw_fd()).map_err(BrokerError::Start)?;
     Ok(ours)
@@ -84,7 +85,7 @@ fn above_standard(stream: UnixStream) -> Result<UnixStream, BrokerError> {
     if stream.as_raw_fd() > libc::STDERR_FILENO {
         return Ok(stream);
     }
-    // Never below 3, and close-on-exec (std::os::fd::OwnedFd::try_clone).
+    // Returns a descriptor of 3 or more, with close-on-exec (std::os::fd::OwnedFd::try_clone).
     stream.try_clone().map_err(BrokerError::Start)
 }
 
@@ -100,7 +101,7 @@ fn send(line: &UnixStream, bytes: &[u8]) -> io::Result<()> {
     }
 }
 
-/// One line, without its end.
+/// Reads one line and returns it without the newline.
 fn hear(mut line: &UnixStream, patience: Duration) -> Result<Vec<u8>, BrokerError> {
     let deadline = Instant::now() + patience;
     let mut heard = Vec::new();
@@ -133,14 +134,14 @@ fn start(line: RawFd) -> io::Result<()> {
     let program = std::ffi::CString::new(BROKER)?;
     // SAFETY: sigset_t is integers, for which zero is valid; both live through the calls that fill them.
     let (mut all, mut before) = unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
-    // SAFETY: `all` is a set of ours. The mask is this thread's own, and is put back below: between the two no handler of the
-    // program may run in a child that looks like it.
+    // SAFETY: `all` is a set of ours. The mask is this thread's own, and is restored below: meanwhile no handler of the program may
+    // run in a child that is a copy of it.
     unsafe {
         libc::sigfillset(&raw mut all);
         libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut before);
     }
-    // SAFETY: what a child does here is made of system calls alone, on memory that was prepared before (signal-safety(7)):
-    // other threads of the program may have held any lock at this moment.
+    // SAFETY: the child only makes system calls, on memory that was prepared before (signal-safety(7)): other threads of the
+    // program may have held any lock at this moment.
     let between = unsafe { duplicate() };
     if between == 0 {
         // SAFETY: as above; this child ends here.
@@ -157,42 +158,42 @@ fn start(line: RawFd) -> io::Result<()> {
     started
 }
 
-/// fork(2) without the program's fork handlers, and without a signal when the child ends.
+/// Calls fork(2) without the program's fork handlers, and without a signal when the child ends.
 ///
 /// # Safety
-/// The child may do nothing but system calls until it executes a program or ends.
+/// The child may only make system calls until it executes a program or ends.
 unsafe fn duplicate() -> c_long {
     // SAFETY: no flag and no stack: a copy of this process, on every architecture, since all arguments are 0.
     unsafe { libc::syscall(libc::SYS_clone, 0, 0, 0, 0, 0) }
 }
 
-/// Waits for the child in between, which ends at once.
+/// Reaps the intermediate child, which ends at once.
 fn bury(child: libc::pid_t) -> io::Result<()> {
     let mut status: c_int = 0;
     loop {
-        // SAFETY: the status lives through the call; __WALL means children without a signal too.
+        // SAFETY: the status lives through the call. __WALL includes children without an exit signal.
         if unsafe { libc::waitpid(child, &raw mut status, libc::__WALL) } == child {
             break;
         }
         let error = io::Error::last_os_error();
         if error.kind() != io::ErrorKind::Interrupted {
-            // Another thread waits for every child of every kind: then nobody knows, and the line will tell.
+            // Another thread waits for every kind of child and got the status. A failure shows on the socket.
             return Ok(());
         }
     }
     if status == 0 { Ok(()) } else { Err(io::Error::from(io::ErrorKind::OutOfMemory)) }
 }
 
-/// Becomes the broker: in a session of its own, in `/`, with nothing open but the line.
+/// Executes the broker: in a session of its own, in `/`, with no descriptor open but the socket.
 ///
 /// # Safety
-/// In a child of [`duplicate`] only: see there. `line` is open and above 2.
+/// Only in a child of [`duplicate`], see there. `line` is open and above 2.
 unsafe fn become_broker(program: &CStr, line: RawFd) -> ! {
     let arguments = [program.as_ptr(), ptr::null()];
     let environment = [ptr::null()];
     // SAFETY: system calls on constants and on memory of this frame. setresuid and setresgid are called without libc, whose
-    // own ones would wait for threads that this copy of the process does not have. In a setuid program the broker shall see
-    // root ask, as with unix_chkpwd; elsewhere it sees who runs the program.
+    // wrappers would wait for threads that this copy of the process does not have. In a set-user-ID program the broker shall see
+    // root as its caller, as with unix_chkpwd; elsewhere it sees the user who runs the program.
     unsafe {
         if libc::geteuid() == 0 {
             let groups = libc::syscall(libc::SYS_setresgid, 0, 0, 0);
@@ -208,10 +209,10 @@ unsafe fn become_broker(program: &CStr, line: RawFd) -> ! {
         let ready = libc::chdir(c"/".as_ptr()) == 0
             && libc::dup2(line, libc::STDIN_FILENO) >= 0
             && libc::dup2(line, libc::STDOUT_FILENO) >= 0;
-        // Above the two, so that neither takes its place.
+        // Opened after the two, so that it takes neither number.
         let null = libc::open(c"/dev/null".as_ptr(), libc::O_RDWR);
         if ready && null >= 0 && libc::dup2(null, libc::STDERR_FILENO) >= 0 {
-            // Older kernels do not have it; the broker closes what it was left with at each exec of its own.
+            // Older kernels do not have close_range(2); the broker itself closes inherited descriptors before each exec.
             libc::syscall(libc::SYS_close_range, 3, c_int::MAX, 0);
             libc::execve(program.as_ptr(), arguments.as_ptr(), environment.as_ptr());
         }
@@ -235,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn one_line_is_an_answer_and_nothing_else_is() {
+    fn only_one_complete_line_is_an_answer() {
         assert_eq!(said(b"{}\n").unwrap(), b"{}");
         assert!(matches!(said(b""), Err(BrokerError::Silent)));
         assert!(matches!(said(b"{\"ok\":"), Err(BrokerError::Silent)));
@@ -243,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn who_says_nothing_is_not_waited_for() {
+    fn a_silent_broker_times_out() {
         let (ours, theirs) = UnixStream::pair().unwrap();
         assert!(matches!(hear(&ours, Duration::from_millis(50)), Err(BrokerError::Late(_))));
         drop(theirs);

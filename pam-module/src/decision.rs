@@ -1,4 +1,4 @@
-//! One call into the module, from the words of the stack to its answer.
+//! One call into the module, from its options to its result.
 
 use std::ffi::c_int;
 use std::fmt;
@@ -12,7 +12,7 @@ use crate::options::{OptionError, Options, Speech, Wanted};
 use crate::question::{Begun, Holder, Membership, NoAnswer, Question, membership, session};
 use crate::session::{Session, logind_runs};
 
-/// Why nobody could be asked, or nothing was answered. The user is not told: an administrator has to mend it.
+/// Why the question could not be asked or answered. An administrator has to fix it, so the user is not told the reason.
 #[derive(Debug)]
 enum Trouble {
     Options(OptionError),
@@ -33,16 +33,16 @@ impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Options(error) => error.fmt(f),
-            Self::Name(what) => write!(f, "the program has set no {what} that is text"),
+            Self::Name(what) => write!(f, "the program has not set {what} to a UTF-8 text"),
             Self::Broker(error) => error.fmt(f),
             Self::Answer(error) => error.fmt(f),
-            Self::Unprivileged => f.write_str("only a program of root can open a session"),
-            Self::Kept => f.write_str("libpam has no room for what a session needs"),
+            Self::Unprivileged => f.write_str("only a program that runs as root can open a session"),
+            Self::Kept => f.write_str("libpam cannot store the data of the session"),
         }
     }
 }
 
-/// The answer of the module.
+/// Returns the result of the module.
 pub(crate) fn decide(facility: Facility, handle: &Handle, flags: c_int, words: &[String]) -> c_int {
     match judge(facility, handle, flags, words) {
         Ok(true) => PAM_SUCCESS,
@@ -54,7 +54,7 @@ pub(crate) fn decide(facility: Facility, handle: &Handle, flags: c_int, words: &
     }
 }
 
-/// The end of a session that was opened here; success where there is none.
+/// Closes a session that was opened here; succeeds where there is none.
 pub(crate) fn close(handle: &Handle) -> c_int {
     match handle.take().map(Session::close) {
         None | Some(Ok(())) => PAM_SUCCESS,
@@ -71,7 +71,7 @@ fn judge(facility: Facility, handle: &Handle, flags: c_int, words: &[String]) ->
         holder: holder(handle)?,
         role: role(&options, handle)?,
         heard: options.speech == Speech::Helpful && flags & PAM_SILENT == 0,
-        // Before somebody is authenticated they learn nothing of what is pending.
+        // Before the user is authenticated, they learn nothing about pending requests.
         known: facility != Facility::Auth,
         options,
         handle,
@@ -80,7 +80,7 @@ fn judge(facility: Facility, handle: &Handle, flags: c_int, words: &[String]) ->
         return context.open();
     }
     let mut found = match context.ask(0) {
-        // Who is not authenticated is not told whether there is such a user, nor what is wrong with them.
+        // Before the user is authenticated, they do not learn whether the account exists or what is wrong with it.
         Err(trouble @ Trouble::Answer(NoAnswer::Refused(_))) if !context.known => {
             handle.log(Loudness::Error, &format!("denied: {trouble}"));
             context.say_not_held(&Membership::default());
@@ -98,9 +98,9 @@ fn judge(facility: Facility, handle: &Handle, flags: c_int, words: &[String]) ->
     Ok(found.holds)
 }
 
-/// Who has to hold the role: in a set-user-ID program (su, sudo) the one who called it, as the kernel says; in a program
-/// without privilege (a screen locker) the user it speaks of, who must be its own; in one that root has started (sshd,
-/// login) the user who comes in, unless the program tells of somebody on this host who asks for it.
+/// Returns who has to hold the role: in a set-user-ID program (su, sudo) the user who called it, as the kernel reports; in a
+/// program without privileges (a screen locker) the user that it names, who must be its own; in one that root has started (sshd,
+/// login) the user who logs in, unless the program names a requesting user on this host.
 fn holder(handle: &Handle) -> Result<Holder, Trouble> {
     // SAFETY: both take nothing and cannot fail.
     let (real, effective) = unsafe { (libc::getuid(), libc::geteuid()) };
@@ -128,7 +128,7 @@ fn text(handle: &Handle, item: Item, name: &'static str) -> Result<Option<String
     handle.item(item).map_err(|_| Trouble::Name(name))
 }
 
-/// Everything that one decision is made from.
+/// What one decision is based on.
 struct DecisionContext<'a> {
     handle: &'a Handle,
     options: Options,
@@ -153,7 +153,7 @@ impl DecisionContext<'_> {
         Ok((answer, line))
     }
 
-    /// Opens a session, and tells its run and how long it lasts to whoever builds it.
+    /// Opens a session, and passes its run id and its duration on to the modules that set it up.
     fn open(&self) -> Result<bool, Trouble> {
         // SAFETY: takes nothing and cannot fail.
         if unsafe { libc::geteuid() } != 0 {
@@ -184,7 +184,7 @@ impl DecisionContext<'_> {
         match self.announce_session(&begun) {
             Ok(()) => self.handle.keep(session)?,
             Err(error) => {
-                // Nothing has begun yet that could be ended.
+                // Nothing has started yet that would have to be ended.
                 let _ = session.close();
                 return Err(error.into());
             }
@@ -198,7 +198,7 @@ impl DecisionContext<'_> {
             self.handle.set_variable("JIT_SUDO_GRANT", grant)?;
         }
         match begun.left {
-            // pam_systemd(8), which stands behind us, hands it to logind. The supervisor comes first.
+            // pam_systemd(8), which comes later in the stack, passes it to logind. The extra second lets the supervisor act first.
             Some(left) if logind_runs() => self.handle.leave(c"systemd.runtime_max_sec", &(left + 1).to_string()),
             _ => Ok(()),
         }

@@ -1,17 +1,17 @@
-//! The handle that libpam gives a module, in safe words. Nothing here outlives the call that it was given for.
+//! A safe wrapper for the handle that libpam passes to a module. Nothing here outlives the call to which it was passed.
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ptr;
 
 use crate::session::Session;
 
-/// libpam's transaction; only libpam looks inside.
+/// libpam's transaction, opaque to modules.
 #[repr(C)]
 pub struct RawHandle {
     _private: [u8; 0],
 }
 
-/// pam_set_data(3).
+/// The cleanup function of pam_set_data(3).
 type Cleanup = extern "C" fn(*mut RawHandle, *mut c_void, c_int);
 
 #[link(name = "pam")]
@@ -25,50 +25,50 @@ unsafe extern "C" {
     fn pam_prompt(handle: *mut RawHandle, style: c_int, out: *mut *mut c_char, format: *const c_char, ...) -> c_int;
 }
 
-/// security/_pam_types.h of Linux-PAM; these numbers are its binary interface.
+/// From security/_pam_types.h of Linux-PAM; these numbers are part of its ABI.
 pub(crate) const PAM_SUCCESS: c_int = 0;
-/// The account may not do this.
+/// Permission denied.
 pub(crate) const PAM_PERM_DENIED: c_int = 6;
-/// Not authenticated.
+/// Authentication failure.
 pub(crate) const PAM_AUTH_ERR: c_int = 7;
-/// No session.
+/// The session cannot be opened.
 pub(crate) const PAM_SESSION_ERR: c_int = 14;
-/// A flag: say nothing.
+/// A flag: show no messages.
 pub(crate) const PAM_SILENT: c_int = 0x8000;
 
 const PAM_ERROR_MSG: c_int = 3;
 const PAM_TEXT_INFO: c_int = 4;
 
-/// What a program has told libpam about itself.
+/// An item that the calling program has set in libpam.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Item {
     /// The name of the stack.
     Service = 1,
     /// The terminal.
     Terminal = 3,
-    /// The host from which somebody comes.
+    /// The host from which the user comes.
     RemoteHost = 4,
-    /// Who asks, on that host.
+    /// The requesting user on that host.
     RemoteUser = 8,
 }
 
-/// How loud a line in syslog is; the facility is always authpriv.
+/// The severity of a syslog message; the facility is always authpriv.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Loudness {
-    /// Somebody has to mend something.
+    /// An administrator has to fix something.
     Error = 3,
-    /// Somebody was refused.
+    /// A user was denied.
     Notice = 5,
-    /// For whoever writes a stack.
+    /// For administrators who write a PAM stack.
     Debug = 7,
 }
 
-/// What is said to the user.
+/// The kind of a message to the user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tone {
-    /// A refusal.
+    /// A denial.
     Refusal,
-    /// Something to know.
+    /// Information.
     Information,
 }
 
@@ -82,7 +82,7 @@ impl Handle {
         Self(raw)
     }
 
-    /// An item; `None` when it is not set or empty, and `Err` when it is no text.
+    /// Returns an item; `None` when it is unset or empty, an error when it is not UTF-8.
     pub(crate) fn item(&self, item: Item) -> Result<Option<String>, NoText> {
         let mut found = ptr::null();
         // SAFETY: the handle is libpam's own (see `new`), and `found` lives through the call. The items that `Item` names
@@ -91,13 +91,13 @@ impl Handle {
         if answer != PAM_SUCCESS || found.is_null() {
             return Ok(None);
         }
-        // SAFETY: libpam has set the pointer to a string that it keeps until the item is set anew, which nobody does while
+        // SAFETY: libpam has set the pointer to a string that it keeps until the item is set again, which does not happen while
         // this reads it.
         let text = unsafe { text(found.cast()) }?;
         Ok(Some(text).filter(|text| !text.is_empty()))
     }
 
-    /// The user; asks for the name where the program has not told it.
+    /// Returns the user name; libpam prompts for it when the program has not set it.
     pub(crate) fn user(&self) -> Result<String, NoText> {
         let mut found = ptr::null();
         // SAFETY: as in `item`; no prompt of our own is given.
@@ -109,26 +109,26 @@ impl Handle {
         unsafe { text(found) }
     }
 
-    /// One line in syslog.
+    /// Writes one line to syslog.
     pub(crate) fn log(&self, loudness: Loudness, line: &str) {
         let Some(line) = plain(line) else { return };
         // SAFETY: the format takes one string that ends with NUL, and one is passed.
         unsafe { pam_syslog(self.0, loudness as c_int, c"%s".as_ptr(), line.as_ptr()) };
     }
 
-    /// One line for the user. Whether the program shows it is its own business.
+    /// Shows one line to the user, if the program does so.
     pub(crate) fn say(&self, tone: Tone, line: &str) {
         let Some(line) = plain(line) else { return };
         let style = match tone {
             Tone::Refusal => PAM_ERROR_MSG,
             Tone::Information => PAM_TEXT_INFO,
         };
-        // SAFETY: as in `log`; without a place for a response libpam frees what the program answers.
+        // SAFETY: as in `log`; without a pointer for the response libpam frees it.
         unsafe { pam_prompt(self.0, style, ptr::null_mut(), c"%s".as_ptr(), line.as_ptr()) };
     }
 }
 
-/// What stays in the transaction between two calls, and nobody else's.
+/// The name under which the module keeps its sessions in the transaction between two calls.
 const KEPT: &CStr = c"pam_jit_sudo";
 
 impl Handle {
@@ -139,7 +139,7 @@ impl Handle {
         kept(unsafe { pam_putenv(self.0, variable.as_ptr()) })
     }
 
-    /// Leaves a text for another module (pam_set_data(3)).
+    /// Stores a text for another module (pam_set_data(3)).
     pub(crate) fn leave(&self, name: &CStr, value: &str) -> Result<(), NotKept> {
         let value = CString::new(value).map_err(|_| NotKept)?.into_raw();
         // SAFETY: both are strings that end with NUL; libpam copies the name and gives the value back to `drop_text`.
@@ -165,7 +165,7 @@ impl Handle {
         kept(answer)
     }
 
-    /// The session that was kept last.
+    /// Takes out the session that was kept last.
     pub(crate) fn take(&self) -> Option<Session> {
         // SAFETY: as in `take_all`.
         unsafe { self.kept()?.as_mut() }?.pop()
@@ -199,15 +199,15 @@ fn kept(answer: c_int) -> Result<(), NotKept> {
     if answer == PAM_SUCCESS { Ok(()) } else { Err(NotKept) }
 }
 
-/// libpam did not take what a session needs.
+/// Returned when libpam did not store what a session needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct NotKept;
 
-/// Something that should be a name is not.
+/// Returned when an item or an option is not UTF-8.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct NoText;
 
-/// Without anything that a terminal or a reader of logs would obey.
+/// Replaces control characters, which a terminal or a log reader might interpret.
 fn plain(line: &str) -> Option<CString> {
     let shown: String = line.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
     CString::new(shown).ok()
@@ -216,17 +216,17 @@ fn plain(line: &str) -> Option<CString> {
 /// # Safety
 /// `from` points to a string that ends with NUL and does not change during the call.
 unsafe fn text(from: *const c_char) -> Result<String, NoText> {
-    // SAFETY: the caller of this function says so.
+    // SAFETY: the caller of this function guarantees that.
     let text = unsafe { CStr::from_ptr(from) };
     text.to_str().map(str::to_owned).map_err(|_| NoText)
 }
 
-/// The words behind the module's name.
+/// Returns the options of the module.
 ///
 /// # Safety
 /// `words` points to `count` pointers to strings that end with NUL, as libpam passes them to an entry point.
 pub(crate) unsafe fn words(count: c_int, words: *const *const c_char) -> Result<Vec<String>, NoText> {
     let count = usize::try_from(count).map_err(|_| NoText)?;
-    // SAFETY: the caller of this function says so of each place below `count`.
+    // SAFETY: the caller of this function guarantees that for each index below `count`.
     (0..count).map(|place| unsafe { text(*words.add(place)) }).collect()
 }

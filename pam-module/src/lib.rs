@@ -1,6 +1,6 @@
-//! pam_jit_sudo.so: the stack of sshd, su, sudo or login asks whether somebody holds an active grant. Code that lives in
-//! other people's programs: it opens no database and no file, starts no thread, handles no signal, prints nothing, and
-//! whatever goes wrong is a no. Who holds what is the broker's to say.
+//! pam_jit_sudo.so: the PAM stack of sshd, su, sudo or login asks whether a user holds an active grant. This code runs inside other
+//! programs: it opens no database and no file, starts no thread, handles no signal, prints nothing, and denies on every error. The
+//! broker decides who holds a grant.
 
 mod broker;
 mod decision;
@@ -16,7 +16,7 @@ use std::sync::Once;
 use decision::{close, decide};
 use handle::{Handle, Loudness, PAM_AUTH_ERR, PAM_PERM_DENIED, PAM_SESSION_ERR, PAM_SUCCESS, RawHandle, words};
 
-/// What of a stack is asked.
+/// The management group of a PAM stack that called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Facility {
     Auth,
@@ -25,7 +25,7 @@ enum Facility {
 }
 
 impl Facility {
-    /// Its entry point, without the prefix that all have.
+    /// Returns its entry point, without the common prefix pam_sm_.
     fn entry(self) -> &'static str {
         match self {
             Self::Auth => "authenticate",
@@ -34,7 +34,7 @@ impl Facility {
         }
     }
 
-    /// The one answer besides success: never one that a stack passes over.
+    /// Returns its only result besides success; never one that a stack ignores.
     fn denied(self) -> c_int {
         match self {
             Self::Auth => PAM_AUTH_ERR,
@@ -44,10 +44,10 @@ impl Facility {
     }
 }
 
-/// auth: the grant proves that somebody may.
+/// auth: an active grant is the proof.
 ///
 /// # Safety
-/// For libpam alone: see pam_sm_authenticate(3).
+/// Called only by libpam, see pam_sm_authenticate(3).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pam_sm_authenticate(
     handle: *mut RawHandle,
@@ -55,23 +55,23 @@ pub unsafe extern "C" fn pam_sm_authenticate(
     count: c_int,
     arguments: *const *const c_char,
 ) -> c_int {
-    // SAFETY: what libpam has passed is passed on.
+    // SAFETY: the arguments are passed on as libpam passed them.
     unsafe { enter(Facility::Auth, handle, flags, count, arguments) }
 }
 
 /// auth: there are no credentials to set.
 ///
 /// # Safety
-/// For libpam alone: see pam_sm_setcred(3).
+/// Called only by libpam, see pam_sm_setcred(3).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pam_sm_setcred(_: *mut RawHandle, _: c_int, _: c_int, _: *const *const c_char) -> c_int {
     PAM_SUCCESS
 }
 
-/// account: the grant must be there as well.
+/// account: an active grant is required besides authentication.
 ///
 /// # Safety
-/// For libpam alone: see pam_sm_acct_mgmt(3).
+/// Called only by libpam, see pam_sm_acct_mgmt(3).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pam_sm_acct_mgmt(
     handle: *mut RawHandle,
@@ -79,14 +79,14 @@ pub unsafe extern "C" fn pam_sm_acct_mgmt(
     count: c_int,
     arguments: *const *const c_char,
 ) -> c_int {
-    // SAFETY: what libpam has passed is passed on.
+    // SAFETY: the arguments are passed on as libpam passed them.
     unsafe { enter(Facility::Account, handle, flags, count, arguments) }
 }
 
-/// session: it is recorded, and lasts as long as the grant.
+/// session: recorded, and limited to the time of the grant.
 ///
 /// # Safety
-/// For libpam alone: see pam_sm_open_session(3).
+/// Called only by libpam, see pam_sm_open_session(3).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pam_sm_open_session(
     handle: *mut RawHandle,
@@ -94,14 +94,14 @@ pub unsafe extern "C" fn pam_sm_open_session(
     count: c_int,
     arguments: *const *const c_char,
 ) -> c_int {
-    // SAFETY: what libpam has passed is passed on.
+    // SAFETY: the arguments are passed on as libpam passed them.
     unsafe { enter(Facility::Session, handle, flags, count, arguments) }
 }
 
-/// session: its end is recorded. Whoever leaves is not held up: what fails here is in syslog.
+/// session: records its end. A failure is logged to syslog and does not keep the user from leaving.
 ///
 /// # Safety
-/// For libpam alone: see pam_sm_close_session(3).
+/// Called only by libpam, see pam_sm_close_session(3).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pam_sm_close_session(
     handle: *mut RawHandle,
@@ -109,7 +109,7 @@ pub unsafe extern "C" fn pam_sm_close_session(
     _: c_int,
     _: *const *const c_char,
 ) -> c_int {
-    // SAFETY: libpam has passed it, and waits for this function.
+    // SAFETY: libpam has passed the handle, and waits for this function.
     let handle = unsafe { Handle::new(handle) };
     walled("close_session", &handle, PAM_SESSION_ERR, || close(&handle))
 }
@@ -123,21 +123,21 @@ unsafe fn enter(
     count: c_int,
     arguments: *const *const c_char,
 ) -> c_int {
-    // SAFETY: the caller of this function says so.
+    // SAFETY: the caller of this function guarantees that.
     let handle = unsafe { Handle::new(handle) };
     walled(facility.entry(), &handle, facility.denied(), || {
         // SAFETY: as above.
         let Ok(words) = (unsafe { words(count, arguments) }) else {
-            handle.log(Loudness::Error, "the options are no text");
+            handle.log(Loudness::Error, "the options are not UTF-8");
             return facility.denied();
         };
         decide(facility, &handle, flags, &words)
     })
 }
 
-/// The wall between the module and the program: a panic stays on this side, and is a no.
+/// Keeps a panic from unwinding into the program, and denies when one occurs.
 fn walled(entry: &str, handle: &Handle, denied: c_int, call: impl FnOnce() -> c_int) -> c_int {
-    // This copy of the standard library is the module's own: the program's hook is another one.
+    // The module has its own copy of the standard library, and so its own panic hook.
     static SILENCE: Once = Once::new();
     let answer = catch_unwind(AssertUnwindSafe(|| {
         SILENCE.call_once(|| std::panic::set_hook(Box::new(|_| {})));
@@ -151,8 +151,8 @@ fn walled(entry: &str, handle: &Handle, denied: c_int, call: impl FnOnce() -> c_
     })
 }
 
-/// For the test of the wall alone, which builds a module of its own with this feature: an entry point panics when all is done
-/// and a yes on its tongue, where there is a file of this name.
+/// Only for the test of `walled`, which builds a module with this feature: an entry point panics at its end, when it is about to
+/// return success, if a file of this name exists.
 mod panics {
     #[cfg(feature = "panics")]
     #[allow(clippy::panic)]

@@ -1,53 +1,52 @@
-//! The words behind the module's name in a PAM stack. What is not understood is an error: an option that is skipped
-//! could have been the one that protects.
+//! The module's options in a PAM stack. An unknown option is an error: it might be the one that protects something.
 
 use std::fmt;
 use std::time::Duration;
 
-/// The longest that `wait=` may say.
+/// The longest `wait=`, in seconds.
 const LONGEST_WAIT: u64 = 3600;
 
-/// What the stack wants.
+/// The options of one line of a stack.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Options {
-    /// Which role has to be held.
+    /// The role that has to be held.
     pub(crate) role: Wanted,
-    /// Whether the user is told anything.
+    /// Whether messages are shown to the user.
     pub(crate) speech: Speech,
-    /// Whether every question and answer goes to syslog.
+    /// Whether every question and answer is logged to syslog.
     pub(crate) debug: bool,
-    /// How long a pending request is waited for.
+    /// How long to wait for a pending request.
     pub(crate) wait: Duration,
 }
 
-/// Which role has to be held.
+/// The role that has to be held.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Wanted {
     /// This one.
     Role(String),
-    /// Whichever.
+    /// Any role.
     Any,
-    /// The one that is named after the service.
+    /// The role that is named like the PAM service.
     Service,
 }
 
-/// Whether the user is told anything.
+/// Whether messages are shown to the user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Speech {
-    /// What is missing, and how to ask for it.
+    /// Says what is missing, and how to request it.
     Helpful,
-    /// Nothing.
+    /// Shows no messages.
     Quiet,
 }
 
-/// A word that cannot be followed, so that nobody gets in.
+/// An invalid option; access is denied.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum OptionError {
-    /// No option of ours.
+    /// The option is unknown.
     Unknown(String),
-    /// Its value is none.
+    /// Its value is invalid.
     Value(String, &'static str),
-    /// None, or more than one, of those that name the role.
+    /// None, or more than one, of the options that name the role is given.
     Roles,
 }
 
@@ -62,7 +61,7 @@ impl fmt::Display for OptionError {
 }
 
 impl Options {
-    /// Reads the words.
+    /// Parses the options.
     pub(crate) fn parse<'w>(words: impl IntoIterator<Item = &'w str>) -> Result<Self, OptionError> {
         let mut roles = Vec::new();
         let (mut speech, mut debug, mut wait) = (Speech::Helpful, false, Duration::ZERO);
@@ -120,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_understood_is_an_error() {
+    fn an_unknown_option_is_an_error() {
         for (words, error) in [
             (&["role=a", "sufficient"][..], "unknown option 'sufficient'"),
             (&["role=a", "Quiet"], "unknown option 'Quiet'"),

@@ -1,5 +1,5 @@
-//! What is asked of the broker and what it answers, in its own words (src/broker/wire). The answer is judged as if it came
-//! from a stranger: only a complete one that says yes is a yes.
+//! The questions to the broker and its answers, in the broker's format (core/src/wire). The answer is treated as untrusted input:
+//! only a complete and positive one counts.
 
 use std::fmt;
 
@@ -9,15 +9,15 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Serialize)]
 #[serde(tag = "verb", rename_all = "kebab-case")]
 pub(crate) enum Question<'a> {
-    /// Does somebody hold a role?
+    /// Asks whether a user holds a role.
     Membership {
         holder: &'a Holder,
         #[serde(skip_serializing_if = "Option::is_none")]
         role: Option<&'a str>,
-        /// Seconds.
+        /// In seconds.
         wait: u64,
     },
-    /// A session for who holds a role.
+    /// Opens a session for a user who holds a role.
     OpenSession {
         holder: &'a Holder,
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -30,11 +30,11 @@ pub(crate) enum Question<'a> {
         remote: Option<&'a str>,
         pid: i32,
     },
-    /// The end of a session whose line is lost.
+    /// Reports the end of a session whose socket is lost.
     CloseSession { run: &'a str },
 }
 
-/// Whom it is about.
+/// The user in question.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Holder {
@@ -42,7 +42,7 @@ pub(crate) enum Holder {
     Uid(u32),
 }
 
-/// An answer, or a refusal.
+/// An answer or an error.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Reply {
@@ -63,11 +63,11 @@ enum Answer {
 pub(crate) struct Begun {
     pub(crate) run: String,
     pub(crate) grant: Option<String>,
-    /// Seconds until it is ended.
+    /// Seconds until it expires.
     pub(crate) left: Option<u64>,
 }
 
-/// Whether somebody holds the role.
+/// Whether the user holds the role.
 #[derive(Debug, Default, PartialEq, Eq, Deserialize)]
 pub(crate) struct Membership {
     pub(crate) holds: bool,
@@ -83,14 +83,14 @@ struct Failure {
     message: String,
 }
 
-/// An answer that is none.
+/// Why there is no valid answer.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum NoAnswer {
-    /// It cannot be understood, or is one to another question.
+    /// It cannot be parsed, or answers another question.
     Garbled,
-    /// Nobody holds the role.
+    /// The user does not hold the role.
     NotHeld,
-    /// The broker's own words.
+    /// The broker refused, with this message.
     Refused(String),
 }
 
@@ -105,7 +105,7 @@ impl fmt::Display for NoAnswer {
 }
 
 impl Question<'_> {
-    /// The bytes to send.
+    /// Returns the bytes to send.
     pub(crate) fn encode(&self) -> Result<Vec<u8>, NoAnswer> {
         serde_json::to_vec(self).map_err(|_| NoAnswer::Garbled)
     }
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_a_session_is_asked_for_and_told() {
+    fn the_end_of_a_session_is_reported_and_confirmed() {
         let question = Question::CloseSession { run: "abc" }.encode().unwrap();
         assert_eq!(understood::<wire::CloseSession>(&question).run, "abc");
         let line = serde_json::to_vec(&wire::Reply::<wire::CloseSession>::Ok(wire::Closed {})).unwrap();
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_no_answer_is_no_yes() {
+    fn an_invalid_answer_is_a_denial() {
         for line in [
             "",
             "yes",

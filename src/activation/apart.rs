@@ -1,5 +1,5 @@
-//! The request of somebody whose command jit-sudo runs, submitted by a process of its own: who talks to a caller has no need of the
-//! host's private key, and never reads it.
+//! Submits the request of a caller whose command jit-sudo runs, in a process of its own: the process that talks to the caller does
+//! not need the host's private key, and never reads it.
 
 use std::io;
 use std::time::Duration;
@@ -16,13 +16,13 @@ use jit_core::evidence::record::Digest;
 use jit_core::grant::RequestTerms;
 use jit_core::grant::lifecycle::RequestState;
 
-/// What the order to submit a request begins with.
+/// The prefix of the order to submit a request.
 const SUBMIT: &[u8] = b"submit ";
 
-/// So long an answer is waited for: a writer of the database waits 10 seconds for its turn.
+/// How long to wait for an answer: a writer of the database waits up to 10 seconds for its turn.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The order: what is asked for, complete and checked, and the policy by which it was judged.
+/// The order: the terms, complete and checked, and the policy by which they were judged.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Submission {
@@ -30,10 +30,10 @@ pub struct Submission {
     policy: Option<Digest>,
 }
 
-/// What came of it.
+/// The result of a submission.
 pub type Outcome = Result<Activation, Refused>;
 
-/// Why nothing was submitted.
+/// Why the request was not submitted.
 #[derive(Serialize, Deserialize)]
 pub struct Refused {
     /// The sentence, for the requester.
@@ -42,7 +42,7 @@ pub struct Refused {
     pub hint: Option<String>,
 }
 
-/// As [`super::request`], by another process.
+/// Like [`super::request`], in another process.
 pub fn request_apart(
     host: &Host,
     caller: &Caller,
@@ -57,7 +57,7 @@ pub fn request_apart(
     });
     match outcome {
         Ok(outcome) => outcome.map_err(|Refused { sentence, hint }| ActivationError::Elsewhere { sentence, hint }),
-        // It may have been stored all the same.
+        // The request may have been stored all the same.
         Err(error) => match host.store().request(&order.terms.id, now.seconds()).map(|request| request.state) {
             Ok(RequestState::Approved) => Ok(Activation::Granted(order.terms.id)),
             Ok(RequestState::Pending) => Ok(Activation::Pending(order.terms.id)),
@@ -67,13 +67,13 @@ pub fn request_apart(
 }
 
 impl Submission {
-    /// The order in these words, if it is one.
+    /// Parses an order.
     pub fn in_order(words: &[u8]) -> Option<Self> {
         serde_json::from_slice(words.strip_prefix(SUBMIT)?).ok()
     }
 
-    /// Does it, as far as the policy is still the one by which it was judged, and `is_awaited` says so at the end: who has left
-    /// gets no grant.
+    /// Submits the request if the policy is still the one by which it was judged, and if `is_awaited` returns true at the end: a
+    /// caller who has left gets no grant.
     pub fn carry_out(&self, host: &Host, is_awaited: impl Fn() -> bool) -> Result<Activation, ActivationError> {
         let policy = host.last_policy()?;
         let role = policy.role(&self.terms.role).map_err(HostError::from)?;

@@ -1,4 +1,4 @@
-//! Asking for more time: a request of its own that carries everything of the old grant but its end.
+//! Extends a grant: by a new request with everything of the old grant but its end.
 
 use super::{Activation, ActivationError, justification, submit, within_maximum};
 use crate::host::{Host, HostError, Identity};
@@ -10,22 +10,22 @@ use jit_core::grant::{GrantTerms, RequestTerms};
 use jit_core::names::GrantId;
 use jit_core::policy::Role;
 
-/// What the holder wishes. Everything else is as in the old grant.
+/// What the holder asks for. Everything else is as in the old grant.
 pub struct Longer<'a> {
     /// The grant that is extended.
     pub old: &'a GrantTerms,
-    /// The ticket of its request: it is the same matter.
+    /// The ticket of its request, which also applies to the extension.
     pub ticket: &'a Word,
     /// Its role, for which the holder is still eligible.
     pub role: &'a Role,
-    /// Seconds, from the end of the old grant on; the role's maximum when absent.
+    /// In seconds, from the end of the old grant; the role's maximum when absent.
     pub duration: Option<u64>,
-    /// Why.
+    /// The reason.
     pub reason: Option<&'a Word>,
 }
 
-/// Records the request, and grants it at once where the role needs no approver: from the end of the old grant on, or
-/// from the approval on where that comes later.
+/// Records the request, and grants it at once where the role needs no approver. The extension begins at the end of the old grant,
+/// or at the approval if that comes later.
 pub fn extend(
     host: &Host,
     policy: &PolicyIndex<'_>,

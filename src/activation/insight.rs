@@ -1,6 +1,6 @@
-//! Who is told what lies in a directory that they may not look into: root, and whoever may run it now, by a standing
-//! role or by a grant that holds. Somebody who may only ask for a role learns nothing, and cannot: for them a program
-//! that is there costs what one costs that is not.
+//! Decides who learns what is in a directory that they may not look into: root, and a user who may run it now, by a standing
+//! assignment or a valid grant. A user who may only request a role learns nothing, and cannot measure anything: for them an
+//! existing program takes as long as a missing one.
 
 use crate::elevation::THIS_HOST;
 use crate::elevation::argv::Naming;
@@ -16,7 +16,7 @@ use jit_core::escape::Word;
 use jit_core::policy::ProgramNames;
 use jit_core::policy::{Answer, Assignment, Question, Role, Subject, Target};
 
-/// What the question is answered from.
+/// What the decision is based on.
 pub struct Sight<'a> {
     /// This host.
     pub host: &'a Host,
@@ -27,10 +27,10 @@ pub struct Sight<'a> {
 }
 
 impl Sight<'_> {
-    /// What is there, for `asker` who may run it as `run_as`; else what was sealed comes back.
+    /// Returns what is there if `asker` may run it as `run_as`; otherwise returns it sealed.
     ///
     /// # Errors
-    /// Where the policy, the store or the asker's groups cannot be read.
+    /// Fails when the policy, the store or the asker's groups cannot be read.
     pub fn reveal<E: From<HostError> + From<CallerError>>(
         &self,
         hidden: Box<Hidden>,
@@ -53,7 +53,7 @@ impl Sight<'_> {
         if asker.uid() == 0 {
             return Ok(true);
         }
-        // What the target user cannot reach does not run, and its refusal would tell.
+        // What the run-as user cannot reach does not run, and that error would reveal whether it exists.
         if !reaches(run_as, hidden) {
             return Ok(false);
         }
@@ -63,7 +63,7 @@ impl Sight<'_> {
             || self.is_granted(hidden, &who, asker, run_as)?)
     }
 
-    /// Whether a grant of theirs that holds now covers it.
+    /// Whether one of their valid grants covers it.
     fn is_granted(
         &self,
         hidden: &Hidden,
@@ -80,7 +80,7 @@ impl Sight<'_> {
             roles.into_iter().flatten().filter(|role| role.assigns(who, Assignment::Eligible)).collect();
         let known = self.host.knowledge(&held, asker.person(), self.now)?;
         Ok(good_for(&grants, asker, &held, &known.facts(self.now)).any(|good| {
-            // A grant for one command is no power over another, nor over one that is not there.
+            // A grant for one command does not cover another, nor a missing one.
             let covers = match (good.terms.exact.is_set(), hidden.judged()) {
                 (false, _) => true,
                 (true, Some(command)) => good.terms.command.as_ref().is_some_and(|bound| {
@@ -93,7 +93,7 @@ impl Sight<'_> {
     }
 }
 
-/// Whether the role allows what was typed, as far as that can be said without what is there.
+/// Whether the role allows the typed command, as far as that can be decided without revealing what is there.
 fn allows(role: &Role, hidden: &Hidden, asker: &Caller, run_as: &RunAs) -> bool {
     let command = hidden.judged();
     let question = Question {
@@ -116,7 +116,7 @@ fn allows(role: &Role, hidden: &Hidden, asker: &Caller, run_as: &RunAs) -> bool 
     matches!(role.answers(&question), Answer::Allowed { .. })
 }
 
-/// Root reaches everything, also a directory that is not there: then it is that which is told.
+/// Whether the run-as user can reach the directory. Root can reach any, even a missing one: then that is reported.
 fn reaches(run_as: &RunAs, hidden: &Hidden) -> bool {
     if run_as.uid() == 0 {
         return true;

@@ -1,5 +1,5 @@
-//! Whether a role would serve what is wished besides the command: a request that its approver cannot help is refused when
-//! it is made, not when the grant is used.
+//! Checks whether a role allows what is requested besides the command: a request that no approver could make work is denied when it
+//! is made, not when its grant is used.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use crate::elevation::Elevation;
 use crate::judge::{NotPermitted, RunOptions};
 use jit_core::policy::Role;
 
-/// What the role does not let the caller have.
+/// Why the role does not allow it.
 #[derive(Debug, PartialEq, Eq)]
 pub enum WishError {
     /// A variable.
@@ -26,10 +26,10 @@ impl fmt::Display for WishError {
     }
 }
 
-/// Checks directory and variables of `elevation`. What depends on the terminal is left to the run.
+/// Checks directory and variables of `elevation`. What depends on the terminal is checked by the run.
 ///
 /// # Errors
-/// The first of them that `role` does not allow.
+/// Fails with the first of them that `role` does not allow.
 pub fn served(role: &Role, elevation: &Elevation) -> Result<(), WishError> {
     RunOptions::wanted_directory(role, elevation).map_err(WishError::Directory)?;
     may_have(role, elevation).map_err(WishError::Environment)

@@ -1,5 +1,5 @@
-//! The credential cache (sudo's timestamp): remembered authentication, never a grant. Bound to the boot, the session
-//! leader with its start time, the terminal and the PAM service, so that none of them can be reused (CVE-2013-2776).
+//! The credential cache (sudo's timestamp): cached authentications, never grants. An entry is bound to the boot, the session leader
+//! with its start time, the terminal and the PAM service, so that none of them can be reused (CVE-2013-2776).
 
 use hmac::{Hmac, KeyInit, Mac};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -11,22 +11,22 @@ use jit_core::clock::Moment;
 use jit_core::names::Person;
 use sys::process::{Pid, process_start};
 
-/// The table of this room. `place` is the session leader, its start time in clock ticks and the device of the terminal, with a space
-/// between each: all 0 where an authentication is bound to none.
+/// The table of this module. `place` contains the session leader, its start time in clock ticks and the device of the terminal,
+/// separated by spaces; all are 0 for an authentication that is bound to none.
 pub const SCHEMA: &str = "
 CREATE TABLE credential_cache (uid INTEGER NOT NULL, user TEXT NOT NULL, place TEXT NOT NULL, service TEXT NOT NULL, boot_id TEXT NOT NULL, at INTEGER NOT NULL, seal BLOB NOT NULL, PRIMARY KEY (uid, user, place, service)) STRICT, WITHOUT ROWID;
 ";
 
-/// A remembered authentication is renewed by use, but not more often than this: a run need not write for it.
+/// A cached authentication is renewed by use, but not more often than this, so that most runs write nothing.
 const RENEW_AFTER_US: i64 = 60_000_000;
 
-/// Remembered authentications in the database.
+/// The cached authentications in the database.
 pub struct CredentialCache<'a> {
     connection: &'a Connection,
     timeout: Duration,
 }
 
-/// What a remembered authentication is bound to besides the caller and the boot (`timestamp_type` of sudoers(5)).
+/// What a cached authentication is bound to, besides the caller and the boot (`timestamp_type` of sudoers(5)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CacheScope {
     /// The terminal and its session; the parent process where there is no terminal.
@@ -37,7 +37,7 @@ pub enum CacheScope {
     Caller,
 }
 
-/// Whose authentication, where.
+/// Identifies whose authentication is cached, and for what.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CacheKey {
     person: Person,
@@ -46,7 +46,7 @@ pub struct CacheKey {
 }
 
 impl CacheKey {
-    /// The key of `caller`; `None` when the process that it would be bound to is gone.
+    /// Returns the key of `caller`; `None` when the process that it would be bound to is gone.
     pub fn of(caller: &Caller, service: &str, cache_scope: CacheScope) -> Option<Self> {
         let (leader, leader_start, tty) = match (cache_scope, caller.tty()) {
             (CacheScope::Terminal, Some(tty)) => (caller.session().sid, caller.session().started, tty.device),
@@ -65,17 +65,17 @@ impl CacheKey {
 }
 
 impl<'a> CredentialCache<'a> {
-    /// Over an open database; `timeout` is `timestamp_timeout`, zero remembers nothing.
+    /// Creates the cache over an open database. `timeout` is `timestamp_timeout`; with zero nothing is cached.
     pub fn new(connection: &'a Connection, timeout: Duration) -> Self {
         Self { connection, timeout }
     }
 
-    /// True when the authentication is remembered and young enough.
+    /// Whether the authentication is cached and recent enough.
     pub fn remembers(&self, key: &CacheKey, moment: &Moment) -> rusqlite::Result<bool> {
         Ok(self.age(key, moment)?.is_some())
     }
 
-    /// Remembers an authentication made or used now.
+    /// Caches an authentication that was made or used now.
     pub fn remember(&self, key: &CacheKey, moment: &Moment) -> rusqlite::Result<()> {
         if self.timeout.is_zero() || self.age(key, moment)?.is_some_and(|age| age < RENEW_AFTER_US) {
             return Ok(());
@@ -98,7 +98,7 @@ impl<'a> CredentialCache<'a> {
         Ok(())
     }
 
-    /// -k: forgets this terminal and session, for every service.
+    /// -k: removes the entries of this terminal and session, for every service.
     pub fn forget(&self, key: &CacheKey) -> rusqlite::Result<()> {
         self.connection.execute(
             "DELETE FROM credential_cache WHERE uid = ?1 AND user = ?2 AND place = ?3",
@@ -107,14 +107,14 @@ impl<'a> CredentialCache<'a> {
         Ok(())
     }
 
-    /// -K: forgets everything of a person.
+    /// -K: removes all entries of a user.
     pub fn forget_all(&self, person: &Person) -> rusqlite::Result<()> {
         let query = "DELETE FROM credential_cache WHERE uid = ?1 AND user = ?2";
         self.connection.execute(query, params![person.uid, person.name.as_str()])?;
         Ok(())
     }
 
-    /// Binds a row to the key of the journal: one that was put there by hand remembers nothing.
+    /// Returns the MAC of a row, by the secret key of the journal: a row that was inserted by hand does not count.
     fn seal(&self, key: &CacheKey, boot_id: &str, at: i64) -> rusqlite::Result<[u8; 32]> {
         let query = "SELECT value FROM journal_meta WHERE name = 'redaction_key'";
         let secret: Vec<u8> = self.connection.prepare_cached(query)?.query_row([], |row| row.get(0))?;
@@ -126,7 +126,7 @@ impl<'a> CredentialCache<'a> {
         Ok(mac.finalize().into_bytes().into())
     }
 
-    /// Microseconds since the authentication, when it still counts.
+    /// Returns the microseconds since the authentication, if it still counts.
     fn age(&self, key: &CacheKey, moment: &Moment) -> rusqlite::Result<Option<i64>> {
         let row: Option<(i64, Vec<u8>)> = self
             .connection
@@ -142,7 +142,7 @@ impl<'a> CredentialCache<'a> {
             return Ok(None);
         }
         let limit = i64::try_from(self.timeout.as_micros()).unwrap_or(i64::MAX);
-        // An age below zero would be a time to come: such a row was not written by this clock.
+        // An age below zero would lie in the future: such a row was not written by this clock.
         Ok(Some(moment.boot.0.saturating_sub(at)).filter(|age| (0..limit).contains(age)))
     }
 }
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn an_authentication_is_remembered_for_its_time_and_place_only() {
+    fn an_authentication_is_cached_for_its_time_and_place_only() {
         let connection = database();
         let cache = CredentialCache::new(&connection, Duration::from_secs(900));
         cache.remember(&key(), &moment("b", 100)).unwrap();
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_that_was_put_there_by_hand_remembers_nothing() {
+    fn a_row_that_was_inserted_by_hand_does_not_count() {
         let connection = database();
         let cache = CredentialCache::new(&connection, Duration::from_secs(900));
         cache.remember(&key(), &moment("b", 100)).unwrap();
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_timeout_of_zero_remembers_nothing() {
+    fn a_timeout_of_zero_caches_nothing() {
         let connection = database();
         let cache = CredentialCache::new(&connection, Duration::ZERO);
         cache.remember(&key(), &moment("b", 100)).unwrap();

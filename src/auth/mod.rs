@@ -1,4 +1,4 @@
-//! Is the caller who they are? PAM says so, or a remembered authentication. Knows nothing of grants.
+//! Authenticates the caller, by PAM or by a cached authentication. Knows nothing of grants.
 
 pub mod cache;
 pub mod prompt;
@@ -19,19 +19,19 @@ use sys::pam::{EmptyPassword, Messages, Pam, PamError};
 /// How the caller was authenticated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AuthMethod {
-    /// Through the PAM conversation, now: a person has answered a question for a secret. That a module looked at the answer PAM does
-    /// not tell (see [`stack`]).
+    /// Through the PAM conversation, now: a person has answered a prompt for a secret. PAM does not report whether a module checked
+    /// the answer (see [`stack`]).
     Password,
-    /// PAM agreed, now, and asked nothing: a fingerprint, or a stack that lets everybody in.
+    /// PAM accepted now without a prompt: a fingerprint, or a stack that accepts everybody.
     Unasked,
-    /// Remembered.
+    /// By the credential cache.
     Cache,
-    /// The role, or being root, asks for none.
+    /// Neither the role nor the caller, such as root, requires it.
     NotAsked,
 }
 
 impl AuthMethod {
-    /// The word in the record.
+    /// Returns the code for the record.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Password => "password",
@@ -42,8 +42,8 @@ impl AuthMethod {
     }
 }
 
-/// Proof that PAM accepted the caller's account, and their password where one is due. Owns the PAM handle, so that what
-/// was opened is closed.
+/// Proof that PAM accepted the caller's account, and their password where one is required. Owns the PAM handle, so that an opened
+/// session is closed.
 #[must_use = "authentication leads to the gate"]
 pub struct Authenticated {
     pam: Pam,
@@ -52,67 +52,67 @@ pub struct Authenticated {
     limits: Option<(Limits, Limits)>,
 }
 
-/// For a process that ends with the session it has opened, at a moment when nobody waits: makes the end quicker.
+/// Makes the end of a process that has opened a PAM session quicker. Call it at a moment when the caller does not wait.
 pub fn prepare_end() {
     sys::pam::keep_loaded();
 }
 
-/// What is to be proved, and by what means.
+/// What is to be proved, and how.
 pub struct Demand<'a> {
     /// The PAM service.
     pub service: &'a str,
-    /// Where it is looked for before `/etc/pam.d`.
+    /// The directory that is searched for it before `/etc/pam.d`.
     pub services: &'a Path,
-    /// Login name of the caller.
+    /// The caller's login name.
     pub user: &'a str,
-    /// Whose password is asked for: the caller's own, unless the policy says otherwise.
+    /// The user whose password is asked for: the caller, unless the policy says otherwise.
     pub password_of: &'a str,
     /// The caller's uid.
     pub uid: u32,
-    /// The device of their terminal, by name.
+    /// The device name of the caller's terminal.
     pub tty: Option<&'a str>,
-    /// False where no password is due.
+    /// False where no password is required.
     pub password_due: bool,
-    /// -n.
+    /// Whether -n was given.
     pub non_interactive: bool,
-    /// -S, -A or the terminal.
+    /// Where the password is read: -S, -A or the terminal.
     pub source: Source,
     /// The prompt, expanded.
     pub prompt: OsString,
-    /// Which of PAM's prompts it replaces.
+    /// Which of PAM's prompts the prompt replaces.
     pub replaces: Replaces,
-    /// Said before the first question.
+    /// Shown before the first prompt.
     pub lecture: Option<String>,
-    /// Said after a wrong password.
+    /// Shown after a wrong password.
     pub badpass_message: &'a str,
     /// `passwd_tries`.
     pub tries: u32,
-    /// `passwd_timeout`; `None` waits for ever.
+    /// `passwd_timeout`; `None` waits forever.
     pub timeout: Option<Duration>,
-    /// Where an authentication is remembered.
+    /// Where the authentication is cached.
     pub cache: Option<(&'a CredentialCache<'a>, CacheKey)>,
-    /// False with -k: what is remembered does not count.
+    /// False with -k: a cached authentication does not count.
     pub use_cache: bool,
-    /// False with -N and -k: this authentication is not remembered.
+    /// False with -N and -k: this authentication is not cached.
     pub remember: bool,
 }
 
 /// Why the caller is not authenticated.
 #[derive(Debug)]
 pub enum AuthError {
-    /// -n, and a password is due.
+    /// -n was given, and a password is required.
     PasswordRequired,
-    /// No terminal, and neither -S nor -A.
+    /// There is no terminal, and neither -S nor -A was given.
     NoTerminal,
-    /// -A without `SUDO_ASKPASS`.
+    /// -A was given without `SUDO_ASKPASS`.
     NoAskpass,
-    /// The person gave up, or the input ended, after this many wrong passwords.
+    /// The user gave up, or the input ended, after this many wrong passwords.
     GaveUp(u32),
     /// Too many wrong passwords.
     Incorrect(u32),
-    /// Nobody typed in time.
+    /// Nothing was typed in time.
     TimedOut,
-    /// PAM refuses the account, or failed.
+    /// PAM denied the account, or failed.
     Pam(PamError),
     /// The cache cannot be read.
     Cache(rusqlite::Error),
@@ -153,9 +153,9 @@ impl From<rusqlite::Error> for AuthError {
 /// Why the session could not be opened.
 #[derive(Debug)]
 pub enum SessionError {
-    /// The stack refuses.
+    /// The PAM stack denied it.
     Pam(PamError),
-    /// Our limits cannot be read or raised again.
+    /// Our resource limits cannot be read or raised again.
     Limits(std::io::Error),
 }
 
@@ -175,8 +175,8 @@ impl From<PamError> for SessionError {
 }
 
 impl Authenticated {
-    /// Proves what `demand` says: the password where one is due, and the account in any case. PAM and its modules talk to the
-    /// person meanwhile.
+    /// Proves what `demand` says: the password where one is required, and the account in any case. PAM and its modules talk to the
+    /// user meanwhile.
     pub fn prove(demand: Demand<'_>, moment: &Moment, _console: &mut Console) -> Result<Self, AuthError> {
         let prompter = Prompter::new(demand.source.clone(), demand.prompt.clone(), demand.replaces, demand.timeout);
         let trouble = prompter.trouble();
@@ -201,18 +201,18 @@ impl Authenticated {
         Ok(Self { pam, uid: demand.uid, how, limits: None })
     }
 
-    /// Whose proof it is.
+    /// Returns the uid of the authenticated user.
     pub fn uid(&self) -> u32 {
         self.uid
     }
 
-    /// By what means.
+    /// Returns how the user was authenticated.
     pub fn how(&self) -> AuthMethod {
         self.how
     }
 
-    /// Opens the PAM session for the target user, with their credentials; closed on drop. What the stack does to our
-    /// limits (pam_limits(8)) is meant for the command, and is taken from us again.
+    /// Opens the PAM session for the run-as user, with their credentials; it is closed on drop. Changes that the stack makes to our
+    /// limits (pam_limits(8)) are meant for the command and are undone for this process.
     pub fn open_session(&mut self, target: &str) -> Result<(), SessionError> {
         let before = Limits::current().map_err(SessionError::Limits)?;
         self.pam.set_user(target)?;
@@ -226,7 +226,7 @@ impl Authenticated {
         Ok(())
     }
 
-    /// The limits of the command: the caller's, changed by what the session demands.
+    /// Returns the limits of the command: the caller's, with the changes of the PAM session.
     pub fn session_limits(&self, inherited: &Limits) -> Limits {
         match &self.limits {
             Some((before, after)) => inherited.with_changes(before, after),
@@ -234,7 +234,7 @@ impl Authenticated {
         }
     }
 
-    /// What the stack put into the environment of the session (pam_env(8)).
+    /// Returns the variables that the stack added to the environment of the session (pam_env(8)).
     pub fn environment(&mut self) -> Result<Vec<OsString>, SessionError> {
         Ok(self.pam.environment()?)
     }
@@ -286,7 +286,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_words_are_those_that_scripts_look_for() {
+    fn the_messages_are_those_that_scripts_search_for() {
         for (error, words) in [
             (AuthError::PasswordRequired, "a password is required"),
             (AuthError::GaveUp(0), "a password is required"),

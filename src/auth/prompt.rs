@@ -1,4 +1,4 @@
-//! The PAM conversation: where prompts appear and where the answers come from.
+//! The PAM conversation: where prompts are shown and where the answers come from.
 
 use std::cell::Cell;
 use std::ffi::{CString, OsStr, OsString};
@@ -27,13 +27,13 @@ use sys::terminal::{PasswordError, Terminal, read_password_from_stdin};
 pub enum Source {
     /// The controlling terminal.
     Terminal,
-    /// -S: standard input, prompt on standard error.
+    /// -S: standard input, with the prompt on standard error.
     StandardInput,
-    /// -A: a program of the caller's.
+    /// -A: a program that the caller chose.
     Askpass(Box<Askpass>),
 }
 
-/// A program that asks in the caller's name: their identity, environment, limits and control group.
+/// An askpass program. It runs with the caller's identity, environment, limits and control group.
 #[derive(Debug, Clone)]
 pub struct Askpass {
     program: OsString,
@@ -48,7 +48,7 @@ pub struct Askpass {
 }
 
 impl Askpass {
-    /// `program` is what `SUDO_ASKPASS` says; whoever runs it may do so as `credentials` with all that was `inherited`.
+    /// `program` is the value of `SUDO_ASKPASS`. It runs as `credentials` with everything that was `inherited`.
     pub fn new(program: OsString, credentials: Credentials, inherited: &Inherited) -> Self {
         Self {
             program,
@@ -63,7 +63,7 @@ impl Askpass {
         }
     }
 
-    /// Runs the program with the prompt as its argument; its first line is the password.
+    /// Runs the program with the prompt as its argument and returns the first line of its output as the password.
     fn ask(&self, prompt: &[u8]) -> Result<Secret, Stopped> {
         let (output, end) = sys::poll::pipe().map_err(|_| Stopped::GaveUp)?;
         let child = self.start(prompt, end).ok_or(Stopped::GaveUp)?;
@@ -107,18 +107,18 @@ impl Askpass {
     }
 }
 
-/// Why the conversation was not carried on.
+/// Why the conversation was stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stopped {
     /// There is no terminal to ask on.
     NoTerminal,
     /// ^C, ^D, or the end of the input.
     GaveUp,
-    /// Nobody typed in time.
+    /// Nothing was typed in time.
     TimedOut,
 }
 
-/// How the conversation went, for whoever called PAM: PAM itself only says whether it failed.
+/// Why the conversation failed, for the caller of PAM: PAM itself only reports that it failed.
 #[derive(Clone, Default)]
 pub struct Trouble {
     stopped: Rc<Cell<Option<Stopped>>>,
@@ -126,27 +126,27 @@ pub struct Trouble {
 }
 
 impl Trouble {
-    /// What happened since [`Trouble::forget`].
+    /// Returns what has stopped it since [`Trouble::forget`].
     pub fn what(&self) -> Option<Stopped> {
         self.stopped.get()
     }
 
-    /// Whether somebody has answered a question for a secret, with any, since [`Trouble::forget`].
+    /// Whether any answer to a prompt for a secret was given since [`Trouble::forget`].
     pub fn was_answered(&self) -> bool {
         self.answered.get()
     }
 
-    /// Before a new attempt.
+    /// Resets the state before a new attempt.
     pub fn forget(&self) {
         self.stopped.set(None);
         self.answered.set(false);
     }
 }
 
-/// Which prompts of PAM give way to ours (`passprompt_override` of sudoers(5)).
+/// Which prompts of PAM are replaced by ours (`passprompt_override` of sudoers(5)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Replaces {
-    /// Those that say nothing of their own.
+    /// Generic ones, such as "Password: ".
     PlainPrompts,
     /// All.
     EveryPrompt,
@@ -162,12 +162,12 @@ pub struct Prompter {
 }
 
 impl Prompter {
-    /// `prompt` replaces PAM's own "Password: ", or whatever it says.
+    /// `prompt` replaces PAM's own "Password: ", or any prompt, as `replaces` says.
     pub fn new(source: Source, prompt: OsString, replaces: Replaces, timeout: Option<Duration>) -> Self {
         Self { source, prompt, replaces, timeout, trouble: Trouble::default() }
     }
 
-    /// A handle on what stops this conversation.
+    /// Returns a handle to the reason that stops this conversation.
     pub fn trouble(&self) -> Trouble {
         self.trouble.clone()
     }
@@ -203,7 +203,7 @@ impl Conversation for Prompter {
                     self.trouble.stopped.set(Some(stopped));
                     ConversationFailed
                 })?;
-                // Whoever pressed Enter before touching a key has typed no password.
+                // A user who just pressed Enter, as before touching a security key, has typed no password.
                 if secret && !answer.as_bytes().is_empty() {
                     self.trouble.answered.set(true);
                 }
@@ -219,9 +219,9 @@ impl Conversation for Prompter {
     }
 }
 
-/// Shows `text` where the prompts are.
+/// Shows `text` where the prompts are shown.
 pub fn say(source: &Source, text: &[u8]) {
-    // Nothing depends on whether the person sees it: a terminal that is gone is no reason to change the verdict.
+    // A failure is ignored: a terminal that is gone must not change the verdict.
     let terminal = matches!(source, Source::Terminal).then(Terminal::controlling).and_then(Result::ok);
     let _ = match terminal {
         Some(terminal) => write_all(terminal.as_fd(), text, PATIENCE),
@@ -229,17 +229,17 @@ pub fn say(source: &Source, text: &[u8]) {
     };
 }
 
-/// The prompts that pam_unix and its kin use, which say nothing of their own (sudo's `passprompt` rule).
+/// Whether a prompt is a generic one, as pam_unix and similar modules use (sudo's `passprompt` rule).
 fn is_plain_password_prompt(text: &[u8]) -> bool {
     let text = text.trim_ascii_end();
     text == b"Password:" || text.ends_with(b"'s Password:")
 }
 
-/// What the escapes of a prompt stand for.
+/// The values of the escapes in a prompt.
 pub struct PromptWords<'a> {
     /// %u: the caller.
     pub user: &'a str,
-    /// %U: the target.
+    /// %U: the run-as user.
     pub target: &'a str,
     /// %p: whose password is asked for.
     pub password_of: &'a str,
@@ -247,7 +247,7 @@ pub struct PromptWords<'a> {
     pub host: &'a str,
 }
 
-/// Expands %u %U %p %H %h %% (sudo(8), -p); everything else stays as it is.
+/// Expands %u %U %p %H %h %% (sudo(8), -p); other text stays as it is.
 pub fn expand(template: &OsStr, words: &PromptWords<'_>) -> OsString {
     let mut prompt = Vec::new();
     let mut bytes = template.as_bytes().iter().copied().peekable();
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn only_prompts_that_say_nothing_are_replaced() {
+    fn only_generic_prompts_are_replaced() {
         assert!(is_plain_password_prompt(b"Password: "));
         assert!(is_plain_password_prompt(b"alice's Password:"));
         assert!(!is_plain_password_prompt(b"One-time code: "));

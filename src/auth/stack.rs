@@ -1,12 +1,12 @@
-//! Whether the auth stack of a PAM service lets somebody in who proves nothing: PAM tells its caller that it agreed, and not which
-//! module did.
-//! May not: read a file; what they hold comes in as an argument.
+//! Determines whether the auth stack of a PAM service accepts a user who proves nothing: PAM reports to its caller that it
+//! accepted, but not which module did.
+//! May not: read a file; the contents are passed in.
 
-/// So many lines and inclusions of a stack are looked at.
+/// How many lines, and how many nested inclusions, are processed.
 const LINES: u32 = 1000;
 const DEPTH: u32 = 8;
 
-/// What a module says to somebody who knows no secret and is what the policy of the host wants them to be.
+/// What a module returns for a user who knows no secret but meets every other condition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum PamResult {
     Success,
@@ -14,7 +14,7 @@ enum PamResult {
     Failure,
 }
 
-/// What follows from that.
+/// What the control field makes of a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Action {
     Ignore,
@@ -26,7 +26,7 @@ enum Action {
     Skip(u32),
 }
 
-/// What the stack has come to so far.
+/// The state of the stack so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Impression {
     None,
@@ -34,8 +34,8 @@ enum Impression {
     Negative,
 }
 
-/// Modules that are known to check a secret, a token or a finger, or to refuse everybody. Any other may agree without that:
-/// `pam_permit.so`, `pam_rootok.so` (which sees the uid of a set-user-ID program), one that nobody here has heard of.
+/// Modules that are known to check a secret, a token or a fingerprint, or to deny everybody. Any other may accept without that:
+/// `pam_permit.so`, `pam_rootok.so` (which sees the uid of a set-user-ID program), or an unknown one.
 const CHECK: [&str; 23] = [
     "pam_deny.so",
     "pam_duo.so",
@@ -62,7 +62,7 @@ const CHECK: [&str; 23] = [
     "pam_yubico.so",
 ];
 
-/// Modules that have nothing to say here.
+/// Modules that neither accept nor deny.
 const SILENT: [&str; 10] = [
     "pam_env.so",
     "pam_faildelay.so",
@@ -76,8 +76,8 @@ const SILENT: [&str; 10] = [
     "pam_umask.so",
 ];
 
-/// True where the auth stack of `service` succeeds although every module that is known to check a secret fails. `read` gives the text of a
-/// service, nothing where there is none.
+/// Whether the auth stack of `service` succeeds although every module that is known to check a secret fails. `read` returns the
+/// text of a service, `None` where there is none.
 pub fn succeeds_unproved(service: &str, read: &dyn Fn(&str) -> Option<String>) -> bool {
     let mut walk = Walk { read, lines: LINES };
     walk.stack(service, Impression::None, 0).is_some_and(|end| end.impression == Impression::Positive)
@@ -88,15 +88,15 @@ struct Walk<'a> {
     lines: u32,
 }
 
-/// Where a stack ended.
+/// The state at the end of a stack.
 struct StackEnd {
     impression: Impression,
-    /// Nothing behind it is asked.
+    /// Whether no later module is called.
     decided: bool,
 }
 
 impl Walk<'_> {
-    /// Nothing where it cannot be read to the end: nobody is let in then.
+    /// Returns `None` when the stack cannot be read to its end: then it accepts no user.
     fn stack(&mut self, service: &str, mut impression: Impression, depth: u32) -> Option<StackEnd> {
         if depth > DEPTH {
             return None;
@@ -147,7 +147,7 @@ enum Control<'l> {
     Module(Word<'l>),
 }
 
-/// The second column.
+/// The control field of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Word<'l>(&'l str);
 
@@ -168,7 +168,7 @@ impl Word<'_> {
     }
 }
 
-/// Of `success=1 default=ignore`.
+/// Looks up a result in a list such as `success=1 default=ignore`.
 fn listed(list: &str, said: PamResult) -> Action {
     let named =
         |wanted: &str| list.split_ascii_whitespace().find_map(|pair| pair.strip_prefix(wanted)?.strip_prefix('='));
@@ -187,7 +187,7 @@ fn listed(list: &str, said: PamResult) -> Action {
     }
 }
 
-/// The control and the module, or the service, of a line of the auth stack.
+/// Returns the control field and the module, or the service, of a line of the auth stack.
 fn entry(line: &str) -> Option<(Control<'_>, &str)> {
     if let Some(service) = line.strip_prefix("@include") {
         return Some((Control::Include, service.trim()));
@@ -209,7 +209,7 @@ fn entry(line: &str) -> Option<(Control<'_>, &str)> {
         word if word.eq_ignore_ascii_case("substack") => Control::Substack,
         word => Control::Module(Word(word)),
     };
-    // With `trust` members of a group are let in, and pam_faillock(8) only looks before and after.
+    // With `trust`, pam_wheel accepts members of a group; with `preauth` and `authsucc`, pam_faillock(8) checks no secret.
     let opens: &[&str] = match module.rsplit('/').next() {
         Some("pam_wheel.so") => &["trust"],
         Some("pam_faillock.so") => &["preauth", "authsucc"],
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stack_that_asks_and_does_not_listen_is_found() {
+    fn a_stack_that_accepts_without_proof_is_found() {
         for text in [
             "auth optional pam_unix.so\nauth required pam_permit.so\n",
             "auth sufficient pam_unix.so\nauth required pam_permit.so\n",
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stack_that_wants_a_proof_is_none() {
+    fn a_stack_that_requires_a_proof_is_not_reported() {
         for text in [
             "@include common-auth\n",
             "auth include system-auth\n",

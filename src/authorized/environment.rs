@@ -1,5 +1,5 @@
-//! The environment of the command: sudo's rules (sudoers(5), "Command environment"). Built before the `start` record,
-//! because the record holds it. [`CommandEnvironment`] is made here alone, so that a command has no other.
+//! The environment of the command: sudo's rules (sudoers(5), "Command environment"). Built before the `start` record, because the
+//! record contains it. [`CommandEnvironment`] is created only here, so that a command cannot get another one.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -12,18 +12,18 @@ use crate::elevation::{CallersEnvironment, Elevation, Wish};
 use jit_core::escape::Word;
 use jit_core::policy::{EnvironmentOptions, Role, VariableRules};
 
-/// The variable in which a command is told its run.
+/// The variable that contains the command's run id.
 pub const RUN_VARIABLE: &str = "JIT_SUDO_RUN";
 
 /// sudo cuts `SUDO_COMMAND` at this many bytes.
 const COMMAND_LIMIT: usize = 4096;
 
-/// The caller asked for what the role does not allow.
+/// The caller asked for variables that the role does not allow.
 #[derive(Debug, PartialEq, Eq)]
 pub enum EnvironmentError {
-    /// -E without `setenv`.
+    /// -E was given without `setenv`.
     Preserve,
-    /// VAR=value or --preserve-env=list without `setenv`.
+    /// VAR=value or --preserve-env=list was given without `setenv`.
     Set(Vec<Word>),
 }
 
@@ -42,26 +42,26 @@ impl fmt::Display for EnvironmentError {
     }
 }
 
-/// The environment of a command that runs with power: entries `NAME=VALUE`, as the plan of its run lets it have them.
+/// The environment of a privileged command: entries `NAME=VALUE`, as its plan permits them.
 pub struct CommandEnvironment(Vec<OsString>);
 
-/// What a run executes, by the environment that it gets.
+/// What a run executes, with its environment.
 pub enum RunEnvironment {
     /// The command of the plan.
     Command(CommandEnvironment),
-    /// The caller's editor, which runs as the caller and gets all that is theirs. No command is executed with it.
+    /// The caller's editor, which runs as the caller with all of the caller's variables. No command gets this environment.
     Editor(CallersEnvironment),
 }
 
 impl CommandEnvironment {
-    /// The entries, sorted by name.
+    /// Returns the entries, sorted by name.
     pub fn entries(&self) -> &[OsString] {
         &self.0
     }
 }
 
 impl RunEnvironment {
-    /// The entries, for the record.
+    /// Returns the entries, for the record.
     pub fn entries(&self) -> &[OsString] {
         match self {
             Self::Command(environment) => environment.entries(),
@@ -70,10 +70,10 @@ impl RunEnvironment {
     }
 }
 
-/// Builds the environment for `authorized`; `pam` is what the PAM stack wants set, `run` is the id of the run.
+/// Builds the environment for `authorized`. `pam` are the variables from the PAM stack, `run` is the id of the run.
 ///
 /// # Errors
-/// What the role does not let the caller have.
+/// Fails when the role does not allow a variable that the caller asks for.
 pub fn build(authorized: &Authorized, pam: &[OsString], run: &str) -> Result<CommandEnvironment, EnvironmentError> {
     let mut environment = match authorized.plan().environment() {
         EnvironmentPolicy::Role(callers) => from_caller(authorized, callers, pam)?,
@@ -87,10 +87,10 @@ pub fn build(authorized: &Authorized, pam: &[OsString], run: &str) -> Result<Com
     Ok(CommandEnvironment(environment.into_entries()))
 }
 
-/// Whether `role` would let the caller have what they wish of their variables.
+/// Checks whether `role` allows the variables that the caller asks for.
 ///
 /// # Errors
-/// What it does not let them have.
+/// Fails when it does not allow one.
 pub fn may_have(role: &Role, elevation: &Elevation) -> Result<(), EnvironmentError> {
     let Some(callers) = elevation.environment() else { return Ok(()) };
     let exact = role.activation.exact_command;
@@ -99,7 +99,7 @@ pub fn may_have(role: &Role, elevation: &Elevation) -> Result<(), EnvironmentErr
     wished(&rules, callers).map(|_| ())
 }
 
-/// What the role lets through of the caller's variables, and what it lets them set.
+/// Builds the environment from the caller's variables that the role lets through, and those that it lets them set.
 fn from_caller(
     authorized: &Authorized,
     callers: &CallersEnvironment,
@@ -124,8 +124,8 @@ fn from_caller(
     Ok(environment)
 }
 
-/// For an exact grant: nothing of the caller's but what the request named and the approver saw, as far as the role lets
-/// the caller set it.
+/// Builds the environment for an exact grant: of the caller's variables only those that the request named and the approver saw, as
+/// far as the role lets the caller set them.
 fn made_anew(authorized: &Authorized, named: &[Word], pam: &[OsString]) -> Result<Environment, EnvironmentError> {
     let elevation = authorized.elevation();
     let rules = rules(authorized.role(), elevation.wish(), false).anew();
@@ -145,7 +145,7 @@ fn rules<'r>(role: &'r Role, wish: &Wish, wants_everything: bool) -> VariableRul
     VariableRules::of(role, &EnvironmentOptions { login: wish.login, shell: wish.shell, everything: wants_everything })
 }
 
-/// What the caller said on the command line, where all of it is allowed.
+/// Returns the variables from the command line, if all of them are allowed.
 fn wished<'w>(
     rules: &VariableRules<'_>,
     callers: &'w CallersEnvironment,
@@ -165,7 +165,7 @@ fn permit(rules: &VariableRules<'_>, variables: &[Variable<'_>]) -> Result<(), E
     if refused.is_empty() { Ok(()) } else { Err(EnvironmentError::Set(refused)) }
 }
 
-/// The environment under construction, in a stable order.
+/// The environment under construction, sorted by name.
 #[derive(Default)]
 struct Environment {
     variables: BTreeMap<Vec<u8>, Vec<u8>>,
@@ -187,7 +187,7 @@ impl Environment {
     fn take_from_caller(&mut self, callers: &CallersEnvironment, rules: &VariableRules<'_>) {
         for (name, value) in callers.variables() {
             let taken = rules.let_through(name, value);
-            // The first of two wins, as with getenv(3); ours are nobody else's to set.
+            // Of duplicates the first wins, as with getenv(3). JIT_SUDO_ variables cannot be set by the caller.
             if taken && !self.variables.contains_key(name) && !name.starts_with(b"JIT_SUDO_") {
                 self.put(name, value);
             }
@@ -213,7 +213,7 @@ impl Environment {
         }
     }
 
-    /// LOGNAME and USER: both of the target, or both as kept from the caller.
+    /// Sets LOGNAME and USER: both to the run-as user, or both as kept from the caller.
     fn set_names(&mut self, elevation: &Elevation, rules: &VariableRules<'_>) {
         let target = elevation.run_as().account().name.as_bytes();
         let kept = ["LOGNAME", "USER"].map(|name| self.variables.get(name.as_bytes()).cloned());
@@ -234,11 +234,11 @@ impl Environment {
         }
     }
 
-    /// What the stack sets counts, except over what the caller was allowed to keep (sudoers(5)).
+    /// Merges the variables of the PAM stack; they do not replace those that the caller was allowed to keep (sudoers(5)).
     fn merge_pam(&mut self, pam: &[OsString], rules: &VariableRules<'_>) {
         for (name, value) in pam.iter().filter_map(|entry| split(entry)) {
             let yields = rules.let_through(name, value);
-            // PATH of pam_env is for logins; secure_path decides here.
+            // PATH of pam_env is for logins; here secure_path applies.
             if !self.variables.contains_key(name) || (!yields && name != b"PATH") {
                 self.put(name, value);
             }

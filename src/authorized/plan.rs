@@ -1,6 +1,6 @@
-//! The plan of a run: what the gate lets run. The `start` record and the exec are both made from this value. Whatever it needs
-//! of NSS or the file system was looked up when it was made, and nobody looks again. What the session does around the command
-//! (its terminal, its recording) the role says.
+//! The plan of a run: what the gate permits. The `start` record and the exec are both made from this value. Everything it needs
+//! from NSS or the file system was looked up when it was created, and is not looked up again. The role decides what the session
+//! does around the command (its terminal, its recording).
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use jit_core::policy::{Options, Rlimit, Role};
 use sys::exec::{Credentials, Programs};
 use sys::limits::{Limit, Limits};
 
-/// What will be executed, by whom, where, and with what.
+/// What will be executed, as which user, where, and with what environment.
 pub struct ExecPlan {
     elevation: Elevation,
     argv: Argv,
@@ -30,23 +30,23 @@ pub struct ExecPlan {
 pub enum Scripts {
     /// Those that only root can change.
     OfRootAlone,
-    /// All: who may run anything may run an interpreter.
+    /// All: a user who may run any command may run any interpreter.
     Any,
 }
 
-/// What the caller's variables have to do with those of the command.
+/// Which of the caller's variables the command gets.
 pub enum EnvironmentPolicy {
     /// As the role's options say.
     Role(CallersEnvironment),
-    /// The environment is made anew, and only these come from the caller, who named them in the request: `NAME=VALUE`.
+    /// A new environment; only these variables come from the caller, who named them in the request as `NAME=VALUE`.
     Exact(Vec<Word>),
 }
 
 impl ExecPlan {
-    /// For an elevation that `power` allows, in this manner.
+    /// Creates the plan for an elevation that `power` allows, with these options.
     ///
     /// # Errors
-    /// The groups of the run-as user cannot be looked up.
+    /// Fails when the groups of the run-as user cannot be looked up.
     pub(super) fn new(
         mut elevation: Elevation,
         role: &Role,
@@ -65,42 +65,42 @@ impl ExecPlan {
         Ok(Self { elevation, argv, credentials, run_options, umask, rlimits, programs, scripts, environment })
     }
 
-    /// Who asked for what: the opened program, its arguments, and the account that it runs as.
+    /// Returns the elevation: the caller, the opened program with its arguments, and the run-as user.
     pub fn elevation(&self) -> &Elevation {
         &self.elevation
     }
 
-    /// Its words: those that are recorded and executed.
+    /// Returns the argv that is recorded and executed.
     pub fn argv(&self) -> &Argv {
         &self.argv
     }
 
-    /// The ids and groups of the command.
+    /// Returns the ids and groups of the command.
     pub fn credentials(&self) -> &Credentials {
         &self.credentials
     }
 
-    /// Where it begins.
+    /// Returns the working directory.
     pub fn directory(&self) -> &WorkingDirectory {
         &self.run_options.directory
     }
 
-    /// Descriptors from this one on are closed.
+    /// Returns the first of the file descriptors that are closed.
     pub fn closefrom(&self) -> u32 {
         self.run_options.closefrom
     }
 
-    /// For how long it may run at most, in seconds.
+    /// Returns the time limit in seconds.
     pub fn time_limit(&self) -> Option<u64> {
         self.run_options.time_limit
     }
 
-    /// Its file mode mask.
+    /// Returns the file mode mask.
     pub fn umask(&self) -> u32 {
         self.umask
     }
 
-    /// Its limits: `session`'s, changed by what the role says; `callers` are those that the caller has.
+    /// Returns the resource limits: those of `session`, changed as the role says; `callers` are the caller's limits.
     pub fn limits(&self, callers: &Limits, mut session: Limits) -> Limits {
         for (name, said) in &self.rlimits {
             let limit = match *said {
@@ -114,37 +114,37 @@ impl ExecPlan {
         session
     }
 
-    /// What it and its descendants may execute.
+    /// Returns what the command and its descendants may execute.
     pub fn programs(&self) -> Programs {
         self.programs
     }
 
-    /// Whether it may be a script that others can change.
+    /// Returns which scripts it may be.
     pub fn scripts(&self) -> Scripts {
         self.scripts
     }
 
-    /// What comes of the caller's variables.
+    /// Returns which of the caller's variables the command gets.
     pub fn environment(&self) -> &EnvironmentPolicy {
         &self.environment
     }
 }
 
 impl EnvironmentPolicy {
-    /// An exact grant leaves nothing of the caller's variables but what it names itself.
+    /// With an exact grant the command gets only those of the caller's variables that the grant names.
     fn of(callers: Option<CallersEnvironment>, power: &Power) -> Self {
         match (power.exact(), callers) {
             (Some(terms), _) => {
                 Self::Exact(terms.command.as_ref().map_or_else(Vec::new, |command| command.environment.clone()))
             }
             (None, Some(callers)) => Self::Role(callers),
-            // The caller's variables were taken before, which nobody else does: better none than an unknown set.
+            // The caller's variables were taken before, which only the gate does: none are better than an unknown set.
             (None, None) => Self::Exact(Vec::new()),
         }
     }
 }
 
-/// A caller who may run anything may give it any `argv[0]`, as with sudo.
+/// A caller who may run all commands may choose any `argv[0]`, as with sudo.
 fn naming(role: &Role, power: &Power) -> Naming {
     match power.exact() {
         Some(_) => Naming::Place,
@@ -153,7 +153,7 @@ fn naming(role: &Role, power: &Power) -> Naming {
     }
 }
 
-/// The caller's mask and the role's; one alone where the role says so.
+/// Combines the caller's mask with the role's; `umask_override` makes the role's replace it.
 fn umask(options: &Options, callers: u32) -> u32 {
     match options.umask.bits() {
         None => callers,

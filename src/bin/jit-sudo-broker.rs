@@ -11,7 +11,8 @@ fn answer_and_exit() -> ! {
     jit_sudo::bug::speak_plainly("jit-sudo-broker");
     let serve = || match sys::sanitize(c"jit-sudo-broker") {
         Ok(mut inherited) => {
-            // Nobody keeps a process of ours by asking nothing: until there is a question it is one of the caller's.
+            // Until a question arrives, the process stays in the caller's control group, so that callers cannot collect idle
+            // processes of ours.
             let question = jit_sudo::broker::hear(&inherited);
             jit_sudo::session::stand_apart(&mut inherited);
             jit_sudo::broker::serve(question, &inherited)

@@ -1,5 +1,5 @@
-//! jit-sudo-enforcer, not setuid, started by root's own programs alone: end a run when its grant ends, and exit when nobody of it
-//! is left.
+//! jit-sudo-enforcer, not setuid, started only by root's own programs: ends a run when its grant ends, and exits when none of its
+//! processes is left.
 
 fn main() {
     let status = match sys::sanitize(c"jit-sudo-enforcer") {

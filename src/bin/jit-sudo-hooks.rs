@@ -1,4 +1,4 @@
-//! jit-sudo-hooks, not setuid, started by root's own programs alone: run the hooks for what was committed, and exit.
+//! jit-sudo-hooks, not setuid, started only by root's own programs: runs the hooks for committed events, and exits.
 
 fn main() {
     let status = match sys::sanitize(c"jit-sudo-hooks") {

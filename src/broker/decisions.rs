@@ -208,7 +208,7 @@ impl Context<'_> {
     ) -> Result<ApprovalTerms, Refused> {
         let (asked, rules) = (&request.terms, &role.activation);
         if narrowing.duration == Some(0) {
-            return Err(refused("duration", "a duration of 0 is no grant"));
+            return Err(refused("duration", "the duration must be longer than 0"));
         }
         let comment = match &narrowing.comment {
             Some(comment) => given("comment", comment)?.clone(),

@@ -50,8 +50,11 @@ pub(crate) fn unsaid(elevation: &Elevation) -> Refused {
 }
 
 fn unsaid_of(path: &Word) -> Refused {
-    refused("not-allowed", format!("you may not look into the directory of {path}, so nothing is said of it"))
-        .hint(UNNAMED)
+    refused(
+        "not-allowed",
+        format!("you may not look into the directory of {path}, so it is not reported whether it exists"),
+    )
+    .hint(UNNAMED)
 }
 
 impl Refused {

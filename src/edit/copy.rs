@@ -1,4 +1,4 @@
-//! One file on its way: out to a copy that belongs to the caller, and back.
+//! One edited file: copied out to a file that belongs to the caller, and written back.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -20,19 +20,19 @@ use sys::exec::Credentials;
 use sys::fsuid::as_user;
 use sys::user_path::{Place, PlaceError, open_own, read_all};
 
-/// A larger file is not edited here: both versions are held in memory, so that what is recorded is what is written.
+/// Larger files are not edited: both versions are held in memory, so that the recorded contents are the ones that are written.
 const LARGEST: usize = 64 << 20;
 
-/// Where copies are made: the first place where the caller can.
+/// The directories for copies; the first that the caller can write to is used.
 const PLACES: [&str; 2] = ["/var/tmp", "/tmp"];
 
 /// The longest part of a name that a copy keeps, in bytes.
 const LONGEST_STEM: usize = 200;
 
-/// Names are tried so often before a place counts as full.
+/// How many names are tried in one directory.
 const TRIES: usize = 100;
 
-/// With whose powers files are used.
+/// The credentials with which files are accessed.
 pub struct EditCredentials {
     /// Reads and writes the files.
     pub run_as: Credentials,
@@ -42,14 +42,14 @@ pub struct EditCredentials {
     pub umask: u32,
 }
 
-/// Why a file is not edited; each names it as it was typed.
+/// Why a file is not edited; each error names it as it was typed.
 #[derive(Debug)]
 pub enum EditError {
-    /// It cannot be read, or is none that may be edited.
+    /// It cannot be read, or may not be edited.
     Target(Word, PlaceError),
-    /// With those before it, it has more than all files that are edited at once may have.
+    /// Together with the files before it, it exceeds the limit for files that are edited at once.
     Together(Word),
-    /// No copy of it can be made.
+    /// It cannot be copied.
     Copy(Word, io::Error),
     /// The copy cannot be read back.
     Lost(PathBuf, PlaceError),
@@ -73,7 +73,7 @@ impl fmt::Display for EditError {
             Self::Copy(name, error) => write!(f, "{name}: no copy can be made: {}", plain(error)),
             Self::Lost(path, error) => write!(f, "{}: {}", Word::from(path.as_os_str()), reason(error)),
             Self::Write(name, PlaceError::Changed) => {
-                write!(f, "{name} was changed by somebody else while it was edited")
+                write!(f, "{name} was changed by another process while it was edited")
             }
             Self::Write(name, error) => write!(f, "unable to write to {name}: {}", reason(error)),
         }
@@ -90,16 +90,16 @@ pub struct Copy<'a> {
     time: SystemTime,
 }
 
-/// What has become of a copy.
+/// The result of reading a copy back.
 pub enum Copied {
-    /// It was not changed.
+    /// The copy was not changed.
     Unchanged,
-    /// These bytes are to be written, once the change is recorded.
+    /// These bytes are to be written, after the change was recorded.
     Changed(Vec<u8>, Box<Change>),
 }
 
 impl<'a> Copy<'a> {
-    /// Reads the file and makes a copy of it that only the caller can read. The files before it have `held` bytes.
+    /// Reads the file and creates a copy of it that only the caller can read. The files before it have `held` bytes.
     pub fn out(target: &'a Target, hands: &EditCredentials, held: usize) -> Result<Self, EditError> {
         let name = || Word::from(target.typed());
         let place = target.place().map_err(|error| EditError::Target(name(), again(error)))?;
@@ -113,7 +113,7 @@ impl<'a> Copy<'a> {
                 let time = found.metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
                 (Some(found.bytes), found.public, time)
             }
-            // That the copy was written at all shows in its time.
+            // The modification time will show that the copy was written at all.
             None => (None, place.is_open_to_all() && hands.umask & 0o004 == 0, SystemTime::UNIX_EPOCH),
         };
         let failed = |error| EditError::Copy(name(), error);
@@ -128,22 +128,22 @@ impl<'a> Copy<'a> {
         Ok(Self { target, place, before, public, path, time })
     }
 
-    /// How many bytes of it are held in memory.
+    /// Returns how many of its bytes are held in memory.
     pub fn held(&self) -> usize {
         self.before.as_ref().map_or(0, Vec::len)
     }
 
-    /// Where the copy is.
+    /// Returns the path of the copy.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// What the file is called in messages.
+    /// Returns the name of the file for messages.
     pub fn name(&self) -> Word {
         Word::from(self.target.typed())
     }
 
-    /// Reads the copy, with the caller's powers: whatever stands there now is what they may read themselves.
+    /// Reads the copy with the caller's permissions: whatever is there now, they may read it themselves.
     pub fn look(&self, hands: &EditCredentials) -> Result<Copied, EditError> {
         let lost = |error| EditError::Lost(self.path.clone(), error);
         let file = open_own(&self.path, &hands.caller).map_err(lost)?;
@@ -161,14 +161,14 @@ impl<'a> Copy<'a> {
         Ok(Copied::Changed(after, change))
     }
 
-    /// Writes `after` where the file is, unless somebody else has changed it.
+    /// Writes `after` to the file, unless another process has changed it.
     pub fn back(&self, after: &[u8], hands: &EditCredentials) -> Result<(), EditError> {
         let mode = 0o644 & !hands.umask;
         let written = self.place.write(&hands.run_as, self.before.as_deref(), after, mode);
         written.map_err(|error| EditError::Write(self.name(), error))
     }
 
-    /// The copy has served.
+    /// Removes the copy.
     pub fn discard(self, hands: &EditCredentials) {
         remove(&self.path, &hands.caller);
     }
@@ -177,7 +177,7 @@ impl<'a> Copy<'a> {
         let digest = |bytes: &[u8]| record::Digest(Sha256::digest(bytes).into());
         let length = |bytes: &[u8]| u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         let path = Word::from(self.target.path().as_os_str());
-        // Records are read by more people than secrets are.
+        // Records can be read by more users than the file may be.
         let diff = if self.public { difference(&path.to_string(), self.before.as_deref(), after) } else { None };
         Change {
             path,
@@ -190,7 +190,8 @@ impl<'a> Copy<'a> {
     }
 }
 
-/// `motd` becomes `motd.XXXXXXXX` and `a.conf` becomes `aXXXXXXXX.conf`, so that an editor knows the kind of file.
+/// Returns the name of a copy: `motd` becomes `motd.XXXXXXXX` and `a.conf` becomes `aXXXXXXXX.conf`, so that an editor recognizes
+/// the file type.
 fn copy_name(name: &OsStr, random: &str) -> OsString {
     let name = name.as_bytes();
     let dot = name.iter().rposition(|byte| *byte == b'.').filter(|dot| name.len() - dot <= LONGEST_STEM / 4);
@@ -225,12 +226,12 @@ fn letters(random: [u8; 8]) -> String {
     random.iter().map(|byte| char::from(letter(byte))).collect()
 }
 
-/// Whoever can remove a copy need not; one that stays is the caller's own.
+/// Removes a copy. A failure is ignored, because the copy belongs to the caller.
 fn remove(path: &Path, owner: &Credentials) {
     let _ = as_user(owner, || fs::remove_file(path));
 }
 
-/// The same error once more: a place that was not found is asked about each time.
+/// Duplicates an error: the stored one is reported each time.
 fn again(error: &PlaceError) -> PlaceError {
     match error {
         PlaceError::Writable => PlaceError::Writable,
@@ -251,12 +252,12 @@ fn reason(error: &PlaceError) -> String {
         PlaceError::TooLarge(most) => format!("larger than {} MiB, which is too large to be edited here", most >> 20),
         PlaceError::Symlink => "is a symbolic link".to_owned(),
         PlaceError::Writable => "lies in a writable directory".to_owned(),
-        PlaceError::Changed => "was changed by somebody else".to_owned(),
+        PlaceError::Changed => "was changed by another process".to_owned(),
         PlaceError::Io(error) => plain(error),
     }
 }
 
-/// The kernel's words without their number, as sudo writes them.
+/// Returns the kernel's error text without its number, as sudo prints it.
 fn plain(error: &io::Error) -> String {
     let text = error.to_string();
     text.split_once(" (os error").map_or(text.as_str(), |(words, _)| words).to_owned()

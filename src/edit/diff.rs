@@ -1,5 +1,5 @@
-//! The difference of two texts as `diff -u` writes it, so that `patch` understands it. Bounded in time and size: a record is
-//! no archive. It is made in a process that may nothing, because the texts are the caller's.
+//! The difference of two texts in the format of `diff -u`, for `patch`. Bounded in time and size, because a record is no archive.
+//! It is computed in a sandboxed process without privileges, because the caller controls the texts.
 
 use std::io;
 use std::ops::Range;
@@ -10,10 +10,10 @@ use sys::poll::{pipe, read, write};
 use sys::process::{WaitEvent, Waiting, exit_now, fork, wait};
 use sys::sandbox::{Files, Post, close_all_but, confine};
 
-/// Texts that are longer together, in bytes, are not compared.
+/// The maximum length of both texts together, in bytes; longer ones are not compared.
 const LONGEST: usize = 512 << 10;
 
-/// A longer difference, in bytes, is none.
+/// The maximum length of a difference in bytes; longer ones are dropped.
 const LONGEST_DIFFERENCE: usize = 64 << 10;
 
 /// More insertions and deletions than this are shown as one change of everything between the first and the last.
@@ -22,16 +22,16 @@ const MOST_EDITS: usize = 500;
 /// Unchanged lines around a change.
 const CONTEXT: usize = 3;
 
-/// As whom it is made: "nobody" (the kernel's overflow id), who owns nothing.
+/// The user of that process: "nobody" (the kernel's overflow id), who owns no file.
 const NOBODY: u32 = 65534;
 
-/// The difference between two versions of the file `name`, made behind the wall; `None` where one is no text, it would be too
-/// long, or no process can be made for it.
+/// Returns the difference between two versions of the file `name`, computed in a sandbox; `None` when one is no text, the
+/// difference is too long, or no process can be started.
 pub(super) fn difference(name: &str, before: Option<&[u8]>, after: &[u8]) -> Option<String> {
     made_apart(|| unified(name, before, after)).ok().flatten()
 }
 
-/// What `make` gives in a child behind the wall, which ends with a text or without one.
+/// Runs `make` in a sandboxed child and returns its text, if there is one.
 fn made_apart(make: impl FnOnce() -> Option<String>) -> io::Result<Option<String>> {
     let nobody = Credentials { uid: NOBODY, gid: NOBODY, groups: vec![NOBODY] };
     let (from, to) = pipe()?;
@@ -39,14 +39,14 @@ fn made_apart(make: impl FnOnce() -> Option<String>) -> io::Result<Option<String
         if nobody.assume().is_err() || close_all_but(&[to.as_fd()]).is_err() {
             exit_now(1)
         }
-        // A kernel without a part of the wall has the rest, and the worker is nobody all the same.
+        // A kernel that lacks a part of the sandbox enforces the rest, and the worker has no privileges in any case.
         let _ = confine(Post::Worker, &[], Files::Below(&[]));
         let written = make().map(|text| write_all(&to, text.as_bytes()));
         exit_now(i32::from(!matches!(written, Some(Ok(())))))
     })?;
     drop(to);
     let text = read_all(&from);
-    drop(from); // so that a worker which has more to say ends
+    drop(from); // so that a worker with more to write ends
     match wait(worker, Waiting::ForEnd)? {
         Some((WaitEvent::Exited(0), _)) => Ok(String::from_utf8(text?).ok()),
         _ => Ok(None),
@@ -61,7 +61,7 @@ fn write_all(to: &OwnedFd, mut bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// All of it, and not more than a difference can be long.
+/// Reads everything, but no more than a difference can be long.
 fn read_all(from: &OwnedFd) -> io::Result<Vec<u8>> {
     let (mut text, mut piece) = (Vec::new(), vec![0; LONGEST_DIFFERENCE]);
     while text.len() <= 2 * LONGEST_DIFFERENCE {
@@ -73,7 +73,7 @@ fn read_all(from: &OwnedFd) -> io::Result<Vec<u8>> {
     Err(io::ErrorKind::InvalidData.into())
 }
 
-/// The same in this process.
+/// Computes the difference in this process.
 fn unified(name: &str, before: Option<&[u8]>, after: &[u8]) -> Option<String> {
     if before.unwrap_or_default().len() + after.len() > LONGEST {
         return None;
@@ -102,7 +102,7 @@ fn text(bytes: &[u8]) -> Option<&str> {
     std::str::from_utf8(bytes).ok().filter(|text| !text.contains('\0'))
 }
 
-/// With their ends, so that a last line without one differs from one with it.
+/// Splits a text into lines with their ends, so that a last line without newline differs from one with it.
 fn lines(text: &str) -> Vec<&str> {
     text.split_inclusive('\n').collect()
 }
@@ -125,13 +125,13 @@ fn changes(old: &[&str], new: &[&str]) -> Vec<Change> {
     found
 }
 
-/// Pairs of lines that stay, in order (Myers, "An O(ND) Difference Algorithm", 1986); `None` for too many edits.
+/// Returns pairs of unchanged lines, in order (Myers, "An O(ND) Difference Algorithm", 1986); `None` for too many edits.
 fn common_lines(old: &[&str], new: &[&str]) -> Option<Vec<(usize, usize)>> {
     let (n, m) = (signed(old.len()), signed(new.len()));
     let bound = MOST_EDITS.min(old.len() + new.len());
     let width = 2 * bound + 3;
     let place = |k: isize| usize::try_from(k + signed(bound) + 1).unwrap_or(usize::MAX);
-    // furthest[k] is how far down the old text one comes on the diagonal k with the edits so far.
+    // furthest[k] is the line of the old text that is reached on diagonal k with the edits so far.
     let mut furthest = vec![0_isize; width];
     let mut history = Vec::new();
     for edits in 0..=signed(bound) {
@@ -183,7 +183,7 @@ fn signed(length: usize) -> isize {
     isize::try_from(length).unwrap_or(isize::MAX)
 }
 
-/// Changes that share their context are shown together.
+/// Groups changes whose context lines overlap.
 fn hunks(changes: &[Change]) -> Vec<Vec<Change>> {
     let mut hunks: Vec<Vec<Change>> = Vec::new();
     for change in changes {
@@ -214,7 +214,7 @@ fn write_hunk(text: &mut String, hunk: &[Change], old: &[&str], new: &[&str]) {
     write_lines(text, ' ', old.get(at..old_span.end));
 }
 
-/// `FIRST,COUNT`, where the first line is 1 and an empty span names the line before it.
+/// Returns `FIRST,COUNT`, where the first line is 1 and an empty span names the line before it.
 fn span(lines: &Range<usize>) -> String {
     match lines.len() {
         0 => format!("{},0", lines.start),

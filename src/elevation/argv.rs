@@ -1,23 +1,23 @@
-//! How a command is called. Programs read their `argv[0]`: Python looks beside it for its modules, and a program with many
-//! names chooses by it what to do. So the caller gives it only where they may run anything anyway.
+//! The argv of a command. Programs use their `argv[0]`: Python searches next to it for its modules, and a program with several
+//! names chooses its function by it. So the caller chooses it only where they may run any command.
 
 use std::ffi::{OsStr, OsString};
 
 use super::Command;
 
-/// Who gives `argv[0]`. That of a login shell (`-bash`) means another command and stays in each case.
+/// Who chooses `argv[0]`. That of a login shell (`-bash`) means another command and stays in each case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Naming {
-    /// The caller: as typed.
+    /// The caller: it is as typed.
     AsTyped,
-    /// The place of the program, but for its own bare name.
+    /// The path of the program, or its file name where the caller typed just that.
     Bound,
-    /// The place of the program, by whatever name it was found: as it stands in a request.
+    /// The path of the program, however it was found: the form used in requests.
     Place,
 }
 
-/// The words with which a command is executed. Made from the opened command here alone: the verification of an exact grant
-/// compares the very words that the plan of the run records and executes.
+/// The argv with which a command is executed. It is made only here from the opened command: the verification of an exact grant
+/// compares the same argv that the plan of the run records and executes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Argv {
     words: Vec<OsString>,
@@ -38,12 +38,12 @@ impl Argv {
         Self { words: words.map(OsStr::to_owned).collect(), typed: typed.to_owned() }
     }
 
-    /// The words.
+    /// Returns the arguments, beginning with `argv[0]`.
     pub fn words(&self) -> impl Iterator<Item = &OsStr> {
         self.words.iter().map(OsString::as_os_str)
     }
 
-    /// What was typed, where that is not the first word.
+    /// Returns the typed name, where it is not `argv[0]`.
     pub fn typed(&self) -> Option<&OsStr> {
         (self.words.first() != Some(&self.typed)).then_some(self.typed.as_os_str())
     }

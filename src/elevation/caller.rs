@@ -1,4 +1,4 @@
-//! The caller (sudo's invoking user), from the kernel and NSS alone: never from argv or the environment.
+//! The caller (sudo's invoking user), as the kernel and NSS report it: never from argv or the environment.
 
 use std::cell::OnceCell;
 use std::ffi::{OsStr, OsString};
@@ -15,7 +15,7 @@ use sys::sanitize::KernelIdentity;
 use sys::terminal::Terminal;
 use sys::users::{Account, account_by_name, account_by_uid, group_by_gid};
 
-/// Who calls: identity, terminal, session and place.
+/// The caller: identity, terminal, session and working directory.
 pub struct Caller {
     person: Person,
     account: Account,
@@ -42,9 +42,9 @@ pub struct Tty {
 pub enum Nowhere {
     /// It was removed.
     Removed,
-    /// It cannot be reached from our root, as in a mount namespace of the caller's own: a path would mean another directory.
+    /// It cannot be reached from our root, as in a mount namespace of the caller's own: its path would name another directory.
     Unreachable,
-    /// Its name cannot be had.
+    /// Its name cannot be read.
     Nameless,
 }
 
@@ -57,7 +57,7 @@ impl Nowhere {
         }
     }
 
-    /// For records, in the place of a path.
+    /// Returns a text for records in place of a path.
     fn word(self) -> Word {
         Word::from(match self {
             Self::Removed => "(removed)",
@@ -77,16 +77,16 @@ impl fmt::Display for Nowhere {
     }
 }
 
-/// Why nobody can be named as the caller.
+/// Why the caller cannot be identified.
 #[derive(Debug)]
 pub enum CallerError {
     /// The account database does not know the uid.
     Unknown(u32),
-    /// Its name is not one that can be handled safely.
+    /// The account's name cannot be handled safely.
     Name(InvalidName),
-    /// The account database gives its name to another uid: who goes by it would be somebody else.
+    /// The account database maps the account's name to another uid, so the name would mean another user.
     OtherAccount(UserName, u32, u32),
-    /// The account database gives its uid another name first, and the kernel knows the uid alone.
+    /// The account database lists another name for the uid first, and the kernel knows only the uid.
     OtherName(UserName, u32, String),
     /// The account database, the host name or procfs could not be read.
     Lookup(&'static str, io::Error),
@@ -122,12 +122,12 @@ impl Caller {
         Self::build(identity.uid(), identity.gid(), group_ids, tty)
     }
 
-    /// Somebody else, as the account database describes them: for questions about them, never for a run.
+    /// Describes another user, as the account database does: for questions about them, never for a run.
     pub fn described(account: Account) -> Result<Self, CallerError> {
         let lookup = |error| CallerError::Lookup("groups", error);
         let group_ids = sys::users::groups_of(&account.name, account.gid).map_err(lookup)?;
         let caller = Self::build(account.uid, account.gid, group_ids, None)?;
-        // Of two names of one uid the second is nobody that the kernel could tell from the first.
+        // Of two names for one uid the kernel cannot tell the second from the first.
         if caller.account.name != account.name {
             let name = UserName::parse(&account.name).map_err(CallerError::Name)?;
             return Err(CallerError::OtherName(name, account.uid, caller.account.name));
@@ -154,37 +154,37 @@ impl Caller {
         })
     }
 
-    /// The login name.
+    /// Returns the login name.
     pub fn name(&self) -> &UserName {
         &self.person.name
     }
 
-    /// Uid and name.
+    /// Returns uid and name.
     pub fn person(&self) -> &Person {
         &self.person
     }
 
-    /// The whole entry of the account database.
+    /// Returns the entry of the account database.
     pub fn account(&self) -> &Account {
         &self.account
     }
 
-    /// The real uid.
+    /// Returns the real uid.
     pub fn uid(&self) -> u32 {
         self.person.uid
     }
 
-    /// The real gid.
+    /// Returns the real gid.
     pub fn gid(&self) -> u32 {
         self.gid
     }
 
-    /// The real gid and the supplementary groups.
+    /// Returns the real gid and the supplementary groups.
     pub fn group_ids(&self) -> &[u32] {
         &self.group_ids
     }
 
-    /// The groups with their names. Looked up when first needed: most runs are decided by name alone.
+    /// Returns the groups with their names. They are looked up when first needed: most runs are decided by the user name alone.
     pub fn named_groups(&self) -> Result<&[(u32, Option<String>)], CallerError> {
         if let Some(groups) = self.named_groups.get() {
             return Ok(groups);
@@ -197,37 +197,37 @@ impl Caller {
         Ok(self.named_groups.get_or_init(|| groups))
     }
 
-    /// The controlling terminal.
+    /// Returns the controlling terminal.
     pub fn tty(&self) -> Option<&Tty> {
         self.tty.as_ref()
     }
 
-    /// The session, as the credential cache knows it.
+    /// Returns the session that the credential cache is bound to.
     pub fn session(&self) -> &SessionKey {
         &self.session
     }
 
-    /// The working directory; `None` when it has no name here.
+    /// Returns the working directory; `None` when it has no name here.
     pub fn directory(&self) -> Option<&Path> {
         self.directory.as_deref().ok()
     }
 
-    /// The working directory, or why it has no name here.
+    /// Returns the working directory, or why it has no name here.
     pub fn whereabouts(&self) -> Result<&Path, Nowhere> {
         self.directory.as_deref().map_err(|nowhere| *nowhere)
     }
 
-    /// The working directory for records.
+    /// Returns the working directory for records.
     pub fn directory_word(&self) -> Word {
         self.whereabouts().map_or_else(Nowhere::word, |path| Word::from(path.as_os_str()))
     }
 
-    /// The name of this host.
+    /// Returns the name of this host.
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// The shell for -s: `SHELL` of the caller's environment, else the account's.
+    /// Returns the shell for -s: `SHELL` from the caller's environment, else the account's.
     pub fn preferred_shell(&self, environment: &[OsString]) -> PathBuf {
         environment
             .iter()
@@ -237,8 +237,8 @@ impl Caller {
     }
 }
 
-/// PAM and the policy go by the name, so it has to lead back to its uid: glibc reads the name root in the line
-/// " root:x:1234:…" too. Root is known by the uid alone.
+/// Checks that the name maps back to its uid, because PAM and the policy use the name: glibc also reads the name root from the line
+/// " root:x:1234:…". Root is identified by the uid alone.
 fn leads_back(person: &Person) -> Result<(), CallerError> {
     let Person { uid, name } = person;
     if *uid == 0 {

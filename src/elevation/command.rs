@@ -1,5 +1,4 @@
-//! The command: found in `secure_path`, opened once. What the policy judges is what was opened, and what was opened is
-//! what runs.
+//! The command: found in `secure_path` and opened once. The policy judges the opened file, and that file is executed.
 
 use std::cell::OnceCell;
 use std::ffi::{OsStr, OsString};
@@ -24,16 +23,16 @@ use sys::program::OpenedProgram;
 /// An opened program with its arguments, or files to edit.
 pub struct Command {
     what: CommandKind,
-    /// By which rules know it: see [`OpenedProgram::place`].
+    /// The name that rules match, see [`OpenedProgram::place`].
     path: PathBuf,
-    /// How the caller called it.
+    /// The name that the caller typed.
     name: OsString,
     arguments: Vec<OsString>,
-    /// -i.
+    /// Whether -i was given.
     login: bool,
     digest: OnceCell<[u8; 32]>,
-    /// What was typed, where the caller may not look into the directory: whoever is not allowed to run it after all shall
-    /// not learn that it is there (CVE-2021-23239).
+    /// What was typed, where the caller may not look into the directory: a caller who may not run the command must not learn that
+    /// it exists (CVE-2021-23239).
     hidden: Option<PathBuf>,
 }
 
@@ -42,27 +41,27 @@ enum CommandKind {
     Edit(Rc<Edit>),
 }
 
-/// The largest program in bytes: it is read as root before it runs, and a caller may have made it.
+/// The largest program in bytes: it is read as root before it runs, and an untrusted user may have made it.
 const LARGEST: u64 = 4 << 30;
 
-/// Why the words typed are not a command.
+/// Why the arguments are no command.
 #[derive(Debug)]
 pub enum CommandError {
-    /// No words.
+    /// There are no arguments.
     Empty,
-    /// Not in `secure_path`, or no such file.
+    /// It is not in `secure_path`, or there is no such file.
     NotFound(Word),
-    /// It is there, but it is no program that can be run.
+    /// The file exists, but it cannot be executed.
     NotExecutable(Word, &'static str),
-    /// It cannot be opened or read.
+    /// The file cannot be opened or read.
     Io(Word, io::Error),
-    /// The target's groups cannot be looked up.
+    /// The run-as user's groups cannot be looked up.
     RunAs(RunAsError),
-    /// It would run where the caller is, and that has no name that could be approved.
+    /// It would run in the caller's directory, which has no name that could be approved.
     Nowhere(Nowhere),
-    /// The directory where it would run cannot be entered, and why.
+    /// The directory where it would run cannot be entered, for this reason.
     Directory(Word, &'static str),
-    /// It lies where the caller may not look, so nothing is said of it, nor whether it is there.
+    /// It is where the caller may not look, so the error does not reveal whether it exists.
     Hidden(Box<Hidden>),
 }
 
@@ -78,19 +77,19 @@ impl fmt::Display for CommandError {
             Self::Directory(path, reason) => write!(f, "unable to change directory to {path}: {reason}"),
             Self::Hidden(hidden) => {
                 let path = Word::from(hidden.path().as_os_str());
-                write!(f, "you may not look into the directory of {path}, so nothing is said of it")
+                write!(f, "you may not look into the directory of {path}, so it is not reported whether it exists")
             }
         }
     }
 }
 
 impl Command {
-    /// Finds and opens `words[0]`: a name is looked up in `secure_path`, anything with a slash is taken as a path.
+    /// Finds and opens `words[0]`: a name is looked up in `secure_path`; one with a slash is taken as a path.
     pub fn find(words: &[OsString], secure_path: &str, caller: &Caller) -> Result<Self, CommandError> {
         Self::find_for(words, secure_path, caller, caller)
     }
 
-    /// The same for a question that `asker` puts about `caller`: told is what the asker may know.
+    /// Like [`Self::find`], for a question of `asker` about `caller`: reveals only what the asker may know.
     pub fn find_for(
         words: &[OsString],
         secure_path: &str,
@@ -102,7 +101,7 @@ impl Command {
             return Err(CommandError::NotFound(Word::from(name)));
         }
         if is_edit_word(name) {
-            // Only asked about, so that no file is read.
+            // This is only a question, so no file is read.
             return Ok(Self::edit_with(arguments, caller, &Credentials { uid: 0, gid: 0, groups: Vec::new() }));
         }
         if name.as_bytes().contains(&b'/') {
@@ -113,7 +112,7 @@ impl Command {
         for directory in directories.clone() {
             match Self::open(&directory.join(name), name.clone(), arguments.to_vec()) {
                 Err(CommandError::NotFound(_)) => {}
-                // As in a shell: an entry that cannot be run is remembered, a later one that can be wins.
+                // As in a shell: an entry that cannot be executed is remembered, but a later one that can be is used.
                 Err(error) => refused = error,
                 Ok(command) if may_look_into(directory, asker) => return Ok(command),
                 Ok(command) => {
@@ -122,14 +121,14 @@ impl Command {
                 }
             }
         }
-        // A name that is in no directory may be one of a directory that the asker may not look into.
+        // A name found in no directory may be in one that the asker may not look into.
         if directories.into_iter().any(|directory| !may_look_into(directory, asker)) {
             return Err(CommandError::Hidden(Hidden::seal(name.into(), arguments, Err(refused))));
         }
         Err(refused)
     }
 
-    /// -e: files to be read and written as `run_as`.
+    /// -e: files that are read and written as `run_as`.
     pub fn edit(files: &[OsString], caller: &Caller, run_as: &RunAs) -> Result<Self, CommandError> {
         if files.is_empty() {
             return Err(CommandError::Empty);
@@ -146,7 +145,7 @@ impl Command {
         Self { what, path, name, arguments, login: false, digest: OnceCell::new(), hidden: None }
     }
 
-    /// -i: the target's shell as a login shell, with the words quoted for its `-c` as sudo does.
+    /// -i: the run-as user's shell as a login shell, with the arguments quoted for its `-c` as sudo does.
     pub fn login_shell(shell: &Path, words: &[OsString]) -> Result<Self, CommandError> {
         let base = shell.file_name().unwrap_or(OsStr::new("sh"));
         let mut name = OsString::from("-");
@@ -159,8 +158,8 @@ impl Command {
         Self::open_as(caller, shell, shell.as_os_str().to_owned(), shell_arguments(words))
     }
 
-    /// What the caller names by a path is looked up as far as they may look. Beyond that root looks, because the program
-    /// may be one that they may run; whoever may not learns nothing of what is there.
+    /// Opens a path that the caller typed with the caller's permissions. Where these do not suffice it is opened as root, because
+    /// the caller may be allowed to run the program; otherwise they learn nothing about the path.
     fn open_as(caller: &Caller, path: &Path, name: OsString, arguments: Vec<OsString>) -> Result<Self, CommandError> {
         let looker = Credentials { uid: caller.uid(), gid: caller.gid(), groups: caller.group_ids().to_vec() };
         match OpenedProgram::open_as(path, &looker) {
@@ -188,7 +187,7 @@ impl Command {
         Self { what, path, name, arguments, login: false, digest: OnceCell::new(), hidden: None }
     }
 
-    /// The opened file; none for an edit, whose editor has no power.
+    /// Returns the opened file; `None` for an edit, whose editor has no privileges.
     pub fn program(&self) -> Option<&OpenedProgram> {
         match &self.what {
             CommandKind::Program(program) => Some(program),
@@ -196,7 +195,7 @@ impl Command {
         }
     }
 
-    /// The files to edit, where that is the command.
+    /// Returns the files to edit, if this is an edit.
     pub fn edit_wish(&self) -> Option<&Rc<Edit>> {
         match &self.what {
             CommandKind::Program(_) => None,
@@ -204,33 +203,33 @@ impl Command {
         }
     }
 
-    /// What command rules match: the canonical path, or the name by which the program was found where that is root's alone to
-    /// give; [`EDIT`] for an edit.
+    /// Returns the path that command rules match: the canonical path, or the one by which the program was found where only root can
+    /// choose that; [`EDIT`] for an edit.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Both names of it, for rules.
+    /// Returns both of its names, for rules.
     pub fn names(&self) -> ProgramNames<'_> {
         ProgramNames { place: &self.path, canonical: self.canonical(), lookup: &THIS_HOST }
     }
 
-    /// The canonical path of the opened program; [`EDIT`] for an edit.
+    /// Returns the canonical path of the opened program; [`EDIT`] for an edit.
     pub fn canonical(&self) -> &Path {
         self.program().map_or(&self.path, OpenedProgram::path)
     }
 
-    /// The arguments without `argv[0]`.
+    /// Returns the arguments without `argv[0]`.
     pub fn arguments(&self) -> &[OsString] {
         &self.arguments
     }
 
-    /// argv, with the first word that `naming` gives it.
+    /// Returns argv, with the `argv[0]` that `naming` chooses.
     pub fn argv(&self, naming: Naming) -> Argv {
         Argv::of(self, naming)
     }
 
-    /// How the caller called it; a login shell's name begins with `-`.
+    /// Returns the name that the caller typed; a login shell's name begins with `-`.
     pub(super) fn typed_name(&self) -> &OsStr {
         &self.name
     }
@@ -240,17 +239,17 @@ impl Command {
         self.login
     }
 
-    /// The path and the arguments, for records, requests and messages.
+    /// Returns the path and the arguments, for records, requests and messages.
     pub fn resolved_words(&self) -> Vec<Word> {
         std::iter::once(Word::from(self.path.as_os_str())).chain(self.arguments.iter().map(Word::from)).collect()
     }
 
-    /// The caller may not look into the directory where it lies.
+    /// Whether the caller may not look into its directory.
     pub fn is_hidden(&self) -> bool {
         self.hidden.is_some()
     }
 
-    /// The path and the arguments for a refusal: nothing in it that the caller did not know.
+    /// Returns the path and the arguments for a refusal: only what the caller already knew.
     pub fn refused_words(&self) -> Vec<Word> {
         let path = self.hidden.as_ref().unwrap_or(&self.path);
         let arguments: Vec<Word> = match &self.what {
@@ -260,7 +259,7 @@ impl Command {
         std::iter::once(Word::from(path.as_os_str())).chain(arguments).collect()
     }
 
-    /// The path and the arguments as one line, as sudo writes it into `SUDO_COMMAND`.
+    /// Returns the path and the arguments as one line, as sudo writes it to `SUDO_COMMAND`.
     pub fn line(&self) -> OsString {
         let mut line = self.path.clone().into_os_string().into_vec();
         for argument in &self.arguments {
@@ -270,7 +269,7 @@ impl Command {
         OsString::from_vec(line)
     }
 
-    /// SHA-256 of the opened file, computed once; of no bytes for an edit, which any editor serves.
+    /// Returns the SHA-256 digest of the opened file, computed once; for an edit that of no bytes, because any editor will do.
     pub fn digest(&self) -> Result<[u8; 32], CommandError> {
         if let Some(digest) = self.digest.get() {
             return Ok(*digest);
@@ -279,7 +278,7 @@ impl Command {
         Ok(*self.digest.get_or_init(|| digest))
     }
 
-    /// Another digest of the opened file, computed each time.
+    /// Returns another digest of the opened file, computed each time.
     pub fn hashed<D: Digest>(&self) -> Result<Vec<u8>, CommandError> {
         Ok(self.read_through(D::new())?.finalize().to_vec())
     }
@@ -289,9 +288,9 @@ impl Command {
         let failed = |error| CommandError::Io(name(), error);
         let Some(program) = self.program() else { return Ok(hasher) };
         if program.stamp().size > LARGEST {
-            return Err(CommandError::NotExecutable(name(), "larger than 4 GiB, which is more than is ever read"));
+            return Err(CommandError::NotExecutable(name(), "larger than 4 GiB, the maximum size"));
         }
-        let mut reader = program.reader().take(LARGEST); // one that grows is not the one that was opened
+        let mut reader = program.reader().take(LARGEST); // a file that grows is not the one that was opened
         let mut buffer = vec![0; 16 << 10];
         loop {
             let count = match reader.read(&mut buffer) {
@@ -304,16 +303,16 @@ impl Command {
         }
     }
 
-    /// Somebody other than root could rewrite the file while it is checked.
+    /// Whether a user other than root could rewrite the file while it is checked.
     pub fn is_writable_by_others(&self) -> bool {
         self.program().is_some_and(OpenedProgram::writable_by_others)
     }
 }
 
-/// SHA-256 of a file, from its beginning.
+/// Returns the SHA-256 digest of a file, from its beginning.
 ///
 /// # Errors
-/// Those of read(2).
+/// Fails as read(2) does.
 pub fn sha256_of(file: &File) -> io::Result<[u8; 32]> {
     let mut hasher = Sha256::new();
     let (mut buffer, mut offset) = (vec![0; 16 << 10], 0_u64);
@@ -330,9 +329,9 @@ pub fn sha256_of(file: &File) -> io::Result<[u8; 32]> {
     }
 }
 
-/// Whether the caller could find out by themselves what lies in a directory.
+/// Whether the caller could list the directory without privileges.
 fn may_look_into(directory: &Path, caller: &Caller) -> bool {
-    // The directory itself must be open to them, not only known: a name in it is what is asked about.
+    // Search permission for the parents is not enough: the question is whether a name exists in the directory.
     !sys::access::is_hidden(caller.uid(), caller.gid(), caller.group_ids(), directory).unwrap_or(true)
 }
 
@@ -349,8 +348,8 @@ fn not_opened(path: &Path, name: &OsStr, error: io::Error) -> CommandError {
     }
 }
 
-/// `-c` and the words in one text, each byte that a shell could read otherwise behind a backslash (sudo's `parse_args.c`
-/// keeps letters, digits, `_`, `-` and `$`).
+/// Returns `-c` and the arguments joined to one, with a backslash before each byte that a shell could interpret (sudo's
+/// `parse_args.c` keeps letters, digits, `_`, `-` and `$`).
 fn shell_arguments(words: &[OsString]) -> Vec<OsString> {
     if words.is_empty() {
         return Vec::new();

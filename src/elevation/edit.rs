@@ -1,5 +1,5 @@
-//! What -e asks for: files, each found before anybody judges whether it may be edited, and the editor, which runs as the
-//! caller. Nothing is read or written here.
+//! What -e works on: files, each located before it is judged whether it may be edited, and the editor, which runs as the caller.
+//! Reads and writes no file.
 
 use std::cell::OnceCell;
 use std::ffi::{OsStr, OsString};
@@ -15,13 +15,13 @@ use sys::exec::Credentials;
 use sys::fsuid::as_user;
 use sys::user_path::{Place, PlaceError};
 
-/// Where an editor is looked for when the caller's environment has no PATH.
+/// The search path for editors when the caller's environment has no PATH.
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
-/// The variables that name an editor, the first one first.
+/// The variables that name an editor, in the order of preference.
 const VARIABLES: [&[u8]; 3] = [b"SUDO_EDITOR=", b"VISUAL=", b"EDITOR="];
 
-/// Files to edit, and with what.
+/// Files to edit, and the editor.
 pub struct Edit {
     targets: Vec<Target>,
     editor: OnceCell<Editor>,
@@ -34,19 +34,19 @@ pub struct Target {
     place: Result<Place, PlaceError>,
 }
 
-/// A program of the caller's choice with its arguments; it gets no power but the caller's own.
+/// A program of the caller's choice with its arguments; it runs with the caller's privileges only.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Editor {
-    /// Where it was found.
+    /// Its path.
     pub path: PathBuf,
-    /// Its words, as the caller wrote them.
+    /// Its argv, as the caller wrote it.
     pub words: Vec<OsString>,
 }
 
-/// Which editors a caller may have; paths in the order of preference.
+/// Which editors a caller may use; paths in the order of preference.
 #[derive(Debug, Clone, Copy)]
 pub enum Editors<'a> {
-    /// Whichever they name, else one of these.
+    /// Any that the caller names, else one of these.
     Any(&'a [PathBuf]),
     /// One of these.
     Only(&'a [PathBuf]),
@@ -55,9 +55,9 @@ pub enum Editors<'a> {
 /// Why there is no editor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EditorError {
-    /// None of those that were named can be run.
+    /// None of the named editors can be executed.
     NotFound(Word),
-    /// It has `--` among its arguments (CVE-2023-22809); here it would mean nothing, and sudo refuses it.
+    /// Its arguments contain `--` (CVE-2023-22809); it would have no effect here, and sudo denies it.
     Dashes(Word),
 }
 
@@ -70,44 +70,44 @@ impl std::fmt::Display for EditorError {
     }
 }
 
-/// Whether a word that was typed as a command means editing.
+/// Whether a command name means editing.
 pub fn is_edit_word(word: &OsStr) -> bool {
     let name = Path::new(word).file_name().unwrap_or_default();
     name == EDIT || name == "jit-sudoedit"
 }
 
-/// The ids with which files of the caller are used.
+/// Returns the credentials for files of the caller.
 pub fn credentials_of_caller(caller: &Caller) -> Credentials {
     Credentials { uid: caller.uid(), gid: caller.gid(), groups: caller.group_ids().to_vec() }
 }
 
-/// The ids with which the files are read and written.
+/// Returns the credentials with which the files are read and written.
 pub fn credentials_of_run_as(run_as: &RunAs) -> Result<Credentials, RunAsError> {
     Ok(Credentials { uid: run_as.uid(), gid: run_as.gid(), groups: run_as.group_ids()?.to_vec() })
 }
 
 impl Edit {
-    /// Finds the directories of the files with the powers of `reader`. What cannot be found is told later, to somebody who
-    /// may edit it.
+    /// Locates the directories of the files with the permissions of `reader`. Errors are kept, and reported only to a caller who
+    /// may edit the file.
     pub(super) fn find(files: &[OsString], caller: &Caller, reader: &Credentials) -> Self {
         let stranger = credentials_of_caller(caller);
         let target = |typed: &OsString| {
             let absolute = caller.directory().unwrap_or(Path::new("/")).join(typed);
             let place = Place::find(&absolute, reader, &stranger);
-            // A rule means the file where it really is; where that is nowhere, nothing will be edited.
+            // Rules match the file's real location; a file that cannot be located will not be edited.
             let path = place.as_ref().map_or_else(|_| lexical(&absolute), |place| place.path().to_owned());
             Target { typed: typed.clone(), path, place }
         };
         Self { targets: files.iter().map(target).collect(), editor: OnceCell::new() }
     }
 
-    /// The files, in the order typed.
+    /// Returns the files, in the order typed.
     pub fn targets(&self) -> &[Target] {
         &self.targets
     }
 
-    /// Decides on the editor, once: SUDO_EDITOR, VISUAL or EDITOR of `environment`, the caller's, where it may be had, else
-    /// the first of `editors` that is there.
+    /// Chooses the editor, once: SUDO_EDITOR, VISUAL or EDITOR of the caller's `environment` if it is allowed, else the first of
+    /// `editors` that exists.
     pub fn choose_editor(
         &self,
         environment: &[OsString],
@@ -115,34 +115,34 @@ impl Edit {
         caller: &Caller,
     ) -> Result<(), EditorError> {
         let editor = choose(environment, editors, &credentials_of_caller(caller))?;
-        let _ = self.editor.set(editor); // the first choice stands
+        let _ = self.editor.set(editor); // the first choice stays
         Ok(())
     }
 
-    /// The editor, once it was chosen.
+    /// Returns the editor, once it was chosen.
     pub fn editor(&self) -> Option<&Editor> {
         self.editor.get()
     }
 }
 
 impl Target {
-    /// As typed, for what is said to the caller.
+    /// Returns the name as typed, for messages to the caller.
     pub fn typed(&self) -> &OsStr {
         &self.typed
     }
 
-    /// What rules and records call it: the directory without links, and the name.
+    /// Returns the path for rules and records: the directory without symbolic links, and the file name.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Where it is, if it may be used.
+    /// Returns its location, if it may be used.
     pub fn place(&self) -> Result<&Place, &PlaceError> {
         self.place.as_ref()
     }
 }
 
-/// An absolute path without `//` and `/./`.
+/// Returns an absolute path without `//` and `/./`.
 fn lexical(path: &Path) -> PathBuf {
     path.components().collect()
 }
@@ -173,7 +173,7 @@ fn choose(environment: &[OsString], editors: Editors<'_>, who: &Credentials) -> 
     Err(EditorError::NotFound(Word::from(OsStr::from_bytes(name))))
 }
 
-/// The program of `words`, looked for as a shell of the caller would, with the caller's eyes.
+/// Finds the program of `words` as the caller's shell would, with the caller's permissions.
 fn find(words: Vec<OsString>, path: &OsStr, who: &Credentials) -> Option<Editor> {
     let name = words.first().filter(|name| !name.is_empty())?;
     let can_run = |path: &Path| {
@@ -190,7 +190,7 @@ fn find(words: Vec<OsString>, path: &OsStr, who: &Credentials) -> Option<Editor>
     found.map(|path| Editor { path, words })
 }
 
-/// Words as a shell would part them, as far as quotes and backslashes go (sudo's editor.c).
+/// Splits a line into arguments as a shell would, as far as quotes and backslashes go (sudo's editor.c).
 fn split_words(line: &[u8]) -> Vec<OsString> {
     let (mut words, mut word, mut quote) = (Vec::new(), None::<Vec<u8>>, None);
     let mut bytes = line.iter().copied();
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn words_are_parted_outside_of_quotes() {
+    fn arguments_are_split_outside_of_quotes() {
         assert_eq!(split_words(b" vi  -x\t'a b' \"c'd\" e\\ f '' g"), ["vi", "-x", "a b", "c'd", "e f", "", "g"]);
         assert_eq!(split_words(b"  "), [""; 0]);
         assert_eq!(split_words(b"a'b"), ["ab"]);
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn where_only_the_usual_editors_may_be_had_another_is_passed_over() {
+    fn an_editor_that_is_not_listed_is_skipped_when_only_listed_ones_are_allowed() {
         let usual = [PathBuf::from("/bin/sh"), PathBuf::from("/usr/bin/cat")];
         let path_of = |entry: &str| choose(&environment(&[entry]), Editors::Only(&usual), &root()).unwrap().path;
         assert_eq!(path_of("EDITOR=/usr/bin/env"), PathBuf::from("/bin/sh"));
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn editing_is_known_by_name() {
+    fn editing_is_recognized_by_name() {
         for word in ["sudoedit", "/usr/bin/sudoedit", "jit-sudoedit"] {
             assert!(is_edit_word(OsStr::new(word)));
         }

@@ -1,5 +1,5 @@
-//! The caller's variables, and which of them they name for the command. They belong to an elevation until the gate opens:
-//! it hands them to those commands alone that may have something of them.
+//! The caller's variables, and which of them they name for the command. They belong to an elevation until the gate takes them, and
+//! reach only commands that are permitted to have some of them.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -7,37 +7,37 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use jit_core::cli::EnvironmentWish;
 use jit_core::escape::Word;
 
-/// Name and value.
+/// A name and its value.
 pub type Variable<'a> = (&'a [u8], &'a [u8]);
 
-/// The environment that the caller's shell handed over, and what is wished of it.
+/// The environment that this process inherited from the caller, and what the caller wants the command to have of it.
 pub struct CallersEnvironment {
     inherited: Vec<OsString>,
     wished: EnvironmentWish,
 }
 
 impl CallersEnvironment {
-    /// `inherited` are entries `NAME=VALUE`.
+    /// `inherited` contains entries `NAME=VALUE`.
     pub fn new(inherited: Vec<OsString>, wished: EnvironmentWish) -> Self {
         Self { inherited, wished }
     }
 
-    /// The entries that were handed over, for an editor that runs as the caller.
+    /// Returns the inherited entries, for an editor that runs as the caller.
     pub fn entries(&self) -> &[OsString] {
         &self.inherited
     }
 
-    /// Every variable, in the order in which they were handed over.
+    /// Returns all inherited variables, in their order.
     pub fn variables(&self) -> impl Iterator<Item = Variable<'_>> {
         self.inherited.iter().filter_map(|entry| split(entry))
     }
 
-    /// `-E`
+    /// Whether -E was given.
     pub fn wants_everything(&self) -> bool {
         self.wished.preserve_all
     }
 
-    /// `--preserve-env=LIST` and `VAR=value`, the list first; of one name the last counts.
+    /// Returns the variables of `--preserve-env=LIST`, then those of `VAR=value`; of duplicates the last one applies.
     pub fn wished(&self) -> Vec<Variable<'_>> {
         let preserved = self
             .wished
@@ -48,14 +48,14 @@ impl CallersEnvironment {
         preserved.chain(set).collect()
     }
 
-    /// What was named, as it stands in a request: `NAME=VALUE`, sorted, of each name the value that counts.
+    /// Returns the named variables for a request: `NAME=VALUE`, sorted, without duplicates.
     pub fn named(&self) -> Vec<Word> {
         let named: std::collections::BTreeMap<&[u8], &[u8]> = self.wished().into_iter().collect();
         named.into_iter().map(|(name, value)| Word(OsString::from_vec([name, b"=", value].concat()))).collect()
     }
 }
 
-/// Name and value of an entry; an entry without a name or without `=` is none.
+/// Splits an entry into name and value; `None` without a name or without `=`.
 pub fn split(entry: &OsStr) -> Option<Variable<'_>> {
     let bytes = entry.as_bytes();
     let equals = bytes.iter().position(|byte| *byte == b'=').filter(|index| *index > 0)?;
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_named_is_sorted_and_the_last_value_counts() {
+    fn named_variables_are_sorted_and_the_last_value_applies() {
         let inherited = ["B=1", "C=2", "B=3"].map(OsString::from).to_vec();
         let wished = EnvironmentWish {
             preserve_all: false,

@@ -1,5 +1,5 @@
-//! A command in a directory that somebody may not look into. Whether it is there, and what it is, are sealed: the value is the
-//! same for a program, for anything else and for nothing at all (CVE-2021-23239), until [`Insight`] opens it.
+//! A command in a directory that a user may not look into. Whether it exists, and what it is, is sealed: the value looks the same
+//! for a program, for any other file and for none (CVE-2021-23239), until an [`Insight`] opens it.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -7,15 +7,15 @@ use std::path::{Path, PathBuf};
 use crate::elevation::{Command, CommandError};
 use jit_core::escape::Word;
 
-/// What was typed, and, sealed, what it is.
+/// What was typed, and the sealed result of looking it up.
 pub struct Hidden {
     typed: PathBuf,
     arguments: Vec<OsString>,
     inside: Result<Command, CommandError>,
 }
 
-/// That somebody may know what is there, because they may run it now. Made by `activation::insight` alone, which
-/// `tests/floors.rs` sees to.
+/// Proof that a user may know what is there, because they may run it now. Only `activation::insight` creates it, which
+/// `tests/floors.rs` checks.
 pub struct Insight(());
 
 impl Insight {
@@ -25,32 +25,32 @@ impl Insight {
 }
 
 impl Hidden {
-    /// Seals what was found at the place that was typed.
+    /// Seals what was found at the typed path.
     pub(super) fn seal(typed: PathBuf, arguments: &[OsString], inside: Result<Command, CommandError>) -> Box<Self> {
         Box::new(Self { typed, arguments: arguments.to_vec(), inside })
     }
 
-    /// What was typed, the path made absolute.
+    /// Returns the typed path, made absolute.
     pub fn path(&self) -> &Path {
         &self.typed
     }
 
-    /// The arguments that were typed.
+    /// Returns the typed arguments.
     pub fn arguments(&self) -> &[OsString] {
         &self.arguments
     }
 
-    /// Both, for messages.
+    /// Returns both, for messages.
     pub fn words(&self) -> Vec<Word> {
         std::iter::once(Word::from(self.typed.as_os_str())).chain(self.arguments.iter().map(Word::from)).collect()
     }
 
-    /// For the question whether rules allow it, of which nothing is said: the program, where there is one.
+    /// Returns the program, if there is one, to check whether rules allow it; the result must not be revealed.
     pub(crate) fn judged(&self) -> Option<&Command> {
         self.inside.as_ref().ok()
     }
 
-    /// What is there.
+    /// Returns what is there.
     pub fn open(self, _: &Insight) -> Result<Command, CommandError> {
         self.inside
     }

@@ -1,4 +1,4 @@
-//! How this host is asked what judgement needs of it.
+//! How judgement looks up facts on this host.
 
 use jit_core::policy::Lookup;
 

@@ -1,4 +1,4 @@
-//! What is asked: who calls, as whom, and which opened program. Nothing here decides whether it is allowed.
+//! The elevation: who calls, as whom, and which opened program. Decides nothing about whether it is allowed.
 
 pub mod argv;
 pub mod caller;
@@ -28,27 +28,27 @@ use sys::directory::{OpenedDirectory, reason};
 use sys::exec::Credentials;
 use sys::sanitize::Inherited;
 
-/// One caller, one run-as, one opened program, and how the caller wishes it to be run.
+/// One caller, one run-as user, one opened program, and how the caller wants it to be run.
 #[must_use = "an elevation leads to the policy"]
 pub struct Elevation {
     caller: Caller,
     run_as: RunAs,
     command: Command,
     wish: Wish,
-    /// Until the gate takes it.
+    /// Present until the gate takes it.
     environment: Option<CallersEnvironment>,
     directories: Directories,
 }
 
-/// What was found when a directory was first asked for.
+/// The directories that have been looked up, with the result.
 type Directories = RefCell<Vec<(PathBuf, Result<Rc<OpenedDirectory>, &'static str>)>>;
 
-/// How the caller wishes the command to be run, as far as the policy lets them.
+/// How the caller wants the command to be run, as far as the policy allows it.
 #[derive(Default)]
 pub struct Wish {
-    /// -i: a login shell in the target's home.
+    /// -i: a login shell in the run-as user's home.
     pub login: bool,
-    /// -s without -i: the shell of the caller.
+    /// -s without -i: the caller's shell.
     pub shell: bool,
     /// -H.
     pub set_home: bool,
@@ -62,16 +62,16 @@ pub struct Wish {
     pub close_from: Option<u32>,
     /// -T, in seconds.
     pub time_limit: Option<u64>,
-    /// The file mode mask that the caller has.
+    /// The caller's file mode mask.
     pub umask: u32,
 }
 
-/// Why what was typed is not an elevation at all.
+/// Why the arguments are no elevation.
 #[derive(Debug)]
 pub enum ElevationError {
     /// The caller.
     Caller(CallerError),
-    /// The target.
+    /// The run-as user.
     RunAs(RunAsError),
     /// The command.
     Command(CommandError),
@@ -106,8 +106,8 @@ impl From<CommandError> for ElevationError {
 }
 
 impl Elevation {
-    /// Resolves what was typed: names through NSS, the command in `secure_path`, opened once. `reveal` decides what is told
-    /// of one in a directory that the caller may not look into.
+    /// Resolves the arguments: names through NSS, the command in `secure_path`, opened once. `reveal` decides what the caller
+    /// learns about a command in a directory that they may not look into.
     pub fn resolve<E: From<ElevationError>>(
         run: &Run,
         caller: Caller,
@@ -146,8 +146,8 @@ impl Elevation {
         Ok(Self { caller, run_as, command, wish, environment: Some(environment), directories: Directories::default() })
     }
 
-    /// What is asked about and not run: for `why`, requests and listings. `directory` is -D, `wished` are variables that
-    /// are typed before the command.
+    /// Creates an elevation that is only a question and does not run: for `why`, requests and listings. `directory` is -D, `wished`
+    /// are variables typed before the command.
     pub fn question(
         caller: Caller,
         run_as: RunAs,
@@ -160,7 +160,7 @@ impl Elevation {
         Self { caller, run_as, command, wish, environment, directories: Directories::default() }
     }
 
-    /// The same with -P or not, and with these variables.
+    /// Replaces -P and the variables.
     #[cfg(test)]
     pub(crate) fn wishing(
         self,
@@ -172,28 +172,28 @@ impl Elevation {
         Self { wish, environment: Some(CallersEnvironment::new(inherited, wished)), ..self }
     }
 
-    /// Who calls.
+    /// Returns the caller.
     pub fn caller(&self) -> &Caller {
         &self.caller
     }
 
-    /// As whom.
+    /// Returns the run-as user.
     pub fn run_as(&self) -> &RunAs {
         &self.run_as
     }
 
-    /// What.
+    /// Returns the command.
     pub fn command(&self) -> &Command {
         &self.command
     }
 
-    /// How.
+    /// Returns how the caller wants it to be run.
     pub fn wish(&self) -> &Wish {
         &self.wish
     }
 
-    /// A directory for the command, opened with its permissions when first asked for; the same one ever after. Else the
-    /// reason why it cannot be entered.
+    /// Opens a directory for the command with the command's permissions when it is first asked for, and returns the same one ever
+    /// after. Fails with the reason why it cannot be entered.
     pub fn directory(&self, path: &Path) -> Result<Rc<OpenedDirectory>, &'static str> {
         let known = self.directories.borrow().iter().find(|(known, _)| known == path).map(|(_, found)| found.clone());
         if let Some(found) = known {
@@ -210,10 +210,10 @@ impl Elevation {
         OpenedDirectory::open_as(path, &who).map(Rc::new).map_err(|error| reason(&error))
     }
 
-    /// What the caller's own permissions say a directory is called; the name itself where they cannot look.
+    /// Returns the canonical name of a directory, as far as the caller's own permissions can tell; otherwise the given name.
     ///
     /// # Errors
-    /// The reason why nobody could enter it.
+    /// Fails with the reason why no user could enter it.
     pub fn name_of_directory(&self, path: &Path) -> Result<PathBuf, &'static str> {
         let caller = &self.caller;
         let who = Credentials { uid: caller.uid(), gid: caller.gid(), groups: caller.group_ids().to_vec() };
@@ -224,20 +224,20 @@ impl Elevation {
         }
     }
 
-    /// The caller's variables, until the gate has taken them.
+    /// Returns the caller's variables, until the gate has taken them.
     pub fn environment(&self) -> Option<&CallersEnvironment> {
         self.environment.as_ref()
     }
 
-    /// For the gate: what the caller's variables may do is decided there, and nobody sees them here afterwards.
+    /// Takes the caller's variables out for the gate, which alone decides about them.
     pub(crate) fn take_environment(&mut self) -> Option<CallersEnvironment> {
         self.environment.take()
     }
 
-    /// The supplementary groups of the command: the run-as user's, or with -P the caller's.
+    /// Returns the supplementary groups of the command: the run-as user's, or with -P the caller's.
     ///
     /// # Errors
-    /// The account database cannot be read.
+    /// Fails when the account database cannot be read.
     pub fn supplementary_groups(&self) -> Result<&[u32], RunAsError> {
         if self.wish.preserve_groups { Ok(self.caller.group_ids()) } else { self.run_as.group_ids() }
     }

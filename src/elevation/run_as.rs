@@ -1,4 +1,4 @@
-//! As whom the command runs (sudo's target user), from NSS.
+//! The run-as user (sudo's target user), from NSS.
 
 use std::cell::OnceCell;
 use std::ffi::OsStr;
@@ -12,7 +12,7 @@ use jit_core::escape::Word;
 use jit_core::names::{InvalidName, UserName};
 use sys::users::{Account, Group, account_by_name, account_by_uid, group_by_gid, group_by_name, groups_of};
 
-/// The account, and the group that was asked for.
+/// The account, and the group given by -g.
 pub struct RunAs {
     name: UserName,
     account: Account,
@@ -20,16 +20,16 @@ pub struct RunAs {
     group_ids: OnceCell<Vec<u32>>,
 }
 
-/// Why nobody can be named as the target.
+/// Why the run-as user cannot be resolved.
 #[derive(Debug)]
 pub enum RunAsError {
     /// No such account.
     UnknownUser(Word),
     /// No such group.
     UnknownGroup(Word),
-    /// Its name is not one that can be handled safely.
+    /// The account's name cannot be handled safely.
     Name(InvalidName),
-    /// The name of this id belongs to another one.
+    /// The name of this id maps to another id.
     NotTheirs(UserName, u32),
     /// The account database could not be read.
     Lookup(&'static str, io::Error),
@@ -48,7 +48,7 @@ impl fmt::Display for RunAsError {
 }
 
 impl RunAs {
-    /// -u and -g as typed; root by default, and the caller where only a group is given.
+    /// Resolves -u and -g as typed; the default is root, or the caller where only a group is given.
     pub fn resolve(user: Option<&OsStr>, group: Option<&OsStr>, caller: &Caller) -> Result<Self, RunAsError> {
         let account = match (user, group) {
             (Some(user), _) => find_account(user)?,
@@ -57,7 +57,7 @@ impl RunAs {
         };
         let name = UserName::parse(&account.name).map_err(RunAsError::Name)?;
         let named = || account_by_name(name.as_str()).map_err(|error| RunAsError::Lookup("target user", error));
-        // A name that was typed leads to its uid already; the policy goes by the name of any other.
+        // A typed name has been mapped to its uid; any other name must map back to it, because the policy uses the name.
         if user.is_some_and(|user| user != name.as_str()) && named()?.is_none_or(|named| named.uid != account.uid) {
             return Err(RunAsError::NotTheirs(name, account.uid));
         }
@@ -65,38 +65,38 @@ impl RunAs {
         Ok(Self { name, account, group, group_ids: OnceCell::new() })
     }
 
-    /// The login name.
+    /// Returns the login name.
     pub fn name(&self) -> &UserName {
         &self.name
     }
 
-    /// The whole entry of the account database.
+    /// Returns the entry of the account database.
     pub fn account(&self) -> &Account {
         &self.account
     }
 
-    /// The uid.
+    /// Returns the uid.
     pub fn uid(&self) -> u32 {
         self.account.uid
     }
 
-    /// The primary gid of the command: -g, else the account's.
+    /// Returns the primary gid of the command: -g, else the account's.
     pub fn gid(&self) -> u32 {
         self.group.as_ref().map_or(self.account.gid, |group| group.gid)
     }
 
-    /// The group asked for by -g.
+    /// Returns the group given by -g.
     pub fn group(&self) -> Option<&Group> {
         self.group.as_ref()
     }
 
-    /// The login shell.
+    /// Returns the login shell.
     pub fn shell(&self) -> &Path {
         &self.account.shell
     }
 
-    /// The supplementary groups of the account, its primary one among them, whatever -g says (as sudo does). Looked up
-    /// once: what is recorded is what the command gets.
+    /// Returns the supplementary groups of the account including its primary one, whatever -g says (as sudo does). They are looked
+    /// up once, so that the command gets the recorded ones.
     pub fn group_ids(&self) -> Result<&[u32], RunAsError> {
         if let Some(groups) = self.group_ids.get() {
             return Ok(groups);
@@ -113,7 +113,7 @@ fn find_account(typed: &OsStr) -> Result<Account, RunAsError> {
     let text = typed.to_str().ok_or_else(unknown)?;
     let account = match text.strip_prefix('#') {
         Some(number) => account_by_uid(parse_id(number).ok_or_else(unknown)?).map_err(lookup)?,
-        // A name that is a number, an option or a path is no account, whatever NSS would make of it (CVE-2023-42456).
+        // A number, an option or a path is no user name, whatever NSS would return for it (CVE-2023-42456).
         None => account_by_name(UserName::parse(text).map_err(|_| unknown())?.as_str()).map_err(lookup)?,
     };
     account.ok_or_else(unknown)
@@ -135,14 +135,14 @@ fn find_group(typed: &OsStr) -> Result<Group, RunAsError> {
     Ok(group)
 }
 
-/// A decimal id. -1 means "no change" to the kernel and 4294967295 is the same number (CVE-2019-14287): neither is an id.
+/// Parses a decimal id. -1 means "no change" to the kernel and 4294967295 is the same number (CVE-2019-14287): neither is an id.
 fn parse_id(text: &str) -> Option<u32> {
     let plain = !text.is_empty() && text.as_bytes().iter().all(u8::is_ascii_digit);
     let number = if plain { text.parse::<u32>().ok()? } else { return None };
     (number != u32::MAX).then_some(number)
 }
 
-/// Bytes of a typed name, for records.
+/// Returns a typed name, for records.
 pub fn typed_word(typed: Option<&OsStr>) -> Word {
     Word::from(typed.unwrap_or(OsStr::from_bytes(b"root")))
 }

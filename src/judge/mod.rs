@@ -1,4 +1,4 @@
-//! The judgement: which roles would allow an elevation, as a standing assignment or once activated.
+//! Judges which roles would allow an elevation, by a standing assignment or once activated.
 
 mod run_options;
 
@@ -15,12 +15,12 @@ use jit_core::policy::{
     Algorithm, Answer, Assignment, Decision, Principal, Question, Role, Subject, Target, decide, with,
 };
 
-/// What the policy says of an elevation that it knows.
+/// What the policy says about an elevation.
 #[must_use = "a judgement leads to a grant or to the gate"]
 pub enum Judgement {
-    /// Power without asking.
+    /// A standing assignment allows it.
     Standing(Box<Standing>),
-    /// May ask.
+    /// The caller may request it.
     Eligible(Box<Eligible>),
 }
 
@@ -38,7 +38,7 @@ pub struct Eligible {
     roles: Vec<Role>,
 }
 
-/// Why there is no judgement.
+/// Why there is no positive judgement.
 pub enum JudgeError {
     /// No role allows it.
     NotAllowed(Box<NotAllowed>),
@@ -48,11 +48,11 @@ pub enum JudgeError {
     Caller(CallerError),
 }
 
-/// A refused elevation, and what the nearest role said.
+/// A denied elevation, and what the nearest role said.
 pub struct NotAllowed {
-    /// What was asked.
+    /// The elevation.
     pub elevation: Elevation,
-    /// A role of the caller with the rule that refused, if one matched.
+    /// A role of the caller with the rule that denied it, if one matched.
     pub denied: Option<(RoleName, String)>,
 }
 
@@ -79,57 +79,57 @@ impl fmt::Debug for JudgeError {
 }
 
 impl Standing {
-    /// What is allowed.
+    /// Returns the elevation.
     pub fn elevation(&self) -> &Elevation {
         &self.elevation
     }
 
-    /// Through which role.
+    /// Returns the role.
     pub fn role(&self) -> &Role {
         &self.role
     }
 
-    /// Takes it apart, for the gate.
+    /// Returns its parts, for the gate.
     pub fn into_parts(self) -> (Elevation, Role) {
         (self.elevation, self.role)
     }
 }
 
 impl Eligible {
-    /// For tests of verification, which is not about the judgement.
+    /// For tests of verification, which do not judge.
     #[cfg(test)]
     pub(crate) fn for_tests(elevation: Elevation, roles: Vec<Role>) -> Self {
         Self { elevation, roles }
     }
 
-    /// What was asked.
+    /// Returns the elevation.
     pub fn elevation(&self) -> &Elevation {
         &self.elevation
     }
 
-    /// The roles that would allow it, narrowest first; never empty.
+    /// Returns the roles that would allow it, narrowest first; never empty.
     pub fn roles(&self) -> &[Role] {
         &self.roles
     }
 
-    /// Gives the elevation back.
+    /// Returns the elevation by value.
     pub fn into_elevation(self) -> Elevation {
         self.elevation
     }
 }
 
-/// Which roles may serve.
+/// Which roles are considered.
 #[derive(Debug, Clone, Copy)]
 pub enum Among<'a> {
-    /// Any; these are asked before the rest.
+    /// All; these are asked before the rest.
     All(&'a [RoleName]),
-    /// The one that the caller named.
+    /// Only the one that the caller named.
     Only(&'a RoleName),
 }
 
-/// Judges `elevation`. The roles that are preferred (those that the caller's open grants name) are asked before the rest, so
-/// that the cost of a run under a grant does not grow with the number of roles; in a policy with orders, where another
-/// role may refuse what they allow, every role of the caller is asked.
+/// Judges `elevation`. Preferred roles (those that the caller's open grants name) are asked before the rest, so that the cost of a
+/// run under a grant does not grow with the number of roles. In a policy with ordered roles, where another role may deny what they
+/// allow, all roles of the caller are asked.
 pub fn judge(elevation: Elevation, index: &PolicyIndex<'_>, among: Among<'_>) -> Result<Judgement, JudgeError> {
     let (preferred, only) = match among {
         Among::All(preferred) => (preferred, None),
@@ -162,7 +162,7 @@ pub fn judge(elevation: Elevation, index: &PolicyIndex<'_>, among: Among<'_>) ->
     }
 }
 
-/// What one role says of an elevation.
+/// Returns what one role says about an elevation.
 pub fn ask<'r>(role: &'r Role, elevation: &Elevation) -> Answer<'r> {
     let command = elevation.command();
     let run_as = elevation.run_as();
@@ -182,18 +182,18 @@ pub fn ask<'r>(role: &'r Role, elevation: &Elevation) -> Answer<'r> {
     })
 }
 
-/// The caller as the policy's principals see them.
+/// Returns the caller in the form that the policy's principals are matched with.
 pub fn subject(caller: &Caller) -> Result<Subject<'_>, CallerError> {
     Ok(Subject { name: caller.name().as_str(), uid: caller.uid(), groups: caller.named_groups()?, lookup: &THIS_HOST })
 }
 
-/// True when one of `principals` names `subject`.
+/// Whether one of `principals` matches `subject`.
 pub fn names(principals: &[Principal], subject: &Subject<'_>) -> bool {
     principals.iter().any(|principal| principal.matches(subject))
 }
 
-/// The digest of the opened program. A rule with a digest never trusts a file that somebody else can rewrite after it was read
-/// (CVE-2015-8239).
+/// Returns the digest of the opened program. A rule with a digest never matches a file that another user could rewrite after it was
+/// read (CVE-2015-8239).
 pub fn computed(command: &Command, algorithm: Algorithm) -> Option<Vec<u8>> {
     if command.is_writable_by_others() {
         return None;

@@ -1,4 +1,4 @@
-//! The manner of a run: what the caller wishes besides the command itself, as far as the role allows it (sudoers(5)).
+//! The run options: what the caller wants besides the command itself, as far as the role allows it (sudoers(5)).
 
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
@@ -14,50 +14,50 @@ use sys::directory::OpenedDirectory;
 /// How a command is to be run.
 #[derive(Debug, Clone)]
 pub struct RunOptions {
-    /// Where.
+    /// The working directory.
     pub directory: WorkingDirectory,
-    /// Descriptors from this one on are closed.
+    /// File descriptors from this one on are closed.
     pub closefrom: u32,
-    /// For how long at most, in seconds.
+    /// The time limit in seconds.
     pub time_limit: Option<u64>,
 }
 
-/// Where a command is to begin, by name: nobody has looked yet.
+/// The working directory of a command by name, not looked up yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WantedDirectory {
-    /// Where the caller is.
+    /// The caller's.
     Callers,
-    /// There, or it does not begin.
+    /// This one; the command does not run elsewhere.
     Path(PathBuf),
-    /// The home of a login.
+    /// The home directory of a login; the caller's if it cannot be entered.
     Home(PathBuf),
 }
 
-/// Where a command begins.
+/// The working directory of a command.
 #[derive(Debug, Clone)]
 pub enum WorkingDirectory {
-    /// Where the caller is.
+    /// The caller's.
     Callers,
-    /// There: it was opened with the permissions of the run-as user, and is never looked up again.
+    /// This one, opened with the permissions of the run-as user and never looked up again.
     Opened(Rc<OpenedDirectory>),
-    /// Where the caller is, because the home of the login cannot be entered; what the caller is told.
+    /// The caller's, because the home directory of the login cannot be entered; with the message for the caller.
     Instead(String),
 }
 
-/// The role does not allow the wish. The sentences are sudo's.
+/// Why the role does not allow a run option. The sentences are sudo's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NotPermitted {
-    /// `requiretty`, and there is none.
+    /// `requiretty` is set, and there is no terminal.
     NoTerminal,
-    /// -C without `closefrom_override`.
+    /// -C was given without `closefrom_override`.
     CloseFrom,
-    /// -D without `runcwd = "*"`; the command.
+    /// -D was given without `runcwd = "*"`; contains the command.
     Directory(Word),
-    /// -T without `user_command_timeouts`.
+    /// -T was given without `user_command_timeouts`.
     TimeLimit,
-    /// The home of nobody that the account database knows.
+    /// The home directory of a user that does not exist.
     NoHome(UserName),
-    /// A directory that the run-as user cannot enter, and why.
+    /// A directory that the run-as user cannot enter, and the reason.
     NotEntered(Word, &'static str),
 }
 
@@ -69,14 +69,14 @@ impl fmt::Display for NotPermitted {
             Self::Directory(command) => write!(f, "you are not permitted to use the -D option with {command}"),
             Self::NoHome(user) => write!(f, "unknown user {user}"),
             Self::NotEntered(path, reason) => write!(f, "unable to change directory to {path}: {reason}"),
-            // Sic.
+            // sudo's wording.
             Self::TimeLimit => f.write_str("sorry, you are not allowed set a command timeout"),
         }
     }
 }
 
 impl RunOptions {
-    /// The manner in which `role` lets `elevation` run.
+    /// Returns the options with which `role` lets `elevation` run.
     pub fn of(role: &Role, elevation: &Elevation) -> Result<Self, NotPermitted> {
         let (options, wish) = (&role.options, elevation.wish());
         if options.requiretty && elevation.caller().tty().is_none() {
@@ -98,10 +98,10 @@ impl RunOptions {
         Ok(Self { directory: Self::working_directory(role, elevation)?, closefrom, time_limit })
     }
 
-    /// Where `role` lets `elevation` run, whatever else is wished: opened, once for every question about this elevation.
+    /// Returns the directory where `role` lets `elevation` run, opened once for all questions about this elevation.
     ///
     /// # Errors
-    /// The role does not allow the directory that is wished, nobody has the home that it is, or it cannot be entered.
+    /// Fails when the role does not allow the requested directory, its user does not exist, or it cannot be entered.
     pub fn working_directory(role: &Role, elevation: &Elevation) -> Result<WorkingDirectory, NotPermitted> {
         let (wanted, or_else): (_, fn(NotPermitted) -> _) = match Self::wanted_directory(role, elevation)? {
             WantedDirectory::Callers => return Ok(WorkingDirectory::Callers),
@@ -114,14 +114,14 @@ impl RunOptions {
         }
     }
 
-    /// The name of the directory where `role` lets `elevation` run. Looks at nothing, so that it tells nothing.
+    /// Returns the name of the directory where `role` lets `elevation` run. Accesses no file, so that it reveals nothing.
     ///
     /// # Errors
-    /// The role does not allow the directory that is wished, or nobody has the home that it is.
+    /// Fails when the role does not allow the requested directory, or its user does not exist.
     pub fn wanted_directory(role: &Role, elevation: &Elevation) -> Result<WantedDirectory, NotPermitted> {
         let home = &elevation.run_as().account().home;
         Ok(match run_directory(role, elevation)? {
-            // As typed, but for where it begins.
+            // As typed, but made absolute.
             Some(RunDirectory::Path(path)) => {
                 WantedDirectory::Path(elevation.caller().directory().unwrap_or(Path::new("/")).join(path))
             }
@@ -137,7 +137,7 @@ impl RunOptions {
 }
 
 impl WorkingDirectory {
-    /// As it stands in records.
+    /// Returns the name for records.
     pub fn word(&self, caller: &Caller) -> Word {
         match self {
             Self::Callers | Self::Instead(_) => caller.directory_word(),
@@ -157,7 +157,7 @@ fn run_directory(role: &Role, elevation: &Elevation) -> Result<Option<RunDirecto
     }
 }
 
-/// A directory as typed behind -D: a path, `~`, or `~USER`.
+/// Parses the argument of -D: a path, `~`, or `~USER`.
 fn typed(path: &Path) -> RunDirectory {
     match path.as_os_str().as_bytes().strip_prefix(b"~") {
         Some(b"") => RunDirectory::TargetsHome,

@@ -1,36 +1,35 @@
-//! Lines of an asciicast v2 file (<https://docs.asciinema.org/manual/asciicast/v2/>): a header and events, each one line
-//! of JSON.
+//! Lines of an asciicast v2 file (<https://docs.asciinema.org/manual/asciicast/v2/>): a header and events, each one line of JSON.
 //!
-//! JSON is text and terminals are not: a byte that is not UTF-8 becomes U+FFFD. A character that was cut in two by the
-//! reading is put together again.
+//! JSON is text, and terminals are not: a byte that is not UTF-8 becomes U+FFFD. A character that was split between two reads is
+//! joined again.
 
 use std::time::Duration;
 
 use serde::Serialize;
 
-/// Bytes of one character at most.
+/// The maximum length of a character in bytes.
 const LONGEST_CHARACTER: usize = 4;
 
 /// The first line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Header {
-    /// 2.
+    /// Always 2.
     pub version: u32,
     /// Columns.
     pub width: u16,
     /// Lines.
     pub height: u16,
-    /// When it began, seconds since 1970.
+    /// When it began, in seconds since 1970.
     pub timestamp: i64,
-    /// What ran.
+    /// The command line.
     pub command: String,
-    /// One line for people.
+    /// One line that describes the recording.
     pub title: String,
     /// `TERM` and `SHELL` of the command, where it has them.
     pub env: Environment,
 }
 
-/// The variables that players know.
+/// The variables that players use.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Environment {
     /// `TERM`
@@ -41,7 +40,7 @@ pub struct Environment {
     pub shell: Option<String>,
 }
 
-/// What an event tells; the letter is asciicast's.
+/// The kind of an event; the letter is asciicast's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Output,
@@ -61,7 +60,7 @@ impl Kind {
     }
 }
 
-/// Puts one event behind the others.
+/// Appends one event.
 pub(super) fn push_event(line: &mut Vec<u8>, at: Duration, kind: Kind, text: &mut Text<'_>) {
     let (seconds, micros) = (at.as_secs(), at.subsec_micros());
     line.extend_from_slice(format!("[{seconds}.{micros:06}, \"{}\", \"", kind.letter()).as_bytes());
@@ -69,18 +68,18 @@ pub(super) fn push_event(line: &mut Vec<u8>, at: Duration, kind: Kind, text: &mu
     line.extend_from_slice(b"\"]\n");
 }
 
-/// Bytes of a terminal on their way into JSON, with what was left of the bytes before them.
+/// Bytes from a terminal to be written as JSON, with an incomplete character of the bytes before.
 pub(super) struct Text<'a> {
     pub(super) bytes: &'a [u8],
     pub(super) carry: &'a mut Carry,
 }
 
-/// The beginning of a character whose end has not been read yet.
+/// The first bytes of a character whose rest has not been read yet.
 #[derive(Debug, Default)]
 pub(super) struct Carry(Vec<u8>);
 
 impl Carry {
-    /// True when nothing is left over.
+    /// Whether there is no incomplete character.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -99,7 +98,7 @@ impl Text<'_> {
                     continue;
                 }
                 Err(_) => {
-                    // The last byte was none of the character's, so it is read again by itself.
+                    // The last byte did not belong to the character, so it is read again by itself.
                     let again = self.bytes.len() - rest.len();
                     rest = self.bytes.get(again.saturating_sub(1)..).unwrap_or_default();
                     push_escaped(line, "\u{fffd}");
@@ -121,7 +120,7 @@ impl Text<'_> {
     }
 }
 
-/// The text as it stands between the quotes of JSON (RFC 8259, section 7).
+/// Appends the text as it is written between the quotes of JSON (RFC 8259, section 7).
 fn push_escaped(line: &mut Vec<u8>, text: &str) {
     let bytes = text.as_bytes();
     let mut from = 0;
@@ -147,7 +146,7 @@ fn push_escaped(line: &mut Vec<u8>, text: &str) {
 mod tests {
     use super::*;
 
-    /// What a reader gets back from pieces that were read one after the other.
+    /// Returns what a reader gets back from pieces that were read one after the other.
     fn told(pieces: &[&[u8]]) -> String {
         let mut carry = Carry::default();
         let mut whole = String::new();
@@ -186,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_utf_8_is_replaced_and_loses_nothing_beside_it() {
+    fn invalid_utf_8_is_replaced_without_losing_its_neighbours() {
         assert_eq!(told(&[b"a\xffb"]), "a\u{fffd}b");
         assert_eq!(told(&[b"a\xe2\x82", b"b"]), "a\u{fffd}b");
         assert_eq!(told(&[b"\xe2", b"\x82", b"\n"]), "\u{fffd}\n");
@@ -203,7 +202,7 @@ mod tests {
             let cut = random.usize(..=bytes.len());
             let whole = String::from_utf8_lossy(&bytes).into_owned();
             let found = told(&[&bytes[..cut], &bytes[cut..]]);
-            // A character that is cut at the very end waits for its end.
+            // A character that is split at the very end waits for its rest.
             assert!(whole.starts_with(&found) && whole.len() - found.len() <= 3, "{whole:?} {found:?}");
         }
     }

@@ -1,5 +1,5 @@
-//! Recordings of sessions: asciicast v2, one file a session, written while it happens and sealed by its digest.
-//! May not: know a policy, a journal or a clock; where the file lies and what time it is come in as arguments.
+//! Recordings of sessions: asciicast v2, one file a session, written as it happens and sealed by its digest.
+//! May not: know a policy, a journal or a clock; the path of the file and the time are passed in.
 
 mod cast;
 mod recorder;

@@ -1,4 +1,4 @@
-//! The writing of one recording: buffered, at most [`BEHIND`] behind what happens, bounded, and sealed at the end.
+//! Writes one recording: buffered for at most [`BEHIND`], limited in size, and sealed at the end.
 
 use std::fmt;
 use std::fs::File;
@@ -14,22 +14,22 @@ use super::cast::{Carry, Header, Kind, Text, push_event};
 /// How long an event may wait before it is written.
 const BEHIND: Duration = Duration::from_millis(250);
 
-/// So many bytes are written as soon as they are there.
+/// How many waiting bytes are written at once.
 const FULL: usize = 64 << 10;
 
-/// How many bytes are written between two looks at the free space.
+/// How many bytes are written between two checks of the free space.
 const LOOK: u64 = 1 << 20;
 
-/// How large a recording may become; in bytes.
+/// Limits of a recording, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// The longest file.
+    /// The maximum length of the file.
     pub length: u64,
-    /// What stays free on the file system, as df(1) counts it.
+    /// How much stays free on the file system, as df(1) counts it.
     pub reserve: u64,
 }
 
-/// What a recording is written to.
+/// A file for a new recording.
 #[derive(Debug)]
 pub struct Blank {
     /// A new file.
@@ -38,14 +38,14 @@ pub struct Blank {
     pub limits: Limits,
 }
 
-/// Why nothing more is recorded; `Display` is a sentence fragment.
+/// Why the recording has ended; `Display` is a sentence fragment.
 #[derive(Debug)]
 pub enum RecordingError {
     /// The file has reached its limit, in bytes.
     Length(u64),
-    /// Less than the reserve, in bytes, is free.
+    /// Less than this reserve, in bytes, is free.
     Space(u64),
-    /// The file cannot be made or written.
+    /// The file cannot be created or written.
     System(io::Error),
 }
 
@@ -65,17 +65,17 @@ impl From<io::Error> for RecordingError {
     }
 }
 
-/// What vouches for a finished recording.
+/// Identifies the contents of a finished recording.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seal {
     /// SHA-256 of the whole file.
     pub sha256: [u8; 32],
-    /// Its length.
+    /// Its length in bytes.
     pub bytes: u64,
 }
 
 impl Seal {
-    /// Of a recording as it lies there: whoever wrote it was killed and left no seal.
+    /// Computes the seal of a recording whose writer was killed and left none.
     pub fn of(file: &File) -> io::Result<Self> {
         let (mut digest, mut bytes, mut piece) = (Sha256::new(), 0_u64, vec![0; FULL]);
         loop {
@@ -89,7 +89,7 @@ impl Seal {
     }
 }
 
-/// A recording that is being written. After its first error it stands as it is, and takes nothing more.
+/// A recording that is being written. After its first error the file stays as it is, and nothing more is added.
 #[derive(Debug)]
 #[must_use = "a recording is finished, so that its seal gets into the journal"]
 pub struct Recorder {
@@ -98,7 +98,7 @@ pub struct Recorder {
     begun: Instant,
     /// Whole lines that are not written yet.
     waiting: Vec<u8>,
-    /// When the first of them came.
+    /// When the first of them was added.
     since: Option<Instant>,
     output: Carry,
     input: Carry,
@@ -109,7 +109,7 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Begins a recording, with its header on the disk's way.
+    /// Begins a recording and writes its header.
     pub fn begin(blank: Blank, header: &Header, now: Instant) -> Result<Self, RecordingError> {
         let Blank { file, limits } = blank;
         let mut recorder = Self {
@@ -131,27 +131,27 @@ impl Recorder {
         Ok(recorder)
     }
 
-    /// What the command showed.
+    /// Adds output of the command.
     pub fn output(&mut self, now: Instant, bytes: &[u8]) -> Result<(), RecordingError> {
         self.event(now, Kind::Output, bytes)
     }
 
-    /// What was typed.
+    /// Adds typed input.
     pub fn input(&mut self, now: Instant, bytes: &[u8]) -> Result<(), RecordingError> {
         self.event(now, Kind::Input, bytes)
     }
 
-    /// The window's size changed.
+    /// Adds a change of the window's size.
     pub fn resize(&mut self, now: Instant, columns: u16, rows: u16) -> Result<(), RecordingError> {
         self.event(now, Kind::Resize, format!("{columns}x{rows}").as_bytes())
     }
 
-    /// We said something to the person at the terminal, or did something to the command.
+    /// Adds a message to the person at the terminal, or an action on the command.
     pub fn mark(&mut self, now: Instant, words: &str) -> Result<(), RecordingError> {
         self.event(now, Kind::Marker, words.as_bytes())
     }
 
-    /// How long until something must be written; `None` when nothing waits.
+    /// Returns how long until something must be written; `None` when nothing waits.
     pub fn patience(&self, now: Instant) -> Option<Duration> {
         self.since.map(|since| (since + BEHIND).saturating_duration_since(now))
     }
@@ -161,19 +161,19 @@ impl Recorder {
         if self.patience(now).is_some_and(|left| left.is_zero()) { self.flush() } else { Ok(()) }
     }
 
-    /// Writes what is left and seals the file; the error, if there is one, is of the last writing, and the seal is of what
-    /// was written.
+    /// Writes what is left and seals the file. The error, if there is one, is that of the last write; the seal covers what was
+    /// written.
     pub fn finish(mut self) -> (Seal, Result<(), RecordingError>) {
         let last = self.flush();
         (Seal { sha256: self.digest.finalize().into(), bytes: self.written }, last)
     }
 
-    /// Another process writes it from here on.
+    /// Returns the file, which another process writes from now on.
     pub fn into_file(self) -> File {
         self.file
     }
 
-    /// The file that is written.
+    /// Returns the file.
     pub fn as_fd(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
     }
@@ -205,7 +205,7 @@ impl Recorder {
         result
     }
 
-    /// Writes all that waits, or as many whole lines of it as the limit allows.
+    /// Writes everything that waits, or as many whole lines as the limit allows.
     fn write(&mut self) -> Result<(), RecordingError> {
         let room = usize::try_from(self.limits.length.saturating_sub(self.written)).unwrap_or(usize::MAX);
         if self.waiting.len() <= room {
@@ -216,7 +216,7 @@ impl Recorder {
         Err(RecordingError::Length(self.limits.length))
     }
 
-    /// Writes the first `length` bytes, whole lines, or nothing.
+    /// Writes the first `length` bytes, which are whole lines, or nothing.
     fn append(&mut self, length: usize) -> Result<(), RecordingError> {
         let after = self.written + length as u64;
         if after >= self.looked + LOOK {
@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_be_too_long_ends_the_recording_with_a_whole_line_and_its_seal() {
+    fn a_recording_that_reaches_its_limit_ends_with_a_whole_line_and_its_seal() {
         let place = TestDir::new("limit");
         let start = Instant::now();
         let mut recorder = place.begin(Limits { length: 1000, reserve: 0 }, start).unwrap();
@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn where_the_reserve_would_be_touched_nothing_begins() {
+    fn nothing_is_recorded_below_the_reserve() {
         let place = TestDir::new("reserve");
         let begun = place.begin(Limits { length: 1 << 20, reserve: u64::MAX }, Instant::now());
         assert!(matches!(begun, Err(RecordingError::Space(u64::MAX))));

@@ -1,4 +1,4 @@
-//! Waiting for approvers: with a countdown where somebody looks on, woken by the bell. ^C leaves the request as it is.
+//! Waits for approvers: with a countdown on a terminal, woken by the bell. ^C leaves the request pending.
 
 use std::io::IsTerminal;
 use std::os::fd::AsFd;
@@ -15,10 +15,10 @@ use jit_core::names::GrantId;
 use sys::process::stop_self;
 use sys::signals::{Event, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SignalQueue};
 
-/// How often the countdown is written anew.
+/// How often the countdown is updated.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Waits at most `limit` seconds, or until a signal comes; returns the state that the request has then.
+/// Waits at most `limit` seconds, or until a signal arrives. Returns the state that the request has then.
 pub(super) fn await_approval(
     id: &GrantId,
     approvers: &[String],
@@ -38,7 +38,7 @@ pub(super) fn await_approval(
         countdown.show(left, console);
         let state = wait_beside(context.host, uid, id, left.min(TICK), Some(interrupts.as_fd()))?;
         let interrupted = match interrupts.next_event() {
-            // Here, where nothing is read or written, whoever waits may stop us.
+            // Stopped here, where no transaction is open, this process blocks no other.
             Ok(Some(Event { signal: SIGTSTP, .. })) => {
                 let _ = context.host.database().at_rest(|| stop_self(SIGTSTP));
                 false
@@ -52,7 +52,7 @@ pub(super) fn await_approval(
     }
 }
 
-/// One line on standard error that is written over each second.
+/// A line on standard error that is overwritten each second.
 struct Countdown {
     visible: bool,
 }

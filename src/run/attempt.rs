@@ -1,4 +1,4 @@
-//! What was tried, kept for the `reject` record: by the time of a refusal the words have been taken apart.
+//! What was attempted, kept for the `reject` record: when a run is denied, the arguments have been consumed.
 
 use std::ffi::OsStr;
 
@@ -12,7 +12,7 @@ use jit_core::escape::Word;
 use jit_core::evidence::record::Reject;
 use jit_core::names::Person;
 
-/// Words and place of one attempt.
+/// The arguments and the circumstances of one attempt.
 pub(super) struct Attempt {
     reject: Reject,
     person: Person,
@@ -37,7 +37,7 @@ impl Attempt {
         Self { reject, person: caller.person().clone(), non_interactive: run.asking.non_interactive }
     }
 
-    /// Records the refusal, where it is one of a person. The refusal stands even where the journal fails.
+    /// Records the denial of a user. The denial stands even when the journal fails.
     pub(super) fn reject(self, refusal: Refusal, context: &RunContext<'_>, console: &mut Console) -> Refusal {
         if !refusal.is_rejection(self.non_interactive) {
             return refusal;

@@ -1,4 +1,4 @@
-//! From the words to the gate: judgement, grant (or the offer to ask for one), authentication.
+//! From the arguments to the gate: judgement, grant (or the offer to request one), authentication.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -28,13 +28,13 @@ use jit_core::places::PAM_SERVICES;
 use jit_core::policy::{Lecture, Options, Role, TimestampType};
 use sys::sanitize::Inherited;
 
-/// The service of `-i`.
+/// The PAM service of `-i`.
 const LOGIN_SERVICE: &str = "jit-sudo-i";
 
-/// The service of everything else, unless the role names a stricter one.
+/// The PAM service of everything else, unless the role names a stricter one.
 pub(super) const SERVICE: &str = "jit-sudo";
 
-/// Passes the gate, or says why not. `reading` lasts until somebody is asked or told something.
+/// Passes the gate, or returns why not. The transaction `reading` lasts until the user is prompted or shown something.
 pub(super) fn authorize(
     run: &Run,
     caller: Caller,
@@ -51,14 +51,14 @@ pub(super) fn authorize(
     };
     let elevation = Elevation::resolve(run, caller, &path, context.inherited, reveal);
     let authorized = elevation.and_then(|elevation| decide(elevation, run, context, &now, reading));
-    // Whoever may not run it now hears the same whatever is there, and whyever they may not.
+    // A caller who may not run the command now gets the same message whether it exists or not, for whatever reason.
     match (authorized, unsaid) {
         (Err(refusal), Some(command)) if refusal.tells_of_command() => Err(Refusal::Hidden(Box::new(command))),
         (authorized, _) => authorized,
     }
 }
 
-/// Judges what was typed, and leads to the gate.
+/// Judges the elevation, and leads it to the gate.
 fn decide(
     elevation: Elevation,
     run: &Run,
@@ -66,7 +66,7 @@ fn decide(
     now: &Now,
     reading: ReadTransaction<'_>,
 ) -> Result<Authorized, Refusal> {
-    // By the wall clock: whoever has a grant that is over by the journal's time alone hears of the clock.
+    // By the wall clock: a caller whose grant has expired only by the journal's time is told about the clock.
     let wall = now.moment().wall.seconds();
     let (roles, grants) = context.host.store().held(elevation.caller().person(), wall)?;
     let judgement = match &run.activation.role {
@@ -101,7 +101,7 @@ fn decide(
     }
 }
 
-/// Whoever named a role that does not serve hears which would.
+/// Names the roles that would serve to a caller who named one that does not.
 fn other_role(error: JudgeError, named: &RoleName, context: &RunContext<'_>) -> Refusal {
     let JudgeError::NotAllowed(not) = error else { return error.into() };
     let roles = match judge(not.elevation, context.policy, Among::All(&[])) {
@@ -129,7 +129,7 @@ fn authenticate(
     context: &RunContext<'_>,
     console: &mut Console,
 ) -> Result<Authenticated, Refusal> {
-    // What is not permitted is refused before a password is asked for; the gate looks again.
+    // Options that are not permitted are denied before a password is asked for; the gate checks them again.
     let _ = RunOptions::of(role, elevation)?;
     let options = &role.options;
     let own = role.pam_service.as_deref();
@@ -153,22 +153,22 @@ fn authenticate(
     prove(&auth_request, elevation.caller(), asking, context, console)
 }
 
-/// What an authentication is for.
+/// What the caller is authenticated for.
 pub(super) struct AuthRequest<'a> {
     /// The PAM service.
     pub(super) service: &'a str,
-    /// The service under which it is remembered: -i is no stricter than a command.
+    /// The service under which it is cached: -i is no stricter than a command.
     pub(super) remembered_as: &'a str,
     pub(super) password_due: bool,
-    /// Whose password.
+    /// The user whose password is asked for.
     pub(super) password_of: &'a str,
-    /// For the prompt.
+    /// The run-as user, for the prompt.
     pub(super) target: &'a str,
-    /// How it is asked for and remembered.
+    /// How the password is asked for and cached.
     pub(super) options: &'a Options,
 }
 
-/// Proves that the caller is who they are.
+/// Authenticates the caller.
 pub(super) fn prove(
     auth_request: &AuthRequest<'_>,
     caller: &Caller,
@@ -179,7 +179,7 @@ pub(super) fn prove(
     let options = auth_request.options;
     let remembered_for = Duration::from_secs(options.timestamp_timeout);
     let cache = CredentialCache::new(context.host.database().connection(), remembered_for);
-    // Where no password is due, nothing is remembered either.
+    // Where no password is required, nothing is cached either.
     let key = if auth_request.password_due { cache_key(auth_request, caller) } else { None };
     let source = password_source(asking, caller, context.inherited)?;
     let lecture = lecture(auth_request, caller, asking, context);
@@ -211,7 +211,7 @@ pub(super) fn prove(
     Ok(proof)
 }
 
-/// Somebody else's password is remembered beside the caller's own, never for it.
+/// An authentication by another user's password is cached separately from one by the caller's own.
 fn cache_key(auth_request: &AuthRequest<'_>, caller: &Caller) -> Option<CacheKey> {
     let cache_scope = match auth_request.options.timestamp_type {
         TimestampType::Tty => CacheScope::Terminal,
@@ -225,7 +225,7 @@ fn cache_key(auth_request: &AuthRequest<'_>, caller: &Caller) -> Option<CacheKey
     }
 }
 
-/// What is said before a password is asked for; never with -S, -A, -n or without a terminal, where programs read.
+/// Returns the text shown before a password is asked for; none with -S, -A, -n or without a terminal, where programs read.
 fn lecture(
     auth_request: &AuthRequest<'_>,
     caller: &Caller,
@@ -254,7 +254,7 @@ fn password_source(asking: &Asking, caller: &Caller, inherited: &Inherited) -> R
     }
 }
 
-/// -p, `SUDO_PROMPT`, or the policy's; expanded.
+/// Returns the expanded prompt: -p, `SUDO_PROMPT`, or the policy's.
 fn prompt(asking: &Asking, caller: &Caller, auth_request: &AuthRequest<'_>, environment: &[OsString]) -> OsString {
     let words = PromptWords {
         user: caller.name().as_str(),

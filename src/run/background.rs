@@ -1,5 +1,5 @@
-//! -b: the caller gets the shell back as soon as the command begins; a child of ours carries the run to its end. It is
-//! made before anything is opened, so that no database crosses a fork.
+//! -b: the caller gets the shell back as soon as the command begins; a child of ours completes the run. It is forked before
+//! anything is opened, because a database connection must not be used across a fork.
 
 use std::os::fd::AsFd;
 
@@ -14,7 +14,7 @@ use sys::poll::{pipe, read, write};
 use sys::process::{WaitEvent, Waiting, fork, wait};
 use sys::sanitize::Inherited;
 
-/// Waits until the child has passed everything that can refuse, and returns; or exits as the child did.
+/// Waits until nothing can deny the run in the child any more, and returns; or exits as the child did.
 pub(super) fn run(run: &Run, inherited: &Inherited, console: &mut Console) -> Result<ExitStatus, Refusal> {
     let failed = |what| move |error| Refusal::Host(crate::host::HostError::System(what, error));
     let (begun, tell) = pipe().map_err(failed("make a pipe"))?;

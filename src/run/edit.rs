@@ -1,5 +1,5 @@
-//! An edit: the files are copied out, the caller's editor runs on the copies in a session like any other, and what has
-//! changed is recorded and then written back.
+//! An edit: the files are copied out, the caller's editor runs on the copies in a session like any other, and changes are recorded
+//! and then written back.
 
 use std::rc::Rc;
 
@@ -16,14 +16,14 @@ use jit_core::cli::{Mode, Run};
 use jit_core::escape::Word;
 use jit_core::evidence::record::Change;
 
-/// Whoever runs sudoedit by sudo gets what they meant, and sudo's remark.
+/// Shows sudo's remark to a caller who runs sudoedit through sudo, which works too.
 pub(super) fn mind_the_name(run: &Run, console: &mut Console) {
     if run.mode == Mode::Command && run.command.first().is_some_and(|word| is_edit_word(word)) {
         say("sudoedit doesn't need to be run via sudo", console);
     }
 }
 
-/// Decides on the editor, before the start is recorded.
+/// Chooses the editor, before the start is recorded.
 pub(super) fn choose_editor(authorized: &Authorized, context: &RunContext<'_>) -> Result<(), Refusal> {
     let elevation = authorized.elevation();
     let Some(edit) = elevation.command().edit_wish() else { return Ok(()) };
@@ -32,8 +32,8 @@ pub(super) fn choose_editor(authorized: &Authorized, context: &RunContext<'_>) -
     edit.choose_editor(&context.inherited.environment, editors, elevation.caller()).map_err(Refusal::Editor)
 }
 
-/// Runs the session by `run`: as it is, or between copying out and copying back where it is an edit. What is to be said of
-/// that is said when the end is recorded: whoever does not listen holds up nothing.
+/// Runs the session by `run`; for an edit, copies the files out before and writes them back afterwards. Messages go to `unsaid` and
+/// are shown when the end is recorded, so that a caller who does not read them delays nothing.
 pub(super) fn around<W: Watch>(
     recorded: Recorded,
     context: &RunContext<'_>,
@@ -71,7 +71,7 @@ pub(super) fn around<W: Watch>(
     }
 }
 
-/// Copies of all files that can be edited; the last error where there is none.
+/// Copies out all files that can be edited; fails with the last error when there are none.
 fn copy_out<'a>(edit: &'a Edit, hands: &EditCredentials, unsaid: &mut Vec<String>) -> Result<Vec<Copy<'a>>, EditError> {
     let mut copies = Vec::new();
     let mut last = None;
@@ -93,19 +93,19 @@ fn copy_out<'a>(edit: &'a Edit, hands: &EditCredentials, unsaid: &mut Vec<String
     }
 }
 
-/// Asked before each file: whoever holds up the reading of one copy must not win time for the next.
+/// Called before each file: a caller who delays the reading of one copy must not gain time for the next.
 fn still_allowed(watch: &mut impl Watch) -> bool {
     watch.look_again();
     loop {
         match watch.verdict() {
             Verdict::Run => return true,
-            Verdict::Say(_) => {} // the command that it is about has ended
+            Verdict::Say(_) => {} // it is about the command, which has ended
             Verdict::Freeze(_) | Verdict::End(_) => return false,
         }
     }
 }
 
-/// What copies are written back with.
+/// What is needed to write copies back.
 struct Back<'a> {
     hands: &'a EditCredentials,
     recorded: &'a Recorded,
@@ -113,8 +113,8 @@ struct Back<'a> {
 }
 
 impl Back<'_> {
-    /// What could not be written back, in one line for the record; what is to be told of each goes to `unsaid`, with where its
-    /// contents are.
+    /// Writes the copies back. Returns what failed in one line for the record; the messages about each file, and where its contents
+    /// are left, go to `unsaid`.
     fn all(
         &self,
         copies: Vec<Copy<'_>>,
@@ -155,7 +155,7 @@ impl Back<'_> {
     }
 }
 
-/// Nothing is written before its record is on the disk.
+/// Records a change. No file is written before its record is on disk.
 fn record(recorded: &Recorded, change: Change, context: &RunContext<'_>) -> Result<(), String> {
     let name = change.path.clone();
     let moment = context.host.clocks().map_err(|error| error.to_string())?;
@@ -163,7 +163,7 @@ fn record(recorded: &Recorded, change: Change, context: &RunContext<'_>) -> Resu
     recorded.edit(context.journal, change, &moment).map_err(unrecorded)
 }
 
-/// Says something of an edit.
+/// Shows a message about an edit.
 pub(super) fn say(sentence: &str, console: &mut Console) {
     console.say(&format!("jit-sudo: {sentence}\n"));
 }

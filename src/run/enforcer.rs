@@ -1,6 +1,6 @@
 //! jit-sudo-enforcer: the process that ends a run when its grant ends, and what a finished command left running with it. It is a
-//! program of its own, because no database may cross a fork, and holds nothing of the caller's: no terminal, no pipe, no directory.
-//! So it is also the one that signs checkpoints.
+//! program of its own, because a database connection must not be used across a fork, and uses nothing of the caller's: no terminal,
+//! no pipe, no directory. Therefore it also signs checkpoints.
 
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
@@ -30,27 +30,27 @@ use sys::process::Pid;
 use sys::sandbox::{self, AllowedPath, Capability, Files, Post};
 use sys::sanitize::Inherited;
 
-/// What is still read behind the wall: the policy's files, accounts and the modules that name them, and processes.
+/// What is read inside the sandbox: the policy's files, accounts and NSS modules, and processes.
 const READ: [&str; 8] = ["/etc", "/proc", "/usr", "/lib", "/lib64", "/run", "/dev", "/var/lib/sss"];
 
-/// The longest charge in bytes: a role and a grant, each of which is smaller.
+/// The longest charge in bytes: a role and a grant are each smaller.
 const CHARGE_LIMIT: u64 = 64 << 20;
 
-/// The end of a run that lasted so long is signed at once; shorter ones are covered by the next checkpoint that is due.
+/// The end of a run that lasted this long is signed at once; that of a shorter one by the next checkpoint that is due.
 const SESSION: Duration = Duration::from_secs(1);
 
-/// What the enforcer is told, on its standard input.
+/// What the enforcer reads from its standard input.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Charge {
-    /// The run.
+    /// The id of the run.
     pub(super) run: String,
-    /// Whose it is.
+    /// The uid of its user.
     pub(super) uid: u32,
-    /// Their name.
+    /// The name of its user.
     pub(super) user: Word,
-    /// The grant that it began under, and each that extended the one before.
+    /// The grant under which it began, followed by its extensions.
     pub(super) grants: Vec<GrantTerms>,
-    /// Through which role.
+    /// The role through which it runs.
     pub(super) role: Role,
     supervisor: Known,
     parent: Known,
@@ -80,7 +80,7 @@ impl Charge {
         })
     }
 
-    /// Starts the program with it, and does not wait.
+    /// Starts the enforcer with this charge, and does not wait.
     pub(super) fn hand_over(&self) -> io::Result<Pid> {
         start_enforcer(&serde_json::to_vec(self)?, refuge().as_ref())
     }
@@ -98,7 +98,7 @@ impl Charge {
     }
 }
 
-/// The whole life of the program; its exit status. Only for root.
+/// Runs the enforcer until it ends, and returns its exit status. Only root may start it.
 pub fn serve(inherited: &Inherited) -> i32 {
     if inherited.identity.uid() != 0 {
         return 1;
@@ -121,12 +121,12 @@ pub fn serve(inherited: &Inherited) -> i32 {
     i32::from(done.is_err())
 }
 
-/// Whether somebody still listens to our standard output.
+/// Whether another process still reads our standard output.
 fn is_heard() -> bool {
     is_left(io::stdout().as_fd(), Duration::ZERO).is_ok_and(|left| !left)
 }
 
-/// Submits a request, and says what came of it.
+/// Submits a request, and writes the result to standard output.
 fn submit(submission: &Submission) -> i32 {
     let done = open_host().map_err(Refusal::from).and_then(|host| Ok(submission.carry_out(&host, is_heard)?));
     let outcome: Outcome = done.map_err(|refusal| Refused { sentence: refusal.sentence(), hint: refusal.hint() });
@@ -170,7 +170,7 @@ fn enforce(charge: &Charge) -> Result<(), HostError> {
     let unrecorded = journal.open_runs()?.into_iter().any(|open| open.run == charge.run);
     let mut closed = Ok(());
     if unrecorded || ending.is_some() {
-        // Nobody supervises it any more, or its time is over.
+        // The run has lost its supervisor, or its time has ended.
         custody.end(if unrecorded { Duration::ZERO } else { grace });
         closed = host.close_every_lost_by(&journal, &|run| helper.end_lost(run)).map(drop);
     }
@@ -190,7 +190,7 @@ fn enforce(charge: &Charge) -> Result<(), HostError> {
     host.seal(&journal, due)
 }
 
-/// Gives up what it takes neither to end a run nor to record it. What stays: signals, records, their mirrors and signatures.
+/// Drops everything that is needed neither to end a run nor to record it. What stays: signals, records, log sinks and signatures.
 fn confine(audit: &AuditSettings) {
     let cgroups = sys::cgroup::root().ok();
     let mirrored = audit.json_file.as_ref().and_then(|file| file.path.parent());
@@ -198,9 +198,9 @@ fn confine(audit: &AuditSettings) {
     grounds.extend(cgroups.as_deref().into_iter().chain(mirrored).map(AllowedPath::Write));
     grounds.extend(READ.iter().map(|path| AllowedPath::Read(Path::new(path))));
     let mut kept = vec![Capability::Kill, Capability::AuditWrite, Capability::AuditControl];
-    // A kernel without a part of the wall has the rest; `jitctl doctor` tells of it.
+    // A kernel that lacks a part of the sandbox enforces the rest; `jitctl doctor` reports it.
     let _ = if sys::procfs::hides_processes() {
-        // Landlock keeps who is behind it from tracing others, and so from seeing what is left to be ended.
+        // Landlock does not allow tracing processes outside the sandbox, and so hides which processes are left to be ended.
         kept.push(Capability::Ptrace);
         sandbox::confine(Post::Subreaper, &kept, Files::Any)
     } else {

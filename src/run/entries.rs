@@ -1,4 +1,4 @@
-//! The texts of a listing, as sudo lays them out: options, entries short and long, lines wrapped at the terminal's edge.
+//! The text of a listing, laid out as by sudo: options, short and long entries, lines wrapped at the terminal's width.
 
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileTypeExt;
@@ -13,10 +13,10 @@ use jit_core::grant::GrantTerms;
 use jit_core::policy::{Options, Role, RunDirectory, Settings};
 use sys::terminal::window;
 
-/// Where nobody says how wide a line may be.
+/// The line width where the terminal reports none.
 const USUAL_WIDTH: usize = 80;
 
-/// The settings that hold for everybody: those that are always worth a word, and those that are not as usual.
+/// Returns the global settings: those that are always listed, and those that differ from the defaults.
 pub(super) fn defaults(settings: &Settings) -> String {
     let options = &settings.options;
     let reset = if options.env_reset { "env_reset" } else { "!env_reset" };
@@ -27,7 +27,7 @@ pub(super) fn defaults(settings: &Settings) -> String {
     format!("    {}", words.join(", "))
 }
 
-/// What is listed as one entry.
+/// One entry of a listing.
 #[derive(PartialEq)]
 pub(super) struct Entry {
     role: Role,
@@ -37,13 +37,13 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    /// What a role allows.
+    /// Creates the entry of a role.
     pub(super) fn of(role: Role) -> Self {
         let rules = role.commands.iter().map(|rule| escape(rule.to_string().as_bytes())).collect();
         Self { run_as: role.run_as.as_written(), groups: role.run_as_groups.as_written(), rules, role }
     }
 
-    /// The one command of an exact grant, run under `role`: in its directory, with no variables but its own.
+    /// Creates the entry of an exact grant's command, run under `role`: in its directory, with no variables but its own.
     pub(super) fn of_command(role: Role, terms: &GrantTerms, settings: &Settings) -> Self {
         let (mut options, mut words, mut groups) = (Options::clone(&role.options), Vec::new(), Vec::new());
         options.setenv = settings.options.setenv;
@@ -58,14 +58,14 @@ impl Entry {
     }
 }
 
-/// The name of a group that is not the primary one of its user.
+/// Returns the name of a group that is not the primary one of the user.
 fn other_group(user: &str, gid: u32) -> Option<String> {
     let own = sys::users::account_by_name(user).ok().flatten().is_some_and(|account| account.gid == gid);
     let name = || sys::users::group_by_gid(gid).ok().flatten().map_or_else(|| format!("#{gid}"), |group| group.name);
     (!own).then(name)
 }
 
-/// One line: `    (root : ALL) NOPASSWD: /usr/bin/id, /usr/bin/w`.
+/// Returns one line: `    (root : ALL) NOPASSWD: /usr/bin/id, /usr/bin/w`.
 pub(super) fn short(entry: &Entry, settings: &Settings) -> String {
     let Entry { role, run_as, groups, rules } = entry;
     let options = &role.options;
@@ -91,7 +91,7 @@ pub(super) fn short(entry: &Entry, settings: &Settings) -> String {
     text + &rules.join(", ")
 }
 
-/// A paragraph of several lines.
+/// Returns a paragraph of several lines.
 pub(super) fn long(entry: &Entry, settings: &Settings) -> String {
     let Entry { role, run_as, groups, rules } = entry;
     let mut text = format!("\nSudoers entry: {} (role {})\n", role.source, role.name);
@@ -122,7 +122,7 @@ pub(super) fn long(entry: &Entry, settings: &Settings) -> String {
     text
 }
 
-/// How wide a line may be on standard output; none for a pipe, where programs read.
+/// Returns the maximum line width on standard output; `None` for a pipe, which programs read.
 pub(super) fn width() -> Option<usize> {
     let output = std::io::stdout();
     let is_pipe =
@@ -134,7 +134,7 @@ pub(super) fn width() -> Option<usize> {
     }
 }
 
-/// Breaks a line at spaces where it is wider than `width`; the lines after the first are indented.
+/// Breaks a line at spaces where it is wider than `width`, and indents the lines after the first.
 pub(super) fn wrapped(line: &str, width: Option<usize>, indent: usize) -> String {
     let mut text = String::new();
     let mut room = width.unwrap_or(usize::MAX);
@@ -142,7 +142,7 @@ pub(super) fn wrapped(line: &str, width: Option<usize>, indent: usize) -> String
     while rest.len() > room {
         let within = (0..=room).rev().find(|at| rest.is_char_boundary(*at)).unwrap_or_default();
         let (head, tail) = rest.split_at_checked(within).unwrap_or((rest, ""));
-        // The indentation of the first line is no place to break it.
+        // Does not break within the indentation of the first line.
         let first = head.len().saturating_sub(head.trim_start().len());
         let at = match head.rfind(' ').filter(|at| *at >= first) {
             Some(at) => Some(at),
@@ -162,7 +162,7 @@ fn own_directory<'r>(role: &'r Role, settings: &Settings) -> Option<&'r RunDirec
     role.options.runcwd.as_ref().filter(|own| settings.options.runcwd.as_ref() != Some(*own))
 }
 
-/// The options that are not those of `usual`, as sudoers would say them; without those in `told`.
+/// Returns the options that differ from `usual`, as in sudoers; without those in `told`.
 fn differences(options: &Options, usual: &Options, told: &[&str]) -> Vec<String> {
     let (fields, usual) = (options.changed(), usual.changed());
     let mut words = Vec::new();
@@ -180,7 +180,7 @@ fn differences(options: &Options, usual: &Options, told: &[&str]) -> Vec<String>
             value => words.push(format!("{key}={}", shown(key, value))),
         }
     }
-    // What a role takes back is told too.
+    // Options that the role resets to the default are listed too.
     for key in usual.keys().filter(|key| !fields.contains_key(*key) && !told.contains(&key.as_str())) {
         words.push(format!("{key} as usual"));
     }
@@ -208,7 +208,7 @@ fn shown(key: &str, value: &Value) -> String {
     }
 }
 
-/// As sudoers quotes a value.
+/// Quotes a value as sudoers does.
 fn quoted(text: &str) -> String {
     let text = escape(text.as_bytes());
     if text.contains([' ', '\t']) {
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_not_as_usual_is_told() {
+    fn only_options_that_differ_from_the_default_are_listed() {
         let mut options = Options::default();
         assert_eq!(differences(&options, &Options::default(), &[]), Vec::<String>::new());
         options.timestamp_timeout = 150;

@@ -1,5 +1,5 @@
-//! The eye on the grant of a running command: its end on every clock, its early end and its extension in the database.
-//! The database is asked only when the bell was rung.
+//! Watches the grant of a running command: when it expires by any clock, when it is ended early and when it is extended in the
+//! database. Queries the database only when the bell was rung.
 
 use std::cell::OnceCell;
 use std::io;
@@ -30,87 +30,87 @@ use jit_core::policy::{OnExpiry, Role};
 use sys::bell::{Bell, Ring};
 use sys::process::Pid;
 
-/// How often the bell is looked at: a revocation is seen within this time.
+/// How often the bell is checked; a revocation is seen within this time.
 const GLANCE: Duration = Duration::from_millis(250);
 
-/// A grant that is longer than one of these times is announced to end when only that much is left, in seconds.
+/// Remaining times in seconds at which the user is warned; each applies to grants that last longer.
 const WARNINGS: [u64; 2] = [300, 60];
 
-/// Watches the grants of one run, and what somebody wants of its session.
+/// Watches the grants of one run, and orders of administrators about its session.
 pub(crate) struct GrantWatch<'a> {
-    /// The grant that the run began under, and each that extended the one before.
+    /// The grant under which the run began, followed by its extensions, each extending the one before.
     held: Vec<GrantTerms>,
     role: Role,
-    /// As whom the command runs; root until that is known.
+    /// The uid of the run-as user; root until it is known.
     run_as: u32,
-    /// Whom an alert about this run concerns.
+    /// The user and run that an alert concerns.
     concerns: Alert,
     host: &'a Host,
     journal: &'a Journal<'a>,
-    /// Where the database lies, and when that was looked at last.
+    /// Where the database is, and when that was last checked.
     place: (&'a DatabaseFiles, Instant),
     what: Supervised,
-    /// The start, until it was mirrored.
+    /// The start record, until it was sent to the log sinks.
     unsent: Option<Written>,
     caught_up: bool,
     is_sealing_due: bool,
     bell: Option<Bell>,
-    /// What the bell showed when the database was last asked; nothing before that, and when it has to be asked again.
+    /// What the bell showed when the database was last queried; `None` before the first query and when it must be repeated.
     heard: Option<Ring>,
-    /// The first look comes right after the start was committed, where the grant was seen to stand.
+    /// The first look comes right after the start was committed, when the grant was valid.
     looked: bool,
-    /// Told as soon as the session asks.
+    /// The message to show when the session asks next.
     words: Option<String>,
-    /// How much was left of the last grant at the last look.
+    /// What was left of the last grant at the last look.
     left: Duration,
     /// The first reading of the clocks.
     began: OnceCell<Moment>,
     taken: Option<Ending>,
-    /// Nothing holds what is frozen here.
+    /// No control group holds what is frozen.
     is_loose: bool,
-    /// Somebody wants the session to stand still.
+    /// An administrator has frozen the session.
     frozen: bool,
-    /// Another process watches as well, and is the one that takes a one-shot extension, as long as it lives.
+    /// While it lives, another process watches as well; only it takes a one-shot extension.
     handed_over: bool,
-    /// There could be none, and that was told.
+    /// No enforcer could be started, and an alert says so.
     is_alone: bool,
-    /// The last verdict of consequence, so that each is announced once.
+    /// The last verdict that was announced, so that each is announced once.
     announced: Verdict,
 }
 
 /// What is watched: a run, or a session that another program has opened.
 pub(crate) struct Watched {
-    /// The grant it began under, and each that extended the one before; none where the power is standing.
+    /// The grant under which it began, followed by its extensions; empty with a standing assignment.
     pub(crate) grants: Vec<GrantTerms>,
-    /// Through which role.
+    /// The role through which it runs.
     pub(crate) role: Role,
-    /// Whose it is.
+    /// The uid of its user.
     pub(crate) uid: u32,
-    /// Their name.
+    /// The name of its user.
     pub(crate) user: Word,
-    /// Its id.
+    /// The id of the run.
     pub(crate) run: String,
-    /// What it is called when its user is told of it.
+    /// What its user's messages call it.
     pub(crate) what: Supervised,
-    /// The start, until it was mirrored.
+    /// The start record, until it was sent to the log sinks.
     pub(crate) unsent: Option<Written>,
 }
 
-/// Whose an extension is.
+/// Who holds an extension.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Claim {
-    /// This very run goes on under it.
+    /// This run continues under it.
     Ours,
-    /// Another run took it, or somebody ended it.
+    /// Another run took it, or it was ended.
     Others,
-    /// Nobody has taken it yet who will, or the database cannot say now: to be asked again.
+    /// No run has taken it yet, or the database cannot say now: ask again.
     Unknown,
 }
 
-/// What goes on under a grant.
+/// What the grant allows to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Supervised {
-    /// A command, which hears ^C through us.
+    /// A command, which gets ^C through us.
     Command,
     /// A session of another program.
     Session,
@@ -124,7 +124,7 @@ impl Supervised {
         }
     }
 
-    /// How its user ends it while it is frozen; not every program hears of a user who leaves its session.
+    /// Returns how its user ends it while it is frozen. Not every program notices that a user leaves its session.
     fn way_out(self) -> &'static str {
         match self {
             Self::Command => "; ^C ends it",
@@ -174,7 +174,7 @@ impl<'a> GrantWatch<'a> {
             unsent: watched.unsent,
             is_sealing_due: false,
             caught_up: false,
-            // Without a bell the database is asked at every glance: slower, never blind.
+            // Without a bell the database is queried at every look: slower, but nothing is missed.
             bell: host.bell().ok(),
             heard: None,
             looked: false,
@@ -190,15 +190,15 @@ impl<'a> GrantWatch<'a> {
         }
     }
 
-    /// Does what was put off until after the start of the command, unless it was done before. The journal has the start
-    /// already, and a sink never decides here.
+    /// Does the work that was put off until after the start of the command, unless it was done before. The journal has the start
+    /// record already; a failing log sink changes nothing here.
     pub(crate) fn catch_up(&mut self) {
         if std::mem::replace(&mut self.caught_up, true) {
             return;
         }
         if let Some(written) = self.unsent.take() {
             let _ = self.journal.mirror(&[written]);
-            let _ = self.host.close_some_lost(self.journal); // else a later run does
+            let _ = self.host.close_some_lost(self.journal); // otherwise a later run does
         }
         self.is_sealing_due = self.host.is_sealing_due(self.journal);
         self.host.database().tidy();
@@ -209,12 +209,12 @@ impl<'a> GrantWatch<'a> {
         self.is_sealing_due
     }
 
-    /// The grant that it began under, and each that it goes on under: the one before the last is over.
+    /// Returns the grant under which the run began and its extensions. All but the last have expired.
     pub(crate) fn held(&self) -> &[GrantTerms] {
         &self.held
     }
 
-    /// What the end record says besides.
+    /// Adds what the watch knows to the end record.
     pub(crate) fn complete(&self, ending: record::Ending) -> record::Ending {
         let Some(last) = self.held.last() else { return ending };
         let over = self.clocks().is_ok_and(|moment| last.left(&moment).is_zero());
@@ -242,7 +242,7 @@ impl<'a> GrantWatch<'a> {
         }
     }
 
-    /// What the clocks read; a wall clock that is set back meanwhile makes no grant longer.
+    /// Reads the clocks. A wall clock that is set back during the run makes no grant longer.
     fn clocks(&self) -> io::Result<Moment> {
         let read = SystemClock.read()?;
         Ok(read.clone().onward(self.began.get_or_init(|| read)))
@@ -252,7 +252,7 @@ impl<'a> GrantWatch<'a> {
         if self.held.is_empty() {
             return Verdict::Run;
         }
-        // A clock that cannot be read any more can end nothing later: it ends now.
+        // When the clocks cannot be read, the grant could not be ended in time later, so it ends now.
         let Ok(moment) = self.clocks() else { return Verdict::End(Ending::Expiry) };
         let Some(last) = self.held.last() else { return Verdict::Run };
         let before = std::mem::replace(&mut self.left, last.left(&moment));
@@ -271,7 +271,7 @@ impl<'a> GrantWatch<'a> {
         }
     }
 
-    /// What nobody could hold would run without a grant.
+    /// Without a group that holds it, a frozen command could be woken and run without a grant.
     fn on_expiry(&self) -> OnExpiry {
         match self.role.on_expiry {
             OnExpiry::Freeze if self.is_loose => OnExpiry::Terminate,
@@ -279,7 +279,7 @@ impl<'a> GrantWatch<'a> {
         }
     }
 
-    /// Whether root has put another database where ours was, as far as one has to know at this glance.
+    /// Whether root has replaced the database, checked at most once in a [`GLANCE`].
     fn is_replaced(&mut self) -> bool {
         let (place, looked) = &mut self.place;
         if self.taken.is_some() || looked.elapsed() < GLANCE {
@@ -289,16 +289,13 @@ impl<'a> GrantWatch<'a> {
         !place.is_the_same()
     }
 
-    /// What happens to our database is seen by nobody any more, and what happens to theirs not by us.
+    /// Ends the run, because no process sees what is done to the old database, and this one does not see the new one.
     fn abandon(&mut self) {
         self.words = Some(format!("the database was replaced: {} is ended", self.what.noun()));
         self.ended_by(Ending::Kill);
         if !self.handed_over {
             let user = self.concerns.user.clone().unwrap_or_default();
-            self.host.alert(&format!(
-                "the database was replaced while run {} of {user} went on, which is ended",
-                self.run()
-            ));
+            self.host.alert(&format!("the database was replaced during run {} of {user}, which is ended", self.run()));
         }
     }
 
@@ -310,17 +307,16 @@ impl<'a> GrantWatch<'a> {
         self.heard.replace(now) != Some(now)
     }
 
-    /// Asks the database: what somebody wants of this session, whether a grant was taken back, and whether the last one was
-    /// extended.
+    /// Queries the database: orders about this session, the end of each grant, and an extension of the last one.
     fn look(&mut self) {
         self.look_for_a_wish();
-        // In a database that was put back nobody finds this run, to list it or to end it.
+        // After the database was restored from a backup, the run cannot be listed or ended through it.
         match self.journal.knows(self.run()) {
             Ok(true) => {}
             Ok(false) => return self.forsake(),
             Err(_) => self.heard = None, // as below
         }
-        // A clock that cannot be read ends the run anyway: see above.
+        // A clock that cannot be read ends the run anyway, see `judge_grant`.
         let Ok(moment) = &self.clocks() else { return };
         while let Some(extension) = self.extension(moment) {
             let span = spell(extension.left(moment).as_secs());
@@ -332,19 +328,19 @@ impl<'a> GrantWatch<'a> {
             match end {
                 Ok(Some(GrantEnd::Revoked)) => self.ended_by(Ending::Revocation),
                 Ok(Some(GrantEnd::Released)) => self.ended_by(Ending::Release),
-                // A one-shot grant was used by this very run: nobody else's comes to be held.
+                // A one-shot grant was used up by this very run: it holds no other run's.
                 Ok(Some(GrantEnd::Used) | None) => {}
-                Err(_) => self.heard = None, // busy or failing: ask again at the next glance
+                Err(_) => self.heard = None, // busy or failing: try again at the next look
             }
         }
     }
 
-    /// What is seen first has ended it, and of two that are seen at once what was done to the session itself.
+    /// Keeps the first reason. Of two that are seen at once, the one concerning the session itself wins, because it is read first.
     fn ended_by(&mut self, ending: Ending) {
         self.taken.get_or_insert(ending);
     }
 
-    /// Nobody can vouch for what runs: it ends.
+    /// Ends a run of which the journal has no record.
     pub(crate) fn forsake(&mut self) {
         self.words = Some(format!("the journal has no record of {}, which is ended", self.what.noun()));
         self.ended_by(Ending::Kill);
@@ -397,7 +393,7 @@ impl<'a> GrantWatch<'a> {
         None
     }
 
-    /// Where the role takes signed approvals only, they must hold now.
+    /// Where the role takes signed approvals only, whether they are valid now.
     fn is_vouched_for(&self, terms: &GrantTerms) -> bool {
         let Ok(now) = self.host.now().map(|now| now.seconds()) else { return false };
         match self.host.vouchers(std::slice::from_ref(&self.role), &terms.person(), now) {
@@ -407,7 +403,7 @@ impl<'a> GrantWatch<'a> {
         }
     }
 
-    /// Of several runs only one goes on under a one-shot extension: the one that its row names since it was taken.
+    /// Of several runs only one continues under a one-shot extension: the one that took it, which its row names.
     fn claims(&self, terms: &GrantTerms, moment: &Moment) -> Claim {
         if !terms.one_shot.is_set() {
             return Claim::Ours;
@@ -415,7 +411,7 @@ impl<'a> GrantWatch<'a> {
         let (run, at) = (self.run(), moment.wall.seconds());
         match self.host.store().is_used_by(&terms.id, run) {
             Ok(true) => return Claim::Ours,
-            // The enforcer takes it, which it may not have done yet.
+            // The enforcer takes it, and may not have done so yet.
             Ok(false) if self.handed_over => return Claim::Unknown,
             Ok(false) => {}
             Err(_) => return Claim::Unknown,
@@ -437,12 +433,12 @@ impl<'a> GrantWatch<'a> {
             self.host.database().write(Durability::Synced, append).map_err(|error| error.to_string())
         });
         match written {
-            Ok(written) => drop(self.journal.mirror(&[written])), // a sink never decides once the command runs
+            Ok(written) => drop(self.journal.mirror(&[written])), // once the command runs, a failing sink does not end it
             Err(error) => self.host.alert(&format!("{why}, and this cannot be recorded: {error}")),
         }
     }
 
-    /// The warning that is due when `before` was left at the last look, and less is now.
+    /// Returns the warning that is due when `before` was left at the last look and less is left now.
     fn warning(&self, last: &GrantTerms, before: Duration) -> Option<String> {
         let length = u64::try_from(last.expires.saturating_sub(last.starts)).unwrap_or(0);
         let crossed = |seconds: &&u64| {
@@ -464,13 +460,13 @@ impl<'a> GrantWatch<'a> {
         match verdict {
             Verdict::Run | Verdict::Say(_) => None,
             Verdict::Freeze(Ending::Expiry) => Some(format!(
-                "grant {} has expired and {} is frozen{}; it goes on after: {}",
+                "grant {} has expired and {} is frozen{}; to continue it: {}",
                 last.id,
                 self.what.noun(),
                 self.what.way_out(),
                 extend_hint(last)
             )),
-            // Said when the wish was seen.
+            // Announced when the order was seen.
             Verdict::Freeze(_) => None,
             Verdict::End(Ending::Expiry) if self.on_expiry() != self.role.on_expiry => Some(format!(
                 "grant {} has expired: {} cannot be frozen without a control group of its own and is ended",
@@ -482,7 +478,7 @@ impl<'a> GrantWatch<'a> {
                     Ending::Expiry => "has expired",
                     Ending::Revocation => "was revoked",
                     Ending::Release => "was released",
-                    // Not the grant's doing, and said by whoever did it.
+                    // Not caused by the grant, and announced elsewhere.
                     Ending::Unrecorded | Ending::Kill | Ending::TimeLimit => return None,
                 };
                 Some(format!("grant {} {how}: {} is ended", last.id, self.what.noun()))
@@ -515,8 +511,8 @@ impl Watch for GrantWatch<'_> {
             }
             Err(error) => {
                 if !std::mem::replace(&mut self.is_alone, true) {
-                    let sentence = "no enforcer can be started, so a run has its supervisor alone, and nothing that it leaves behind";
-                    self.host.alert(&format!("{sentence} goes on: {error}"));
+                    let sentence = "no enforcer can be started, so only supervisors end runs, and processes that they leave behind";
+                    self.host.alert(&format!("{sentence} are ended: {error}"));
                 }
                 None
             }

@@ -1,7 +1,7 @@
-//! The enforcer's child outside of its wall, for what it can not do behind it: start the hooks, have somebody look whether a run may
-//! go on, see which processes run programs of ours, and end what is left of a lost run or take its login sessions back, which takes a
-//! look at the environment of others. It listens to the enforcer alone, does nothing else, and ends with it. Where no such process can
-//! be made the enforcer is its own, and stays outside of the wall.
+//! The enforcer's child outside its sandbox, for tasks that the sandbox forbids: start the hooks, start a check whether a run may
+//! continue, find out which processes run our programs, end what is left of a lost run, and move its login sessions back, which
+//! needs the environment of other processes. It takes orders from the enforcer only, does nothing else, and ends with it. When it
+//! cannot be started, the enforcer does these tasks itself and enters no sandbox.
 
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
@@ -20,60 +20,60 @@ use sys::programs::Programs;
 /// The longest packet, in bytes.
 const PACKET: usize = 16 << 10;
 
-/// All events of a commit together, in bytes: each is smaller than a packet of the broker.
+/// The maximum size of all events of a commit, in bytes: each is smaller than a packet of the broker.
 const EVENTS: usize = 64 << 20;
 
-/// The places of our own programs are to be looked at.
+/// Look up the files of our programs.
 const LOOK: u8 = b'.';
 
-/// Which of our own programs a process runs; its number follows. The answer is the place in [`OURS`], counted from 1; 0 is none.
+/// Which of our programs does this process run? Its pid follows. The answer is the index in [`OURS`] plus 1, or 0 for none.
 const WHICH: u8 = b'?';
 
-/// What is left of a run is to be ended; its id follows. The answer is how many there were.
+/// End what is left of a run; its id follows. The answer is the number of processes.
 const LOST: u8 = b'x';
 
-/// Somebody is to look whether a run may go on; the order follows. The answer is whether they do.
+/// Start a check whether a run may continue; the order follows. The answer is whether it was started.
 const REMOVED: u8 = b'r';
 
-/// The login sessions of a run are to be taken back into its group; its id follows. The answer is how many processes.
+/// Move the login sessions of a run back into its group; the uid and the run id follow. The answer is the number of processes.
 const BACK: u8 = b'<';
 
-/// Events for the hooks follow, and there are more, or these are the last.
+/// Events for the hooks follow; with MORE there are further ones, with LAST there are none.
 const MORE: u8 = b'+';
 const LAST: u8 = b'!';
 
-/// The answer to what is done, and to what is not.
+/// The answers for success and failure.
 const DONE: u32 = 1;
 const FAILED: u32 = 0;
 
-/// So long it is waited for: nothing that it does asks anybody who may not answer, and nothing that must end waits for it.
+/// How long an answer may take. No task depends on another service, and nothing urgent waits for the answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The line to it, or what it would do.
+/// The connection to the helper, or its tasks done in this process.
 pub(super) enum Helper {
     Apart(Line),
     Here(PendingTasks),
 }
 
-/// The line to it.
+/// The connection to the helper.
 pub(super) struct Line {
     line: OwnedFd,
-    /// It once did not answer, and is asked no more.
+    /// It did not answer once, and is not asked again.
     is_lost: Cell<bool>,
 }
 
 impl Helper {
-    /// Begets it. To be called before the database is opened: none may cross a fork.
+    /// Starts the helper. Call it before the database is opened, because a connection must not be used across a fork.
     pub(super) fn beget() -> Self {
         Line::beget().map_or_else(|_| Self::Here(PendingTasks::new()), Self::Apart)
     }
 
-    /// Whether it is a process of its own.
+    /// Whether it is a separate process.
     pub(super) fn is_apart(&self) -> bool {
         matches!(self, Self::Apart(_))
     }
 
-    /// Has the hooks told of these events.
+    /// Starts the hooks with these events.
     pub(super) fn start_hooks(&self, events: &[u8]) -> io::Result<()> {
         let mut pieces = events.chunks(PACKET - 1).peekable();
         let mut answer = FAILED;
@@ -84,12 +84,12 @@ impl Helper {
         if answer == DONE { Ok(()) } else { Err(io::Error::other("the hooks were not started")) }
     }
 
-    /// Ends what is left of a run that nobody supervises any more; gives how many there were.
+    /// Ends what is left of a run without a supervisor. Returns the number of processes.
     pub(super) fn end_lost(&self, run: &str) -> usize {
         usize::try_from(self.ask(LOST, run.as_bytes()).unwrap_or(0)).unwrap_or(usize::MAX)
     }
 
-    /// Takes the login sessions of a run as this user back into its group; gives how many processes.
+    /// Moves the login sessions of a run as this user back into its group. Returns the number of processes.
     pub(super) fn take_sessions_back(&self, run: &str, run_as: u32) -> usize {
         let order = format!("{run_as} {run}");
         usize::try_from(self.ask(BACK, order.as_bytes()).unwrap_or(0)).unwrap_or(usize::MAX)
@@ -109,7 +109,7 @@ impl Line {
         let (ours, theirs) = socket_pair()?;
         let mut ours = Some(ours);
         fork(|| {
-            ours = None; // so that the end of the enforcer is seen
+            ours = None; // so that it notices the end of the enforcer
             serve(&theirs)
         })?;
         let line = ours.ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected))?;
@@ -138,13 +138,13 @@ impl Line {
 
 impl Looks for Helper {
     fn start(&self, order: &[u8]) -> io::Result<()> {
-        if self.ask(REMOVED, order)? == DONE { Ok(()) } else { Err(io::Error::other("nobody looks")) }
+        if self.ask(REMOVED, order)? == DONE { Ok(()) } else { Err(io::Error::other("the check was not started")) }
     }
 }
 
 impl Ours for Helper {
     fn look(&self) {
-        let _ = self.ask(LOOK, &[]); // one that is gone answers no question after it either
+        let _ = self.ask(LOOK, &[]); // a helper that is gone answers no later question either
     }
 
     fn run_by(&self, pid: Pid) -> Option<&'static str> {
@@ -153,7 +153,7 @@ impl Ours for Helper {
     }
 }
 
-/// The whole life of the process.
+/// Runs the helper until it ends.
 fn serve(enforcer: &OwnedFd) -> Infallible {
     let (mut packet, errands) = (vec![0; PACKET], PendingTasks::new());
     loop {
@@ -168,7 +168,7 @@ fn serve(enforcer: &OwnedFd) -> Infallible {
     }
 }
 
-/// What it does, and what was told for that so far.
+/// The tasks, and what was received for them so far.
 pub(super) struct PendingTasks {
     programs: Programs,
     events: RefCell<Vec<u8>>,
@@ -180,7 +180,7 @@ impl PendingTasks {
         Self { programs: ours(), events: RefCell::default(), looking: Looking::default() }
     }
 
-    /// The answer to an order; none to one that makes no sense.
+    /// Executes an order and returns the answer; `None` for an invalid one.
     fn run(&self, order: &[u8]) -> Option<u32> {
         match order {
             [LOOK] => self.programs.look(),
@@ -201,7 +201,7 @@ impl PendingTasks {
     }
 }
 
-/// The number of the user, and the run.
+/// Parses the uid and the run id, and moves the run's login sessions back.
 fn take_back(order: &str) -> usize {
     let order = order.split_once(' ').and_then(|(uid, run)| Some((run, uid.parse().ok()?)));
     order.map_or(0, |(run, run_as)| take_sessions_back(run, run_as))

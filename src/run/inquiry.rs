@@ -1,5 +1,5 @@
-//! What is asked and not run: whether one command may run now, and what the grants of a person give at this moment. The gate's
-//! own verification answers both.
+//! Answers questions without running anything: whether one command may run now, and what a user's grants allow at this moment. Both
+//! use the same verification as the gate.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -17,16 +17,16 @@ use jit_core::escape::Word;
 use jit_core::grant::{CommandTerms, GrantTerms, SignedGrant};
 use jit_core::policy::Role;
 
-/// A question about a person.
+/// A question about a user.
 pub(super) struct Inquiry<'a> {
     pub(super) host: &'a Host,
     pub(super) policy: &'a PolicyIndex<'a>,
     pub(super) now: Now,
     /// Who asks.
     pub(super) asker: &'a Caller,
-    /// The person.
+    /// The user in question.
     pub(super) person: &'a Caller,
-    /// The same once more, for each command that is asked about.
+    /// Looks up that user again, for each command in question.
     pub(super) again: &'a dyn Fn() -> Result<Caller, CallerError>,
 }
 
@@ -34,25 +34,25 @@ pub(super) struct Inquiry<'a> {
 pub(super) enum Given {
     /// The commands of its role, as the policy has it.
     Role(Role),
-    /// What is left of them, for the role was another when the grant was approved.
+    /// What is left of them, because the role has changed since the grant was approved.
     Part(Role),
     /// Exactly one command.
     Command(Role, Box<GrantTerms>),
 }
 
-/// What the gate would say.
+/// What the gate would decide.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Allowed {
-    /// It runs.
+    /// The command runs.
     Now,
-    /// It runs in the directory that an exact grant names, and the person is elsewhere.
+    /// The command runs in the directory that an exact grant names, and the user is in another one.
     Elsewhere,
-    /// It does not.
+    /// The command does not run.
     Not,
 }
 
 impl Inquiry<'_> {
-    /// Finds a command for the person; `None` for one that is hidden from the asker: as for one that is there and not allowed.
+    /// Finds a command for the user; `None` for one that is hidden from the asker, whether it exists or not.
     pub(super) fn find(&self, words: &[OsString], run_as: &RunAs) -> Result<Option<Command>, Refusal> {
         let path = self.policy.settings().options.path_variable();
         let found = match Command::find_for(words, &path, self.person, self.asker) {
@@ -68,13 +68,13 @@ impl Inquiry<'_> {
         }
     }
 
-    /// Whether the person may run it now.
+    /// Whether the user may run it now.
     pub(super) fn may_run(&self, run_as: RunAs, command: Command) -> Result<bool, Refusal> {
         let candidates = self.host.store().candidates(self.person.person(), self.now.seconds())?;
         Ok(self.verdict(run_as, command, candidates, EnvironmentWish::default())? == Allowed::Now)
     }
 
-    /// What each grant of the person gives now that activates one of `roles`.
+    /// Returns what each grant of the user that activates one of `roles` allows now.
     pub(super) fn given(&self, roles: &[Role]) -> Result<Vec<Given>, Refusal> {
         let (held, grants) = self.host.store().held(self.person.person(), self.now.seconds())?;
         if held.is_empty() {
@@ -92,7 +92,7 @@ impl Inquiry<'_> {
         if !terms.exact.is_set() {
             return good.common().map(if good.is_changed() { Given::Part } else { Given::Role });
         }
-        // What cannot be found, or is refused, is nothing that the grant gives.
+        // A command that cannot be found, or is denied, is nothing that the grant allows.
         let serves = self.serves(good.signed, terms.command.as_ref()?, terms).unwrap_or(Allowed::Not);
         (serves != Allowed::Not).then(|| Given::Command(good.both().clone(), Box::new(terms.clone())))
     }
@@ -134,7 +134,7 @@ impl Inquiry<'_> {
     }
 }
 
-/// Variables as a request names them, `NAME=VALUE`.
+/// Converts variables of a request, `NAME=VALUE`.
 fn wish(variables: &[Word]) -> EnvironmentWish {
     let split = |word: &Word| {
         let bytes = word.as_bytes();
@@ -144,7 +144,7 @@ fn wish(variables: &[Word]) -> EnvironmentWish {
     EnvironmentWish { set: variables.iter().filter_map(split).collect(), ..EnvironmentWish::default() }
 }
 
-/// Whether only the place from which it is asked is not that of the exact grant.
+/// Whether only the current directory differs from that of the exact grant.
 fn is_elsewhere(fault: &GrantFault) -> bool {
     matches!(fault, GrantFault::OtherCommand(Differs::Directory(..)))
 }

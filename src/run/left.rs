@@ -1,4 +1,4 @@
-//! What a finished command, or a closed session, has left running: recorded, listed, and looked after until nobody of it is left.
+//! Processes that a finished command, or a closed session, has left running: recorded, listed, and watched until none is left.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -15,25 +15,25 @@ use jit_core::grant::GrantTerms;
 use jit_core::policy::{Leftovers, OnExpiry, Role};
 use sys::process::{Pid, process_start};
 
-/// Whose it is, and under what it runs.
+/// The run that left the processes, and the power under which they run.
 pub(crate) struct Left<'a> {
-    /// The run.
+    /// The id of the run.
     pub(crate) run: &'a str,
-    /// Whose it was.
+    /// The uid of its user.
     pub(crate) uid: u32,
-    /// Their name.
+    /// The name of its user.
     pub(crate) user: &'a Word,
-    /// The grant that it began under, and each that it went on under.
+    /// The grant under which it began, followed by its extensions.
     pub(crate) grants: &'a [GrantTerms],
-    /// Through which role.
+    /// The role through which it ran.
     pub(crate) role: &'a Role,
-    /// What it was.
+    /// What kind of run it was.
     pub(crate) what: Supervised,
 }
 
 impl Left<'_> {
     fn watched(&self) -> Watched {
-        // There is nobody who could wait for it to be thawed.
+        // No user waits for them to be thawed, so they are not frozen.
         let on_expiry = match self.role.leftovers {
             Leftovers::End => OnExpiry::Terminate,
             Leftovers::Keep => OnExpiry::Finish,
@@ -49,7 +49,7 @@ impl Left<'_> {
         }
     }
 
-    /// Records `members` as left running, and that nobody of them is left, when `outwatch` has seen to that and says why.
+    /// Records `members` as left running, calls `outwatch`, which watches them until none is left, and records how they ended.
     pub(crate) fn outlast(
         &self,
         members: &[Pid],
@@ -63,7 +63,7 @@ impl Left<'_> {
             watch.grant().forsake();
             let _ = outwatch(&mut watch);
         };
-        // A database that was put back has no record of it, so it can neither be listed nor be ended later.
+        // A database that was restored from a backup has no record of the run, so they could neither be listed nor ended later.
         let Some(start) = journal.start_of(self.run)? else {
             end_it();
             return Ok(());
@@ -81,7 +81,7 @@ impl Left<'_> {
         };
         let recorded = journal.left_running(&host.clocks()?, left, Process { pid: own.raw(), start: began });
         let written = recorded.inspect_err(|_| end_it())?; // as above
-        let _ = journal.mirror(&[written]); // the journal has it; a sink never decides
+        let _ = journal.mirror(&[written]); // the journal has it; a failing sink changes nothing
 
         let mut watch = RemovalWatch::over(self.watched(), host, journal, looks);
         let ended_by = ended_by(outwatch(&mut watch));

@@ -1,4 +1,5 @@
-//! -l: what may I run, or may I run this? In sudo's words, with the roles that could be activated after them.
+//! -l: lists what the caller may run, or answers whether they may run one command. In sudo's format, followed by the roles that
+//! could be activated.
 
 use crate::console::Console;
 use crate::elevation::THIS_HOST;
@@ -39,7 +40,7 @@ pub fn list(wanted: &List, inherited: &Inherited, console: &mut Console) -> Resu
     }
 }
 
-/// -U: for root and the readers of the audit.
+/// -U: allowed for root and the audit readers.
 fn other(name: &std::ffi::OsStr, caller: &Caller, policy: &PolicyIndex<'_>) -> Result<Caller, Refusal> {
     let target = RunAs::resolve(Some(name), None, caller).map_err(ElevationError::RunAs)?;
     let reader = caller.uid() == 0 || names(&policy.settings().audit.readers, &subject(caller)?);
@@ -101,18 +102,18 @@ fn everything(
         }
     }
     console.print(&text);
-    // With -U the answer is the answer, whatever it says; that is sudo's rule.
+    // With -U the exit status is 0 whatever is listed (sudo's rule).
     Ok(ExitStatus::Code(i32::from(now.is_empty() && asker == Asker::Themselves)))
 }
 
-/// Who wants to know.
+/// Who asks for the listing.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Asker {
     Themselves,
     Other,
 }
 
-/// How entries are written.
+/// How entries are laid out.
 struct Page<'a> {
     length: Length,
     width: Option<usize>,

@@ -1,4 +1,4 @@
-//! No grant yet: ask for one on the spot, with what the caller said on the command line or types now, and wait for it.
+//! Requests a missing grant on the spot, with what the caller gave on the command line or types now, and waits for it.
 
 use std::io::IsTerminal;
 
@@ -20,10 +20,10 @@ use jit_core::names::GrantId;
 use jit_core::policy::Role;
 use sys::terminal::{Echo, Terminal};
 
-/// How often a question is put again when the answer is none.
+/// How often an invalid answer is asked for again.
 const TRIES: usize = 3;
 
-/// Leads to a grant that covers what `refused` asks, or refuses as before.
+/// Leads to a grant that covers `refused`, or denies as before.
 pub(super) fn activate(
     refused: NoGrant,
     run: &Run,
@@ -56,7 +56,7 @@ pub(super) fn activate(
     }
 }
 
-/// A request for the role that waits already and would serve: asking again would only give its approvers two to decide.
+/// Returns a pending request for the role that would serve: a second one would only be more work for its approvers.
 fn asked_before(
     refused: &NoGrant,
     role: &Role,
@@ -64,7 +64,7 @@ fn asked_before(
     context: &RunContext<'_>,
 ) -> Result<Option<GrantId>, Refusal> {
     if wish.break_glass {
-        return Ok(None); // an emergency waits for nobody
+        return Ok(None); // break-glass does not wait
     }
     let elevation = refused.eligible.elevation();
     let now = context.host.now()?.seconds();
@@ -74,7 +74,7 @@ fn asked_before(
     Ok(pending.filter(|request| serves(&request.terms)).map(|request| request.terms.id))
 }
 
-/// Makes the request, with what was said on the command line or is typed now; `None` when the person leaves.
+/// Makes the request, with what was given on the command line or is typed now; `None` when the user declines.
 fn ask_now(
     refused: &NoGrant,
     role: &Role,
@@ -103,19 +103,19 @@ fn ask_now(
     Ok(Some(request_apart(context.host, elevation.caller(), &wanted, &context.host.now()?)?))
 }
 
-/// How far we may go without a grant.
+/// How far to go without a grant.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum OfferMode {
-    /// The caller said nothing about a grant, and nobody is there to be asked.
+    /// The caller gave nothing about a grant, and no user can be prompted.
     Refuse,
-    /// Everything was said on the command line.
+    /// Everything was given on the command line.
     Told,
-    /// A person is at the terminal.
+    /// A user is at the terminal.
     Ask,
 }
 
 fn run_options(wish: &ActivationWish, asking: &Asking) -> OfferMode {
-    // The password is asked for on the controlling terminal: without one, a grant made now would serve nobody.
+    // The password is asked for on the controlling terminal: without one, a grant made now could not be used.
     let there = std::io::stdin().is_terminal() && std::io::stderr().is_terminal() && Terminal::controlling().is_ok();
     let wished = *wish != ActivationWish::default();
     if asking.non_interactive {
@@ -129,7 +129,7 @@ fn run_options(wish: &ActivationWish, asking: &Asking) -> OfferMode {
     }
 }
 
-/// The role that was named, or the narrowest; in an emergency the narrowest that has a glass to break.
+/// Returns the named role, or the narrowest; with break-glass the narrowest that permits it.
 fn choose<'r>(refused: &'r NoGrant, wish: &ActivationWish) -> Option<&'r Role> {
     let roles = refused.eligible.roles();
     match &wish.role {
@@ -141,7 +141,7 @@ fn choose<'r>(refused: &'r NoGrant, wish: &ActivationWish) -> Option<&'r Role> {
     }
 }
 
-/// How long to wait for approvers, in seconds; `None` where nobody said that we should.
+/// Returns how long to wait for approvers, in seconds; `None` when not to wait.
 fn limit(wish: &ActivationWish, role: &Role, run_options: OfferMode) -> Option<u64> {
     match (wish.wait, run_options) {
         (_, OfferMode::Refuse) | (Wait::Unsaid, OfferMode::Told) => None,
@@ -172,7 +172,7 @@ fn approvers(role: &Role) -> Vec<String> {
     role.activation.approvers.iter().map(ToString::to_string).collect()
 }
 
-/// Asks at the terminal for what the role demands and the command line did not say; `None` when the person left.
+/// Prompts for what the role requires and the command line did not contain; `None` when the user declines.
 fn complete(wish: &mut ActivationWish, role: &Role, console: &mut Console) -> Option<()> {
     let terminal = Terminal::controlling().ok()?;
     let rules = &role.activation;
@@ -183,7 +183,7 @@ fn complete(wish: &mut ActivationWish, role: &Role, console: &mut Console) -> Op
             _ => Ok(text.into()),
         })?);
     }
-    // Whoever began to say things on the command line has said all that need not be asked.
+    // A caller who gave any of these options on the command line is not asked for the optional ones.
     if wish.duration.is_none() && unsaid {
         let question = format!("duration, at most {0} [{0}]: ", spell(most));
         wish.duration = Some(ask(&terminal, console, &question, |text| span(text, most))?);
@@ -197,20 +197,20 @@ fn complete(wish: &mut ActivationWish, role: &Role, console: &mut Console) -> Op
     Some(())
 }
 
-/// A duration as typed; nothing for the longest.
+/// Parses a duration as typed; an empty text means the longest.
 fn span(text: &str, most: u64) -> Result<u64, String> {
     if text.is_empty() {
         return Ok(most);
     }
     match duration::seconds(text) {
-        Ok(0) => Err("a duration of 0 is no grant".to_owned()),
+        Ok(0) => Err("the duration must be longer than 0".to_owned()),
         Ok(seconds) if seconds > most => Err(format!("the role is granted for at most {}", spell(most))),
         Ok(seconds) => Ok(seconds),
         Err(error) => Err(error.to_string()),
     }
 }
 
-/// One answer that `read` accepts; `None` when the person left, or gave no such answer in the end.
+/// Prompts until `read` accepts the answer; `None` when the user declines, or after too many invalid answers.
 fn ask<T>(
     terminal: &Terminal,
     console: &mut Console,
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_asked_and_nothing_is_requested_with_dash_n() {
+    fn dash_n_neither_prompts_nor_requests() {
         let asking = Asking { non_interactive: true, ..Asking::default() };
         let wish = ActivationWish { reason: Some("x".into()), break_glass: true, ..ActivationWish::default() };
         assert!(run_options(&wish, &asking) == OfferMode::Refuse);

@@ -1,6 +1,6 @@
-//! Whoever began a run may lose its role while it lasts: they leave a group, an assignment is taken away, the role is removed.
-//! Whoever ends the run has another process look, because nobody tells of a group, and a directory of accounts in the network may take
-//! as long as it likes; `on_removal` says what comes of it.
+//! Checks during a run whether its user still has the role: they may leave a group, an assignment or the role may be removed. The
+//! enforcer, or the supervisor of a session, has another process check this, because no event reports a change of groups, and a
+//! network directory may answer slowly. `on_removal` decides what happens.
 
 use crate::elevation::THIS_HOST;
 use std::cell::Cell;
@@ -26,22 +26,22 @@ use jit_core::policy::{Assignment, OnRemoval};
 use sys::bell::{Bell, Ring};
 use sys::process::{Pid, Waiting, end_within, wait};
 
-/// Between two looks at the groups, unless the policy changes sooner.
+/// The interval between two checks, unless the policy changes sooner.
 const EVERY: Duration = Duration::from_secs(60);
 
-/// The same where there could be none.
+/// The interval when a check could not be started.
 const AGAIN: Duration = Duration::from_secs(5);
 
-/// The longest look.
+/// The longest time that a check may take.
 const PATIENCE: Duration = Duration::from_secs(50);
 
-/// The words of a session that ends so.
+/// Who ended the session, in the message to its user.
 const BY: &str = "the policy";
 
-/// What the order to look begins with.
+/// The prefix of the order to check.
 const LOOK: &[u8] = b"look ";
 
-/// A run, and the role by which somebody began it.
+/// A run, and the role under which its user began it.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Holding {
@@ -49,18 +49,18 @@ pub(super) struct Holding {
     uid: u32,
     user: Word,
     role: RoleName,
-    /// That it began under; none where the power is standing.
+    /// The grant under which it began; `None` with a standing assignment.
     grant: Option<GrantId>,
 }
 
-/// Starts a look by this order, and does not wait for it.
+/// Starts a check by this order without waiting for it.
 pub(crate) trait Looks {
     /// # Errors
-    /// Where it cannot be started, or the one before still looks.
+    /// Fails when it cannot be started, or the previous one is still running.
     fn start(&self, order: &[u8]) -> io::Result<()>;
 }
 
-/// Looks one after the other, by children of this process.
+/// Runs checks one after the other, as children of this process.
 #[derive(Default)]
 pub(crate) struct Looking(Cell<Option<Pid>>);
 
@@ -77,7 +77,7 @@ impl Looks for Looking {
 }
 
 impl Holding {
-    /// The one that an order names.
+    /// Parses an order.
     pub(super) fn in_order(words: &[u8]) -> Option<Self> {
         serde_json::from_slice(words.strip_prefix(LOOK)?).ok()
     }
@@ -86,11 +86,11 @@ impl Holding {
         serde_json::to_vec(self).map(|words| [LOOK, &words].concat()).unwrap_or_default()
     }
 
-    /// Looks, and has the run ended if it must. What cannot be asked takes nothing away: a directory service that is down is nobody's
-    /// removal.
+    /// Checks, and has the run ended if it must. When the check itself fails the run continues: a directory service that is down
+    /// removes no one's role.
     ///
     /// # Errors
-    /// Where it cannot be asked, or recorded.
+    /// Fails when a lookup fails, or the end cannot be recorded.
     pub(super) fn look(&self, host: &Host) -> Result<(), HostError> {
         end_within(PATIENCE).map_err(|error| HostError::System("set a timer", error))?;
         let Some(why) = self.removal(host)? else { return Ok(()) };
@@ -100,10 +100,10 @@ impl Holding {
         if is_ended { Ok(()) } else { self.end(&why, host, &journal) }
     }
 
-    /// Why the run must end, if it must.
+    /// Returns why the run must end, if it must.
     fn removal(&self, host: &Host) -> Result<Option<String>, HostError> {
         let memory = Connection::open_in_memory()?;
-        // Whoever begins something compiles it, and stands in the record.
+        // Compiled aside: the policy is compiled and recorded by the next run or request.
         let policy = host.policy_aside(&memory)?;
         let (role, user) = (&self.role, &self.user);
         let Some(role) = policy.role(role)? else { return Ok(Some(format!("there is no role {role} any more"))) };
@@ -121,7 +121,7 @@ impl Holding {
         let caller = match Caller::described(account) {
             Ok(caller) => caller,
             Err(CallerError::Lookup(_, error)) => return Err(unknown(error)),
-            Err(_) => return Ok(Some(format!("the account of {user} is another's now"))),
+            Err(_) => return Ok(Some(format!("the uid of {user} belongs to another account now"))),
         };
         let is_same = caller.name().as_str().as_bytes() == user.as_bytes();
         let Ok(subject) = subject(&caller) else { return Ok(None) };
@@ -129,9 +129,9 @@ impl Holding {
         Ok((!has).then(|| format!("{user} is no longer {word} for role {}", role.name)))
     }
 
-    /// As if somebody had said `jitctl session kill`.
+    /// Ends the run as `jitctl session kill` does.
     fn end(&self, why: &str, host: &Host, journal: &Journal<'_>) -> Result<(), HostError> {
-        // Whoever watches a run that nobody knows ends it by itself.
+        // Of a run that the journal does not know, the supervisor notices that itself and ends it.
         let Some(start) = journal.start_of(&self.run)? else { return Ok(()) };
         let moment = host.clocks()?;
         let intervention = Intervention {
@@ -147,13 +147,13 @@ impl Holding {
         };
         let wish = Wish { act: Act::Kill, by: BY.to_owned() };
         let written = journal.intervene(&moment, RunKey { start, run: &self.run }, &wish, intervention)?;
-        let _ = journal.mirror(written.as_slice()); // the journal has it; a sink never decides
+        let _ = journal.mirror(written.as_slice()); // the journal has it; a failing sink changes nothing
         host.ring();
         Ok(())
     }
 }
 
-/// A watch over the grant, and over whether the person may have the role at all.
+/// Watches the grant of a run, and whether its user still has the role.
 pub(crate) struct RemovalWatch<'a> {
     watch: GrantWatch<'a>,
     order: Vec<u8>,
@@ -166,7 +166,7 @@ pub(crate) struct RemovalWatch<'a> {
 }
 
 impl<'a> RemovalWatch<'a> {
-    /// Over whatever `watched` names, which began a moment ago.
+    /// Watches `watched`, which began a moment ago.
     pub(crate) fn over(watched: Watched, host: &'a Host, journal: &'a Journal<'a>, looks: &'a dyn Looks) -> Self {
         let bell = host.bell().ok();
         let heard = bell.as_ref().and_then(|bell| bell.now().ok());
@@ -189,18 +189,18 @@ impl<'a> RemovalWatch<'a> {
         }
     }
 
-    /// The watch over the grant alone.
+    /// Returns the watch over the grant alone.
     pub(crate) fn grant(&mut self) -> &mut GrantWatch<'a> {
         &mut self.watch
     }
 
-    /// Once a minute, and at once where the policy is another than before.
+    /// Starts a check once a minute, and at once when the policy has changed.
     fn look_where_due(&mut self) {
         let now = self.bell.as_ref().and_then(|bell| bell.now().ok());
         let is_rung = std::mem::replace(&mut self.heard, now) != now;
         let policy = is_rung.then(|| compiled(self.host)).flatten().filter(|policy| *policy != self.policy);
         if Instant::now() >= self.next || policy.is_some() {
-            // Where it cannot be started it is tried again.
+            // When it cannot be started, it is tried again.
             let wait = if self.looks.start(&self.order).is_ok() { EVERY } else { AGAIN };
             self.next = Instant::now() + wait;
             self.policy = policy.unwrap_or(self.policy);
@@ -208,7 +208,7 @@ impl<'a> RemovalWatch<'a> {
     }
 }
 
-/// The digest of the policy that is in force.
+/// Returns the digest of the policy in force.
 fn compiled(host: &Host) -> Option<[u8; 32]> {
     PolicyIndex::open(host.database().connection()).ok().map(|policy| policy.digest())
 }

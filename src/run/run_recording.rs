@@ -1,4 +1,4 @@
-//! The recording of a run, between the session, which makes it, and the host, which keeps it.
+//! The recording of a run, between the session, which writes it, and the host, which stores it.
 
 use std::cell::Cell;
 use std::io;
@@ -16,10 +16,10 @@ use jit_core::names::Person;
 use jit_core::places::SHRINKER;
 use jit_core::policy::RecordingSettings;
 
-/// The recording of one run: who pays for it, and what was set aside for it.
+/// The recording of one run: whose budget it uses, and how much was set aside for it.
 pub(super) struct RunRecording<'s> {
     run: String,
-    /// Nobody where it is root who runs something.
+    /// `None` when root is the caller.
     payer: Option<Person>,
     context: &'s RunContext<'s>,
     /// In bytes.
@@ -37,12 +37,12 @@ impl<'s> RunRecording<'s> {
         self.context.policy.settings().audit.recording
     }
 
-    /// What the session records on.
+    /// Creates the session's recording.
     pub(super) fn session_recording<'b>(&self, recorded: &Recorded, blank: &'b BlankOf<'b>) -> SessionRecording<'b> {
         SessionRecording::of(recorded, self.settings().mode, blank)
     }
 
-    /// Makes the file, once the session is sure that it is recorded.
+    /// Creates the file, once it is certain that the session is recorded.
     pub(super) fn blank(&self) -> Result<Blank, RecordingError> {
         let settings = self.settings();
         let length = match &self.payer {
@@ -60,7 +60,8 @@ impl<'s> RunRecording<'s> {
         Ok(length)
     }
 
-    /// What is not given back, because the database is busy or somebody was killed, becomes free again as what was used does.
+    /// Returns the unused part to the budget. Where that fails, or this process is killed, it becomes free again with time, like
+    /// the used part.
     fn give_back(&self, used: u64) {
         let unused = self.set_aside.take().saturating_sub(used);
         if let (Some(person), 1..) = (&self.payer, unused)
@@ -70,7 +71,7 @@ impl<'s> RunRecording<'s> {
         }
     }
 
-    /// Puts the recording, where there is one, to the others, and its seal into the end record.
+    /// Moves the recording, if there is one, to the finished ones, and puts its seal into the end record.
     pub(super) fn seal(
         &self,
         session_recording: SessionRecording<'_>,
@@ -91,7 +92,7 @@ impl<'s> RunRecording<'s> {
     }
 }
 
-/// Has a long recording compressed, once its seal is in the journal.
+/// Starts the compression of a long recording, after its seal was written to the journal.
 pub(super) fn shrink(ending: Option<u64>, run: &str) {
     if ending.is_some_and(|bytes| bytes >= WORTH) {
         start(Path::new(SHRINKER), run);

@@ -13,7 +13,7 @@ use jit_core::cli::Validate;
 use jit_core::policy::Assignment;
 use sys::sanitize::Inherited;
 
-/// How much is forgotten.
+/// What is removed from the cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Extent {
     /// -k
@@ -22,7 +22,7 @@ pub enum Extent {
     Everything,
 }
 
-/// -v: authenticates and remembers it.
+/// -v: authenticates and caches it.
 pub fn validate(wanted: &Validate, inherited: &Inherited, console: &mut Console) -> Result<ExitStatus, Refusal> {
     let caller = Caller::identify(&inherited.identity)?;
     let host = Host::open(caller.host())?;
@@ -42,7 +42,7 @@ pub fn validate(wanted: &Validate, inherited: &Inherited, console: &mut Console)
         service: SERVICE,
         remembered_as: SERVICE,
         password_due: caller.uid() != 0,
-        // rootpw and targetpw are for commands (sudoers(5)).
+        // rootpw and targetpw apply to commands only (sudoers(5)).
         password_of: caller.name().as_str(),
         target: "root",
         options: &policy.settings().options,
@@ -51,7 +51,7 @@ pub fn validate(wanted: &Validate, inherited: &Inherited, console: &mut Console)
     Ok(ExitStatus::Code(0))
 }
 
-/// -k and -K: needs no password, and no policy either.
+/// -k and -K: needs neither a password nor a policy.
 pub fn forget(extent: Extent, inherited: &Inherited) -> Result<ExitStatus, Refusal> {
     let caller = Caller::identify(&inherited.identity)?;
     let host = Host::open(caller.host())?;
@@ -59,7 +59,7 @@ pub fn forget(extent: Extent, inherited: &Inherited) -> Result<ExitStatus, Refus
     match extent {
         Extent::Everything => cache.forget_all(caller.person())?,
         Extent::ThisSession => {
-            // Without a key nothing can have been remembered here.
+            // Without a key nothing can be cached here.
             let keys = [CacheScope::Terminal, CacheScope::Parent, CacheScope::Caller]
                 .map(|cache_scope| CacheKey::of(&caller, SERVICE, cache_scope));
             keys.iter().flatten().try_for_each(|key| cache.forget(key))?;

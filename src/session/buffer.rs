@@ -1,4 +1,4 @@
-//! Bytes on their way from one terminal to the other, at most one buffer full.
+//! Bytes that are relayed from one terminal to the other, at most one buffer full.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -8,7 +8,7 @@ use sys::poll::{read, write};
 
 const CAPACITY: usize = 64 << 10;
 
-/// What is carried when it was ready is seldom refused after all.
+/// How long to wait when a descriptor that was ready would block after all, which is rare.
 const PAUSE: Duration = Duration::from_millis(1);
 
 /// A bounded queue of bytes.
@@ -19,32 +19,32 @@ pub(super) struct Buffer {
 }
 
 impl Buffer {
-    /// An empty one.
+    /// Creates an empty buffer.
     pub(super) fn new() -> Self {
         Self { bytes: vec![0; CAPACITY].into_boxed_slice(), start: 0, end: 0 }
     }
 
-    /// True when there is nothing to carry on.
+    /// Whether there is nothing to write.
     pub(super) fn is_empty(&self) -> bool {
         self.start == self.end
     }
 
-    /// How many bytes it holds.
+    /// Returns how many bytes it holds.
     pub(super) fn len(&self) -> usize {
         self.end - self.start
     }
 
-    /// True when something can be read into it.
+    /// Whether there is room to read into.
     pub(super) fn has_room(&self) -> bool {
         self.end < CAPACITY
     }
 
-    /// Throws away what it holds.
+    /// Discards its bytes.
     pub(super) fn clear(&mut self) {
         (self.start, self.end) = (0, 0);
     }
 
-    /// Reads once from `source`; 0 is the end of it. An interrupted or empty read counts as one byte of patience.
+    /// Reads once from `source`; 0 means end of file. An interrupted read, or one that would block, returns 1.
     pub(super) fn fill(&mut self, source: BorrowedFd<'_>) -> io::Result<usize> {
         match read(source, self.bytes.get_mut(self.end..).unwrap_or_default()) {
             Ok(length) => {
@@ -56,7 +56,7 @@ impl Buffer {
         }
     }
 
-    /// Puts bytes of our own at the end; false when there is no room for all of them.
+    /// Appends bytes of our own; returns false when there is no room for all of them.
     pub(super) fn push(&mut self, bytes: &[u8]) -> bool {
         self.bytes.copy_within(self.start..self.end, 0);
         (self.start, self.end) = (0, self.end - self.start);
@@ -66,17 +66,17 @@ impl Buffer {
         true
     }
 
-    /// What it holds.
+    /// Returns its bytes.
     pub(super) fn held(&self) -> &[u8] {
         self.bytes.get(self.start..self.end).unwrap_or_default()
     }
 
-    /// Writes once to `sink` as much as it takes.
+    /// Writes once to `sink`, as much as it takes.
     pub(super) fn empty_into(&mut self, sink: BorrowedFd<'_>) -> io::Result<()> {
         self.empty_some_into(sink, CAPACITY)
     }
 
-    /// Writes once to `sink` as much as it takes, and `most` bytes at most.
+    /// Writes once to `sink`, as much as it takes and at most `most` bytes.
     pub(super) fn empty_some_into(&mut self, sink: BorrowedFd<'_>, most: usize) -> io::Result<()> {
         let held = self.held();
         match write(sink, held.get(..most).unwrap_or(held)) {
@@ -93,7 +93,7 @@ impl Buffer {
     }
 }
 
-/// Whoever says that it is ready, and is not, will not have us ask it without end.
+/// Whether to try again. Sleeps when the descriptor would block, so that a wrong report of readiness does not make us spin.
 fn is_patience(error: &io::Error) -> bool {
     if error.kind() == io::ErrorKind::WouldBlock {
         std::thread::sleep(PAUSE);

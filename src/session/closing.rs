@@ -1,22 +1,22 @@
-//! How a program is parted from that does not close its session when that has ended: asked, and then killed.
+//! Decides when a program that does not close its ended session is asked to end, and when it is killed.
 
 use std::time::{Duration, Instant};
 
-/// How long a program has to close a session of which nobody is left, before it is asked to end. su(1) and sshd(8) need some ms.
+/// How long a program has to close a session without processes before it is asked to end. su(1) and sshd(8) need some ms.
 const CLOSES_WITHIN: Duration = Duration::from_millis(400);
 
-/// How a program is parted from that does not close its session.
+/// The state of a program that does not close its session.
 pub(super) struct Closing {
     grace: Duration,
     begun: Option<Instant>,
-    /// Since when nobody is left of the session.
+    /// Since when the session has had no process.
     empty: Option<Instant>,
     asked: Option<Instant>,
-    /// It was killed.
+    /// Whether the program was killed.
     pub(super) is_over: bool,
 }
 
-/// What is done to such a program.
+/// What to do to such a program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Leave {
     Wait,
@@ -25,12 +25,13 @@ pub(super) enum Leave {
 }
 
 impl Closing {
-    /// `grace` is the time between asking and killing.
+    /// `grace` is the time between SIGTERM and SIGKILL.
     pub(super) fn new(grace: Duration) -> Self {
         Self { grace, begun: None, empty: None, asked: None, is_over: false }
     }
 
-    /// What is due, when `is_empty` says that nobody is left. A program that begets more and more is asked after the grace period.
+    /// Returns what is due; `is_empty` says that the session has no process. A program that keeps starting processes is asked after
+    /// the grace period.
     pub(super) fn next(&mut self, is_empty: bool, now: Instant) -> Leave {
         let begun = *self.begun.get_or_insert(now);
         self.empty = is_empty.then(|| self.empty.unwrap_or(now));
@@ -51,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_program_that_closes_nothing_is_asked_and_then_made_to_end() {
+    fn a_program_that_does_not_close_its_session_is_asked_and_then_killed() {
         let (grace, begun) = (Duration::from_secs(3), Instant::now());
         let mut closing = Closing::new(grace);
         assert_eq!(closing.next(false, begun), Leave::Wait);
@@ -64,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_begets_more_and_more_is_asked_all_the_same() {
+    fn a_program_that_keeps_starting_processes_is_asked_too() {
         let (grace, begun) = (Duration::from_secs(3), Instant::now());
         let mut closing = Closing::new(grace);
         for ms in (0..3400).step_by(200) {

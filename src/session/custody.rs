@@ -1,5 +1,5 @@
-//! A run from outside: the enforcer ends it in time, whatever its supervisor does meanwhile. It touches no terminal, no pipe and
-//! no directory of the caller's.
+//! A run seen from the enforcer, which ends it in time, whatever its supervisor does meanwhile. It uses no terminal, pipe or
+//! directory of the caller.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -15,37 +15,37 @@ use sys::process::{self, Pid};
 use sys::procfs;
 use sys::signals::SIGCONT;
 
-/// Between two looks at processes that are about to end.
+/// The interval between two checks of processes that are being ended.
 const ROUND: Duration = Duration::from_millis(20);
 
-/// Between two looks at a supervisor whose command has ended.
+/// The interval between two checks of a supervisor whose command has ended.
 const GLANCE: Duration = Duration::from_millis(250);
 
-/// A run in the custody of the enforcer.
+/// A run that the enforcer watches.
 pub struct Custody {
     supervisor: Known,
-    /// The monitor or keeper, and the relay process.
+    /// The monitor or subreaper, and the relay process.
     others: Vec<Known>,
-    /// Ready when it has ended; nothing where it had before, and on a kernel that has no such descriptors.
+    /// The supervisor's pidfd; `None` when it had ended before, and on kernels without pidfds.
     line: Option<OwnedFd>,
     process_tree: ProcessTree,
-    /// Takes back whom PAM has moved out of the group; gives how many.
+    /// Moves processes that PAM has moved out of the group back into it; returns how many.
     take_back: Box<dyn Fn() -> usize>,
 }
 
-/// What a run came to.
+/// What is left of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Left {
-    /// Nobody is left of it.
+    /// No process.
     Nobody,
-    /// Somebody is.
+    /// At least one process.
     Somebody,
 }
 
 impl Custody {
-    /// Of the run that `supervisor` supervises; its command is a descendant of `parent`, and begotten in the control group at `group`.
-    /// The processes of ours among them, such as a `relay_process`, are put where nobody but root ends them; `ours` tells which processes
-    /// run programs of ours, and `take_back` has those come back whom PAM has moved out of the group.
+    /// Takes over the run that `supervisor` supervises. Its command is a descendant of `parent`, started in the control group at
+    /// `group`. Our own processes among the descendants, such as `relay_process`, are moved to where only root can end them. `ours`
+    /// tells which processes run our programs; `take_back` moves processes that PAM has moved out of the group back into it.
     pub fn take(
         supervisor: Known,
         parent: Known,
@@ -67,7 +67,7 @@ impl Custody {
         custody
     }
 
-    /// Watches until the supervisor has ended, and ends the run where the watch says so; why it was ended, if it was.
+    /// Watches until the supervisor has ended, and ends the run when the watch says so. Returns why it was ended, if it was.
     pub fn attend(&self, watch: &mut dyn Watch, grace: Duration, limit: Option<Duration>) -> Option<Ending> {
         let mut enforcer = Enforcer::new(watch, grace, limit);
         if self.process_tree.group().is_none() {
@@ -80,7 +80,7 @@ impl Custody {
             if over {
                 self.wake_supervisor();
             }
-            // When nobody is left, only the supervisor is waited for, however long a terminal holds it up.
+            // When no process is left, only the supervisor is waited for, however long a terminal delays it.
             if !over {
                 self.act(step.act.as_ref(), &mut enforcer);
             }
@@ -94,28 +94,28 @@ impl Custody {
         }
     }
 
-    /// Ends whatever is left, after `grace` with no mercy.
+    /// Ends all processes that are left; those that are left after `grace` are killed.
     pub fn end(&self, grace: Duration) {
         self.process_tree.terminate();
         self.process_tree.end_leftovers(Instant::now() + grace);
     }
 
-    /// Whether anybody is left; an empty group is removed.
+    /// Returns whether any process is left; an empty group is removed.
     pub fn left(&self) -> Left {
-        // A session of su that was opened last of all has left the group, and is none.
+        // A session of su that was opened last has left the group, which is empty then.
         if self.process_tree.is_empty() && (self.take_back)() > 0 {
             return Left::Somebody;
         }
         if self.process_tree.leaves_somebody() { Left::Somebody } else { Left::Nobody }
     }
 
-    /// Those who are.
+    /// Returns the processes that are left.
     pub fn members(&self) -> Vec<Pid> {
         self.process_tree.left()
     }
 
-    /// Watches what a finished command has left behind, until nobody is left or the watch wants it ended, which is then done;
-    /// why, if it was.
+    /// Watches the processes that a finished command has left behind until none is left, or ends them when the watch demands it.
+    /// Returns why they were ended, if they were.
     pub fn outwatch(&self, watch: &mut dyn Watch, grace: Duration) -> Option<Ending> {
         Enforcer::new(watch, grace, None)
             .outwatch(&|act, enforcer| self.act(Some(act), enforcer), &|| self.left() == Left::Nobody)
@@ -123,7 +123,7 @@ impl Custody {
 
     fn act(&self, act: Option<&Act>, enforcer: &mut Enforcer<'_>) {
         match act {
-            // The supervisor says it.
+            // The supervisor shows it.
             None | Some(Act::Say(_)) => {}
             Some(Act::Freeze) => enforcer.froze(self.process_tree.freeze()),
             Some(Act::Thaw) => self.process_tree.thaw(),
@@ -132,8 +132,8 @@ impl Custody {
         }
     }
 
-    /// One that was stopped with its command has to see that it ended, and so have those whom it stopped along with itself, and whoever
-    /// tells it; also where it stops only now.
+    /// Wakes a stopped supervisor, so that it sees that its command has ended; also the processes that it stopped with itself, and
+    /// the ones that report to it. Called repeatedly, because it may stop only now.
     fn wake_supervisor(&self) {
         let stopped = |pid: &Pid| procfs::stat(*pid).is_ok_and(|stat| stat.state == b'T');
         if let Some(group) = self.supervisor.pid().filter(stopped).and_then(process::process_group) {

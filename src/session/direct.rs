@@ -1,5 +1,5 @@
-//! A run without a terminal of its own, because the caller has none or the role wants it so: the command is a child in
-//! the caller's process group; signals are passed on and stops are shared.
+//! A run without a terminal of its own, because the caller has none or the role does not use one: the command is a child in the
+//! caller's process group; signals are forwarded, and a stop of the command stops this process too.
 
 use std::convert::Infallible;
 use std::os::fd::{AsFd, OwnedFd};
@@ -23,10 +23,10 @@ use sys::signals::{Event, SIGALRM, SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGQUIT, SI
 use sys::signals::{SIGTTIN, SIGTTOU, SignalQueue, SignalSet};
 use sys::terminal::Terminal;
 
-/// A command that goes on for so long is worth a guard: it costs a tenth of a millisecond.
+/// A command that runs this long gets a guard, which costs a tenth of a millisecond.
 const GUARDED: Duration = Duration::from_millis(3);
 
-/// What reaches us instead of the command, and is passed on.
+/// Signals that this process gets in place of the command and forwards.
 const FORWARDED: [i32; 9] = [SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGALRM, SIGUSR1, SIGUSR2, SIGTSTP, SIGCONT];
 
 /// Starts the command and waits until it has ended.
@@ -83,7 +83,7 @@ pub(super) fn run(
     Ok(end)
 }
 
-/// Begets the process that carries what passes through us.
+/// Starts the relay process.
 fn carry_apart(streams: &mut CopiedStreams, session_recording: &mut SessionRecording<'_>) -> std::io::Result<Line> {
     let (ours, theirs) = socket_pair()?;
     let mut ours = Some(ours);
@@ -98,7 +98,7 @@ fn carry_apart(streams: &mut CopiedStreams, session_recording: &mut SessionRecor
     Line::new(relay_process, socket)
 }
 
-/// The whole life of that process: until its supervisor wants no more, or is gone.
+/// Runs the relay process until its supervisor needs it no more, or is gone.
 fn carry(mut relay_process: RelayProcess<'_, '_>, supervisor: &OwnedFd) -> Infallible {
     relay_process.confine(&[]);
     loop {
@@ -114,8 +114,9 @@ fn carry(mut relay_process: RelayProcess<'_, '_>, supervisor: &OwnedFd) -> Infal
     }
 }
 
-/// The command has ended: what it left behind ends too where its time is over, and is looked after where that is to come. Until
-/// all of it has ended we stay, also where the enforcer ends it: without a control group it is found as what descends from us.
+/// Ends the processes that an ended command left behind if its grant has ended, and otherwise has them watched until that happens.
+/// Waits until all have ended, even where the enforcer ends them: without a control group they are found as descendants of this
+/// process.
 pub(super) fn finish(process_tree: &ProcessTree, enforcer: &mut Enforcer<'_>) {
     enforcer.command_ended();
     if let Some(deadline) = enforcer.deadline() {
@@ -124,13 +125,13 @@ pub(super) fn finish(process_tree: &ProcessTree, enforcer: &mut Enforcer<'_>) {
     }
     process_tree.take_back();
     if !enforcer.is_handed_over() && process_tree.leaves_somebody() && !hand_over(process_tree, enforcer) {
-        // There is nobody who could look after them.
+        // No process is left that could watch them.
         process_tree.terminate();
         process_tree.end_leftovers(Instant::now() + enforcer.grace());
     }
 }
 
-/// Gives the run to the enforcer, where that was not done before; whether another process ends it now.
+/// Hands the run over to the enforcer, unless that was done before. Returns whether another process ends it now.
 pub(super) fn hand_over(process_tree: &ProcessTree, enforcer: &mut Enforcer<'_>) -> bool {
     if let Some(pid) = enforcer.hand_over() {
         process_tree.hand_over(pid);
@@ -138,32 +139,32 @@ pub(super) fn hand_over(process_tree: &ProcessTree, enforcer: &mut Enforcer<'_>)
     enforcer.is_handed_over()
 }
 
-/// A stop that somebody has asked for.
+/// A stop signal that was forwarded.
 #[derive(Clone, Copy)]
 struct Stopping {
     since: Instant,
-    /// They have taken it back.
+    /// A SIGCONT followed it.
     is_over: bool,
 }
 
-/// A command that has not stopped by then will not.
+/// A command that has not stopped within this time will not.
 const STOPS_WITHIN: Duration = Duration::from_secs(1);
 
 /// A running command and what watches it.
 struct Supervised<'a, 'w, 't> {
     command: &'a Child,
-    /// By this signal, and we have not followed it yet.
+    /// The signal that stopped it, when this process has not stopped with it yet.
     stopped: Option<i32>,
-    /// A stop signal that was passed on and has not stopped it yet.
+    /// A stop signal that was forwarded and has not stopped the command yet.
     stopping: Option<Stopping>,
     process_tree: &'a ProcessTree,
-    /// Its id.
+    /// The id of the run.
     run: &'a str,
-    /// When its guard is to be posted; nothing where it was, or is not needed any more.
+    /// When its guard is to be started; `None` when it was, or is not needed any more.
     guarded_from: Option<Instant>,
     signals: &'a SignalQueue,
     enforcer: &'a mut Enforcer<'w>,
-    /// To the process that carries what passes through us.
+    /// To the relay process.
     line: Option<&'a Line>,
     session_recording: &'a SessionRecording<'t>,
 }
@@ -203,7 +204,7 @@ impl Supervised<'_, '_, '_> {
         }
     }
 
-    /// Posts the guard in time; how long to wait for that, or else for `patience`.
+    /// Starts the guard when it is due. Returns how long to wait for that, or else `patience`.
     fn guard(&mut self, patience: Option<Duration>) -> Option<Duration> {
         let Some(due) = self.guarded_from.filter(|_| !self.enforcer.is_handed_over()) else { return patience };
         let left = due.saturating_duration_since(Instant::now());
@@ -211,13 +212,13 @@ impl Supervised<'_, '_, '_> {
             return Some(patience.map_or(left, |patience| patience.min(left)));
         }
         self.guarded_from = None;
-        // Where there is no room for it, there is an enforcer soon, or none either.
+        // When the guard cannot be started, there is an enforcer soon, or none can be started either.
         let _ = self.process_tree.post_guard(self.run);
         patience
     }
 
-    /// A command that stops, stops us too, so that the shell sees its job stopped; when we go on, it goes on. Before we hear of a
-    /// stop somebody may have ended it.
+    /// Stops this process with the command, so that the shell sees its job stopped; afterwards continues the command. The command
+    /// may have been ended before its stop is seen.
     fn share_stop(&mut self) -> std::io::Result<()> {
         let Some(signal) = self.stopped.take().filter(|_| !self.enforcer.interferes()) else { return Ok(()) };
         if self.stopping.take().is_some_and(|stop| stop.is_over && stop.since.elapsed() < STOPS_WITHIN) {
@@ -235,9 +236,9 @@ impl Supervised<'_, '_, '_> {
     fn take_report(&mut self) -> std::io::Result<()> {
         match self.line.map(Line::report).transpose()?.flatten() {
             Some(Report::Unrecorded(why)) => self.enforcer.unrecorded(&why, self.session_recording.mode()),
-            // It has nothing else to say before the end.
+            // It has nothing else to report before the end.
             Some(_) => {}
-            None => return Err(std::io::Error::other("the process that carries its output was killed")),
+            None => return Err(std::io::Error::other("the process that relays its output was killed")),
         }
         Ok(())
     }
@@ -256,7 +257,7 @@ impl Supervised<'_, '_, '_> {
         Ok(())
     }
 
-    /// Who stops us and has us go on at once means both for the command, which may not have stopped yet.
+    /// Forwards a signal. A stop that is followed by SIGCONT at once is undone too, even if the command has not stopped yet.
     fn pass_on(&mut self, signal: i32) {
         match (signal, &mut self.stopping) {
             (SIGTSTP, stopping) => *stopping = Some(Stopping { since: Instant::now(), is_over: false }),
@@ -281,18 +282,19 @@ fn enforce(enforcer: &mut Enforcer<'_>, process_tree: &ProcessTree) -> Option<Du
     step.patience
 }
 
-/// Without a terminal there is nobody to tell, and nobody waits for one that takes no more or stops who writes to it.
+/// Shows a message on the terminal, if there is one. Neither waits for a terminal that takes no output nor is stopped by it
+/// (SIGTTOU).
 fn say(words: &str) {
     let Ok(terminal) = Terminal::controlling() else { return };
     let Ok(before) = sys::signals::block(SignalSet::of(&[SIGTTOU])) else { return };
     if set_blocking(terminal.as_fd(), Blocking::No).is_ok() {
         let _ = sys::poll::write(terminal.as_fd(), format!("\r\njit-sudo: {words}\r\n").as_bytes());
     }
-    let _ = sys::signals::set_mask(before); // with SIGTTOU blocked we only stop less
+    let _ = sys::signals::set_mask(before); // if this fails, SIGTTOU stays blocked
 }
 
-/// What the terminal sends goes to the whole process group, so the command has it already; and a command that signals
-/// its own group does not mean itself twice (sudo's rule).
+/// Whether a signal is meant for the command. Signals from the terminal go to the whole process group, so the command has them
+/// already; and a command that signals its own group does not mean itself twice (sudo's rule).
 fn is_for_the_command(event: &Event, child: Pid) -> bool {
     if event.from_kernel {
         return false;

@@ -1,5 +1,4 @@
-//! When a command is warned, frozen and ended: the watch says what the grant allows, and here it becomes steps that both
-//! kinds of session take.
+//! Decides when a command is warned, frozen and ended: turns the verdicts of the watch into steps that both kinds of session take.
 
 use std::time::{Duration, Instant};
 
@@ -8,60 +7,60 @@ use super::watch::{Ending, EnforcedRun, Verdict, Watch};
 use jit_core::policy::RecordingMode;
 use sys::process::{Pid, Waiting, wait};
 
-/// Between two looks at processes that are being killed.
+/// The interval between two checks of processes that are being killed.
 const ROUND: Duration = Duration::from_millis(20);
 
-/// Between two looks at what was left behind, which nobody may tell of.
+/// The interval between two checks of processes that were left behind, whose end no event reports.
 const GLANCE: Duration = Duration::from_millis(250);
 
-/// A command that has run for so long is worth a process that ends it in time.
+/// A command that has run this long gets a process that ends it in time.
 const LASTING: Duration = Duration::from_millis(50);
 
-/// How long behind its deadline the enforcer may kill before we do.
+/// How long after its deadline the enforcer may still kill before this process does.
 const SLACK: Duration = Duration::from_millis(500);
 
-/// How many words the watch may still have to say when the command has ended.
+/// How many messages of the watch are still taken when the command has ended.
 const LAST_LOOKS: u32 = 8;
 
-/// Between two tries to start the process that ends the run.
+/// The interval between two attempts to start the enforcer process.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// What is told of a job that does not stop.
-const CANNOT_STOP: &str = "there is no room for the process that would end this job in time, so it is stopped later";
+/// Shown when a job cannot be stopped.
+const CANNOT_STOP: &str = "the process that ends this job in time cannot be started yet, so the job is stopped later";
 
-/// What is told of a command that was woken too often.
-const WOKEN: &str = "somebody lets it go on while it is frozen, so it is ended";
+/// Shown when a command was woken too often.
+const WOKEN: &str = "another process continues it while it is frozen, so it is ended";
 
-/// Watches the grant of a running command and says what to do to it.
+/// Watches the grant of a running command and decides what is done to the command.
 pub(super) struct Enforcer<'a> {
     watch: &'a mut dyn Watch,
     grace: Duration,
-    /// For how long the command may run, and until when that is.
+    /// How long the command may run, and when that time ends.
     limit: Option<Duration>,
     over: Option<Instant>,
     state: State,
     freeze: Freeze,
-    /// No control group holds what is frozen.
+    /// Whether no control group holds what is frozen.
     is_loose: bool,
-    /// Said and done at the next step: nothing may run unrecorded.
+    /// Shown and then done at the next step: nothing may run unrecorded.
     unrecorded: Option<Unrecorded>,
-    /// What runs, and since when; nothing where it is not ours to hand over.
+    /// What is handed over, and when it started; `None` where there is nothing to hand over.
     running: Option<(Instant, EnforcedRun)>,
     delegate: Delegate,
-    /// When one was last started, or lost.
+    /// When an enforcer was last started, or lost.
     tried: Option<Instant>,
-    /// The delegate was lost, and nobody knows what it has done of what it had to do.
+    /// The delegate was lost, and it is unknown which of its tasks it has done.
     is_undone: bool,
-    /// Words of the watch that are still to be told.
+    /// A message of the watch that is not shown yet.
     unsaid: Option<String>,
 }
 
-/// The process that ends the run in our place.
+/// The process that ends the run in place of this one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Delegate {
-    /// Not worth starting yet, or it could not be started, or it was killed.
+    /// Not worth starting yet, failed to start, or was killed.
     None,
-    /// It does all that the watch demands; we only speak.
+    /// Does everything that the watch demands; this process only shows messages.
     Acts(Pid),
 }
 
@@ -73,37 +72,37 @@ enum Unrecorded {
 
 enum State {
     Runs,
-    /// Until the watch says something else.
+    /// Until the watch returns another verdict.
     Frozen,
-    /// The caller does not want to wait for a frozen command any longer.
+    /// The caller does not want to wait any longer for a frozen command.
     GivenUp,
     CommandStreams(Ending, Instant),
 }
 
-/// What the session does next: perhaps something, then wait for events, at most so long.
+/// What the session does next: an action, if there is one, and how long at most to wait for events afterwards.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Step {
     pub(super) act: Option<Act>,
     pub(super) patience: Option<Duration>,
 }
 
-/// What is done to the command and all that it has begotten.
+/// An action on the command and its descendants.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Act {
-    /// Nothing; the person at the terminal is told something.
+    /// Shows a message to the person at the terminal.
     Say(String),
-    /// Stop all.
+    /// Stops all processes.
     Freeze,
-    /// Let all go on.
+    /// Lets all processes continue.
     Thaw,
-    /// SIGTERM to all.
+    /// Sends SIGTERM to all processes.
     Terminate,
-    /// SIGKILL to all.
+    /// Sends SIGKILL to all processes.
     Kill,
 }
 
 impl<'a> Enforcer<'a> {
-    /// `grace` is the time between SIGTERM and SIGKILL, `limit` that for which the command may run.
+    /// `grace` is the time between SIGTERM and SIGKILL, `limit` the time for which the command may run.
     pub(super) fn new(watch: &'a mut dyn Watch, grace: Duration, limit: Option<Duration>) -> Self {
         Self {
             watch,
@@ -127,7 +126,7 @@ impl<'a> Enforcer<'a> {
         self.grace
     }
 
-    /// Why the command was ended, if it was.
+    /// Returns why the command was ended, if it was.
     pub(super) fn ending(&self) -> Option<Ending> {
         match self.state {
             State::CommandStreams(ending, _) => Some(ending),
@@ -135,7 +134,7 @@ impl<'a> Enforcer<'a> {
         }
     }
 
-    /// When the grace period is over, once the command is being ended.
+    /// Returns when the grace period ends, once the command is being ended.
     pub(super) fn deadline(&self) -> Option<Instant> {
         match self.state {
             State::CommandStreams(_, since) => Some(since + self.grace),
@@ -143,18 +142,18 @@ impl<'a> Enforcer<'a> {
         }
     }
 
-    /// The command was stopped by us: it neither gets signals nor are its stops those of a job.
+    /// Whether the command was stopped by us: then it gets no signals, and its stops are not those of a job.
     pub(super) fn is_frozen(&self) -> bool {
         matches!(self.state, State::Frozen)
     }
 
-    /// There is no control group that could hold what is frozen.
+    /// Records that no control group can hold what is frozen.
     pub(super) fn cannot_hold(&mut self) {
         self.is_loose = true;
         self.watch.cannot_freeze();
     }
 
-    /// It was frozen as was wanted, and this came of it.
+    /// Records the result of freezing the command.
     pub(super) fn froze(&mut self, hold: Hold) {
         if !hold.is_held {
             self.cannot_hold();
@@ -165,19 +164,19 @@ impl<'a> Enforcer<'a> {
         }
     }
 
-    /// The command may go on, and does.
+    /// Whether the command may run and does.
     pub(super) fn runs(&self) -> bool {
         matches!(self.state, State::Runs)
     }
 
-    /// The caller wants a frozen command to end: it could not obey before it is thawed.
+    /// Ends a frozen command because the caller asks for it; it could not react before it is thawed.
     pub(super) fn give_up(&mut self) {
         if self.is_frozen() {
             self.state = State::GivenUp;
         }
     }
 
-    /// Says that the command has been started; `wards` are handed over when it lasts.
+    /// Records that the command has been started; `enforced_run` is handed over when the command runs for long.
     pub(super) fn begun(&mut self, enforced_run: Option<EnforcedRun>) {
         let now = Instant::now();
         self.over = self.limit.map(|limit| now + limit);
@@ -188,8 +187,8 @@ impl<'a> Enforcer<'a> {
         self.watch.begun();
     }
 
-    /// Gives the run to the enforcer, unless that was done before: from now on this process may stop, wait and die. The process,
-    /// when it was begotten now.
+    /// Hands the run over to an enforcer, unless that was done before; from then on this process may stop, wait or die. Returns the
+    /// enforcer when it was started now.
     pub(super) fn hand_over(&mut self) -> Option<Pid> {
         let (Delegate::None, Some((_, enforced_run))) = (self.delegate, &self.running) else { return None };
         let limit = self.over.map(|over| over.saturating_duration_since(Instant::now()));
@@ -199,7 +198,7 @@ impl<'a> Enforcer<'a> {
         enforcer
     }
 
-    /// The command has stopped, and who waits for it must not: nobody would be there to end it.
+    /// Records that the command has stopped and that this process must not stop with it, because no other process would end it.
     pub(super) fn cannot_stop(&mut self) {
         self.unsaid = Some(CANNOT_STOP.to_owned());
     }
@@ -218,8 +217,8 @@ impl<'a> Enforcer<'a> {
         matches!(self.delegate, Delegate::Acts(_))
     }
 
-    /// Whether the command is being ended or frozen, by us or the enforcer: one that stops now is no job that a shell could
-    /// continue.
+    /// Whether the command is being ended or frozen, by this process or the enforcer. One that stops now is no job that a shell
+    /// could continue.
     pub(super) fn interferes(&mut self) -> bool {
         let handed_over = self.is_handed_over();
         match self.state {
@@ -228,14 +227,14 @@ impl<'a> Enforcer<'a> {
         }
     }
 
-    /// The command has ended: by whom, where the enforcer was quicker than our own look at the grant.
+    /// Records that the command has ended, and why, where the enforcer acted before this process looked at the grant.
     pub(super) fn command_ended(&mut self) {
         if !matches!(self.state, State::Runs | State::Frozen) || !self.is_handed_over() {
             return;
         }
         match self.settled_verdict() {
             Verdict::End(ending) => self.state = State::CommandStreams(ending, Instant::now()),
-            // It does not end by itself, and what is held is not woken.
+            // A frozen command does not end by itself, and a control group would not let another process wake it.
             Verdict::Freeze(ending) if self.is_frozen() && self.is_loose => {
                 self.unsaid = Some(WOKEN.to_owned());
                 self.state = State::CommandStreams(ending, Instant::now());
@@ -244,8 +243,8 @@ impl<'a> Enforcer<'a> {
         }
     }
 
-    /// Watches what something finished has left behind, and does to it what the watch wants by `act`, until it `is_gone`; why it
-    /// was ended, if it was. Nobody of it is told anything.
+    /// Watches the processes that a finished command or session has left behind and applies the watch's verdicts to them with `act`
+    /// until `is_gone` returns true. Returns why they were ended, if they were. Shows no messages.
     pub(super) fn outwatch(mut self, act: &dyn Fn(&Act, &mut Self), is_gone: &dyn Fn() -> bool) -> Option<Ending> {
         self.begun(None);
         loop {
@@ -261,14 +260,14 @@ impl<'a> Enforcer<'a> {
         }
     }
 
-    /// What is still to be told to the person at the terminal.
+    /// Returns the message that is still to be shown to the person at the terminal.
     pub(super) fn last_words(&mut self) -> Option<String> {
         self.unsaid.take()
     }
 
-    /// The verdict, with its words kept for later.
+    /// Returns the verdict and keeps a message for later.
     fn settled_verdict(&mut self) -> Verdict {
-        // The enforcer may have seen what nobody was told of yet.
+        // The enforcer may have seen a change of which no message was shown yet.
         self.watch.look_again();
         for _ in 0..LAST_LOOKS {
             match self.watch.verdict() {
@@ -279,7 +278,7 @@ impl<'a> Enforcer<'a> {
         Verdict::Run
     }
 
-    /// The session cannot be recorded any more: others are told, and where the policy is strict the command must end.
+    /// Records that the session cannot be recorded any more; in strict mode the command must end.
     pub(super) fn unrecorded(&mut self, why: &str, mode: RecordingMode) {
         self.watch.unrecorded(why);
         if mode == RecordingMode::Strict {
@@ -287,7 +286,7 @@ impl<'a> Enforcer<'a> {
         }
     }
 
-    /// Looks at the grant. What the enforcer does is not ours to do, unless it should have been done long ago.
+    /// Looks at the grant. Leaves to the enforcer what it does, unless that is overdue.
     pub(super) fn step(&mut self, now: Instant) -> Step {
         let wait = self.lasts_from().map(|due| due.saturating_duration_since(now));
         let step = self.next(now);
@@ -295,12 +294,12 @@ impl<'a> Enforcer<'a> {
         Step { patience, ..step }
     }
 
-    /// Whether the command has run for so long that it is worth an enforcer, and none was tried a moment ago.
+    /// Whether the command has run long enough for an enforcer, and none was tried a moment ago.
     pub(super) fn lasts(&self) -> bool {
         self.lasts_from().is_some_and(|due| due <= Instant::now())
     }
 
-    /// From when on; nothing where it has an enforcer.
+    /// Returns from when on that holds; `None` when there is an enforcer.
     fn lasts_from(&self) -> Option<Instant> {
         let (begun, _) = self.running.as_ref().filter(|_| self.delegate == Delegate::None)?;
         let again = self.tried.map(|tried| tried + AGAIN);
@@ -399,7 +398,7 @@ mod tests {
     const FREEZE: Verdict = Verdict::Freeze(Ending::Expiry);
     const GRACE: Duration = Duration::from_millis(500);
 
-    /// Its last word is the first verdict.
+    /// Returns its verdicts from last to first.
     struct Script(Vec<Verdict>);
 
     impl Watch for Script {
@@ -412,7 +411,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_gets_its_grace_and_then_no_mercy() {
+    fn a_command_is_killed_after_its_grace_period() {
         let mut watch = Script(vec![Verdict::End(Ending::Expiry), Verdict::Run]);
         let mut enforcer = Enforcer::new(&mut watch, GRACE, None);
         let start = Instant::now();
@@ -424,7 +423,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_that_may_not_go_on_unrecorded_is_ended_after_a_word() {
+    fn a_command_that_must_be_recorded_is_ended_after_a_message() {
         let now = Instant::now();
         let error = "the recording has reached its limit of 1 KiB";
         let mut watch = Script(vec![Verdict::Run, Verdict::Run]);
@@ -438,7 +437,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frozen_command_is_frozen_for_as_long_as_it_should_be_and_thawed_once() {
+    fn a_frozen_command_is_kept_frozen_and_thawed_once() {
         let script = [Verdict::Run, Verdict::Run, FREEZE, FREEZE, FREEZE, Verdict::Say("x".into())];
         let mut watch = Script(script.to_vec());
         let mut enforcer = Enforcer::new(&mut watch, GRACE, None);
@@ -489,7 +488,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_limit_ends_what_nothing_else_would() {
+    fn a_time_limit_ends_a_command() {
         let limit = Duration::from_secs(60);
         let mut watch = Script(vec![Verdict::Run]);
         let mut enforcer = Enforcer::new(&mut watch, GRACE, Some(limit));

@@ -1,6 +1,6 @@
-//! A session that another program has opened, such as sshd or su: watched and ended from outside. The program tells on a
-//! line when it closes the session; when it dies without that, what it has left behind is ended. A program that serves this session
-//! alone, and does not close it when it should, is ended too.
+//! A session that another program, such as sshd or su, has opened: watched and ended from outside. The program reports over a
+//! socket when it closes the session; when it dies without that, what it has left behind is ended. A program that serves only this
+//! session and does not close it in time is ended too.
 
 use std::ffi::OsStr;
 use std::io;
@@ -25,17 +25,17 @@ use sys::poll::{PollEntry, poll, read};
 use sys::process::Pid;
 use sys::signals::{SIGCONT, SIGHUP, SIGKILL, SIGTERM, SignalQueue};
 
-/// Between two looks at a program whose line is gone, and at one that does not end though its session was ended.
+/// The interval between two checks of a program whose socket is closed, and of one that does not end though its session was ended.
 const GLANCE: Duration = Duration::from_millis(250);
 
-/// How many looks at the beginning show whether logind has taken the session over: some ten seconds.
+/// How many checks at the beginning look for logind moving the session to its own scope: about ten seconds.
 const LOOKS: u32 = 40;
 
-/// How long a word on a terminal has to reach whoever sits far from it: the process of sshd that carries it is one of those that
-/// are stopped or ended next.
+/// How long a message on a terminal needs to reach a remote user: the sshd process that relays it is among those that are stopped
+/// or ended next.
 const CARRIAGE: Duration = Duration::from_millis(100);
 
-/// Between two looks at processes that are being killed, and how many looks.
+/// The interval between two checks of processes that are being killed, and the number of checks.
 const ROUND: Duration = Duration::from_millis(20);
 const ROUNDS: u32 = 100;
 
@@ -46,13 +46,13 @@ const RECORDED_WITHIN: Duration = Duration::from_secs(1);
 pub struct Program<'a> {
     /// The process.
     pub pid: Pid,
-    /// Whose grant it is.
+    /// The uid of the user who holds the grant.
     pub holder: u32,
-    /// As whom they work.
+    /// The uid under which the session runs.
     pub run_as: u32,
-    /// Where they sit, as far as the program says.
+    /// The terminal, where the program names one.
     pub terminal: Option<&'a OsStr>,
-    /// Whether it has opened another session that is open, now.
+    /// Whether the program has another open session now.
     pub is_shared: &'a dyn Fn() -> bool,
 }
 
@@ -63,10 +63,10 @@ pub struct Hosted<'a> {
 }
 
 impl<'a> Hosted<'a> {
-    /// The session of `run`: what `program` begets for it from now on.
+    /// Creates the session of `run`: what `program` starts for it from now on.
     ///
     /// # Errors
-    /// When there is no such process.
+    /// Fails when there is no such process.
     pub fn found(run: &str, program: &Program<'a>) -> io::Result<Self> {
         let Program { pid, holder, run_as, terminal, is_shared } = *program;
         let shared = is_shared();
@@ -75,7 +75,7 @@ impl<'a> Hosted<'a> {
         Ok(Self { foreign_processes: ForeignProcesses::of(host, group.ok(), ours(), shared)?, is_shared })
     }
 
-    /// Watches it until the program closes it on `line`, or dies; `grace` is the time between SIGTERM and SIGKILL.
+    /// Watches the session until the program closes it on `line`, or dies; `grace` is the time between SIGTERM and SIGKILL.
     pub fn supervise(&self, line: BorrowedFd<'_>, watch: &mut dyn Watch, grace: Duration) -> record::Ending {
         let begun = Instant::now();
         let mut enforcer = Enforcer::new(watch, grace, None);
@@ -105,12 +105,13 @@ impl<'a> Hosted<'a> {
         }
     }
 
-    /// Those that a closed session has left behind, as far as its control group knows.
+    /// Returns the processes that a closed session has left behind, as far as its control group knows.
     pub fn left(&self) -> Vec<Pid> {
         self.foreign_processes.leave()
     }
 
-    /// Watches these until nobody of them is left, or the watch wants them ended, which is then done; why, if it was.
+    /// Watches these processes until none is left, or ends them when the watch demands it. Returns why they were ended, if they
+    /// were.
     pub fn outwatch(&self, watch: &mut dyn Watch, grace: Duration) -> Option<Ending> {
         let is_gone = || self.foreign_processes.count().is_ok_and(|count| count == 0);
         let act = |act: &Act, enforcer: &mut Enforcer<'_>| {
@@ -123,18 +124,19 @@ impl<'a> Hosted<'a> {
         ending
     }
 
-    /// Ends whoever is left.
+    /// Ends all processes that are left.
     pub fn end(&self, grace: Duration) {
         self.clear_up(grace);
         self.end_programs();
     }
 
-    /// Nothing of it is watched any more.
+    /// Stops watching the session.
     pub fn part(self) {
         self.foreign_processes.part();
     }
 
-    /// Until the program has closed the session, and what had to end has ended; false when it died before it closed it.
+    /// Waits until the program has closed the session and what had to end has ended. Returns false when the program died without
+    /// closing it.
     fn until_closed(&self, ear: &HostLine<'_>, enforcer: &mut Enforcer<'_>, closing: &mut Closing) -> bool {
         let mut state = Line::Open;
         let mut looks = LOOKS;
@@ -145,7 +147,7 @@ impl<'a> Hosted<'a> {
                 self.foreign_processes.look((self.is_shared)());
             }
             if state == Line::Closed {
-                // Nobody is there any more who could wait for it to be thawed.
+                // No user is left who could wait for it to be thawed.
                 enforcer.give_up();
             }
             let step = enforcer.step(Instant::now());
@@ -153,7 +155,7 @@ impl<'a> Hosted<'a> {
                 seated = self.keep_frozen(enforcer, seated);
             }
             let left = step.act.map_or(usize::MAX, |act| self.act(&act, enforcer));
-            // When nobody is left to kill, the program has not noticed yet.
+            // When no process is left to kill, the program has not noticed yet.
             let patience = if left == 0 { GLANCE } else { step.patience.unwrap_or(GLANCE) };
             let patience = match enforcer.ending() {
                 Some(_) if state != Line::Closed => patience.min(self.take_leave(closing)),
@@ -169,7 +171,7 @@ impl<'a> Hosted<'a> {
         }
     }
 
-    /// How many were signalled, where that says whether there is more to do.
+    /// Applies an action. For a kill, returns how many processes were signalled; otherwise a number that says nothing.
     fn act(&self, act: &Act, enforcer: &mut Enforcer<'_>) -> usize {
         match act {
             Act::Say(words) => self.tell(words),
@@ -181,7 +183,7 @@ impl<'a> Hosted<'a> {
         usize::MAX
     }
 
-    /// Without a group of control it stops as well as it can: see [`Hold`].
+    /// Freezes the session; without a control group by SIGSTOP, see [`Hold`].
     fn freeze(&self, enforcer: &mut Enforcer<'_>) {
         let is_held = self.foreign_processes.freeze().is_ok();
         // The next look tries again.
@@ -189,8 +191,8 @@ impl<'a> Hosted<'a> {
         enforcer.froze(Hold { is_held, awake });
     }
 
-    /// What the program has begotten since stands still as well. Whoever is frozen does not hear of a terminal that is hung up,
-    /// and su(1) waits for them: so the session is given up when nobody of it is `seated` at one any more. Gives who is now.
+    /// Freezes what the program has started since. A frozen process does not notice that its terminal is hung up, and su(1) waits
+    /// for it: so the session is given up when none of its processes has a terminal any more. Returns whether one has.
     fn keep_frozen(&self, enforcer: &mut Enforcer<'_>, seated: bool) -> bool {
         self.freeze(enforcer);
         let sits = self.foreign_processes.have_terminal().unwrap_or(seated);
@@ -200,8 +202,8 @@ impl<'a> Hosted<'a> {
         sits
     }
 
-    /// The session is being ended: a program that serves it alone and does not close it is asked to end, and then made to. How long
-    /// until there may be something to do.
+    /// While the session is being ended, asks a program that serves it alone to end, and kills it when it does not. Returns how
+    /// long to wait until the next check.
     fn take_leave(&self, closing: &mut Closing) -> Duration {
         if !self.foreign_processes.host_is_theirs() {
             return GLANCE;
@@ -215,13 +217,13 @@ impl<'a> Hosted<'a> {
         ROUND
     }
 
-    /// The supervisors of runs in the session see that their commands have ended, and end by themselves; one that was about to begin
-    /// a command has that ended too. One that is still at a question has nobody left to answer it.
+    /// Waits until the supervisors of runs in the session have seen that their commands ended and end themselves; a command that
+    /// one was about to start is ended too. A supervisor that still waits for a user's answer gets none and is killed.
     fn end_programs(&self) {
         let deadline = Instant::now() + RECORDED_WITHIN;
         while self.foreign_processes.count_programs().is_ok_and(|count| count > 0) {
             if Instant::now() > deadline {
-                let _ = self.foreign_processes.kill_programs(); // nobody of the others is left
+                let _ = self.foreign_processes.kill_programs(); // the other processes are gone
                 return;
             }
             if self.foreign_processes.count().is_ok_and(|count| count > 0) {
@@ -237,12 +239,12 @@ impl<'a> Hosted<'a> {
     }
 
     fn thaw(&self) {
-        let _ = self.foreign_processes.thaw(); // where there is no group they were stopped
+        let _ = self.foreign_processes.thaw(); // without a group they were stopped by a signal
         self.signal(SIGCONT);
         self.foreign_processes.wake_host();
     }
 
-    /// A frozen or stopped process cannot obey before it goes on.
+    /// Sends SIGTERM, then lets the processes continue: a stopped process cannot react.
     fn terminate(&self) {
         self.signal(SIGTERM);
         self.thaw();
@@ -273,22 +275,22 @@ impl<'a> Hosted<'a> {
     }
 }
 
-/// What the program is heard to do with the session.
+/// The state of the session, as the program reports it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Line {
-    /// Nothing yet.
+    /// Not closed.
     Open,
-    /// It has closed it, and waits until that was recorded.
+    /// The program has closed the session, and waits until that was recorded.
     Closed,
-    /// It cannot be heard any more: most likely it has died. Some programs close every descriptor that they do not know; these
-    /// have us called.
+    /// The socket is closed: most likely the program has died. Some programs close every file descriptor that they do not know;
+    /// these have the broker signal the end.
     Lost,
 }
 
-/// Where a program is heard.
+/// Where the reports of a program arrive.
 struct HostLine<'a> {
     line: BorrowedFd<'a>,
-    /// SIGHUP, by which the broker says that a program has closed the session whose line is lost.
+    /// SIGHUP, by which the broker reports that a program whose socket is lost has closed the session.
     call: Option<SignalQueue>,
 }
 
@@ -301,7 +303,7 @@ impl HostLine<'_> {
             Line::Lost => (call.into_iter().collect(), patience.min(GLANCE)),
             Line::Closed => (Vec::new(), patience.min(ROUND)),
         };
-        let _ = poll(&mut entries, Some(patience)); // a line that cannot be looked at shows as one that cannot be read
+        let _ = poll(&mut entries, Some(patience)); // an error shows as a socket that cannot be read
         if self.call.as_ref().is_some_and(|call| call.next_event().is_ok_and(|event| event.is_some())) {
             return Line::Closed;
         }

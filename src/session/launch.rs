@@ -1,6 +1,6 @@
-//! Everything that the command's process needs, made before the fork. Between fork and exec the kernel may refuse, and so
-//! does [`Launch::hold`]: a program that its owner can rewrite is held and hashed once more there, in the child where there is a
-//! terminal. Our programs have one thread, so that a child may allocate.
+//! Everything that the command's process needs, prepared before the fork. Between fork and exec the kernel may refuse, and so may
+//! [`Launch::hold`]: a program that its owner can rewrite is held and hashed again there, in the child where there is a terminal.
+//! Our programs have one thread, so that a child may allocate.
 
 use std::convert::Infallible;
 use std::ffi::{CString, OsStr, OsString};
@@ -34,27 +34,27 @@ use sys::trusted::RootsName;
 /// Why the command could not be started.
 #[derive(Debug)]
 pub enum LaunchError {
-    /// Arguments or variables hold a NUL byte.
+    /// An argument or variable holds a NUL byte.
     Nul,
-    /// The environment that was recorded is the editor's, and this is the command, or the other way round.
+    /// The recorded environment is the editor's and this is the command, or the other way round.
     OtherEnvironment,
     /// The program is not the file that was opened, or cannot be read.
     Script(String),
-    /// A script that others than root can change, and how.
+    /// A script that users other than root can change, and how.
     Untrusted(PathBuf, String),
-    /// A script whose interpreter somebody else than root and the run-as user can change, and how.
+    /// A script whose interpreter a user other than root and the run-as user can change, and how.
     Interpreter(PathBuf, String),
     /// The kernel refused a step before exec.
     Exec(ExecError),
-    /// No file can be edited; the last one's reason.
+    /// No file can be edited; the reason for the last one.
     Edit(EditError),
-    /// The policy lets nothing run that cannot be recorded.
+    /// The policy demands a recording, and it cannot be made.
     Unrecorded(RecordingError),
     /// The kernel refused to enter a directory or to execute the program.
     Path(&'static str, PathBuf, ExecError),
     /// A terminal, pipe or process could not be made.
     System(&'static str, io::Error),
-    /// The command was started, and how it ended cannot be known: whoever followed it was killed.
+    /// The command was started, but how it ended is unknown: the process that waited for it was killed.
     Lost(&'static str, io::Error),
 }
 
@@ -103,17 +103,17 @@ pub(super) struct Launch {
     programs: Programs,
 }
 
-/// In which control group a process is born.
+/// The control group in which a process is started.
 enum Birth {
-    /// The process tree's, which we can freeze and kill as a whole.
+    /// The group of the process tree, which can be frozen and killed as a whole.
     Ours,
-    /// The caller's, under the limits of their session: it has no power but theirs.
+    /// The caller's group, under the limits of their session: the process has only their privileges.
     Callers(Option<Rc<Cgroup>>),
 }
 
 enum PreparedImage {
     Descriptor(OwnedFd),
-    /// Its owner can rewrite it: it must have this digest while it is held.
+    /// A program that its owner can rewrite: it must have the recorded digest while it is held.
     Owned(OwnedProgram),
     Script(HeldProgram),
     Path(RootsName),
@@ -124,12 +124,12 @@ enum PreparedImage {
 struct OwnedProgram {
     fd: OwnedFd,
     path: PathBuf,
-    /// That was recorded.
+    /// The recorded digest.
     digest: [u8; 32],
 }
 
 impl Launch {
-    /// Prepares what `recorded` says.
+    /// Prepares the recorded command.
     pub(super) fn prepare(
         recorded: &Recorded,
         process_tree: ProcessTree,
@@ -157,7 +157,7 @@ impl Launch {
         })
     }
 
-    /// Prepares an editor: it gets nothing but the caller's own.
+    /// Prepares an editor, with the caller's privileges only.
     pub(super) fn prepare_editor(
         recorded: &Recorded,
         editor: &Editor,
@@ -185,12 +185,12 @@ impl Launch {
         })
     }
 
-    /// Who owns the command's terminal.
+    /// Returns the owner of the command's terminal.
     pub(super) fn owner(&self) -> u32 {
         self.credentials.uid
     }
 
-    /// -b: the command never gets the caller's terminal.
+    /// Whether -b was given: the command never gets the caller's terminal.
     pub(super) fn is_detached(&self) -> bool {
         self.detached
     }
@@ -199,38 +199,38 @@ impl Launch {
         !matches!(self.image, PreparedImage::Editor(_))
     }
 
-    /// The id of the run.
+    /// Returns the id of the run.
     pub(super) fn run(&self) -> &str {
         &self.run
     }
 
-    /// The command and all that it will beget.
+    /// Returns the process tree of the command.
     pub(super) fn process_tree(&self) -> &ProcessTree {
         &self.process_tree
     }
 
-    /// The group in which it is born; `None` is the one where we are.
+    /// Returns the group in which the process is started; `None` means the current one.
     pub(super) fn birth(&self) -> Option<&Cgroup> {
         match &self.birth {
             Birth::Ours => self.process_tree.group(),
-            // It is theirs to remove, and need not outlast us who have left it.
+            // The caller's session removes it, and it may be gone, since this process has left it.
             Birth::Callers(group) => group.as_deref().filter(|group| group.exists()),
         }
     }
 
-    /// Starts the command as our child, with the standard streams that we have but for the given `ends`.
+    /// Starts the command as our child with our standard streams, except for the given `ends`.
     pub(super) fn spawn(&self, inherited: &Inherited, ends: &CommandStreams) -> Result<Pid, LaunchError> {
         self.beget(inherited, ends).map_err(|error| self.failed(error))
     }
 
-    /// The same, where the error is still to be told to somebody.
+    /// Starts the command like [`Self::spawn`], but leaves the error to the caller.
     pub(super) fn beget(&self, inherited: &Inherited, ends: &CommandStreams) -> Result<Pid, ExecError> {
         let [output, error] = ends;
         let held = self.hold()?;
         self.execution(inherited, Pid::own(), held.as_ref(), [None, end_of(output), end_of(error)]).spawn(self.birth())
     }
 
-    /// What an error of the command's process is about.
+    /// Converts an error of the command's process into one that names its object.
     pub(super) fn failed(&self, error: ExecError) -> LaunchError {
         let path = |path: &CString| PathBuf::from(OsStr::from_bytes(path.as_bytes()));
         match (error.step, &self.directory, &self.image) {
@@ -246,7 +246,7 @@ impl Launch {
         }
     }
 
-    /// Holds a program that its owner can rewrite, until it was executed, and sees that it is the one that was recorded.
+    /// Holds a program that its owner can rewrite until it was executed, and checks that it is the recorded one.
     fn hold(&self) -> Result<Option<HeldProgram>, ExecError> {
         let PreparedImage::Owned(OwnedProgram { fd, digest, .. }) = &self.image else { return Ok(None) };
         let unread = |error: io::Error| match error.raw_os_error() {
@@ -258,7 +258,7 @@ impl Launch {
         if is_same && held.stands() { Ok(Some(held)) } else { Err(ExecError::CHANGED) }
     }
 
-    /// The command for this process or a child, with `standard` as fds 0 to 2 where given.
+    /// Returns the execution of the command, for this process or a child, with `standard` as fds 0 to 2 where given.
     fn execution<'a>(
         &'a self,
         inherited: &'a Inherited,
@@ -278,7 +278,7 @@ impl Launch {
             argv: &self.argv,
             environment: &self.environment,
             credentials: &self.credentials,
-            // An editor has no power that anybody would have to end.
+            // An editor has no privileges that would have to be ended.
             dies_with: self.is_command().then_some(parent),
             limits: &self.limits,
             scheduling: &inherited.scheduling,
@@ -297,7 +297,7 @@ impl Launch {
         }
     }
 
-    /// In a child of `parent`, which reads the other end of `report`: becomes the command.
+    /// Executes the command in a child of `parent`, which reads the other end of `report`.
     pub(super) fn exec_or_report(
         &self,
         inherited: &Inherited,
@@ -305,7 +305,7 @@ impl Launch {
         standard: [Option<BorrowedFd<'_>>; 3],
         report: &OwnedFd,
     ) -> Infallible {
-        // Here and not in the parent, so that the exec itself lets go of it.
+        // Held here and not in the parent, so that the exec itself releases it.
         let ran = self.hold().and_then(|held| self.execution(inherited, parent, held.as_ref(), standard).run());
         match ran {
             Ok(never) => never,
@@ -317,7 +317,7 @@ impl Launch {
     }
 }
 
-/// What the child said before it could not become the command; `None` when it did.
+/// Reads the error that the child reported before exec; `None` when the exec succeeded.
 pub(super) fn read_report(report: &OwnedFd) -> Option<ExecError> {
     let mut bytes = [0; 5];
     match sys::poll::read(report.as_fd(), &mut bytes) {
@@ -326,9 +326,10 @@ pub(super) fn read_report(report: &OwnedFd) -> Option<ExecError> {
     }
 }
 
-/// Where only root can change what the judged path means, the program is executed by that path: the process then has its proper
-/// name, and a script sees it as `$0`. Elsewhere the opened file itself is executed. Its interpreter reads such a script from
-/// `/dev/fd/N`, a sealed copy; others can change the files beside it, so this needs a role that allows everything.
+/// Chooses how the program is executed. Where only root can change what the judged path refers to, it is executed by that path: the
+/// process then has its usual name, and a script sees it as `$0`. Otherwise the opened file itself is executed. An interpreter
+/// reads such a script from `/dev/fd/N`, a sealed copy. Others can change the files next to it, so this needs a role that allows
+/// all commands.
 fn image(plan: &ExecPlan) -> Result<PreparedImage, LaunchError> {
     let look = |error| LaunchError::System("look at the program again", error);
     let command = plan.elevation().command();

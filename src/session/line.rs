@@ -1,4 +1,4 @@
-//! The supervisor's end of the line to the process that carries the bytes.
+//! The supervisor's end of the socket to the relay process.
 
 use std::cell::Cell;
 use std::io;
@@ -14,53 +14,53 @@ use sys::process::{self, Pid, Waiting, wait};
 use sys::procfs;
 use sys::signals::{SIGKILL, SignalQueue};
 
-/// How long a screen that takes nothing holds up the end of a command that was ended, and how often that is looked at.
+/// How long a terminal that takes no output delays the end of a command that was ended, and how often that is checked.
 const LAST_FLUSH: Duration = Duration::from_secs(1);
 const FLUSH_LOOK: Duration = Duration::from_millis(250);
 
-/// How long the relay process may take to do what needs nobody else.
+/// How long the relay process may take for what depends on no other process.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// The relay process, and the line to it.
+/// The relay process, and the socket to it.
 pub(super) struct Line {
     pid: Pid,
     socket: OwnedFd,
-    /// It has carried everything and wants nothing more.
+    /// Whether it has relayed everything and is done.
     has_finished: Cell<bool>,
 }
 
 impl Line {
-    /// To `pid`, a child of this process.
+    /// Connects to `pid`, a child of this process.
     ///
     /// # Errors
-    /// Whatever fcntl(2) says.
+    /// Fails as fcntl(2) does.
     pub(super) fn new(pid: Pid, socket: OwnedFd) -> io::Result<Self> {
-        // A relay process that was stopped takes no order, and must not hold us up.
+        // A stopped relay process reads no orders, and must not block us.
         set_blocking(socket.as_fd(), Blocking::No)?;
         Ok(Self { pid, socket, has_finished: Cell::new(false) })
     }
 
-    /// The process.
+    /// Returns the pid of the relay process.
     pub(super) fn pid(&self) -> Pid {
         self.pid
     }
 
-    /// Gives an order. A relay process that is gone is noticed by its closed socket.
+    /// Sends an order. A closed socket shows that the relay process is gone.
     pub(super) fn order(&self, order: &Order) {
         let _ = send_order(&self.socket, order);
     }
 
-    /// What it reports; `None` when it is gone.
+    /// Returns its next report; `None` when it is gone.
     ///
     /// # Errors
-    /// When what it says makes no sense.
+    /// Fails when the report is garbled.
     pub(super) fn report(&self) -> io::Result<Option<Report>> {
         receive_report(&self.socket)
     }
 
-    /// Orders something that takes the time of a screen or pipe, and waits until it is done, the relay process is gone, or nobody wants
-    /// to wait any longer: a command that was ended has no time. What is reported meanwhile goes to `told`, which says whether
-    /// it was that.
+    /// Sends an order that takes as long as a terminal or pipe needs, and waits until it is done, the relay process is gone, or a
+    /// signal asks not to wait any longer; a command that was ended is not waited for. Passes reports to `told`, which returns
+    /// whether this was the awaited one.
     pub(super) fn settle(
         &self,
         order: &Order,
@@ -101,7 +101,7 @@ impl Line {
         }
     }
 
-    /// The run is over: has the rest carried and the recording sealed, and lets the relay process go.
+    /// After the run has ended: has the rest relayed and the recording sealed, and lets the relay process end.
     pub(super) fn finish(
         &self,
         signals: &SignalQueue,
@@ -122,13 +122,13 @@ impl Line {
         });
     }
 
-    /// Buries it; one that did not end by itself is ended.
+    /// Reaps the relay process, and kills it first when it does not end by itself.
     pub(super) fn close(self) {
         drop(self.socket);
         if !matches!(wait(self.pid, Waiting::EndNow), Ok(None)) {
             return;
         }
-        // It ends by itself, unless it was stopped or waits for somebody who reads nothing.
+        // It ends by itself, unless it was stopped or waits for a reader that reads nothing.
         if !self.has_finished.get() || procfs::stat(self.pid).is_ok_and(|stat| stat.state == b'T') {
             let _ = process::kill(self.pid, SIGKILL);
         }

@@ -1,5 +1,5 @@
-//! What the supervisor and the relay process of a session say to each other: packets over a socket pair of our own, six numbers and
-//! perhaps a text.
+//! The messages between the supervisor of a session and its relay process or subreaper: packets over a socket pair, each of six
+//! numbers and optionally a text.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -15,15 +15,15 @@ use sys::terminal::WindowSize;
 /// A tag and five numbers.
 const SIZE: usize = 6 * 8;
 
-/// The longest text, in bytes; what is longer is cut.
+/// The longest text in bytes; longer ones are cut.
 const TEXT: usize = 1024;
 
 type Numbers = [i64; 6];
 
-/// Whether the command shall own its terminal.
+/// Whether the command is in the foreground of its terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum JobPosition {
-    /// It may read and set modes.
+    /// It may read from the terminal and set its modes.
     Foreground,
     /// It is stopped when it tries.
     Background,
@@ -32,49 +32,51 @@ pub(super) enum JobPosition {
 /// From the supervisor to the relay process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Order {
-    /// Send the command a signal, whose sender knew of so many stops of it; a monitor sends it to the command's process group.
+    /// Send the command a signal. The sender had seen this many stops of the command. A monitor signals the command's process
+    /// group.
     Signal(i32, u32),
-    /// Let the stopped command go on.
+    /// Continue the stopped command.
     Continue(JobPosition),
-    /// How the two terminals are set from now on; what waited for that is carried.
+    /// How the two terminals are set from now on; relaying continues if it waited for that.
     Screen {
-        /// Keys of the caller's terminal are the command's.
+        /// Keys of the caller's terminal go to the command unchanged.
         raw: bool,
         /// The command's terminal leaves line ends alone.
         plain: bool,
     },
-    /// The window has this size now.
+    /// The size of the window has changed.
     Resize(WindowSize),
-    /// Tell the person at the terminal.
+    /// Show a message to the person at the terminal.
     Say(String),
-    /// Carry what is there to the screen, say when that is done, and carry nothing more before the terminals are set anew.
+    /// Relay what has been written to the terminal, report when that is done, and relay nothing more until the terminals are set
+    /// again.
     Rest,
-    /// Nobody waits any longer for what is still to be carried.
+    /// Do not wait any longer for slow readers.
     Enough,
-    /// The run is over: carry what is there, seal the recording, and end.
+    /// The run has ended: relay what is left, seal the recording, and end.
     Finish,
 }
 
-/// From the relay process, or the keeper, to the supervisor.
+/// From the relay process, or the subreaper, to the supervisor.
 #[derive(Debug, Clone)]
 pub(super) enum Report {
-    /// The command was begotten.
+    /// The command was started.
     Begun(Pid),
     /// The command was stopped by this signal.
     Stopped(i32),
     /// The command has ended.
     Ended(CommandEnd),
-    /// It never began.
+    /// The command could not be started.
     Failed(ExecError),
     /// The caller's terminal is gone.
     HungUp,
-    /// Somebody typed ^C.
+    /// The user typed ^C.
     Interrupt,
-    /// The session is not recorded any more, and why.
+    /// The session is not recorded any more, for this reason.
     Unrecorded(String),
-    /// What had to be carried is on the screen.
+    /// Everything written so far is on the terminal.
     Rested,
-    /// All is carried; the recording, where there is one, has this seal, and this went wrong at its last writing.
+    /// Everything is relayed. The recording, if there is one, has this seal; the text is the error of its last write.
     Finished(Option<Seal>, Option<String>),
 }
 
@@ -181,7 +183,7 @@ fn ended(tag: i64, number: i32, core: i64, usage: &Usage) -> Numbers {
     [tag, i64::from(number), core, micros(usage.user), micros(usage.system), rss]
 }
 
-/// The length takes the tag's place, as a negative number.
+/// Packs a seal. The negated length takes the place of the tag.
 fn sealed(seal: &Seal) -> Numbers {
     let length = i64::try_from(seal.bytes).unwrap_or(i64::MAX);
     let mut numbers = [-1 - length.min(i64::MAX - 1), 0, 0, 0, 0, 0];
@@ -211,8 +213,8 @@ fn send(socket: &OwnedFd, numbers: Numbers, text: &str) -> io::Result<()> {
 fn receive(socket: &OwnedFd) -> io::Result<Option<(Numbers, String)>> {
     let mut bytes = [0; SIZE + TEXT];
     let length = match read(socket.as_fd(), &mut bytes) {
-        // The other side went away with a packet of ours unread. The kernel says that first and once (unix(7)); its last
-        // words still lie behind it.
+        // The other side closed its end with a packet of ours unread. The kernel reports that first and once (unix(7)); its last
+        // packets can still be read afterwards.
         Err(error) if error.kind() == io::ErrorKind::ConnectionReset => read(socket.as_fd(), &mut bytes)?,
         result => result?,
     };

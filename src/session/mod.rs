@@ -1,5 +1,5 @@
-//! The session: what runs after the `start` record is on disk, until the command has ended. Knows no database; the
-//! grant reaches it as a [`Watch`].
+//! The session: from the moment the `start` record is on disk until the command has ended. Knows no database; it asks about the
+//! grant through a [`Watch`].
 
 pub mod outcome;
 pub mod watch;
@@ -58,18 +58,18 @@ pub struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    /// A session for what was recorded; all that is begotten lives in `process_tree`. `grace` is the time between SIGTERM and
+    /// Opens a session for a recorded run; all its processes belong to `process_tree`. `grace` is the time between SIGTERM and
     /// SIGKILL when we end the command.
     pub fn open(recorded: Recorded, process_tree: ProcessTree, inherited: &'a Inherited, grace: Duration) -> Self {
         Self { recorded, process_tree, inherited, grace, editor: None }
     }
 
-    /// The same session with an editor in the place of the command, as the caller and in the environment that was recorded.
+    /// Replaces the command with an editor, which runs as the caller and in the recorded environment.
     pub fn editing(self, editor: Option<Editor>) -> Self {
         Self { editor, ..self }
     }
 
-    /// Runs the command until it has ended; on a pty of its own when the caller has a terminal, and the role wants it.
+    /// Runs the command until it has ended; on a pty of its own when the caller has a terminal and the role wants it.
     pub fn run(
         self,
         watch: &mut dyn Watch,
@@ -104,7 +104,7 @@ fn perform(
     Ok(Outcome { end: end?, ending: enforcer.ending(), duration: begun.elapsed(), failed: None })
 }
 
-/// What is shown on a terminal can be recorded only on one of our own (sudo's rule too).
+/// Output on a terminal can be recorded only on a pty of our own (sudo's rule too).
 fn wants_pty(role: &Role) -> bool {
     role.options.use_pty || role.recording.record != Record::None
 }

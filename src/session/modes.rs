@@ -1,52 +1,53 @@
-//! The settings of the two terminals of a session: the caller's, which is raw while its keys are the command's, and the
-//! command's, which is like the caller's. Carries no byte.
+//! The settings of the two terminals of a session: the caller's, which is raw while its keys go to the command, and the command's,
+//! which is set like the caller's. Relays no bytes.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use sys::terminal::{Attributes, Terminal};
 
-/// The caller's terminal and what both terminals are set to.
+/// The caller's terminal and the settings of both terminals.
 pub(super) struct Modes {
     /// The caller's terminal.
     pub(super) terminal: Terminal,
-    /// The caller's settings, as they were and as they will be again.
+    /// The caller's settings, to be restored.
     original: Attributes,
-    /// Others write to the caller's terminal, and count on it to make carriage returns of their line ends.
+    /// Whether other programs write to the caller's terminal and rely on it to add carriage returns to line ends.
     shared: bool,
-    /// Keys and bytes pass through the caller's terminal as they are.
+    /// Whether keys and bytes pass through the caller's terminal unchanged.
     raw: bool,
-    /// The command's terminal was told to leave line ends alone.
+    /// Whether the command's terminal was set to leave line ends alone.
     plain: bool,
-    /// The command's terminal has got the caller's settings.
+    /// Whether the command's terminal has the caller's settings.
     settled: bool,
 }
 
 impl Modes {
-    /// Before the command's terminal is made. In a pipeline the output to the caller's terminal is `shared`.
+    /// Reads the settings before the command's terminal is made. In a pipeline the output to the caller's terminal is `shared`.
     pub(super) fn of(terminal: Terminal, shared: bool) -> io::Result<Self> {
         let original = terminal.attributes()?;
-        // From the background we would copy the settings of whoever has the terminal, such as a shell that edits its line.
+        // From the background this would copy the settings of the terminal's foreground program, such as a shell's line editor.
         let settled = terminal.foreground();
         Ok(Self { terminal, original, shared, raw: false, plain: false, settled })
     }
 
-    /// What the command's terminal begins with; nothing in particular where the caller's is somebody else's now.
+    /// Returns the settings that the command's terminal begins with; `None` where another program has the caller's terminal now.
     pub(super) fn first(&self) -> Option<&Attributes> {
         self.settled.then_some(&self.original)
     }
 
-    /// The caller's terminal passes everything through.
+    /// Whether the caller's terminal passes everything through.
     pub(super) fn is_raw(&self) -> bool {
         self.raw
     }
 
-    /// The line ends of the command come as it wrote them.
+    /// Whether the line ends of the command arrive as it wrote them.
     pub(super) fn is_plain(&self) -> bool {
         self.plain
     }
 
-    /// Makes the caller's terminal raw. The first time that it is ours, the command's becomes like it (sudo's rule).
+    /// Makes the caller's terminal raw. The first time that we are in its foreground, the command's terminal is set like it (sudo's
+    /// rule).
     pub(super) fn go_raw(&mut self, leader: Option<BorrowedFd<'_>>) -> io::Result<()> {
         if self.raw {
             return Ok(());
@@ -63,11 +64,11 @@ impl Modes {
         Ok(())
     }
 
-    /// Gives the caller's terminal back as it was.
+    /// Restores the settings of the caller's terminal.
     pub(super) fn restore(&mut self) -> io::Result<()> {
         if self.raw {
             self.raw = false;
-            // A background process that sets a terminal would disturb whoever owns it now.
+            // A background process that sets a terminal would disturb its foreground program.
             if self.terminal.foreground() {
                 self.terminal.set_attributes(&self.original)?;
             }
@@ -75,12 +76,12 @@ impl Modes {
         Ok(())
     }
 
-    /// Whoever owns the caller's terminal now has set it as they want it, and its keys are theirs.
+    /// Records that another program has the caller's terminal now, with its own settings.
     pub(super) fn lose(&mut self) {
         self.raw = false;
     }
 
-    /// One of the two terminals makes carriage returns of line ends: the caller's where we have not taken it from it.
+    /// Has exactly one of the two terminals add carriage returns to line ends: the caller's, where we have not made it raw.
     pub(super) fn shape_output(&mut self, leader: BorrowedFd<'_>) {
         let Ok(attributes) = Attributes::of(leader) else { return };
         let ours = self.raw && !self.shared;

@@ -1,9 +1,9 @@
-//! The process between the supervisor and the command, leader of the command's session: it gives the command its terminal,
-//! sees it stop and end, adopts its orphans, and is the [relay process](super::relay_process) of both terminals. Without it ^Z could not
+//! The process between the supervisor and the command, leader of the command's session: it gives the command its terminal, sees it
+//! stop and end, adopts its orphans, and is the [relay process](super::relay_process) of both terminals. Without it ^Z could not
 //! work: a stop is ignored in a process group whose parent is in another session (POSIX "orphaned process group").
 //!
-//! As soon as it has begotten the command it puts itself behind the wall. What ends, freezes and thaws is the supervisor's and
-//! the enforcer's; here are only the command's own process group, and what it can still do when the supervisor was killed.
+//! As soon as it has started the command it enters its sandbox. The supervisor and the enforcer end, freeze and thaw; the monitor
+//! has only the command's own process group, and what it can still do when the supervisor was killed.
 
 use std::convert::Infallible;
 use std::io;
@@ -21,30 +21,30 @@ use sys::process::{self, Pid, exit_now, fork_into};
 use sys::sanitize::Inherited;
 use sys::signals::{SIGCHLD, SIGCONT, SIGHUP, SIGTERM, SignalQueue};
 
-/// What the monitor works with.
+/// The state of the monitor.
 pub(super) struct Monitor<'a, 't> {
     /// The command.
     pub(super) launch: &'a Launch,
-    /// What the caller handed over.
+    /// What this process got from the caller.
     pub(super) inherited: &'a Inherited,
     /// The follower side of the command's terminal.
     pub(super) follower: OwnedFd,
-    /// Which of fds 0 to 2 become the terminal; the others stay what the caller made them, unless they are tapped.
+    /// Which of fds 0 to 2 become the terminal; the others stay the caller's, unless they are copied.
     pub(super) on_terminal: [bool; 3],
     /// Where output and error go instead, for fds 1 and 2.
     pub(super) ends: CommandStreams,
-    /// What carries the terminals.
+    /// Relays the terminals.
     pub(super) relay_process: RelayProcess<'a, 't>,
-    /// Whether the command owns its terminal from the start.
+    /// Whether the command is in the foreground from the start.
     pub(super) place: JobPosition,
-    /// How long leftovers may take when the supervisor was killed.
+    /// How long the processes may take to end when the supervisor was killed.
     pub(super) grace: Duration,
 }
 
 impl Monitor<'_, '_> {
-    /// The whole life of the monitor process.
+    /// Runs the monitor process until it ends.
     pub(super) fn run(self) -> Infallible {
-        // The supervisor sees the closed socket; nothing may be left running without its eye on it.
+        // The supervisor notices the closed socket; no process may run without its supervision.
         exit_now(i32::from(self.monitor().is_err()))
     }
 
@@ -52,8 +52,8 @@ impl Monitor<'_, '_> {
         process::new_session()?;
         process::set_controlling_terminal(self.follower.as_fd())?;
         process::become_subreaper()?;
-        // When the supervisor is killed, the kernel may hang up the terminal and with it us, who have the command to end.
-        // SIGTERM is for those who talk to somebody: the supervisor.
+        // When the supervisor is killed, the kernel may hang up the terminal and with it this process, which has to end the
+        // command. SIGTERM is sent to processes that talk to a user, and the monitor is not one.
         let signals = SignalQueue::open(&[SIGCHLD, SIGHUP, SIGTERM])?;
         let (failure, told) = pipe()?;
         let own = Pid::own();
@@ -64,8 +64,8 @@ impl Monitor<'_, '_> {
             }
         };
         drop(told);
-        // Parent and child both do it: whoever comes first, the group is there when it is needed. After exec the
-        // kernel refuses it to the parent, and then the child has done it.
+        // Parent and child both do this: whichever is first, the group exists when it is needed. After exec the kernel refuses it
+        // to the parent, and then the child has done it.
         let _ = process::set_process_group(command, command);
         self.ends = [None, None];
         let mut reaper = Reaper::of(command, self.launch.process_tree().group());
@@ -73,7 +73,7 @@ impl Monitor<'_, '_> {
         others.extend(reaper.descriptors());
         self.relay_process.confine(&others);
         let mut attended = Attended { follower: &self.follower, failure: &failure, reaper: &mut reaper };
-        // Whatever else keeps us from going on, nothing may be left running without an eye on it.
+        // Whatever keeps this process from going on, no process may run without supervision.
         match attended.attend(&mut self.relay_process, &signals) {
             Ok(Course::Over) => {
                 reaper.outlast();
@@ -102,16 +102,16 @@ impl Monitor<'_, '_> {
     }
 }
 
-/// A command that was started.
+/// A command that was started, and what is needed to watch it.
 struct Attended<'a> {
     follower: &'a OwnedFd,
-    /// Says why it could not be executed.
+    /// Yields why it could not be executed.
     failure: &'a OwnedFd,
     reaper: &'a mut Reaper,
 }
 
 impl Attended<'_> {
-    /// Carries, obeys and reports until the supervisor wants no more; [`Course::Goes`] when that was killed first.
+    /// Relays, obeys and reports until the supervisor needs it no more; [`Course::Goes`] when the supervisor was killed first.
     fn attend(&mut self, relay_process: &mut RelayProcess<'_, '_>, signals: &SignalQueue) -> io::Result<Course> {
         let supervisor = relay_process.supervisor;
         loop {
@@ -136,7 +136,7 @@ impl Attended<'_> {
 
     fn go_on(&self, command: Pid, place: JobPosition) {
         let group = if place == JobPosition::Foreground { command } else { process::own_process_group() };
-        // A command that has just ended needs neither of the two; its end is seen in the next round.
+        // A command that has just ended needs neither; its end is seen in the next round.
         let _ = process::set_foreground(self.follower.as_fd(), group);
         let _ = process::kill_group(command, SIGCONT);
     }

@@ -1,4 +1,4 @@
-//! What really happened, for the `end` record and for our own exit.
+//! How a session ended, for the `end` record and for our own exit.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use sys::process::{Usage, WaitEvent, exit_now, raise_default};
 pub struct CommandEnd {
     /// Exit or signal.
     pub event: WaitEvent,
-    /// What it used.
+    /// The resources it used.
     pub usage: Usage,
 }
 
@@ -24,9 +24,9 @@ pub struct Outcome {
     pub end: CommandEnd,
     /// Why we ended it, if we did.
     pub ending: Option<Ending>,
-    /// From exec to end.
+    /// From exec to the end.
     pub duration: Duration,
-    /// What an edit could not write back.
+    /// Why an edited file could not be written back.
     pub failed: Option<String>,
 }
 
@@ -34,14 +34,14 @@ pub struct Outcome {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use = "the exit status is what the caller waits for"]
 pub enum ExitStatus {
-    /// With this status.
+    /// It exits with this status.
     Code(i32),
-    /// Killed by this signal, as the command was.
+    /// It is killed by this signal, as the command was.
     Signal(i32),
 }
 
 impl Outcome {
-    /// For the `end` record.
+    /// Returns the `end` record.
     pub fn to_record(&self) -> record::Ending {
         let micros = |time: Duration| Some(u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
         let (exit, signal, core) = match self.end.event {
@@ -63,19 +63,19 @@ impl Outcome {
         }
     }
 
-    /// The command's own status: a signal that killed it kills us too.
+    /// Returns the command's own status: a signal that killed it kills us too.
     pub fn exit_status(&self) -> ExitStatus {
         match self.end.event {
             _ if self.failed.is_some() => ExitStatus::Code(1),
             WaitEvent::Exited(code) => ExitStatus::Code(code),
             WaitEvent::Signaled { signal, .. } => ExitStatus::Signal(signal),
-            // Neither is an end; a session never returns them.
+            // Neither ends a process; a session never returns them.
             WaitEvent::Stopped(_) | WaitEvent::Continued => ExitStatus::Code(1),
         }
     }
 }
 
-/// Who has ended it, for the record.
+/// Returns what has ended the run, for the record.
 pub fn ended_by(ending: Option<Ending>) -> EndedBy {
     match ending {
         None => EndedBy::Itself,

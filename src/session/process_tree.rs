@@ -1,6 +1,6 @@
-//! Everything that a command has begotten: stopped, continued and ended together. It is found in two ways, because each
-//! alone can be left: as the members of a control group of its own (PAM modules may move a process elsewhere), and as
-//! the descendants of this process, a subreaper.
+//! The processes of a run, which are stopped, continued and ended together. They are found in two ways, because a process can leave
+//! either: as members of the run's control group (a PAM module may move a process out of it), and as descendants of this process,
+//! which is a subreaper.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
@@ -28,65 +28,65 @@ use sys::procfs::{is_awake, lives, real_uid};
 use sys::sanitize::Inherited;
 use sys::signals::{SIGCONT, SIGKILL, SIGSTOP, SIGTERM};
 
-/// The group below which every run has one of its own.
+/// The parent control group of all runs' groups.
 pub(super) const PARENT: &str = "jit-sudo";
 
-/// The groups below it in which supervisors and enforcers live, away from the session that they end: one for each user, with a
-/// share of its own, and one for what is left of runs that nobody supervises any more.
+/// The name of the groups below [`PARENT`] that hold supervisors and enforcers, outside the session that they end: one for each
+/// user, with its own share, and one for our programs from runs without a supervisor.
 const SUPERVISORS: &str = "supervisors";
 
-/// For whom this process works; root until it is known.
+/// The user for whom this process works; root until it is known.
 static USER: AtomicU32 = AtomicU32::new(0);
 
 fn share() -> String {
     cgroup::share(SUPERVISORS, USER.load(Ordering::Relaxed))
 }
 
-/// Between two looks at processes that are about to end.
+/// The interval between two checks of processes that are being ended.
 const ROUND: Duration = Duration::from_millis(20);
 
-/// How many rounds of SIGKILL: what is forked between two of them is caught by the next.
+/// The number of SIGKILL rounds. Each round kills what was forked since the one before.
 const KILL_ROUNDS: u32 = 100;
 
-/// After how many of them our own programs are killed as well, for which there is nothing left to look after by then: a second.
+/// After this many rounds (a second) our own programs are killed too: the processes they supervise are gone by then.
 const PATIENT_ROUNDS: u32 = 50;
 
-/// How many rounds of taking processes back or out: what they beget meanwhile is taken by the next.
+/// The number of rounds of moving processes into or out of the group. Each round moves what was forked since the one before.
 const TAKING_ROUNDS: u32 = 16;
 
-/// Takes this process out of a control group that an ordinary user could freeze or kill, while it holds the database or
-/// watches a command. To be called before either. What runs as the caller is born in the group that was left.
+/// Moves this process out of a control group that an ordinary user could freeze or kill. Call it before the process opens the
+/// database or supervises a command. Processes that run as the caller are later started in the group that was left.
 pub fn stand_apart(inherited: &mut Inherited) {
-    // Where that cannot be done the caller can hold us up, as on a host without control groups: nothing to refuse for.
+    // When this fails, as on a host without control groups, the caller can delay us. That is no reason to deny the command.
     USER.store(inherited.identity.uid(), Ordering::Relaxed);
     inherited.group = cgroup::leave_foreign(PARENT, &share(), SETTLED).ok().flatten().map(Rc::new);
 }
 
-/// Takes this process, which goes on when its caller has gone, out of the caller's session for good, to a group of at most `most`
-/// processes and threads.
+/// Moves this process, which outlives its caller, out of the caller's session permanently, into a group of at most `most` processes
+/// and threads.
 pub fn stand_alone(name: &str, most: u32) {
-    // Without control groups it is a process as any other, which its caller's session may take along.
+    // Without control groups it stays in the caller's session and may be ended with it.
     let _ = cgroup::settle(PARENT, name, most);
 }
 
-/// The same, to where the supervisors of a user's runs live; this process works for them from now on.
+/// Moves this process to the group of the supervisors of the user `uid`, for whom it works from now on.
 pub fn supervise_for(uid: u32) {
     USER.store(uid, Ordering::Relaxed);
     stand_alone(&share(), SETTLED);
 }
 
-/// Where that is, for a process of ours to be born there: what ends the caller's session does not reach it, from its first moment
-/// on. None where there are no control groups.
+/// Returns the group in which to start a process of ours, so that ending the caller's session does not reach it from its first
+/// moment on. Returns `None` on a host without control groups.
 pub fn refuge() -> Option<Cgroup> {
     cgroup::refuge(PARENT, &share(), SETTLED).ok()
 }
 
-/// Whether a run can have a control group of its own here; the error says why not.
+/// Checks whether a run can have a control group of its own here; the error says why not.
 pub fn can_found() -> std::io::Result<()> {
     Cgroup::create(PARENT, "trial").map(Cgroup::remove)
 }
 
-/// A process with when it began, in clock ticks since boot: its number may become another's.
+/// A process, identified by its pid and its start time in clock ticks since boot, because the pid may be reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Known {
     pid: i32,
@@ -94,32 +94,33 @@ pub struct Known {
 }
 
 impl Known {
-    /// One that lives now.
+    /// Identifies a live process.
     ///
     /// # Errors
-    /// When it does not.
+    /// Fails when the process does not exist.
     pub fn of(pid: Pid) -> std::io::Result<Self> {
         Ok(Self { pid: pid.raw(), began: process::process_start(pid)? })
     }
 
-    /// Readable when it has ended; nothing where it has, and on a kernel that has no such descriptors.
+    /// Returns a pidfd, which is readable when the process has ended. Returns `None` when it has ended already and on kernels
+    /// without pidfds.
     pub fn line(self) -> Option<OwnedFd> {
-        // Opened first, so that the number cannot become another's between the two.
+        // Opened before the check, so that the pid cannot be reused between the two.
         let line = Pid::new(self.pid).and_then(|pid| process::open_process(pid).ok());
         line.filter(|_| self.pid().is_some_and(lives))
     }
 
-    /// Its number, as long as that is its own.
+    /// Returns the pid, as long as it still belongs to this process.
     pub fn pid(self) -> Option<Pid> {
         Pid::new(self.pid).filter(|pid| process::process_start(*pid).is_ok_and(|began| began == self.began))
     }
 }
 
-/// A process of ours.
+/// A process of ours that is not part of the tree.
 #[derive(Debug, Clone, Copy)]
 struct Spared {
     who: Known,
-    /// And whatever else is in its session.
+    /// Whether the other processes of its session are spared too.
     session: bool,
 }
 
@@ -133,31 +134,32 @@ impl Spared {
 /// The processes of one run.
 pub struct ProcessTree {
     group: Option<Cgroup>,
-    /// Ends them when this process is killed, until the enforcer does.
+    /// Ends the processes when this process is killed, until the enforcer takes over.
     guard: RefCell<Option<Guard>>,
-    /// This process supervises them: all that descends from it may be theirs.
+    /// Whether this process is the supervisor: all its descendants may belong to the run.
     is_own: bool,
-    /// Who begot the command and adopts its orphans, where this is not us.
+    /// The process that started the command and adopts its orphans, where that is not this process.
     parent: Cell<Option<Known>>,
-    /// Descendants that are none of them: the relay process, and the enforcer.
+    /// Descendants that do not belong to the run: the relay process and the enforcer.
     spared: RefCell<Vec<Spared>>,
-    /// The group is somebody else's to remove, or was removed.
+    /// Another process removes the group, or it was removed.
     is_removed: Cell<bool>,
-    /// Our own go on where everything is frozen: who stands still while it writes, or waits for its turn, holds up everybody on the
-    /// host. Where everything ends, they end by themselves when what they look after has. What they beget is spared nothing.
+    /// Our own programs go on when everything is frozen: one that is stopped while it writes, or while it waits for a lock, blocks
+    /// every user of the host. When everything is ended, they end by themselves once the processes they supervise have ended. Their
+    /// descendants are not spared.
     ours: Rc<dyn Ours>,
-    /// Those that were taken out of the group.
+    /// Programs of ours that were moved out of the group.
     taken_out: RefCell<HashSet<Pid>>,
 }
 
 impl ProcessTree {
-    /// For the run of this id; without a group of its own where there are none, or where we may not make one.
+    /// Creates the tree of the run with this id. It has no group where there are no control groups or we may not create one.
     pub fn found(run: &str) -> Self {
         Self::new(Cgroup::create(PARENT, run).ok(), true, Rc::new(programs::ours()))
     }
 
-    /// That of a run that another process supervises; they descend from `parent`. This process and those of its session may do so, and
-    /// are none of them. `ours` tells which of them run programs of ours.
+    /// Opens the tree of a run that another process supervises; its processes descend from `parent`. This process and its session
+    /// may also descend from it and do not belong to the run. `ours` tells which processes run our programs.
     pub(super) fn of(parent: Known, group: Option<&Path>, ours: Rc<dyn Ours>) -> Self {
         let process_tree = Self::new(group.and_then(|path| Cgroup::open(PARENT, path).ok()), false, ours);
         process_tree.parent.set(Some(parent));
@@ -178,28 +180,29 @@ impl ProcessTree {
         }
     }
 
-    /// Where the command is to be born.
+    /// Returns the group in which the command is started.
     pub(super) fn group(&self) -> Option<&Cgroup> {
         self.group.as_ref()
     }
 
-    /// A child of ours has begotten the command, and is none of them.
+    /// Records that `child`, a child of ours that does not belong to the run, has started the command.
     pub(super) fn descends_from(&self, child: Pid) {
-        // One that is gone by now has adopted nobody.
+        // A child that has ended by now has adopted no process.
         if let Ok(who) = Known::of(child) {
             self.parent.set(Some(who));
             self.spared.borrow_mut().push(Spared { who, session: false });
         }
     }
 
-    /// What the enforcer has to know of them; they descend from `parent`, as may a `relay_process` that is none of them.
+    /// Returns what the enforcer has to know. The processes descend from `parent`, as does `relay_process`, which does not belong
+    /// to the run.
     pub(super) fn enforced_run(&self, parent: Pid, relay_process: Option<Pid>, grace: Duration) -> EnforcedRun {
         let group = self.group.as_ref().map(|group| group.path().to_owned());
         EnforcedRun { parent, relay_process, group, grace, limit: None }
     }
 
-    /// Has another process end them, the run of this id, when this one is killed before [`Self::hand_over`]. Where they have no group
-    /// their keeper does it.
+    /// Starts a process that ends the processes of the run `run` when this process is killed before [`Self::hand_over`]. Without a
+    /// group the subreaper does that.
     pub(super) fn post_guard(&self, run: &str) -> std::io::Result<()> {
         if self.group.is_none() {
             return Ok(());
@@ -209,14 +212,14 @@ impl ProcessTree {
             let process_tree = Self::of(own, group, Rc::new(programs::ours()));
             process_tree.terminate();
             process_tree.end_leftovers(Instant::now());
-            let _ = end_lost(run); // the record is for whoever closes the run
+            let _ = end_lost(run); // whoever closes the run writes the record
         })?;
         self.spare(guard.pid());
         let _ = self.guard.borrow_mut().insert(guard);
         Ok(())
     }
 
-    /// Buries the guard where it has ended.
+    /// Reaps the guard when it has ended.
     pub(super) fn bury_guard(&self) {
         let has_ended = self.guard.borrow().as_ref().is_some_and(Guard::has_ended);
         if has_ended {
@@ -228,12 +231,12 @@ impl ProcessTree {
         self.guard.borrow().iter().for_each(Guard::relieve);
     }
 
-    /// A descendant of ours is none of them.
+    /// Excludes a descendant of ours from the run.
     pub(super) fn spare(&self, pid: Pid) {
         self.add_spared(pid, false);
     }
 
-    /// Nor is any process of its session.
+    /// Excludes every process of a session from the run.
     pub(super) fn spare_session(&self, leader: Pid) {
         self.add_spared(leader, true);
     }
@@ -244,20 +247,20 @@ impl ProcessTree {
         }
     }
 
-    /// A child of ours looks after them from now on: it is none of them, and the group is its own to remove.
+    /// Hands the run over to our child `enforcer`, which does not belong to the run and removes the group.
     pub(super) fn hand_over(&self, enforcer: Pid) {
         self.spare_session(enforcer);
         self.is_removed.set(true);
         self.relieve_guard();
     }
 
-    /// Whether nobody is left, as far as the group knows.
+    /// Whether the group has no process left; true without a group.
     pub(super) fn is_empty(&self) -> bool {
         self.group.as_ref().is_none_or(|group| !group.is_populated())
     }
 
-    /// Whether any of them is left behind, as far as the group knows: one that is empty is removed. Without a group the process knows
-    /// that has adopted them.
+    /// Whether the group still has processes; an empty group is removed. Without a group the processes adopted by the parent are
+    /// counted.
     pub(super) fn leaves_somebody(&self) -> bool {
         let Some(group) = &self.group else { return self.adopted().next().is_some() };
         let left = !group.remove_if_empty();
@@ -265,15 +268,15 @@ impl ProcessTree {
         left
     }
 
-    /// Those who descend from who begot the command, and live.
+    /// Returns the live descendants of the process that started the command.
     fn adopted(&self) -> impl Iterator<Item = Pid> {
         let parent = self.parent.get().and_then(Known::pid);
         let found = parent.filter(|parent| has_children(*parent)).and_then(|parent| descendants(parent).ok());
         found.into_iter().flatten().filter(|pid| self.is_meant(*pid) && lives(*pid))
     }
 
-    /// The command has ended: whoever is left and was moved elsewhere, as PAM modules do with a login session, is taken back into the
-    /// group, by which they are known when whoever adopts the command's orphans is gone.
+    /// Moves processes that are left after the command has ended, and that were moved elsewhere (PAM modules do that with login
+    /// sessions), back into the group. The group identifies them when the process that adopted them is gone.
     pub(super) fn take_back(&self) {
         let Some(group) = &self.group else { return };
         let adopter = self.parent.get().and_then(Known::pid).unwrap_or_else(Pid::own);
@@ -283,7 +286,7 @@ impl ProcessTree {
             false => children_of(adopter).is_ok_and(|children| !children.iter().any(is_left)),
         };
         if is_nobody {
-            return; // where nobody is left none is looked for
+            return; // nothing is left, so nothing is searched
         }
         self.ours.look();
         for _ in 0..TAKING_ROUNDS {
@@ -299,7 +302,7 @@ impl ProcessTree {
         }
     }
 
-    /// Whether any of them lives that is no program of ours.
+    /// Whether any process of the run is alive that does not run a program of ours.
     pub(super) fn lives(&self) -> bool {
         self.ours.look();
         let is_left = |pid: Pid| self.is_meant(pid) && self.ours.run_by(pid).is_none() && lives(pid);
@@ -307,7 +310,7 @@ impl ProcessTree {
             || self.descendants().into_iter().any(is_left)
     }
 
-    /// Programs of ours that were begotten by the run: they came out of its group, or supervise a run inside of it.
+    /// Returns our own programs among the processes of the run: those moved out of its group, and supervisors of runs inside it.
     fn programs(&self) -> Vec<Pid> {
         let supervises = |pid: &Pid| self.ours.run_by(*pid) == Some(JIT_SUDO);
         let inside = self.descendants().into_iter().filter(supervises);
@@ -317,7 +320,7 @@ impl ProcessTree {
         all.into_iter().filter(is_one).collect()
     }
 
-    /// Those in the group, or, without one, those whom [`Self::leaves_somebody`] tells of.
+    /// Returns the members of the group or, without a group, the processes that [`Self::leaves_somebody`] counts.
     pub(super) fn left(&self) -> Vec<Pid> {
         if self.group.is_some() { self.members() } else { self.adopted().collect() }
     }
@@ -326,8 +329,8 @@ impl ProcessTree {
         self.group.as_ref().map(Cgroup::members).unwrap_or_default()
     }
 
-    /// Stops all of them but our own programs until [`Self::thaw`]: unseen by their parents within the group, by SIGSTOP outside
-    /// of it, from which others may wake them.
+    /// Stops all processes but our own programs until [`Self::thaw`]: members of the group by the freezer, which their parents do
+    /// not see; the others by SIGSTOP, which others can undo with SIGCONT.
     pub(super) fn freeze(&self) -> Hold {
         let is_held = self.group.as_ref().is_some_and(|group| group.freeze().is_ok());
         self.take_ours_out();
@@ -343,7 +346,7 @@ impl ProcessTree {
 
     fn take_ours_out(&self) {
         self.ours.look();
-        // Again, as whoever watches a session inside of the run may be moving its programs at this very moment.
+        // Repeated, because the supervisor of a session inside the run may be moving its programs at the same time.
         for _ in 0..TAKING_ROUNDS {
             let members = self.members().into_iter();
             let own: Vec<Pid> = members.filter(|pid| self.ours.run_by(*pid).is_some()).collect();
@@ -355,14 +358,15 @@ impl ProcessTree {
         }
     }
 
-    /// Lets all of them go on.
+    /// Lets all processes continue.
     pub(super) fn thaw(&self) {
         let is_held = self.group.as_ref().is_some_and(|group| group.thaw().is_ok());
         self.signal(SIGCONT, &|pid| !is_held || self.is_outside(pid));
     }
 
-    /// SIGTERM to all of them; a frozen or stopped process cannot obey, so they go on. Those in the group stand still while they
-    /// are counted, so that none is begotten meanwhile. Of our own programs only a supervisor obeys, who may be waiting for somebody.
+    /// Sends SIGTERM to all processes, and SIGCONT, because a stopped process cannot react. The group is frozen while its members
+    /// are listed, so that none is forked meanwhile. Of our own programs only supervisors get the signals, because they may be
+    /// waiting for a user.
     pub(super) fn terminate(&self) {
         self.take_ours_out();
         self.of_group(Cgroup::freeze);
@@ -376,7 +380,7 @@ impl ProcessTree {
         let obeys = |pid| !members.contains(&pid) && self.ours.run_by(pid).is_none_or(|program| program == JIT_SUDO);
         self.signal(SIGTERM, &obeys);
         self.signal(SIGCONT, &obeys);
-        // Who supervised the run may be gone, and with it the descent of those that were in its group.
+        // The supervisor may be gone, and with it the line of descent to processes that were moved out of its group.
         self.taken_out
             .borrow()
             .iter()
@@ -384,21 +388,21 @@ impl ProcessTree {
             .for_each(|pid| tell_to_end(*pid));
     }
 
-    /// SIGKILL to all of them but our own programs; in the group they die at once, so that no fork escapes. What could not be seen
-    /// is seen to in the next round, which there has to be.
+    /// Sends SIGKILL to all processes but our own programs. Members of the group die at once, so that no fork escapes. The next
+    /// round kills what could not be seen in this one; the caller must make one.
     pub(super) fn kill(&self) {
         self.take_ours_out();
         self.group.iter().for_each(Cgroup::kill);
         self.kill_descendants(&|pid| self.ours.run_by(pid).is_none());
     }
 
-    /// SIGKILL to all of them whoever they are, where nobody will look again.
+    /// Sends SIGKILL to all processes, our own programs too. For callers that do not check again.
     pub(super) fn kill_all(&self) {
         self.group.iter().for_each(Cgroup::kill);
         self.kill_descendants(&|_| true);
     }
 
-    /// After the command itself has ended: what it left behind has until `deadline`, then it is killed.
+    /// Waits until `deadline` for the processes that the command left behind to end, then kills them.
     pub(super) fn end_leftovers(&self, deadline: Instant) {
         while self.is_left() && Instant::now() < deadline {
             std::thread::sleep(ROUND);
@@ -419,11 +423,11 @@ impl ProcessTree {
     }
 
     fn is_left(&self) -> bool {
-        let _ = bury_the_dead(); // who is left may be no child
+        let _ = bury_the_dead(); // the processes that are left need not be children
         self.lives()
     }
 
-    /// From whom they descend; nobody where that has ended.
+    /// Returns the process from which the tree descends; `None` when it has ended.
     fn root(&self) -> Option<Pid> {
         if self.is_own { Some(Pid::own()) } else { self.parent.get().and_then(Known::pid) }
     }
@@ -442,12 +446,12 @@ impl ProcessTree {
     }
 
     fn signal(&self, number: i32, meant: &dyn Fn(Pid) -> bool) {
-        // A process that is gone by now needs no signal, and /proc that cannot be read is tried again in the next round.
+        // A process that has ended needs no signal. When /proc cannot be read, the next round tries again.
         let _ = self.root().map(|root| signal_descendants(root, number, &|pid| self.is_meant(pid) && meant(pid)));
     }
 
     fn of_group(&self, act: fn(&Cgroup) -> std::io::Result<()>) {
-        // An older kernel has no cgroup.kill, and a group may be gone: the descendants are always seen to as well.
+        // Older kernels have no cgroup.kill, and the group may be gone: the descendants are signalled in any case.
         let _ = self.group.as_ref().map(act);
     }
 
@@ -456,24 +460,25 @@ impl ProcessTree {
     }
 }
 
-/// A supervisor ends its run; one that has not begun it never does.
+/// Tells a supervisor to end its run, or not to begin it.
 fn tell_to_end(supervisor: Pid) {
     for signal in [SIGTERM, SIGCONT] {
         let _ = process::kill(supervisor, signal); // it may have ended
     }
 }
 
-/// Has another of our own processes stand where those of our user do: what ends its session does not reach it there.
+/// Moves another process of ours to the group of our user's supervisors, where ending its session does not reach it.
 pub(super) fn settle_beside(pid: Pid) {
     let _ = cgroup::take_out(pid, PARENT, &share(), SETTLED); // as in `stand_apart`
 }
 
-/// Ends what is left of a run that nobody supervises any more, in its group and by the run that its processes were told; gives how
-/// many there were.
+/// Ends what is left of a run without a supervisor: the members of its group, and the processes that have the run's id in their
+/// environment. Returns how many there were.
 pub fn end_lost(run: &str) -> usize {
     let (ours, mark) = (programs::ours(), Mark::new(RUN_VARIABLE, run));
     ours.look();
-    // Looked for first: whoever leads a login session of its own is known by its mark alone, and what it has begotten by that session.
+    // Searched before anything is killed: the leader of a login session is known only by the id in its environment, and its
+    // descendants only by that session.
     let led: Vec<Cgroup> = mark.bearers().into_iter().filter_map(Cgroup::of_session_led_by).collect();
     let made = Cgroup::named(PARENT, run);
     let mut ended = 0;
@@ -481,7 +486,7 @@ pub fn end_lost(run: &str) -> usize {
         let (own, others): (Vec<Pid>, Vec<Pid>) =
             group.members().into_iter().partition(|pid| ours.run_by(*pid).is_some());
         for pid in own {
-            // Whoever closes the run of another has nothing to give away for that.
+            // The process that closes a run of another user does not put that run's programs into the share of its own user.
             let _ = cgroup::take_out(pid, PARENT, SUPERVISORS, SETTLED);
             if ours.run_by(pid) == Some(JIT_SUDO) {
                 tell_to_end(pid);
@@ -491,13 +496,13 @@ pub fn end_lost(run: &str) -> usize {
         end_group(group);
     }
     for group in made {
-        let _ = group.remove_if_empty(); // else a later run removes it
+        let _ = group.remove_if_empty(); // otherwise a later run removes it
     }
     ended + mark.kill(&|pid| lives(pid) && ours.run_by(pid).is_none())
 }
 
-/// Takes the login sessions that those who were told this run lead, such as su, back into the run's group; gives how many processes.
-/// Anybody can tell a program of theirs the id of a run, so its real user has to be the run's, or root.
+/// Moves login sessions, such as those of su, whose leaders have the run's id in their environment, back into the run's group.
+/// Returns how many processes were moved. Any user can set that variable, so the leader's real uid must be `run_as` or root.
 pub fn take_sessions_back(run: &str, run_as: u32) -> usize {
     let Some(group) = Cgroup::named(PARENT, run).into_iter().next() else { return 0 };
     let bearers = Mark::new(RUN_VARIABLE, run).bearers();
@@ -509,7 +514,7 @@ pub fn take_sessions_back(run: &str, run_as: u32) -> usize {
     members.filter(|pid| ours.run_by(*pid).is_none() && group.adopt(*pid).is_ok()).count()
 }
 
-/// The runs whose supervisors have ended, and in whose groups somebody lives.
+/// Returns the runs whose supervisors have ended and whose groups still have processes.
 pub fn abandoned() -> Vec<String> {
     Cgroup::orphaned(PARENT)
 }
@@ -524,10 +529,10 @@ fn end_group(group: &Cgroup) {
     }
 }
 
-/// The run is over, or never began.
+/// The run has ended, or never began.
 impl Drop for ProcessTree {
     fn drop(&mut self) {
-        // Where a fault of ours unwinds, nobody has seen what became of them.
+        // When this process panics, the state of the processes is unknown, so the guard keeps watching them.
         if !std::thread::panicking() {
             self.relieve_guard();
         }

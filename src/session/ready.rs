@@ -1,4 +1,4 @@
-//! What a wait of the relay process brought.
+//! The result of a poll of the relay process.
 
 /// Independent facts of one poll; `streams` in the order of the entries that were waited for.
 #[derive(Default)]

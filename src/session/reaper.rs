@@ -1,5 +1,6 @@
-//! What whoever begot the command does beside all else: it sees the command stop and end, buries its orphans, ends all of them
-//! where the supervisor was killed, and stays for those that are left where nothing but their descent tells whose they are.
+//! The duties of the process that started the command, besides its others: it sees the command stop and end, reaps its orphans,
+//! ends all of them when the supervisor was killed, and stays for those that are left where only their descent shows which run they
+//! belong to.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -13,28 +14,28 @@ use sys::process::{self, Children, Pid, Usage, WaitEvent, Waiting, wait_any};
 use sys::sandbox::let_go;
 use sys::signals::{SIGCONT, SIGHUP, SIGKILL, SIGTERM};
 
-/// Between two looks at processes that are about to end.
+/// The interval between two checks of processes that are being ended.
 const ROUND: Duration = Duration::from_millis(20);
 
-/// How many rounds of SIGKILL.
+/// The number of SIGKILL rounds.
 const KILL_ROUNDS: u32 = 100;
 
-/// A command that this process begot, and what it takes to end all that comes of it, opened before the wall stands.
+/// A command that this process started, and what it takes to end its descendants, opened before the process enters its sandbox.
 pub(super) struct Reaper {
     command: Pid,
     is_buried: bool,
     stops: Stops,
     group: Option<Killer>,
     children: Option<Children>,
-    /// There is no control group.
+    /// Whether there is no control group.
     stays: bool,
 }
 
 impl Reaper {
-    /// Of `command`, which was born in `group`. This process is a subreaper.
+    /// Creates the reaper of `command`, which was started in `group`. This process is a subreaper.
     pub(super) fn of(command: Pid, group: Option<&Cgroup>) -> Self {
-        // Without a control group there are the orphans, which we adopt. Where the kernel does not list them there is the command's own
-        // process group, as long as the command is not buried.
+        // Without a control group there are the orphans, which this process adopts. Where the kernel does not list them, there is
+        // the command's own process group, as long as the command is not reaped.
         Self {
             command,
             is_buried: false,
@@ -45,12 +46,12 @@ impl Reaper {
         }
     }
 
-    /// The command, until it is buried; then its number, and that of its process group, may be another's.
+    /// Returns the command until it is reaped; afterwards its pid and its process group id may be reused.
     pub(super) fn command(&self) -> Option<Pid> {
         (!self.is_buried).then_some(self.command)
     }
 
-    /// Sends the command a signal, by order of somebody who knew of so many stops of it: SIGCONT undoes no later one.
+    /// Sends the command a signal for a process that had seen this many stops of it: SIGCONT undoes no later stop.
     pub(super) fn forward(&self, signal: i32, stops: u32) {
         if let Some(command) = self.command()
             && (signal != SIGCONT || stops == self.stops.count)
@@ -64,7 +65,7 @@ impl Reaper {
         group.into_iter().chain(self.children.as_ref().map(AsFd::as_fd))
     }
 
-    /// Tells the supervisor that the command has stopped or ended. `failure` says why it could not be executed.
+    /// Reports to the supervisor that the command has stopped or ended. `failure` yields why it could not be executed.
     pub(super) fn look(&mut self, failure: Option<&OwnedFd>, supervisor: &OwnedFd) -> io::Result<()> {
         while let Ok(Some((pid, event, usage))) = self.next_change(Waiting::ChangeNow) {
             let report = match event {
@@ -81,7 +82,7 @@ impl Reaper {
         Ok(())
     }
 
-    /// Ends them, after `grace` with no mercy. Once a run has lasted, its enforcer does the same.
+    /// Ends the processes; those that are left after `grace` are killed. Once a run has lasted, its enforcer does the same.
     pub(super) fn end(&mut self, grace: Duration) {
         for signal in [SIGHUP, SIGTERM, SIGCONT] {
             self.signal(signal);
@@ -100,8 +101,8 @@ impl Reaper {
         }
     }
 
-    /// The supervisor wants no more of this process. Where it is the one by whom they are found, it stays until the last has ended,
-    /// and holds nothing meanwhile.
+    /// Called when the supervisor needs this process no more. Where the run's processes are found as its descendants, it stays
+    /// until the last has ended, and holds no file meanwhile.
     pub(super) fn outlast(&mut self) {
         if self.stays && self.bury() {
             let_go();
@@ -109,7 +110,7 @@ impl Reaper {
         }
     }
 
-    /// What has become of one of them; who has ended is buried with that.
+    /// Returns the next change of a child's state; reaps a child that has ended.
     fn next_change(&mut self, waiting: Waiting) -> io::Result<Option<(Pid, WaitEvent, Usage)>> {
         let change = wait_any(waiting)?;
         if let Some((_, event, _)) = change.filter(|(pid, ..)| *pid == self.command) {
@@ -119,7 +120,7 @@ impl Reaper {
         Ok(change)
     }
 
-    /// Buries those that have ended; whether there are others.
+    /// Reaps the children that have ended. Returns whether there are others.
     fn bury(&mut self) -> bool {
         loop {
             match self.next_change(Waiting::EndNow) {
@@ -131,7 +132,7 @@ impl Reaper {
     }
 
     fn signal(&self, signal: i32) {
-        // Who has ended by now needs no signal.
+        // A process that has ended by now needs no signal.
         let _ = self.command().map(|command| process::kill_group(command, signal));
         for child in self.children.as_ref().map(Children::now).unwrap_or_default() {
             let _ = process::kill(child, signal);
@@ -139,23 +140,23 @@ impl Reaper {
     }
 }
 
-/// The stops of a child of ours, as far as we have seen.
+/// The stops of a child of ours, as far as they have been seen.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Stops {
     pub(super) count: u32,
-    /// The last one.
+    /// Whether it is still stopped.
     lasts: bool,
 }
 
 impl Stops {
-    /// After this.
+    /// Returns the stops after this event.
     pub(super) fn and(self, event: WaitEvent) -> Self {
         let lasts = matches!(event, WaitEvent::Stopped(_));
         Self { count: self.count.wrapping_add(u32::from(lasts)), lasts }
     }
 
-    /// Sends the child a signal. SIGCONT is for a stop that we know and that lasts: who goes on may be about to stop anew, which
-    /// SIGCONT would undo even before it stops.
+    /// Sends the child a signal. SIGCONT is sent only for a stop that has been seen and lasts: a child that continues may be about
+    /// to stop again, and SIGCONT would undo that stop even before it happens.
     pub(super) fn send(self, child: Pid, signal: i32) {
         if signal != SIGCONT || (self.lasts && !process::has_changed(child)) {
             let _ = process::kill(child, signal); // it may have ended
@@ -172,7 +173,7 @@ mod tests {
     use sys::procfs::is_awake;
     use sys::signals::SIGSTOP;
 
-    /// A command that leads a process group, and its reaper, which looks after nobody else.
+    /// Starts a command that leads a process group. Its reaper watches no other process.
     fn sleeper() -> (Child, Reaper) {
         let child = Command::new("sleep").arg("600").process_group(0).spawn().unwrap();
         let command = Pid::new(child.id().cast_signed()).unwrap();
@@ -180,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn the_group_of_another_that_has_the_number_of_a_buried_command_is_let_alone() {
+    fn a_reaped_commands_process_group_is_not_signalled() {
         let (mut another, mut reaper) = sleeper();
         reaper.is_buried = true;
         for signal in [SIGTERM, SIGKILL] {
@@ -195,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn no_stop_is_undone_of_which_whoever_wants_it_to_go_on_did_not_know() {
+    fn sigcont_does_not_undo_a_stop_that_its_sender_has_not_seen() {
         let (mut child, mut reaper) = sleeper();
         let command = reaper.command;
         let changes = |signal| {

@@ -1,6 +1,6 @@
-//! A run with a terminal: the command gets a pty of its own, so that it can neither type into the caller's terminal
-//! (TIOCSTI) nor outlive it unseen. The monitor carries the bytes between the two; this process reads none of them. It sets the
-//! terminals, passes signals on, stops with the command and ends it.
+//! A run with a terminal: the command gets a pty of its own, so that it can neither type into the caller's terminal (TIOCSTI) nor
+//! outlive it unseen. The monitor relays the bytes between the two; this process reads none of them. It sets the terminals,
+//! forwards signals, stops with the command and ends it.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -30,13 +30,13 @@ use sys::terminal::{Terminal, WindowSize};
 const EXPECTED: [i32; 12] =
     [SIGCHLD, SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGALRM, SIGUSR1, SIGUSR2, SIGTSTP, SIGCONT, SIGWINCH, SIGTTIN];
 
-/// How often a parked command's terminal is looked at.
+/// How often the terminal is checked for a parked command.
 const PARKED_LOOK: Duration = Duration::from_secs(1);
 
 /// How long the monitor may take to report after its command was killed.
 const MONITOR_PATIENCE: Duration = Duration::from_secs(3);
 
-/// What the session has come to.
+/// The state of the session.
 enum Course {
     Goes,
     Over(Result<CommandEnd, LaunchError>),
@@ -45,24 +45,24 @@ enum Course {
 /// The supervisor of one session.
 struct Relay<'a, 'w, 't> {
     modes: Modes,
-    /// For the settings of the command's terminal alone.
+    /// Used only for the settings of the command's terminal.
     leader: OwnedFd,
     line: Line,
     signals: SignalQueue,
     /// -b: the caller's terminal is never taken.
     detached: bool,
-    /// The command reached for a terminal that is not ours, and we could not stop with it.
+    /// Whether the command tried to use a terminal that is not ours now, and this process could not stop with it.
     parked: bool,
-    /// The signal by which the command was stopped, where we have not followed it yet.
+    /// The signal that stopped the command, when this process has not stopped with it yet.
     unfollowed: Option<i32>,
     /// The size of both terminals.
     window: WindowSize,
     launch: &'a Launch,
     enforcer: &'a mut Enforcer<'w>,
-    /// What is recorded.
+    /// The recording of the session.
     session_recording: &'a mut SessionRecording<'t>,
     killed_at: Option<Instant>,
-    /// How the command ended, where that was heard while we waited for something else.
+    /// How the command ended, when that was reported while this process waited for something else.
     over: Option<Result<CommandEnd, LaunchError>>,
 }
 
@@ -85,8 +85,8 @@ pub(super) fn run(
         Pty::open(window, modes.first(), launch.owner(), None).map_err(system("open a pty"))?;
     let signals = SignalQueue::open(&EXPECTED).map_err(system("receive signals"))?;
     let (socket, theirs) = socket_pair().map_err(system("make a socket pair"))?;
-    // In a pipeline the terminal belongs to several programs at once: the command starts in the background of its own
-    // terminal, and only when it reaches for it do we reach for the caller's (as sudo does).
+    // In a pipeline several programs share the terminal: the command starts in the background of its own terminal, and only when it
+    // tries to use it does this process take the caller's (as sudo does).
     let alone = matches!(on_terminal, [true, true, _]);
     let place = if alone && !detached && modes.terminal.foreground() {
         JobPosition::Foreground
@@ -96,7 +96,7 @@ pub(super) fn run(
     if place == JobPosition::Background {
         modes.shape_output(leader.as_fd());
     }
-    // Nobody but us holds these two descriptions, so that non-blocking does not reach the caller's own fds.
+    // No other process holds these two open file descriptions, so that O_NONBLOCK does not affect the caller's own fds.
     for fd in [modes.as_fd(), leader.as_fd()] {
         set_blocking(fd, Blocking::No).map_err(system("set up the terminals"))?;
     }
@@ -105,11 +105,11 @@ pub(super) fn run(
     let (mut streams, ends) = CopiedStreams::open(session_recording, [output, error]).map_err(system("make a pipe"))?;
     session_recording.begin(Some(window), enforcer)?;
     let mut ours = Some(socket);
-    // What is orphaned by whoever kills the monitor comes to us.
+    // When the monitor is killed, its orphans come to this process.
     become_subreaper().map_err(system("adopt the command's orphans"))?;
-    // Where the end of the caller's session does not reach it: it is what ends the command then.
+    // In a group that ending the caller's session does not reach: the monitor then ends the command.
     let monitor = fork_into(refuge().as_ref(), || {
-        // What the monitor held, it could not hear us let go of.
+        // While the monitor held this end, it could not notice that the supervisor closes it.
         ours = None;
         let copies = (modes.as_fd().try_clone_to_owned(), leader.try_clone(), follower.try_clone(), cloned(&ends));
         let (Ok(caller), Ok(leader), Ok(follower), Ok(ends)) = copies else { process::exit_now(1) };
@@ -126,7 +126,7 @@ pub(super) fn run(
     let line = ours.ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected));
     let line = line.and_then(|socket| Line::new(monitor, socket)).map_err(|error| {
         process_tree.kill_all();
-        LaunchError::Lost("keep the line to the monitor", error)
+        LaunchError::Lost("connect to the monitor", error)
     })?;
     enforcer.begun(Some(process_tree.enforced_run(monitor, None, grace)));
 
@@ -169,7 +169,7 @@ impl Relay<'_, '_, '_> {
             let patience = self.enforce()?;
             let patience = self.unpark(patience);
             if let Course::Over(end) = self.round(patience)? {
-                // Who is left behind must not outlive the grant while a screen takes its time.
+                // Processes that are left behind must not outlive the grant while the terminal is slow.
                 finish(self.launch.process_tree(), self.enforcer);
                 if let Some(words) = self.enforcer.last_words() {
                     self.line.order(&Order::Say(words));
@@ -180,7 +180,7 @@ impl Relay<'_, '_, '_> {
         }
     }
 
-    /// One wait, and everything that it brought.
+    /// Waits once and handles everything that arrived.
     fn round(&mut self, patience: Option<Duration>) -> io::Result<Course> {
         if let Some(end) = self.over.take() {
             return Ok(Course::Over(end));
@@ -214,7 +214,7 @@ impl Relay<'_, '_, '_> {
         Ok(step.patience)
     }
 
-    /// A parked command goes on when the caller's terminal is ours again; nobody tells us when that is.
+    /// Continues a parked command when the caller's terminal is ours again. No signal reports that, so this checks.
     fn unpark(&mut self, patience: Option<Duration>) -> Option<Duration> {
         if !self.parked {
             return patience;
@@ -245,15 +245,15 @@ impl Relay<'_, '_, '_> {
         Ok(())
     }
 
-    /// The keys of the caller's terminal (^C while we are not raw) are meant for the command, which is in another session
-    /// and did not get them; signals of the command's own making are not (sudo's rule).
+    /// Whether a signal is meant for the command. Keys of the caller's terminal (^C while it is not raw) are: the command is in
+    /// another session and did not get them. Signals of the command's own processes are not (sudo's rule).
     fn is_for_the_command(&self, event: &Event) -> bool {
         event.from_kernel || event.sender_pid.is_none_or(|sender| process::session_of(sender) != Some(self.line.pid()))
     }
 
     fn take_report(&mut self) -> io::Result<Course> {
         match self.line.report()? {
-            // One that we have frozen is no job that somebody stopped.
+            // A command that was frozen by us was not stopped as a job.
             Some(Report::Stopped(_)) if self.enforcer.is_frozen() => {}
             Some(Report::Stopped(signal)) => self.stopped(signal)?,
             Some(Report::Ended(end)) => return Ok(Course::Over(Ok(end))),
@@ -262,10 +262,10 @@ impl Relay<'_, '_, '_> {
             // A frozen command cannot see the key.
             Some(Report::Interrupt) => self.enforcer.give_up(),
             Some(Report::Unrecorded(why)) => self.enforcer.unrecorded(&why, self.session_recording.mode()),
-            // Of something that nobody waits for any longer.
+            // Answers to orders that are no longer waited for.
             Some(Report::Begun(_) | Report::Rested | Report::Finished(..)) => {}
             None => {
-                // Whatever it had under it would run on without an eye on it.
+                // Without the monitor, the processes below it would run unsupervised.
                 self.launch.process_tree().kill_all();
                 let killed = io::Error::other("its monitor was killed");
                 return Ok(Course::Over(Err(LaunchError::Lost("follow the command", killed))));
@@ -274,15 +274,15 @@ impl Relay<'_, '_, '_> {
         Ok(Course::Goes)
     }
 
-    /// The caller's terminal is gone. The command learns it as it would without us.
+    /// The caller's terminal was hung up. The command gets the signals that it would get without us.
     fn hung_up(&mut self) {
         self.enforcer.give_up();
         self.order(&Order::Signal(SIGHUP, 0));
         self.order(&Order::Signal(SIGCONT, 0));
     }
 
-    /// The command stopped. When it only reached for its terminal and ours is at hand, it gets it; otherwise we stop too,
-    /// so that the shell sees its job stopped.
+    /// Handles a stop of the command. When it only tried to use its terminal and ours is available, it gets that; otherwise this
+    /// process stops too, so that the shell sees its job stopped.
     fn stopped(&mut self, signal: i32) -> io::Result<()> {
         let reached_for_terminal = matches!(signal, SIGTTIN | SIGTTOU);
         if reached_for_terminal && self.has_terminal() {
@@ -300,7 +300,7 @@ impl Relay<'_, '_, '_> {
             return Ok(());
         }
         self.rest();
-        // Meanwhile it may have ended, or be about to: who stops now would see nothing of it.
+        // The command may have ended meanwhile, or be about to: a stopped supervisor would not notice.
         if self.over.is_some() || self.enforcer.interferes() {
             self.tell_modes();
             return Ok(());
@@ -311,8 +311,8 @@ impl Relay<'_, '_, '_> {
         } else {
             process::stop_own_group(if reached_for_terminal { SIGTSTP } else { signal })?
         };
-        // Nobody could continue us (an orphaned process group is not stopped), and going on at once would only make the
-        // command reach for the terminal again.
+        // No shell could continue us (an orphaned process group is not stopped), and continuing at once would only make the command
+        // try to use the terminal again.
         if suspension == Suspension::Refused && reached_for_terminal {
             self.parked = true;
             self.tell_modes();
@@ -322,7 +322,8 @@ impl Relay<'_, '_, '_> {
         Ok(())
     }
 
-    /// Waits until the screen shows what the command has written so far. Nothing more is carried before the terminals are set anew.
+    /// Waits until the terminal shows what the command has written so far. Nothing more is relayed until the terminals are set
+    /// again.
     fn rest(&mut self) {
         let (session_recording, over, launch) = (&*self.session_recording, &mut self.over, self.launch);
         self.line.settle(&Order::Rest, &self.signals, self.enforcer, &mut |report, enforcer| {
@@ -332,14 +333,15 @@ impl Relay<'_, '_, '_> {
                 Report::Failed(error) => *over = Some(Err(launch.failed(error))),
                 Report::Unrecorded(why) => enforcer.unrecorded(&why, session_recording.mode()),
                 Report::HungUp | Report::Interrupt => enforcer.give_up(),
-                // It is stopped already, and goes on when we do.
+                // It is stopped already, and continues when this process does.
                 Report::Begun(_) | Report::Stopped(_) | Report::Finished(..) => {}
             }
             false
         });
     }
 
-    /// We go on (fg, bg, SIGCONT): the terminal may have changed hands and size meanwhile, or be gone.
+    /// Handles that this process continues (fg, bg, SIGCONT): the terminal may have another foreground group or size now, or be
+    /// gone.
     fn resume(&mut self) {
         (self.parked, self.unfollowed) = (false, None);
         if !self.detached && self.modes.terminal.is_gone() {
@@ -369,7 +371,7 @@ impl Relay<'_, '_, '_> {
         if let Ok(window) = self.modes.terminal.window()
             && window != self.window
         {
-            // The kernel tells the command by SIGWINCH; a terminal that has no size keeps the last one.
+            // The kernel sends SIGWINCH to the command. A terminal that reports no size keeps the last one.
             let _ = sys::terminal::set_window(self.leader.as_fd(), window);
             self.window = window;
             self.order(&Order::Resize(window));
@@ -386,7 +388,7 @@ impl Relay<'_, '_, '_> {
         self.unless_gone(done)
     }
 
-    /// A terminal that was hung up takes no settings, which is no failure of ours.
+    /// Ignores an error of setting a terminal that was hung up.
     fn unless_gone(&mut self, done: io::Result<()>) -> io::Result<()> {
         if done.is_err() && self.modes.terminal.is_gone() {
             self.modes.lose();
@@ -396,7 +398,7 @@ impl Relay<'_, '_, '_> {
         done
     }
 
-    /// Only a thaw wakes what is frozen.
+    /// Sends an order, except one that would wake a frozen command: only a thaw does that.
     fn order(&self, order: &Order) {
         if !(self.enforcer.is_frozen() && matches!(order, Order::Signal(SIGCONT, _) | Order::Continue(_))) {
             self.line.order(order);
@@ -404,7 +406,7 @@ impl Relay<'_, '_, '_> {
     }
 
     fn close(mut self) {
-        // What cannot be restored now belongs to a terminal that is gone.
+        // Where this fails, the terminal is gone.
         let _ = self.modes.restore();
         self.line.close();
     }

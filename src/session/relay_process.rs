@@ -1,6 +1,6 @@
-//! The process that carries the bytes of caller and command, and records them: between the two terminals, and from pipes of
-//! the command to where the caller wants them. Whoever writes such bytes may find a fault in what reads them, so this process
-//! keeps nothing that could be used: it is behind the [wall](sys::sandbox), opens nothing, and decides nothing.
+//! The process that relays and records the bytes between caller and command: between the two terminals, and from pipes of the
+//! command to where the caller wants them. The bytes come from untrusted users and may exploit a bug in their reader, so this
+//! process has nothing worth taking over: it runs in a [sandbox](sys::sandbox), opens no file, and decides nothing.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -15,7 +15,7 @@ use sys::poll::{PollEntry, poll};
 use sys::sandbox::{Capability, Files, Post, close_all_but, confine};
 use sys::terminal::Attributes;
 
-/// How many bytes are still carried after the command has ended or stopped: more than a pty can hold.
+/// How many bytes are still relayed after the command has ended or stopped: more than a pty can hold.
 const LAST_WORDS: usize = 1 << 20;
 
 /// ^C, as a raw terminal sends it.
@@ -28,19 +28,19 @@ pub(super) struct Terminals {
     leader: Option<OwnedFd>,
     to_command: Buffer,
     to_caller: Buffer,
-    /// The caller's is.
+    /// Whether the caller's terminal is gone.
     gone: bool,
     raw: bool,
     plain: bool,
-    /// The supervisor has still to set the terminals before anything is carried.
+    /// Whether relaying waits until the supervisor has set the terminals.
     waits: bool,
-    /// What is still to be told to the person at the terminal.
+    /// Messages that the person at the terminal has not been shown yet.
     words: Vec<u8>,
 }
 
 impl Terminals {
-    /// Both of them do not block, and nobody else reads or writes them. The command's leaves line ends alone where it is `plain`;
-    /// nothing is carried before the supervisor has told how they are set where `waits` says so.
+    /// Both terminals are non-blocking, and no other process reads or writes them. `plain` says that the command's terminal leaves
+    /// line ends alone. With `waits`, nothing is relayed until the supervisor has reported how the terminals are set.
     pub(super) fn new(caller: OwnedFd, leader: OwnedFd, plain: bool, waits: bool) -> Self {
         Self {
             caller,
@@ -56,28 +56,28 @@ impl Terminals {
     }
 }
 
-/// Whether there is more to do.
+/// Whether the process goes on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Course {
     Goes,
     Over,
 }
 
-/// What one process carries.
+/// What one process relays.
 pub(super) struct RelayProcess<'a, 't> {
-    /// Of a session with a terminal of its own.
+    /// Present in a session with a terminal of its own.
     pub(super) terminals: Option<Terminals>,
-    /// Streams that are no terminal, where they are recorded too.
+    /// Streams that are no terminal, where they are recorded.
     pub(super) streams: &'a mut CopiedStreams,
-    /// What is recorded.
+    /// The recording of the session.
     pub(super) session_recording: &'a mut SessionRecording<'t>,
-    /// To the supervisor.
+    /// The socket to the supervisor.
     pub(super) supervisor: &'a OwnedFd,
 }
 
 impl RelayProcess<'_, '_> {
-    /// Gives up all that this process does not need to carry, before it has read a byte. `others` are descriptors that it
-    /// needs besides.
+    /// Drops all privileges and files that this process does not need, before it has read a byte. `others` are further descriptors
+    /// to keep.
     pub(super) fn confine(&self, others: &[BorrowedFd<'_>]) {
         let mut kept = others.to_vec();
         kept.push(self.supervisor.as_fd());
@@ -88,18 +88,18 @@ impl RelayProcess<'_, '_> {
             kept.push(terminals.caller.as_fd());
             kept.extend(terminals.leader.as_ref().map(AsFd::as_fd));
         }
-        // What stays open cannot be reached but by its number, and the wall stands all the same.
+        // When this fails, the descriptors can be used only by number, and the sandbox applies all the same.
         let _ = close_all_but(&kept);
         let capabilities: &[Capability] = match &self.terminals {
-            // Of a session it is the monitor as well, which signals a command of anybody's.
+            // The relay process of a session with a terminal is also the monitor, which signals a command of any user.
             Some(_) => &[Capability::Kill],
             None => &[],
         };
-        // A kernel without a part of the wall has the rest; `jitctl doctor` tells of it.
+        // A kernel that lacks a part of the sandbox enforces the rest; `jitctl doctor` reports it.
         let _ = confine(Post::RelayProcess, capabilities, Files::Below(&[]));
     }
 
-    /// One wait, and everything that it brought; which of the `others` are ready.
+    /// Waits once and handles everything that arrived. Returns which of the `others` are ready.
     pub(super) fn round<const N: usize>(
         &mut self,
         others: [BorrowedFd<'_>; N],
@@ -127,7 +127,7 @@ impl RelayProcess<'_, '_> {
         Ok(others)
     }
 
-    /// Does what the supervisor wants; what is not about bytes is not ours.
+    /// Executes an order of the supervisor, unless it does not concern the relayed bytes.
     pub(super) fn obey(&mut self, order: Order) -> io::Result<Course> {
         match order {
             Order::Signal(..) | Order::Continue(_) | Order::Enough => {}
@@ -147,7 +147,7 @@ impl RelayProcess<'_, '_> {
             Order::Rest => {
                 let _ = self.drain();
                 if let Some(terminals) = &mut self.terminals {
-                    // The terminal is somebody else's now, until we hear how it is set.
+                    // The terminal belongs to another program until the supervisor reports how it is set.
                     (terminals.raw, terminals.waits) = (false, true);
                 }
                 send_report(self.supervisor, &Report::Rested)?;
@@ -160,7 +160,7 @@ impl RelayProcess<'_, '_> {
         Ok(Course::Goes)
     }
 
-    /// Carries what is left, seals the recording and says so.
+    /// Relays what is left, seals the recording and reports it.
     fn finish(&mut self) -> io::Result<()> {
         let course = self.drain();
         let supervisor = self.supervisor;
@@ -211,13 +211,13 @@ impl RelayProcess<'_, '_> {
         };
         terminals.record_input(before, self.session_recording);
         if let Some(report) = report {
-            // A supervisor that is gone is noticed by its closed socket.
+            // A closed socket shows that the supervisor is gone.
             let _ = send_report(self.supervisor, &report);
         }
     }
 
-    /// Carries what the command has written so far to the caller's screen: all of it, however slow the screen is, but not
-    /// for ever what somebody whom the command left behind keeps writing.
+    /// Relays what the command has written so far to the caller's terminal: all of it, however slow the terminal is, but at most
+    /// [`LAST_WORDS`] bytes, because a process that the command left behind may write without end.
     fn drain(&mut self) -> Course {
         let Some(terminals) = &mut self.terminals else { return Course::Goes };
         let mut carried = 0;
@@ -256,8 +256,8 @@ impl Terminals {
         (reads || writes).then(|| PollEntry::new(leader.as_fd(), reads, writes))
     }
 
-    /// What was typed behind the first `before` bytes is recorded where the policy wants it, but never what the terminal
-    /// of the command does not show, such as a password.
+    /// Records the input behind the first `before` bytes where the policy wants it, but never what the command's terminal does not
+    /// echo, such as a password.
     fn record_input(&self, before: usize, session_recording: &mut SessionRecording<'_>) {
         let shows = |leader: &OwnedFd| Attributes::of(leader.as_fd()).is_ok_and(|attributes| attributes.echoes());
         if session_recording.takes_input() && self.leader.as_ref().is_some_and(shows) {
@@ -286,7 +286,7 @@ impl Terminals {
         }
     }
 
-    /// Reads what the command wrote; its side is closed when reading fails (EIO), and then there is no more to carry.
+    /// Reads what the command wrote. When reading fails (EIO), the command's side is closed and there is nothing more to relay.
     fn read_command(&mut self, session_recording: &mut SessionRecording<'_>) {
         let before = self.to_caller.len();
         if let Some(leader) = &self.leader
@@ -296,7 +296,7 @@ impl Terminals {
         }
         let shown = self.to_caller.held().get(before..).unwrap_or_default();
         match self.plain {
-            // The caller's terminal makes carriage returns of line ends, behind us.
+            // The caller's terminal adds the carriage returns to line ends afterwards.
             true => session_recording.stream(shown),
             false => session_recording.output(shown),
         }
@@ -305,7 +305,7 @@ impl Terminals {
         }
     }
 
-    /// Waits until the screen has taken everything, is gone, or nobody waits for it any longer.
+    /// Writes until the terminal has taken everything or is gone, or the supervisor does not wait any longer.
     fn flush(&mut self, supervisor: &OwnedFd) -> Course {
         self.push_words();
         while !self.to_caller.is_empty() && !self.gone {
@@ -322,13 +322,13 @@ impl Terminals {
     }
 }
 
-/// Whether the supervisor says, or has said by its end, that nobody waits any longer.
+/// Whether the supervisor reports, or shows by its end, that it does not wait any longer.
 fn is_enough(supervisor: &OwnedFd) -> bool {
     let mut entries = [PollEntry::reading(supervisor.as_fd())];
     while poll(&mut entries, Some(Duration::ZERO)).is_ok_and(|count| count > 0) {
         match receive_order(supervisor) {
             Ok(Some(Order::Enough) | None) | Err(_) => return true,
-            // While it waits for us it gives no order that could not be lost.
+            // While the supervisor waits for us it sends no order that could not be dropped.
             Ok(Some(_)) => {}
         }
     }

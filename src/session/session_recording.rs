@@ -1,5 +1,5 @@
-//! The recording of one session: begins when the command does, and says what it means for the session when nothing more
-//! can be recorded. Where the file lies is not known here.
+//! The recording of one session: begins when the command does, and decides what a failure to record means for the session. It does
+//! not know where the file is.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -15,13 +15,13 @@ use jit_core::escape::command_line;
 use jit_core::policy::{Record, RecordingMode};
 use sys::terminal::WindowSize;
 
-/// What a session without a terminal looks like to a player.
+/// The window size recorded for a session without a terminal.
 const NO_WINDOW: WindowSize = WindowSize { rows: 24, columns: 80, width: 0, height: 0 };
 
-/// Makes what a recording is written to.
+/// Creates the file that a recording is written to.
 pub type BlankOf<'a> = dyn Fn() -> Result<Blank, RecordingError> + 'a;
 
-/// The recording of one session, if it is to be recorded at all.
+/// The recording of one session, if the session is recorded.
 pub struct SessionRecording<'a> {
     record: Record,
     with_input: bool,
@@ -29,25 +29,24 @@ pub struct SessionRecording<'a> {
     header: Header,
     blank: &'a BlankOf<'a>,
     state: State,
-    /// Why nothing is recorded any more, until somebody was told.
+    /// Why nothing is recorded any more, until that was reported.
     failure: Option<RecordingError>,
 }
 
-/// Who writes the recording.
+/// Which process writes the recording.
 enum State {
-    /// There is none.
+    /// No process: nothing is recorded.
     Nothing,
     /// This process.
     Here(Recorder),
-    /// The relay process, into this file.
+    /// The relay process, to this file.
     Elsewhere(File),
-    /// It is complete; perhaps its last writing failed.
+    /// The recording is complete; the text is the error of its last write.
     Sealed(Seal, Option<String>),
 }
 
 impl<'a> SessionRecording<'a> {
-    /// For the run that was recorded, as its role and `mode` say. `blank` is asked when it is sure that there is something
-    /// to record.
+    /// Creates the recording of a run as its role and `mode` say. Calls `blank` when it is certain that the session is recorded.
     pub fn of(recorded: &Recorded, mode: RecordingMode, blank: &'a BlankOf<'a>) -> Self {
         let authorized = recorded.authorized();
         let recording = &authorized.role().recording;
@@ -62,8 +61,8 @@ impl<'a> SessionRecording<'a> {
         }
     }
 
-    /// The seal of what was recorded, for the `end` record; `None` when nothing was. The alert for an error of the last
-    /// writing is the caller's.
+    /// Returns the seal of the recording for the `end` record; `None` when nothing was recorded. The caller alerts an error of the
+    /// last write.
     pub fn finish(self) -> Option<(Seal, Result<(), String>)> {
         match self.state {
             State::Nothing => None,
@@ -72,14 +71,15 @@ impl<'a> SessionRecording<'a> {
                 Some((seal, last.map_err(|error| error.to_string())))
             }
             State::Elsewhere(file) => {
-                let killed = "whoever recorded the session was killed, and the recording ends before it".to_owned();
+                let killed =
+                    "the process that recorded the session was killed, so the recording is incomplete".to_owned();
                 Seal::of(&file).ok().map(|seal| (seal, Err(killed)))
             }
             State::Sealed(seal, why) => Some((seal, why.map_or(Ok(()), Err))),
         }
     }
 
-    /// In the supervisor: a process that was forked from this one records from here on.
+    /// In the supervisor: from now on a process that was forked from this one records.
     pub(super) fn hand_over(&mut self) {
         self.state = match std::mem::replace(&mut self.state, State::Nothing) {
             State::Here(recorder) => State::Elsewhere(recorder.into_file()),
@@ -87,31 +87,31 @@ impl<'a> SessionRecording<'a> {
         };
     }
 
-    /// In the supervisor: the relay process has sealed it.
+    /// In the supervisor: the relay process has sealed the recording.
     pub(super) fn sealed(&mut self, seal: Seal, why: Option<String>) {
         if matches!(self.state, State::Elsewhere(_)) {
             self.state = State::Sealed(seal, why);
         }
     }
 
-    /// In the relay process: writes what is left, and seals it.
+    /// In the relay process: writes what is left and seals the recording.
     pub(super) fn seal(&mut self) -> (Option<Seal>, Option<String>) {
         let State::Here(recorder) = std::mem::replace(&mut self.state, State::Nothing) else { return (None, None) };
         let (seal, last) = recorder.finish();
         (Some(seal), last.err().map(|error| error.to_string()))
     }
 
-    /// What recording costs when it fails.
+    /// Returns what a failure to record means for the session.
     pub(super) fn mode(&self) -> RecordingMode {
         self.mode
     }
 
-    /// Why nothing is recorded any more, once.
+    /// Returns, once, why nothing is recorded any more.
     pub(super) fn failure(&mut self) -> Option<RecordingError> {
         self.failure.take()
     }
 
-    /// The file that this process writes.
+    /// Returns the file that this process writes.
     pub(super) fn file(&self) -> Option<BorrowedFd<'_>> {
         match &self.state {
             State::Here(recorder) => Some(recorder.as_fd()),
@@ -124,12 +124,12 @@ impl<'a> SessionRecording<'a> {
         self.record != Record::None
     }
 
-    /// Whether what goes to pipes and files is recorded as well.
+    /// Whether output to pipes and files is recorded too.
     pub(super) fn takes_all(&self) -> bool {
         self.record == Record::All
     }
 
-    /// Begins, where a session with this window, or without one, is recorded at all.
+    /// Begins the recording, if a session with this window, or without one, is recorded.
     pub(super) fn begin(&mut self, window: Option<WindowSize>, enforcer: &mut Enforcer<'_>) -> Result<(), LaunchError> {
         let wanted = match self.record {
             Record::None => false,
@@ -150,20 +150,20 @@ impl<'a> SessionRecording<'a> {
         Ok(())
     }
 
-    /// What the command showed.
+    /// Records what the command showed.
     pub(super) fn output(&mut self, bytes: &[u8]) {
         if !bytes.is_empty() {
             self.take(|recorder| recorder.output(Instant::now(), bytes));
         }
     }
 
-    /// What the command wrote to something else than its terminal, as a terminal would show it: a line's end is CR LF.
+    /// Records what the command wrote to something other than its terminal, as a terminal would show it: lines end with CR LF.
     pub(super) fn stream(&mut self, bytes: &[u8]) {
         if self.file().is_some() {
             let mut shown = Vec::with_capacity(bytes.len() + bytes.len() / 16);
             for line in bytes.split_inclusive(|byte| *byte == b'\n') {
                 match line.split_last() {
-                    // Written when the command's terminal made it so itself.
+                    // Written while the command's terminal added the CR itself.
                     Some((b'\n', [.., b'\r'])) => shown.extend_from_slice(line),
                     Some((b'\n', text)) => {
                         shown.extend_from_slice(text);
@@ -176,24 +176,24 @@ impl<'a> SessionRecording<'a> {
         }
     }
 
-    /// Whether what is typed is recorded.
+    /// Whether input is recorded.
     pub(super) fn takes_input(&self) -> bool {
         self.with_input && self.file().is_some()
     }
 
-    /// What was typed; the caller has seen that the terminal shows it.
+    /// Records input; the caller has checked that the terminal echoes it.
     pub(super) fn input(&mut self, bytes: &[u8]) {
         if !bytes.is_empty() {
             self.take(|recorder| recorder.input(Instant::now(), bytes));
         }
     }
 
-    /// The window's new size.
+    /// Records the window's new size.
     pub(super) fn resize(&mut self, window: WindowSize) {
         self.take(|recorder| recorder.resize(Instant::now(), window.columns, window.rows));
     }
 
-    /// What we said to the person at the terminal.
+    /// Records a message of ours to the person at the terminal.
     pub(super) fn mark(&mut self, words: &str) {
         self.take(|recorder| recorder.mark(Instant::now(), words));
     }

@@ -1,5 +1,5 @@
-//! Streams of a recorded command that are no terminal: they go through us on their way, so that they can be recorded.
-//! Where nothing of them is recorded, the command has the caller's own streams.
+//! Streams of a recorded command that are no terminal: they are relayed through us, so that they can be recorded. Where they are
+//! not recorded, the command has the caller's own streams.
 
 use std::fs::File;
 use std::io;
@@ -13,24 +13,24 @@ use sys::poll::{Blocking, PollEntry, is_writable, pipe, poll, reopen_pipe_for_wr
 use sys::signals::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SignalQueue};
 use sys::terminal::{WindowSize, is_terminal, window};
 
-/// Of what is no pipe the descriptor is the caller's own, which we may not make non-blocking: it gets so many bytes at once.
+/// A sink that is no pipe is the caller's own descriptor, which we may not make non-blocking: it gets this many bytes at once.
 const PIECE: usize = 4096;
 
-/// How many bytes are still carried after the command has ended: more than a pipe holds.
+/// How many bytes are still relayed after the command has ended: more than a pipe holds.
 const LAST_WORDS: usize = 1 << 20;
 
 /// Our ends of the command's standard output and error.
 pub(super) struct CopiedStreams(Vec<CopiedStream>);
 
-/// The command's ends, for fds 1 and 2, where they are tapped.
+/// The command's ends, for fds 1 and 2, where they are copied.
 pub(super) type CommandStreams = [Option<OwnedFd>; 2];
 
-/// The command's end of a tap, where there is one.
+/// Borrows the command's end of a copied stream, if there is one.
 pub(super) fn end_of(end: &Option<OwnedFd>) -> Option<BorrowedFd<'_>> {
     end.as_ref().map(AsFd::as_fd)
 }
 
-/// The same ends for a child of ours.
+/// Duplicates the ends for a child of ours.
 pub(super) fn cloned(ends: &CommandStreams) -> io::Result<CommandStreams> {
     let [output, error] = ends;
     let one = |end: &Option<OwnedFd>| end.as_ref().map(OwnedFd::try_clone).transpose();
@@ -41,7 +41,7 @@ struct CopiedStream {
     /// `None` when the command's side is closed.
     source: Option<OwnedFd>,
     sink: Sink,
-    /// A pipe, opened by us: another writer of the caller's never makes us wait.
+    /// The sink opened again, if it is a pipe: another writer of the caller's then never makes us wait.
     own: Option<OwnedFd>,
     held: Buffer,
 }
@@ -62,10 +62,10 @@ impl Sink {
 }
 
 impl CopiedStreams {
-    /// For each of output and error that is not `on_terminal` of the session and is to be recorded: every one where the
-    /// policy records all, otherwise another terminal. One tap for both where they are the same file, so that their order
-    /// stays. What the caller could not write to the command has as it is: nothing can be recorded of it, and it must not get any
-    /// further through us.
+    /// Creates a copied stream for each of output and error that is not `on_terminal` of the session and is to be recorded: all of
+    /// them where the policy records all, otherwise those that are another terminal. Both share one copied stream when they are the
+    /// same file, so that their order is kept. A stream that the caller could not write to is left to the command as it is: it
+    /// gains no access through us, and there is nothing to record.
     pub(super) fn open(
         session_recording: &SessionRecording<'_>,
         on_terminal: [bool; 2],
@@ -86,29 +86,29 @@ impl CopiedStreams {
         Ok((streams, [first, second]))
     }
 
-    /// Our ends.
+    /// Returns our ends.
     pub(super) fn sources(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.0.iter().filter_map(|stream| stream.source.as_ref()).map(AsFd::as_fd)
     }
 
-    /// In the process that does not carry: lets go of our ends, so that a command whose reader has gone away hears of it.
+    /// In the process that does not relay: closes our ends, so that the command notices when the reader of its output has gone.
     pub(super) fn close(&mut self) {
         self.0.clear();
     }
 
-    /// What they are written to, where we have opened it ourselves.
+    /// Returns the sinks that we have opened ourselves.
     pub(super) fn own_sinks(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.0.iter().filter_map(|stream| stream.own.as_ref()).map(AsFd::as_fd)
     }
 
-    /// The size of a terminal among the tapped streams.
+    /// Returns the size of a terminal among the copied streams.
     pub(super) fn window(&self) -> Option<WindowSize> {
         let sinks = Sinks::new();
         let streams = self.0.iter().map(|stream| sinks.of(stream.sink));
         streams.filter(|stream| is_terminal(*stream)).find_map(|stream| window(stream).ok())
     }
 
-    /// The command's end of a new tap.
+    /// Creates a copied stream and returns the command's end.
     fn stream(&mut self, sink: Sink) -> io::Result<OwnedFd> {
         let (source, end) = pipe()?;
         set_blocking(source.as_fd(), Blocking::No)?;
@@ -117,12 +117,12 @@ impl CopiedStreams {
         Ok(end)
     }
 
-    /// Whether anything passes through us to where the caller wants it, and may have to wait there.
+    /// Whether anything is relayed through us, which may have to wait for its reader.
     pub(super) fn carries(&self) -> bool {
         !self.0.is_empty()
     }
 
-    /// What to wait for: one entry a tap that is still open.
+    /// Returns what to wait for: one entry for each copied stream that is still open.
     pub(super) fn entries<'t>(&'t self, sinks: &'t Sinks) -> impl Iterator<Item = PollEntry<'t>> {
         self.0.iter().map(|stream| match &stream.source {
             Some(source) if stream.held.is_empty() => PollEntry::reading(source.as_fd()),
@@ -130,7 +130,7 @@ impl CopiedStreams {
         })
     }
 
-    /// Carries what is `ready`, in the order of the entries that were waited for.
+    /// Copies what is `ready`, in the order of the entries that were waited for.
     pub(super) fn carry(&mut self, ready: &[bool], session_recording: &mut SessionRecording<'_>) {
         for (stream, ready) in self.0.iter_mut().zip(ready) {
             if *ready {
@@ -140,13 +140,14 @@ impl CopiedStreams {
         self.0.retain(|stream| stream.source.is_some() || !stream.held.is_empty());
     }
 
-    /// The command has ended: what it wrote is carried to the end, however slow its readers are, until it is enough; but not for ever what somebody whom the command left behind keeps writing.
+    /// After the command has ended: copies what it wrote, however slow its readers are, until `is_enough`; but at most
+    /// [`LAST_WORDS`] bytes, because a process that the command left behind may write without end.
     pub(super) fn drain(&mut self, session_recording: &mut SessionRecording<'_>, is_enough: &mut dyn FnMut() -> bool) {
         let sinks = Sinks::new();
         let mut carried = 0;
         while !self.0.is_empty() && carried < LAST_WORDS && !is_enough() {
             let mut entries: Vec<PollEntry<'_>> = self.entries(&sinks).collect();
-            // Nothing to read is the end; a reader is waited for, with a look at what we are told now and then.
+            // With nothing to read this is done. A reader is waited for, checking `is_enough` now and then.
             let reads = entries.iter().all(|entry| entry.read);
             let patience = if reads { Duration::ZERO } else { Duration::from_millis(100) };
             let Ok(count) = poll(&mut entries, Some(patience)) else { return };
@@ -169,7 +170,7 @@ impl CopiedStream {
                 None => self.sink.with(|sink| self.held.empty_some_into(sink, PIECE)),
             };
             if written.is_err() {
-                // Nobody reads any more: the command learns it as it would without us.
+                // Nobody reads any more: the command notices as it would without us.
                 self.held.clear();
                 self.source = None;
             }
@@ -182,7 +183,7 @@ impl CopiedStream {
     }
 }
 
-/// Our own standard output and error, borrowed for a wait.
+/// Our own standard output and error, borrowed for one poll.
 pub(super) struct Sinks {
     output: io::Stdout,
     error: io::Stderr,
@@ -201,12 +202,12 @@ impl Sinks {
     }
 }
 
-/// Whether what was waited for is there, or will never be.
+/// Whether an entry is ready, or will never be.
 pub(super) fn is_ready(entry: &PollEntry<'_>) -> bool {
     entry.ready_read || entry.ready_write || entry.hangup
 }
 
-/// True when somebody does not want to wait for a slow reader any longer.
+/// Whether a signal asks us not to wait any longer for a slow reader.
 pub(super) fn is_asked_to_end(signals: &SignalQueue) -> bool {
     while let Ok(Some(event)) = signals.next_event() {
         if matches!(event.signal, SIGHUP | SIGINT | SIGQUIT | SIGTERM) {

@@ -1,6 +1,6 @@
-//! Who begets a command that has neither a terminal nor a control group of its own. Without the group what it leaves behind is
-//! found only as what descends from somebody, and the supervisor ends with its command: so there is a process between them,
-//! which adopts the orphans and ends with the last of them.
+//! The process that starts a command which has neither a terminal nor a control group of its own. Without the group, the processes
+//! that the command leaves behind are found only as descendants, and the supervisor ends with its command: so a process between
+//! them adopts the orphans and ends with the last of them.
 
 use std::cell::Cell;
 use std::io;
@@ -18,16 +18,17 @@ use sys::sandbox::{Capability, Files, Post, close_but, confine};
 use sys::sanitize::Inherited;
 use sys::signals::{SIGCHLD, SIGHUP, SIGTERM, SignalQueue};
 
-/// A command without a terminal of its own: a child of ours, or of its keeper.
+/// A command without a terminal of its own: a child of ours, or of its subreaper.
 pub(super) struct Child {
     command: Pid,
     subreaper: Option<(Pid, OwnedFd)>,
-    /// That [`Self::change`] has told.
+    /// The stops that [`Self::change`] has returned.
     stops: Cell<Stops>,
 }
 
 impl Child {
-    /// Starts the command, with a keeper where it has no control group. Where the supervisor is killed, what is left has `grace`.
+    /// Starts the command, with a subreaper where it has no control group. When the supervisor is killed, the processes that are
+    /// left have `grace` to end.
     pub(super) fn start(
         launch: &Launch,
         inherited: &Inherited,
@@ -40,12 +41,12 @@ impl Child {
         let (ours, theirs) = socket_pair().map_err(|error| LaunchError::System("make a socket pair", error))?;
         let mut ours = Some(ours);
         let begotten = fork(|| {
-            ours = None; // what the keeper held, it could not hear us let go of
+            ours = None; // while the subreaper held this end, it could not notice that the supervisor closes it
             exit_now(i32::from(keep(launch, inherited, ends, &theirs, grace).is_err()))
         });
         let subreaper = begotten.map_err(|error| LaunchError::Exec(ExecError::unborn(&error)))?;
         drop(theirs);
-        let lost = |error| LaunchError::Lost("hear of the command", error);
+        let lost = |error| LaunchError::Lost("receive the state of the command", error);
         let line = ours.ok_or_else(|| lost(io::ErrorKind::NotConnected.into()))?;
         match receive_report(&line) {
             Ok(Some(Report::Begun(command))) => {
@@ -58,22 +59,22 @@ impl Child {
         }
     }
 
-    /// The command.
+    /// Returns the pid of the command.
     pub(super) fn pid(&self) -> Pid {
         self.command
     }
 
-    /// Between it and us.
+    /// Returns the process between the command and us.
     pub(super) fn subreaper(&self) -> Option<Pid> {
         self.subreaper.as_ref().map(|(pid, _)| *pid)
     }
 
-    /// Ready when [`Self::change`] has something to tell; without it SIGCHLD tells that.
+    /// Readable when [`Self::change`] has something to return; without a subreaper SIGCHLD reports that.
     pub(super) fn line(&self) -> Option<BorrowedFd<'_>> {
         self.subreaper.as_ref().map(|(_, line)| line.as_fd())
     }
 
-    /// What has become of the command, unless it goes on.
+    /// Returns the next change of the command's state, unless it was continued.
     pub(super) fn change(&self) -> io::Result<Option<(WaitEvent, Usage)>> {
         let change = self.next_change()?;
         let _ = change.map(|(event, _)| self.stops.set(self.stops.get().and(event)));
@@ -92,7 +93,8 @@ impl Child {
         }
     }
 
-    /// Sends it a signal. One that has just ended needs none; SIGCONT undoes the stop that [`Self::change`] told last, and no later one.
+    /// Sends the command a signal. One that has just ended needs none. SIGCONT undoes the stop that [`Self::change`] returned last,
+    /// and no later one.
     pub(super) fn signal(&self, signal: i32) {
         match &self.subreaper {
             Some((_, line)) => drop(send_order(line, &Order::Signal(signal, self.stops.get().count))),
@@ -102,10 +104,10 @@ impl Child {
 }
 
 fn killed() -> io::Error {
-    io::Error::other("the process that keeps the command was killed")
+    io::Error::other("the parent process of the command was killed")
 }
 
-/// The whole life of the keeper.
+/// Runs the subreaper until it ends.
 fn keep(
     launch: &Launch,
     inherited: &Inherited,
@@ -122,9 +124,9 @@ fn keep(
     let mut reaper = Reaper::of(command, None);
     let kept = [supervisor.as_fd(), signals.as_fd()];
     let kept: Vec<_> = kept.into_iter().chain(reaper.descriptors()).collect();
-    // The command is of the caller's session and process group; its keeper is of neither.
+    // The command belongs to the caller's session and process group; its subreaper to neither.
     let apart = process::new_session().and_then(|_| close_but(&kept));
-    // A kernel without a part of the wall has the rest; `jitctl doctor` tells of it.
+    // A kernel that lacks a part of the sandbox enforces the rest; `jitctl doctor` reports it.
     let _ = confine(Post::RelayProcess, &[Capability::Kill], Files::Below(&[]));
     let attended = apart.and_then(|()| send_report(supervisor, &Report::Begun(command)));
     match attended.and_then(|()| attend(&mut reaper, &signals, supervisor)) {
@@ -134,7 +136,7 @@ fn keep(
     Ok(())
 }
 
-/// Until the supervisor has let go of the line.
+/// Watches the command until the supervisor has closed the socket.
 fn attend(reaper: &mut Reaper, signals: &SignalQueue, supervisor: &OwnedFd) -> io::Result<()> {
     loop {
         let mut entries = [PollEntry::reading(signals.as_fd()), PollEntry::reading(supervisor.as_fd())];

@@ -1,4 +1,4 @@
-//! Whether a running command may go on. The session asks; it does not know the grant database.
+//! The interface by which a session asks whether a running command may continue. The session does not know the grant database.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,17 +8,17 @@ use sys::process::Pid;
 /// Why a running command must end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
-    /// The grant's time is over.
+    /// The grant has expired.
     Expiry,
-    /// Somebody took the grant back.
+    /// The grant was revoked.
     Revocation,
-    /// Its holder gave the grant back.
+    /// Its holder released the grant.
     Release,
-    /// It ran as long as the role, or -T, lets it.
+    /// The command reached the time limit of the role or of -T.
     TimeLimit,
-    /// The policy demands a recording, and it cannot be written any more.
+    /// The policy requires a recording, and it cannot be written any more.
     Unrecorded,
-    /// Somebody who may ended this very session.
+    /// A user with the right to do so ended this session.
     Kill,
 }
 
@@ -27,9 +27,9 @@ pub enum Ending {
 pub enum Verdict {
     /// It may run.
     Run,
-    /// The person at its terminal should know something, one line without prefix and full stop; ask again at once.
+    /// Show this message to the person at the terminal, one line without prefix and full stop, and ask again at once.
     Say(String),
-    /// It may not run, but may again later; when the caller does not want to wait for that, this is how it ends.
+    /// The command may not run now, but may again later. Should the caller not wait for that, it ends with this reason.
     Freeze(Ending),
     /// It must end.
     End(Ending),
@@ -38,43 +38,43 @@ pub enum Verdict {
 /// What the enforcer has to know of a running command.
 #[derive(Debug, Clone)]
 pub struct EnforcedRun {
-    /// The process whose descendants they are, beside the enforcer.
+    /// The process from which the run's processes descend, as may the enforcer.
     pub parent: Pid,
-    /// One of these descendants that is none of them: it carries their bytes.
+    /// A descendant of `parent` that does not belong to the run: it relays the run's bytes.
     pub relay_process: Option<Pid>,
-    /// Their control group.
+    /// The control group of the run.
     pub group: Option<PathBuf>,
     /// The time between SIGTERM and SIGKILL.
     pub grace: Duration,
-    /// For how much longer the command may run, where a time limit says so.
+    /// How much longer the command may run, where there is a time limit.
     pub limit: Option<Duration>,
 }
 
-/// The eye that `run.rs` keeps on the grant of a running command.
+/// Watches the grant of a running command; implemented outside the session.
 pub trait Watch {
-    /// Called once, as soon as the command has been started: the moment for work that no one waits for.
+    /// Called once, as soon as the command has been started: the moment for work that can wait until then.
     fn begun(&mut self) {}
 
-    /// Gives the run to a process that ends it in time whatever becomes of this one; `None` where there is none.
+    /// Hands the run over to a process that ends it in time, whatever happens to this one. Returns `None` when there is none.
     fn hand_over(&mut self, _enforced_run: &EnforcedRun) -> Option<Pid> {
         None
     }
 
-    /// The process that the run was given to is gone: nobody but this one sees to it any more.
+    /// Records that the process to which the run was handed over is gone, so that only this one ends the run.
     fn taken_back(&mut self) {}
 
-    /// Nothing can be frozen here so that nobody but root wakes it: where it would be frozen at the end of the grant, it ends.
+    /// Records that a frozen command could be woken by others than root: where the grant's end would freeze it, it ends instead.
     fn cannot_freeze(&mut self) {}
 
-    /// The next verdict is asked of the grant itself, whatever was heard of it.
+    /// Has the next verdict query the grant again, whether the bell was rung or not.
     fn look_again(&mut self) {}
 
-    /// What the command may do now. Must be cheap: it is asked several times a second.
+    /// Returns what the command may do now. Must be cheap: it is called several times a second.
     fn verdict(&mut self) -> Verdict;
 
-    /// The session cannot be recorded, or not any more; whoever looks after the host should know.
+    /// Records that the session is not recorded, or not any more; the administrator should know.
     fn unrecorded(&mut self, _why: &str) {}
 
-    /// How long until it is worth asking again; `None` when nothing can end the command.
+    /// Returns how long until the next verdict is due; `None` when nothing can end the command.
     fn patience(&self) -> Option<Duration>;
 }

@@ -1,5 +1,5 @@
-//! The proof that a decision is its approver's own act, in the way that the role demands: a password that PAM has just
-//! accepted, a signature, or neither where the role asks for neither. The store takes nothing without it.
+//! The proof that a decision was made by its approver, in the way that the role requires: by a password that PAM has just accepted,
+//! by a signature, or by neither where the role requires neither. The store accepts no decision without it.
 
 use std::fmt;
 
@@ -11,17 +11,17 @@ use jit_core::grant::{
 use jit_core::names::UserName;
 use jit_core::policy::Activation;
 
-/// What a person reads before the password: one request, and how far it is narrowed. What is decided must be the same.
+/// What an approver reads before typing the password: one request, and how it is narrowed. The decision must be about the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shown {
     request: [u8; 32],
-    /// In seconds; 0 is as long as was asked.
+    /// In seconds; 0 means as long as requested.
     duration: u64,
     exact: bool,
     one_shot: bool,
 }
 
-/// A person whom PAM has authenticated after they were shown one thing; good for that alone.
+/// The consent of a user whom PAM has authenticated after they were shown one request; valid for that alone.
 #[must_use = "a password was typed for this"]
 pub struct Consent {
     uid: u32,
@@ -35,28 +35,28 @@ pub struct Act {
     means: Means,
 }
 
-/// An approval that is its approver's act.
+/// An approval with the proof that its approver made it.
 #[must_use = "an approval counts when it is stored"]
 pub struct Attested {
     approval: Approval,
     act: Act,
 }
 
-/// Why a decision is not known to be the approver's.
+/// Why a decision cannot be attributed to the approver.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ActFault {
-    /// The role demands that PAM authenticates the approver, and it did not.
+    /// The role requires that PAM authenticates the approver, and it did not.
     NotAuthenticated,
-    /// Somebody else was authenticated, or was shown something else.
+    /// Another user was authenticated, or was shown something else.
     OtherConsent,
-    /// The signature.
+    /// The signature is missing or invalid.
     Approval(ApprovalFault),
 }
 
 impl fmt::Display for ActFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotAuthenticated => f.write_str("the role demands the password of its approvers"),
+            Self::NotAuthenticated => f.write_str("the role requires the password of its approvers"),
             Self::OtherConsent => f.write_str("what was shown before the password has changed since"),
             Self::Approval(fault) => fault.fmt(f),
         }
@@ -70,20 +70,20 @@ impl From<ApprovalFault> for ActFault {
 }
 
 impl Shown {
-    /// The request of these exact bytes, narrowed by nobody.
+    /// The request with these exact bytes, not narrowed.
     pub fn whole(request: &[u8]) -> Self {
         Self { request: digest(request), duration: 0, exact: false, one_shot: false }
     }
 
-    /// The same as this approval narrows it.
+    /// The request with these bytes, narrowed by this approval.
     pub fn narrowed(request: &[u8], by: &ApprovalTerms) -> Self {
         Self { duration: by.duration, exact: by.exact.is_set(), one_shot: by.one_shot.is_set(), ..Self::whole(request) }
     }
 }
 
 impl Consent {
-    /// To what was shown before the password was asked for. `None` for an authentication that was remembered or not asked
-    /// for: it is no answer of a person.
+    /// Creates the consent to what was shown before the password was asked for. Returns `None` for an authentication that was
+    /// cached or not required: no person has answered.
     pub fn to(shown: Shown, proof: &Authenticated) -> Option<Self> {
         match proof.how() {
             AuthMethod::Password => Some(Self { uid: proof.uid(), shown }),
@@ -93,7 +93,7 @@ impl Consent {
 }
 
 impl Act {
-    /// The decision of `uid` in favour of what must have been shown, under the rules of its role.
+    /// Creates the decision of `uid` in favour of what must have been shown, under the rules of the role.
     pub fn in_person(uid: u32, shown: &Shown, rules: &Activation, consent: Option<Consent>) -> Result<Self, ActFault> {
         match consent {
             Some(consent) if consent.uid == uid && consent.shown == *shown => Ok(Self { uid, means: Means::Password }),
@@ -103,12 +103,12 @@ impl Act {
         }
     }
 
-    /// What root decides about a role that the policy no longer has: there are no rules left that could ask for more.
+    /// Creates root's decision about a role that the policy no longer has; no rules are left that could require more.
     pub fn of_root(uid: u32) -> Option<Self> {
         (uid == 0).then_some(Self { uid, means: Means::None })
     }
 
-    /// What `uid` has signed with a key that speaks for them ([`VouchedStatement`]), under the rules of its role.
+    /// Creates the decision that `uid` has signed with a key of theirs ([`VouchedStatement`]), under the rules of the role.
     pub fn signed(uid: u32, vouched: &VouchedStatement, rules: &Activation) -> Result<Self, StatementFault> {
         vouched.verified(UserVerification::of(rules))?;
         Ok(Self { uid, means: Means::Key })
@@ -119,19 +119,19 @@ impl Act {
         Self { uid, means: Means::Key }
     }
 
-    /// Whose it is.
+    /// Returns the uid of the approver.
     pub fn uid(&self) -> u32 {
         self.uid
     }
 
-    /// By what it is known.
+    /// Returns how the approver was authenticated.
     pub fn means(&self) -> Means {
         self.means
     }
 }
 
 impl Attested {
-    /// An approval without a signature, given on this host.
+    /// Accepts an approval without a signature, given on this host.
     pub fn in_person(
         approval: Approval,
         request: &[u8],
@@ -143,11 +143,11 @@ impl Attested {
         }
         let shown = Shown::narrowed(request, &approval.terms);
         let act = Act::in_person(approval.uid, &shown, rules, consent)?;
-        // A signature that nobody has looked at is none.
+        // Drops a signature that was not verified.
         Ok(Self { approval: Approval { signature: None, ..approval }, act })
     }
 
-    /// A signed approval, whoever brought it; with the key.
+    /// Accepts a signed approval, whoever submits it. Returns the key too.
     pub fn signed(
         approval: Approval,
         requester: &UserName,
@@ -160,12 +160,12 @@ impl Attested {
         Ok((Self { approval, act }, key))
     }
 
-    /// The approval.
+    /// Returns the approval.
     pub fn approval(&self) -> &Approval {
         &self.approval
     }
 
-    /// By what it is known to be the approver's.
+    /// Returns how the approver was authenticated.
     pub fn means(&self) -> Means {
         self.act.means
     }
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_role_that_demands_a_password_takes_nothing_without_one() {
+    fn a_role_that_requires_a_password_accepts_no_decision_without_one() {
         for demanding in [rules("approvals = 2"), rules("approval_authentication = true")] {
             let act = |consent| Act::in_person(1001, &shown(), &demanding, consent).map(|act| act.means());
             assert_eq!(act(None), Err(ActFault::NotAuthenticated));
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_serves_its_person_and_what_was_shown() {
+    fn a_password_is_valid_for_its_user_and_what_was_shown() {
         for rules in [rules(""), rules("approvals = 2")] {
             let act = |consent| Act::in_person(1001, &shown(), &rules, consent).map(|act| act.means());
             assert_eq!(act(consent(1002, shown())), Err(ActFault::OtherConsent));

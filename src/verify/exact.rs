@@ -1,4 +1,4 @@
-//! The command of an elevation as it stands in a request, and whether an elevation is the very one of an exact grant.
+//! The command of an elevation as it is written in a request, and the comparison with the command of an exact grant.
 
 use std::fmt;
 
@@ -9,11 +9,11 @@ use jit_core::grant::{CommandTerms, GrantTerms};
 use jit_core::names::UserName;
 use jit_core::policy::Role;
 
-/// The command of `elevation`, as it is asked for: `role` would let it run so. Of directories it tells no more than the
-/// requester may see.
+/// Returns the command of `elevation` as it is requested; `role` would allow it. Directories reveal no more than the requester may
+/// see.
 ///
 /// # Errors
-/// The program or the groups of the run-as user cannot be read; the directory has no name or cannot be entered.
+/// Fails when the program or the groups of the run-as user cannot be read, or the directory has no name or cannot be entered.
 pub fn command_terms(elevation: &Elevation, role: &Role) -> Result<CommandTerms, CommandError> {
     terms_within(elevation, asked_directory(elevation, role)?)
 }
@@ -32,22 +32,22 @@ fn terms_within(elevation: &Elevation, cwd: Word) -> Result<CommandTerms, Comman
     })
 }
 
-/// In what a run differs from the only command that an exact grant serves. As a sentence it follows the id of the grant.
+/// How a run differs from the command of an exact grant. As a sentence it follows the id of the grant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Differs {
-    /// Program or arguments.
+    /// The program or the arguments.
     Words,
-    /// The program is another file, or its contents are.
+    /// The program file or its contents.
     Program,
-    /// Its owner can rewrite the program.
+    /// The owner of the program can rewrite it.
     Writable,
-    /// The run-as user, that of the grant.
+    /// The run-as user; that of the grant.
     User(UserName),
-    /// The ids or groups of the run-as user.
+    /// The uid, gid or groups of the run-as user.
     Ids,
-    /// The directory: that of the grant, and the one where the run would begin, if it can be entered and has a name.
+    /// The directory: that of the grant, and the one where the run would start, if it can be entered and has a name.
     Directory(Word, Option<Word>),
-    /// The variables: those of the grant.
+    /// The variables; those of the grant.
     Environment(Vec<Word>),
     /// The program or the groups cannot be read.
     Unread,
@@ -58,10 +58,10 @@ impl fmt::Display for Differs {
         let quoted = |word: &Word| command_line([word.as_os_str()]);
         match self {
             Self::Words => f.write_str("serves exactly one command, and this is another"),
-            Self::Program => f.write_str("serves this command with the program as it was when it was asked for"),
-            Self::Writable => f.write_str("serves this command only while nobody but root can rewrite the program"),
+            Self::Program => f.write_str("serves this command with the program as it was when it was requested"),
+            Self::Writable => f.write_str("serves this command only while root alone can rewrite the program"),
             Self::User(user) => write!(f, "serves this command as {user}"),
-            Self::Ids => f.write_str("serves this command with the ids and groups as they were when it was asked for"),
+            Self::Ids => f.write_str("serves this command with the ids and groups as they were when it was requested"),
             Self::Directory(approved, None) => {
                 write!(f, "serves this command in {}, and this run does not begin there", quoted(approved))
             }
@@ -80,11 +80,11 @@ impl fmt::Display for Differs {
     }
 }
 
-/// Compares `elevation` with what `terms` were asked for, in all that an exact grant binds. The directory is the one that was
-/// opened and will be entered.
+/// Compares `elevation` with what `terms` were issued for, in everything that an exact grant binds. The directory is the opened one
+/// that the run will enter.
 ///
 /// # Errors
-/// In what they differ; the words come first, for whatever else differs then says little.
+/// Returns the first difference. The arguments are compared first, because when they differ, the rest says little.
 pub(super) fn compare(terms: &GrantTerms, elevation: &Elevation, role: &Role) -> Result<(), Differs> {
     let approved = terms.command.as_ref().ok_or(Differs::Words)?;
     let cwd = opened_directory(elevation, role);
@@ -93,7 +93,7 @@ pub(super) fn compare(terms: &GrantTerms, elevation: &Elevation, role: &Role) ->
     let checks: [(bool, &dyn Fn() -> Differs); 7] = [
         (approved.argv == found.argv, &|| Differs::Words),
         (&terms.run_as == elevation.run_as().name(), &|| Differs::User(terms.run_as.clone())),
-        // A file that its owner can rewrite between the check and the exec is never the very binary (CVE-2015-8239).
+        // A file that its owner can rewrite between the check and the exec does not count as the same binary (CVE-2015-8239).
         (!elevation.command().is_writable_by_others(), &|| Differs::Writable),
         ((&approved.path, &approved.program) == (&found.path, &found.program), &|| Differs::Program),
         (cwd.as_ref() == Some(&approved.cwd), &|| {
@@ -105,17 +105,17 @@ pub(super) fn compare(terms: &GrantTerms, elevation: &Elevation, role: &Role) ->
     if let Some((_, differs)) = checks.iter().find(|(is_the_same, _)| !is_the_same) {
         return Err(differs());
     }
-    // All of it, whatever may be added to it.
+    // Compares everything, so that fields added later are compared too.
     if *approved == found { Ok(()) } else { Err(Differs::Ids) }
 }
 
-/// Where the caller is, if that is where the command would run.
+/// Returns the caller's directory, if the command would run there.
 fn present(elevation: &Elevation, cwd: Option<Word>) -> Option<Word> {
     cwd.filter(|cwd| callers(elevation).is_ok_and(|callers| callers == *cwd))
 }
 
-/// Where the command would run. Files to edit are named by where they lie, and their editor has no power; and nowhere is where
-/// the role does not let the command run at all.
+/// Returns the directory where the command would run. It is empty for an edit, whose files have absolute names and whose editor has
+/// no privileges, and where the role does not allow the command at all.
 fn asked_directory(elevation: &Elevation, role: &Role) -> Result<Word, CommandError> {
     let wanted = elevation.command().program().and_then(|_| RunOptions::wanted_directory(role, elevation).ok());
     match wanted {
@@ -128,7 +128,7 @@ fn asked_directory(elevation: &Elevation, role: &Role) -> Result<Word, CommandEr
     }
 }
 
-/// Where the command runs; `None` for a directory that cannot be entered.
+/// Returns the directory where the command runs; `None` for one that cannot be entered.
 fn opened_directory(elevation: &Elevation, role: &Role) -> Option<Word> {
     if elevation.command().program().is_none() {
         return Some(Word::default());

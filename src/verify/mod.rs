@@ -1,4 +1,4 @@
-//! The leaf that turns stored bytes into a [`VerifiedGrant`]. Whatever is not exactly right is a fault, never a default.
+//! Turns stored bytes into a [`VerifiedGrant`]. Anything that is not exactly right is a fault; nothing has a default.
 
 mod act;
 mod exact;
@@ -19,51 +19,51 @@ use jit_core::grant::sshsig::{Namespace, SignatureFault};
 use jit_core::grant::terms::{claimed_id, decode};
 use jit_core::grant::{ApprovalFault, GrantTerms, HostId, HostPublicKey, SignedGrant, TermsFault, Vouchers};
 
-/// What this host knows when it verifies.
+/// What this host knows when it verifies a grant.
 pub struct Facts<'a> {
-    /// The key that must have signed.
+    /// The host's public key, which must have signed the grant.
     pub key: &'a HostPublicKey,
-    /// The host that must be named.
+    /// The id of this host, which the grant must name.
     pub host: &'a HostId,
-    /// Now.
+    /// The current time.
     pub now: &'a Now,
-    /// What signed approvals rest on; needed where one of the roles takes signed ones only.
+    /// What signed approvals are checked against; needed where one of the roles takes only signed ones.
     pub vouchers: Option<&'a Vouchers>,
-    /// The power of the role with this digest, as it was approved; asked for only where the role has changed since.
+    /// Returns what the role with this digest allowed when it was approved; called only where the role has changed since.
     pub approved: &'a dyn Fn(&str) -> Option<RolePower>,
 }
 
-/// Why a stored grant gives no power for this elevation.
+/// Why a stored grant does not serve this elevation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum GrantFault {
-    /// The signature does not hold.
+    /// The signature is not valid.
     Signature(SignatureFault),
-    /// The bytes are not terms that can be used.
+    /// The bytes are no usable terms.
     Terms(TermsFault),
-    /// It was made for another host.
+    /// It was issued for another host.
     OtherHost,
-    /// It belongs to somebody else.
+    /// It belongs to another user.
     OtherHolder,
     /// Its role does not cover the command, or the caller is no longer eligible for it.
     OtherRole,
-    /// Its role covers the command now, and did not when the grant was approved.
+    /// Its role covers the command now, but did not when the grant was approved.
     RoleWidened,
-    /// Its role has changed so much that nothing is left of what was approved.
+    /// Its role has changed so much that nothing of what was approved is left.
     RoleReplaced,
-    /// It serves exactly one command, which this is not, and why.
+    /// It serves exactly one command, and this one differs from it.
     OtherCommand(Differs),
-    /// Its time has not come.
+    /// Its start is in the future.
     NotYet,
-    /// Its time is over.
+    /// It has expired.
     Expired,
-    /// It lets one run under an earlier grant go on, and serves no new one.
+    /// It lets one run under an earlier grant continue, and serves no new one.
     OnlyExtends,
-    /// The clock stands before the journal's last record, and the boot in which the grant was signed is over: no
-    /// clock is left that could tell when it ends.
+    /// The clock is behind the journal's last record, and the host was rebooted since the grant was signed: no clock can tell when
+    /// it ends.
     ClockSetBack,
-    /// It was given while the clock stood before the journal's last record, for that boot alone, which is over.
+    /// It was issued while the clock was behind the journal's last record, only until the next reboot, which has happened.
     OtherBoot,
-    /// Its role takes signed approvals only, and one that it rests on does not hold any more.
+    /// Its role takes only signed approvals, and one of its approvals is not valid any more.
     Approval(ApprovalFault),
 }
 
@@ -72,25 +72,25 @@ impl fmt::Display for GrantFault {
         match self {
             Self::Signature(fault) => fault.fmt(f),
             Self::Terms(fault) => fault.fmt(f),
-            Self::OtherHost => f.write_str("it was made for another host"),
-            Self::OtherHolder => f.write_str("it was given to another account; ask for a grant of your own"),
+            Self::OtherHost => f.write_str("it was issued for another host"),
+            Self::OtherHolder => f.write_str("it was issued to another account; request your own"),
             Self::OtherRole => f.write_str("its role does not cover this command"),
             Self::RoleWidened => f.write_str("its role did not cover this command when it was approved"),
-            Self::RoleReplaced => f.write_str("its role has changed too much since it was approved; ask again"),
+            Self::RoleReplaced => f.write_str("its role has changed too much since it was approved; request a new one"),
             Self::OtherCommand(differs) => write!(f, "it {differs}"),
             Self::NotYet => f.write_str("it has not begun"),
             Self::Expired => f.write_str("it has expired"),
-            Self::OnlyExtends => f.write_str("it lets a run under an earlier grant go on and serves no other"),
+            Self::OnlyExtends => f.write_str("it only extends a run under an earlier grant"),
             Self::Approval(fault) => fault.fmt(f),
-            Self::OtherBoot => {
-                f.write_str("it was given while the clock of this host stood wrong, until the next boot; ask again")
-            }
-            Self::ClockSetBack => f.write_str("the clock of this host stands before its own journal"),
+            Self::OtherBoot => f.write_str(
+                "it was issued while the clock of this host was wrong, only until the next reboot; request a new one",
+            ),
+            Self::ClockSetBack => f.write_str("the clock of this host is behind its journal"),
         }
     }
 }
 
-/// A grant that is good for exactly the elevation it carries.
+/// A grant that serves exactly the elevation it contains.
 #[must_use = "a verified grant leads to the gate"]
 pub struct VerifiedGrant {
     elevation: Elevation,
@@ -98,17 +98,17 @@ pub struct VerifiedGrant {
     terms: GrantTerms,
 }
 
-/// No candidate gave power; the elevation comes back so that the caller can be offered a request.
+/// No candidate serves the elevation, which is returned so that a request can be offered to the caller.
 pub struct NoGrant {
-    /// What was asked.
+    /// The elevation.
     pub eligible: Eligible,
-    /// What was wrong with each candidate, by id where it could be read.
+    /// The fault of each candidate, by its id where that could be read.
     pub faults: Vec<(String, GrantFault)>,
 }
 
 impl NoGrant {
-    /// The grant that comes nearest to serving, and why it does not, as a sentence. None where no grant is meant for such a
-    /// command.
+    /// Returns the grant that comes nearest to serving, and why it does not, as a sentence; `None` when no grant is meant for such
+    /// a command.
     pub fn nearest(&self) -> Option<String> {
         let distance = |fault: &GrantFault| match fault {
             GrantFault::OtherCommand(Differs::Words) => 2,
@@ -124,7 +124,7 @@ impl NoGrant {
     }
 }
 
-/// Finds among `candidates` the narrowest grant that covers what `eligible` asks.
+/// Finds among `candidates` the narrowest grant that covers `eligible`.
 pub fn verify(
     candidates: Vec<SignedGrant>,
     eligible: Eligible,
@@ -138,7 +138,7 @@ pub fn verify(
             Err(fault) => faults.push((claimed_id(signed.bytes()), GrantFault::Terms(fault))),
         }
     }
-    // Sorted by what they claim, so that one signature check is enough where the narrowest holds.
+    // Sorted by unverified terms, so that one signature check is enough when the narrowest is valid.
     claims.sort_by_key(|(_, terms)| narrowness(terms, &eligible));
 
     for (signed, terms) in claims {
@@ -154,33 +154,33 @@ pub fn verify(
 }
 
 impl VerifiedGrant {
-    /// What it is good for.
+    /// Returns the elevation that it serves.
     pub fn elevation(&self) -> &Elevation {
         &self.elevation
     }
 
-    /// The role it activates.
+    /// Returns the role that it activates.
     pub fn role(&self) -> &Role {
         &self.role
     }
 
-    /// Its terms.
+    /// Returns its terms.
     pub fn terms(&self) -> &GrantTerms {
         &self.terms
     }
 
-    /// Checks the window again: a password prompt may outlive a grant.
+    /// Checks the time window again: a password prompt may take longer than the grant lasts.
     pub fn still_open(&self, now: &Now) -> Result<(), GrantFault> {
         window(&self.terms, now)
     }
 
-    /// Takes it apart, for the gate.
+    /// Returns its parts, for the gate.
     pub fn into_parts(self) -> (Elevation, Role, GrantTerms) {
         (self.elevation, self.role, self.terms)
     }
 }
 
-/// A role that somebody holds as a whole, under a grant that is neither for one run nor for one command.
+/// A whole role that a user holds, under a grant that is neither for one run nor for one command.
 #[must_use = "a held role is an answer, or the beginning of a session"]
 pub struct HeldRole {
     role: Role,
@@ -202,20 +202,20 @@ impl HeldRole {
         held.max_by_key(|held| held.terms.expires)
     }
 
-    /// The role.
+    /// Returns the role.
     pub fn role(&self) -> &Role {
         &self.role
     }
 
-    /// The terms of the grant.
+    /// Returns the terms of the grant.
     pub fn terms(&self) -> &GrantTerms {
         &self.terms
     }
 }
 
-/// A grant that is good for its holder now, whatever it covers.
+/// A grant that is valid for its holder now, whatever it covers.
 pub struct Good<'r> {
-    /// As it is stored.
+    /// The grant as it is stored.
     pub signed: &'r SignedGrant,
     /// Its terms.
     pub terms: GrantTerms,
@@ -224,28 +224,29 @@ pub struct Good<'r> {
 }
 
 impl Good<'_> {
-    /// Whether the role that it activates was another when it was approved.
+    /// Whether the role that it activates has changed since the approval.
     pub fn is_changed(&self) -> bool {
         self.narrowed.is_some()
     }
 
-    /// The roles that all have to allow a command: the one that it activates and, where that has changed since, what it was.
+    /// Returns the roles that must all allow a command: the one that it activates and, where that has changed, the one that was
+    /// approved.
     pub fn roles(&self) -> impl Iterator<Item = &Role> {
         std::iter::once(self.role).chain(self.narrowed.as_ref().map(|narrowed| &narrowed.approved))
     }
 
-    /// Under what a command runs that they all allow.
+    /// Returns the role under which a command runs that all of them allow.
     pub fn both(&self) -> &Role {
         self.narrowed.as_ref().map_or(self.role, |narrowed| &narrowed.both)
     }
 
-    /// What they all allow, for people; `None` where no words of theirs can say it.
+    /// Returns what all of them allow, for people; `None` when no role can express it.
     pub fn common(&self) -> Option<Role> {
         self.narrowed.as_ref().map_or_else(|| Some(self.role.clone()), Narrowed::in_common)
     }
 }
 
-/// Those of `candidates` that are good for `holder` now, each activating one of `roles`.
+/// Returns those of `candidates` that are valid for `holder` now, each activating one of `roles`.
 pub fn good_for<'r>(
     candidates: &'r [SignedGrant],
     holder: &'r Caller,
@@ -262,7 +263,7 @@ pub fn good_for<'r>(
     })
 }
 
-/// Checks that `now` lies in the window of `terms`, on every clock there is.
+/// Checks that `now` is in the time window of `terms`, by each clock.
 pub fn window(terms: &GrantTerms, now: &Now) -> Result<(), GrantFault> {
     let moment = now.moment();
     let same_boot = moment.boot_id == terms.boot_id;
@@ -301,13 +302,13 @@ fn check(signed: &SignedGrant, terms: &GrantTerms, eligible: &Eligible, facts: &
 
 /// The role that a grant activates.
 enum Serving<'r> {
-    /// As it was approved.
+    /// It is as it was approved.
     Unchanged(&'r Role),
-    /// It was another when the grant was approved: what both allow counts.
+    /// It has changed since the grant was approved: what both allow counts.
     Changed { present: &'r Role, approved: RolePower },
 }
 
-/// Everything that does not depend on a command; gives the one of `roles` that it activates.
+/// Checks everything that does not depend on a command. Returns the one of `roles` that the grant activates.
 fn genuine<'r>(
     signed: &SignedGrant,
     terms: &GrantTerms,
@@ -327,7 +328,7 @@ fn genuine<'r>(
     if terms.extends.is_some() && terms.one_shot.is_set() {
         return Err(GrantFault::OnlyExtends);
     }
-    // Broken glass has no approvals to check, where the role has a glass.
+    // Break-glass has no approvals to check, where the role still permits it.
     let by_glass = terms.break_glass.is_set() && role.activation.break_glass;
     if role.activation.signed_approvals && !by_glass {
         let vouchers = facts.vouchers.ok_or(GrantFault::Approval(ApprovalFault::Missing))?;
@@ -340,7 +341,7 @@ fn genuine<'r>(
     Ok(Serving::Changed { present: role, approved })
 }
 
-/// Smaller is narrower: the very command, one run, the narrowest role, the nearest end.
+/// Orders grants from narrow to wide: those for the exact command, for one run, of the narrowest role, with the nearest end.
 fn narrowness(terms: &GrantTerms, eligible: &Eligible) -> (bool, bool, usize, i64) {
     let place = eligible.roles().iter().position(|role| role.name == terms.role).unwrap_or(usize::MAX);
     (!terms.exact.is_set(), !terms.one_shot.is_set(), place, terms.expires)

@@ -1,4 +1,4 @@
-//! What a stored grant is worth: every way in which it may be wrong is tried on a real elevation of the root account.
+//! Tests of verification: every fault that a stored grant may have is tried on a real elevation of the root account.
 
 mod bit_flips;
 mod random_policies;
@@ -80,7 +80,7 @@ fn terms() -> GrantTerms {
     }
 }
 
-/// The verdict on one candidate at [`NOW`], with the journal at the same time.
+/// Returns the verdict on one candidate at [`NOW`], with the journal at the same time.
 fn verdict(signed: SignedGrant) -> Result<(), GrantFault> {
     verdict_at(signed, &moment(NOW), Some(NOW))
 }
@@ -107,7 +107,7 @@ fn issue(change: impl FnOnce(&mut GrantTerms)) -> SignedGrant {
 }
 
 #[test]
-fn a_grant_that_was_given_behind_the_journal_serves_until_the_next_boot() {
+fn a_grant_issued_while_the_clock_is_behind_the_journal_serves_until_the_next_boot() {
     let grant = terms();
     let request = RequestTerms {
         break_glass: Flag::No,
@@ -165,7 +165,7 @@ fn a_proper_grant_holds() {
 }
 
 #[test]
-fn of_several_grants_that_do_not_serve_the_nearest_is_told() {
+fn the_nearest_of_several_grants_that_do_not_serve_is_reported() {
     let exact = |id: &str, change: fn(&mut CommandTerms)| {
         issue(|terms| {
             terms.id = GrantId::parse(id).unwrap();
@@ -190,7 +190,7 @@ fn of_several_grants_that_do_not_serve_the_nearest_is_told() {
 }
 
 #[test]
-fn terms_of_somebody_or_something_else_are_refused() {
+fn terms_for_another_user_host_or_role_are_rejected() {
     let other_host = HostDescriptor::of(&host(), "web1", "another machine").host_id().unwrap();
     assert_eq!(verdict(issue(|terms| terms.host = other_host.as_str().into())), Err(GrantFault::OtherHost));
     assert_eq!(verdict(issue(|terms| terms.uid = 1000)), Err(GrantFault::OtherHolder));
@@ -251,7 +251,7 @@ fn a_grant_of_another_key_is_refused() {
 }
 
 #[test]
-fn a_signature_for_another_purpose_is_no_grant() {
+fn a_signature_for_another_purpose_is_rejected() {
     let bytes = encode(&terms()).unwrap();
     let signature = host().sign(Namespace::Checkpoint, &bytes);
     let signed = SignedGrant::from_stored(bytes, signature);
@@ -270,7 +270,7 @@ fn every_flipped_bit_of_the_terms_is_refused() {
 }
 
 #[test]
-fn bytes_that_we_would_not_write_ourselves_are_not_terms() {
+fn bytes_that_are_not_canonical_are_rejected() {
     let good = String::from_utf8(encode(&terms()).unwrap()).unwrap();
     assert!(decode::<GrantTerms>(good.as_bytes()).is_ok());
     for bad in [
@@ -287,7 +287,7 @@ fn bytes_that_we_would_not_write_ourselves_are_not_terms() {
 }
 
 #[test]
-fn the_window_is_kept_on_every_clock() {
+fn the_time_window_is_checked_by_every_clock() {
     let at = |seconds| verdict_at(issue(|_| {}), &moment(seconds), Some(NOW));
     assert_eq!(at(NOW + 3599), Ok(()));
     assert_eq!(at(NOW + 3600), Err(GrantFault::Expired));
@@ -297,16 +297,16 @@ fn the_window_is_kept_on_every_clock() {
 
 #[test]
 fn a_clock_set_back_gains_nothing() {
-    // The journal has seen the end: the wall clock may say what it likes.
+    // The journal has recorded a time after the end: the wall clock does not matter.
     let back = Moment { boot: BootTime((NOW + 10) * 1_000_000), ..moment(0) };
     assert_eq!(verdict_at(issue(|_| {}), &back, Some(NOW + 3600)), Err(GrantFault::Expired));
-    // Nothing was recorded since, but the boot clock went on.
+    // Nothing was recorded since then, but the boot clock has advanced.
     let back = Moment { boot: BootTime((NOW + 3600) * 1_000_000), ..moment(NOW) };
     assert_eq!(verdict_at(issue(|_| {}), &back, Some(NOW)), Err(GrantFault::Expired));
 }
 
 #[test]
-fn after_a_reboot_a_clock_behind_the_journal_opens_nothing() {
+fn after_a_reboot_no_grant_serves_while_the_clock_is_behind_the_journal() {
     let rebooted = |seconds| Moment { boot_id: "next boot".into(), boot: BootTime(0), ..moment(seconds) };
     assert_eq!(verdict_at(issue(|_| {}), &rebooted(NOW + 5), Some(NOW)), Ok(()));
     assert_eq!(verdict_at(issue(|_| {}), &rebooted(0), Some(NOW)), Err(GrantFault::ClockSetBack));
@@ -334,7 +334,7 @@ fn the_narrowest_grant_is_used() {
     );
 }
 
-/// An extension of [`terms`], but for what `change` makes of it.
+/// Returns an extension of [`terms`], modified by `change`.
 fn extension(change: impl FnOnce(&mut GrantTerms)) -> SignedGrant {
     issue(|terms| {
         terms.extends = Some(terms.id.clone());
@@ -379,7 +379,7 @@ fn an_extension_of_a_one_shot_grant_serves_no_new_run() {
 }
 
 #[test]
-fn what_extends_nothing_has_the_bytes_that_it_always_had() {
+fn a_grant_that_extends_nothing_is_encoded_as_before() {
     let bytes = encode(&terms()).unwrap();
     assert!(!String::from_utf8_lossy(&bytes).contains("extends"));
     let null = String::from_utf8_lossy(&bytes).replace("\"extensions\"", "\"extends\":null,\"extensions\"");
@@ -401,13 +401,13 @@ fn an_extension_is_ignored_unless_it_is_critical() {
     assert_eq!(verdict(extended(&["shape"])), Err(GrantFault::Terms(TermsFault::Malformed)));
 }
 
-/// A policy with one role, of which these are the commands.
+/// Returns the role of a policy with these commands.
 fn role_of(commands: &str) -> Role {
     let text = format!("[roles.ops]\neligible = [\"root\"]\ncommands = {commands}\n");
     Policy::parse(&[PolicyText { path: "policy.toml".into(), text }]).unwrap().roles()[0].clone()
 }
 
-/// The verdict on a grant of a role that was `then` when it was approved and is `now`.
+/// Returns the verdict on a grant of a role that was `then` when it was approved and is `now` now.
 fn changed(then: &Role, now: &Role, stored: Option<&Role>) -> Result<Role, GrantFault> {
     let (key, id, at) = (host(), id(), Now::of(moment(NOW), None));
     let approved = |digest: &str| stored.map(RolePower::of).filter(|_| digest == then.digest);
@@ -425,7 +425,7 @@ fn a_widened_role_widens_no_grant() {
     let (narrow, wide) = (role_of("[\"/usr/bin/id **\"]"), role_of("\"ALL\""));
     assert_eq!(changed(&narrow, &wide, Some(&narrow)), Err(GrantFault::RoleWidened));
     assert_eq!(changed(&narrow, &wide, None), Err(GrantFault::RoleReplaced));
-    // What covers the command is still narrower than the present role.
+    // The role that covers the command is still narrower than the present one.
     let env = role_of("[\"/usr/bin/env **\"]");
     let left = changed(&env, &wide, Some(&env)).unwrap();
     assert!(!left.allows_everything() && !left.lets_set_variables());

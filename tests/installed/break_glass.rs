@@ -114,7 +114,7 @@ fn glass_is_broken_only_where_the_role_has_one_with_a_reason_and_for_now() {
     );
     refused(
         &["jitctl", "request", "--break-glass", "--reason", "x", "--at", "+1h", "--", "id"],
-        "not for a later start",
+        "cannot have a later start",
     );
     let records = records_of(glass(), &person);
     assert!(kinds(&records).iter().all(|kind| *kind == "reject"), "{records:?}");

@@ -128,7 +128,7 @@ fn requests_end_with_the_budget_and_break_glass_does_not() {
         last = ask(&root, &person, file)["begins"].as_str().unwrap().to_owned();
     }
     assert!(
-        last.contains("you have caused as much to be stored as one user may (2048 KiB at once, 32768 KiB a day)"),
+        last.contains("you have stored as much as one user may (2048 KiB at once, 32768 KiB a day)"),
         "{last}"
     );
     assert!(state(&root) - before < 2 * STORED, "{} bytes", state(&root) - before);

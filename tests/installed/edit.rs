@@ -271,7 +271,7 @@ fn somebody_elses_change_is_not_overwritten() {
     let file = format!("{directory}/file");
     let output =
         edit(&person, &format!("sh -c 'echo mine >>$0; jit-sudo -n sh -c \"echo theirs >>{file}\"'"), &[&file]);
-    output.refused("was changed by somebody else while it was edited");
+    output.refused("was changed by another process while it was edited");
     assert_eq!(root().read(&file), "one\ntheirs\n");
     assert_eq!(root().read(&left_in(&output)), "one\nmine\n");
     // A link put in its place is not followed either.

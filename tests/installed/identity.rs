@@ -183,7 +183,7 @@ fn who_was_renamed_hears_why_their_grant_does_not_serve() {
     request(&root, &carol, "self-service", &[]);
     root.script(&format!("usermod -l renamed {}", carol.name));
     let output = root.run_as("renamed", ["jit-sudo", "-n", "id"]);
-    output.refused("it was given to another account; ask for a grant of your own");
+    output.refused("it was issued to another account; request your own");
     root.run_as("renamed", ["jitctl", "release"]).refused("no active grant");
     request(&root, &root.user("renamed"), "self-service", &[]);
     root.run_as("renamed", ["jit-sudo", "-n", "id"]).succeeded();
@@ -231,7 +231,7 @@ fn two_names_of_one_uid_are_two_people_who_do_not_decide_about_each_other() {
         "grep '^second:' /etc/passwd >/tmp/new; grep -v '^second:' /etc/passwd >>/tmp/new; cat /tmp/new >/etc/passwd",
     );
     let second = |words: &[&str]| root.as_root(bare(uid, "self-service", words));
-    second(&["jit-sudo", "-n", "id"]).refused("it was given to another account");
+    second(&["jit-sudo", "-n", "id"]).refused("it was issued to another account");
     second(&["jitctl", "show", &pending]).refused("there is no request");
     assert_eq!(second(&["jitctl", "--json", "grants", "--all"]).json()["grants"].as_array().map(Vec::len), Some(0));
     root.as_root(bare(uid, "approvers", &["jitctl", "approve", &pending])).refused("nobody decides about their own");

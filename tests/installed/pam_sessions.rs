@@ -154,7 +154,7 @@ fn a_session_is_frozen_at_expiry_and_goes_on_when_it_is_extended() {
     let mut session = root.pty_as(&person.name, ["su", "-c", &ticker("/tmp/tick")]);
     until(&root, "/tmp/tick", true);
     session.expect(&format!(
-        "grant {grant} has expired and the session is frozen; it goes on after: jitctl extend {grant}"
+        "grant {grant} has expired and the session is frozen; to continue it: jitctl extend {grant}"
     ));
     until(&root, "/tmp/tick", false);
     // Whoever is of the same terminal session may send SIGCONT to anybody in it; that thaws nothing.
@@ -384,7 +384,7 @@ fn a_frozen_session_of_ssh_stays_so_until_it_is_ended() {
     let tick = format!("{}/tick", person.home);
     let mut session = root.pty_as(&person.name, [ssh, vec!["-tt".to_owned(), ticker(&tick)]].concat());
     until(&root, &tick, true);
-    session.expect("has expired and the session is frozen; it goes on after");
+    session.expect("has expired and the session is frozen; to continue it");
     until(&root, &tick, false);
     // The process of sshd that serves the connection stands still too, so nobody hears the user go.
     session.hang_up();

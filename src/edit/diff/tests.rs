@@ -1,6 +1,6 @@
 use super::*;
 
-/// What `patch` would make of a difference.
+/// Applies a difference as `patch` does.
 fn patch(old: &str, difference: &str) -> String {
     let old = lines(old);
     let (mut new, mut at) = (String::new(), 0);
@@ -34,7 +34,7 @@ fn patch(old: &str, difference: &str) -> String {
 }
 
 #[test]
-fn a_difference_reads_as_that_of_diff() {
+fn a_difference_looks_like_that_of_diff() {
     let old = "1\n2\n3\n4\n5\n6\n7\n8\n9\n10\n11\n12\n13\n";
     let new = "1\n2\n3\n4\nfive\n6\n7\n8\n9\n10\n11\n12\n13\n14";
     assert_eq!(
@@ -47,7 +47,7 @@ fn a_difference_reads_as_that_of_diff() {
 }
 
 #[test]
-fn what_is_no_text_or_too_long_has_none() {
+fn a_binary_or_long_text_has_no_difference() {
     assert_eq!(unified("/x", Some(b"a\0b"), b"text"), None);
     assert_eq!(unified("/x", Some(b"text"), b"\xff"), None);
     assert_eq!(unified("/x", None, &vec![b'a'; LONGEST + 1]), None);
@@ -64,7 +64,7 @@ fn two_texts_with_nothing_in_common_are_one_change() {
 }
 
 #[test]
-fn every_difference_leads_from_one_text_to_the_other() {
+fn every_difference_patches_one_text_into_the_other() {
     let mut state = 7_u64;
     let mut random = |below: u64| {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

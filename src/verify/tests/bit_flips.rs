@@ -1,5 +1,5 @@
-//! Random bits are flipped in everything that is signed or named by a digest, in the bytes or in the signature. None of it is
-//! accepted, and nothing that is still read says what it said before.
+//! Flips random bits in everything that is signed or named by a digest, in the bytes or in the signature. None of the results is
+//! accepted, and none that is still read has the same meaning.
 
 use super::*;
 use jit_core::grant::approval::UserVerification;
@@ -12,11 +12,11 @@ use jit_core::samples::{approvers, key};
 /// Whether bytes with their signature are accepted.
 type Judge = Box<dyn Fn(&[u8], &[u8]) -> bool>;
 
-/// Something that is damaged, and what accepts it.
+/// An object to damage, and the function that accepts it.
 struct Object {
     name: &'static str,
     bytes: Vec<u8>,
-    /// Empty where a digest vouches for it.
+    /// Empty where a digest takes its place.
     signature: Vec<u8>,
     accepts: Judge,
 }
@@ -99,7 +99,7 @@ fn statement_terms(request: &[u8]) -> StatementTerms {
     }
 }
 
-/// Whether bytes are read, and say the same as before.
+/// Whether bytes are read, and mean the same as before.
 fn says<T: Terms + PartialEq>(bytes: &[u8], good: &T) -> bool {
     decode::<T>(bytes).is_ok_and(|read| {
         assert_eq!(encode(&read).unwrap(), bytes, "what is read is what this version writes");
@@ -143,7 +143,7 @@ fn objects() -> Vec<Object> {
         Object::new("terms of a request", unsigned(&request), move |bytes, _| says(bytes, &asked)),
         Object::new("host descriptor", unsigned(&encode(&descriptor).unwrap()), move |bytes, _| {
             let read: Option<HostDescriptor> = serde_json::from_slice(bytes).ok();
-            // Its name is its own to choose; where white space was made, the request around it is not read.
+            // The host chooses its own name. Where a flip made white space, the request around it is not read.
             read.is_some_and(|read| {
                 read.name == descriptor.name && encode(&read).unwrap() == bytes && read.host_id().is_some()
             })
@@ -152,7 +152,7 @@ fn objects() -> Vec<Object> {
     ]
 }
 
-/// Flips one to eight random bits in each of the objects in turn; which were accepted.
+/// Flips one to eight random bits in each of the objects in turn. Returns which were accepted.
 fn accepted_of(flips: u32) -> Vec<&'static str> {
     let objects = objects();
     let mut numbers = fastrand::Rng::with_seed(1);

@@ -1,6 +1,6 @@
-//! Random roles, random edits of them, random grants and commands: nothing runs that the role as it was approved or the role
-//! as it is refuses, and nothing runs under an option that one of them does not have. What a role refuses is told by a
-//! second reading of its rules, which knows nothing of the first.
+//! Random roles, random edits of them, random grants and commands: nothing runs that the approved or the present role denies, and
+//! nothing runs under an option that one of them lacks. A second, independent implementation of the rules decides what a role
+//! denies.
 
 use rusqlite::Connection;
 
@@ -12,7 +12,7 @@ use crate::policy_index::{Compiled, Stamp};
 use jit_core::clock::Now;
 use jit_core::policy::{EnvironmentOptions, VariableRules};
 
-/// Random numbers; a failure names their seed.
+/// Random numbers; a failure reports their seed.
 struct Numbers(fastrand::Rng);
 
 impl Numbers {
@@ -24,7 +24,7 @@ impl Numbers {
         list[self.below(list.len())]
     }
 
-    /// Some of these, in their order.
+    /// Returns some of these, in their order.
     fn some<'a>(&mut self, list: &[&'a str]) -> Vec<&'a str> {
         list.iter().filter(|_| self.below(3) == 0).copied().collect()
     }
@@ -70,7 +70,7 @@ const OPTIONS: [&str; 22] = [
 
 const COMMANDS: [&[&str]; 5] = [&["env"], &["env", "true"], &["env", "a", "b"], &["id", "-u"], &["id", "-g"]];
 
-/// A role as somebody writes it.
+/// A role as an administrator writes it.
 #[derive(Clone)]
 struct Draft {
     rules: Vec<&'static str>,
@@ -83,7 +83,7 @@ impl Draft {
         if rules.is_empty() {
             rules.push(numbers.one(&RULES));
         }
-        // A key stands once.
+        // A key may occur once.
         let mut options: Vec<&str> = Vec::new();
         for option in numbers.some(&OPTIONS) {
             let key = |text: &str| text.split_once(' ').map(|(key, _)| key.to_owned());
@@ -103,22 +103,22 @@ impl Draft {
         self.options.contains(&option)
     }
 
-    /// Whether somebody who reads the draft would say that it lets root run `typed`.
+    /// Whether the draft lets root run `typed`, by an independent reading of its rules.
     fn permits(&self, typed: &Typed) -> bool {
         let says = |rule: &&&str| means(rule.trim_start_matches('!'), typed.words);
         let command = self.rules.iter().rev().find(says).is_some_and(|rule| !rule.starts_with('!'));
         let anyone = self.says("run_as = \"ALL\"");
         let groups = self.says("run_as_groups = [\"daemon\"]");
         let target = match (typed.user, typed.group) {
-            ("", "") => true, // root, whom each role has
+            ("", "") => true, // root, whom every role permits
             ("", _) => groups,
-            _ => anyone, // daemon, in a group that is its own
+            _ => anyone, // daemon, in its own group
         };
         command && target && !self.says("hosts = [\"nowhere\"]")
     }
 }
 
-/// Whether a rule, without its `!`, means a command that was found in /usr/bin.
+/// Whether a rule, without its `!`, matches a command found in /usr/bin.
 fn means(rule: &str, command: &[&str]) -> bool {
     let rule: Vec<&str> = rule.split(' ').collect();
     let program = match rule[0] {
@@ -140,7 +140,7 @@ fn arguments_mean(rule: &[&str], words: &[&str]) -> bool {
     }
 }
 
-/// A policy in which the drafts are the roles `ops` and `other`.
+/// Returns a policy in which the drafts are the roles `ops` and `other`.
 fn policy(ops: &Draft, other: &Draft) -> Policy {
     let text = format!("{}{}", ops.text("ops"), other.text("other"));
     let policy = Policy::parse(&[PolicyText { path: "policy.toml".into(), text: text.clone() }]);
@@ -156,7 +156,7 @@ struct Typed {
     directory: &'static str,
     preserve_groups: bool,
     preserve_all: bool,
-    /// --preserve-env=LIST: of what is inherited, `EDITOR=vi` and `PAGER=less`.
+    /// --preserve-env=LIST; the inherited variables are `EDITOR=vi` and `PAGER=less`.
     preserve: &'static str,
     set: &'static str,
 }
@@ -175,7 +175,7 @@ impl Typed {
         }
     }
 
-    /// The same with one thing changed, as often as not.
+    /// Changes one thing in about half of the cases.
     fn changed(self, numbers: &mut Numbers) -> Self {
         let other = Self::new(numbers);
         match numbers.below(16) {
@@ -207,7 +207,7 @@ impl Typed {
             .wishing(self.preserve_groups, inherited, wished)
     }
 
-    /// The variables that it names, by name.
+    /// Returns the variables that it names, sorted.
     fn variables(&self) -> Vec<&str> {
         let kept = (self.preserve == "EDITOR").then_some("EDITOR=vi");
         let set = (!self.set.is_empty()).then_some(self.set);
@@ -217,9 +217,9 @@ impl Typed {
         variables
     }
 
-    /// Whether an exact grant for `asked` serves it, in all that was typed. Where it runs is for the roles to say.
+    /// Whether an exact grant for `asked` serves it, in everything that was typed but the directory, which the roles decide.
     fn is_the_same(&self, asked: &Self) -> bool {
-        // The group daemon is that of the user anyway, and the groups of root are those of the caller.
+        // The group daemon is the primary group of user daemon, and root's groups are those of the caller.
         let ids = |typed: &Self| match typed.user {
             "" => (typed.group, false),
             user => (user, typed.preserve_groups),
@@ -232,7 +232,7 @@ impl Typed {
     }
 }
 
-/// What both allow is no more than each of them, in every option that gives power.
+/// Checks that the narrowed role allows no more than one of its roles, in every option that gives power.
 fn not_wider(both: &Role, one: &Role) -> Result<(), &'static str> {
     let (left, had) = (&both.options, &one.options);
     let seconds = |limit: u64| if limit == 0 { u64::MAX } else { limit };
@@ -251,7 +251,7 @@ fn not_wider(both: &Role, one: &Role) -> Result<(), &'static str> {
     checks.into_iter().find(|(_, holds)| !holds).map_or(Ok(()), |(what, _)| Err(what))
 }
 
-/// What reaches the command under `both`, be it there or set, reaches it under `one`.
+/// Checks that every variable that reaches the command under `both`, inherited or set, also reaches it under `one`.
 fn variables_are_not_wider(both: &Role, one: &Role, (through, dropped): &mut (u32, u32)) {
     const VARIABLES: [(&[u8], &[u8]); 6] = [
         (b"EDITOR", b"vi"),
@@ -285,7 +285,7 @@ struct Trial {
     exact: bool,
 }
 
-/// What came of a trial.
+/// How many trials had each result.
 #[derive(Default)]
 struct Tally {
     ran: u32,
@@ -294,7 +294,7 @@ struct Tally {
     not_judged: u32,
     refused: u32,
     other_command: u32,
-    /// Variables that were let through, and those that one of the roles dropped.
+    /// How many variables were let through, and how many one of the roles dropped.
     variables: (u32, u32),
 }
 
@@ -307,7 +307,7 @@ impl Trial {
         Self { then, now, other: Draft::new(numbers), asked, used, exact: numbers.below(2) == 0 }
     }
 
-    /// By the way that a run takes: the compiled policy is asked, and then the grant.
+    /// Takes the same path as a run: asks the compiled policy, then verifies the grant.
     fn run(&self, tally: &mut Tally) {
         let approved = policy(&self.then, &self.other);
         let then = approved.roles().iter().find(|role| role.name.as_str() == "ops").unwrap().clone();
@@ -370,7 +370,7 @@ impl Trial {
         for role in [then, now] {
             assert_eq!(not_wider(both, role), Ok(()));
             variables_are_not_wider(both, role, &mut tally.variables);
-            // What is permitted beside the command under both is permitted under each.
+            // Options that are permitted under both are permitted under each.
             assert!(RunOptions::of(both, used).is_err() || RunOptions::of(role, used).is_ok());
         }
         tally.ran += 1;
