@@ -1,5 +1,5 @@
-//! What root types when this host cannot serve: one table for jit-sudo's hints and for `jitctl doctor`.
-//! May not: look at anything; the error says all.
+//! The command that root types when this host cannot serve: one table for jit-sudo's hints and for `jitctl doctor`. May not:
+//! examine anything; the error alone decides.
 
 use std::path::Path;
 
@@ -10,12 +10,12 @@ use jit_core::places::{CONFIGURATION, STATE};
 use sys::trusted::TrustError;
 
 impl HostError {
-    /// A mistake in the files of the policy, or in the list of the approvers' keys.
+    /// Whether the error is a mistake in the policy files, or in the list of the approvers' keys.
     pub fn is_of_policy(&self) -> bool {
         matches!(self, Self::Policy(_) | Self::Approvers(_) | Self::PolicyEncoding(_))
     }
 
-    /// The command that mends it, or in a few words what to do; `None` where nobody knows.
+    /// Returns the command that fixes the error, or short advice; `None` where no fix is known.
     pub fn cure(&self) -> Option<String> {
         match self {
             Self::Trust(error) => Some(trust(error)),
@@ -82,12 +82,12 @@ fn database(error: &DatabaseError) -> Option<String> {
     }
 }
 
-/// 0700 for a directory, 0600 for a file.
+/// Sets mode 0700 for a directory, 0600 for a file.
 fn private(path: &Path) -> String {
     format!("chmod u=rwX,go= {}", shell(path))
 }
 
-/// As one word of a command line.
+/// Quotes the path as one argument of a command line.
 fn shell(path: &Path) -> String {
     command_line([path.as_os_str()])
 }
@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cure_is_one_line_and_names_its_object() {
+    fn a_hint_is_one_line_and_names_its_object() {
         let path = Path::new("/var/lib/jit-sudo/it's").to_owned();
         for error in [
             TrustError::Missing { path: path.clone() },
