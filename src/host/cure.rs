@@ -1,5 +1,5 @@
-//! The command that root types when this host cannot serve: one table for jit-sudo's hints and for `jitctl doctor`. May not:
-//! examine anything; the error alone decides.
+//! The command that root types when this host cannot serve: one table for jit-sudo's hints and for `jitctl doctor`.
+//! May not: examine anything; the error alone decides.
 
 use std::path::Path;
 

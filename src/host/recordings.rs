@@ -30,16 +30,16 @@ pub struct StoredRecording {
 /// The stage of a recording.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
-    /// Its session runs, or was lost a moment ago.
+    /// The session runs, or was lost a moment ago.
     Live,
-    /// Complete.
+    /// The recording is complete.
     Done,
 }
 
 /// The encoding of a stored recording.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Encoding {
-    /// As it was written.
+    /// Plain, as it was written.
     Plain,
     /// Compressed (RFC 8878).
     Zstd,

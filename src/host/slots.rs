@@ -41,8 +41,8 @@ impl Work {
 pub struct Slot(#[expect(dead_code, reason = "the lock lasts as long as the file is open")] Option<Bell>);
 
 impl Slot {
-    /// For this user; nothing where all are taken. For root there is no limit; on a host that is not set up there is nothing to
-    /// wait for.
+    /// Claims a slot for this user; returns `None` where all are taken. There is no limit for root, nor on a host that is not set
+    /// up.
     ///
     /// # Errors
     /// Fails when fcntl(2) fails.
