@@ -1,4 +1,4 @@
-//! What is on record, that nothing runs without it, and what syslog was told.
+//! The records, that nothing runs without them, and the lines in syslog.
 
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
@@ -7,7 +7,7 @@ use harness::{Person, PrivateRoot, Record};
 
 use crate::{kinds, own_root, records_of, request, root};
 
-/// The `start` record of the last run of this person.
+/// Returns the `start` record of the last run of this user.
 fn last_start(root: &PrivateRoot, person: &Person) -> Record {
     let mut starts = records_of(root, person).into_iter().filter(|record| record.kind() == "start");
     starts.next_back().unwrap_or_else(|| panic!("{} has run nothing", person.name))

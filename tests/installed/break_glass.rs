@@ -76,7 +76,7 @@ fn broken_glass_is_at_once_loud_and_once() {
 
     let grant = records[2].text("grant").to_owned();
     glass().run_as(&person.name, ["jitctl", "release"]).succeeded();
-    // The debt stands, whatever became of the grant and by whichever door.
+    // The debt remains, whatever happened to the grant, for jit-sudo and jitctl.
     break_it(&person).refused(&format!("jitctl review {grant}"));
     let again = ["jitctl", "request", "--break-glass", "--reason", "x", "--role", "glass"];
     glass().run_as(&person.name, again).refused("no approver has reviewed yet");
@@ -144,7 +144,7 @@ fn eligibility_that_nobody_uses_is_listed_per_person_and_group() {
     assert!(!unused("1d").iter().any(|row| row == "glass-certified bob"), "a standing assignment is not activated");
     request(glass(), &person, "glass-offer", &["--ticket", "OPS-7"]);
     assert!(!unused("1d").iter().any(|row| row == "glass-offer %glass-offer"), "a member's use is the group's");
-    // Other tests ask for the role too, so that a quiet second may be long in coming.
+    // Other tests request the role too, so that a second without use may take a while.
     harness::eventually("a second without use", Duration::from_secs(60), || {
         unused("1s").iter().any(|row| row == "glass-offer %glass-offer").then_some(())
     });
@@ -217,7 +217,7 @@ fn the_offer_asks_for_reason_duration_and_ticket_until_they_are_good() {
     session.expect("ticket, such as ^OPS-[0-9]+$: ");
     session.type_line("none");
     session.expect("it must match");
-    // What is typed before the question stands there is shown before it, and not on its line.
+    // Input typed before the question is shown before it, and not on its line.
     session.expect("ticket, such as ^OPS-[0-9]+$: ");
     session.type_line("OPS-12");
     session.expect("\n0\r\n");
@@ -239,7 +239,7 @@ fn control_c_at_a_question_asks_for_nothing() {
     assert_eq!(kinds(&records_of(glass(), &person)), ["reject"]);
 }
 
-/// Holds the lock of the database until the file `/tmp/free` is there.
+/// Holds the lock of the database until the file `/tmp/free` exists.
 const HOLD: &str = r#"
 import os, sqlite3, time
 database = sqlite3.connect("/var/lib/jit-sudo/journal.db", isolation_level=None)
@@ -309,7 +309,7 @@ fn control_c_leaves_the_request_pending_and_coming_back_takes_it_up_again() {
     assert_eq!(kinds(&records_of(glass(), &person)), ["request", "reject", "grant", "start", "end"]);
 }
 
-/// The request of `person` as `approver` sees it.
+/// Returns the request of `person` as `approver` sees it.
 fn of_person(approver: &Person, person: &Person) -> serde_json::Value {
     harness::eventually("the request is there", harness::PATIENCE, || {
         let listed = glass().run_as(&approver.name, ["jitctl", "--json", "requests"]).json();
@@ -331,8 +331,8 @@ fn a_denied_request_ends_the_wait() {
 #[test]
 fn a_waiting_command_begins_within_50_ms_of_its_approval() {
     let approver = glass().person(&["glaziers"]);
-    // From the moment at which the broker began to decide to the start of the command; the best of a few, because other
-    // tests use this machine too.
+    // Measures from the moment of the broker's decision to the start of the command; the best of a few, because other tests use
+    // this machine too.
     let mut best = i64::MAX;
     for _ in 0..8 {
         let person = glass().person(&["glass"]);

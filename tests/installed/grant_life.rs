@@ -1,5 +1,5 @@
-//! The rest of a grant's life: which of several serves, how often one shot is fired, what machines do, and what is told to
-//! whom.
+//! More about the life of a grant: which of several is used, how often a one-shot grant serves, use by machines, and what is
+//! disclosed to whom.
 
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
@@ -33,7 +33,7 @@ eligible     = ["%life-password"]
 commands     = ["/usr/bin/id **"]
 "#;
 
-/// The shared root, with the roles of these tests.
+/// Returns the shared root, with the roles of these tests.
 fn life() -> &'static PrivateRoot {
     static READY: OnceLock<()> = OnceLock::new();
     READY.get_or_init(|| root().add_policy("life", POLICY));
@@ -51,7 +51,7 @@ fn of_several_active_grants_the_narrowest_serves_and_is_named_in_the_record() {
     let exact = ask("reviewed", &["--", "id", "-u"]);
     root().run_as(&approver.name, ["jitctl", "approve", &exact, "--exact"]).succeeded();
     for (words, grant) in [
-        (&["id", "-u"][..], &exact), // the very command
+        (&["id", "-u"][..], &exact), // exactly this command
         (&["id", "-g"], &once),      // one run, which is used up by it
         (&["id", "-g"], &role),      // the narrower role
         (&["uname"], &wide),         // the only one that covers it
@@ -117,7 +117,7 @@ fn an_approver_who_left_meanwhile_does_not_count() {
     assert_eq!(state(&second), "pending", "one of the two is an approver no more");
     root().run_as(&person.name, ["jit-sudo", "-n", "id"]).refused("");
     assert_eq!(state(&third), "approved");
-    // And whoever is no longer eligible gets nothing.
+    // A requester who is no longer eligible gets no grant.
     let other = id(&request(root(), &person, "quorum", &[]));
     root().script(&format!("gpasswd --delete {} quorum", person.name));
     root().run_as(&second.name, ["jitctl", "approve", &other]).refused("no longer eligible");
@@ -237,7 +237,7 @@ fn a_flood_of_refusals_is_counted_and_told_once() {
     let (person, other) = (root.person(&[]), root.person(&[]));
     let flood = "for i in $(seq 70); do jit-sudo -n id 2>/dev/null; done";
     root.command(&person.name, ["bash", "-c", flood]).patience(Duration::from_secs(60)).run().exited(1);
-    // Not all that come at once are counted.
+    // Not all concurrent rejections are counted.
     root.run_as(&person.name, ["bash", "-c", "for i in $(seq 40); do jit-sudo -n id 2>/dev/null & done; wait"])
         .succeeded();
     root.run_as(&person.name, ["jit-sudo", "-n", "id"]).refused("");
@@ -279,14 +279,14 @@ fn every_grant_is_revoked_however_many_there_are() {
     root.script("sqlite3 /var/lib/jit-sudo/journal.db < /root/many.sql");
     let many = root.command("root", ["jitctl", "--json", "grants"]).patience(Duration::from_secs(60)).run().json();
     assert_eq!(many["grants"].as_array().map(Vec::len), Some(1000), "a listing ends somewhere");
-    // One of those that a listing does not show.
+    // One of the grants that a listing does not show.
     root.as_root(["jitctl", "revoke", "0000002500", "--reason", "enough"]).succeeded();
     let words = ["jitctl", "--json", "revoke", "--user", &person.name, "--reason", "enough"];
     let ended = root.command("root", words).patience(Duration::from_secs(60)).run().json();
     assert_eq!(ended["ended"].as_array().map(Vec::len), Some(2500));
     root.run_as(&person.name, ["jit-sudo", "-n", "id"]).refused("no active grant");
     root.as_root(["jitctl", "revoke", "--all", "--reason", "enough"]).refused("no active grant to revoke");
-    // The copies are nobody's: no record tells of them.
+    // The copies are invalid: no record names them.
     root.as_root(["jitctl", "audit", "verify"]).refused("no record before it tells of that");
 }
 
@@ -306,7 +306,7 @@ fn a_hook_is_in_no_group_of_the_callers() {
     assert_eq!(group, "0::/jit-sudo/hooks\n");
 }
 
-/// Ninety processes in other sessions and groups, of which most are orphans and none minds SIGTERM or SIGHUP.
+/// Starts ninety processes in other sessions and groups; most are orphans, and all ignore SIGTERM and SIGHUP.
 const HIDDEN: &str = "trap '' TERM HUP; \
     for i in $(seq 30); do \
         setsid sleep 1000 & \
@@ -334,7 +334,7 @@ fn without_control_groups_every_descendant_is_found_all_the_same() {
         let began = std::time::Instant::now();
         session.wait();
         assert_eq!(alive(), 0);
-        // A second on a quiet machine.
+        // This takes a second on a quiet machine.
         assert!(began.elapsed() < Duration::from_secs(5), "it took {:?}", began.elapsed());
     }
 }

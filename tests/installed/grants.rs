@@ -1,4 +1,4 @@
-//! The life of a grant, from the request to its end, and that nothing makes it longer or wider.
+//! The life of a grant, from the request to its end; nothing makes it longer or wider.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ fn who_is_eligible_is_refused_with_the_words_to_type() {
     let said = output.refused("hint:");
     let hint = said.lines().find_map(|line| line.split_once("jitctl request")).map(|(_, words)| words.to_owned());
     let hint = hint.unwrap_or_else(|| panic!("no command to type in: {said}"));
-    // What the hint says can be typed as it stands, but for the reason.
+    // The command in the hint can be typed as it is, except for the reason.
     let typed = format!("jitctl request {}", hint.trim().trim_end_matches(['`', '\'']));
     root().run_as(&person.name, ["bash", "-c", &typed]).succeeded();
     assert_eq!(root().run_as(&person.name, ["jit-sudo", "-n", "id", "-u"]).succeeded(), "0");
@@ -101,7 +101,7 @@ fn a_quorum_needs_different_people() {
     let [first, second] = [root().person(&["approvers"]), root().person(&["approvers"])];
     let pending = id(&request(root(), &person, "quorum", &[]));
     root().run_as(&first.name, ["jitctl", "approve", &pending]).succeeded();
-    // Once more by the same person changes nothing, whatever it answers.
+    // A second approval by the same person changes nothing, whatever the answer.
     let again = root().run_as(&first.name, ["jitctl", "--json", "show", &pending]).json();
     let _ = root().run_as(&first.name, ["jitctl", "approve", &pending]);
     assert_eq!(
@@ -318,7 +318,7 @@ fn the_offer_on_a_terminal_asks_for_a_reason_and_then_runs() {
     let mut session = root().pty_as(&person.name, ["jit-sudo", "id", "-un"]);
     session.expect("eason");
     session.type_line("the disk is full");
-    // Whatever else is asked, Enter takes what is proposed.
+    // Enter accepts the default of all other questions.
     let deadline = Instant::now() + harness::PATIENCE;
     while records_of(root(), &person).iter().all(|record| record.kind() != "end") && Instant::now() < deadline {
         session.type_text("\r");

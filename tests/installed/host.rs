@@ -1,4 +1,4 @@
-//! Installing, and the private root itself: what the administrator wrote is kept, and the host stays as it is.
+//! Installation, and the private root itself: files of the administrator are kept, and the host stays unchanged.
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
@@ -45,13 +45,13 @@ fn the_installed_files_have_the_owners_and_modes_that_they_need() {
     }
 }
 
-/// What is below the directory, links too, by its path from there.
+/// Returns the paths of files and links below the directory, relative to it.
 fn files(root: &PrivateRoot, directory: &str) -> BTreeSet<String> {
     let found = root.script(&format!("cd {directory} && find . ! -type d -printf '/%P\\n'"));
     found.lines().map(str::to_owned).collect()
 }
 
-/// `make` with these words, in the private root.
+/// Runs `make` with these arguments in the private root.
 fn make(root: &PrivateRoot, words: &str) -> Output {
     let profile = std::env::var("PROFILE").unwrap_or_else(|_| "dev".to_owned());
     let line = format!(

@@ -1,5 +1,5 @@
-//! What a caller leaves in the process for a set-user-ID program to inherit: it neither slows nor stops us, and the command
-//! gets back what is its own. The rows are those of sys/src/inherited.rs.
+//! Process attributes that a set-user-ID program inherits from its caller: they neither slow nor stop jit-sudo, and the command
+//! gets them back. The rows are those of sys/src/inherited.rs.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ fn prepared(root: &PrivateRoot) -> &PrivateRoot {
     root
 }
 
-/// One line for each attribute of a process.
+/// Prints one line for each attribute of a process.
 const SHOW: &str = r#"#!/bin/bash
 p=$1
 echo "slack $(cat /proc/$p/timerslack_ns)"
@@ -32,7 +32,7 @@ echo "ignored $(sed -n 's/^SigIgn:\t//p' /proc/$p/status)"
 echo "score $(cat /proc/$p/oom_score_adj)"
 "#;
 
-/// What the supervisor and the command are like where the caller has set this; `None` where it cannot be set here.
+/// Returns the attributes of the supervisor and of the command where the caller has set this; `None` where it cannot be set here.
 fn seen(person: &Person, attribute: &str, line: &str) -> Option<(String, String)> {
     let script = "inherited-show $PPID; echo; inherited-show $$";
     let words = ["python3", SETTER, attribute, "jit-sudo", "-n", "bash", "-c", script];
@@ -53,7 +53,7 @@ fn seen(person: &Person, attribute: &str, line: &str) -> Option<(String, String)
 fn what_a_caller_leaves_is_reset_for_us_and_given_back_to_the_command() {
     let person = root().person(&["deploy"]);
     let usual = |line: &str| seen(&person, "nothing", line).unwrap();
-    // (what is set, what is looked at, what the command has; `None` is what it has without)
+    // (what is set, what is examined, the value in the command; `None` is the default value)
     let rows: [(&str, &str, Option<&str>); 9] = [
         ("slack", "slack", None),
         ("thp", "pages", None),
@@ -79,7 +79,7 @@ fn what_a_caller_leaves_is_reset_for_us_and_given_back_to_the_command() {
     assert_eq!(u64::from_str_radix(&command, 16).unwrap().count_ones(), 1, "{command}");
     let (supervisor, command) = seen(&person, "blocked", "blocked").unwrap();
     assert_eq!(supervisor, usual("blocked").0);
-    // Bash takes SIGCHLD out by itself, and blocks others while it starts a program.
+    // Bash unblocks SIGCHLD by itself, and blocks others while it starts a program.
     let command = u64::from_str_radix(&command, 16).unwrap();
     assert_eq!(command & (1 << 9 | 1 << 19), 1 << 9 | 1 << 19, "{command:x}");
     let (supervisor, command) = seen(&person, "ignored", "ignored").unwrap();
@@ -118,7 +118,7 @@ fn a_timer_slack_of_a_century_does_not_outlast_a_grant() {
     assert!(!output.status.success() && begun.elapsed() < Duration::from_secs(8), "{:?} {output:?}", begun.elapsed());
 }
 
-/// The state letter of the process whose command line has these words.
+/// Returns pid and state letter of the process with this command line.
 fn state(root: &PrivateRoot, words: &str) -> Option<(String, String)> {
     let found = root.as_root(["pgrep", "-o", "-x", "-f", words]).stdout;
     let pid = found.trim().to_owned();
@@ -159,7 +159,7 @@ fn a_limit_that_is_too_low_and_cannot_be_raised_is_named_before_anything_begins(
         let words =
             ["setpriv", "--bounding-set=-sys_resource", &ids[0], &ids[1], "--init-groups", "bash", "-c", &script];
         root().as_root(words).refused(says);
-        // What can be raised is, and is the command's again.
+        // A soft limit that can be raised is raised, and restored for the command.
         let script = format!("ulimit -S {limit}; exec jit-sudo -n id -u");
         let soft = root().as_root([&words[..7], &[&script]].concat());
         assert_eq!(soft.succeeded(), "0", "{limit}");

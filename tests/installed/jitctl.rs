@@ -1,4 +1,4 @@
-//! jitctl, as people and programs use it. It has no privilege of its own.
+//! jitctl, as people and programs use it. It has no privileges.
 
 use std::os::unix::fs::MetadataExt;
 

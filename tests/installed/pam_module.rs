@@ -1,4 +1,4 @@
-//! pam_jit_sudo.so in real stacks: su, Debian's sudo, sshd, login, screen lockers, and hosts that make it difficult.
+//! pam_jit_sudo.so in real stacks: su, Debian's sudo, sshd, login, screen lockers, and difficult callers.
 
 use std::net::TcpListener;
 use std::sync::OnceLock;
@@ -34,7 +34,7 @@ commands = ["ALL"]
 hosts    = ["another-host"]
 "#;
 
-/// The root of these tests: their stacks take the place of Debian's.
+/// Returns the root of these tests, whose stacks replace Debian's.
 pub(crate) fn doors() -> &'static PrivateRoot {
     static ROOT: OnceLock<PrivateRoot> = OnceLock::new();
     ROOT.get_or_init(|| {
@@ -45,7 +45,7 @@ pub(crate) fn doors() -> &'static PrivateRoot {
         root.script("sed -i '1i account required pam_jit_sudo.so role=door' /etc/pam.d/sshd /etc/pam.d/login");
         let session = "session required pam_jit_sudo.so role=door";
         root.script(&format!("for name in su sudo sshd login; do echo '{session}' >>/etc/pam.d/$name; done"));
-        // su for the caller's grant alone, as in the manual.
+        // su by the caller's grant alone, as in the manual.
         root.write(
             "/etc/pam.d/su-l",
             0o644,
@@ -56,13 +56,13 @@ pub(crate) fn doors() -> &'static PrivateRoot {
     })
 }
 
-/// A service with nothing but the module in its stack.
+/// Writes a service whose stack has only the module.
 pub(crate) fn stack(root: &PrivateRoot, service: &str, options: &str) {
     let line = |facility: &str| format!("{facility} required pam_jit_sudo.so {options}\n");
     root.write(&format!("/etc/pam.d/{service}"), 0o644, line("auth") + &line("account"));
 }
 
-/// What pamtester, run by root, hears of `service` for this person.
+/// Runs pamtester as root with `service` for this user.
 fn asked(root: &PrivateRoot, service: &str, person: &Person) -> Output {
     root.as_root(["pamtester", service, &person.name, "authenticate", "acct_mgmt"])
 }
@@ -71,7 +71,7 @@ fn enters(root: &PrivateRoot, service: &str, person: &Person) -> bool {
     asked(root, service, person).status.success()
 }
 
-/// What pam_host.py reports.
+/// Returns the report of pam_host.py.
 fn hosted(root: &PrivateRoot, user: &str, words: &[&str]) -> Value {
     let words = [&["python3", "/usr/local/lib/pam_host.py"], words].concat();
     let output = root.command(user, words).patience(Duration::from_secs(240)).run();
@@ -79,7 +79,7 @@ fn hosted(root: &PrivateRoot, user: &str, words: &[&str]) -> Value {
     output.json()
 }
 
-/// The lines of the module in syslog that hold `text`.
+/// Returns the lines of the module in syslog that contain `text`.
 fn logged(root: &PrivateRoot, text: &str) -> Vec<String> {
     let ours = |line: &String| line.contains("pam_jit_sudo(") && line.contains(text);
     root.auth_log().into_iter().filter(ours).collect()
