@@ -261,7 +261,7 @@ fn su_opens_for_the_caller_who_holds_the_grant() {
     let mut session = su(&person, &target);
     session.expect(&format!("as {}", target.name));
     assert!(session.wait().success());
-    // The grant is the caller's: it opens nothing for somebody else who becomes them.
+    // The grant belongs to the caller: another user who becomes the caller by su gets nothing from it.
     let mut session = su(&target, &person);
     session.expect("you have no active grant of role door");
     assert!(!session.wait().success());
@@ -270,7 +270,7 @@ fn su_opens_for_the_caller_who_holds_the_grant() {
 #[test]
 fn sudo_of_debian_asks_for_the_grant_as_well() {
     let person = doors().person(&["deploy", "door"]);
-    // sudo lets no module say more while it looks at the account.
+    // sudo shows no messages of modules during account management.
     let output = doors().run_as(&person.name, ["sudo", "-n", "id", "-u"]);
     assert!(!output.status.success(), "{output:?}");
     assert!(output.stderr.contains("PAM account management error: Permission denied"), "{output:?}");
@@ -280,14 +280,14 @@ fn sudo_of_debian_asks_for_the_grant_as_well() {
     assert!(!doors().run_as(&person.name, ["sudo", "-n", "id", "-u"]).status.success());
 }
 
-/// sshd of Debian on a port of its own; ends with the root.
+/// Starts Debian's sshd on a port of its own; it ends with the root. Returns the port.
 pub(crate) fn sshd(root: &PrivateRoot) -> u16 {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     root.script(&format!("mkdir -p /run/sshd && /usr/sbin/sshd -o ListenAddress=127.0.0.1:{port} -o PidFile=none"));
     port
 }
 
-/// A line of ssh that needs no password.
+/// Returns an ssh command line that needs no password.
 pub(crate) fn ssh(root: &PrivateRoot, port: u16, person: &Person) -> Vec<String> {
     let home = &person.home;
     root.script(&format!(
@@ -356,7 +356,7 @@ fn a_panic_in_the_module_denies_and_the_program_lives() {
     root.write("/usr/local/lib/pam_host.py", 0o644, include_str!("pam_host.py"));
     root.script("mkdir /run/pam_jit_sudo-panics");
     let module = root.script("echo /usr/lib/*/security/pam_jit_sudo.so").trim().to_owned();
-    // Built to panic wherever there is a file of an entry point's name in /run/pam_jit_sudo-panics.
+    // Built to panic wherever /run/pam_jit_sudo-panics holds a file with the name of the entry point.
     let words = ["-p", "pam_jit_sudo", "--features", "panics"];
     root.write(&module, 0o644, harness::extra(&words, "panics", "libpam_jit_sudo.so"));
     let lines: Vec<String> = ["auth", "account", "session"]
@@ -374,14 +374,14 @@ fn a_panic_in_the_module_denies_and_the_program_lives() {
         let output = plays();
         assert_eq!(output.status.code(), Some(1), "pamtester says no, and was not killed: {entry}: {output:?}");
         assert!(!output.stderr.contains("panicked"), "{entry}: {output:?}");
-        // All before it went well.
+        // All calls before the panic succeeded.
         let passed = calls.into_iter().take_while(|call| *call != entry).count();
         assert_eq!(output.stdout.lines().count(), passed, "{entry}: {output:?}");
         let line = eventually("a line in syslog", harness::PATIENCE, || logged(&root, "has panicked").pop());
         assert!(line.contains("denied: the module has panicked"), "{line}");
         let su = root.run_as(&person.name, ["su", "-c", "id -u"]);
         assert_eq!(su.status.signal(), None, "{entry}: {su:?}");
-        // What has run already when the end of a session is to be recorded has run.
+        // A command that has run when the end of its session is to be recorded has run.
         assert_eq!(su.stdout.trim(), if entry == "close_session" { "0" } else { "" }, "{entry}: {su:?}");
         root.script(&format!("rm /run/pam_jit_sudo-panics/{entry}"));
     }
@@ -439,7 +439,7 @@ fn a_broker_that_is_missing_killed_slow_or_says_nonsense_opens_no_door() {
         "head -c 1000000 /dev/zero",
         "head -c 100000 /dev/urandom",
         &format!("printf '%s' '{}'; kill -9 $$", &yes[..30]),
-        // An answer without its end may be half of another.
+        // An answer without a line end may be incomplete.
         &format!("printf '%s' '{yes}'"),
         &format!("echo '{yes} {yes}'"),
         &format!("echo '{}'", yes.replace("true", "1")),

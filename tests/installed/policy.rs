@@ -1,10 +1,10 @@
-//! The policy of the installed product: what its rules allow, what it says of mistakes, whom it trusts.
+//! The policy of the installed product: what its rules allow, how mistakes are reported, which files it trusts.
 
 use harness::PrivateRoot;
 
 use crate::{own_root, root};
 
-/// Runs a command by somebody whose role holds every form of a rule.
+/// Runs a command as a user whose role has every form of a rule.
 fn by_rules(words: &[&str]) -> harness::Output {
     let person = root().person(&["rules"]);
     root().run_as(&person.name, [&["jit-sudo", "-n"][..], words].concat())
@@ -49,7 +49,7 @@ fn the_last_matching_rule_decides() {
 #[test]
 fn a_path_alone_allows_no_arguments() {
     let output = by_rules(&["printf"]);
-    // printf itself complains; the point is that it ran.
+    // printf itself prints an error, which shows that it ran.
     assert!(output.stderr.contains("missing operand"), "{output:?}");
     by_rules(&["printf", "x"]).refused("not allowed");
 }
@@ -76,7 +76,7 @@ fn who_is_in_no_role_gets_sudos_sentence() {
     output.refused(&format!("user {} is not allowed to execute '/usr/bin/id -u' as root on web1", person.name));
 }
 
-/// A root whose policy is `text` alone, and what `jitctl policy check` says of it.
+/// Returns a root with `text` as the only policy, and the output of `jitctl policy check`.
 fn with_policy(text: &str) -> (PrivateRoot, harness::Output) {
     let root = PrivateRoot::start();
     root.write_policy(text);

@@ -1,5 +1,5 @@
-//! Root changes the database for a moment and puts it back: what was done meanwhile is in the journal, and a verification says
-//! that it was not by the policy.
+//! Root changes the database temporarily and restores it: acts of that time are in the journal, and a verification reports that
+//! they were not allowed by the policy.
 
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -48,16 +48,16 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// How much of a row is made to fit its new bytes.
+/// Which digests of a row are adapted to its new bytes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Care {
-    /// Its own digest, without which nobody reads it.
+    /// Its own digest, without which the row is not accepted.
     Row,
-    /// Every digest that stands in it.
+    /// Every digest in the row.
     Everything,
 }
 
-/// A row as it was, to be put back.
+/// The former contents of a row, to be restored.
 struct Row {
     role: &'static str,
     columns: [Vec<u8>; 3],
@@ -88,7 +88,7 @@ fn put(root: &PrivateRoot, row: &Row) {
     sql(root, &format!("UPDATE policy_role SET {set} WHERE name = '{}';", row.role));
 }
 
-/// What the verification says, and the same of the checker that was written from the documents.
+/// Returns the message of the verification, and checks that of the checker that was written from the documents.
 fn verdict(root: &PrivateRoot) -> String {
     let said = root.as_root(["jitctl", "audit", "verify"]).refused("").to_owned();
     root.script("sqlite3 /var/lib/jit-sudo/journal.db \".backup /root/copy.db\"");
@@ -113,7 +113,7 @@ fn a_run_by_a_role_that_was_changed_for_a_moment_is_named() {
     root.run_as(&person.name, ["jit-sudo", "-n", "id", "-u"]).succeeded();
     intact(&root);
     let wider = ("/usr/bin/id", "/usr/bin/head");
-    // Whatever the row says of its digests, the record has that of the bytes that decided.
+    // Whatever digests the row holds, the record has the digest of the bytes that decided.
     for care in [Care::Row, Care::Everything] {
         let before = forge(&root, "look", wider, care);
         assert!(head().succeeded().starts_with("root:"));
@@ -186,7 +186,7 @@ fn a_policy_that_was_in_force_once_is_not_in_force_again() {
     let (stamp, now) = (sql(&root, "SELECT quote(stamp) FROM policy_settings"), sql(&root, &dump));
     let delete: String = tables.iter().map(|table| format!("DELETE FROM {table};\n")).collect();
 
-    // The old tables with the stamp of the new files: it was sealed with another policy, and so it is compiled anew.
+    // The old tables with the stamp of the new files: the seal is for another policy, so the policy is compiled again.
     sql(&root, &format!("{delete}{old}\nUPDATE policy_settings SET stamp = {stamp};"));
     head().refused("not allowed");
     let said = verdict(&root);
@@ -195,7 +195,7 @@ fn a_policy_that_was_in_force_once_is_not_in_force_again() {
         "{said}"
     );
     root.script("rm -r /var/lib/jit-sudo; cp -a /root/good /var/lib/jit-sudo");
-    // With a seal of root's own the old one serves, until somebody verifies.
+    // With a seal computed by root the old policy is used, until a verification.
     sql(&root, &format!("{delete}{old}\nUPDATE policy_settings SET stamp = {stamp};"));
     sql(&root, &format!("UPDATE policy_settings SET seal = x'{}';", hex(&seal(&root))));
     assert!(head().succeeded().starts_with("root:"));
@@ -223,14 +223,14 @@ fn tables_of_other_files_that_count_as_compiled_are_named_before_anything_runs()
     let said = root.as_root(["jitctl", "audit", "verify"]).refused("").to_owned();
     let named = "the policy file /etc/jit-sudo/policy.d/tampering.toml (table policy_settings): the file itself has another digest";
     assert!(said.contains(named), "{said}");
-    // One that cannot be read agrees with nothing.
+    // A file that cannot be read agrees with nothing.
     root.script(r"printf '# \377' >/etc/jit-sudo/policy.d/tampering.toml");
     sql(&root, &format!("UPDATE policy_settings SET stamp = '{}';", stamp_of_the_files(&root)));
     sql(&root, &format!("UPDATE policy_settings SET seal = x'{}';", hex(&seal(&root))));
     root.as_root(["jitctl", "audit", "verify"]).refused("/etc/jit-sudo/policy.d/tampering.toml");
 }
 
-/// As the program writes it: a line for each file.
+/// Returns the stamp as the program writes it: one line for each file.
 fn stamp_of_the_files(root: &PrivateRoot) -> String {
     let script = "cd /etc/jit-sudo && python3 - policy.toml policy.d/*.toml $(ls approvers 2>/dev/null || true) <<'END'
 import os, sys
@@ -241,7 +241,7 @@ END";
     root.script(script)
 }
 
-/// What root can compute who reads the journal's key.
+/// Returns the seal that root can compute with the journal's key.
 fn seal(root: &PrivateRoot) -> Vec<u8> {
     let text = |query: &str| sql(root, query);
     let unhex = |text: String| -> Vec<u8> {
@@ -276,7 +276,7 @@ fn a_journal_of_another_host_is_named_and_not_signed() {
     sql(&root, &format!("DELETE FROM checkpoint; UPDATE journal_meta SET value = x'{host}' WHERE name = 'host';"));
     let said = verdict(&root);
     assert!(said.contains("it was signed by another key than this host's"), "{said}");
-    // The next run does not make it this host's own.
+    // The next run does not make it a journal of this host.
     root.run_as(&person.name, ["jit-sudo", "-n", "id", "-u"]).succeeded();
     root.script("rm -f /root/out; jitctl audit export --output /root/out || true");
     assert_eq!(sql(&root, "SELECT count(*) FROM checkpoint"), "0");
@@ -284,7 +284,7 @@ fn a_journal_of_another_host_is_named_and_not_signed() {
     assert_eq!(sql(&root, alert), "1", "once");
     let said = verdict(&root);
     assert!(said.contains("it was signed by another key than this host's"), "{said}");
-    // What root accepts is signed, and stands in the journal as accepted.
+    // A journal that root accepts is signed, and the acceptance is recorded.
     root.as_root(["jitctl", "key", "accept", "--reason", "moved"]).succeeded();
     intact(&root);
     root.script(&format!("rm -r {state}; cp -a /root/ours {state}"));
@@ -342,7 +342,7 @@ authenticate = false
 
 const HEAD: [&str; 6] = ["jit-sudo", "-n", "head", "-c", "5", "/etc/shadow"];
 
-/// Two who may work, and one who approves.
+/// Creates two users who may work, and one who approves.
 fn workers(root: &PrivateRoot) -> (Person, Person, Person) {
     root.add_policy("tampering", WORK);
     (root.person(&["workers"]), root.person(&["workers"]), root.person(&["approvers"]))
@@ -356,7 +356,7 @@ fn granted(root: &PrivateRoot, person: &Person, approver: &Person, role: &str, m
     id
 }
 
-/// Other bytes in the row of a grant, which root signs with the host's key; the row as it was.
+/// Replaces the bytes in the row of a grant, and signs them with the host's key as root can; returns the former row.
 fn resign(root: &PrivateRoot, id: &str, changes: &[(&str, Value)]) -> String {
     let row = sql(root, &format!(".mode insert granted\nSELECT rowid, * FROM granted WHERE id = '{id}';"));
     let row = row.replacen("INSERT INTO granted", "INSERT OR REPLACE INTO granted(rowid, id, uid, role, starts, expires, body, signature, ended, ended_by, ended_at, ended_reason, used_by)", 1);
@@ -571,7 +571,7 @@ fn a_role_that_no_policy_had_and_a_changed_one_are_named_behind_a_pruning() {
     assert!(said.contains("the compiled role ghost (table policy_role): record "), "{said}");
 }
 
-/// All that is recorded so far goes, as after a long time.
+/// Prunes all records so far, as after a long time.
 fn pruned(root: &PrivateRoot) {
     root.script("jitctl audit export --output /root/out >/dev/null; rm /root/out");
     let person = root.person(&["lookers"]);
@@ -579,7 +579,7 @@ fn pruned(root: &PrivateRoot) {
     cut(root);
 }
 
-/// All up to the last checkpoint goes.
+/// Prunes everything up to the last checkpoint.
 fn cut(root: &PrivateRoot) {
     let directory = std::env::temp_dir().join(format!("jit-sudo-tampering-{}", std::process::id()));
     let _ = std::fs::remove_dir_all(&directory);
@@ -637,7 +637,7 @@ fn a_one_shot_extension_that_served_two_runs_is_named() {
     assert!(said.contains("it is for one run"), "{said}");
 }
 
-/// Its revocation is gone, and the end of the run that had taken it is not.
+/// The record of its revocation is removed, and the end of the run that used it is not.
 #[test]
 fn a_one_shot_extension_that_was_revoked_before_a_pruning_is_no_alarm() {
     let root = own_root();
@@ -657,7 +657,7 @@ fn a_one_shot_extension_that_was_revoked_before_a_pruning_is_no_alarm() {
         approver = approver.name
     );
     root.script(&script);
-    // The end of such a run makes another checkpoint: then the one of the export is the last again.
+    // The end of such a run makes another checkpoint; it is removed, so that the one of the export is the last again.
     sql(&root, "DELETE FROM checkpoint WHERE seq >= (SELECT max(seq) FROM record WHERE kind = 'end')");
     let behind = "SELECT count(*) FROM record WHERE kind = 'end' AND CAST(body AS TEXT) LIKE '%extended_by%' \
                   AND seq > (SELECT max(seq) FROM checkpoint)";
@@ -667,7 +667,7 @@ fn a_one_shot_extension_that_was_revoked_before_a_pruning_is_no_alarm() {
     both_say_intact(&root);
 }
 
-/// The variables that an exact grant binds, and a grant for one command that names none.
+/// Covers the variables that an exact grant binds, and a grant for one command that names none.
 #[test]
 fn an_exact_grant_that_bound_something_else_for_a_moment_is_named() {
     let root = own_root();
@@ -747,7 +747,7 @@ fn a_run_that_outlives_a_restored_backup_ends_in_its_journal() {
     both_say_intact(&root);
 }
 
-/// One record that says what may not be so hides no row that was changed.
+/// A record with invalid contents does not hide a changed row.
 #[test]
 fn a_fault_of_a_record_hides_no_row() {
     let root = own_root();
