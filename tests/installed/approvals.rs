@@ -171,7 +171,7 @@ const PROMPT: &str = "password for ";
 const WITHOUT: &str = "approving needs your password, and there is no terminal to ask for it";
 
 #[test]
-fn a_program_of_the_approver_does_not_approve_for_a_quorum_or_where_the_role_says_so() {
+fn a_program_of_the_approver_cannot_approve_where_a_password_is_required() {
     for role in ["two", "one"] {
         let scene = Scene::of(role, &[]);
         let said = scene.automaton();
@@ -250,7 +250,7 @@ fn an_approver_reads_what_the_grant_will_give_and_all_that_was_asked() {
 }
 
 #[test]
-fn what_the_policy_excuses_says_none_in_its_record() {
+fn an_approval_without_a_password_says_none_in_its_record() {
     let scene = Scene::of("trusting", &[]);
     scene.automaton().succeeded();
     let records = records_of(shared(), &scene.approver);
@@ -283,7 +283,7 @@ fn wrong_passwords_change_nothing_and_are_recorded() {
 }
 
 #[test]
-fn a_service_that_asks_nobody_approves_and_reviews_nothing() {
+fn a_pam_service_without_authentication_approves_and_reviews_nothing() {
     let scene = Scene::of("open", &[]);
     let mut session = scene.approves(&[]);
     session.expect("approving needs your password, and the PAM service 'everybody-approves' asks for none");
@@ -309,7 +309,7 @@ fn a_service_that_asks_nobody_approves_and_reviews_nothing() {
 }
 
 #[test]
-fn as_whom_where_and_with_which_variables_is_seen_before_the_password_by_every_way() {
+fn run_as_user_directory_and_variables_are_shown_before_the_password() {
     let more = [
         "-u",
         "daemon",
@@ -362,7 +362,7 @@ fn as_whom_where_and_with_which_variables_is_seen_before_the_password_by_every_w
 }
 
 #[test]
-fn an_interrupt_an_end_of_input_and_a_slow_hand_change_nothing() {
+fn an_interrupt_an_end_of_input_and_a_timeout_change_nothing() {
     for key in ["\x03", "\x04"] {
         let scene = Scene::of("one", &[]);
         let mut session = scene.approves(&[]);
@@ -388,7 +388,7 @@ fn left_on(terminal: &str) -> String {
 }
 
 #[test]
-fn what_happened_while_the_password_was_typed_counts() {
+fn decisions_during_the_password_prompt_count() {
     // Cancelled, decided by another approver, expired: each while the prompt was open.
     let (cancelled, denied) = (Scene::of("one", &[]), Scene::of("one", &[]));
     let other = shared().person(&["persons"]);
@@ -450,7 +450,7 @@ fn the_policy_counts_as_it_stands_after_the_prompt() {
 }
 
 #[test]
-fn what_is_approved_is_what_was_read_whatever_the_policy_says_before_and_after() {
+fn an_approval_is_for_what_was_shown_despite_policy_changes() {
     let root = own_root();
     let policy = |commands: &str, more: &str| {
         let text = format!(
@@ -512,7 +512,7 @@ fn what_is_approved_is_what_was_read_whatever_the_policy_says_before_and_after()
 }
 
 #[test]
-fn everything_that_gives_power_is_read() {
+fn everything_that_a_grant_permits_is_shown() {
     let root = own_root();
     let rules: Vec<String> = (0..120).map(|number| format!("\"/usr/bin/id {number}\"")).collect();
     let text = format!(
@@ -557,7 +557,7 @@ fn everything_that_gives_power_is_read() {
 }
 
 #[test]
-fn nobody_waits_for_whoever_types() {
+fn a_password_prompt_does_not_delay_other_users() {
     let scene = Scene::of("one", &[]);
     let mut session = scene.approves(&[]);
     session.expect(PROMPT);
@@ -575,7 +575,7 @@ fn nobody_waits_for_whoever_types() {
 }
 
 #[test]
-fn a_password_that_is_remembered_serves_no_approval_and_one_for_an_approval_is_not_remembered() {
+fn remembered_passwords_and_approvals_are_independent() {
     let scene = Scene::of("one", &[]);
     let second = Scene { approver: scene.approver.clone(), ..Scene::of("one", &[]) };
     let name = &scene.approver.name;
@@ -604,7 +604,7 @@ fn a_password_that_is_remembered_serves_no_approval_and_one_for_an_approval_is_n
 }
 
 #[test]
-fn what_others_typed_is_shown_escaped_and_whole() {
+fn text_of_other_users_is_shown_escaped_and_complete() {
     let hostile = "a\u{1b}[2Jb\nroot's password: ";
     let scene = Scene::of("one", &["--", "printf", hostile, &"x".repeat(2000)]);
     let mut session = scene.approves(&[]);
@@ -633,7 +633,7 @@ fn a_review_of_a_break_glass_needs_the_same_password() {
 }
 
 #[test]
-fn refusals_of_an_approver_are_limited_like_those_of_anybody() {
+fn rejections_of_an_approver_are_limited_like_those_of_other_users() {
     let scene = Scene::of("one", &[]);
     let script = format!("for i in $(seq 75); do setsid --wait jitctl approve {} 2>/dev/null; done; true", scene.id);
     shared().command(&scene.approver.name, ["sh", "-c", &script]).patience(Duration::from_secs(60)).run().succeeded();

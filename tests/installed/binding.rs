@@ -172,7 +172,7 @@ fn a_link_that_is_exchanged_leads_to_nothing_else() {
 }
 
 #[test]
-fn a_rule_over_a_directory_of_the_callers_runs_what_the_record_names() {
+fn a_rule_for_a_directory_of_the_caller_runs_what_the_record_names() {
     let root = racing_root();
     let person = root.person(&["by-glob"]);
     let scene = "ln -s /usr/bin/true w/true; cp /tmp/evil-program evil/true";
@@ -208,13 +208,13 @@ fn an_exact_grant_serves_what_was_approved(scene: &str, flipped: (&str, &str)) {
 }
 
 #[test]
-fn an_exact_grant_for_a_link_that_is_exchanged_serves_what_was_approved() {
+fn an_exact_grant_for_an_exchanged_link_permits_only_the_approved_program() {
     let scene = "ln -s /usr/bin/true w/true; cp /tmp/evil-program evil/true";
     an_exact_grant_serves_what_was_approved(scene, ("w/true", "evil/true"));
 }
 
 #[test]
-fn an_exact_grant_for_a_link_in_a_directory_that_is_exchanged_serves_what_was_approved() {
+fn an_exact_grant_for_a_link_in_an_exchanged_directory_permits_only_the_approved_program() {
     let scene = "ln -s /usr/bin/true w/true; cp /tmp/evil-program evil/true";
     an_exact_grant_serves_what_was_approved(scene, ("w", "evil"));
 }
@@ -336,7 +336,7 @@ fn a_script_of_root_runs_by_an_interpreter_of_root_or_of_the_run_as_user() {
 }
 
 #[test]
-fn a_shell_of_the_environment_tells_nothing_of_what_the_caller_may_not_see() {
+fn the_shell_variable_discloses_no_hidden_file() {
     let root = racing_root();
     let person = root.person(&["by-path"]);
     root.script(
@@ -389,7 +389,7 @@ while True:
 "#;
 
 #[test]
-fn a_descriptor_of_another_process_is_no_name_of_a_program() {
+fn a_descriptor_of_another_process_is_rejected_as_a_program() {
     let root = racing_root();
     let person = root.person(&["by-digest"]);
     root.write("/tmp/leader.py", 0o755, LEADER);
@@ -416,7 +416,7 @@ const VENV: &str = "cd ~; ln -s /usr/bin w; v=$(python3 -c 'import sys; print(\"
                     echo 'import os; open(\"/tmp/evil\", \"a\").write(\"%d\\n\" % os.geteuid())' >lib/$v/site-packages/a.pth";
 
 #[test]
-fn a_name_that_was_typed_is_not_what_a_program_is_told() {
+fn a_program_is_called_by_its_real_path_and_not_by_the_typed_name() {
     let root = racing_root();
     let person = root.person(&["by-name"]);
     root.script("echo 'import sys; print(\"the job\")' >/opt/job.py");
@@ -449,7 +449,7 @@ fn a_name_that_was_typed_is_not_what_a_program_is_told() {
 }
 
 #[test]
-fn a_link_of_roots_is_no_way_around_a_rule_that_denies() {
+fn a_link_of_root_does_not_bypass_a_rule_that_denies() {
     let root = racing_root();
     let person = root.person(&["but-python"]);
     for program in ["python3", "/usr/bin/python3", "/bin/python3"] {
@@ -491,7 +491,7 @@ while True:
 /// Rewrites `own` in the user's home with the files `good` and `evil` that `scene` creates, and runs it meanwhile. The number of
 /// records that name the second equals the number of its runs.
 #[test]
-fn a_rule_that_denies_means_what_its_path_leads_to() {
+fn a_rule_that_denies_applies_to_the_target_of_its_path() {
     let root = racing_root();
     let person = root.person(&["but-linked"]);
     root.script(
@@ -513,7 +513,7 @@ fn a_rule_that_denies_means_what_its_path_leads_to() {
 
 /// A file system that a program serves can return one file for hashing and another for execution.
 #[test]
-fn what_another_program_serves_is_copied_before_it_is_executed() {
+fn a_program_on_a_fuse_file_system_is_copied_before_it_is_executed() {
     let root = racing_root();
     let person = root.person(&["everything"]);
     root.write("/tmp/fuse.py", 0o644, include_str!("fuse.py"));

@@ -96,7 +96,7 @@ const VERBS: [(&str, &str, Who); 38] = [
 ];
 
 #[test]
-fn each_verb_is_for_whom_its_row_says() {
+fn each_verb_is_open_to_the_users_of_its_row() {
     let root = crate::own_root();
     let (nobody, reader) = (root.person(&[]), root.person(&["readers"]));
     root.write("/etc/jit-sudo/policy.d/verbs.toml", 0o644, "[audit]\nreaders = [\"%readers\"]\n");
@@ -134,7 +134,7 @@ fn each_verb_is_for_whom_its_row_says() {
 }
 
 #[test]
-fn nobody_can_say_who_they_are() {
+fn a_caller_cannot_claim_another_identity() {
     let person = root().person(&["self-service"]);
     for field in ["requester", "user", "uid", "caller"] {
         let ask = format!("{{\"verb\":\"request\",\"role\":\"self-service\",\"reason\":\"x\",\"{field}\":\"root\"}}");
@@ -144,7 +144,7 @@ fn nobody_can_say_who_they_are() {
 }
 
 #[test]
-fn the_state_is_closed_to_everybody_else() {
+fn only_root_can_read_the_state() {
     for path in
         ["/var/lib/jit-sudo", "/var/lib/jit-sudo/journal.db", "/var/lib/jit-sudo/host_key", "/etc/jit-sudo/policy.toml"]
     {

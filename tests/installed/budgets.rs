@@ -56,7 +56,7 @@ fn a_refusal_with_five_megabytes_of_control_characters_is_a_short_record() {
 }
 
 #[test]
-fn what_is_told_of_a_refusal_is_escaped_once() {
+fn the_text_of_a_rejection_is_escaped_once() {
     let person = root().person(&[]);
     root().run_as(&person.name, ["jit-sudo", "-n", "/usr/bin/id", "a\u{1}b\\c"]).refused("");
     let records = records_of(root(), &person);
@@ -84,7 +84,7 @@ fn refusals_of_any_size_fill_no_more_than_their_part_of_the_budget() {
 }
 
 #[test]
-fn a_request_has_words_that_an_approver_can_read() {
+fn a_request_is_short_enough_for_an_approver_to_read() {
     let (person, approver) = (root().person(&["reviewed"]), root().person(&["approvers"]));
     for (count, length) in [(1, 66_000), (40, 2000), (3, 1 << 20)] {
         let question = format!(
@@ -113,7 +113,7 @@ fn a_request_has_words_that_an_approver_can_read() {
 }
 
 #[test]
-fn requests_end_with_the_budget_and_break_glass_does_not() {
+fn the_budget_limits_requests_but_not_break_glass() {
     let root = own_root();
     root.add_policy(
         "urgent",
@@ -217,7 +217,7 @@ print(alive, sum(process.poll() is None for process in held))
 "#;
 
 #[test]
-fn who_asks_nothing_has_no_more_processes_of_ours_than_of_their_own() {
+fn idle_brokers_count_against_the_process_limit_of_their_user() {
     let root = own_root();
     for manner in ["silent", "begins"] {
         let person = root.person(&[]);
@@ -237,7 +237,7 @@ fn a_question_in_pieces_is_heard() {
 }
 
 #[test]
-fn waiting_has_a_limit_for_each_user_and_for_nobody_else() {
+fn each_user_has_a_limit_of_waiting_calls() {
     let root = own_root();
     let (person, other) = (root.person(&["reviewed"]), root.person(&["reviewed"]));
     let pending = id(&request(&root, &person, "reviewed", &["--", "id"]));
@@ -264,7 +264,7 @@ fn waiting_has_a_limit_for_each_user_and_for_nobody_else() {
 }
 
 #[test]
-fn a_caller_who_reads_nothing_keeps_no_state_of_the_database() {
+fn a_caller_who_reads_nothing_holds_no_read_transaction() {
     let root = own_root();
     let person = root.person(&["deploy"]);
     // Standard error is a pipe that is full, and stays full.
@@ -313,7 +313,7 @@ fn files_that_are_edited_at_once_have_one_limit() {
 }
 
 #[test]
-fn limits_that_nobody_may_lift_do_not_silence_the_hooks() {
+fn limits_that_cannot_be_raised_do_not_disable_the_hooks() {
     let root = own_root();
     root.add_policy(
         "urgent",

@@ -61,7 +61,7 @@ fn the_command_is_found_in_the_secure_path_and_not_in_the_callers() {
 }
 
 #[test]
-fn a_command_that_is_not_there_is_named() {
+fn a_missing_command_is_reported_by_name() {
     let person = root().person(&["deploy"]);
     let output = root().run_as(&person.name, ["jit-sudo", "-n", "no-such-command-here"]);
     output.refused("no-such-command-here: command not found");
@@ -70,7 +70,7 @@ fn a_command_that_is_not_there_is_named() {
 }
 
 #[test]
-fn a_directory_or_a_file_that_is_not_executable_is_no_command() {
+fn a_directory_or_a_file_that_is_not_executable_is_rejected() {
     let person = root().person(&["deploy"]);
     for target in ["/etc", "/etc/passwd"] {
         let output = root().run_as(&person.name, ["jit-sudo", "-n", target]);
@@ -134,7 +134,7 @@ fn the_replaced_program_is_not_run_in_place_of_the_one_that_was_checked() {
 }
 
 #[test]
-fn whether_a_hidden_file_is_there_is_told_to_nobody_who_may_not_run_it() {
+fn the_existence_of_a_hidden_file_is_not_disclosed() {
     // CVE-2021-23239, CVE-2025-46717: different errors would let a user examine every directory.
     let person = root().person(&["reviewed"]);
     root().script(

@@ -62,7 +62,7 @@ fn lent(person: &Person, thing: &str, how: &str, stream: &str) -> String {
 }
 
 #[test]
-fn what_a_caller_may_only_read_is_not_written_to() {
+fn a_stream_that_the_caller_may_only_read_is_not_written() {
     for (role, things) in [("lent-all", &["fifo", "terminal"][..]), ("lent-terminals", &["terminal"])] {
         let person = root().person(&[role]);
         for (thing, stream) in things.iter().flat_map(|thing| ["1", "2", "both"].map(|stream| (thing, stream))) {
@@ -77,7 +77,7 @@ fn what_a_caller_may_only_read_is_not_written_to() {
 }
 
 #[test]
-fn what_is_written_to_the_leader_of_a_terminal_comes_out_of_its_follower() {
+fn output_to_the_leader_of_a_terminal_arrives_at_its_follower() {
     let script = "import os, pty, select, subprocess, tty\n\
         leader, follower = pty.openpty()\n\
         tty.setraw(follower)\n\

@@ -126,7 +126,7 @@ fn a_grant_outlives_a_reboot_and_ends_at_its_time() {
 }
 
 #[test]
-fn in_1970_no_grant_of_another_boot_serves_until_root_accepts_the_clock() {
+fn with_a_clock_in_1970_old_grants_are_invalid_until_root_accepts_the_clock() {
     let root = own_root();
     let person = granted(&root, "self-service");
     root.run_as(&person.name, ID).succeeded();
@@ -186,7 +186,7 @@ fn clock_finding(root: &PrivateRoot) -> Value {
 }
 
 #[test]
-fn a_clock_in_doubt_keeps_the_sweep_from_pruning_alone_and_doctor_tells_of_it() {
+fn a_clock_in_doubt_only_prevents_pruning_and_doctor_reports_it() {
     let root = own_root();
     let person = granted(&root, "self-service");
     // Readings of the boot clock from another boot are not comparable; within this one it then shows two hours less.
@@ -209,7 +209,7 @@ fn a_clock_in_doubt_keeps_the_sweep_from_pruning_alone_and_doctor_tells_of_it() 
 }
 
 #[test]
-fn a_clock_set_back_by_mistake_and_put_right_is_not_in_doubt() {
+fn a_clock_set_back_and_corrected_is_not_in_doubt() {
     let root = own_root();
     let person = granted(&root, "self-service");
     later_boot_clock(&root, &person, 2, &ID).refused("has expired");

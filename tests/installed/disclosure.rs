@@ -99,7 +99,7 @@ fn a_mistake_in_the_policy_is_quoted_to_root_alone() {
 }
 
 #[test]
-fn the_hint_of_a_broken_policy_says_who_finds_out_more() {
+fn the_hint_for_a_broken_policy_names_jitctl_policy_check() {
     let root = own_root();
     root.write("/etc/jit-sudo/policy.d/zz.toml", 0o640, "[roles.xyzzy]\nxyzzy = 7\n");
     let expected = "/etc/jit-sudo/policy.d/zz.toml:2: the policy has an error\nhint: as root: jitctl policy check\n";
@@ -108,7 +108,7 @@ fn the_hint_of_a_broken_policy_says_who_finds_out_more() {
 }
 
 #[test]
-fn somebodys_own_policy_is_quoted_to_them() {
+fn a_users_own_policy_file_is_quoted_to_them() {
     let root = own_root();
     root.run_as("alice", ["sh", "-c", "printf '[roles.xyzzy]\\nxyzzy = 7\\n' >~/p.toml"]).succeeded();
     let output = root.command("alice", ["jitctl", "policy", "check", "p.toml"]).cwd("/home/alice").run();
@@ -216,7 +216,7 @@ fn answers(root: &PrivateRoot, person: &Person, path: &str) -> Vec<(Option<i32>,
 }
 
 #[test]
-fn whoever_may_only_ask_for_everything_learns_nothing_of_what_is_hidden() {
+fn an_eligible_user_learns_nothing_about_hidden_files() {
     let root = with_hidden_place();
     // Eligible for everything, and also with a grant for another command, or with an unrelated role.
     root.write(
@@ -277,7 +277,7 @@ fn asked_about(root: &PrivateRoot, asker: &str, user: &str, path: &str) -> Strin
 }
 
 #[test]
-fn whoever_may_run_everything_now_is_told_what_is_there() {
+fn a_user_who_may_run_everything_learns_which_files_exist() {
     let root = with_hidden_place();
     let held = granted(&root, "self-service");
     for person in [root.person(&["deploy"]), held] {
@@ -302,7 +302,7 @@ fn whoever_may_run_everything_now_is_told_what_is_there() {
 }
 
 #[test]
-fn a_role_that_is_asked_for_without_its_command_runs_what_is_hidden() {
+fn a_grant_for_a_whole_role_permits_hidden_programs() {
     let root = with_hidden_place();
     root.write(
         "/etc/jit-sudo/policy.d/zz.toml",
@@ -331,7 +331,7 @@ fn a_role_that_is_asked_for_without_its_command_runs_what_is_hidden() {
 }
 
 #[test]
-fn a_reader_of_the_audit_learns_nothing_by_asking_about_somebody_else() {
+fn an_audit_reader_learns_nothing_by_asking_about_another_user() {
     let root = with_hidden_place();
     root.write("/etc/jit-sudo/policy.d/zz.toml", 0o640, "[audit]\nreaders = [\"%adm\"]\n");
     root.script("usermod -aG adm carol");
@@ -354,7 +354,7 @@ fn a_reader_of_the_audit_learns_nothing_by_asking_about_somebody_else() {
 }
 
 #[test]
-fn what_is_there_takes_no_longer_to_refuse_than_what_is_not() {
+fn refusing_an_existing_file_takes_no_longer_than_a_missing_one() {
     let root = with_hidden_place();
     root.script("head -c 300000000 /dev/zero >/root/bin/huge; chmod 755 /root/bin/huge");
     let person = root.person(&["self-service"]);
@@ -372,7 +372,7 @@ fn what_is_there_takes_no_longer_to_refuse_than_what_is_not() {
 }
 
 #[test]
-fn a_check_of_a_broken_policy_says_once_what_is_wrong_and_not_to_check_it() {
+fn a_policy_check_reports_each_mistake_once_without_a_hint() {
     let root = own_root();
     root.write("/etc/jit-sudo/policy.d/zz.toml", 0o640, "[roles.xyzzy]\nxyzzy = 7\n");
     let checked = root.as_root(["jitctl", "policy", "check"]);

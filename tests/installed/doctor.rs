@@ -104,7 +104,7 @@ fn a_sound_host_has_nothing_wrong_with_it() {
 }
 
 #[test]
-fn what_the_host_lacks_is_named() {
+fn missing_capabilities_of_the_host_are_reported() {
     let root = own_root();
     let said = |script: &str| root.script(&format!("{script} || true"));
     let state = "/var/lib/jit-sudo";
@@ -131,7 +131,7 @@ fn what_the_host_lacks_is_named() {
 }
 
 #[test]
-fn a_pam_service_that_lets_in_whoever_types_anything_is_warned_of() {
+fn a_pam_service_that_accepts_any_password_is_a_warning() {
     let root = own_root();
     let warned = || {
         let findings = root.as_root(["jitctl", "--json", "doctor"]).json()["findings"].clone();
@@ -166,7 +166,7 @@ fn a_pam_service_that_lets_in_whoever_types_anything_is_warned_of() {
 }
 
 #[test]
-fn an_ordinary_user_sees_the_outside_alone() {
+fn an_ordinary_user_sees_only_public_findings() {
     let root = own_root();
     let said = root.run_as("alice", ["jitctl", "--json", "doctor"]);
     assert!(matches!(said.status.code(), Some(0 | 4)), "{said:?}");
@@ -178,7 +178,7 @@ fn an_ordinary_user_sees_the_outside_alone() {
 }
 
 #[test]
-fn mistakes_with_the_programs_are_named_and_mended() {
+fn mistakes_with_the_programs_are_reported_and_fixed() {
     let root = own_root();
     let program = "/usr/bin/jit-sudo";
     mistake(
@@ -205,7 +205,7 @@ fn mistakes_with_the_programs_are_named_and_mended() {
 }
 
 #[test]
-fn a_file_system_without_setuid_is_named_and_mended() {
+fn a_file_system_without_setuid_is_reported_and_fixed() {
     let root = own_root();
     root.script(
         "cp -a /usr/libexec/jit-sudo /root/copy; mount -t tmpfs -o nosuid,mode=755 tmpfs /usr/libexec/jit-sudo; \
@@ -217,7 +217,7 @@ fn a_file_system_without_setuid_is_named_and_mended() {
 }
 
 #[test]
-fn mistakes_with_the_policy_are_named_and_mended() {
+fn mistakes_with_the_policy_are_reported_and_fixed() {
     let root = own_root();
     let policy = "/etc/jit-sudo/policy.toml";
     mistake(&root, &format!("chmod g+w {policy}"), "is writable by its group", "policy", "policy.toml");
@@ -238,7 +238,7 @@ fn mistakes_with_the_policy_are_named_and_mended() {
 }
 
 #[test]
-fn mistakes_with_the_state_directory_are_named_and_mended() {
+fn mistakes_with_the_state_directory_are_reported_and_fixed() {
     let root = own_root();
     let state = "/var/lib/jit-sudo";
     mistake(&root, &format!("chmod 755 {state}"), "is open to others (mode 0755)", "state", state);
@@ -257,7 +257,7 @@ fn mistakes_with_the_state_directory_are_named_and_mended() {
 }
 
 #[test]
-fn a_missing_key_is_named_and_made() {
+fn a_missing_key_is_reported_and_created() {
     let root = own_root();
     let person = crate::granted(&root, "self-service");
     root.script("rm /var/lib/jit-sudo/host_key /var/lib/jit-sudo/host_key.pub");
@@ -270,7 +270,7 @@ fn a_missing_key_is_named_and_made() {
 }
 
 #[test]
-fn mistakes_with_pam_are_named() {
+fn mistakes_with_pam_are_reported() {
     let root = own_root();
     root.script("mv /etc/pam.d/jit-sudo /root/; sed -i 's/common-account/no-such-file/' /etc/pam.d/jit-sudo-i; echo 'auth required pam_gone.so' >>/etc/pam.d/common-auth");
     let text = faults(&root).iter().map(Value::to_string).collect::<String>();
@@ -292,7 +292,7 @@ fn a_dead_syslog_is_a_warning_and_an_error_where_the_policy_requires_it() {
 }
 
 #[test]
-fn a_newer_and_a_foreign_database_are_told_apart() {
+fn a_newer_database_and_a_foreign_one_have_different_messages() {
     let root = own_root();
     let sql = |text: &str| root.script(&format!("sqlite3 /var/lib/jit-sudo/journal.db \"{text}\""));
     let version = sql("PRAGMA user_version").trim().to_owned();
@@ -323,7 +323,7 @@ const FIRST_SCHEMA: &str = "DROP INDEX record_by_kind; CREATE INDEX record_by_ki
     PRAGMA user_version = 1";
 
 #[test]
-fn an_earlier_database_is_brought_up_to_date_by_whoever_comes_first_while_a_session_runs() {
+fn the_first_program_migrates_an_earlier_database_while_a_session_runs() {
     let root = own_root();
     let person = root.person(&["deploy"]);
     try_it(&root).succeeded();

@@ -54,7 +54,7 @@ fn refused_everywhere(root: &PrivateRoot, approver: &Person, text: &str, sentenc
 }
 
 #[test]
-fn who_wraps_a_request_under_a_key_of_their_own_gets_nothing_approved() {
+fn a_request_wrapped_with_another_key_is_not_approved() {
     let root = shared();
     let (alice, (bob, line)) = (root.person(&["signed"]), signer(root));
     enlist(&[line]);
@@ -106,7 +106,7 @@ fn who_wraps_a_request_under_a_key_of_their_own_gets_nothing_approved() {
 }
 
 #[test]
-fn a_host_is_written_down_at_first_sight_and_known_after_it() {
+fn a_host_is_stored_at_first_use_and_known_afterwards() {
     let root = shared();
     let (alice, (bob, _)) = (root.person(&["signed"]), signer(root));
     let (_, text) = printed(root, &alice, "signed", &["--", "id"]);
@@ -247,7 +247,7 @@ fn without_ages(text: &str) -> String {
 }
 
 #[test]
-fn a_request_travels_by_every_way_of_signing() {
+fn a_request_document_works_with_every_way_of_signing() {
     let root = shared();
     let (alice, (bob, line)) = (root.person(&["signed"]), signer(root));
     enlist(&[line]);

@@ -229,7 +229,7 @@ fn before_and_after_are_recorded_and_the_run_says_with_what() {
 }
 
 #[test]
-fn what_is_not_changed_is_not_touched() {
+fn an_unchanged_file_is_not_written() {
     let (person, directory) = editor_of("text\n");
     let file = format!("{directory}/file");
     let before = fs::metadata(root().path(&file)).unwrap();
@@ -266,7 +266,7 @@ fn a_file_that_cannot_be_written_keeps_its_bytes_and_the_edit_is_not_lost() {
 }
 
 #[test]
-fn somebody_elses_change_is_not_overwritten() {
+fn a_concurrent_change_is_not_overwritten() {
     let (person, directory) = editor_of("one\n");
     let file = format!("{directory}/file");
     let output =
@@ -333,7 +333,7 @@ fn rules_mean_files_by_their_real_place() {
 }
 
 #[test]
-fn an_exact_grant_serves_the_very_file_with_any_editor() {
+fn an_exact_grant_permits_exactly_its_file_with_any_editor() {
     tools();
     let person = root().person(&["edit-grant"]);
     let file = "/srv/rule/b";
@@ -440,7 +440,7 @@ fn help_version_and_usage_are_those_of_an_editor() {
 }
 
 #[test]
-fn whoever_does_not_listen_wins_no_time_for_an_edit() {
+fn an_editor_that_ignores_signals_gains_no_time() {
     let (person, base) = editor_of("");
     root().script(&format!("for f in a b; do echo $f >{base}/$f; done"));
     let unread = format!(

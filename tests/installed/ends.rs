@@ -74,7 +74,7 @@ impl Ticking {
 }
 
 #[test]
-fn a_frozen_command_stands_still_says_so_and_goes_on_when_its_grant_is_extended() {
+fn a_frozen_command_continues_when_its_grant_is_extended() {
     let mut ticking = Ticking::begin("freezing", "2s");
     ticking.session.expect("is frozen");
     // The message comes first, and then the freeze.
@@ -128,7 +128,7 @@ fn a_command_without_a_terminal_is_frozen_and_thawed_too() {
 }
 
 #[test]
-fn a_command_that_may_finish_does_and_the_record_says_that_its_grant_was_over() {
+fn a_command_that_may_finish_outlives_its_grant_and_the_record_says_so() {
     let person = root().person(&["finishing"]);
     request(root(), &person, "finishing", &["--for", "2s"]);
     let mut session = root().pty_as(&person.name, ["jit-sudo", "-n", "sh", "-c", "sleep 3; echo done; exit 5"]);
@@ -225,7 +225,7 @@ fn an_extension_needs_the_same_approval_and_the_same_limits() {
 }
 
 #[test]
-fn what_is_over_or_taken_back_is_not_extended() {
+fn an_ended_grant_cannot_be_extended() {
     let person = root().person(&["self-service"]);
     let extend = |grant: &str| root().run_as(&person.name, ["jitctl", "extend", grant, "--reason", "x"]);
     let scheduled = id(&request(root(), &person, "self-service", &["--at", "+2h"]));
@@ -278,7 +278,7 @@ fn count_of(run: &str) -> String {
 }
 
 #[test]
-fn two_hundred_processes_that_mind_nothing_end_within_a_second() {
+fn two_hundred_processes_that_ignore_signals_end_within_a_second() {
     for prefix in ["", "setsid --wait "] {
         let person = root().person(&["self-service"]);
         let grant = id(&request(root(), &person, "self-service", &[]));
@@ -324,7 +324,7 @@ fn the_group_of_a_daemon_stays_and_a_later_run_removes_it() {
 }
 
 #[test]
-fn who_owns_the_group_that_the_call_comes_from_cannot_freeze_the_run() {
+fn the_owner_of_the_callers_control_group_cannot_freeze_the_run() {
     let person = root().person(&["deploy"]);
     let (name, group) = (&person.name, format!("/sys/fs/cgroup/{}", person.name));
     let run = "jit-sudo -n sh -c \"grep ^0:: /proc/\\$PPID/cgroup; sleep 1; echo alive\"";
@@ -344,7 +344,7 @@ fn who_owns_the_group_that_the_call_comes_from_cannot_freeze_the_run() {
 }
 
 #[test]
-fn a_killed_supervisor_takes_its_command_along() {
+fn the_command_of_a_killed_supervisor_is_ended() {
     // A child in a session of its own would survive the hang-up of its terminal.
     let person = root().person(&["self-service"]);
     let grant = id(&request(root(), &person, "self-service", &[]));
@@ -356,7 +356,7 @@ fn a_killed_supervisor_takes_its_command_along() {
 }
 
 #[test]
-fn a_frozen_run_holds_up_nobody_elses() {
+fn a_frozen_run_does_not_block_others() {
     let root = crate::own_root();
     root.add_policy("ends", include_str!("ends.policy.toml"));
     let other = root.person(&["deploy"]);

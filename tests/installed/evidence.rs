@@ -139,7 +139,7 @@ fn signed_through(root: &PrivateRoot, seq: u64) {
 }
 
 #[test]
-fn whoever_talks_to_a_caller_never_opens_the_private_key() {
+fn a_process_that_talks_to_a_caller_never_opens_the_private_key() {
     let root = own_root();
     let person = granted(&root, "self-service");
     sql(&root, "DELETE FROM checkpoint"); // so that a checkpoint is due
@@ -214,7 +214,7 @@ fn short_runs_are_signed_when_a_checkpoint_is_due() {
 }
 
 #[test]
-fn what_was_cut_off_is_missed_by_anchor_checkpoint_and_syslog() {
+fn truncation_is_detected_by_anchor_checkpoint_and_syslog() {
     let (root, _) = with_runs(5);
     root.script(&format!("jitctl audit export -o /root/whole.jsonl && cp -a {STATE} /root/state"));
     root.syslog(); // until rsyslog has written everything
@@ -243,7 +243,7 @@ fn what_was_cut_off_is_missed_by_anchor_checkpoint_and_syslog() {
 }
 
 #[test]
-fn a_chain_written_anew_is_told_by_its_checkpoints_and_by_syslog() {
+fn a_rewritten_chain_is_detected_by_checkpoints_and_syslog() {
     let (root, _) = with_runs(3);
     root.script("jitctl audit export -o /root/whole.jsonl");
     let records = root.journal();
@@ -280,7 +280,7 @@ fn a_chain_written_anew_is_told_by_its_checkpoints_and_by_syslog() {
 }
 
 #[test]
-fn an_export_is_verified_by_anybody_anywhere() {
+fn an_export_can_be_verified_on_any_machine() {
     let (root, person) = with_runs(4);
     root.script(
         "cd /home/alice && jitctl audit export >journal.jsonl && jitctl key show >key && chown alice journal.jsonl key
@@ -302,7 +302,7 @@ fn an_export_is_verified_by_anybody_anywhere() {
 }
 
 #[test]
-fn an_export_goes_on_where_the_last_one_ended_and_has_four_forms() {
+fn an_export_continues_after_the_last_one_and_has_four_formats() {
     let (root, person) = with_runs(3);
     let first = root.as_root(["jitctl", "--json", "audit", "export", "-o", "/root/one"]).json()["export"].clone();
     assert_eq!((&first["records"], &first["next"]), (&json!(7), &json!(8)), "{first}");
@@ -393,7 +393,7 @@ fn old_segments_are_pruned_and_the_rest_verifies_here_and_elsewhere() {
 }
 
 #[test]
-fn records_are_found_by_what_they_say() {
+fn records_are_found_by_their_text() {
     let person = root().person(&["deploy", "self-service"]);
     let grant = id(&request(root(), &person, "self-service", &[]));
     root().run_as(&person.name, ["jit-sudo", "-n", "sh", "-c", "exit 43 # Needle-in-here"]).exited(43);
@@ -426,7 +426,7 @@ fn records_are_found_by_what_they_say() {
 }
 
 #[test]
-fn people_see_what_was_decided_about_them_and_nothing_of_others() {
+fn users_see_decisions_about_themselves_only() {
     let (person, approver, other) =
         (root().person(&["reviewed"]), root().person(&["approvers"]), granted(root(), "self-service"));
     let grant = id(&request(root(), &person, "reviewed", &[]));

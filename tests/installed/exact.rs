@@ -49,7 +49,7 @@ fn run(root: &PrivateRoot, person: &Person, cwd: &str, words: &[&str]) -> Output
 }
 
 #[test]
-fn an_exact_grant_takes_no_variable_that_was_not_approved() {
+fn an_exact_grant_passes_only_approved_variables() {
     let root = exact_root();
     let person = root.person(&["narrowed"]);
     exactly(root, &person, "/", &["--", "env"]);
@@ -148,7 +148,7 @@ fn a_variable_that_was_asked_for_and_seen_is_set_and_no_other_value() {
 }
 
 #[test]
-fn an_exact_grant_serves_in_the_directory_that_was_approved_and_in_no_other() {
+fn an_exact_grant_is_valid_only_in_the_approved_directory() {
     let root = exact_root();
     let person = root.person(&["narrowed"]);
     root.script("mkdir -p /srv/app && echo 'echo installed' >/srv/app/install.sh");
@@ -174,7 +174,7 @@ fn an_exact_grant_serves_in_the_directory_that_was_approved_and_in_no_other() {
 
 /// An approver reads exactly what is signed: an extension is for all that it extends, and a grant for one command has a command.
 #[test]
-fn what_cannot_be_narrowed_to_one_command_is_refused() {
+fn an_approval_that_cannot_be_exact_is_rejected() {
     let root = own_root();
     root.add_policy("narrowed", POLICY);
     let (person, approver) = (root.person(&["narrowed"]), root.person(&["approvers"]));
@@ -225,7 +225,7 @@ fn a_directory_may_be_part_of_a_request() {
 }
 
 #[test]
-fn an_exact_grant_serves_with_the_user_and_groups_that_were_approved() {
+fn an_exact_grant_is_valid_only_for_the_approved_user_and_groups() {
     let root = exact_root();
     let person = root.person(&["narrowed"]);
     exactly(root, &person, "/", &["-u", "daemon", "-g", "www-data", "--", "id"]);
@@ -247,7 +247,7 @@ fn an_exact_grant_serves_with_the_user_and_groups_that_were_approved() {
 }
 
 #[test]
-fn a_grant_serves_what_its_role_allowed_when_it_was_approved_and_allows_now() {
+fn a_grant_permits_what_its_role_allowed_then_and_allows_now() {
     let root = own_root();
     let role = |commands: &str, more: &str| {
         root.add_policy(
@@ -333,7 +333,7 @@ fn a_role_text_that_was_changed_in_the_database_gives_no_power() {
 }
 
 #[test]
-fn what_an_earlier_version_made_says_so_and_gives_nothing() {
+fn documents_of_an_earlier_version_are_reported_and_invalid() {
     let root = own_root();
     let person = granted(&root, "self-service");
     let database = "/var/lib/jit-sudo/journal.db";
@@ -405,7 +405,7 @@ fn a_directory_of_another_mount_namespace_is_not_the_one_that_was_approved() {
 }
 
 #[test]
-fn an_exact_grant_serves_its_program_by_its_own_name() {
+fn an_exact_grant_permits_its_program_only_by_its_own_name() {
     let root = exact_root();
     let person = root.person(&["narrowed"]);
     root.script("echo 'print(\"the job\")' >/opt/job.py; touch /tmp/by-name; chmod 666 /tmp/by-name");
@@ -433,7 +433,7 @@ fn a_login_shell_is_another_command_than_a_shell() {
 }
 
 #[test]
-fn a_directory_that_was_approved_is_no_link_to_another() {
+fn an_approved_directory_cannot_be_replaced_by_a_link() {
     let root = exact_root();
     let person = root.person(&["narrowed"]);
     root.script("mkdir -p /srv/prod && echo prod >/srv/prod/file");
@@ -484,7 +484,7 @@ fn records_name_the_directory_where_a_command_really_begins() {
 }
 
 #[test]
-fn a_pending_request_does_not_hide_why_a_grant_does_not_serve() {
+fn a_pending_request_does_not_hide_why_a_grant_is_invalid() {
     let root = exact_root();
     let person = root.person(&["narrowed"]);
     let grant = exactly(root, &person, "/srv", &["--", "pwd"]);
@@ -497,7 +497,7 @@ fn a_pending_request_does_not_hide_why_a_grant_does_not_serve() {
 }
 
 #[test]
-fn an_exact_grant_never_begins_elsewhere() {
+fn an_exact_grant_never_starts_in_another_directory() {
     let root = exact_root();
     let person = root.person(&["narrowed"]);
     root.script("id roamer >/dev/null 2>&1 || useradd -d /srv/roamer -s /bin/bash roamer; mkdir -p /srv/roamer; rmdir /srv/roamer");

@@ -41,7 +41,7 @@ fn life() -> &'static PrivateRoot {
 }
 
 #[test]
-fn of_several_active_grants_the_narrowest_serves_and_is_named_in_the_record() {
+fn the_narrowest_active_grant_is_used_and_recorded() {
     let (person, approver) = (root().person(&["self-service", "reviewed"]), root().person(&["approvers"]));
     let ask = |role: &str, more: &[&str]| id(&request(root(), &person, role, more));
     let wide = ask("self-service", &[]);
@@ -66,7 +66,7 @@ fn of_several_active_grants_the_narrowest_serves_and_is_named_in_the_record() {
 }
 
 #[test]
-fn a_scheduled_grant_serves_from_its_time_on_and_lies_within_the_requests_lifetime() {
+fn a_scheduled_grant_is_valid_from_its_start_within_the_requested_time() {
     let person = root().person(&["self-service"]);
     let ask = |at: &str| {
         let words = ["jitctl", "--json", "request", "--role", "self-service", "--reason", "x", "--at", at];
@@ -125,7 +125,7 @@ fn an_approver_who_left_meanwhile_does_not_count() {
 }
 
 #[test]
-fn of_a_thousand_attempts_at_a_one_shot_grant_one_runs() {
+fn only_one_of_a_thousand_attempts_at_a_one_shot_grant_runs() {
     let root = own_root();
     let person = granted(&root, "once");
     let script = "for i in $(seq 1000); do jit-sudo -n id -u 2>>err & [ $((i % 100)) = 0 ] && wait; done; wait";
@@ -139,7 +139,7 @@ fn of_a_thousand_attempts_at_a_one_shot_grant_one_runs() {
 }
 
 #[test]
-fn a_machine_asks_waits_and_runs_without_a_terminal_or_a_password() {
+fn a_program_requests_waits_and_runs_without_terminal_or_password() {
     let (machine, approver) = (life().person(&["life-ci"]), life().person(&["approvers"]));
     let ask = "jitctl request --wait=60s --json --one-shot --reason 'release 1.2' -- /usr/bin/id -u";
     let protocol = format!("{ask} && jit-sudo -n /usr/bin/id -u; jit-sudo -n /usr/bin/id -u");
@@ -163,7 +163,7 @@ fn a_machine_asks_waits_and_runs_without_a_terminal_or_a_password() {
 }
 
 #[test]
-fn a_machine_is_told_by_the_status_that_it_was_denied_or_waited_in_vain() {
+fn the_exit_status_reports_a_denial_or_a_timeout() {
     let (machine, approver) = (life().person(&["life-ci"]), life().person(&["approvers"]));
     let ask = |wait: &str| {
         life().run_as(&machine.name, ["jitctl", "--json", "request", wait, "--reason", "x", "--", "/usr/bin/true"])
@@ -201,7 +201,7 @@ fn the_hint_names_as_whom_and_works_when_it_is_typed() {
 }
 
 #[test]
-fn a_grant_is_had_without_a_password_and_serves_only_with_it() {
+fn activation_needs_no_password_but_a_run_does() {
     let person = life().person(&["life-password"]);
     request(life(), &person, "life-password", &[]);
     life().run_as(&person.name, ["jit-sudo", "-n", "id"]).refused("a password is required");
@@ -212,7 +212,7 @@ fn a_grant_is_had_without_a_password_and_serves_only_with_it() {
 }
 
 #[test]
-fn an_id_is_looked_for_among_those_that_one_may_see() {
+fn an_id_is_searched_among_the_visible_ones() {
     let [first, second] = [life().person(&["life-ci"]), life().person(&["life-ci"])];
     let ask = |who: &Person| id(&request(life(), who, "life-ci", &["--", "id"]));
     let own: BTreeSet<String> = (0..15).map(|_| ask(&first)).collect();
@@ -232,7 +232,7 @@ fn an_id_is_looked_for_among_those_that_one_may_see() {
 }
 
 #[test]
-fn a_flood_of_refusals_is_counted_and_told_once() {
+fn many_rejections_are_counted_and_reported_once() {
     let root = own_root();
     let (person, other) = (root.person(&[]), root.person(&[]));
     let flood = "for i in $(seq 70); do jit-sudo -n id 2>/dev/null; done";

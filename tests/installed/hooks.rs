@@ -57,7 +57,7 @@ fn a_hook_gets_each_record_with_no_rights_and_no_environment() {
 }
 
 #[test]
-fn a_hook_that_fails_hangs_or_is_not_trusted_is_an_alert_and_holds_nothing_up() {
+fn a_hook_that_fails_hangs_or_is_untrusted_raises_an_alert_without_delay() {
     let root = own_root();
     hook(&root, "10-fail", 0o755, "exit 3");
     hook(&root, "20-hang", 0o755, "setsid sleep 1234 & exec sleep 1234");
@@ -83,7 +83,7 @@ fn a_hook_that_fails_hangs_or_is_not_trusted_is_an_alert_and_holds_nothing_up() 
 }
 
 #[test]
-fn a_directory_that_others_may_write_runs_nothing() {
+fn a_hook_directory_that_others_may_write_is_not_used() {
     let root = own_root();
     hook(&root, "10-file", 0o755, "touch /tmp/never");
     root.script("chmod o+w /etc/jit-sudo/hooks.d");
@@ -109,7 +109,7 @@ fn without_the_user_no_hook_runs_and_one_alert_says_so() {
 }
 
 #[test]
-fn the_runner_serves_root_alone() {
+fn only_root_can_use_the_hook_runner() {
     let root = own_root();
     hook(&root, "10-file", 0o755, "touch /tmp/never");
     let output = root.command("alice", ["/usr/libexec/jit-sudo/jit-sudo-hooks"]).stdin("{\"kind\":\"alert\"}\n").run();

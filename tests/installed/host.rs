@@ -61,7 +61,7 @@ fn make(root: &PrivateRoot, words: &str) -> Output {
 }
 
 #[test]
-fn an_image_gets_every_file_and_loses_all_but_policy_and_evidence_again() {
+fn uninstalling_from_an_image_keeps_only_policy_and_evidence() {
     let root = own_root();
     root.script("touch /run/before");
     make(&root, "install DESTDIR=/root/image").succeeded();
@@ -105,7 +105,7 @@ fn an_image_gets_every_file_and_loses_all_but_policy_and_evidence_again() {
 }
 
 #[test]
-fn programs_are_not_installed_where_they_would_not_find_each_other() {
+fn programs_are_not_installed_in_paths_other_than_they_were_built_for() {
     let root = own_root();
     for words in ["PREFIX=/usr/local", "SYSCONFDIR=/usr/local/etc", "STATEDIR=/srv/jit-sudo"] {
         let refused = make(&root, &format!("install DESTDIR=/root/image {words}"));

@@ -9,7 +9,7 @@ fn hostile(script: &str) -> harness::Output {
 }
 
 #[test]
-fn every_combination_of_closed_standard_streams_is_survived() {
+fn every_combination_of_closed_standard_streams_is_handled() {
     let person = root().person(&["deploy"]);
     for closed in ["0<&-", "1>&-", "2>&-", "0<&- 1>&-", "0<&- 2>&-", "1>&- 2>&-", "0<&- 1>&- 2>&-"] {
         // The command has file descriptors 0 to 2 open, and none of them is a file of jit-sudo.
@@ -71,7 +71,7 @@ fn a_timer_of_the_caller_does_not_kill_the_run() {
 }
 
 #[test]
-fn the_umask_of_the_caller_neither_opens_our_files_nor_is_lost() {
+fn the_umask_of_the_caller_affects_the_command_but_not_the_state() {
     // As with sudo: the caller's umask, but at least 022.
     assert_eq!(hostile("umask 000; jit-sudo -n sh -c umask").succeeded(), "0022");
     assert_eq!(hostile("umask 077; jit-sudo -n sh -c umask").succeeded(), "0077");
@@ -91,7 +91,7 @@ fn the_caller_cannot_read_or_trace_the_privileged_process() {
 }
 
 #[test]
-fn an_environment_of_a_hundred_thousand_entries_is_survived() {
+fn an_environment_of_a_hundred_thousand_entries_is_handled() {
     let output = hostile("for i in $(seq 20000); do export V$i=x; done; jit-sudo -n env | grep -c '^V'");
     assert_eq!(output.stdout.trim(), "0", "{output:?}");
     assert_eq!(output.stderr, "");

@@ -6,7 +6,7 @@ use harness::{Person, PrivateRoot};
 use crate::{id, own_root, records_of, request};
 
 #[test]
-fn who_gets_a_uid_gets_nothing_that_was_kept_of_the_one_before() {
+fn a_reused_uid_inherits_nothing() {
     let root = own_root();
     root.add_policy(
         "filmed",
@@ -63,7 +63,7 @@ fn who_gets_a_uid_gets_nothing_that_was_kept_of_the_one_before() {
 }
 
 #[test]
-fn a_name_that_belongs_to_another_account_is_nobodys() {
+fn an_account_with_the_name_of_another_one_gets_nothing() {
     let root = own_root();
     // glibc strips the blank, so the second account is also called root.
     root.script("echo ' root:x:1234:1234::/tmp:/bin/bash' >>/etc/passwd; chmod 1777 /tmp");
@@ -177,7 +177,7 @@ fn a_lecture_is_for_a_person() {
 }
 
 #[test]
-fn who_was_renamed_hears_why_their_grant_does_not_serve() {
+fn a_renamed_user_sees_why_their_grant_is_invalid() {
     let root = own_root();
     let carol = root.person(&["self-service"]);
     request(&root, &carol, "self-service", &[]);
@@ -212,7 +212,7 @@ fn a_run_as_user_is_not_the_namesake_of_another() {
 }
 
 #[test]
-fn two_names_of_one_uid_are_two_people_who_do_not_decide_about_each_other() {
+fn two_names_of_one_uid_cannot_decide_about_each_other() {
     let root = own_root();
     let carol = root.person(&["self-service", "reviewed"]);
     let uid = carol.uid;

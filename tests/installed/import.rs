@@ -104,7 +104,7 @@ fn with_eligible_a_sudo_host_becomes_a_just_in_time_host() {
 }
 
 #[test]
-fn what_cannot_be_carried_over_is_said_by_file_and_line() {
+fn unsupported_lines_are_reported_by_file_and_line() {
     let (root, output) = imported(
         "@includedir /etc/sudoers.parts\nDefaults mailto=x\nalice ALL=(root) CHROOT=/srv /usr/bin/id\nbob ALL=ls\n\
          carol ALL=(root) NOPASSWD: ALL, !/usr/bin/id ^(-u)\\1$\n",
@@ -127,7 +127,7 @@ fn what_cannot_be_carried_over_is_said_by_file_and_line() {
 }
 
 #[test]
-fn includes_are_read_where_they_stand() {
+fn includes_are_read_at_their_position() {
     let root = own_root();
     root.script(
         "mkdir /etc/parts.d && echo 'alice ALL=NOPASSWD: /usr/bin/id' >/etc/parts.d/20 && echo bad >/etc/parts.d/x.y",

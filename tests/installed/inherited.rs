@@ -50,7 +50,7 @@ fn seen(person: &Person, attribute: &str, line: &str) -> Option<(String, String)
 }
 
 #[test]
-fn what_a_caller_leaves_is_reset_for_us_and_given_back_to_the_command() {
+fn inherited_attributes_are_reset_and_restored_for_the_command() {
     let person = root().person(&["deploy"]);
     let usual = |line: &str| seen(&person, "nothing", line).unwrap();
     // (what is set, what is examined, the value in the command; `None` is the default value)
@@ -93,7 +93,7 @@ fn what_a_caller_leaves_is_reset_for_us_and_given_back_to_the_command() {
 }
 
 #[test]
-fn the_broker_is_no_slower_than_its_caller_likes() {
+fn the_caller_cannot_slow_down_the_broker() {
     let person = prepared(root()).person(&["reviewed"]);
     let waiting = format!("jitctl request --role reviewed --reason {} --wait", person.name);
     let setters = ["python3", SETTER, "idle", "python3", SETTER, "slack"];
@@ -127,7 +127,7 @@ fn state(root: &PrivateRoot, words: &str) -> Option<(String, String)> {
 }
 
 #[test]
-fn a_program_of_ours_cannot_be_stopped_from_its_first_moment_on() {
+fn jit_sudo_cannot_be_stopped_from_its_start_on() {
     let person = root().person(&["trusted"]);
     let words = format!("jit-sudo -S -k -p {} true", person.name);
     let script = format!("sleep 6 | {words} 2>/dev/null; echo $?");
@@ -145,7 +145,7 @@ fn a_program_of_ours_cannot_be_stopped_from_its_first_moment_on() {
 }
 
 #[test]
-fn a_limit_that_is_too_low_and_cannot_be_raised_is_named_before_anything_begins() {
+fn a_limit_that_is_too_low_is_reported_before_the_run_starts() {
     let person = root().person(&["deploy"]);
     for (limit, says) in [
         ("-f 300", "hard limit of file size is 307200"),
@@ -212,7 +212,7 @@ fn a_name_with_a_newline_forges_no_line_in_the_log() {
 }
 
 #[test]
-fn a_log_socket_that_takes_no_connection_holds_nobody_up() {
+fn a_log_socket_that_accepts_no_connection_does_not_delay_a_run() {
     let root = own_root();
     let [person, asked] = ["deploy", "trusted"].map(|group| root.person(&[group]));
     root.write(
@@ -232,7 +232,7 @@ fn a_log_socket_that_takes_no_connection_holds_nobody_up() {
 }
 
 #[test]
-fn a_hidden_shell_is_not_told_from_none() {
+fn a_hidden_shell_is_reported_like_a_missing_one() {
     let person = root().person(&["reviewed"]);
     root().script("install -d -m 700 /root/shells; install -m 755 /bin/sh /root/shells/sh; touch /root/shells/data");
     let answer = |shell: &str| {

@@ -64,7 +64,7 @@ fn story(root: &PrivateRoot) -> BTreeMap<&'static str, String> {
 }
 
 #[test]
-fn a_row_that_gives_power_and_was_changed_by_root_is_named() {
+fn a_changed_row_that_gives_permission_is_reported() {
     let root = own_root();
     let ids = story(&root);
     let text = root.as_root(["jitctl", "audit", "verify"]).succeeded().to_owned();
@@ -830,7 +830,7 @@ fn relink_bytes(db: &Connection) -> rusqlite::Result<()> {
 /// Values of every wrong type, depth and length in records and documents, with valid signatures: both checkers report them, or
 /// neither.
 #[test]
-fn hostile_bytes_under_good_signatures_are_named_by_both_checkers_or_by_neither() {
+fn both_checkers_agree_on_hostile_bytes_with_valid_signatures() {
     let root = own_root();
     let copies = 6;
     random_journals(&root, copies, 1138);
@@ -866,7 +866,7 @@ fn hostile_bytes_under_good_signatures_are_named_by_both_checkers_or_by_neither(
 
 /// The digest of a document covers its bytes, but not what the record says about them.
 #[test]
-fn a_record_that_says_something_else_than_its_document_is_named() {
+fn a_record_that_differs_from_its_document_is_reported() {
     let root = own_root();
     let ids = story(&root);
     root.script("jitctl audit export >/dev/null; sqlite3 /var/lib/jit-sudo/journal.db \".backup /root/story.db\"");
@@ -912,7 +912,7 @@ fn a_record_that_says_something_else_than_its_document_is_named() {
 
 /// Requests of two hosts without a record of the change are reported: until such a record there is only one host.
 #[test]
-fn requests_of_two_hosts_without_a_word_of_the_change_are_named() {
+fn requests_of_two_hosts_without_a_record_of_the_change_are_reported() {
     let root = own_root();
     let carol = root.person(&["reviewed"]);
     request(&root, &carol, "reviewed", &[]);
@@ -1114,7 +1114,7 @@ fn compare(copies: usize, each: usize) {
 }
 
 #[test]
-fn a_checker_written_from_the_documents_says_the_same_of_random_journals() {
+fn a_checker_written_from_the_documents_agrees_on_random_journals() {
     compare(20, 10);
 }
 

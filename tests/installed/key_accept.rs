@@ -98,7 +98,7 @@ fn no_extension_of_another_identity_is_asked_for_given_or_announced() {
 }
 
 #[test]
-fn accepting_a_restored_database_ends_what_was_asked_for() {
+fn accepting_a_restored_database_closes_pending_requests() {
     let root = own_root();
     let (carol, bob) = pair(&root);
     let pending: Vec<String> = (0..2).map(|_| id(&request(&root, &carol, "reviewed", &["--one-shot"]))).collect();
@@ -117,7 +117,7 @@ fn accepting_a_restored_database_ends_what_was_asked_for() {
 }
 
 #[test]
-fn a_request_whose_time_is_over_can_still_be_denied_or_cancelled() {
+fn an_expired_request_can_still_be_denied_or_cancelled() {
     let root = own_root();
     let (person, bob) = (root.person(&["impatient"]), root.person(&["approvers"]));
     let dead: Vec<String> = (0..3).map(|_| id(&request(&root, &person, "impatient", &[]))).collect();
@@ -133,7 +133,7 @@ fn a_request_whose_time_is_over_can_still_be_denied_or_cancelled() {
 }
 
 #[test]
-fn accepting_ends_each_grant_that_is_not_over() {
+fn accepting_ends_each_open_grant() {
     let root = own_root();
     let carol = root.person(&["self-service"]);
     let short = id(&request(&root, &carol, "self-service", &["--for", "1s"]));
@@ -215,7 +215,7 @@ fn a_run_of_which_the_accepted_database_has_no_record_is_ended() {
 }
 
 #[test]
-fn what_counts_is_counted() {
+fn counters_are_correct() {
     let root = own_root();
     let carol = root.person(&["quorum"]);
     let approvers = [(); 3].map(|()| root.person(&["approvers"]));
@@ -232,7 +232,7 @@ fn what_counts_is_counted() {
 }
 
 #[test]
-fn a_change_of_the_identity_is_told_where_the_row_that_remembers_it_is_gone() {
+fn a_change_of_identity_is_reported_even_without_the_row_that_stores_it() {
     let root = own_root();
     let (carol, bob) = pair(&root);
     let before = id(&request(&root, &carol, "reviewed", &[]));
@@ -247,7 +247,7 @@ fn a_change_of_the_identity_is_told_where_the_row_that_remembers_it_is_gone() {
 }
 
 #[test]
-fn the_beginning_of_an_id_leads_past_what_cannot_be_read() {
+fn a_prefix_of_an_id_finds_it_beside_unreadable_rows() {
     let root = own_root();
     let (carol, bob) = pair(&root);
     let [pending, other] = [(); 2].map(|()| id(&request(&root, &carol, "reviewed", &[])));
@@ -279,7 +279,7 @@ fn the_beginning_of_an_id_leads_past_what_cannot_be_read() {
 }
 
 #[test]
-fn what_cannot_be_read_is_named_and_keeps_nothing_else_from_being_listed_ended_or_accepted() {
+fn an_unreadable_row_is_reported_and_blocks_nothing_else() {
     let root = own_root();
     let (carol, bob) = pair(&root);
     let [damaged, ended, open] = [(); 3].map(|()| id(&request(&root, &carol, "self-service", &[])));

@@ -109,12 +109,12 @@ fn kills(step: usize) {
 }
 
 #[test]
-fn a_kill_at_some_system_calls_of_a_run_loses_nothing_and_leaves_nobody() {
+fn a_kill_at_some_system_calls_of_a_run_loses_no_record_and_leaves_no_process() {
     kills(31);
 }
 
 #[test]
 #[ignore = "ten minutes: make kills"]
-fn a_kill_at_each_system_call_of_a_run_loses_nothing_and_leaves_nobody() {
+fn a_kill_at_each_system_call_of_a_run_loses_no_record_and_leaves_no_process() {
     kills(1);
 }

@@ -25,7 +25,7 @@ fn policy_show_has_every_role_with_its_defaults_for_root_and_readers() {
 }
 
 #[test]
-fn policy_test_tells_through_which_role_and_on_what_terms() {
+fn policy_test_shows_role_and_conditions() {
     let person = root().person(&["reviewed", "self-service"]);
     let ask = |words: &[&str]| {
         let words = [&["jitctl", "--json", "policy", "test", "--user", &person.name][..], words].concat();
@@ -82,7 +82,7 @@ fn a_file_of_expected_answers_is_checked_by_anybody_against_files() {
 }
 
 #[test]
-fn requests_are_limited_by_the_hour_and_the_next_time_is_said() {
+fn requests_are_limited_by_the_hour_and_the_message_names_the_next_time() {
     let root = own_root();
     root.write("/etc/jit-sudo/policy.d/rate.toml", 0o640, "[defaults]\nrequest_rate = 3\n");
     let person = root.person(&["self-service"]);

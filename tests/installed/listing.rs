@@ -97,7 +97,7 @@ fn may_run(root: &PrivateRoot, directory: &str) -> Vec<String> {
 }
 
 #[test]
-fn the_listing_tells_of_a_grant_what_it_gives() {
+fn the_listing_shows_what_a_grant_permits() {
     let root = own_root();
     let runs = |directory: &str, words: &[&str]| {
         root.command("alice", [&["jit-sudo", "-n"][..], words].concat()).cwd(directory).run().status.code() == Some(0)

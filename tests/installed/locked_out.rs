@@ -41,7 +41,7 @@ fn row(root: &PrivateRoot, person: &Person, make: &str, says: &str, cure: &str) 
 }
 
 #[test]
-fn programs_and_files_with_wrong_owners_and_modes_are_mended_as_written() {
+fn wrong_owners_and_modes_are_fixed_as_documented() {
     let (root, person) = host();
     let cure = written("chown root:root /usr/bin/jit-sudo && chmod 4755 /usr/bin/jit-sudo");
     let says = "must be owned by uid 0 and have the setuid bit set";
@@ -61,7 +61,7 @@ fn programs_and_files_with_wrong_owners_and_modes_are_mended_as_written() {
 }
 
 #[test]
-fn a_broken_policy_keeps_root_neither_from_the_evidence_nor_from_ending_a_grant() {
+fn with_a_broken_policy_root_can_read_evidence_and_end_grants() {
     let (root, person) = host();
     let grant = root.run_as(&person.name, ["jitctl", "--json", "grants"]).json()["grants"][0]["id"].clone();
     let grant = grant.as_str().unwrap();
@@ -84,7 +84,7 @@ fn a_broken_policy_keeps_root_neither_from_the_evidence_nor_from_ending_a_grant(
 }
 
 #[test]
-fn a_lost_key_is_restored_or_made_anew() {
+fn a_lost_key_is_restored_or_replaced() {
     let (root, person) = host();
     root.script("cp -a /var/lib/jit-sudo/host_key* /root/");
     let cure = "cp -a /root/host_key* /var/lib/jit-sudo/";
@@ -107,7 +107,7 @@ fn a_lost_key_is_restored_or_made_anew() {
 }
 
 #[test]
-fn an_old_copy_of_the_database_serves_when_root_says_why() {
+fn an_old_copy_of_the_database_works_after_root_accepts_it() {
     let (root, person) = host();
     root.script("cp -a /var/lib/jit-sudo /root/old");
     runs(&root, &person);
@@ -174,7 +174,7 @@ fn runs_not(root: &PrivateRoot, person: &Person) {
 }
 
 #[test]
-fn an_altered_or_damaged_database_gives_way_to_its_backup() {
+fn an_altered_or_damaged_database_is_replaced_by_its_backup() {
     let (root, person) = host();
     let restore = written("mv /var/lib/jit-sudo /var/lib/jit-sudo.broken && cp -a BACKUP /var/lib/jit-sudo");
     // As long as the WAL holds all pages, no process reads those in the database.
@@ -205,7 +205,7 @@ fn an_altered_or_damaged_database_gives_way_to_its_backup() {
 }
 
 #[test]
-fn the_console_of_last_resort_is_out_of_the_modules_reach() {
+fn the_emergency_console_does_not_use_the_module() {
     let root = own_root();
     let manual = include_str!("../../docs/man/pam_jit_sudo.8");
     let line = "account sufficient pam_succeed_if.so uid = 0";
@@ -226,7 +226,7 @@ fn the_console_of_last_resort_is_out_of_the_modules_reach() {
 }
 
 #[test]
-fn a_pam_service_that_is_gone_or_refuses_everybody_is_restored() {
+fn a_missing_or_denying_pam_service_is_restored() {
     let root = own_root();
     let person = root.person(&["trusted"]);
     let tries = || {

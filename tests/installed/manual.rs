@@ -32,7 +32,7 @@ usermod --append --groups sudo alice
 "#;
 
 #[test]
-fn the_quick_start_does_what_it_says() {
+fn the_quick_start_works_as_documented() {
     Player::start().play("quick-start.md");
 }
 
@@ -46,12 +46,12 @@ fn the_protocol_for_programs_in_the_readme_is_all_they_need() {
 }
 
 #[test]
-fn the_way_to_zero_standing_access_does_what_it_says() {
+fn the_zero_standing_access_guide_works_as_documented() {
     Player::start().play("zero-standing.md");
 }
 
 #[test]
-fn the_audit_and_the_evidence_are_what_they_say() {
+fn the_audit_guide_works_as_documented() {
     let mut player = Player::start();
     player.play("quick-start.md");
     let written = player.root.journal().len();

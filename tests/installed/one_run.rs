@@ -95,7 +95,7 @@ impl Scene {
 }
 
 #[test]
-fn an_extension_for_one_run_is_that_of_the_run_that_took_it_and_of_no_other() {
+fn an_extension_for_one_run_applies_to_one_run_only() {
     let scene = Scene::set("8s");
     let Scene { root, person, .. } = &scene;
     let editor = "#!/bin/sh\necho altered >> \"$1\"\nexec sleep 81005\n";
@@ -132,7 +132,7 @@ fn an_extension_for_one_run_is_that_of_the_run_that_took_it_and_of_no_other() {
 }
 
 #[test]
-fn a_supervisor_without_its_enforcer_takes_an_extension_itself() {
+fn a_supervisor_without_its_enforcer_uses_an_extension_itself() {
     let scene = Scene::set("6s");
     let _session = scene.sleep("82001");
     scene.kill_enforcer("82001");
@@ -145,7 +145,7 @@ fn a_supervisor_without_its_enforcer_takes_an_extension_itself() {
 }
 
 #[test]
-fn what_is_left_of_a_run_goes_on_under_the_extension_that_the_run_has_taken() {
+fn descendants_of_a_run_continue_under_its_extension() {
     let scene = Scene::set("5s");
     let script = "setsid sleep 83001 >/dev/null 2>&1 & sleep 3; :";
     let mut session = scene.root.pty_as(&scene.person.name, ["jit-sudo", "-n", "sh", "-c", script]);

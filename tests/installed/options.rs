@@ -195,7 +195,7 @@ fn a_command_runs_where_the_policy_lets_it() {
 }
 
 #[test]
-fn what_is_not_permitted_is_refused_in_sudos_words() {
+fn a_refusal_has_the_wording_of_sudo() {
     let person = root().person(&["opt-plain"]);
     for words in [
         &["-C", "5", "true"][..],
@@ -253,7 +253,7 @@ fn the_password_of_the_target_or_of_root_is_asked_for_where_the_policy_says_so()
 }
 
 #[test]
-fn somebody_elses_password_is_not_remembered_as_ones_own() {
+fn the_password_of_another_user_is_not_remembered_as_the_own_one() {
     let person = root().person(&["opt-target", "opt-global"]);
     // The narrower of two equal roles is the first by name: opt-global, which requires the user's own password.
     let line = format!("{}\n", person.password);
@@ -265,7 +265,7 @@ fn somebody_elses_password_is_not_remembered_as_ones_own() {
 }
 
 #[test]
-fn a_password_is_remembered_for_what_the_policy_says() {
+fn a_password_is_remembered_for_the_scope_in_the_policy() {
     let global = root().person(&["opt-global"]);
     let line = format!("{}\n", global.password);
     root().command(&global.name, ["jit-sudo", "-S", "true"]).stdin(&line).run().succeeded();
@@ -329,7 +329,7 @@ fn the_prompt_of_the_policy_may_be_stronger_than_others() {
 }
 
 #[test]
-fn people_are_lectured_every_time_in_the_administrators_words() {
+fn the_lecture_can_be_repeated_with_the_administrators_text() {
     root().write("/etc/lecture", 0o644, "Mind the gap.\n");
     let person = root().person(&["opt-always"]);
     let screen = |program: &str| screen_of_a_password(&person, program);

@@ -109,7 +109,7 @@ fn a_stopped_job_ends_with_its_grant() {
 }
 
 #[test]
-fn a_command_that_stops_itself_takes_nobody_along_behind_its_grant() {
+fn a_command_that_stops_itself_does_not_outlive_its_grant() {
     for words in [&["-u", "bob"][..], &[]] {
         let holder = Holder::of("lasting");
         let script = format!("setsid sleep {} & sleep 0.2; kill -STOP $$", holder.nap);
@@ -140,7 +140,7 @@ fn a_command_that_stops_itself_takes_nobody_along_behind_its_grant() {
 }
 
 #[test]
-fn output_that_nobody_reads_holds_up_no_end() {
+fn unread_output_does_not_delay_the_end() {
     let holder = Holder::of("lasting");
     // Standard output is a terminal that no process reads.
     let script = format!(
@@ -230,7 +230,7 @@ const UNREAD: &str = "import os, pty, sys, time\n\
     time.sleep(600)\n";
 
 #[test]
-fn whoever_else_writes_to_a_terminal_that_nobody_reads_holds_up_no_end() {
+fn other_writers_to_an_unread_terminal_do_not_delay_the_end() {
     for wait in ["sleep 1;", ""] {
         let holder = Holder::of("lasting");
         let line = format!("yes >/dev/tty & {wait} jit-sudo -n sleep {}", holder.nap);
@@ -272,7 +272,7 @@ fn a_stopped_command_ends_with_its_terminal() {
 }
 
 #[test]
-fn a_terminal_that_stops_whoever_writes_holds_up_no_end() {
+fn a_terminal_with_tostop_does_not_delay_the_end() {
     let holder = Holder::of("lasting");
     let shell = format!("set -m; stty tostop; jit-sudo -n sleep {} & read line", holder.nap);
     let session = root().pty_as(&holder.person.name, ["bash", "-ic", &shell]);
@@ -359,7 +359,7 @@ const TAKEN_BACK: &str = "import os, signal, subprocess, sys, time\n\
     run.kill()\n";
 
 #[test]
-fn a_stop_that_is_taken_back_at_once_stops_nobody() {
+fn a_stop_that_is_continued_at_once_stops_no_process() {
     let holder = Holder::of("shared");
     let file = format!("/tmp/pid-{}", holder.nap);
     root().script(&format!("install -m 666 /dev/null {file}"));
@@ -415,7 +415,7 @@ const GREEDY: &str = "import os, sys, time\n\
     while True:\n  try:\n    if not os.fork(): os.execvp('sleep', ['sleep', sys.argv[1]])\n  except OSError: time.sleep(0.001)\n";
 
 #[test]
-fn where_the_caller_has_no_room_for_an_enforcer_nobody_outlives_the_grant() {
+fn without_room_for_an_enforcer_no_process_outlives_the_grant() {
     // A group of version 1: the supervisor leaves a group of version 2.
     let tree = "mkdir -p /run/pids && mount -t cgroup -o pids none /run/pids";
     let group = format!("/run/pids/jit-sudo-test-{}", std::process::id());
@@ -454,7 +454,7 @@ fn where_the_caller_has_no_room_for_an_enforcer_nobody_outlives_the_grant() {
 }
 
 #[test]
-fn who_has_no_room_for_a_process_is_told_so() {
+fn a_caller_without_room_for_a_process_gets_a_message() {
     const WORDS: &str = "too many processes are running, of this user or in a control group";
     let holder = Holder::of("lasting");
     let ask = "ulimit -u 1; exec jitctl session list";
@@ -479,7 +479,7 @@ fn who_has_no_room_for_a_process_is_told_so() {
 }
 
 #[test]
-fn an_editor_begins_nowhere_when_the_group_of_its_caller_takes_nobody() {
+fn an_editor_is_not_started_if_the_callers_control_group_accepts_no_process() {
     let holder = Holder::of("lasting");
     let user = &holder.person.name;
     // A threaded group accepts no processes; by then the supervisor has left the group.
@@ -518,7 +518,7 @@ fn an_editor_begins_nowhere_when_the_group_of_its_caller_takes_nobody() {
 }
 
 #[test]
-fn what_a_finished_command_left_running_is_listed_and_ends_with_its_grant() {
+fn descendants_of_a_finished_command_are_listed_and_end_with_the_grant() {
     for tail in ["sleep 0.2", ":"] {
         let holder = Holder::of("lasting");
         let script = format!("setsid sleep {} >/dev/null 2>&1 & {tail}", holder.nap);
@@ -539,7 +539,7 @@ fn what_a_finished_command_left_running_is_listed_and_ends_with_its_grant() {
 }
 
 #[test]
-fn what_was_left_running_ends_by_expiry_unless_the_role_keeps_it_and_by_a_kill() {
+fn descendants_of_a_finished_command_end_by_expiry_or_a_kill() {
     for (role, survives) in [("lasting", false), ("daemons", true)] {
         let person = root().person(&[role]);
         let grant = id(&request(root(), &person, role, &["--for", "2s"]));
@@ -619,7 +619,7 @@ on_removal   = "finish"
 
 /// A user leaves the group of a role, and the role itself is removed, while commands run.
 #[test]
-fn who_may_no_longer_have_a_role_keeps_no_run_of_it() {
+fn a_user_who_loses_a_role_loses_its_runs() {
     let root = crate::own_root();
     root.add_policy("removal", REMOVAL);
     let person = root.person(&["staying"]);
@@ -660,7 +660,7 @@ fn who_may_no_longer_have_a_role_keeps_no_run_of_it() {
 
 /// A network directory of accounts may never answer; the process that ends a run does not query it.
 #[test]
-fn a_directory_of_accounts_that_does_not_answer_holds_up_no_end() {
+fn an_account_directory_that_does_not_answer_does_not_delay_the_end() {
     let root = crate::own_root();
     root.add_policy("removal", REMOVAL);
     root.write("/root/nss_hang.c", 0o600, include_str!("nss_hang.c"));
@@ -698,7 +698,7 @@ fn orphaned(root: &PrivateRoot) {
 }
 
 #[test]
-fn whoever_closes_a_lost_run_ends_what_is_left_of_it() {
+fn closing_a_lost_run_ends_its_processes() {
     let root = crate::own_root();
     root.add_policy("outliving", POLICY);
     for (place, by_whom) in ["sweep", "another run", "list"].into_iter().enumerate() {
@@ -729,7 +729,7 @@ fn whoever_closes_a_lost_run_ends_what_is_left_of_it() {
 }
 
 #[test]
-fn what_was_left_running_ends_when_its_enforcer_is_gone_though_the_role_keeps_it() {
+fn descendants_without_an_enforcer_are_ended() {
     let root = crate::own_root();
     root.add_policy("outliving", POLICY);
     let person = root.person(&["daemons"]);
@@ -748,7 +748,7 @@ fn what_was_left_running_ends_when_its_enforcer_is_gone_though_the_role_keeps_it
 }
 
 #[test]
-fn what_was_left_running_ends_though_another_process_has_the_number_of_its_supervisor() {
+fn descendants_are_ended_even_if_the_supervisors_pid_is_reused() {
     let root = crate::own_root();
     root.add_policy("outliving", POLICY);
     let person = root.person(&["daemons"]);
@@ -781,7 +781,7 @@ fn what_was_left_running_ends_though_another_process_has_the_number_of_its_super
 }
 
 #[test]
-fn who_calls_itself_one_of_our_programs_stands_still_and_ends_as_the_others() {
+fn a_process_with_the_name_of_jit_sudo_is_frozen_and_ended_too() {
     for name in ["jit-sudo", "jit-sudo-broker", "jit-sudo-enforcer"] {
         let holder = Holder::of("lasting");
         // As root, from a directory of root, under the name of a program of jit-sudo; and it ignores signals.
@@ -808,7 +808,7 @@ fn who_calls_itself_one_of_our_programs_stands_still_and_ends_as_the_others() {
 }
 
 #[test]
-fn root_code_in_one_of_our_programs_ends_with_its_grant_all_the_same() {
+fn other_code_in_a_program_of_jit_sudo_ends_with_its_grant() {
     let root = crate::own_root();
     root.add_policy("outliving", POLICY);
     // The dynamic linker obeys root: a real program of jit-sudo, with other code in it.
@@ -834,7 +834,7 @@ fn root_code_in_one_of_our_programs_ends_with_its_grant_all_the_same() {
 }
 
 #[test]
-fn who_ends_the_session_at_the_beginning_of_a_run_in_it_leaves_no_command_to_itself() {
+fn ending_a_session_during_the_start_of_a_run_leaves_no_unsupervised_command() {
     let root = crate::own_root();
     root.add_policy("outliving", POLICY);
     let person = root.person(&["lasting"]);
@@ -924,7 +924,7 @@ fn a_session_of_su_in_a_run_ends_with_it_though_the_supervisor_is_killed() {
 }
 
 #[test]
-fn what_a_session_of_su_has_left_behind_ends_with_the_grant() {
+fn processes_left_by_a_session_of_su_end_with_the_grant() {
     let opener = Opener::new();
     for (nap, terminal) in [("750010", false), ("750011", true)] {
         opener.run(nap, &format!("su - bob -c 'setsid -f sleep {nap}'"), terminal);
@@ -939,7 +939,7 @@ fn what_a_session_of_su_has_left_behind_ends_with_the_grant() {
 }
 
 #[test]
-fn whoever_replaces_the_database_ends_what_the_old_one_knows() {
+fn replacing_the_database_ends_the_runs_of_the_old_one() {
     for replace in [
         // An older one, a copy of today, and one that is written into the same file.
         "mv /tmp/before.db $db; rm -f $db-wal $db-shm",

@@ -91,7 +91,7 @@ fn dash_capital_s_with_wrong_passwords_or_none_is_refused() {
 }
 
 #[test]
-fn passwords_of_any_length_and_bytes_are_survived() {
+fn passwords_of_any_length_and_bytes_are_handled() {
     // CVE-2019-18634, CVE-2022-43995.
     let person = root().person(&["trusted"]);
     for length in [0, 1, 255, 256, 511, 512, 1023, 1024, 4096, 1 << 20] {
@@ -191,7 +191,7 @@ fn sessions_are_opened_before_the_command_and_closed_after_it() {
 }
 
 #[test]
-fn the_stack_is_the_administrators_and_what_it_lacks_is_refused() {
+fn a_stack_without_a_facility_is_rejected() {
     let root = own_root();
     let person = root.person(&["deploy"]);
     let run = || root.run_as(&person.name, ["jit-sudo", "-n", "id", "-u"]);

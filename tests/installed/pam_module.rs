@@ -98,7 +98,7 @@ fn the_module_exports_its_entry_points_and_nothing_else() {
 }
 
 #[test]
-fn before_authentication_an_unknown_user_is_told_what_a_known_one_is() {
+fn known_and_unknown_users_get_the_same_message_before_authentication() {
     let person = doors().person(&["door"]);
     let heard = |name: &str| {
         let output = doors().as_root(["pamtester", "door", name, "authenticate"]);
@@ -112,7 +112,7 @@ fn before_authentication_an_unknown_user_is_told_what_a_known_one_is() {
 }
 
 #[test]
-fn a_grant_opens_the_door_until_it_is_given_back() {
+fn a_grant_permits_access_until_it_is_released() {
     let person = doors().person(&["door"]);
     let output = asked(doors(), "door", &person);
     assert!(!output.status.success(), "{output:?}");
@@ -125,7 +125,7 @@ fn a_grant_opens_the_door_until_it_is_given_back() {
 }
 
 #[test]
-fn a_standing_assignment_opens_the_door() {
+fn a_standing_assignment_permits_access() {
     let (resident, other) = (doors().person(&["resident"]), doors().person(&[]));
     stack(doors(), "open-door", "role=open-door");
     assert!(enters(doors(), "open-door", &resident));
@@ -134,7 +134,7 @@ fn a_standing_assignment_opens_the_door() {
 }
 
 #[test]
-fn what_serves_one_run_or_one_command_opens_no_door() {
+fn one_shot_and_exact_grants_do_not_permit_access() {
     for narrowing in [&["--one-shot"][..], &["--", "id", "-u"]] {
         let (person, approver) = (doors().person(&["guarded"]), doors().person(&["approvers"]));
         stack(doors(), "guarded", "role=guarded");
@@ -146,7 +146,7 @@ fn what_serves_one_run_or_one_command_opens_no_door() {
 }
 
 #[test]
-fn an_expired_grant_and_one_for_other_hosts_open_no_door() {
+fn expired_grants_and_those_of_other_hosts_do_not_permit_access() {
     let person = doors().person(&["door"]);
     stack(doors(), "sealed", "role=sealed");
     request(doors(), &person, "door", &["--for", "2s"]);
@@ -213,7 +213,7 @@ fn a_stack_that_ignores_ignore_is_not_passed() {
 }
 
 #[test]
-fn a_pending_request_is_waited_for_at_the_door() {
+fn the_module_waits_for_a_pending_request() {
     let (person, approver) = (doors().person(&["guarded"]), doors().person(&["approvers"]));
     stack(doors(), "patient", "role=guarded wait=60");
     assert!(!enters(doors(), "patient", &person), "nothing to wait for");
@@ -247,7 +247,7 @@ fn a_program_without_privilege_asks_about_its_own_user_alone() {
 }
 
 #[test]
-fn su_opens_for_the_caller_who_holds_the_grant() {
+fn su_admits_the_caller_who_holds_the_grant() {
     let (person, target) = (doors().person(&["door"]), doors().person(&[]));
     let su = |by: &Person, to: &Person| {
         let mut session = doors().pty_as(&by.name, ["su", &to.name, "-c", "echo as $(id -un)"]);
@@ -304,7 +304,7 @@ pub(crate) fn ssh(root: &PrivateRoot, port: u16, person: &Person) -> Vec<String>
 }
 
 #[test]
-fn sshd_lets_in_who_holds_the_grant() {
+fn sshd_admits_a_user_who_holds_the_grant() {
     let person = doors().person(&["door"]);
     let ssh = ssh(doors(), sshd(doors()), &person);
     let words = [ssh, vec!["id -un".to_owned()]].concat();
@@ -317,7 +317,7 @@ fn sshd_lets_in_who_holds_the_grant() {
 }
 
 #[test]
-fn login_lets_in_who_holds_the_grant() {
+fn login_admits_a_user_who_holds_the_grant() {
     let person = doors().person(&["door"]);
     let mut session = doors().pty_as("root", ["login", &person.name]);
     session.type_password("Password:", &person.password);
@@ -411,7 +411,7 @@ fn ten_thousand_loads_and_unloads_leave_nothing_behind() {
 }
 
 #[test]
-fn a_broker_that_is_missing_killed_slow_or_says_nonsense_opens_no_door() {
+fn a_missing_killed_slow_or_faulty_broker_denies_access() {
     let root = own_root();
     root.add_policy("doors", POLICY);
     let person = root.person(&["resident"]);

@@ -86,7 +86,7 @@ fn a_run_inside_of_a_session_is_ended_by_its_own_supervisor() {
 }
 
 #[test]
-fn what_a_run_inside_of_a_session_left_stands_still_with_it_and_ends_with_its_own_grant() {
+fn descendants_of_a_run_in_a_session_are_frozen_with_it_and_end_with_their_grant() {
     for (nap, is_thawed) in [(5011, true), (5012, false)] {
         let person = root().person(&["door", "self-service"]);
         request(root(), &person, "door", &[]);
@@ -163,7 +163,7 @@ fn free_port() -> u16 {
 }
 
 #[test]
-fn root_over_ssh_ends_with_the_grant_and_nobody_elses_connection_does() {
+fn root_over_ssh_ends_with_the_grant_and_other_connections_do_not() {
     let root = prepared("");
     let (person, other) = (root.person(&["door"]), root.person(&["door"]));
     let port = sshd(&root);
@@ -211,7 +211,7 @@ fn root_over_ssh_ends_with_the_grant_and_nobody_elses_connection_does() {
 }
 
 #[test]
-fn a_connection_of_root_stands_still_at_expiry_where_the_role_says_freeze() {
+fn a_connection_of_root_is_frozen_at_expiry_where_the_role_says_freeze() {
     let root = prepared("on_expiry = \"freeze\"");
     let person = root.person(&["door"]);
     let line = let_root_in(&root, &person, sshd(&root));
@@ -269,20 +269,20 @@ fn serve_several(root: &PrivateRoot, told: &str, naps: [u32; 3]) {
 }
 
 #[test]
-fn the_end_of_one_persons_session_in_a_daemon_ends_nobody_elses() {
+fn the_end_of_one_session_in_a_daemon_does_not_end_others() {
     serve_several(root(), "env", [5021, 5022, 5023]);
     serve_several(root(), "bare", [5031, 5032, 5033]);
 }
 
 #[test]
-fn without_control_groups_it_ends_nobody_elses_either() {
+fn without_control_groups_the_end_of_one_session_in_a_daemon_does_not_end_others() {
     let root = prepared("");
     root.script("umount /sys/fs/cgroup");
     serve_several(&root, "env", [5041, 5042, 5043]);
 }
 
 #[test]
-fn a_session_that_is_alone_in_a_daemon_ends_no_child_of_a_stranger() {
+fn the_only_session_of_a_daemon_does_not_end_children_of_other_users() {
     let (person, stranger) = (root().person(&["door"]), root().person(&[]));
     let grant = id(&request(root(), &person, "door", &[]));
     let orders = [format!("{}:5051", person.name), format!("!{}:5052", stranger.name)];
@@ -301,7 +301,7 @@ fn a_session_that_is_alone_in_a_daemon_ends_no_child_of_a_stranger() {
 }
 
 #[test]
-fn a_lost_session_is_ended_by_whoever_closes_it() {
+fn closing_a_lost_session_ends_its_processes() {
     let root = prepared("");
     let person = root.person(&["door"]);
     request(&root, &person, "door", &[]);
@@ -319,7 +319,7 @@ fn a_lost_session_is_ended_by_whoever_closes_it() {
 }
 
 #[test]
-fn what_a_closed_session_left_running_is_listed_and_ends_with_its_grant() {
+fn processes_left_by_a_closed_session_are_listed_and_end_with_the_grant() {
     for (nap, how) in [(5071, "revocation"), (5072, "kill"), (5073, "expiry")] {
         let person = root().person(&["door"]);
         let lasts = if how == "expiry" { "6s" } else { "5m" };

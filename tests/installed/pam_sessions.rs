@@ -72,7 +72,7 @@ fn a_session_of_su_ends_with_its_grant_and_everything_in_it() {
 }
 
 #[test]
-fn a_session_ends_when_its_grant_is_revoked_and_when_somebody_ends_it() {
+fn a_session_ends_by_revocation_and_by_a_kill() {
     let person = doors().person(&["door"]);
     for (word, how) in [("3002", "revocation"), ("3003", "kill")] {
         let grant = id(&request(doors(), &person, "door", &[]));
@@ -109,7 +109,7 @@ fn until(root: &PrivateRoot, file: &str, wanted: bool) {
 }
 
 #[test]
-fn a_session_stands_still_while_it_is_frozen() {
+fn a_frozen_session_does_not_run() {
     let person = doors().person(&["door"]);
     request(doors(), &person, "door", &[]);
     let mut session = doors().pty_as(&person.name, ["su", "-", "-c", &ticker("/tmp/tick1")]);
@@ -171,7 +171,7 @@ fn a_session_is_frozen_at_expiry_and_goes_on_when_it_is_extended() {
 }
 
 #[test]
-fn a_frozen_session_holds_up_nobody_elses_runs() {
+fn a_frozen_session_does_not_block_other_users_runs() {
     let root = expiring("freeze");
     let (person, other) = (root.person(&["door", "deploy"]), root.person(&["deploy"]));
     request(&root, &person, "door", &["--for", "6s"]);
@@ -234,7 +234,7 @@ fn looping() -> (PrivateRoot, Person, String, Person) {
 }
 
 #[test]
-fn a_frozen_session_holds_up_nobody_though_runs_and_sessions_inside_of_it_write() {
+fn a_frozen_session_with_writing_runs_blocks_no_other_process() {
     let (root, person, _, other) = looping();
     let inside = [format!("jit-sudo -n --role loop -u {} loops", person.name), format!("su {} -c loops", person.name)];
     for line in inside.map(|line| line + "; true") {
@@ -265,7 +265,7 @@ for file in $(find $tree/jit-sudo -mindepth 2 -name cgroup.freeze); do
 done; true";
 
 #[test]
-fn what_a_session_left_running_leaves_nobody_held_when_it_is_ended() {
+fn processes_left_by_a_frozen_session_can_be_ended() {
     let (root, person, mut grant, other) = looping();
     for _ in 0..4 {
         let line =
@@ -306,7 +306,7 @@ fn places(root: &PrivateRoot, naps: &[&str]) -> Vec<(String, bool)> {
 }
 
 #[test]
-fn a_session_that_logind_has_taken_over_stands_still_with_its_runs_and_goes_on_where_it_was() {
+fn a_session_in_a_logind_scope_is_frozen_and_thawed_with_its_runs() {
     let (root, person, grant, _) = looping();
     root.write("/usr/local/sbin/scope", 0o755, SCOPE);
     root.script("echo 'session required pam_exec.so seteuid /usr/local/sbin/scope' >>/etc/pam.d/su");
@@ -343,7 +343,7 @@ fn a_session_that_logind_has_taken_over_stands_still_with_its_runs_and_goes_on_w
 }
 
 #[test]
-fn a_run_that_has_expired_in_a_frozen_session_is_not_woken_with_it() {
+fn an_expired_run_in_a_frozen_session_is_not_thawed_with_it() {
     let (root, person, _, _) = looping();
     root.add_policy("icy", ICY);
     root.write("/usr/local/bin/loops", 0o755, LOOPS.replace("jit-sudo -n --role loop true", "sleep 9"));
@@ -411,7 +411,7 @@ fn without_control_groups_a_session_that_should_freeze_is_ended() {
 }
 
 #[test]
-fn a_session_may_finish_and_its_record_says_that_the_grant_was_over() {
+fn a_session_that_may_finish_outlives_its_grant_and_the_record_says_so() {
     let root = expiring("finish");
     let person = root.person(&["door"]);
     let grant = id(&request(&root, &person, "door", &["--for", "4s"]));
@@ -466,7 +466,7 @@ fn a_session_is_warned_on_its_terminal_before_its_grant_ends() {
 }
 
 #[test]
-fn what_ignores_sigterm_does_not_outlive_the_grant_though_its_session_is_closed() {
+fn a_process_that_ignores_sigterm_ends_with_the_grant_after_its_session() {
     let person = doors().person(&["door"]);
     request(doors(), &person, "door", &["--for", "6s"]);
     // The session's own process exits at once, so that su closes the session during the grace period of the other one.
@@ -478,7 +478,7 @@ fn what_ignores_sigterm_does_not_outlive_the_grant_though_its_session_is_closed(
 }
 
 #[test]
-fn what_a_killed_su_leaves_behind_is_ended() {
+fn processes_left_by_a_killed_su_are_ended() {
     let person = doors().person(&["door"]);
     request(doors(), &person, "door", &[]);
     let mut session = doors().pty_as(&person.name, ["su", "-", "-c", &(daemon("3004") + "sleep 3004")]);
@@ -576,7 +576,7 @@ fn a_daemon_in_the_scope_of_logind_ends_with_the_grant() {
 }
 
 #[test]
-fn where_logind_runs_it_is_told_when_the_session_ends() {
+fn logind_is_told_the_end_time_of_a_session() {
     let root = own_root();
     root.add_policy("doors", POLICY);
     let person = root.person(&["door"]);
@@ -615,7 +615,7 @@ fn where_logind_runs_it_is_told_when_the_session_ends() {
 }
 
 #[test]
-fn a_session_cannot_be_forged_by_who_is_not_root() {
+fn only_root_can_open_a_session() {
     let person = doors().person(&["door"]);
     request(doors(), &person, "door", &[]);
     let ask = format!(

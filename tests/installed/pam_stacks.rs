@@ -115,7 +115,7 @@ fn refusals(root: &PrivateRoot, line: &str, mut each: impl FnMut(&Cast, &str)) {
 }
 
 #[test]
-fn sufficient_takes_the_place_of_the_password_and_every_refusal_asks_on() {
+fn sufficient_replaces_the_password_and_every_refusal_falls_through() {
     let line = "auth sufficient pam_jit_sudo.so role=door";
     let root = stacks(line);
     refusals(&root, line, |cast, what| {
@@ -142,7 +142,7 @@ fn sufficient_takes_the_place_of_the_password_and_every_refusal_asks_on() {
 }
 
 #[test]
-fn required_wants_the_password_as_well_and_every_refusal_denies_in_the_end() {
+fn required_needs_the_password_as_well_and_every_refusal_denies() {
     let line = "auth required pam_jit_sudo.so role=door";
     let root = stacks(line);
     refusals(&root, line, |cast, what| {
@@ -185,7 +185,7 @@ fn requisite_asks_for_no_password_where_there_is_no_grant() {
 }
 
 #[test]
-fn the_stack_of_su_in_the_manual_opens_for_who_holds_the_role() {
+fn the_su_stack_of_the_manual_admits_holders_of_the_role() {
     let manual = include_str!("../../docs/man/pam_jit_sudo.8");
     let (_, example) = manual.split_once(".Pa /etc/pam.d/su :\n.Bd -literal -offset indent\n").unwrap();
     let (stack, _) = example.split_once(".Ed").unwrap();
@@ -203,7 +203,7 @@ fn the_stack_of_su_in_the_manual_opens_for_who_holds_the_role() {
 }
 
 #[test]
-fn login_waits_for_an_approval_at_its_door() {
+fn login_waits_for_an_approval() {
     let root = own_root();
     root.add_policy("doors", POLICY);
     root.script("sed -i '1i account required pam_jit_sudo.so role=guarded wait=30' /etc/pam.d/login");

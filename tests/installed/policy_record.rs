@@ -91,7 +91,7 @@ fn a_standing_role_that_came_and_went_is_in_the_journal() {
 }
 
 #[test]
-fn only_other_bytes_are_another_policy() {
+fn only_changed_bytes_are_another_policy() {
     let root = own_root();
     let list = || root.run_as("alice", ["jit-sudo", "-l"]);
     let count = || policies(&root).len();
@@ -130,7 +130,7 @@ fn only_other_bytes_are_another_policy() {
 }
 
 #[test]
-fn a_policy_with_a_mistake_is_no_policy_and_leaves_no_record() {
+fn a_policy_with_a_mistake_is_not_used_or_recorded() {
     let root = own_root();
     let (before, stored) = (policies(&root).len(), newest(&root).text("policy").to_owned());
     root.write(&format!("{POLICY}/wrong.toml"), 0o640, "[roles.x]\nstandign = [\"alice\"]\ncommands = [\"ALL\"]\n");
@@ -158,7 +158,7 @@ fn a_grant_names_the_policy_by_which_it_was_given() {
 }
 
 #[test]
-fn whoever_logged_in_stands_in_the_record_whatever_they_have_become() {
+fn the_policy_record_names_the_login_user() {
     let root = own_root();
     root.write(&format!("{POLICY}/more.toml"), 0o640, standing("more", "bob"));
     let uid = root.user("carol").uid;
@@ -203,7 +203,7 @@ fn a_changed_policy_does_not_hide_that_the_database_is_an_older_copy() {
 }
 
 #[test]
-fn a_mirror_that_the_policy_takes_away_hears_of_it() {
+fn a_removed_sink_gets_the_record_of_its_removal() {
     let root = own_root();
     let person = root.person(&["deploy"]);
     root.run_as(&person.name, ["jit-sudo", "-n", "true"]).succeeded();
@@ -279,7 +279,7 @@ fn a_kill_at_any_write_leaves_policy_and_record_in_agreement() {
 }
 
 #[test]
-fn a_crowd_that_meets_a_new_policy_makes_one_record() {
+fn concurrent_runs_with_a_new_policy_make_one_record() {
     let root = own_root();
     let known = policies(&root).len();
     root.write(&format!("{POLICY}/more.toml"), 0o640, standing("more", "alice"));
@@ -344,7 +344,7 @@ fn put_in_ghost(root: &PrivateRoot, who: &str, role: &str) {
 }
 
 #[test]
-fn a_role_that_no_policy_file_has_is_named_while_it_is_there_and_after_it_was_used() {
+fn a_role_without_a_policy_file_is_reported_during_and_after_its_use() {
     let root = own_root();
     root.as_root(["jitctl", "audit", "verify"]).succeeded();
     put_in_ghost(&root, "alice", "ghost");
@@ -360,7 +360,7 @@ fn a_role_that_no_policy_file_has_is_named_while_it_is_there_and_after_it_was_us
 }
 
 #[test]
-fn a_role_with_more_power_than_its_policy_record_says_is_named() {
+fn a_role_with_more_permissions_than_its_policy_record_is_reported() {
     let root = own_root();
     root.write(
         &format!("{POLICY}/wide.toml"),

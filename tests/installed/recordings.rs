@@ -169,7 +169,7 @@ fn streams_beside_the_terminal_are_recorded_where_the_policy_says_all() {
 }
 
 #[test]
-fn a_terminal_that_is_not_ours_to_control_is_recorded_all_the_same() {
+fn a_terminal_without_job_control_is_recorded_too() {
     let person = root().person(&["filmed"]);
     let mut session = root().pty_as(&person.name, ["setsid", "--wait", "jit-sudo", "-n", "echo", "in passing"]);
     session.expect("in passing");
@@ -179,7 +179,7 @@ fn a_terminal_that_is_not_ours_to_control_is_recorded_all_the_same() {
 }
 
 #[test]
-fn what_is_typed_is_recorded_where_the_policy_says_so_and_never_a_password() {
+fn input_is_recorded_if_the_policy_says_so_but_never_a_password() {
     let script = "read a; stty -echo; echo ready; read b; stty echo; echo again; read c; echo got $a $b $c";
     for (role, typed) in [("overheard", true), ("filmed", false)] {
         let person = root().person(&[role]);
@@ -225,7 +225,7 @@ fn a_recording_is_at_most_a_second_behind_and_survives_a_killed_supervisor() {
 }
 
 #[test]
-fn one_sees_ones_own_and_readers_see_all_which_is_recorded() {
+fn users_see_their_own_recordings_and_readers_see_all() {
     let (person, end) = film(root(), "filmed", "echo for your eyes");
     let run = end.text("run");
     let before = root().journal().len();
@@ -346,7 +346,7 @@ fn observers_of_a_role_watch_it_live_and_others_do_not() {
 }
 
 #[test]
-fn who_watches_can_leave_and_the_broker_leaves_too() {
+fn a_watcher_can_leave_and_the_broker_exits() {
     let person = root().person(&["filmed"]);
     let mut session = root().pty_as(&person.name, ["jit-sudo", "-n", "sh", "-c", "echo up; read a"]);
     session.expect("up");
@@ -458,7 +458,7 @@ fn a_session_that_reaches_its_limit_goes_on_with_an_alert_or_ends_where_the_poli
 }
 
 #[test]
-fn nobody_s_recordings_take_the_room_of_others() {
+fn recordings_of_one_user_do_not_use_the_space_of_others() {
     let own = strict_root("recording_limit = \"1M\"\nuser_recordings = \"1M\"\nuser_recordings_per_day = \"1M\"");
     let (person, other) = (own.person(&["filmed"]), own.person(&["filmed"]));
     let lengths = |person: &Person, script: &str, times: usize| -> Vec<i64> {
@@ -487,7 +487,7 @@ fn nobody_s_recordings_take_the_room_of_others() {
 }
 
 #[test]
-fn without_space_nothing_is_recorded_and_where_the_policy_is_strict_nothing_runs() {
+fn without_space_recording_fails_and_a_strict_policy_denies_runs() {
     let lax = strict_root("recording_reserve = \"1024G\"");
     let (_, end) = film(&lax, "filmed", "exit 5");
     assert_eq!((end.number("exit"), end.text("recording")), (5, ""));
@@ -520,7 +520,7 @@ fn a_disk_that_fills_up_while_a_session_is_recorded_leaves_whole_lines_under_the
 }
 
 #[test]
-fn a_long_recording_is_compressed_by_nobody_and_still_replayed_and_exported() {
+fn a_long_recording_is_compressed_by_an_unprivileged_process_and_replayed_and_exported() {
     let (person, end) = film(root(), "filmed", "seq 1 20000");
     let run = end.text("run");
     harness::eventually("it is compressed", harness::PATIENCE, || {
@@ -575,7 +575,7 @@ fn recordings_that_were_altered_or_removed_are_found_by_the_verification() {
 }
 
 #[test]
-fn a_text_is_found_in_what_sessions_showed_with_the_moment_to_jump_to() {
+fn a_search_finds_text_in_recordings_with_its_time() {
     let script = "echo first; sleep 1.2; printf 'the \\033[1mNeedle\\033[0m '; printf 'in hay\\n'; echo last";
     let (person, end) = film(root(), "filmed", script);
     let run = end.text("run");

@@ -87,7 +87,7 @@ fn group_directory_and_variables_stand_in_the_request_and_serve() {
 }
 
 #[test]
-fn a_directory_is_asked_for_in_every_form_that_a_run_takes() {
+fn a_directory_can_be_requested_in_every_form_that_a_run_accepts() {
     let root = asking();
     let person = root.person(&["asks"]);
     root.script(&format!("mkdir -p {0}/below && chmod 755 {0} {0}/below", person.home));
@@ -105,7 +105,7 @@ fn a_directory_is_asked_for_in_every_form_that_a_run_takes() {
 }
 
 #[test]
-fn what_the_role_would_not_let_a_run_have_is_refused_when_it_is_asked_for() {
+fn a_request_for_options_that_the_role_forbids_is_rejected() {
     let root = asking();
     let person = root.person(&["asks-little"]);
     let ask = |verb: &str, words: &[&str]| {
@@ -143,7 +143,7 @@ fn what_the_role_would_not_let_a_run_have_is_refused_when_it_is_asked_for() {
 }
 
 #[test]
-fn what_a_role_says_of_the_terminal_changes_nothing_in_the_request() {
+fn terminal_options_of_a_role_do_not_affect_the_request() {
     let root = asking();
     let person = root.person(&["asks-tty"]);
     let grant = bound(root, &person, &["--", "pwd"]);
@@ -160,7 +160,7 @@ fn hint(said: &str) -> String {
 }
 
 #[test]
-fn typing_the_hint_asks_for_the_very_run_that_was_refused() {
+fn the_hint_requests_exactly_the_run_that_was_refused() {
     let root = asking();
     for words in [
         &["-u", "bob", "-g", "adm", "-D", "/var/log", "ASKED=a b", "ASKED_C=$HOME", "env"][..],

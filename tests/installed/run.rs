@@ -7,7 +7,7 @@ use harness::{Person, PrivateRoot};
 use crate::{id, records_of, request, root};
 
 #[test]
-fn the_status_of_the_command_is_ours() {
+fn jit_sudo_exits_with_the_status_of_the_command() {
     let person = root().person(&["deploy"]);
     for status in [0, 1, 2, 23, 126, 127, 255] {
         let output = root().run_as(&person.name, ["jit-sudo", "-n", "sh", "-c", &format!("exit {status}")]);
@@ -16,7 +16,7 @@ fn the_status_of_the_command_is_ours() {
 }
 
 #[test]
-fn the_signal_that_killed_the_command_kills_us() {
+fn jit_sudo_ends_by_the_signal_that_killed_the_command() {
     let person = root().person(&["deploy"]);
     for signal in [1, 2, 3, 6, 9, 11, 13, 15] {
         let output = root().run_as(&person.name, ["jit-sudo", "-n", "sh", "-c", &format!("kill -{signal} $$")]);
@@ -35,7 +35,7 @@ fn standard_streams_pass_through_untouched() {
 }
 
 #[test]
-fn a_reader_that_goes_away_ends_a_pipeline_as_without_us() {
+fn a_closed_pipe_ends_the_command_as_without_jit_sudo() {
     let person = root().person(&["deploy"]);
     let output = root().run_as(&person.name, ["bash", "-c", "jit-sudo -n yes | head -1; echo ${PIPESTATUS[0]}"]);
     assert_eq!(output.succeeded(), "y\n141");
@@ -176,7 +176,7 @@ fn revocation_ends_a_running_command_within_a_second() {
 }
 
 #[test]
-fn a_grant_given_back_ends_its_command_too() {
+fn a_released_grant_ends_its_command() {
     let person = root().person(&["self-service"]);
     let grant = id(&request(root(), &person, "self-service", &[]));
     ends_within(root(), &person, Duration::from_millis(1000), "release", |_| {
@@ -185,7 +185,7 @@ fn a_grant_given_back_ends_its_command_too() {
 }
 
 #[test]
-fn in_the_background_the_shell_is_free_when_the_command_begins() {
+fn with_dash_b_the_shell_continues_when_the_command_starts() {
     let person = root().person(&["deploy"]);
     let began = Instant::now();
     // A reader of the command's output would wait for its end.

@@ -136,7 +136,7 @@ fn end(nap: &str) {
 }
 
 #[test]
-fn with_a_terminal_carrier_and_enforcer_are_behind_the_wall() {
+fn with_a_terminal_relay_process_and_enforcer_are_sandboxed() {
     let (run, mut session) = on_terminal("810001", "echo begun");
     session.expect("begun");
     assert!(run.carrier.is_walled(KILL), "{:?}", run.carrier);
@@ -152,7 +152,7 @@ fn with_a_terminal_carrier_and_enforcer_are_behind_the_wall() {
 }
 
 #[test]
-fn without_a_terminal_too() {
+fn without_a_terminal_relay_process_and_enforcer_are_sandboxed() {
     let run = in_pipes("810002");
     assert!(run.carrier.is_walled(0), "{:?}", run.carrier);
     assert!(run.enforcer.is_walled(KILL | AUDIT), "{:?}", run.enforcer);
@@ -184,7 +184,7 @@ fn the_supervisor_reads_no_byte_of_a_session() {
 
 #[test]
 #[cfg(target_arch = "x86_64")]
-fn whoever_takes_the_carrier_over_can_do_nothing_with_it() {
+fn a_compromised_relay_process_can_do_nothing() {
     let (run, mut session) = on_terminal("810004", "echo begun");
     session.expect("begun");
     for call in ["socket", "local-socket", "write", "read", "fork", "setuid", "kill-all"] {
@@ -206,7 +206,7 @@ fn whoever_takes_the_carrier_over_can_do_nothing_with_it() {
 
 #[test]
 #[cfg(target_arch = "x86_64")]
-fn nor_with_the_carrier_of_pipes_or_the_enforcer() {
+fn a_compromised_pipe_relay_or_enforcer_can_do_nothing() {
     let run = in_pipes("810005");
     for call in ["socket", "local-socket", "write", "read", "fork"] {
         assert_eq!(run.carrier.taken_over(call), "EPERM", "{call}");
@@ -225,7 +225,7 @@ fn nor_with_the_carrier_of_pipes_or_the_enforcer() {
 }
 
 #[test]
-fn an_enforcer_behind_the_wall_records_what_is_left_and_tells_syslog_and_hooks() {
+fn a_sandboxed_enforcer_writes_records_to_journal_syslog_and_hooks() {
     let root = crate::own_root();
     root.add_policy("walls", POLICY);
     root.write("/etc/jit-sudo/hooks.d/10-file", 0o755, "#!/bin/sh\numask 022; cat >>/tmp/events\n");
@@ -247,7 +247,7 @@ fn an_enforcer_behind_the_wall_records_what_is_left_and_tells_syslog_and_hooks()
 }
 
 #[test]
-fn the_compressor_is_behind_the_wall() {
+fn the_compressor_is_sandboxed() {
     let person = root().person(&["walled"]);
     let watch = "for try in $(seq 3000); do for p in $(pgrep -x jit-sudo-shrink); do \
                  s=$(sed -n 's/^Seccomp:.//p; s/^CapEff:.//p; s/^Uid:.//p' /proc/$p/status 2>/dev/null | tr '\\t\\n' '  '); \

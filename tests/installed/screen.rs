@@ -219,7 +219,7 @@ fn a_command_that_stops_itself_is_a_stopped_job() {
 }
 
 #[test]
-fn a_stop_and_a_continue_sent_to_us_reach_the_command() {
+fn a_stop_and_a_continue_sent_to_jit_sudo_reach_the_command() {
     at_both(|desk| {
         desk.types(&format!("elevate sh -c '{}; exec sleep 1000'", noting(desk)));
         let (ours, command) = pids(desk);
@@ -239,7 +239,7 @@ fn a_stop_and_a_continue_sent_to_us_reach_the_command() {
 }
 
 #[test]
-fn signals_sent_to_us_reach_the_command() {
+fn signals_sent_to_jit_sudo_reach_the_command() {
     at_both(|desk| {
         for signal in ["HUP", "TERM", "INT", "QUIT", "USR1", "USR2"] {
             let trap = format!("trap \"echo got {signal}; exit 5\" {signal}");
@@ -256,7 +256,7 @@ fn signals_sent_to_us_reach_the_command() {
 }
 
 #[test]
-fn signals_sent_to_the_command_end_us_alike() {
+fn a_signal_that_ends_the_command_ends_jit_sudo() {
     at_both(|desk| {
         for (signal, status) in [("HUP", 129), ("TERM", 143), ("KILL", 137), ("USR1", 138)] {
             desk.types(&format!("elevate sh -c 'stty raw -echo; {}; exec sleep 1000'; echo st''atus $?", noting(desk)));
@@ -394,7 +394,7 @@ fn ten_megabytes_on_the_terminal_arrive_whole() {
 }
 
 #[test]
-fn control_c_ends_a_pipeline_of_ours() {
+fn control_c_ends_a_pipeline_with_jit_sudo() {
     at_both(|desk| {
         let up = desk.note("up");
         desk.types(&format!(
@@ -410,7 +410,7 @@ fn control_c_ends_a_pipeline_of_ours() {
 }
 
 #[test]
-fn whoever_else_writes_to_the_terminal_of_a_pipeline_has_its_lines_begin_at_the_left() {
+fn lines_of_other_writers_to_the_terminal_begin_in_the_first_column() {
     // With Debian's sudo they begin below the end of the line before.
     let raw = "until stty -a </dev/tty | grep -q -- -icanon; do sleep 0.02; done";
     for writer in [

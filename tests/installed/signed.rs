@@ -91,7 +91,7 @@ pub(crate) fn printed(root: &PrivateRoot, person: &Person, role: &str, more: &[&
 }
 
 #[test]
-fn an_approval_made_elsewhere_and_carried_by_anybody_counts() {
+fn an_approval_from_another_machine_counts_whoever_imports_it() {
     let root = shared();
     let (person, (approver, line)) = (root.person(&["signed"]), signer(root));
     enlist(&[line]);
@@ -118,7 +118,7 @@ fn an_approval_made_elsewhere_and_carried_by_anybody_counts() {
 }
 
 #[test]
-fn here_it_is_one_step_and_without_a_signature_it_is_none() {
+fn on_the_host_one_step_signs_and_an_unsigned_approval_is_rejected() {
     let root = shared();
     let (person, (approver, line)) = (root.person(&["signed"]), signer(root));
     enlist(&[line]);
@@ -321,7 +321,7 @@ fn an_approval_of_another_role_text_or_of_another_time_is_refused() {
 }
 
 #[test]
-fn what_a_later_version_added_to_an_approval_or_a_denial_is_shown() {
+fn unknown_keys_of_an_approval_or_a_denial_are_shown() {
     let root = shared();
     let (person, (approver, line)) = (root.person(&["signed"]), signer(root));
     enlist(&[line]);
@@ -369,7 +369,7 @@ fn a_request_that_was_altered_on_its_way_is_not_shown() {
 }
 
 #[test]
-fn a_key_that_is_removed_or_expired_takes_its_grants_with_it() {
+fn grants_by_a_removed_or_expired_key_are_invalid() {
     let root = signed_root();
     let (person, (approver, line)) = (root.person(&["signed"]), signer(&root));
     let (_, other) = signer(&root);
@@ -406,7 +406,7 @@ fn a_key_that_is_removed_or_expired_takes_its_grants_with_it() {
 }
 
 #[test]
-fn nobody_approves_with_a_key_of_their_own() {
+fn a_requester_cannot_approve_with_their_own_key() {
     let root = shared();
     let both = root.person(&["signed", "signers"]);
     let (approver, line) = signer(root);
@@ -425,7 +425,7 @@ fn nobody_approves_with_a_key_of_their_own() {
 }
 
 #[test]
-fn one_key_is_one_person_and_who_is_no_approver_signs_in_vain() {
+fn one_key_counts_as_one_person_and_only_approvers_can_sign() {
     let root = shared();
     let (person, (approver, line)) = (root.person(&["signed"]), signer(root));
     let (second, _) = signer(root);

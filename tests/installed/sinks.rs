@@ -95,7 +95,7 @@ fn a_full_disk_costs_the_json_file_no_record_and_no_run() {
 }
 
 #[test]
-fn a_json_file_is_put_aside_when_it_is_full() {
+fn a_full_json_file_is_rotated() {
     let audit = "json_file = \"/var/log/jit-sudo/audit.jsonl\"\njson_file_size = \"8K\"\njson_file_count = 4";
     let (root, person) = mirrored(audit);
     root.script("mkdir -m 700 /var/log/jit-sudo");
@@ -151,7 +151,7 @@ fn journald_entry(line: &str) -> (u64, String) {
 }
 
 #[test]
-fn a_stopped_journald_holds_nobody_up() {
+fn a_stopped_journald_does_not_delay_a_run() {
     let (root, person) = mirrored("journald = true\nsyslog = \"off\"");
     root.script(JOURNALD);
     root.script("kill -STOP $(cat /run/journald.pid)");
@@ -170,7 +170,7 @@ fn a_stopped_journald_holds_nobody_up() {
 }
 
 #[test]
-fn a_syslog_that_comes_back_gets_what_it_missed_in_order() {
+fn syslog_gets_missed_records_in_order_when_it_is_back() {
     let (root, person) = mirrored("");
     let run = || root.run_as(&person.name, ["jit-sudo", "-n", "true"]).succeeded().to_owned();
     run();

@@ -119,7 +119,7 @@ fn judged(root: &PrivateRoot, person: &Person, grant: &str) -> Vec<String> {
 }
 
 #[test]
-fn whatever_ends_a_request_or_grant_leaves_its_object_with_and_without_a_key() {
+fn every_end_of_a_request_or_grant_leaves_a_signed_statement() {
     let root = shared();
     let (person, approver) = (keyed(&["stated"]), keyed(&["staters"]));
     let with_key: [&[&str]; 2] = [&[], &["--key", "key"]];
@@ -243,7 +243,7 @@ fn a_revocation_made_elsewhere_ends_a_running_command_within_a_second_and_once()
 }
 
 #[test]
-fn who_is_no_approver_or_holds_no_key_of_theirs_ends_nothing() {
+fn a_statement_without_an_approvers_key_ends_nothing() {
     let root = stated_root();
     let (person, approver) = (root.person(&["stated"]), root.person(&["staters"]));
     let outsider = root.person(&[]);

@@ -105,7 +105,7 @@ fn intact(root: &PrivateRoot) {
 const OTHER_DIGEST: &str = "with another digest than that policy's record";
 
 #[test]
-fn a_run_by_a_role_that_was_changed_for_a_moment_is_named() {
+fn a_run_by_a_temporarily_changed_role_is_reported() {
     let root = own_root();
     root.add_policy("tampering", POLICY);
     let person = root.person(&["lookers"]);
@@ -124,7 +124,7 @@ fn a_run_by_a_role_that_was_changed_for_a_moment_is_named() {
 }
 
 #[test]
-fn people_put_into_a_role_for_a_moment_are_named() {
+fn users_temporarily_added_to_a_role_are_reported() {
     let root = own_root();
     root.add_policy("tampering", POLICY);
     let (person, other) = (root.person(&["lookers"]), root.person(&[]));
@@ -140,7 +140,7 @@ fn people_put_into_a_role_for_a_moment_are_named() {
 }
 
 #[test]
-fn an_approval_that_was_not_needed_for_a_moment_is_named() {
+fn a_temporarily_waived_approval_is_reported() {
     let root = own_root();
     root.add_policy("tampering", POLICY);
     let person = root.person(&["lookers"]);
@@ -155,7 +155,7 @@ fn an_approval_that_was_not_needed_for_a_moment_is_named() {
 }
 
 #[test]
-fn an_approver_who_was_one_for_a_moment_is_named() {
+fn a_temporary_approver_is_reported() {
     let root = own_root();
     root.add_policy("tampering", POLICY);
     let (person, stranger) = (root.person(&["lookers"]), root.person(&[]));
@@ -168,7 +168,7 @@ fn an_approver_who_was_one_for_a_moment_is_named() {
 }
 
 #[test]
-fn a_policy_that_was_in_force_once_is_not_in_force_again() {
+fn a_former_policy_cannot_be_restored_in_the_tables() {
     let root = own_root();
     root.add_policy("tampering", POLICY);
     let person = root.person(&["lookers"]);
@@ -209,7 +209,7 @@ fn a_policy_that_was_in_force_once_is_not_in_force_again() {
 }
 
 #[test]
-fn tables_of_other_files_that_count_as_compiled_are_named_before_anything_runs() {
+fn tables_compiled_from_other_files_are_reported_before_a_run() {
     let root = own_root();
     root.add_policy("tampering", POLICY);
     root.as_root(["jitctl", "audit", "verify"]).succeeded();
@@ -256,7 +256,7 @@ fn seal(root: &PrivateRoot) -> Vec<u8> {
 }
 
 #[test]
-fn a_journal_of_another_host_is_named_and_not_signed() {
+fn a_journal_of_another_host_is_reported_and_not_signed() {
     let root = own_root();
     root.add_policy("tampering", POLICY);
     let (person, approver) = (root.person(&["lookers"]), root.person(&["approvers"]));
@@ -292,7 +292,7 @@ fn a_journal_of_another_host_is_named_and_not_signed() {
 }
 
 #[test]
-fn a_row_of_a_run_that_never_was_makes_no_end_of_it() {
+fn a_row_without_a_run_causes_no_end_record() {
     let root = own_root();
     root.add_policy("tampering", POLICY);
     let person = root.person(&["lookers"]);
@@ -378,7 +378,7 @@ fn resign(root: &PrivateRoot, id: &str, changes: &[(&str, Value)]) -> String {
 }
 
 #[test]
-fn a_run_under_a_grant_that_was_another_for_a_moment_is_named() {
+fn a_run_under_a_temporarily_changed_grant_is_reported() {
     let root = own_root();
     let (alice, bob, approver) = workers(&root);
     root.script("cp -a /var/lib/jit-sudo /root/before");
@@ -447,7 +447,7 @@ fn a_run_under_a_grant_that_was_another_for_a_moment_is_named() {
 }
 
 #[test]
-fn a_request_that_was_decided_or_has_died_and_is_granted_after_that_is_named() {
+fn a_grant_for_a_closed_request_is_reported() {
     let root = own_root();
     let (alice, _, approver) = workers(&root);
     let forget = "ended_by = NULL, ended_at = NULL, ended_reason = NULL";
@@ -484,7 +484,7 @@ fn a_request_that_was_decided_or_has_died_and_is_granted_after_that_is_named() {
 }
 
 #[test]
-fn power_that_an_older_database_gave_before_root_accepted_it_is_named() {
+fn runs_by_an_unaccepted_older_database_are_reported() {
     let root = own_root();
     let (alice, _, approver) = workers(&root);
     let looker = root.person(&["lookers"]);
@@ -511,7 +511,7 @@ fn power_that_an_older_database_gave_before_root_accepted_it_is_named() {
 }
 
 #[test]
-fn a_role_that_was_changed_for_a_moment_behind_a_list_that_was_cut_off_is_named() {
+fn a_temporarily_changed_role_is_reported_despite_a_truncated_list() {
     let root = own_root();
     let (person, other) = (root.person(&["lookers"]), root.person(&[]));
     let roles: String = (0..300)
@@ -535,7 +535,7 @@ fn a_role_that_was_changed_for_a_moment_behind_a_list_that_was_cut_off_is_named(
 }
 
 #[test]
-fn a_role_that_no_policy_had_and_a_changed_one_are_named_behind_a_pruning() {
+fn unknown_and_changed_roles_are_reported_after_a_pruning() {
     let root = own_root();
     root.add_policy("tampering", WORK);
     let (person, other) = (root.person(&["lookers"]), root.person(&[]));
@@ -610,7 +610,7 @@ fn cut(root: &PrivateRoot) {
 }
 
 #[test]
-fn a_one_shot_extension_that_served_two_runs_is_named() {
+fn a_one_shot_extension_of_two_runs_is_reported() {
     let root = own_root();
     let (alice, _, approver) = workers(&root);
     let id = granted(&root, &alice, &approver, "ops", &["--for", "6s"]);
@@ -639,7 +639,7 @@ fn a_one_shot_extension_that_served_two_runs_is_named() {
 
 /// The record of its revocation is removed, and the end of the run that used it is not.
 #[test]
-fn a_one_shot_extension_that_was_revoked_before_a_pruning_is_no_alarm() {
+fn a_one_shot_extension_revoked_before_a_pruning_is_not_reported() {
     let root = own_root();
     let (alice, _, approver) = workers(&root);
     let id = granted(&root, &alice, &approver, "ops", &["--for", "3s"]);
@@ -669,7 +669,7 @@ fn a_one_shot_extension_that_was_revoked_before_a_pruning_is_no_alarm() {
 
 /// Covers the variables that an exact grant binds, and a grant for one command that names none.
 #[test]
-fn an_exact_grant_that_bound_something_else_for_a_moment_is_named() {
+fn a_temporarily_changed_exact_grant_is_reported() {
     let root = own_root();
     let (alice, _, approver) = workers(&root);
     root.script("cp -a /var/lib/jit-sudo /root/before");
@@ -704,7 +704,7 @@ fn an_exact_grant_that_bound_something_else_for_a_moment_is_named() {
 }
 
 #[test]
-fn a_host_that_was_another_for_a_moment_serves_its_grants_again_and_no_others() {
+fn after_a_temporary_change_of_identity_only_the_own_grants_are_valid() {
     let root = own_root();
     let (alice, _, approver) = workers(&root);
     let id = granted(&root, &alice, &approver, "free", &[]);
@@ -749,7 +749,7 @@ fn a_run_that_outlives_a_restored_backup_ends_in_its_journal() {
 
 /// A record with invalid contents does not hide a changed row.
 #[test]
-fn a_fault_of_a_record_hides_no_row() {
+fn an_invalid_record_does_not_hide_a_changed_row() {
     let root = own_root();
     let (alice, bob, approver) = workers(&root);
     let id = granted(&root, &alice, &approver, "free", &[]);

@@ -51,7 +51,7 @@ fn the_window_size_arrives_and_follows() {
 }
 
 #[test]
-fn control_c_interrupts_the_command_and_not_us() {
+fn control_c_interrupts_the_command_and_not_jit_sudo() {
     at_both(|session| {
         session.type_line("elevate sh -c 'echo up; exec sleep 100'");
         session.expect("\r\nup");

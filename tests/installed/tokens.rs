@@ -108,7 +108,7 @@ fn list(root: &PrivateRoot, lines: &[String]) {
 }
 
 #[test]
-fn the_manual_of_hardware_keys_does_what_it_says() {
+fn the_hardware_key_guide_works_as_documented() {
     let root = host(2);
     let (alice, bob, carol) = (Context::of(&root, "alice"), Context::of(&root, "bob"), Context::of(&root, "carol"));
     let check = || root.as_root(["bash", "-c", written("jitctl policy check")]).succeeded().to_owned();

@@ -108,7 +108,7 @@ fn gives_alice_power(output: &Output) -> bool {
 }
 
 #[test]
-fn the_importer_believes_the_files_that_sudo_believes() {
+fn the_importer_trusts_the_same_files_as_sudo() {
     let root = host();
     for Case { sudoers, script, said } in CASES {
         root.script(&format!(
@@ -130,7 +130,7 @@ fn the_importer_believes_the_files_that_sudo_believes() {
 }
 
 #[test]
-fn a_sudoers_that_sudo_refuses_prints_no_policy_and_says_what_mends_it() {
+fn a_sudoers_file_that_sudo_rejects_gives_no_policy_and_a_fix() {
     let root = host();
     root.script("cd /root; chmod 666 s; cp s 'a b'; chmod 666 'a b'");
     let output = root.as_root(["jitctl", "policy", "import", "/root/s"]);
