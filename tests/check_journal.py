@@ -46,7 +46,7 @@ def sha(data):
     return hashlib.sha256(data).hexdigest()
 
 
-# What the records of each kind have: keys (those with ? may be absent) and types.
+# The keys of each kind of record (those with ? may be absent) and their types.
 COMMON = "seq u prev d time t boot t boot_id s host w version n"
 SEARCHED = "kind k uid? t run? k grant? k through? u head? k policies? [k] code? k policy? k role? s role_digest? k role_sha256? k"
 KINDS = {
@@ -160,7 +160,7 @@ def is_canonical(text, value):
     return isinstance(value, dict) and is_ours(value) and form == text and "\\" not in re.sub(r'\\["\\]', "", text)
 
 
-# What hostile bytes, columns and tables may raise.
+# The exceptions that hostile bytes, columns and tables may raise.
 HOSTILE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError, sqlite3.Error, struct.error)
 
 
@@ -382,7 +382,7 @@ class Journal:
             self.lost = (None, None)
         remembered = next((r for r in found if begin and r["kind"] == "prune" and r["through"] == begin), {})
         if remembered.get("policies"):
-            # What the removed records said last.
+            # The last state according to the removed records.
             self.policies.last = dict(remembered, policy=remembered["policies"][0])
         self.high = None
         for record in found:
@@ -461,7 +461,7 @@ class Journal:
             need(host["id"] == id, table, f"{what} names another host than this was by then")
             need(key is None or host["key"] == "ssh-ed25519 " + key, table, f"{what} is by another key than this host's by then")
 
-    # Which act may come in which state, and what comes of it.
+    # Which act is allowed in which state, and the resulting state.
     NEXT = {
         ("new", "request"): "pending",
         ("pending", "glass"): "pending",
@@ -477,7 +477,7 @@ class Journal:
         ("ended", "gone on"): "ended",
         ("ended", "review"): "ended",
     }
-    # Of what was pruned nothing is known: any act may come, and says what it was.
+    # Nothing is known about pruned requests: any act is possible, and shows what the request was.
     NEXT |= {("older", act): state for (before, act), state in NEXT.items() if before != "ended"}
     NEXT["older", "review"] = "older"
 
@@ -496,7 +496,7 @@ class Journal:
         self.faults.need(not (power and self.doubted), f"record {seq}: the database was older by {self.doubted}")
         state = self.ids.get(id, "older" if self.pruned else "new")
         self.faults.need((state, act) in self.NEXT, f"record {seq}: {act} of {id}, which is {state}")
-        # A record that may not be there counts as what it says all the same.
+        # A record that must not be there still has its effect.
         self.ids[id] = self.NEXT.get((state, act)) or self.NEXT["older", act]
         deadline = self.request.get(id, {}).get("deadline")
         if act == "approval" and deadline is not None:
@@ -573,7 +573,7 @@ def told(record, words):
     return unescape(record["user"]).decode(), record["seconds"], unescape(record.get(words, ""))
 
 
-# What a record and the document that it names both say.
+# What a record and the document that it names both contain.
 SHARED = {
     "request": "uid user role run_as argv duration starts deadline limits reason ticket break_glass extends",
     "approval": "user role duration limits comment",
@@ -654,7 +654,7 @@ def parsed(table, row):
 PAPERS = {
     "request": "id s uid t user s role s role_digest? s created t deadline t break_glass? b extends? s version n",
     "approval": "approver s id s request s role_digest? s",
-    # Of version 2, what records say as well.
+    # Keys of version 2 that records contain as well.
     "request words": "one_shot t exact t ticket s start t",
     "approval words": "one_shot t exact t comment s duration t",
     "statement words": "reason s",
@@ -716,7 +716,7 @@ class Tables:
         except Bad as bad:
             self.found.append(bad)
         except HOSTILE as error:
-            # What rests on a row that was not read cannot be compared; and of a row that cannot be read nothing else is to be said.
+            # Rows that depend on an unread row cannot be compared; and only one fault is reported for a row that cannot be read.
             table = self.NAMED[check.__name__.removeprefix("check_").removeprefix("place_").rstrip("s")]
             self.found.append(Bad(table, f"a row that cannot be read ({type(error).__name__})"))
 
@@ -893,7 +893,7 @@ class Tables:
         same = [start[key] == command[key] for key in ("argv", "path", "run_as_uid", "run_as_gid")]
         same += [start["sha256"] == command["program"], unescape(start["run_as"]).decode() == document["run_as"]]
         same += [sorted(start["run_as_groups"]) == sorted(command["run_as_groups"])]
-        # Files to edit are named by where they lie.
+        # Files to edit are named by their paths.
         same += [command["cwd"] in ("", start["cwd"])]
         need(all(same), "granted", what)
 

@@ -156,8 +156,7 @@ impl Journal<'_> {
             }
             bucket.told = now;
             bucket.store(tx, &name)?;
-            let sentence =
-                format!("{user} has used the budget of what one user may cause to be stored ({})", self.storage);
+            let sentence = format!("{user} has used up the storage budget of one user ({})", self.storage);
             let alert = Alert {
                 code: "budget-used".to_owned(),
                 sentence: sentence.into(),

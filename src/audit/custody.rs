@@ -63,8 +63,8 @@ impl ClockDoubt {
     /// Returns what the administrator does about it.
     pub fn cure(self) -> &'static str {
         match self {
-            Self::Behind(_) => "set the clock; only if it is right as it is: jitctl key accept --reason 'WHY'",
-            Self::Ahead(_) => "set the clock, if it is wrong; when it is right: jitctl key accept --reason 'WHY'",
+            Self::Behind(_) => "set the clock, or if it is right: jitctl key accept --reason 'WHY'",
+            Self::Ahead(_) => "set the clock if it is wrong, and when it is right: jitctl key accept --reason 'WHY'",
         }
     }
 }
@@ -294,10 +294,12 @@ impl fmt::Display for Fault {
         match self {
             Self::Clock(fault) => fault.fmt(f),
             Self::Older(u64::MAX) => f.write_str("the anchor of the database is damaged"),
-            Self::Older(seq) => write!(f, "the database is older than its anchor: record {seq} is missing or another"),
+            Self::Older(seq) => {
+                write!(f, "the database is older than its anchor: record {seq} is missing or different")
+            }
             Self::OtherHost(_) => f.write_str(
                 "the identity of this host has changed: a new key or machine-id, or a copy of another host; grants of \
-                 another identity are worth nothing here",
+                 another identity are not valid here",
             ),
         }
     }

@@ -67,7 +67,7 @@ impl fmt::Display for JournalError {
         match self {
             Self::Database(error) => write!(f, "{error}"),
             Self::Sqlite(error) => write!(f, "the journal: {error}"),
-            Self::Malformed(error) => write!(f, "the journal holds or was given no proper record: {error}"),
+            Self::Malformed(error) => write!(f, "a record of the journal is malformed: {error}"),
             Self::Damaged(what) => write!(f, "the journal is damaged: {what}"),
             Self::NotOpen(run) => write!(f, "the run {run} is closed in the journal already"),
             Self::NoKey => write!(f, "the journal has no redaction key"),
@@ -75,11 +75,11 @@ impl fmt::Display for JournalError {
             Self::AskedElsewhere => {
                 write!(
                     f,
-                    "it was asked for under another identity of this host and can only be denied or cancelled: ask again"
+                    "the request was made under another identity of this host and can only be denied or cancelled: make a new one"
                 )
             }
             Self::OtherHost => write!(f, "the identity of this host was changed meanwhile: try again"),
-            Self::Older(how) => write!(f, "{how}; no grant is given or accepted until root has said jitctl key accept"),
+            Self::Older(how) => write!(f, "{how}; no grant is given or accepted until root runs jitctl key accept"),
         }
     }
 }
@@ -395,7 +395,7 @@ pub(super) fn digest(row: &Row<'_>, column: usize) -> Result<Digest, JournalErro
 
 /// Converts a number to be stored; numbers of this program never come near the limit.
 pub(super) fn sql_integer(number: u64) -> Result<i64, JournalError> {
-    i64::try_from(number).map_err(|_| JournalError::Damaged("a record number beyond all bounds"))
+    i64::try_from(number).map_err(|_| JournalError::Damaged("a record number that is out of range"))
 }
 
 /// Converts a number that is only compared.

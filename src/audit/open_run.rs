@@ -248,7 +248,7 @@ pub(super) fn unknown(run: &OpenRun) -> Event {
     let shown = jit_core::escape::escape(run.run.as_bytes());
     alert(
         "unknown-run",
-        &format!("the database had run {shown} open, which by the records is not: its row was removed"),
+        &format!("the database listed run {shown} as open, but the records do not: its row was removed"),
     )
 }
 

@@ -26,7 +26,7 @@ const BATCH: u32 = 1000;
 /// Returns the last removed record, as it is remembered; the proof is in the chain.
 pub(super) fn pruned(connection: &Connection) -> Result<Option<Mark>, JournalError> {
     let Some(text) = meta(connection, PRUNED)? else { return Ok(None) };
-    Mark::parse(&text).map(Some).ok_or(JournalError::Damaged("what is remembered of the last pruning"))
+    Mark::parse(&text).map(Some).ok_or(JournalError::Damaged("the mark of the last pruning"))
 }
 
 /// What a pruning keeps from the removed `policy` records.

@@ -116,7 +116,7 @@ fn chained(
     let begin = begin(snapshot)?;
     let mut proof = Proof::new(begin, signers, anchor);
     if let Some(seq) = unnumbered(snapshot)? {
-        let what = format!("says that its number is {seq}, which no record has");
+        let what = format!("has the number {seq}, which no record has");
         return Ok(Err(FirstBad { seq: 0, cause: Cause::Checkpoint(what) }));
     }
     let stored = checkpoints(snapshot, 0, u64::MAX)?;

@@ -81,7 +81,7 @@ impl fmt::Display for DatabaseError {
             Self::Schema(path, difference) => write!(f, "the database {} {difference}", path.display()),
             Self::Newer { path, found, known } => write!(
                 f,
-                "the database {} has schema version {found}, this program knows {known}: it is too old for it",
+                "the database {} has schema version {found}, but this program supports only {known}",
                 path.display()
             ),
             Self::Older { path, found } => {
@@ -90,7 +90,7 @@ impl fmt::Display for DatabaseError {
             Self::Busy(path) => {
                 write!(f, "the database {} was locked for {} seconds", path.display(), WRITE_PATIENCE.as_secs())
             }
-            Self::Replaced(path) => write!(f, "the database {} was replaced by another one meanwhile", path.display()),
+            Self::Replaced(path) => write!(f, "the database {} was replaced meanwhile", path.display()),
             Self::File(path, error) => write!(f, "{}: {error}", path.display()),
             Self::Sqlite(path, error) => write!(f, "the database {}: {error}", path.display()),
         }

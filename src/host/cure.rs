@@ -51,9 +51,7 @@ fn trust(error: &TrustError) -> String {
         TrustError::Readable { path, .. } => private(path),
         TrustError::Symlink { path } => {
             let path = shell(path);
-            format!(
-                "put in the place of the link what it leads to: f=$(readlink -f {path}) && rm {path} && mv \"$f\" {path}"
-            )
+            format!("replace the symbolic link by its target: f=$(readlink -f {path}) && rm {path} && mv \"$f\" {path}")
         }
         TrustError::NotRegular { path } | TrustError::NotDirectory { path } => {
             format!("move {} away, and restore it or install jit-sudo again", shell(path))
@@ -62,7 +60,7 @@ fn trust(error: &TrustError) -> String {
         | TrustError::NotCanonical { .. }
         | TrustError::TooLarge { .. }
         | TrustError::Io { .. } => {
-            format!("look after {CONFIGURATION} and {STATE}: they must be root's alone to write")
+            format!("check owner and mode of {CONFIGURATION} and {STATE}: only root may be able to write to them")
         }
     }
 }
@@ -72,12 +70,12 @@ fn database(error: &DatabaseError) -> Option<String> {
         DatabaseError::Missing(_) => Some("jitctl key init".to_owned()),
         DatabaseError::Untrusted(path, Distrust::NotRoots) => Some(format!("chown root:root {}", shell(path))),
         DatabaseError::Untrusted(path, Distrust::Open) => Some(private(path)),
-        DatabaseError::Untrusted(path, _) => Some(format!("look at it, and move it away: {}", shell(path))),
+        DatabaseError::Untrusted(path, _) => Some(format!("examine it and move it away: {}", shell(path))),
         DatabaseError::Newer { .. } => Some("install the version of jit-sudo that wrote it, or a later one".to_owned()),
         DatabaseError::Schema(path, _) | DatabaseError::Older { path, .. } => {
             Some(format!("restore {} from a backup, then jitctl key accept --reason 'WHY'", shell(path)))
         }
-        DatabaseError::Replaced(_) => Some("do it again".to_owned()),
+        DatabaseError::Replaced(_) => Some("try again".to_owned()),
         DatabaseError::Exists(_) | DatabaseError::Busy(_) | DatabaseError::File(..) | DatabaseError::Sqlite(..) => None,
     }
 }

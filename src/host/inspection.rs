@@ -80,7 +80,7 @@ impl Host {
                 audit.json_file.is_some(),
                 "json_file",
                 None,
-                "look at the directory of json_file: is it there, and has it room",
+                "check that the directory of json_file exists and has free space",
             ),
         ];
         let head = journal.head().ok().flatten().map_or(0, |(seq, _)| seq);
@@ -89,7 +89,7 @@ impl Host {
             .map(|(_, name, socket, mend)| {
                 let deaf = socket.and_then(|path| Some((path, listens(path).err()?)));
                 let fault = match deaf {
-                    Some((path, error)) => Some(format!("nobody listens at {path}: {error}")),
+                    Some((path, error)) => Some(format!("no daemon listens at {path}: {error}")),
                     None => self.behind(name, head).map(|count| format!("{count} records have not arrived")),
                 };
                 Mirror { name, fault, mend }

@@ -84,12 +84,12 @@ impl Host {
         let stored = policy_index::stored_files(db)?;
         let other = on_disk.files.iter().find(|file| stored.get(&file.path.to_string()) != Some(&file.sha256));
         if let Some(file) = other {
-            return Ok(Some(format!("{} is not the file that the policy in force was compiled of", file.path)));
+            return Ok(Some(format!("{} differs from the file that the policy in force was compiled from", file.path)));
         }
         let (files, now) = (policy_digest(&on_disk.files), policy_index::stored_policy(db)?);
         let recorded = Journal::new(&self.database, &self.name, Vec::new()).last_policy()?;
         if now != Some(files) || recorded.is_some_and(|recorded| recorded.0 != files) {
-            return Ok(Some("the policy in force or its record is not that of the files".to_owned()));
+            return Ok(Some("the policy in force or its record does not match the files".to_owned()));
         }
         Ok(None)
     }

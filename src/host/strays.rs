@@ -26,8 +26,7 @@ impl Host {
         let strays = self.strays(journal)?;
         for run in &strays {
             let count = end_lost(run);
-            let sentence =
-                format!("nobody looked after {count} processes that run {run} had left running; they were ended");
+            let sentence = format!("run {run} had left {count} processes without a supervisor; they were ended");
             let written = self.tell_stray(journal, run, &sentence)?;
             let _ = journal.mirror(&[written]); // the journal has it; a sink never decides
         }

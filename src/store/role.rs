@@ -36,8 +36,7 @@ pub fn keep_role(tx: &Transaction<'_>, digest: &str, role: &Role) -> rusqlite::R
     let body = RolePower::of(role.narrowed_from.as_deref().map_or(role, |origin| &origin.present))
         .encode()
         .map_err(|error| failed(error.into()))?;
-    RolePower::named(digest, &body)
-        .map_err(|InvalidPower| failed("the role is not the one that was asked for".into()))?;
+    RolePower::named(digest, &body).map_err(|InvalidPower| failed("the role is not the requested one".into()))?;
     tx.execute("INSERT INTO role_text (digest, body) VALUES (?1, ?2)", params![digest, body])?;
     Ok(())
 }

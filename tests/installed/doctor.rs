@@ -297,7 +297,7 @@ fn a_newer_database_and_a_foreign_one_have_different_messages() {
     let sql = |text: &str| root.script(&format!("sqlite3 /var/lib/jit-sudo/journal.db \"{text}\""));
     let version = sql("PRAGMA user_version").trim().to_owned();
     sql("PRAGMA user_version = 99");
-    refuses(&root, "a newer schema", "it is too old for it");
+    refuses(&root, "a newer schema", "but this program supports only");
     assert!(faults(&root)[0]["mend"].as_str().unwrap().contains("install the version of jit-sudo that wrote it"));
     sql(&format!("PRAGMA user_version = {version}"));
     try_it(&root).succeeded();
