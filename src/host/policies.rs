@@ -38,7 +38,7 @@ impl Host {
         Err(HostError::Unsettled)
     }
 
-    /// Returns the policy as it was compiled last, for a process that continues a run: whoever starts one compiles the policy.
+    /// Returns the policy as it was compiled last, for a process that continues a run; the start of a run compiles the policy.
     pub fn last_policy(&self) -> Result<PolicyIndex<'_>, HostError> {
         Ok(PolicyIndex::open(self.database.connection())?)
     }

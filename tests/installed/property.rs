@@ -59,7 +59,7 @@ ask() {
     setpriv --reuid="$who" --regid="$who" --init-groups /usr/libexec/jit-sudo/jit-sudo-broker <<<"$2" >/dev/null
 }
 for ((step = 0; step < STEPS; step++)); do
-    # Drawn here, because bash seeds RANDOM anew in every subshell.
+    # Drawn here, because bash seeds RANDOM again in every subshell.
     for ((i = 0; i < 12; i++)); do numbers[i]=$RANDOM; done
     who=$(any 0 $PEOPLE)
     # Mostly a young request: old ones are decided.

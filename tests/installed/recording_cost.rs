@@ -36,7 +36,7 @@ record       = "none"
 const SUDOERS: &str = "alice, bob ALL=(ALL) NOPASSWD: ALL\nDefaults use_pty\nDefaults:alice log_output\n";
 
 #[test]
-#[ignore = "carries 2.4 GB through terminals"]
+#[ignore = "copies 2.4 GB through terminals"]
 fn a_recording_costs_less_than_half_of_sudos_and_is_no_larger() {
     let root = PrivateRoot::start();
     root.add_policy("cost", POLICY);

@@ -80,7 +80,7 @@ pub unsafe extern "C" fn sk_enroll(
     }
     let (public_key, public_key_len) = given(SigningKey::from_bytes(&seed).verifying_key().as_bytes());
     let (key_handle, key_handle_len) = given(&seed);
-    let (signature, signature_len) = given(&[0; 64]); // its maker's, in which nobody here is interested
+    let (signature, signature_len) = given(&[0; 64]); // of the manufacturer, which the tests do not use
     let enrolled = Enrolled {
         flags,
         public_key,
