@@ -81,7 +81,7 @@ impl Cast {
     }
 }
 
-/// Runs `each` for every case in which a role is not held; each case is set up before and undone after.
+/// Runs `each` for every case in which the role is not held, with a description of the case.
 fn refusals(root: &PrivateRoot, line: &str, mut each: impl FnMut(&Cast, &str)) {
     let cast = Cast::of(root, &["door", "guarded"]);
     each(&cast, "no grant");
