@@ -29,9 +29,9 @@ TEST_THREADS ?= $(shell expr 3 '*' $$(nproc))
 all: build
 
 help:
-	@echo 'make                build the programs and the PAM module'
-	@echo 'make install        install them: DESTDIR= PREFIX=/usr SYSCONFDIR=/etc'
-	@echo 'make uninstall      remove them; policy, state and evidence stay'
+	@echo 'make                builds the programs and the PAM module'
+	@echo 'make install        installs them: DESTDIR= PREFIX=/usr SYSCONFDIR=/etc'
+	@echo 'make uninstall      removes them; keeps policy, state and evidence'
 	@echo 'make deb            builds packages for Debian and Ubuntu; make rpm: for Fedora and RHEL; make package-test: tests them'
 	@echo 'make demo           shows the main use case in a private root; changes nothing on this host'
 	@echo 'make demo-shell     starts a shell as alice in such a root'
