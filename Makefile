@@ -4,7 +4,7 @@ PREFIX     ?= /usr
 SYSCONFDIR ?= /etc
 STATEDIR   ?= /var/lib/jit-sudo
 DESTDIR    ?=
-# `dev` builds faster and checks more, `release` is what should be installed.
+# `dev` builds faster and checks more; `release` is the profile to install.
 PROFILE    ?= release
 
 BINDIR     := $(PREFIX)/bin
@@ -14,7 +14,7 @@ MANDIR     := $(PREFIX)/share/man
 BASHCOMP   := $(PREFIX)/share/bash-completion/completions
 ZSHCOMP    := $(PREFIX)/share/zsh/vendor-completions
 FISHCOMP   := $(PREFIX)/share/fish/vendor_completions.d
-# Where libpam looks for modules: below the directory of this architecture, as Debian has it; else lib64 or lib.
+# Where libpam looks for modules: below the directory of the architecture on Debian; else lib64 or lib.
 MULTIARCH  := $(shell $(or $(CC),cc) -print-multiarch 2>/dev/null)
 PAMDIR     ?= $(PREFIX)/$(or $(addprefix lib/,$(MULTIARCH)),$(if $(wildcard /usr/lib64/security),lib64,lib))/security
 
@@ -29,34 +29,34 @@ TEST_THREADS ?= $(shell expr 3 '*' $$(nproc))
 all: build
 
 help:
-	@echo 'make                build the programs and the PAM module'
-	@echo 'make install        install them: DESTDIR= PREFIX=/usr SYSCONFDIR=/etc'
-	@echo 'make uninstall      remove them; policy, state and evidence stay'
-	@echo 'make deb            packages for Debian and Ubuntu; make rpm for Fedora and RHEL; make package-test tries them'
-	@echo 'make demo           the main job, played in a private root; nothing of this host changes'
-	@echo 'make demo-shell     a shell as alice in such a root'
-	@echo 'make test           every test      make check  the same with fmt, clippy, docs'
-	@echo 'make typos          spelling, by typos (from PyPI, kept below the target directory); part of make check'
-	@echo 'make deny           licences, bans and sources of crates, by cargo-deny (compiled once); make advisories needs GitHub too'
-	@echo 'make msrv           compiles with the Rust that Cargo.toml declares; part of make check where that can be had'
-	@echo 'make man            writes the parts of the manual pages that come from the tables of words'
-	@echo 'make book           the manual with the manual pages as a book of web pages, in target/book'
-	@echo 'make ansible        plays of Ansible (from PyPI, kept below the target directory) through jit-sudo and sudo'
-	@echo 'make recording-cost  what a recording costs beside sudo'"'"'s'
-	@echo 'make bench          measured beside sudo and doas'
-	@echo 'make crowd          1,000 runs at once by 10 users: how many fail, how long they take'
-	@echo 'make siege           one hostile user does everything at once; how another fares beside it (SECONDS=)'
-	@echo 'make soak           kill -9 at random moments of 10,000 runs, and nothing is lost'
-	@echo 'make million        verification, export and listing of 1,000,000 records'
-	@echo 'make import-compare  5,000 generated sudoers files, imported, and their answers compared with sudo'"'"'s (FILES= SEED=)'
-	@echo 'make journals       1,000 random journals, half of them damaged, by our verification and by one written from the formats'
-	@echo 'make past           how long each verb of jitctl takes with 100,000 past grants'
-	@echo 'make kills          runs that are killed at each of their system calls'
-	@echo 'make trials         1,000 runs that try at random to outlive their grants (TRIALS= SEED=)'
-	@echo 'make flips          2,000,000 random bit flips over all that is signed'
-	@echo 'make fuzz           each reader of strangers'"'"' bytes, fed with bytes that libFuzzer makes up (SECONDS= TARGETS=)'
+	@echo 'make                builds the programs and the PAM module'
+	@echo 'make install        installs them: DESTDIR= PREFIX=/usr SYSCONFDIR=/etc'
+	@echo 'make uninstall      removes them; keeps policy, state and evidence'
+	@echo 'make deb            builds packages for Debian and Ubuntu; make rpm: for Fedora and RHEL; make package-test: tests them'
+	@echo 'make demo           shows the main use case in a private root; changes nothing on this host'
+	@echo 'make demo-shell     starts a shell as alice in such a root'
+	@echo 'make test           runs every test      make check: the same with fmt, clippy, docs'
+	@echo 'make typos          checks spelling with typos (from PyPI, installed below the target directory); part of make check'
+	@echo 'make deny           checks licences, bans and sources of crates with cargo-deny (compiled once); make advisories also needs GitHub'
+	@echo 'make msrv           compiles with the Rust version that Cargo.toml declares; part of make check where it is available'
+	@echo 'make man            writes the generated parts of the manual pages'
+	@echo 'make book           builds the manual and the manual pages as web pages in target/book'
+	@echo 'make ansible        runs Ansible playbooks (from PyPI, installed below the target directory) through jit-sudo and sudo'
+	@echo 'make recording-cost measures the cost of a recording beside sudo'"'"'s'
+	@echo 'make bench          measures a run beside sudo and doas'
+	@echo 'make crowd          starts 1,000 runs at once by 10 users: prints how many fail, how long they take'
+	@echo 'make siege          one hostile user attacks in every way at once; measures the runs of another user (SECONDS=)'
+	@echo 'make soak           kills 10,000 runs with SIGKILL at random moments, and checks that no record is lost'
+	@echo 'make million        verifies, exports and lists 1,000,000 records'
+	@echo 'make import-compare converts 5,000 generated sudoers files, and compares the decisions with sudo'"'"'s (FILES= SEED=)'
+	@echo 'make journals       verifies 1,000 random journals, half of them damaged, with jitctl and with a second implementation'
+	@echo 'make past           measures how long each verb of jitctl takes with 100,000 past grants'
+	@echo 'make kills          kills runs at each of their system calls'
+	@echo 'make trials         starts 1,000 runs that try at random to outlive their grants (TRIALS= SEED=)'
+	@echo 'make flips          tests 2,000,000 random bit flips in signed data'
+	@echo 'make fuzz           fuzzes each reader of untrusted bytes with libFuzzer (SECONDS= TARGETS=)'
 
-# The directories are part of the programs: nothing that a caller can set moves them. The sources have the usual ones.
+# The paths are compiled into the programs, so that a caller cannot change them. The sources contain the default paths.
 ifneq ($(PREFIX) $(SYSCONFDIR) $(STATEDIR),/usr /etc /var/lib/jit-sudo)
 export JIT_SUDO_SYSCONFDIR   := $(SYSCONFDIR)/jit-sudo
 export JIT_SUDO_HOOKSDIR     := $(SYSCONFDIR)/jit-sudo/hooks.d
@@ -72,7 +72,7 @@ endif
 build:
 	$(CARGO) build --quiet --locked --profile $(PROFILE) -p jit-sudo -p jit-sudo-shrink -p jitctl -p pam_jit_sudo
 
-# Only when there is none: `make && sudo make install` compiles nothing as root.
+# Only if one is missing: after `make`, `sudo make install` compiles nothing as root.
 $(BINARIES):
 	$(MAKE) build
 
@@ -84,7 +84,7 @@ CONFIG := packaging/install-config
 install: $(BINARIES)
 	@grep -qF '$(LIBEXECDIR)/jit-sudo-broker' $(BUILT)/jitctl && grep -qF '$(SYSCONFDIR)/jit-sudo' $(BUILT)/jit-sudo && \
 	    grep -qF '$(STATEDIR)' $(BUILT)/jit-sudo || \
-	    { echo 'the programs in $(BUILT) were built for other directories; give `make` the same PREFIX, SYSCONFDIR and STATEDIR first'; exit 1; }
+	    { echo 'the programs in $(BUILT) were built for other directories; run `make` with the same PREFIX, SYSCONFDIR and STATEDIR first'; exit 1; }
 	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(LIBEXECDIR) $(DESTDIR)$(SYSCONFDIR)/pam.d
 	install -d -m 755 $(addprefix $(DESTDIR)$(SYSCONFDIR)/jit-sudo,/ /policy.d /hooks.d)
 	install -d -m 700 $(DESTDIR)$(STATEDIR)
@@ -124,15 +124,15 @@ uninstall:
 	-rmdir $(DESTDIR)$(SERVICES) $(DESTDIR)$(LIBEXECDIR)
 	rm -f $(DESTDIR)$(MANDIR)/man8/jit-sudoedit.8 $(foreach page,$(MANPAGES),$(DESTDIR)$(MANDIR)/man$(subst .,,$(suffix $(page)))/$(notdir $(page)))
 	@echo 'kept, because they are policy and evidence: $(DESTDIR)$(SYSCONFDIR)/jit-sudo, $(DESTDIR)$(SYSCONFDIR)/pam.d/jit-sudo*,'
-	@echo '$(DESTDIR)$(STATEDIR); remove them by hand when nobody will ever ask. The user jit-sudo-hooks stays too: another'
-	@echo 'account that got its number would own what hooks have left behind'
+	@echo '$(DESTDIR)$(STATEDIR); remove them by hand when you no longer need them. The user jit-sudo-hooks also stays: another'
+	@echo 'account with its uid would own the files that hooks have left behind'
 
 # --- packages ----------------------------------------------------------------------------------------------------------
 
 deb rpm: package-deps
 	packaging/package $@
 
-# Their whole life in Debian 12 and 13, Ubuntu 24.04 and under a systemd that has booted; the rpm in an empty root; some minutes.
+# Tests the packages in Debian 12 and 13, Ubuntu 24.04 and on a booted systemd, and the rpm in an empty root. Takes some minutes.
 package-test: package-deps
 	packaging/test
 
@@ -141,7 +141,7 @@ package-deps:
 
 # --- try, test, measure ------------------------------------------------------------------------------------------------
 
-# These need root for the private root's namespaces; see tests/private-root.
+# These need root for the namespaces of the private root; see tests/private-root.
 TRY = $(CARGO) run --quiet --locked -p harness --bin
 
 demo: deps build
@@ -153,46 +153,47 @@ demo-shell: deps build
 bench: deps build
 	OLD='$(OLD)' OLD_TARGET='$(OLD_TARGET)' PROFILE=$(PROFILE) $(TRY) bench
 
-# Exits with 1 where a run fails, or one in a hundred takes longer than 2 s.
+# Exits with 1 where a run fails, or more than one in a hundred takes longer than 2 s.
 crowd: deps build
 	PROFILE=$(PROFILE) $(TRY) crowd
 
-# Ten minutes; SECONDS=60 is a taste. Exits with 1 where another user fails or is slowed down too much, or the budget is exceeded.
+# Takes ten minutes; SECONDS=60 for a quick try. Exits with 1 where another user's runs fail or are too slow, or the budget is
+# exceeded.
 siege: deps build
 	PROFILE=$(PROFILE) $(TRY) siege
 
 past: deps build
 	PROFILE=$(PROFILE) $(CARGO) test --quiet --locked --test installed past:: -- --nocapture
 
-# A few minutes; the ordinary tests try 20,000.
+# Takes a few minutes; the ordinary tests try 20,000.
 flips:
 	$(CARGO) test --quiet --locked -p jit-sudo --lib two_million_damaged -- --ignored
 
-# Each target SECONDS long, 60 by default; TARGETS='argv policy' picks some. Needs a nightly compiler and cargo-fuzz.
+# Runs each target for SECONDS, 60 by default; TARGETS='argv policy' selects some. Needs a nightly compiler and cargo-fuzz.
 fuzz:
 	CARGO='$(CARGO)' fuzz/run $(or $(SECONDS),60) $(TARGETS)
 
-# A few minutes; KILLS=1000 is a taste. The ordinary tests kill a few dozen.
+# Takes a few minutes; KILLS=1000 for a quick try. The ordinary tests kill a few dozen.
 soak: deps build
 	PROFILE=$(PROFILE) $(TRY) soak
 
-# What recording a session costs beside sudo's log_output; a quiet machine, some minutes.
+# Measures the cost of recording a session beside sudo's log_output. Needs a quiet machine and some minutes.
 recording-cost: deps build
 	PROFILE=$(PROFILE) $(CARGO) test --quiet --locked --test installed recording_cost:: -- --ignored --nocapture
 
-# Verification, export and listing of a journal of 1,000,000 records; needs 5 GB for some minutes.
+# Verifies, exports and lists a journal of 1,000,000 records. Needs 5 GB and some minutes.
 million: deps build
 	PROFILE=$(PROFILE) $(CARGO) test --quiet --locked --test installed a_million_records -- --ignored --nocapture
 
-# Random journals by the installed product, and both checkers must say the same of each; a minute or two.
+# Creates random journals with the installed product; both checkers must agree on each. Takes a minute or two.
 journals: deps build
 	PROFILE=$(PROFILE) $(CARGO) test --quiet --locked --test installed a_thousand_random_journals -- --ignored --nocapture
 
-# Runs that are killed at each of their system calls, one after the other; ten minutes.
+# Kills runs at each of their system calls, one after the other. Takes ten minutes.
 kills: deps build
 	PROFILE=$(PROFILE) $(CARGO) test --quiet --locked --test installed a_kill_at_each_system_call -- --ignored --nocapture
 
-# Runs that try to outlive their grants; half an hour. TRIALS= SEED=
+# Runs that try to outlive their grants. Takes half an hour. TRIALS= SEED=
 trials: deps build
 	PROFILE=$(PROFILE) $(CARGO) test --quiet --locked --test installed a_thousand_runs -- --ignored --nocapture
 
@@ -204,13 +205,13 @@ $(TARGET)/ansible:
 	$@.new/bin/python3 -m pip install --quiet --disable-pip-version-check 'ansible-core==2.18.*'
 	mv $@.new $@
 
-# Ten minutes; the ordinary tests compare a sample.
+# Takes ten minutes; the ordinary tests compare a sample.
 FILES ?= 5000
 SEED  ?= 1
 import-compare: deps build
 	IMPORT_COMPARE='$(FILES) $(SEED)' PROFILE=$(PROFILE) $(CARGO) test --quiet --locked --test installed many_generated -- --ignored --nocapture
 
-# From PyPI, as the project publishes it, kept below the target directory.
+# From PyPI, as the project publishes it, installed below the target directory.
 typos: $(TARGET)/typos
 	$(TARGET)/typos/bin/typos --format brief
 
@@ -219,7 +220,7 @@ $(TARGET)/typos:
 	$@.new/bin/python3 -m pip install --quiet --disable-pip-version-check 'typos==1.52.*'
 	mv $@.new $@
 
-# All that deny.toml says but for advisories, whose database is at GitHub; tests/deny.rs asks for less and needs no cargo-deny.
+# Checks deny.toml except for advisories, whose database is at GitHub. tests/deny.rs checks a part of it without cargo-deny.
 deny: $(TARGET)/tools/bin/cargo-deny
 	$(TARGET)/tools/bin/cargo-deny --workspace check bans licenses sources
 
@@ -230,7 +231,7 @@ advisories: $(TARGET)/tools/bin/cargo-deny
 $(TARGET)/tools/bin/cargo-deny:
 	$(CARGO) install --quiet --debug --locked --root $(TARGET)/tools cargo-deny@0.20.2
 
-# Compiles everything with the Rust that Cargo.toml declares.
+# Compiles everything with the Rust version that Cargo.toml declares.
 msrv: build-deps
 	packaging/msrv
 
@@ -246,11 +247,11 @@ check: deps
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --quiet --locked --workspace --no-deps
 	packaging/msrv --or-say
 
-# The tests compare; see ctl/tests/manual_pages.
+# The tests compare these parts; see ctl/tests/manual_pages.
 man:
 	UPDATE=1 $(CARGO) test --quiet --locked -p jitctl --test manual_pages
 
-# Needs mandoc; mdBook is compiled below the target directory where it is missing.
+# Needs mandoc; compiles mdBook below the target directory where it is missing.
 book:
 	CARGO='$(CARGO)' packaging/book
 

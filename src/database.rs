@@ -1,6 +1,6 @@
-//! Opens the one SQLite database the safe way for a root process, and writes to it with bounded waits. Knows no
-//! table: the rooms that own tables pass their schema in, and `open` refuses a file that holds anything else.
-//! May not: create a file while opening one, follow a symlink, or hold a second descriptor on the file (closing
+//! Opens the one SQLite database in a way that is safe for a root process, and writes to it with bounded waits. It knows no
+//! table: the modules that own tables pass their schema in, and `open` rejects a file that holds anything else.
+//! May not: create a file while opening one, follow a symlink, or hold a second file descriptor for the file (closing
 //! that one would drop SQLite's POSIX locks).
 
 mod error;
@@ -30,47 +30,48 @@ use files::{beside, check_directory, check_files, directory_of};
 use index::Index;
 pub use migration::Earlier;
 
-/// `PRAGMA application_id` of our files: "jits", so that file(1) and `open` can tell them from other databases.
+/// The `PRAGMA application_id` of the database: "jits", by which file(1) and `open` recognize it.
 pub const APPLICATION_ID: i32 = 0x6a69_7473;
 
-/// `PRAGMA user_version` of the schema that this build reads and writes.
+/// The `PRAGMA user_version` of the schema that this build reads and writes.
 pub const SCHEMA_VERSION: i32 = 3;
 
-/// The longest row, statement or value that SQLite accepts from us, in bytes.
+/// The longest row, statement or value that SQLite accepts, in bytes.
 pub const LENGTH_LIMIT: i32 = 64 << 20;
 
-/// How long a writer waits for its turn before it gives up.
+/// How long a writer waits for the write lock before it fails.
 pub const WRITE_PATIENCE: Duration = Duration::from_secs(10);
 
-/// Frames in the WAL that trigger a WAL checkpoint, where its index is kept: each checkpoint costs two syncs.
+/// The number of WAL frames that triggers a WAL checkpoint where the WAL index is kept: each checkpoint costs two syncs.
 const WAL_FRAMES: i32 = 256;
 
-/// The same where each process that opens the database replays the WAL first: there it must stay small.
+/// The same where each process that opens the database replays the WAL first: there the WAL must stay small.
 const REPLAYED_FRAMES: i32 = 64;
 
-/// The size of a page in a new database, in bytes: a run writes a dozen pages of which it changes a few hundred bytes each.
+/// The size of a page in a new database, in bytes: a run writes a dozen pages and changes a few hundred bytes in each.
 const PAGE: u32 = 2048;
 
 /// The one database of a host, opened safely.
 pub struct Database {
     connection: Connection,
     path: PathBuf,
-    /// Frames in the WAL after our last commit.
+    /// Frames in the WAL after the last commit of this process.
     frames: Arc<AtomicI32>,
     wal: Wal,
-    /// Of the write that is under way, or of the last one.
+    /// The durability of the current write, or of the last one.
     durability: Cell<Durability>,
-    /// A [`ReadTransaction`] is under way.
+    /// Whether a [`ReadTransaction`] is open.
     is_reading: Cell<bool>,
     place: DatabaseFiles,
-    /// Dropped after the connection.
+    /// Must be dropped after the connection.
     index: Index,
-    /// Who is stopped while the log is recovered or read holds it for everybody. Dropped after the connection.
+    /// Keeps this process from being stopped while it recovers the log or holds a read mark that other processes depend on. Must be
+    /// dropped after the connection.
     _unstoppable: Unstoppable,
 }
 
-/// One state of the database, for questions that follow each other at once: SQLite takes its locks once for all of them.
-/// Nothing that waits may happen meanwhile, because what others write is not seen and the WAL cannot begin anew. It ends when
+/// One consistent state of the database for several consecutive queries: SQLite takes its locks once for all of them.
+/// Nothing that waits may happen meanwhile: the process does not see what others write, and the WAL cannot be reset. It ends when
 /// it is dropped, or with the next write of the same process.
 #[must_use = "a state of the database lasts as long as this value"]
 pub struct ReadTransaction<'a> {
@@ -79,7 +80,7 @@ pub struct ReadTransaction<'a> {
 }
 
 impl<'a> ReadTransaction<'a> {
-    /// Ends it; from now on the caller may be told and asked things.
+    /// Ends the transaction and returns the console: from now on messages and prompts are allowed.
     pub fn close(self) -> &'a mut Console {
         drop(self.transaction);
         self.console
@@ -95,16 +96,16 @@ impl Drop for ReadGuard<'_> {
     }
 }
 
-/// The longest WAL that is kept, in bytes; a longer one is cut when it begins anew.
+/// The longest WAL that is kept, in bytes; a longer one is truncated when it is reset.
 const WAL_LIMIT: u64 = 1 << 20;
 
 /// The WAL when the database was opened.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Wal {
     Old,
-    /// Old, and longer than we keep one.
+    /// Existed already, and is longer than [`WAL_LIMIT`].
     Long,
-    /// The name of a new one is not on the disk before its directory is.
+    /// Is new: its name is not on the disk before its directory is synced.
     New,
 }
 
@@ -113,7 +114,7 @@ enum Wal {
 pub enum Durability {
     /// Before `write` returns (fdatasync(2) of the WAL).
     Synced,
-    /// In order, at the latest with the next synced commit; a power cut may take it, a killed process may not.
+    /// In order, at the latest with the next synced commit; a power failure may lose it, the end of the process may not.
     Ordered,
 }
 
@@ -122,7 +123,7 @@ impl Database {
     /// SQLite stores them (`CREATE TABLE name (…)`, one space between the first words, no `IF NOT EXISTS`).
     pub fn open(path: &Path, schema: &[&str]) -> Result<Self, DatabaseError> {
         match Self::checked(path, schema) {
-            // Once more with an index that SQLite has built, in case it is not the database that is wrong.
+            // Retries with an index that SQLite has built: the index may be damaged while the database is not.
             Err(_) if Index::distrust(path) => Self::checked(path, schema),
             opened => opened,
         }
@@ -136,13 +137,13 @@ impl Database {
         database.check_header()?;
         database.check_schema(schema)?;
         transaction.commit().map_err(|error| database.sqlite(error))?;
-        // SQLite has made by now what it keeps beside it.
+        // By now SQLite has created its files beside the database.
         database.place = DatabaseFiles::of(path);
         database.index.leave_note(path);
         Ok(database)
     }
 
-    /// Of files that only root could have made, but whatever is in them.
+    /// Connects to a database whose files only root could have created. Does not check the contents.
     fn connected(path: &Path) -> Result<Self, DatabaseError> {
         let unstoppable = Unstoppable::begin().map_err(|error| DatabaseError::File(path.to_owned(), error))?;
         let wal = check_files(path)?;
@@ -159,8 +160,8 @@ impl Database {
         Ok(Self { connection, path, frames, wal, durability, is_reading, place, index, _unstoppable: unstoppable })
     }
 
-    /// Creates the database with `schema` (see [`Self::open`]) in WAL mode, mode 0600, and opens it. A file that a
-    /// killed `create` left empty is taken over; any other existing file is an error.
+    /// Creates the database with `schema` (see [`Self::open`]) in WAL mode, mode 0600, and opens it. Takes over a file that a
+    /// killed `create` left empty; any other existing file is an error.
     pub fn create(path: &Path, schema: &[&str]) -> Result<Self, DatabaseError> {
         let _unstoppable = Unstoppable::begin().map_err(|error| DatabaseError::File(path.to_owned(), error))?;
         check_directory(path)?;
@@ -186,7 +187,7 @@ impl Database {
         transaction.execute_batch(&header).map_err(sqlite)?;
         transaction.commit().map_err(sqlite)?;
         drop(connection);
-        // Also the name of the WAL, which later processes take for granted.
+        // This also syncs the name of the WAL, which later processes rely on.
         let synced = File::open(directory_of(path)).and_then(|directory| directory.sync_all());
         synced.map_err(|error| DatabaseError::File(path.to_owned(), error))?;
         Self::open(path, schema)
@@ -197,14 +198,14 @@ impl Database {
         &self.connection
     }
 
-    /// Keeps one state of the database in sight. Where that fails, each question sees a state of its own, as ever.
-    /// The console is the state's until it is closed: a caller who reads slowly would keep the WAL from beginning anew.
+    /// Opens a read transaction. If that fails, each query sees a state of its own.
+    /// The transaction holds the console until it is closed: a caller who reads output slowly would keep the WAL from being reset.
     pub fn reading<'a>(&'a self, console: &'a mut Console) -> ReadTransaction<'a> {
         self.is_reading.set(self.connection.execute_batch("BEGIN DEFERRED").is_ok());
         ReadTransaction { transaction: ReadGuard(self), console }
     }
 
-    /// Does what may take as long as somebody likes, with no state of the database in sight and no lock held.
+    /// Runs `act`, which may take arbitrarily long, with no read transaction open and no lock held.
     pub fn at_rest<T>(&self, act: impl FnOnce() -> T) -> T {
         self.end_reading();
         act()
@@ -212,34 +213,33 @@ impl Database {
 
     fn end_reading(&self) {
         if self.is_reading.replace(false) {
-            // There is nothing in it that could fail to be kept.
+            // A read transaction has no changes that could be lost.
             let _ = self.connection.execute_batch("COMMIT");
         }
     }
 
-    /// Where it lies.
+    /// Returns the files of the database.
     pub fn place(&self) -> &DatabaseFiles {
         &self.place
     }
 
-    /// The file.
+    /// Returns the path of the database.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// When the commit of the write that is under way, or of the last one, is on the disk.
+    /// Returns the durability of the current write, or of the last one.
     pub fn durability(&self) -> Durability {
         self.durability.get()
     }
 
-    /// Runs `change` in one transaction that holds the write lock from its beginning. An error of `change` or of the
-    /// commit rolls everything back, and so does another database in our place, which others would read. Waits at most
-    /// [`WRITE_PATIENCE`] for other writers.
+    /// Runs `change` in one transaction that holds the write lock from its beginning. An error of `change` or of the commit
+    /// rolls everything back, and so does a database that was replaced on disk, because other processes would read the new
+    /// one. Waits at most [`WRITE_PATIENCE`] for other writers.
     ///
-    /// The sync of [`Durability::Synced`] comes after the lock was given back, so that writers who wait for each other
-    /// share one sync of the disk instead of queueing for their own. Until then others can see the change, but nothing
-    /// that builds on it can be on the disk without it. When the sync itself fails, that is an error although the change
-    /// stands: whoever asked for it must act as if it were lost.
+    /// For [`Durability::Synced`] the sync comes after the lock is released, so that waiting writers share one sync instead
+    /// of queueing for their own. Until then other processes can see the change, but nothing that builds on it can be on the
+    /// disk without it. A failed sync is an error although the change stands: the caller must act as if it were lost.
     pub fn write<T, E: From<DatabaseError>>(
         &self,
         durability: Durability,
@@ -253,7 +253,7 @@ impl Database {
         Ok(value)
     }
 
-    /// The same, [`Durability::Synced`], and does `meanwhile` with what came of it while the disk writes.
+    /// Does the same with [`Durability::Synced`], and runs `meanwhile` with the result while the disk writes.
     pub fn write_meanwhile<T, M, E: From<DatabaseError>>(
         &self,
         change: impl FnOnce(&Transaction<'_>) -> Result<T, E>,
@@ -285,18 +285,18 @@ impl Database {
         Ok(value)
     }
 
-    /// Moves a WAL that has grown long into the database, as far as nobody reads it. No commit does so, because somebody
-    /// waits for each: it is for moments when nobody does, and happens on drop.
+    /// Checkpoints a WAL that has grown long into the database, as far as no process reads it. A commit never does so, because a
+    /// caller waits for it; this is for idle moments, and also runs on drop.
     pub fn tidy(&self) {
         let limit = if self.index.is_kept() { WAL_FRAMES } else { REPLAYED_FRAMES };
         if self.frames.load(Ordering::Relaxed) >= limit {
             self.frames.store(0, Ordering::Relaxed);
-            // What fails now is done by a later process; nothing depends on it.
+            // If this fails, a later process does it; nothing depends on it.
             let _ = self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
         }
     }
 
-    /// What `PRAGMA integrity_check` finds, at most 20 lines; empty when all is well. Reads the whole file.
+    /// Returns what `PRAGMA integrity_check` finds, at most 20 lines; none when the database is sound. Reads the whole file.
     pub fn integrity(&self) -> Result<Vec<String>, DatabaseError> {
         let read = || -> rusqlite::Result<Vec<String>> {
             let mut statement = self.connection.prepare("PRAGMA integrity_check(20)")?;
@@ -315,8 +315,8 @@ impl Database {
         }
     }
 
-    /// The WAL, to be synced: then every commit so far is on the disk. SQLite takes no locks on it, so that a descriptor of
-    /// our own may be opened and closed. The name of a new one is on the disk when this returns.
+    /// Opens the WAL for a sync, which puts every commit so far on the disk. SQLite takes no locks on the WAL, so this process may
+    /// open and close a file descriptor of its own. When this returns, the name of a new WAL is on the disk.
     fn wal(&self) -> Result<File, DatabaseError> {
         let named = File::open(beside(&self.path, "-wal")).and_then(|file| match self.wal {
             Wal::Old | Wal::Long => Ok(file),
@@ -329,9 +329,9 @@ impl Database {
         DatabaseError::File(beside(&self.path, "-wal"), error)
     }
 
-    /// A place in the queue of writers: a lock on the directory, which the kernel gives in the order of asking.
-    /// SQLite's own busy handler polls, with sleeps that grow: a thousand writers would mostly wake to find the
-    /// write lock taken, and the oldest would starve. So SQLite's lock is only asked for when it is our turn.
+    /// Waits for this writer's turn: a lock on the directory, which the kernel grants in the order of the requests.
+    /// SQLite's own busy handler polls, with growing sleeps: most of a thousand writers would wake to find the write lock
+    /// taken, and the oldest would starve. So SQLite's lock is requested only when it is this writer's turn.
     fn queue(&self) -> Result<Locked<File>, DatabaseError> {
         let directory = directory_of(&self.path);
         File::open(directory).and_then(|file| Locked::within(file, WRITE_PATIENCE)).map_err(|error| {
@@ -356,7 +356,7 @@ impl Database {
         if found != SCHEMA_VERSION {
             return Err(DatabaseError::Older { path: self.path.clone(), found });
         }
-        // Only a database in WAL mode keeps the file.
+        // The file exists only for a database in WAL mode.
         if self.wal != Wal::New {
             return Ok(());
         }
@@ -370,7 +370,7 @@ impl Database {
         Ok(())
     }
 
-    /// Compares all of sqlite_schema with what the rooms declared: one more trigger would be code run by root.
+    /// Compares all of sqlite_schema with the declared schema: an additional trigger would be code that root runs.
     fn check_schema(&self, schema: &[&str]) -> Result<(), DatabaseError> {
         if self.is_as_created(schema).map_err(|error| self.sqlite(error))? {
             return Ok(());
@@ -403,9 +403,9 @@ impl Database {
         }
     }
 
-    /// The same text by text, which is enough where everything stands in the order in which it was created.
+    /// Compares statement by statement, which is enough when all statements are in the order of their creation.
     fn is_as_created(&self, schema: &[&str]) -> rusqlite::Result<bool> {
-        // SQLite's own indexes, and nothing else of theirs, have no text.
+        // Only SQLite's own indexes have no text.
         let mut select =
             self.connection.prepare("SELECT sql FROM sqlite_schema WHERE sql NOT NULL OR type <> 'index'")?;
         let (mut rows, mut wanted) = (select.query([])?, statements(schema));
@@ -418,7 +418,7 @@ impl Database {
     }
 }
 
-/// Opens without creating and sets what must hold before the first page is read.
+/// Opens without creating, and sets the options that must hold before the first page is read.
 fn connect(path: &Path, wal: Wal) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
     let connection = Connection::open_with_flags(path, flags)?;
@@ -431,7 +431,7 @@ fn connect(path: &Path, wal: Wal) -> rusqlite::Result<Connection> {
         (DbConfig::SQLITE_DBCONFIG_DQS_DML, false),
         (DbConfig::SQLITE_DBCONFIG_DQS_DDL, false),
         (DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true),
-        // A plan is made once, not again for each value that is bound.
+        // Query plans do not depend on bound values, so SQLite prepares each statement once.
         (DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true),
     ] {
         connection.set_db_config(option, value)?;
@@ -439,7 +439,7 @@ fn connect(path: &Path, wal: Wal) -> rusqlite::Result<Connection> {
     connection.set_limit(Limit::SQLITE_LIMIT_ATTACHED, 0)?;
     connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, LENGTH_LIMIT)?;
     connection.set_limit(Limit::SQLITE_LIMIT_WORKER_THREADS, 0)?;
-    // The bundled library never maps the file, nor is it built to.
+    // The bundled library is built without memory-mapped I/O.
     let never_map = if cfg!(feature = "bundled") { "" } else { "PRAGMA mmap_size = 0;" };
     let limit = if wal == Wal::Long { format!("PRAGMA journal_size_limit = {WAL_LIMIT};") } else { String::new() };
     let always = "PRAGMA temp_store = MEMORY; PRAGMA cell_size_check = ON; PRAGMA synchronous = NORMAL;";
@@ -447,7 +447,7 @@ fn connect(path: &Path, wal: Wal) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// Counts the frames that commits leave in the WAL, in place of SQLite's own hook, which would checkpoint in the commit.
+/// Counts the frames that commits leave in the WAL. Replaces SQLite's own hook, which would checkpoint during the commit.
 fn count_frames(connection: &mut Connection) -> rusqlite::Result<Arc<AtomicI32>> {
     let frames = Arc::new(AtomicI32::new(0));
     let counted = Arc::clone(&frames);

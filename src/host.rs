@@ -1,4 +1,4 @@
-//! This host: where things lie and what they are. The only room that names concrete back ends (files, database, sinks).
+//! This host: its files, its database and its identity. The only module that names concrete back ends (files, database, sinks).
 
 mod anchor;
 mod cure;
@@ -63,13 +63,13 @@ const PUBLIC_KEY: &str = "host_key.pub";
 const BELL: &str = "bell";
 const ANCHOR: &str = "anchor";
 
-/// The longest policy file in bytes.
+/// The longest policy file, in bytes.
 const POLICY_LIMIT: usize = 64 << 20;
 
 const KEY_LIMIT: usize = 16 << 10;
 
-/// The limits of getrlimit(2) under which a hook can do its work: processes, descriptors, seconds, bytes of a file and of
-/// memory.
+/// The minimum resource limits (getrlimit(2)) that a hook needs: processes, file descriptors, seconds of CPU time, bytes of a
+/// file and of memory.
 const HOOKS_NEED: [(&str, u64, &str); 6] = [
     ("nproc", 64, "processes (ulimit -u)"),
     ("nofile", 64, "open files (ulimit -n)"),
@@ -79,36 +79,36 @@ const HOOKS_NEED: [(&str, u64, &str); 6] = [
     ("data", 64 << 20, "data (ulimit -d)"),
 ];
 
-/// Why this host cannot serve.
+/// The reason why this host cannot serve.
 #[derive(Debug)]
 pub enum HostError {
-    /// A file that only root may write, and others could; or it is missing.
+    /// A file is missing, or users other than root could write it.
     Trust(TrustError),
-    /// The policy is wrong.
+    /// The policy is invalid.
     Policy(PolicyError),
-    /// The list of the approvers' keys is wrong.
+    /// The list of the approvers' keys is invalid.
     Approvers(ApproversError),
-    /// The policy is not text.
+    /// A policy file is not UTF-8 text.
     PolicyEncoding(String),
-    /// The compiled policy.
+    /// The compiled policy cannot be used.
     Index(IndexError),
-    /// The files of the policy change faster than they are read.
+    /// The policy files change faster than they can be read.
     Unsettled,
-    /// The database.
+    /// The database cannot be used.
     Database(DatabaseError),
-    /// The journal.
+    /// The journal cannot be used.
     Journal(JournalError),
-    /// A row of the database cannot be read back.
+    /// A row of the database cannot be decoded.
     Damaged(String),
-    /// The request or grant of this id is of another version.
+    /// The request or grant with this id has another version.
     Terms(String, TermsFault),
-    /// There is no host key yet.
+    /// The host has no key yet.
     NoKey(&'static str),
     /// The host key is damaged.
     Key(InvalidHostKey),
-    /// The database is an older copy; the text says how that showed.
+    /// The database is an older copy; the text says how that was detected.
     Restored(String),
-    /// The kernel did not answer.
+    /// A system call failed.
     System(&'static str, io::Error),
 }
 
@@ -134,7 +134,7 @@ impl fmt::Display for HostError {
 }
 
 impl HostError {
-    /// What is said only to whoever may read the policy, where there is more to say than `Display` does.
+    /// Returns details that only users who may read the policy may see, where there are more than `Display` shows.
     pub fn words(&self) -> Option<PolicyWords> {
         match self {
             Self::Policy(error) => Some(error.words()),
@@ -168,21 +168,21 @@ pub struct Host {
     state: TrustedDirectory,
     database: Database,
     name: String,
-    /// The head of the journal is being signed, by this process or by one that it has started.
+    /// Whether a checkpoint is being signed by this process or by one that it has started.
     sealing: Rc<Cell<bool>>,
 }
 
-/// The host's key, or the public half alone, and the identity that it gives.
+/// The key of the host, or its public half alone, and the identity that follows from it.
 pub struct Identity<K = HostKey> {
-    /// Signs and verifies grants.
+    /// The key that signs and verifies grants.
     pub key: K,
-    /// What grants must name.
+    /// The id that grants must name.
     pub id: HostId,
-    /// What requests say of it.
+    /// The description of the host in requests.
     pub host: HostDescriptor,
 }
 
-/// The system's clocks.
+/// The clocks of the system.
 pub struct SystemClock;
 
 impl Clock for SystemClock {
@@ -195,23 +195,24 @@ impl Clock for SystemClock {
     }
 }
 
-/// Has the hooks told of events, one line each, in a process that may start programs.
+/// Passes events, one per line, to the hooks, through a process that may start programs.
 ///
 /// # Errors
-/// Whatever keeps their runner from starting.
+/// Fails when the hook runner cannot be started.
 pub fn start_hooks(events: &[u8]) -> std::io::Result<()> {
     hooks::start(Path::new(HOOK_RUNNER), events)
 }
 
 impl Host {
-    /// Opens the state directory and the database; `name` is the host name that records carry.
+    /// Opens the state directory and the database; `name` is the host name in records.
     pub fn open(name: &str) -> Result<Self, HostError> {
         let state = state_directory()?;
         let database = schema::open(&Path::new(STATE).join(DATABASE))?;
         Ok(Self { state, database, name: name.to_owned(), sealing: Rc::default() })
     }
 
-    /// Makes what is missing of key, database and bell; true when the key was made now. For root, at install time.
+    /// Creates the key, the database and the bell where they are missing; returns true when it created the key. For root, at
+    /// installation.
     pub fn set_up() -> Result<bool, HostError> {
         let state = state_directory()?;
         let path = Path::new(STATE).join(DATABASE);
@@ -237,88 +238,89 @@ impl Host {
         }
         let key = HostKey::from_seed(random("make a key")?);
         let check = u32::from_le_bytes(random("make a key")?);
-        // The public half of a key that is gone is nobody's.
+        // A public half without its private key belongs to no host and is replaced.
         public(&key)?;
         state.create(HOST_KEY.as_ref(), key.to_openssh(check).as_bytes(), 0o600)?;
         Ok(true)
     }
 
-    /// What all clocks read, for what is recorded.
+    /// Returns the readings of all clocks, for records.
     pub fn clocks(&self) -> Result<Moment, HostError> {
         SystemClock.read().map_err(|error| HostError::System("read the clock", error))
     }
 
-    /// The time that counts for whatever begins, ends or runs out.
+    /// Returns the time that counts for starts, ends and deadlines.
     pub fn now(&self) -> Result<Now, HostError> {
         Ok(audit::now(self.database.connection(), self.clocks()?)?)
     }
 
-    /// A new id for a run: 12 characters of Crockford's base 32.
+    /// Returns a new id for a run: 12 characters of Crockford's base 32.
     pub fn new_run_id(&self) -> Result<String, HostError> {
         Ok(jit_core::names::run_id(random("make an id")?))
     }
 
-    /// What each visit does, in a few indexed looks: runs whose supervisor has died get an `end` that says `lost`, and a clock
-    /// that was changed or a database that is older than its anchor is recorded. A run notices first and closes when its own
-    /// command has begun.
+    /// Does the maintenance that every program start does, with a few indexed queries: writes an `end` with the outcome `lost`
+    /// for runs whose supervisor has died, and records a changed clock or a database that is older than its anchor. A run does
+    /// the latter first, and closes lost runs when its own command has started.
     pub fn tend(&self, journal: &Journal<'_>) -> Result<(), HostError> {
         let moment = self.notice(journal)?;
         self.close_lost(journal, &moment, Sweep::Sample, &end_lost).map(drop)
     }
 
-    /// Closes some of the runs whose supervisor has died: a few at each visit, and every one is reached.
+    /// Closes some of the runs whose supervisor has died: a few at a time, and eventually every one.
     pub fn close_some_lost(&self, journal: &Journal<'_>) -> Result<(), HostError> {
         self.close_lost(journal, &self.clocks()?, Sweep::Sample, &end_lost).map(drop)
     }
 
-    /// Closes every run whose supervisor has died, for who wants to see what really runs.
+    /// Closes every run whose supervisor has died, for callers that list what really runs.
     pub fn close_every_lost(&self, journal: &Journal<'_>) -> Result<Closed, HostError> {
         self.close_every_lost_by(journal, &end_lost)
     }
 
-    /// The same for a process that may not see who is left of them, and has another end them.
+    /// Does the same for a process that may not see the remaining processes, and asks another one to end them.
     pub fn close_every_lost_by(&self, journal: &Journal<'_>, end: &dyn Fn(&str) -> usize) -> Result<Closed, HostError> {
         self.close_lost(journal, &self.clocks()?, Sweep::All, end)
     }
 
-    /// The record that the anchor names.
+    /// Returns the record that the anchor names.
     pub fn anchored(&self) -> Result<Option<Mark>, HostError> {
         self.anchor().read().map_err(|error| HostError::System("read the anchor", error))
     }
 
-    /// The alert path: what the journal could not take goes to syslog and standard error, as loudly as they allow.
+    /// Reports an event that the journal could not record to syslog and to standard error.
     pub fn shout(&self, sentence: &str, console: &mut Console) {
         self.alert(sentence);
         console.say(&format!("jit-sudo: {sentence}\n"));
     }
 
-    /// The same where the caller is not told.
+    /// Does the same without a message to the caller.
     pub fn alert(&self, sentence: &str) {
         let now = Timestamp(sys::time::realtime_us());
         let _ = Syslog::new(DEV_LOG, std::process::id()).alert(now, sentence);
     }
 
-    /// The name of this host.
+    /// Returns the name of this host.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The database, for rooms that change several things at once.
+    /// Returns the database, for modules that change several tables in one transaction.
     pub fn database(&self) -> &Database {
         &self.database
     }
 
-    /// Requests and grants.
+    /// Returns the store of requests and grants.
     pub fn store(&self) -> GrantStore<'_> {
         GrantStore::new(self.database.connection())
     }
 
-    /// The journal with the sinks that the policy wants, and the hooks. Whatever is appended to it is signed in time.
+    /// Returns the journal with the sinks that the policy names, and the hooks. Starts a signing process when a record makes a
+    /// checkpoint due.
     pub fn journal(&self, audit: &AuditSettings) -> Journal<'_> {
         self.sealed(self.journal_with(audit, Hooks::new(HOOKS, HOOK_RUNNER)))
     }
 
-    /// The same for a process that may start no program.
+    /// Does the same for a process that may not start programs.
     pub fn journal_with_hooks_by(&self, audit: &AuditSettings, starter: Starter) -> Journal<'_> {
         self.journal_with(audit, Hooks::started_by(HOOKS, starter))
     }
@@ -329,8 +331,8 @@ impl Host {
         Journal::new(&self.database, &self.name, sinks).with_storage(audit.storage)
     }
 
-    /// The limit of this process, where there are hooks, that would keep them from being run: what is left of the caller's
-    /// where nobody may lift it (no CAP_SYS_RESOURCE, capabilities(7)).
+    /// Returns the resource limit of this process that would keep hooks from running, if there are hooks. It is inherited from
+    /// the caller where root may not raise it (no CAP_SYS_RESOURCE, capabilities(7)).
     pub fn deafening_limit(&self) -> Option<&'static str> {
         let limits = std::fs::read_dir(HOOKS).ok()?.next().and_then(|_| Limits::current().ok())?;
         HOOKS_NEED.iter().find_map(|(name, least, words)| {
@@ -338,24 +340,24 @@ impl Host {
         })
     }
 
-    /// The same for what hooks themselves bring about, of which they must not hear again.
+    /// Returns the journal without hooks, for records that hooks themselves cause, which must not trigger them again.
     pub fn journal_without_hooks(&self, audit: &AuditSettings) -> Journal<'_> {
         Journal::new(&self.database, &self.name, self.sinks(audit))
     }
 
-    /// The key of this host and its identity, for signing and verifying grants: not while the database is an older copy
-    /// that nobody has accepted.
+    /// Returns the key of this host and its identity, for signing and verifying grants. Fails while the database is an older copy
+    /// that root has not accepted.
     pub fn identity(&self) -> Result<Identity, HostError> {
         self.accepted(self.witness()?)
     }
 
-    /// The same for verifying alone.
+    /// Does the same for verification only.
     pub fn public_identity(&self) -> Result<Identity<HostPublicKey>, HostError> {
         self.accepted(self.noticed(self.identified(self.public_key()?)?)?)
     }
 
-    /// The same for what people state: also while the database is an older copy, because what takes power away waits for
-    /// nothing.
+    /// Returns the identity for signing statements, even while the database is an older copy: a withdrawal of permission must
+    /// always be possible.
     pub fn witness(&self) -> Result<Identity, HostError> {
         self.noticed(self.identified(self.key()?)?)
     }
@@ -367,7 +369,7 @@ impl Host {
         }
     }
 
-    /// An identity that is not the journal's is recorded before anything is signed by it.
+    /// Records an identity that differs from the journal's before anything is signed by it.
     fn noticed<K>(&self, identity: Identity<K>) -> Result<Identity<K>, HostError> {
         let journal = self.journal(&AuditSettings::default());
         let noticed = journal.notice_host(&self.clocks()?, &identity.host)?;
@@ -376,36 +378,36 @@ impl Host {
     }
 
     fn identified<K: Borrow<HostPublicKey>>(&self, key: K) -> Result<Identity<K>, HostError> {
-        // A host without a machine-id is told apart by its key alone.
+        // A host without a machine-id is identified by its key alone.
         let machine = sys::machine::machine_id()?.unwrap_or_default();
         let known = HostDescriptor::with_id(key.borrow(), &self.name, &machine);
         let (id, host) = known.ok_or(HostError::Key(InvalidHostKey))?;
         Ok(Identity { key, id, host })
     }
 
-    /// The key of this host.
+    /// Returns the key of this host.
     pub fn key(&self) -> Result<HostKey, HostError> {
         let key = HostKey::from_openssh(&key_file(&self.state, HOST_KEY)?)?;
-        // What is signed by one half and verified by another serves nobody.
+        // The two halves must match: nothing could verify what such a key signs.
         if self.public_key()?.public_line() == key.public_line() { Ok(key) } else { Err(InvalidHostKey.into()) }
     }
 
-    /// Its public half.
+    /// Returns the public half of the key.
     pub fn public_key(&self) -> Result<HostPublicKey, HostError> {
         Ok(HostPublicKey::from_line(&key_file(&self.state, PUBLIC_KEY)?)?)
     }
 
-    /// The bell that wakes whoever waits for a request or watches a grant.
+    /// Returns the bell that wakes processes that wait for a request or watch a grant.
     pub fn bell(&self) -> Result<Bell, HostError> {
         Bell::open(&Path::new(STATE).join(BELL)).map_err(|error| HostError::System("open the bell", error))
     }
 
-    /// Wakes all who wait for a request or watch a grant. They look by themselves every second, should it fail.
+    /// Wakes all processes that wait for a request or watch a grant. If this fails, they still check every second.
     pub fn ring(&self) {
         let _ = self.bell().map(|bell| bell.ring());
     }
 
-    /// Whose key is whose; nobody's where there is no file.
+    /// Returns the keys of the approvers; none where the file is missing.
     pub fn approvers(&self) -> Result<Approvers, HostError> {
         let path = Path::new(CONFIGURATION).join(APPROVERS);
         let file = match TrustedFile::open(&path) {
@@ -416,7 +418,7 @@ impl Host {
         Ok(Approvers::parse(&path.display().to_string(), &file.read(APPROVERS_LIMIT)?)?)
     }
 
-    /// What the open grants of `holder` rest on, where one of `roles` takes signed approvals only.
+    /// Returns the approvers' keys and the approvals of the open grants of `holder`, if one of `roles` requires signed approvals.
     pub fn vouchers(&self, roles: &[Role], holder: &Person, now: i64) -> Result<Option<Vouchers>, HostError> {
         if !roles.iter().any(|role| role.activation.signed_approvals) {
             return Ok(None);
@@ -426,19 +428,19 @@ impl Host {
     }
 }
 
-/// What nobody looked after any more.
+/// What was closed because its supervisor or enforcer had died.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Closed {
     /// Runs that were closed.
     pub runs: usize,
-    /// What finished runs had left running, and was ended.
+    /// Finished runs whose remaining processes were ended.
     pub left: usize,
 }
 
 impl Host {
-    /// A clock that was changed, or a database that is older than its anchor, is recorded. Gives the time.
+    /// Records a changed clock, or a database that is older than its anchor. Returns the time.
     pub fn notice(&self, journal: &Journal<'_>) -> Result<Moment, HostError> {
-        // The anchor before the database: what it names was committed before.
+        // The anchor is read before the database: the record that it names was committed before.
         let anchor = self.anchored()?;
         let moment = self.clocks()?;
         let noticed = journal.notice(&moment, anchor)?;
@@ -458,7 +460,7 @@ impl Host {
                 && sys::process::Pid::new(supervisor.process.pid)
                     .is_some_and(|pid| sys::procfs::lives_since(pid, supervisor.process.start))
         };
-        // A reboot has ended what an earlier boot left.
+        // A reboot has ended the processes of an earlier boot.
         let end = |run: &OpenRun| {
             let is_of_now = run.supervisor.boot_id == moment.boot_id;
             if is_of_now { end(&run.run) } else { 0 }
@@ -476,7 +478,7 @@ impl Host {
         Anchor::at(self.state.path().join(ANCHOR))
     }
 
-    /// The anchor always, and the mirrors that the policy wants.
+    /// Returns the anchor and the log sinks that the policy names.
     fn sinks(&self, audit: &AuditSettings) -> Vec<Box<dyn Sink>> {
         let mut sinks: Vec<Box<dyn Sink>> = vec![Box::new(self.anchor())];
         if audit.syslog != SyslogMode::Off {
@@ -494,7 +496,7 @@ impl Host {
         sinks
     }
 
-    /// What each mirror has got is remembered beside the database.
+    /// Wraps a log sink so that a file beside the database records how far the sink has got.
     fn outbox(&self, name: &str, transport: impl Transport + 'static) -> Box<dyn Sink> {
         Box::new(Outbox::new(transport, self.state.path().join(format!("sent-{name}"))))
     }

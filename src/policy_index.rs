@@ -1,5 +1,5 @@
-//! The compiled policy, kept in SQLite so that a run reads one role and not a hundred thousand. Every row is a copy of
-//! what the files said, with its digest: a damaged row is an error, never another policy.
+//! The compiled policy, stored in SQLite so that a run reads one role instead of a hundred thousand. Every row is a copy of
+//! what the files say, with its digest: a damaged row is an error, never another policy.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashSet};
@@ -17,7 +17,7 @@ use jit_core::policy::{
     Stored, Subject, policy_digest,
 };
 
-/// The tables of this room.
+/// The tables of this module.
 pub const SCHEMA: &str = "
 CREATE TABLE policy_settings (
     id INTEGER PRIMARY KEY, format TEXT NOT NULL, stamp TEXT NOT NULL, seal BLOB NOT NULL,
@@ -29,19 +29,19 @@ CREATE TABLE policy_principal (
     PRIMARY KEY (principal, kind, role)) STRICT, WITHOUT ROWID;
 ";
 
-/// The form of the stored bodies; another version of the program compiles the policy anew.
+/// The format of the stored bodies; another version of the program compiles the policy again.
 const FORMAT: &str = concat!(env!("CARGO_PKG_VERSION"), "/11");
 
-/// Why the compiled policy could not be used. All of it is the administrator's: the files themselves are unharmed.
+/// The reason why the compiled policy cannot be used. The administrator must act; the policy files are intact.
 #[derive(Debug)]
 pub enum IndexError {
-    /// SQLite refused.
+    /// SQLite failed.
     Database(rusqlite::Error),
-    /// A row is not what was stored; which one, which is the policy's to know.
+    /// A row differs from what was stored. The text names the row, which only users who may read the policy may see.
     Damaged(String),
-    /// No policy was stored.
+    /// No policy is stored.
     Empty,
-    /// A policy that could not be written down (a bug).
+    /// The policy could not be encoded (a bug).
     Encoding(String),
 }
 
@@ -59,7 +59,7 @@ impl fmt::Display for IndexError {
 impl std::error::Error for IndexError {}
 
 impl IndexError {
-    /// The same with what SQLite said and which role it is about.
+    /// Returns the same text with SQLite's message, or with the damaged row.
     pub fn words(&self) -> PolicyWords {
         let detail = match self {
             Self::Database(error) => format!(": {error}"),
@@ -87,8 +87,8 @@ pub fn is_stored(db: &Connection, stamp: &Stamp<'_>) -> rusqlite::Result<bool> {
     Ok(seals.optional()?.unwrap_or(false))
 }
 
-/// The digests of the files that the compiled policy was made of, by their paths as words. They are stored as a compact JSON
-/// object, in the order of the paths by bytes, with digests in hexadecimal.
+/// Returns the digests of the files from which the policy was compiled, by their paths as text. They are stored as a compact JSON
+/// object, in the byte order of the paths, with digests in hexadecimal.
 pub fn stored_files(db: &Connection) -> Result<Digests, IndexError> {
     let query = "SELECT files FROM policy_settings WHERE id = 1";
     let text: Option<String> = db.query_row(query, [], |row| row.get(0)).optional()?;
@@ -103,28 +103,28 @@ fn files_text(files: &[SourceFile]) -> Result<String, IndexError> {
     serde_json::to_string(&files).map_err(|error| IndexError::Encoding(error.to_string()))
 }
 
-/// The digest that names the compiled policy.
+/// Returns the digest that names the compiled policy.
 pub fn stored_policy(db: &Connection) -> rusqlite::Result<Option<[u8; 32]>> {
     let mut statement = db.prepare_cached("SELECT policy FROM policy_settings WHERE id = 1")?;
     statement.query_row([], |row| Ok(whole(row.get_ref(0)?.as_bytes()?))).optional()
 }
 
-/// A policy that is to be stored.
+/// A policy to be stored.
 pub struct Compiled<'a> {
     /// What the files say.
     pub policy: &'a Policy,
-    /// The files, and the list of the approvers' keys where there is one.
+    /// The files, including the list of the approvers' keys if there is one.
     pub files: &'a [SourceFile],
-    /// Tells these files from later ones.
+    /// Distinguishes these files from later ones.
     pub stamp: Stamp<'a>,
 }
 
-/// What tells the files of a policy from later ones, and the key of the journal, under which it is sealed.
+/// The text that distinguishes the files of a policy from later ones, and the key of the journal, under which it is sealed.
 #[derive(Clone, Copy)]
 pub struct Stamp<'a> {
-    /// Files with another content have another one.
+    /// Differs for files with other contents.
     pub text: &'a str,
-    /// The journal's.
+    /// The key of the journal.
     pub key: &'a [u8],
 }
 
@@ -134,8 +134,8 @@ impl Stamp<'_> {
     }
 }
 
-/// Replaces the compiled policy inside the transaction of the caller, who records what it changes in the same one:
-/// nothing where only the stamp is another.
+/// Replaces the compiled policy inside the transaction of the caller, who records the change in the same one. Returns `None`
+/// where only the stamp differs.
 pub fn store(transaction: &Transaction<'_>, compiled: &Compiled<'_>) -> Result<Option<PolicyChange>, IndexError> {
     let Compiled { policy, files, stamp } = compiled;
     let old_files = match stored_files(transaction) {
@@ -156,7 +156,7 @@ pub fn store(transaction: &Transaction<'_>, compiled: &Compiled<'_>) -> Result<O
     Ok(PolicyChange::between(before, (&old_files, files), (&old, &now)))
 }
 
-/// What is stored before `policy` takes its place.
+/// Returns what is stored before `policy` replaces it.
 fn old(transaction: &Transaction<'_>, policy: &Policy) -> Result<Stored, IndexError> {
     let digests = digests(transaction)?;
     let stay: HashSet<&str> = policy.roles().iter().map(|role| role.name.as_str()).collect();
@@ -165,7 +165,7 @@ fn old(transaction: &Transaction<'_>, policy: &Policy) -> Result<Stored, IndexEr
     let mut gone = 0;
     for (name, sha256) in digests {
         let mut digests = RoleDigests { sha256, power: None };
-        // Of those that are listed as removed; the others have their digest from what takes their place.
+        // Only for roles that are listed as removed; the others have their digest from the role that replaces them.
         if gone < LISTED && !stay.contains(name.as_str()) {
             gone = gone.saturating_add(1);
             let body: Vec<u8> = power.query_row([&name], |row| row.get(0))?;
@@ -178,7 +178,7 @@ fn old(transaction: &Transaction<'_>, policy: &Policy) -> Result<Stored, IndexEr
     Ok(Stored { roles, settings: settings.map(|sha256| whole(&sha256)) })
 }
 
-/// Their digests by their names.
+/// Stores the roles. Returns their digests by their names.
 fn store_roles(transaction: &Transaction<'_>, roles: &[Role]) -> Result<Roles, IndexError> {
     let mut insert_role = transaction.prepare("INSERT INTO policy_role VALUES (?1, ?2, ?3, ?4)")?;
     let mut insert_principal = transaction.prepare("INSERT OR IGNORE INTO policy_principal VALUES (?1, ?2, ?3)")?;
@@ -198,43 +198,43 @@ fn store_roles(transaction: &Transaction<'_>, roles: &[Role]) -> Result<Roles, I
     Ok(digests)
 }
 
-/// A digest as it was stored; a damaged one is that of nothing, so that it differs from every other.
+/// Returns a digest as it was stored; for a damaged one all zeros, which differs from every other.
 fn whole(bytes: &[u8]) -> [u8; 32] {
     bytes.try_into().unwrap_or_default()
 }
 
-/// Those of the roles.
+/// Returns the digests of the roles.
 fn digests(db: &Connection) -> Result<Digests, IndexError> {
     let mut statement = db.prepare("SELECT name, digest FROM policy_role")?;
     let rows = statement.query_map([], |row| Ok((row.get(0)?, whole(&row.get::<_, Vec<u8>>(1)?))))?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// The compiled policy, read row by row. For several questions that must agree with each other the caller holds a
-/// read transaction; each role says of which policy it is.
+/// The compiled policy, read row by row. For several queries that must agree with each other the caller holds a read
+/// transaction; each role names the policy that it belongs to.
 pub struct PolicyIndex<'a> {
     db: &'a Connection,
     settings: Settings,
     digest: [u8; 32],
-    /// The role that was read last: a listing asks for the same one again and again.
+    /// The role that was read last: a listing reads the same one repeatedly.
     last: RefCell<Option<Role>>,
 }
 
 impl<'a> PolicyIndex<'a> {
-    /// The compiled policy, where it was stored with this `stamp` by this version of the program on this host.
+    /// Returns the compiled policy, where it was stored with this `stamp` by this version of the program on this host.
     pub fn current(db: &'a Connection, stamp: &Stamp<'_>) -> Result<Option<Self>, IndexError> {
         let query =
             "SELECT body, sha256, policy, seal FROM policy_settings WHERE id = 1 AND format = ?1 AND stamp = ?2";
         Self::read(db, query, params![FORMAT, stamp.text], Some(stamp))
     }
 
-    /// Reads the settings; the roles are read when they are asked for.
+    /// Reads the settings; the roles are read when they are needed.
     pub fn open(db: &'a Connection) -> Result<Self, IndexError> {
         let query = "SELECT body, sha256, policy, seal FROM policy_settings WHERE id = 1";
         Self::read(db, query, params![], None)?.ok_or(IndexError::Empty)
     }
 
-    /// Nothing where `stamp` was put there by others.
+    /// Returns `None` where the seal of `stamp` does not match: another program stored it.
     fn read(
         db: &'a Connection,
         query: &str,
@@ -255,12 +255,12 @@ impl<'a> PolicyIndex<'a> {
         Ok(Some(Self { db, settings, digest, last: RefCell::default() }))
     }
 
-    /// A policy in `db`, an empty database in memory, by which nobody may do anything.
+    /// Stores a policy that permits nothing in `db`, an empty database in memory.
     pub fn empty(db: &'a Connection) -> Result<Self, IndexError> {
         Self::aside(db, &Compiled { policy: &Policy::nothing(), files: &[], stamp: Stamp { text: "", key: &[] } })
     }
 
-    /// A policy in `db`, an empty database in memory, of which no record tells: for looking, never for a run.
+    /// Stores a policy in `db`, an empty database in memory, without a record: for display, never for a run.
     pub fn aside(db: &'a Connection, compiled: &Compiled<'_>) -> Result<Self, IndexError> {
         db.execute_batch(SCHEMA)?;
         let transaction = Transaction::new_unchecked(db, TransactionBehavior::Immediate)?;
@@ -269,17 +269,17 @@ impl<'a> PolicyIndex<'a> {
         Self::open(db)
     }
 
-    /// The digest that names it.
+    /// Returns the digest that names the policy.
     pub fn digest(&self) -> [u8; 32] {
         self.digest
     }
 
-    /// What holds for the whole host.
+    /// Returns the settings of the whole host.
     pub fn settings(&self) -> &Settings {
         &self.settings
     }
 
-    /// The role of this name, or `None` where the policy has none.
+    /// Returns the role of this name, or `None` where the policy has none.
     pub fn role(&self, name: &RoleName) -> Result<Option<Role>, IndexError> {
         if let Some(role) = self.last.borrow().as_ref().filter(|role| &role.name == name) {
             return Ok(Some(role.clone()));
@@ -292,8 +292,8 @@ impl<'a> PolicyIndex<'a> {
         Ok(Some(role))
     }
 
-    /// The names of the roles that `subject` has in this way, in alphabetical order: without reading the roles, so
-    /// only a hint of where to look: a line may take out whom another names, and netgroups are found for everybody.
+    /// Returns the names of the roles that `subject` may have by this assignment, in alphabetical order, without reading the
+    /// roles. They are only candidates: an entry of a role may exclude a user whom another includes, and netgroups match everybody.
     pub fn role_names_for(&self, subject: &Subject<'_>, assignment: Assignment) -> Result<Vec<RoleName>, IndexError> {
         let mut statement = self.db.prepare("SELECT role FROM policy_principal WHERE principal = ?1 AND kind = ?2")?;
         let mut names = Vec::new();
@@ -312,14 +312,14 @@ impl<'a> PolicyIndex<'a> {
         Ok(names)
     }
 
-    /// The roles that `subject` has in this way, by their order and then in alphabetical order.
+    /// Returns the roles that `subject` has by this assignment, by their order and then in alphabetical order.
     pub fn roles_for(&self, subject: &Subject<'_>, assignment: Assignment) -> Result<Vec<Role>, IndexError> {
         let mut roles = Vec::new();
         for name in self.role_names_for(subject, assignment)? {
             let damaged = || IndexError::Damaged(format!("an assignment of role '{name}'"));
             let role = self.role(&name)?.ok_or_else(damaged)?;
-            // The table of principals only finds; whom a role is assigned to is what the role itself says. A line may
-            // take out whom another names, a netgroup is found for everybody, and a group by a name that may be another's.
+            // The table of principals only finds candidates; the role itself decides. An entry may exclude a user whom another
+            // includes, a netgroup matches everybody, and the name of a group may belong to another group.
             if role.assigns(subject, assignment) {
                 roles.push(role);
                 continue;
@@ -333,7 +333,7 @@ impl<'a> PolicyIndex<'a> {
         Ok(roles)
     }
 
-    /// Calls `see` with every role in alphabetical order, one at a time, until it says [`Next::Stop`].
+    /// Calls `see` with every role in alphabetical order, one at a time, until it returns [`Next::Stop`].
     pub fn each_role(&self, mut see: impl FnMut(Role) -> Next) -> Result<(), IndexError> {
         let mut statement = self.db.prepare(&format!("SELECT {ROLE_COLUMNS}, name FROM policy_role ORDER BY name"))?;
         let mut rows = statement.query([])?;
@@ -347,12 +347,12 @@ impl<'a> PolicyIndex<'a> {
     }
 }
 
-/// Whether [`PolicyIndex::each_role`] goes on.
+/// Whether [`PolicyIndex::each_role`] continues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
-    /// To the next role.
+    /// Continue with the next role.
     Continue,
-    /// Enough was seen.
+    /// Stop.
     Stop,
 }
 
@@ -369,10 +369,10 @@ fn decode<T: DeserializeOwned>(name: &str, body: &[u8], sha256: &[u8]) -> Result
     serde_json::from_slice(body).map_err(|_| IndexError::Damaged(name.to_owned()))
 }
 
-/// What a role is read from: its row, and the policy that is stored at the same moment.
+/// The columns from which a role is read: its row, and the policy that is stored at the same moment.
 const ROLE_COLUMNS: &str = "body, sha256, (SELECT policy FROM policy_settings WHERE id = 1)";
 
-/// These columns.
+/// The values of [`ROLE_COLUMNS`].
 struct RoleColumns {
     body: Vec<u8>,
     sha256: Vec<u8>,
@@ -390,8 +390,8 @@ impl RoleColumns {
             IndexError::Damaged(_) => damaged(),
             other => other,
         })?;
-        // A digest that is only read from the row would be whatever stands there: what is recorded is that of the bytes that
-        // decide, the digest of its power among them.
+        // The digest is computed from the bytes that decide, the digest of the role's power among them, and is not read from the
+        // row, which may hold any value: records name it.
         let compiled = role_digest(name, &self.body, &role.source).ok_or_else(damaged)?;
         if role.name.as_str() != name {
             return Err(damaged());

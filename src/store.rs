@@ -1,5 +1,5 @@
 //! The grant database: requests, approvals and signed grants, each as exact bytes with the few columns that lookups need.
-//! It decides nothing: whatever it returns as a grant is untrusted until [`crate::verify`] has seen it.
+//! It makes no decisions: a grant that it returns is untrusted until [`crate::verify`] has verified it.
 
 mod extension;
 mod review;
@@ -18,7 +18,7 @@ pub use review::{Certification, Debt, SCHEMA as REVIEW_SCHEMA, certify, insert_d
 pub use role::{SCHEMA as ROLE_SCHEMA, keep_role};
 pub use statement::{SCHEMA as STATEMENT_SCHEMA, StoredStatement, carry_out, settle};
 
-/// The tables and indexes of this room.
+/// The tables and indexes of this module.
 pub const SCHEMA: &str = "
 CREATE TABLE request (id TEXT PRIMARY KEY, uid INTEGER NOT NULL, role TEXT NOT NULL, state TEXT NOT NULL, created INTEGER NOT NULL, deadline INTEGER NOT NULL, needed INTEGER NOT NULL, body BLOB NOT NULL, ended_by TEXT, ended_at INTEGER, ended_reason BLOB, extends TEXT) STRICT;
 CREATE INDEX request_by_user ON request (uid, created);
@@ -30,16 +30,16 @@ CREATE INDEX granted_open ON granted (uid, expires) WHERE ended IS NULL;
 CREATE INDEX granted_by_end ON granted (expires) WHERE ended IS NULL;
 ";
 
-/// The most rows that a listing returns.
+/// The maximum number of rows that a listing returns.
 pub const LIST_LIMIT: u32 = 1000;
 
-/// The most pending requests of everybody that are looked through; each person has few.
+/// The maximum number of pending requests, of all users, that a listing reads; each person has few.
 const PENDING_LIMIT: usize = 20_000;
 
-/// The most requests of the past that a listing returns, so that it stays quick however many there were.
+/// The maximum number of past requests that a listing returns, so that it stays quick however many there were.
 pub const PAST_LIMIT: usize = 200;
 
-/// The most open grants of one user that a run looks at.
+/// The maximum number of open grants of one user that a run reads.
 const CANDIDATE_LIMIT: usize = 256;
 
 /// The requests and grants of this host.
@@ -49,57 +49,57 @@ pub struct GrantStore<'a> {
 
 /// A request as it is stored.
 pub struct StoredRequest {
-    /// What was asked.
+    /// The terms of the request.
     pub terms: RequestTerms,
-    /// Its exact bytes.
+    /// The exact bytes of the terms.
     pub bytes: Vec<u8>,
-    /// Its state, deadlines considered.
+    /// The state, with the deadline taken into account.
     pub state: RequestState,
-    /// How many approvals it needs.
+    /// The number of approvals that it needs.
     pub needed: u32,
-    /// Who gave it an end, when, and in which words.
+    /// Who closed it, when, and with which reason.
     pub ended: Option<ClosedBy>,
 }
 
 /// A request without its body.
 #[derive(Debug, Clone)]
 pub struct ListedRequest {
-    /// Where it stands: a later request has a greater number.
+    /// Its row: a later request has a greater number.
     pub row: i64,
-    /// Its id.
+    /// The id.
     pub id: GrantId,
-    /// The requester's uid, which may be somebody else's by now.
+    /// The requester's uid, which may belong to another user by now.
     pub uid: u32,
-    /// For which role.
+    /// The role.
     pub role: RoleName,
-    /// Its state, deadlines considered.
+    /// The state, with the deadline taken into account.
     pub state: RequestState,
 }
 
-/// The end that somebody gave to a request or grant.
+/// A decision by a person that closed a request or grant.
 #[derive(Debug, Clone)]
 pub struct ClosedBy {
-    /// By whom.
+    /// The name of that person.
     pub by: String,
     /// Seconds since 1970.
     pub at: i64,
-    /// Their words.
+    /// The reason that they gave.
     pub reason: Vec<u8>,
 }
 
-/// A grant as it is stored, for showing; power comes only from [`GrantStore::candidates`] and verification.
+/// A grant as it is stored, for display; only [`GrantStore::candidates`] and verification give permission.
 pub struct StoredGrant {
     /// The terms it claims.
     pub terms: GrantTerms,
-    /// How it ended before its time.
+    /// How it ended before its expiry.
     pub end: Option<(GrantEnd, ClosedBy)>,
 }
 
-/// Rows of a listing. What cannot be read hides nothing else: it is left out and named.
+/// The rows of a listing. A row that cannot be read does not hide the others: it is left out and its id is reported.
 pub struct Legible<T> {
-    /// Those that can be read.
+    /// The rows that can be read.
     pub read: Vec<T>,
-    /// The ids of the others, as they stand there.
+    /// The ids of the other rows, as they are stored.
     pub damaged: Vec<String>,
 }
 
@@ -110,7 +110,7 @@ impl<T> Default for Legible<T> {
 }
 
 impl<T> Legible<T> {
-    /// The next row. One of an earlier version, which serves nothing, is none.
+    /// Adds the next row. Skips a row of an earlier version, which has no effect any more.
     fn take(&mut self, row: Result<T, FindError>) -> Result<(), FindError> {
         match row {
             Ok(row) => self.read.push(row),
@@ -122,10 +122,10 @@ impl<T> Legible<T> {
     }
 }
 
-/// Why an id names nothing, or too much.
+/// The reason why a lookup by id fails.
 #[derive(Debug)]
 pub enum FindError {
-    /// There is none.
+    /// No row has this id.
     Unknown,
     /// The database failed.
     Database(rusqlite::Error),
@@ -142,18 +142,18 @@ impl From<rusqlite::Error> for FindError {
 }
 
 impl<'a> GrantStore<'a> {
-    /// Over an open database; a transaction dereferences to its connection.
+    /// Creates a store over an open database; a transaction dereferences to its connection.
     pub fn new(connection: &'a Connection) -> Self {
         Self { connection }
     }
 
-    /// The signed grants of `holder` that end after `now` and were not ended. The last may be one of another name of the
-    /// same uid: verification refuses it, and whoever was renamed hears why.
+    /// Returns the signed grants of `holder` that expire after `now` and have not ended. The last one may belong to another name of
+    /// the same uid: verification rejects it, and a renamed user sees the reason.
     pub fn candidates(&self, holder: &Person, now: i64) -> rusqlite::Result<Vec<SignedGrant>> {
         Ok(self.held(holder, now)?.1)
     }
 
-    /// The same with the roles that those of `holder` claim, each once: where the policy is asked first.
+    /// Does the same, and returns first the roles that the grants of `holder` claim, each once: for a first lookup in the policy.
     pub fn held(&self, holder: &Person, now: i64) -> rusqlite::Result<(Vec<RoleName>, Vec<SignedGrant>)> {
         let mut statement = self.connection.prepare(
             "SELECT role, body, signature FROM granted WHERE uid = ?1 AND ended IS NULL AND expires > ?2 \
@@ -176,7 +176,7 @@ impl<'a> GrantStore<'a> {
         Ok((roles, grants))
     }
 
-    /// The ids that begin with `prefix`, in order: at most `limit`, whomever they concern.
+    /// Returns the ids that begin with `prefix`, in order: at most `limit`, of all users.
     pub fn beginning_with(&self, prefix: &IdPrefix, limit: u32) -> Result<Vec<GrantId>, FindError> {
         let query = "SELECT id FROM request WHERE id >= ?1 AND id < ?1 || '~' ORDER BY id LIMIT ?2";
         let mut statement = self.connection.prepare(query)?;
@@ -189,14 +189,14 @@ impl<'a> GrantStore<'a> {
         Ok(ids)
     }
 
-    /// One request as its columns tell it, also where its body cannot be read.
+    /// Returns one request from its columns, even where its body cannot be read.
     pub fn columns(&self, id: &GrantId, now: i64) -> Result<ListedRequest, FindError> {
         let query = "SELECT rowid, id, uid, role, state, deadline FROM request WHERE id = ?1";
         let row = self.connection.query_row(query, [id.as_str()], |row| Ok(read_listed(row, now))).optional()?;
         row.ok_or(FindError::Unknown)?
     }
 
-    /// One request.
+    /// Returns one request.
     pub fn request(&self, id: &GrantId, now: i64) -> Result<StoredRequest, FindError> {
         self.connection
             .query_row(
@@ -208,8 +208,8 @@ impl<'a> GrantStore<'a> {
             .ok_or(FindError::Unknown)?
     }
 
-    /// Requests as their columns tell them, newest first: without their bodies, which a requester may make long. Only rows
-    /// before `before`, where one is named.
+    /// Returns requests from their columns, newest first: without their bodies, which a requester may make long. With `before`,
+    /// only rows before that one.
     pub fn listed(
         &self,
         which: GrantScope<'_>,
@@ -230,7 +230,7 @@ impl<'a> GrantStore<'a> {
                 (format!("{COLUMNS} WHERE rowid < ?3 AND ?1 = 0 AND ?2 IS NOT NULL"), 0, PAST_LIMIT)
             }
         };
-        // By the index where one person's are wanted, of whom there may be many.
+        // By the index for the requests of one person, who may have many.
         let order = if matches!(which, GrantScope::Of(_)) { "created DESC, rowid DESC" } else { "rowid DESC" };
         let mut statement = self.connection.prepare(&format!("{query} ORDER BY {order} LIMIT {limit}"))?;
         let mut rows = statement.query(params![uid, now, before.unwrap_or(i64::MAX)])?;
@@ -241,7 +241,7 @@ impl<'a> GrantStore<'a> {
         Ok(listed)
     }
 
-    /// Requests, newest first: all that are pending, or all of one user.
+    /// Returns requests, newest first: all that are pending, or all of one user.
     pub fn requests(&self, which: GrantScope<'_>, now: i64) -> Result<Vec<StoredRequest>, FindError> {
         let mut requests = Vec::new();
         for listed in self.listed(which, None, now)? {
@@ -253,7 +253,7 @@ impl<'a> GrantStore<'a> {
         Ok(requests)
     }
 
-    /// One request, unless an earlier version made it: whoever asks for it by its id is told, and a listing has nothing to
+    /// Returns one request, or `None` if an earlier version made it: a lookup by id reports that, and a listing has nothing to
     /// show of it.
     pub fn usable(&self, id: &GrantId, now: i64) -> Result<Option<StoredRequest>, FindError> {
         match self.request(id, now) {
@@ -262,7 +262,7 @@ impl<'a> GrantStore<'a> {
         }
     }
 
-    /// The newest pending request of `person` for `role`.
+    /// Returns the newest pending request of `person` for `role`.
     pub fn pending_for(&self, person: &Person, role: &RoleName, now: i64) -> Result<Option<StoredRequest>, FindError> {
         let mut statement = self.connection.prepare(
             "SELECT body, state, needed, ended_by, ended_at, ended_reason, id FROM request \
@@ -278,7 +278,7 @@ impl<'a> GrantStore<'a> {
         Ok(None)
     }
 
-    /// The approvals of a request.
+    /// Returns the approvals of a request.
     pub fn approvals(&self, id: &GrantId) -> Result<Vec<Approval>, FindError> {
         let mut statement =
             self.connection.prepare("SELECT body, uid, signature FROM approval WHERE request = ?1 ORDER BY at, uid")?;
@@ -290,7 +290,7 @@ impl<'a> GrantStore<'a> {
         Ok(approvals)
     }
 
-    /// The approvals behind the grants of [`GrantStore::candidates`]; what is damaged vouches for nothing.
+    /// Returns the approvals of the grants that [`GrantStore::candidates`] returns, without damaged ones.
     pub fn candidate_approvals(&self, holder: &Person, now: i64) -> rusqlite::Result<Vec<Approval>> {
         let mut statement = self.connection.prepare(
             "SELECT a.body, a.uid, a.signature, g.body FROM granted g JOIN approval a ON a.request = g.id \
@@ -306,7 +306,7 @@ impl<'a> GrantStore<'a> {
         Ok(approvals)
     }
 
-    /// The grant that came of a request.
+    /// Returns the grant that resulted from a request.
     pub fn grant(&self, id: &GrantId) -> Result<Option<StoredGrant>, FindError> {
         let row = self
             .connection
@@ -319,7 +319,7 @@ impl<'a> GrantStore<'a> {
         row.transpose()
     }
 
-    /// The signed grant that came of a request, for showing.
+    /// Returns the signed grant that resulted from a request, for display.
     pub fn signed_grant(&self, id: &GrantId) -> rusqlite::Result<Option<SignedGrant>> {
         self.connection
             .query_row("SELECT body, signature FROM granted WHERE id = ?1", [id.as_str()], |row| {
@@ -328,7 +328,7 @@ impl<'a> GrantStore<'a> {
             .optional()
     }
 
-    /// Every grant that ends after `now` and was not ended, newest end last: of one user or of everybody.
+    /// Returns every grant that expires after `now` and has not ended, latest expiry last: of one user or of all.
     pub fn open_grants(&self, which: GrantScope<'_>, now: i64) -> Result<Legible<StoredGrant>, FindError> {
         let (condition, person) = match which {
             GrantScope::Of(person) => ("uid = ?1", Some(person)),
@@ -348,8 +348,8 @@ impl<'a> GrantStore<'a> {
         Ok(grants)
     }
 
-    /// Grants that nobody has ended and that are not over at `now` (seconds since 1970), behind this row: some of them with the row of the
-    /// last, and `None` when there are no more.
+    /// Returns grants that have not ended and expire after `now` (seconds since 1970), in rows after this one: at most
+    /// [`LIST_LIMIT`], with the row of the last; `None` when there are no more.
     pub fn unended(&self, after: i64, now: i64) -> Result<Option<(i64, Legible<StoredGrant>)>, FindError> {
         let mut statement = self.connection.prepare(
             "SELECT body, ended, ended_by, ended_at, ended_reason, id, rowid FROM granted NOT INDEXED \
@@ -366,7 +366,7 @@ impl<'a> GrantStore<'a> {
         Ok(last.map(|last| (last, grants)))
     }
 
-    /// The requests that nobody has decided and whose deadline is behind `now` (seconds since 1970).
+    /// Returns the pending requests whose deadline is after `now` (seconds since 1970).
     pub fn undecided(&self, now: i64) -> Result<Legible<StoredRequest>, FindError> {
         let mut statement = self.connection.prepare(
             "SELECT body, state, needed, ended_by, ended_at, ended_reason, id FROM request NOT INDEXED \
@@ -380,7 +380,7 @@ impl<'a> GrantStore<'a> {
         Ok(requests)
     }
 
-    /// How the grant ended before its time, if it did; a grant that is not there was revoked with its database.
+    /// Returns how the grant ended before its expiry, if it did; a grant that is not stored counts as revoked.
     pub fn end_of(&self, id: &GrantId) -> rusqlite::Result<Option<GrantEnd>> {
         let ended: Option<Option<String>> = self
             .connection
@@ -393,22 +393,22 @@ impl<'a> GrantStore<'a> {
         })
     }
 
-    /// Whether `run` is the one that used this one-shot grant up, or goes on under it.
+    /// Whether `run` is the one that used up this one-shot grant.
     pub fn is_used_by(&self, id: &GrantId, run: &str) -> rusqlite::Result<bool> {
         let query = "SELECT used_by IS ?2 FROM granted WHERE id = ?1";
         let is_same = self.connection.query_row(query, params![id.as_str(), run], |row| row.get(0)).optional()?;
         Ok(is_same.unwrap_or(false))
     }
 
-    /// How many requests of `person` are pending.
+    /// Returns the number of pending requests of `person`.
     pub fn pending_of(&self, person: &Person, now: i64) -> rusqlite::Result<usize> {
         let query = "SELECT body FROM request INDEXED BY request_pending \
                      WHERE state = 'pending' AND uid = ?1 AND deadline > ?2";
         self.count(query, person, now)
     }
 
-    /// When `person` made the request that is the `nth` from the newest, counted from 1, of those after `since` and up to `until`; all
-    /// in seconds since 1970.
+    /// Returns when `person` made the request that is the `nth` from the newest, counted from 1, of those after `since` and up to
+    /// `until`; all in seconds since 1970.
     pub fn nth_newest_request_of(
         &self,
         person: &Person,
@@ -440,7 +440,7 @@ impl<'a> GrantStore<'a> {
     }
 }
 
-/// Whether these exact bytes of a request or grant are of this person: the columns have the uid alone.
+/// Whether these exact bytes of a request or grant name this person: the columns only hold the uid.
 fn belongs(bytes: &[u8], person: &Person) -> bool {
     #[derive(serde::Deserialize)]
     struct Owner {
@@ -455,9 +455,9 @@ fn belongs(bytes: &[u8], person: &Person) -> bool {
 pub enum GrantScope<'a> {
     /// Every pending request.
     Pending,
-    /// Everything of one person.
+    /// All rows of one person.
     Of(&'a Person),
-    /// Everything.
+    /// All rows.
     Everybody,
 }
 
@@ -491,8 +491,8 @@ pub fn insert_approval(tx: &Transaction<'_>, attested: &Attested, now: i64) -> r
     Ok(())
 }
 
-/// Takes an approved request out of `pending`; false when it no longer was. Every other way out is a statement
-/// ([`carry_out`]).
+/// Moves an approved request out of `pending`; returns false when it was no longer pending. Every other change of state is
+/// a statement ([`carry_out`]).
 pub fn approve_request(tx: &Transaction<'_>, id: &GrantId) -> rusqlite::Result<bool> {
     let query = "UPDATE request SET state = ?2 WHERE id = ?1 AND state = 'pending'";
     Ok(tx.execute(query, params![id.as_str(), RequestState::Approved.as_str()])? == 1)
@@ -515,13 +515,13 @@ pub fn insert_grant(tx: &Transaction<'_>, terms: &GrantTerms, signed: &SignedGra
     Ok(())
 }
 
-/// True while nobody has ended the grant.
+/// Whether the grant has not ended.
 pub fn is_open(tx: &Transaction<'_>, id: &GrantId) -> rusqlite::Result<bool> {
     Ok(GrantStore::new(tx).end_of(id)?.is_none())
 }
 
-/// Uses a one-shot grant up at `at` (seconds since 1970) for `run`, and names it; false when it was ended before. Every other end
-/// is a statement ([`carry_out`]).
+/// Marks a one-shot grant as used up by `run` at `at` (seconds since 1970); returns false when it had ended before. Every other
+/// end is a statement ([`carry_out`]).
 pub fn use_up(tx: &Transaction<'_>, terms: &GrantTerms, run: &str, at: i64) -> rusqlite::Result<bool> {
     let query = "UPDATE granted SET ended = ?2, ended_by = ?3, ended_at = ?4, ended_reason = x'', used_by = ?5 \
                  WHERE id = ?1 AND ended IS NULL";
@@ -529,7 +529,7 @@ pub fn use_up(tx: &Transaction<'_>, terms: &GrantTerms, run: &str, at: i64) -> r
     Ok(tx.execute(query, params![terms.id.as_str(), used, user, at, run])? == 1)
 }
 
-/// `None` when the bytes are damaged.
+/// Returns `None` when the bytes are damaged.
 fn read_approval(row: &Row<'_>) -> rusqlite::Result<Option<Approval>> {
     let bytes: Vec<u8> = row.get(0)?;
     let (uid, signature) = (row.get(1)?, row.get(2)?);

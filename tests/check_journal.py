@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Checks copies of journal.db from docs/formats.md alone, with nothing but Python and ssh-keygen.
+"""Checks copies of journal.db by docs/formats.md alone, with only Python and ssh-keygen.
 
     check_journal.py [--at TIME] FILE KEY [FILE KEY ...]     KEY is the host's public key: "ssh-ed25519 AAAA..."
     check_journal.py [--at TIME] -                           the same from standard input, FILE and KEY on lines of their own
 
-TIME is that of the check, in seconds since 1970; without it, it is now.
+TIME is the time of the check, in seconds since 1970; the default is now.
 
-Prints for each file `intact`, or a line of what differs: `journal` or the name of a table, and a sentence, the first first. Where
-the hashes of the journal are good, what a record may not say hides no row that differs.
+Prints for each file `intact`, or one line for each difference, in order: `journal` or the name of a table, and a sentence. Where
+the hashes of the journal are good, a record with invalid contents does not hide a row that differs.
 """
 
 import base64
@@ -35,7 +35,7 @@ def need(condition, what, why):
 
 
 class Faults(list):
-    """What is wrong while the bytes, hashes and links of the records are good."""
+    """Faults that leave the bytes, hashes and links of the records intact."""
 
     def need(self, condition, why):
         if not condition:
@@ -46,7 +46,7 @@ def sha(data):
     return hashlib.sha256(data).hexdigest()
 
 
-# What the records of each kind have: keys (those with ? may be absent) and types.
+# The keys of each kind of record (those with ? may be absent) and their types.
 COMMON = "seq u prev d time t boot t boot_id s host w version n"
 SEARCHED = "kind k uid? t run? k grant? k through? u head? k policies? [k] code? k policy? k role? s role_digest? k role_sha256? k"
 KINDS = {
@@ -103,7 +103,7 @@ TEXTS = {
 
 
 def fits(value, type):
-    """Whether a value is of a type."""
+    """Whether a value has a type."""
     if type.startswith("["):
         return isinstance(value, list) and all(fits(entry, type[1:-1]) for entry in value)
     if type in RANGES:
@@ -118,7 +118,7 @@ def fits(value, type):
 
 
 def lacks(record, types):
-    """The first key that is not there as it should be."""
+    """Returns the first key that is missing or has another type."""
     words = types.split()
     for key, type in zip(words[::2], words[1::2]):
         value = record.get(key.rstrip("?"))
@@ -128,7 +128,7 @@ def lacks(record, types):
 
 
 def load(body):
-    """JSON as strict readers have it: UTF-8, no constants that are none, not nested without end, each key once."""
+    """Parses JSON strictly: UTF-8, no constants such as NaN, limited nesting, each key once."""
     def constant(_):
         raise ValueError
     def once(pairs):
@@ -149,7 +149,7 @@ def load(body):
 
 
 def is_canonical(text, value):
-    """Whether this is the only form in which a record may say this."""
+    """Whether this is the canonical form of the record."""
     def is_ours(value):
         if isinstance(value, dict):
             return all(map(is_ours, value.values())) and not any(re.search(r'["\\]', key) for key in value)
@@ -160,12 +160,12 @@ def is_canonical(text, value):
     return isinstance(value, dict) and is_ours(value) and form == text and "\\" not in re.sub(r'\\["\\]', "", text)
 
 
-# What hostile bytes, columns and tables may raise.
+# The exceptions that hostile bytes, columns and tables may raise.
 HOSTILE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError, sqlite3.Error, struct.error)
 
 
 def unescape(word):
-    """The original bytes of an escaped word."""
+    """Returns the original bytes of an escaped text."""
     out, raw, i = bytearray(), word.encode(), 0
     while i < len(raw):
         if raw[i:i + 2] == b"\\\\":
@@ -181,7 +181,7 @@ def unescape(word):
 
 
 def escape(name):
-    """A name as records have it; names have nothing that needs more."""
+    """Returns a name as records have it; names contain nothing else that needs an escape."""
     return name.replace("\\", "\\\\")
 
 
@@ -191,7 +191,7 @@ seen = {}
 
 
 def blob_of(signature):
-    """The public key inside of a binary SSHSIG."""
+    """Returns the public key inside a binary SSHSIG."""
     if signature[:10] != b"SSHSIG\0\0\0\x01":
         return None
     (length,) = struct.unpack(">I", signature[10:14])
@@ -199,7 +199,7 @@ def blob_of(signature):
 
 
 def signer(namespace, body, signature):
-    """The key that made a good signature, as the base64 of a public key file; None where it is not good."""
+    """Returns the key of a valid signature, as the base64 of a public key file; None where it is not valid."""
     question = (namespace, body, signature)
     if question not in seen:
         seen[question] = None
@@ -222,7 +222,7 @@ def fingerprint(key):
 # --- the journal -------------------------------------------------------------------------------------------------------
 
 def records(db, key, now):
-    """All records in order, each as its keys, when chain, columns and checkpoints are good."""
+    """Returns all records in order, each as its keys, if chain, columns and checkpoints are good."""
     meta = db.execute("SELECT value FROM journal_meta WHERE name = 'pruned'").fetchone()
     number, head = 0, "0" * 64
     if meta:
@@ -280,7 +280,7 @@ def records(db, key, now):
 
 
 class Policies:
-    """Which roles each policy had, and what the last record says of the tables."""
+    """The roles of each policy, and what the last record says about the tables."""
 
     def __init__(self, begin, faults):
         self.faults = faults
@@ -288,7 +288,7 @@ class Policies:
         self.held = {}
 
     def at(self, role, end):
-        """What the first `end` policy records say of a role: its entry, `absent`, or None where nobody knows."""
+        """Returns what the first `end` policy records say about a role: its entry, `absent`, or None where that is unknown."""
         said = [(index, entry) for index, entry in self.roles.get(role, []) if index < end]
         behind = said[-1][0] + 1 if said else 0
         if any(behind <= gap < end for gap in self.gaps):
@@ -324,7 +324,7 @@ class Policies:
         self.last = record
 
     def release(self, record, lists, cut):
-        """What was named of roles of which nothing was known, as far as this record says what they were."""
+        """Checks earlier uses of unknown roles, as far as this record shows what they were."""
         if "replaces" not in record:
             self.held = {}
         for entry in lists["added"]:
@@ -350,7 +350,7 @@ class Policies:
                 self.faults.need(right, f"record {record['seq']}: {record['role']} is another than in {held['seq']}")
 
     def judged(self, record):
-        """What rests on a role names the policy in force, which has that role."""
+        """Checks that a record about a role names the policy in force, and that this policy has that role."""
         seq, policy, role = record["seq"], record["policy"], record.get("role")
         if self.last and self.last["policy"] != policy:
             return self.faults.need(False, f"record {seq}: policy {policy} was not in force")
@@ -364,7 +364,7 @@ class Policies:
 
 
 class Journal:
-    """What the records say of each id."""
+    """The records about each id."""
 
     def __init__(self, db, key, now):
         self.key, self.faults = key, Faults()
@@ -382,7 +382,7 @@ class Journal:
             self.lost = (None, None)
         remembered = next((r for r in found if begin and r["kind"] == "prune" and r["through"] == begin), {})
         if remembered.get("policies"):
-            # What the removed records said last.
+            # The last state according to the removed records.
             self.policies.last = dict(remembered, policy=remembered["policies"][0])
         self.high = None
         for record in found:
@@ -449,11 +449,11 @@ class Journal:
                 self.became.insert(0, (0, record["identity"]))
 
     def then(self, seq):
-        """The host at a record: its description, None where nobody knows, `first` where no record says and no request yet."""
+        """Returns the host at a record: its description, None if unknown, `first` before any record or request names it."""
         return ([host for since, host in self.became if since < seq] or [self.first or "first"])[-1]
 
     def is_then(self, seq, id, key, table, what):
-        """A document that was recorded then names the host that this was, and its key."""
+        """Checks that a document names the host and key at the time of its record."""
         host = self.then(seq)
         if host == "first" and table == "request":
             self.first = {"id": id, "key": "ssh-ed25519 " + key}
@@ -461,7 +461,7 @@ class Journal:
             need(host["id"] == id, table, f"{what} names another host than this was by then")
             need(key is None or host["key"] == "ssh-ed25519 " + key, table, f"{what} is by another key than this host's by then")
 
-    # Which act may come in which state, and what comes of it.
+    # Which act is allowed in which state, and the resulting state.
     NEXT = {
         ("new", "request"): "pending",
         ("pending", "glass"): "pending",
@@ -477,7 +477,7 @@ class Journal:
         ("ended", "gone on"): "ended",
         ("ended", "review"): "ended",
     }
-    # Of what was pruned nothing is known: any act may come, and says what it was.
+    # Nothing is known about pruned requests: any act is possible, and shows what the request was.
     NEXT |= {("older", act): state for (before, act), state in NEXT.items() if before != "ended"}
     NEXT["older", "review"] = "older"
 
@@ -496,7 +496,7 @@ class Journal:
         self.faults.need(not (power and self.doubted), f"record {seq}: the database was older by {self.doubted}")
         state = self.ids.get(id, "older" if self.pruned else "new")
         self.faults.need((state, act) in self.NEXT, f"record {seq}: {act} of {id}, which is {state}")
-        # A record that may not be there counts as what it says all the same.
+        # A record that must not be there still has its effect.
         self.ids[id] = self.NEXT.get((state, act)) or self.NEXT["older", act]
         deadline = self.request.get(id, {}).get("deadline")
         if act == "approval" and deadline is not None:
@@ -523,7 +523,7 @@ class Journal:
             self.unproven[end["grant"], last] = end["seq"]
 
     def leads(self, base, last, grants):
-        """Whether one extends the other, perhaps over more; None where a grant is not known."""
+        """Whether one extends the other, directly or indirectly; None where a grant is unknown."""
         def holder(id):
             return [grants[id][key] for key in ("uid", "user", "role", "run_as")]
         if base not in grants:
@@ -539,7 +539,7 @@ class Journal:
         return False
 
     def take_run(self, record, kind, begin):
-        """Each run begins once and ends once."""
+        """Checks that each run begins once and ends once."""
         if kind == "start":
             self.open[record["seq"]] = record
         if kind not in ("end", "left-running", "left-ended"):
@@ -564,16 +564,16 @@ class Journal:
         self.ran[key] = (runs + 1, max(last, start["time"]))
 
     def counts(self, seq, by, table, id):
-        """What came after root's last consent is by the host's key."""
+        """Checks that signatures after root's last acceptance are by the host's key."""
         need(not seq or seq <= self.consent or by == self.key, table, f"{id} is by another key than the host's")
 
 
 def told(record, words):
-    """What the columns of an end must hold."""
+    """Returns the expected columns of an end."""
     return unescape(record["user"]).decode(), record["seconds"], unescape(record.get(words, ""))
 
 
-# What a record and the document that it names both say.
+# What a record and the document that it names both contain.
 SHARED = {
     "request": "uid user role run_as argv duration starts deadline limits reason ticket break_glass extends",
     "approval": "user role duration limits comment",
@@ -587,7 +587,7 @@ SHARED = {
 
 
 def paper_words(kind, document, asked=None):
-    """What the record of a document says, by the document; `asked` is the request that it is about."""
+    """Returns the expected contents of a record, from its document; `asked` is the request of the document."""
     def limits():
         return [word for key, word in (("one_shot", "one-shot"), ("exact", "exact")) if document[key] == 1]
     if kind in ("request", "grant"):
@@ -626,7 +626,7 @@ def same_words(record, words, table, what):
 # --- the tables --------------------------------------------------------------------------------------------------------
 
 def in_order(table, rows, recorded, lost, until, pruned_at):
-    """The ids of the older rows: those that stand first and have lost their record, when they were closed, or their time was over."""
+    """Returns the ids of the older rows: the first ones, whose records were removed, and which were closed or had expired."""
     if lost is None:
         lost = next((n for n, row in enumerate(rows) if row["id"] in recorded), len(rows))
     last = 0
@@ -654,7 +654,7 @@ def parsed(table, row):
 PAPERS = {
     "request": "id s uid t user s role s role_digest? s created t deadline t break_glass? b extends? s version n",
     "approval": "approver s id s request s role_digest? s",
-    # Of version 2, what records say as well.
+    # Keys of version 2 that records contain as well.
     "request words": "one_shot t exact t ticket s start t",
     "approval words": "one_shot t exact t comment s duration t",
     "statement words": "reason s",
@@ -667,7 +667,7 @@ OBJECTS["command"] = "argv [w] cwd w path w program s run_as_uid t run_as_gid t 
 
 
 def paper_of(table, row):
-    """A document whose keys have their types; those that are null are not there."""
+    """Returns a document, after a check of the types of its keys; keys that are null count as missing."""
     document = parsed(table, row)
     need(isinstance(document, dict), table, f"the bytes of {row['id']}")
     document = {key: value for key, value in document.items() if value is not None}
@@ -705,7 +705,7 @@ class Tables:
     }
 
     def check(self):
-        """Of each row that gives power the first fault, and of each other table."""
+        """Returns the first fault of each row that gives permission, and of each other table."""
         for name in self.CHECKS:
             self.attempt(getattr(self, "check_" + name))
         return self.found
@@ -716,7 +716,7 @@ class Tables:
         except Bad as bad:
             self.found.append(bad)
         except HOSTILE as error:
-            # What rests on a row that was not read cannot be compared; and of a row that cannot be read nothing else is to be said.
+            # Rows that depend on an unread row cannot be compared; and only one fault is reported for a row that cannot be read.
             table = self.NAMED[check.__name__.removeprefix("check_").removeprefix("place_").rstrip("s")]
             self.found.append(Bad(table, f"a row that cannot be read ({type(error).__name__})"))
 
@@ -893,7 +893,7 @@ class Tables:
         same = [start[key] == command[key] for key in ("argv", "path", "run_as_uid", "run_as_gid")]
         same += [start["sha256"] == command["program"], unescape(start["run_as"]).decode() == document["run_as"]]
         same += [sorted(start["run_as_groups"]) == sorted(command["run_as_groups"])]
-        # Files to edit are named by where they lie.
+        # Files to edit are named by their paths.
         same += [command["cwd"] in ("", start["cwd"])]
         need(all(same), "granted", what)
 

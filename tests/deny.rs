@@ -1,7 +1,7 @@
-//! What deny.toml and the declared Rust version promise, asked of what cargo resolves for this machine. cargo-deny asks the same
-//! file and more (`make deny`), but compiling it takes longer than most of `make check`.
+//! Checks the rules of deny.toml and the declared Rust version against what cargo resolves for this machine. cargo-deny checks
+//! the same file and more (`make deny`), but compiling it takes longer than most of `make check`.
 
-// A test that cannot look must fail, and a panic is how it does.
+// A test that cannot examine its object must fail, and it does so by a panic.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 #[path = "deny/licences.rs"]
@@ -13,7 +13,7 @@ use std::process::Command;
 
 use serde::Deserialize;
 
-/// What works as root for others, or inside of other people's programs.
+/// The packages that run as root for users, or inside other programs.
 const PRIVILEGED: [&str; 2] = ["jit-sudo", "pam_jit_sudo"];
 
 #[derive(Deserialize)]
@@ -99,7 +99,7 @@ fn read(path: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
 }
 
-/// What cargo resolves for this machine: crates for others need not have been downloaded.
+/// Returns what cargo resolves for this machine: crates for other platforms may not have been downloaded.
 fn metadata() -> Metadata {
     let version = cargo(&["-vV"]);
     let host = version.lines().find_map(|line| line.strip_prefix("host: ")).expect("cargo names its host");
@@ -124,13 +124,13 @@ impl Metadata {
         self.packages.iter().filter(move |package| package.name == name)
     }
 
-    /// The names of the packages that need this one themselves.
+    /// Returns the names of the packages that depend on this one directly.
     fn needing(&self, id: &str) -> BTreeSet<&str> {
         let needs = |node: &&Node| node.deps.iter().any(|dependency| dependency.pkg == id);
         self.resolve.nodes.iter().filter(needs).map(|node| self.package(&node.id).name.as_str()).collect()
     }
 
-    /// The names of all that a package is built with; its tests do not count.
+    /// Returns the names of everything that a package is built with; its tests do not count.
     fn tree<'a>(&'a self, name: &'a str) -> BTreeSet<&'a str> {
         let mut names = BTreeSet::new();
         let mut left: Vec<&Package> = self.of_name(name).collect();
@@ -152,7 +152,7 @@ impl Metadata {
     }
 }
 
-/// The faults of licences: no crate is taken under terms that deny.toml does not allow.
+/// Returns the crates under terms that deny.toml does not allow.
 fn licence_faults(metadata: &Metadata, allowed: &BTreeSet<String>) -> Vec<String> {
     let fault = |package: &Package| {
         let licence = package.license.as_deref().unwrap_or("none");
@@ -161,7 +161,7 @@ fn licence_faults(metadata: &Metadata, allowed: &BTreeSet<String>) -> Vec<String
     metadata.packages.iter().filter_map(fault).collect()
 }
 
-/// The faults of bans: a banned crate is used by its wrappers alone, and by nothing privileged.
+/// Returns the violations of bans: only its wrappers may use a banned crate, and no privileged package.
 fn ban_faults(metadata: &Metadata, bans: &[Ban]) -> Vec<String> {
     let mut faults = Vec::new();
     for ban in bans {
@@ -176,7 +176,7 @@ fn ban_faults(metadata: &Metadata, bans: &[Ban]) -> Vec<String> {
     faults
 }
 
-/// Crates of which there is more than one version that is not skipped.
+/// Returns the crates with more than one version that is not skipped.
 fn doubled<'a>(metadata: &'a Metadata, skip: &[Skip]) -> BTreeMap<&'a str, BTreeSet<&'a str>> {
     let skipped = |package: &Package| {
         skip.iter().filter_map(|skip| skip.which.split_once('@')).any(|(name, version)| {
@@ -192,7 +192,7 @@ fn doubled<'a>(metadata: &'a Metadata, skip: &[Skip]) -> BTreeMap<&'a str, BTree
     versions
 }
 
-/// Sources in a Cargo.lock, of every platform, that are not allowed.
+/// Returns the sources in a Cargo.lock, of every platform, that are not allowed.
 fn foreign_sources(lock: &str, allowed: &BTreeSet<String>) -> Vec<String> {
     let lock: toml::Table = toml::from_str(lock).unwrap();
     let packages = lock["package"].as_array().unwrap();
@@ -201,13 +201,13 @@ fn foreign_sources(lock: &str, allowed: &BTreeSet<String>) -> Vec<String> {
     sources.filter(foreign).map(str::to_owned).collect()
 }
 
-/// `1.88` and `1.88.0` are the same.
+/// Parses a version; `1.88` and `1.88.0` are the same.
 fn numbers(version: &str) -> [u32; 3] {
     let mut parts = version.split('.').map(|part| part.parse().unwrap());
     std::array::from_fn(|_| parts.next().unwrap_or(0))
 }
 
-/// Crates that want a later Rust than the one that is declared.
+/// Returns the crates that require a later Rust than the declared one.
 fn too_new(metadata: &Metadata, declared: &str) -> Vec<String> {
     let wants = |package: &Package| Some(format!("{} wants Rust {}", package.name, package.rust_version.as_ref()?));
     let newer = |package: &&Package| {
@@ -241,11 +241,11 @@ fn every_crate_comes_from_crates_io() {
 }
 
 #[test]
-fn what_is_banned_is_used_by_its_wrappers_alone_and_by_nothing_privileged() {
+fn a_banned_crate_is_used_only_by_its_wrappers_and_never_by_privileged_packages() {
     let (metadata, mut deny) = (metadata(), deny());
     let faults = ban_faults(&metadata, &deny.bans.deny);
     assert!(faults.is_empty(), "{faults:#?}");
-    // What is there is found.
+    // The check finds a violation where there is one.
     deny.bans.deny = vec![Ban { name: "clap".into(), wrappers: BTreeSet::new() }];
     assert!(ban_faults(&metadata, &deny.bans.deny).contains(&"jitctl uses clap".to_owned()));
     let wrappers = metadata.packages.iter().map(|package| package.name.clone()).collect();
@@ -254,7 +254,7 @@ fn what_is_banned_is_used_by_its_wrappers_alone_and_by_nothing_privileged() {
 }
 
 #[test]
-fn no_crate_is_there_in_two_versions_without_a_reason() {
+fn no_crate_has_two_versions_without_a_reason() {
     let (metadata, deny) = (metadata(), deny());
     assert_eq!(doubled(&metadata, &deny.bans.skip), BTreeMap::new());
     for skip in &deny.bans.skip {
@@ -264,14 +264,14 @@ fn no_crate_is_there_in_two_versions_without_a_reason() {
 }
 
 #[test]
-fn no_crate_wants_a_later_rust_than_is_declared() {
+fn no_crate_requires_a_later_rust_than_declared() {
     let (metadata, declared) = (metadata(), declared());
     assert_eq!(too_new(&metadata, &declared), Vec::<String>::new(), "Cargo.toml declares {declared}");
     assert!(!too_new(&metadata, "1.0").is_empty());
 }
 
 #[test]
-fn the_documents_name_the_rust_that_is_declared() {
+fn the_documents_name_the_declared_rust_version() {
     let sentence = format!("You need Rust {} or later", declared());
     assert!(read("CONTRIBUTING.md").contains(&sentence), "CONTRIBUTING.md does not say: {sentence}");
 }

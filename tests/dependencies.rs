@@ -1,7 +1,7 @@
-//! The privileged programs are made of the crates in packaging/dependencies.txt, each with a reason, and of no other.
-//! What is banned there stands in deny.toml; see tests/deny.rs.
+//! The privileged programs are built only from the crates in packaging/dependencies.txt, each with a reason. deny.toml lists what
+//! is banned; see tests/deny.rs.
 
-// A test that cannot look must fail, and a panic is how it does.
+// A test that cannot examine its object must fail, and it does so by a panic.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,14 +21,14 @@ fn the_list_of_privileged_dependencies_is_what_cargo_resolves() {
 }
 
 #[test]
-fn the_pam_module_is_made_of_a_few_of_them() {
+fn the_pam_module_uses_only_listed_crates() {
     let listed: BTreeSet<String> = listed().into_keys().collect();
     let foreign: Vec<_> = resolved_of("pam_jit_sudo").into_iter().filter(|name| !listed.contains(name)).collect();
     assert!(foreign.is_empty(), "crates in other people's programs that are not in {LIST}: {foreign:?}");
 }
 
 #[test]
-fn jitctl_has_no_database_and_authenticates_nobody() {
+fn jitctl_has_neither_sqlite_nor_libpam() {
     let resolved = resolved_of("jitctl");
     for name in ["jit-sudo", "rusqlite", "libsqlite3-sys", "pam-sys"] {
         assert!(!resolved.contains(name), "{name} in jitctl");

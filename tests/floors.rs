@@ -1,20 +1,20 @@
-//! The floors of the house (docs/design.md): a room uses only rooms on its own floor or below, never in a circle; unsafe
-//! code lives in `sys` alone; who may touch what is read from the source, so that the drawing stays true.
+//! The layers of the code (docs/design.md): a module uses only modules on its own floor or below, never in a circle; unsafe code
+//! is in `sys` only. Reads the actual uses from the source, so that the drawing stays true.
 
-// A test that cannot look must fail, and a panic is how it does.
+// A test that cannot examine its object must fail, and it does so by a panic.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Downward, and forbidden all the same: revocation reaches a session as a `Watch` that the story makes.
+/// Uses that point downward and are forbidden all the same: revocation reaches a session as a `Watch` that `run` makes.
 const NEVER: &[(&str, &str)] = &[("session", "store"), ("session", "database")];
 
-/// A crate of the drawing: its rooms with their floors.
+/// A crate of the drawing: its modules with their floors.
 struct Building {
     top: &'static str,
-    /// What its modules call it.
+    /// The prefixes by which its modules name it.
     names: &'static [&'static str],
     floors: BTreeMap<String, u8>,
 }
@@ -24,7 +24,8 @@ fn buildings() -> [Building; 2] {
     [Building { top: "src", names: &["crate::", "jit_sudo::"], floors: drawn("src") }, core]
 }
 
-/// The floors of a crate in the drawing of docs/design.md: a number begins a floor, and each line is a room and what it is for.
+/// Returns the floors of a crate in the drawing of docs/design.md: a number starts a floor, and each line is a module and its
+/// purpose.
 fn drawn(name: &str) -> BTreeMap<String, u8> {
     let text = fs::read_to_string(project().join("docs/design.md")).unwrap();
     let (_, after) = text.split_once(&format!("\n{name}\n")).expect("docs/design.md draws the crate");
@@ -39,7 +40,7 @@ fn drawn(name: &str) -> BTreeMap<String, u8> {
 }
 
 #[test]
-fn every_room_stands_on_a_floor_and_every_floor_has_its_rooms() {
+fn every_module_is_in_the_drawing_and_every_drawn_module_exists() {
     for building in buildings() {
         let rooms: BTreeSet<String> = sources(building.top).into_iter().map(|file| file.room).collect();
         let drawn: BTreeSet<String> = building.floors.into_keys().chain(["lib".to_owned()]).collect();
@@ -48,7 +49,7 @@ fn every_room_stands_on_a_floor_and_every_floor_has_its_rooms() {
 }
 
 #[test]
-fn no_room_uses_a_room_above_it() {
+fn no_module_uses_a_module_above_it() {
     for building in buildings() {
         for (from, to, line) in uses(&building) {
             let floor = |room: &str| building.floors.get(room).copied();
@@ -59,13 +60,13 @@ fn no_room_uses_a_room_above_it() {
 }
 
 #[test]
-fn no_rooms_use_each_other_in_a_circle() {
+fn modules_do_not_use_each_other_in_a_circle() {
     for building in buildings() {
         let mut below: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for (from, to, _) in uses(&building) {
             below.entry(from).or_default().insert(to);
         }
-        // Rooms that use nothing that is left are taken away again and again; a circle never becomes empty.
+        // Repeatedly removes modules that use none of the remaining ones; a circle is never removed.
         while let Some(free) = below.iter().find(|(_, to)| to.iter().all(|room| !below.contains_key(room))) {
             let free = free.0.clone();
             below.remove(&free);
@@ -75,7 +76,7 @@ fn no_rooms_use_each_other_in_a_circle() {
 }
 
 #[test]
-fn the_pure_crate_asks_nobody_and_jitctl_knows_nothing_of_the_privileged_one() {
+fn the_core_crate_is_pure_and_jitctl_does_not_depend_on_the_privileged_crate() {
     let manifest = |path: &str| fs::read_to_string(project().join(path)).unwrap();
     let needs = |path: &str, package: &str| {
         manifest(path)
@@ -101,7 +102,7 @@ fn the_pure_crate_asks_nobody_and_jitctl_knows_nothing_of_the_privileged_one() {
 }
 
 #[test]
-fn unsafe_code_lives_in_sys_alone() {
+fn only_sys_has_unsafe_code() {
     for file in ["src", "core/src", "ctl", "import/src", "shrink/src"].iter().flat_map(|top| sources(top)) {
         for line in file.code() {
             assert!(!words(&line).any(|word| word == "unsafe"), "unsafe code in {}: {line}", file.path.display());
@@ -112,7 +113,7 @@ fn unsafe_code_lives_in_sys_alone() {
 }
 
 #[test]
-fn what_is_sealed_is_opened_in_one_place() {
+fn sealed_values_are_opened_in_one_place() {
     for file in sources("src") {
         let opens = |what: &str| file.code().any(|line| line.contains(what));
         let name = file.path.strip_prefix(project()).unwrap();
@@ -121,13 +122,13 @@ fn what_is_sealed_is_opened_in_one_place() {
             "{} tells what lies in hidden places",
             name.display()
         );
-        // The texts of somebody's own are read by jitctl, never here.
+        // jitctl, never this crate, quotes the users' own policy texts.
         assert!(!opens("PolicyReader::of("), "{} quotes the policy to whoever asks", name.display());
     }
 }
 
-/// Who may name the standard streams: the console, the rooms that talk to the caller when the story has closed its reading of the
-/// database, and programs whose streams are ours.
+/// The files that may name the standard streams: the console, modules that talk to the caller after `run` has closed its read
+/// transaction, and programs whose streams belong to jit-sudo.
 const STREAMS: [&str; 14] = [
     "console.rs",
     "bug.rs",
@@ -146,7 +147,7 @@ const STREAMS: [&str; 14] = [
 ];
 
 #[test]
-fn the_caller_is_talked_to_in_few_places() {
+fn few_modules_write_to_the_caller() {
     let known = |path: &Path| STREAMS.iter().any(|place| path.starts_with(project().join("src").join(place)));
     for file in sources("src").iter().filter(|file| !known(&file.path)) {
         for line in file.code() {
@@ -194,7 +195,7 @@ impl Source {
     }
 }
 
-/// Every use of one room by another: who, whom, and the line.
+/// Returns every use of one module by another: the user, the used one, and the line.
 fn uses(building: &Building) -> Vec<(String, String, String)> {
     let mut found = Vec::new();
     for file in sources(building.top).into_iter().filter(|file| file.room != "lib") {
@@ -215,7 +216,7 @@ fn uses(building: &Building) -> Vec<(String, String, String)> {
     found
 }
 
-/// The rooms that a path after `crate::` begins with: one, or several in braces.
+/// Returns the modules at the start of a path after `crate::`: one, or several in braces.
 fn named(path: &str) -> Vec<String> {
     let Some(inside) = path.strip_prefix('{') else {
         return words(path).next().map(str::to_owned).into_iter().collect();
@@ -273,7 +274,7 @@ fn project() -> &'static Path {
 }
 
 #[test]
-fn the_reader_of_this_test_sees_paths_in_braces() {
+fn the_parser_of_this_test_reads_paths_in_braces() {
     assert_eq!(named("{audit::{Journal, store}, names::RoleName,\n    policy}"), ["audit", "names", "policy"]);
     assert_eq!(named("grant::verify;"), ["grant"]);
 }

@@ -1,6 +1,6 @@
-//! The documents beside each other: every link leads to a file and a heading that are there, and the manual lists every page.
+//! The documents together: every link leads to an existing file and heading, and the manual lists every page.
 
-// A test that cannot look must fail, and a panic is how it does.
+// A test that cannot examine its object must fail, and it does so by a panic.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::collections::BTreeSet;
@@ -11,14 +11,14 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Every document of the source tree.
+/// Returns every document of the source tree.
 fn documents() -> Vec<PathBuf> {
     let in_directory = |directory: PathBuf| fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
     let all = in_directory(root().to_owned()).chain(in_directory(root().join("docs")));
     all.filter(|path| path.extension().is_some_and(|extension| extension == "md")).collect()
 }
 
-/// The lines of a document that are no code.
+/// Returns the lines of a document that are not code.
 fn prose(document: &Path) -> Vec<String> {
     let text = fs::read_to_string(document).unwrap();
     let mut fenced = false;
@@ -30,14 +30,14 @@ fn prose(document: &Path) -> Vec<String> {
     text.lines().filter(outside).map(str::to_owned).collect()
 }
 
-/// What stands in parentheses behind `]`.
+/// Returns the texts in parentheses after `]`.
 fn links(document: &Path) -> Vec<String> {
     let text = prose(document).join("\n");
     let targets = text.match_indices("](").map(|(at, _)| text[at + 2..].split(')').next().unwrap().to_owned());
     targets.collect()
 }
 
-/// The anchors of a document's headings, as GitHub and mdBook make them.
+/// Returns the anchors of a document's headings, as GitHub and mdBook make them.
 fn anchors(document: &Path) -> BTreeSet<String> {
     let slug = |heading: &str| -> String {
         let kept = |letter: char| letter.is_alphanumeric() || "-_ ".contains(letter);
@@ -49,7 +49,7 @@ fn anchors(document: &Path) -> BTreeSet<String> {
 }
 
 #[test]
-fn every_link_leads_somewhere() {
+fn every_link_has_a_target() {
     let mut seen = 0;
     for document in documents() {
         for link in links(&document).iter().filter(|link| !link.contains("://")) {

@@ -1,11 +1,11 @@
-//! The proof types cannot be forged from outside: each program in tests/proofs must fail to compile, and for the reason
-//! that stands beside it.
+//! The proof types cannot be forged from outside: each program in tests/proofs must fail to compile, for the reason that is
+//! stored beside it.
 
 use std::fs;
 use std::path::Path;
 
-/// What a program may be refused for, and what is written there then; a name that does not exist, or a field, is no such reason:
-/// the program would be refused whatever it may do.
+/// The compiler errors that may reject a program. A missing name or field is not among them: such a program would be rejected
+/// whatever it does.
 const REASONS: [&str; 8] = [
     "E0277", // a trait that a type does not have
     "E0308", // another type
@@ -18,12 +18,12 @@ const REASONS: [&str; 8] = [
 ];
 
 #[test]
-fn proofs_are_made_only_where_they_are_proved() {
+fn proof_types_cannot_be_forged() {
     trybuild::TestCases::new().compile_fail("tests/proofs/*.rs");
 }
 
 #[test]
-fn each_program_is_refused_for_what_it_does_and_not_for_a_slip() {
+fn each_program_is_rejected_for_the_intended_reason() {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/proofs");
     let files = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
     let expected: Vec<_> = files.filter(|path| path.extension().is_some_and(|end| end == "stderr")).collect();

@@ -1,6 +1,6 @@
-//! `packaging/release` in a small project of its own: what it writes, and what it refuses without having written anything.
+//! `packaging/release` in a small project of its own: what it writes, and what it rejects without having written anything.
 
-// A test that cannot look must fail, and a panic is how it does.
+// A test that cannot examine its object must fail, and it does so by a panic.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::fs;
@@ -16,7 +16,7 @@ struct Project {
 }
 
 impl Project {
-    /// Version 0.1.0 is tagged, and something has changed since.
+    /// Creates a project where version 0.1.0 is tagged, and something has changed since.
     fn new(name: &str) -> Self {
         let top = Path::new(env!("CARGO_TARGET_TMPDIR")).join("release").join(name);
         if top.exists() {
@@ -62,7 +62,7 @@ impl Project {
         self.command(self.top.join("packaging/release").to_str().unwrap(), words)
     }
 
-    /// Nobody's settings but these.
+    /// Returns a command that uses no settings of the user or host.
     fn command(&self, program: &str, words: &[&str]) -> Output {
         let mut command = Command::new(program);
         command
@@ -115,7 +115,7 @@ fn a_release_is_one_commit_with_its_version_everywhere() {
 }
 
 #[test]
-fn what_is_no_version_or_not_later_is_refused() {
+fn an_invalid_or_earlier_version_is_rejected() {
     let project = Project::new("versions");
     for words in [&[][..], &["0.2"], &["v0.2.0"], &["0.02.0"], &["0.2.0-rc1"], &["0.2.0", "0.3.0"], &["0.2.0\n0.3.0"]] {
         project.refuses(words, "which version?");
@@ -129,7 +129,7 @@ fn what_is_no_version_or_not_later_is_refused() {
 }
 
 #[test]
-fn a_tree_with_changes_or_without_news_is_refused() {
+fn a_tree_with_changes_or_without_changelog_entries_is_rejected() {
     let project = Project::new("trees");
     project.write("new", "");
     project.refuses(&["0.2.0"], "there are changes that are not committed");

@@ -1,7 +1,7 @@
-//! What the host signs and the key file it keeps are OpenSSH's own formats: a stock `ssh-keygen` judges them here, as
-//! docs/formats.md promises.
+//! The host's signatures and its key file have OpenSSH's own formats: a stock `ssh-keygen` verifies them here, as docs/formats.md
+//! promises.
 
-// A test that cannot look must fail, and a panic is how it does.
+// A test that cannot examine its object must fail, and it does so by a panic.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::fs::{self, File, Permissions};
@@ -32,7 +32,7 @@ fn a_grant_of_the_host_is_verified_by_ssh_keygen() {
 }
 
 #[test]
-fn ssh_keygen_refuses_other_bytes_another_purpose_and_another_host() {
+fn ssh_keygen_rejects_other_bytes_another_purpose_and_another_host() {
     let place = Place::new("refused");
     let key = HostKey::from_seed([7; 32]);
     let signed = SignedGrant::issue(&terms(&key), &key).unwrap();
@@ -50,7 +50,7 @@ fn ssh_keygen_refuses_other_bytes_another_purpose_and_another_host() {
 }
 
 #[test]
-fn every_purpose_has_the_namespace_that_ssh_keygen_asks_for() {
+fn every_purpose_has_the_namespace_that_ssh_keygen_requires() {
     let place = Place::new("purposes");
     let key = HostKey::from_seed([7; 32]);
     for purpose in
@@ -64,7 +64,7 @@ fn every_purpose_has_the_namespace_that_ssh_keygen_asks_for() {
 }
 
 #[test]
-fn what_ssh_keygen_signs_the_host_verifies() {
+fn the_host_verifies_a_signature_of_ssh_keygen() {
     let place = Place::new("signed");
     let key = HostKey::from_seed([9; 32]);
     place.write_key(&key);
@@ -79,7 +79,7 @@ fn what_ssh_keygen_signs_the_host_verifies() {
 }
 
 #[test]
-fn the_key_file_is_read_by_ssh_keygen() {
+fn ssh_keygen_reads_the_key_file() {
     let place = Place::new("key");
     let key = HostKey::from_seed([42; 32]);
     place.write_key(&key);
@@ -93,7 +93,7 @@ fn the_key_file_is_read_by_ssh_keygen() {
 }
 
 #[test]
-fn a_key_file_of_ssh_keygen_is_read_by_us() {
+fn a_key_file_of_ssh_keygen_is_accepted() {
     let place = Place::new("foreign");
     let made = place.keygen(&["-q", "-t", "ed25519", "-N", "", "-C", "jit-sudo host key", "-f", "host_key"]).output();
     assert!(made.unwrap().status.success());
@@ -102,7 +102,7 @@ fn a_key_file_of_ssh_keygen_is_read_by_us() {
 }
 
 #[test]
-fn the_example_in_the_document_is_what_the_program_writes() {
+fn the_example_in_the_document_matches_the_program() {
     let document = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/formats.md")).unwrap();
     let key = HostKey::from_seed([7; 32]);
     let bytes = String::from_utf8(encode(&terms(&key)).unwrap()).unwrap();
@@ -110,7 +110,7 @@ fn the_example_in_the_document_is_what_the_program_writes() {
     assert!(written.contains(&bytes), "docs/formats.md does not show this grant: {bytes}");
 }
 
-/// The grant that docs/formats.md shows.
+/// Returns the grant that docs/formats.md shows.
 fn terms(key: &HostKey) -> GrantTerms {
     GrantTerms {
         approvals: vec!["34857caa15656bfe1181fd853939a1ba027cd4ad8a58d8d78d6c20f527f4e44d".to_owned()],
@@ -153,7 +153,7 @@ fn told(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
-/// A directory of one test, removed at its end.
+/// A directory for one test, removed when it is dropped.
 struct Place(PathBuf);
 
 impl Place {
@@ -168,13 +168,13 @@ impl Place {
         fs::write(self.0.join(name), bytes).unwrap();
     }
 
-    /// ssh-keygen reads no key that others could read.
+    /// Writes a key with mode 0600: ssh-keygen rejects a key that others could read.
     fn write_key(&self, key: &HostKey) {
         self.write("host_key", key.to_openssh(0x1234_5678).as_bytes());
         fs::set_permissions(self.0.join("host_key"), Permissions::from_mode(0o600)).unwrap();
     }
 
-    /// The file of allowed signers: this key, for this purpose only.
+    /// Writes the file of allowed signers: this key, for this purpose only.
     fn allow(&self, key: &HostKey, namespace: &str) {
         self.write("allowed_signers", format!("host namespaces=\"{namespace}\" {}\n", key.public_line()).as_bytes());
     }

@@ -1,4 +1,4 @@
-# The packages where systemd is process 1: the timer, journald, logind, an upgrade under a session, needrestart.
+# Tests the packages with systemd as process 1: the timer, journald, logind, an upgrade during a session, needrestart.
 
 booted() {
     mount_root "$1"
@@ -17,7 +17,7 @@ booted() {
     upgrade
 }
 
-# systemd with a tree of control groups of its own, in namespaces below ours.
+# Starts systemd with a tree of control groups of its own, in nested namespaces.
 boot() {
     local group=$root/sys/fs/cgroup/machine
     mkdir "$group"
@@ -28,7 +28,7 @@ boot() {
     within 60 "systemd is process 1" answers "$!"
 }
 
-# answers PID: systemd is the child of that process.
+# answers PID: waits until systemd, the child of that process, answers.
 answers() {
     local init
     init=$(cat "/proc/$1/task/$1/children") && [ -n "$init" ] && [ -e "$base/up" ] || return 1
@@ -36,7 +36,7 @@ answers() {
     there test -S /run/dbus/system_bus_socket
 }
 
-# What systemd must not do to this machine it cannot: the kernel's settings, modules and clock are out of its reach.
+# Protects this machine from that systemd: the kernel's settings, modules and clock are not writable for it.
 init() {
     root=$base/root
     mount -t proc proc "$root/proc"
@@ -53,7 +53,7 @@ init() {
         env -i container=other PATH=/usr/sbin:/usr/bin:/sbin:/bin /lib/systemd/systemd </dev/null >/dev/null 2>&1
 }
 
-# What the package leaves to systemd has been done.
+# Checks what the package leaves to systemd.
 by_systemd() {
     holds "sysusers knows the user of the hooks" there sh -c 'systemd-sysusers --cat-config | grep "^u jit-sudo-hooks"'
     holds "who is there" there getent passwd jit-sudo-hooks
@@ -68,7 +68,7 @@ by_systemd() {
 
 enforcer=/usr/libexec/jit-sudo/jit-sudo-enforcer
 
-# A run whose supervisor and enforcer were killed is closed by the service of the timer, for all that it is shut in.
+# The sandboxed service of the timer closes a run whose supervisor and enforcer were killed.
 sweep() {
     add_role
     as alice jit-sudo -n sleep 601 >/dev/null 2>&1 &
@@ -98,7 +98,7 @@ assert (entry["SYSLOG_IDENTIFIER"], entry["_UID"]) == ("jit-sudo", "0"), entry
 PYTHON
 }
 
-# A command's group of its own, beside those that systemd and alice's own manager make.
+# Creates a control group for the command, beside those of systemd and of alice's own manager.
 groups() {
     local user=/user.slice/user-1000.slice was group
     as alice sh -c 'mkdir -m 700 ~/.ssh && ssh-keygen -q -t ed25519 -N "" -f ~/.ssh/id && cp ~/.ssh/id.pub ~/.ssh/authorized_keys'
@@ -135,7 +135,7 @@ ssh_alice() {
         alice@127.0.0.1 "$@" </dev/null
 }
 
-# The module leaves the time that a grant has to logind, which ends the session even where nobody else does.
+# The module leaves the expiry of a grant to logind, which ends the session even without the enforcer.
 logind() {
     printf '[roles.shell]\neligible = ["alice"]\ncommands = ["ALL"]\n' >"$root/etc/jit-sudo/policy.d/shell.toml"
     sed -i 's/^@include common-session$/session required pam_jit_sudo.so role=shell\n&/' "$root/etc/pam.d/sshd"
@@ -154,7 +154,7 @@ logind() {
     within 20 "and records" there sh -c 'jitctl --json audit list --limit 1 | grep -F ended_by | grep -F expiry'
 }
 
-# The programs are replaced under a session of sshd, and a run in it, that the old ones watch.
+# Replaces the programs during a session of sshd, and a run in it, that the old programs supervise.
 upgrade() {
     local session status=0
     holds "alice asks for longer" as alice jitctl request --role shell --for 1h --reason day
@@ -172,7 +172,7 @@ upgrade() {
     holds "the journal is intact" there jitctl audit verify
 }
 
-# It would name sshd or the session of it, which have the old module, and the old programs.
+# needrestart would name sshd or its session, which use the old module, and the old programs.
 needrestart() {
     local file=/etc/needrestart/conf.d/jit-sudo.conf
     prints "needrestart has nothing to say" "" there sh -c 'needrestart -b -l -r l | sed /^NEEDRESTART-VER/d'

@@ -1,4 +1,4 @@
-# The life of the packages on a system: installed, used, upgraded while a session runs, removed, purged, installed again.
+# Tests the packages on one system: installed, used, upgraded during a session, removed, purged, installed again.
 
 life() {
     mount_root "$1"
@@ -36,7 +36,7 @@ MODES
     doctor
 }
 
-# Without errors; this root has no syslog and perhaps no clock daemon, which are warnings.
+# No errors; this root has no syslog and perhaps no clock daemon, which are warnings.
 doctor() {
     local said
     said=$(there jitctl doctor) || [ $? = 4 ] || fail "doctor: $said"
@@ -49,7 +49,7 @@ first_run() {
     holds "she gives her grant back" as alice jitctl release
 }
 
-# The account stack of every service, but for root and the system's users, asks for a grant; and then no more.
+# With the profile, the account stack of every service requires a grant, except for root and system users; without it, no longer.
 profile() {
     holds "the module's package is installed" there dpkg -i "/root/libpam-jit-sudo_$version~previous_$arch.deb"
     [ -e "$root/usr/share/pam-configs/jit-sudo" ] || fail "there is no profile"
@@ -75,7 +75,7 @@ profile() {
     holds "no file of PAM differs from what it was" diff -r "$base/pam.d" "$root/etc/pam.d"
 }
 
-# What the first schema left on a host, as an upgrade finds it: the state after `first_run`, by the first version that had one.
+# Creates what the first schema left on a host: the state after `first_run`, by the first version that had one.
 older_database() {
     local known key
     known=$(sed -n 's/^pub const SCHEMA_VERSION: i32 = \(.*\);$/\1/p' src/database.rs)
@@ -110,7 +110,7 @@ edit_and_upgrade() {
     doctor
 }
 
-# A run that lasts until `went_on` looks whether it was disturbed.
+# Starts a run that lasts until `went_on` checks that it was not disturbed.
 a_session() {
     rm -f "$root/tmp/begun" "$root/tmp/go"
     as alice jit-sudo -n sh -c 'echo >/tmp/begun; while [ ! -e /tmp/go ]; do sleep 0.1; done; exit 7' &
@@ -130,7 +130,7 @@ newer_database() {
     local is
     is=$(sqlite3 "$root$state/journal.db" 'PRAGMA user_version')
     sqlite3 "$root$state/journal.db" 'PRAGMA user_version = 99'
-    refuses "an old program refuses a newer database" "it is too old for it" as alice jit-sudo -n id -u
+    refuses "an old program refuses a newer database" "but this program supports only" as alice jit-sudo -n id -u
     sqlite3 "$root$state/journal.db" "PRAGMA user_version = $is"
     prints "and serves again with its own" 0 as alice jit-sudo -n id -u
 }
@@ -138,7 +138,7 @@ newer_database() {
 remove_and_return() {
     local key
     key=$(there jitctl key show)
-    # As Ubuntu 25.10 has it, where sudo is one of several.
+    # As in Ubuntu 25.10, where sudo is one of several alternatives.
     there ln -s true /usr/bin/sudo.ws
     there update-alternatives --quiet --install /usr/bin/sudo sudo /usr/bin/sudo.ws 40
     there update-alternatives --quiet --install /usr/bin/sudo sudo /usr/bin/jit-sudo 100 --slave /usr/bin/sudoedit sudoedit /usr/bin/jit-sudoedit

@@ -1,11 +1,11 @@
-# Nobody outlives a grant where logind ends sessions: neither by what a user may do with a narrow role, nor by what root does in
-# scenes at random, which are those of tests/installed/trials.rs and a few more.
+# No process outlives a grant where logind ends sessions: neither by the acts of a user with a narrow role, nor by those of root
+# in random scenes, which are those of tests/installed/trials.rs and a few more.
 #
-#   TRIALS=60 SEED=…     how many scenes, and which: the same number of the same seed is the same scene
-#   ONLY="7 12"          these alone
+#   TRIALS=60 SEED=…     how many scenes, and which: the same number with the same seed is the same scene
+#   ONLY="7 12"          only these
 #   LANES=3              how many at once
 
-# Where each trial keeps what it runs, and what became of it.
+# Where each trial keeps its scripts and results.
 trials=/var/tmp/trials
 
 outlive() {
@@ -14,7 +14,7 @@ outlive() {
     at_random
 }
 
-# Everybody has a key, and as many requests as they want.
+# Every user has a key, and no limit of requests.
 people() {
     local person
     cat >"$root/etc/jit-sudo/policy.d/trials.toml" <<'POLICY'
@@ -51,7 +51,8 @@ add_person() {
     there sh -c "install -d -m 700 -o $1 /home/$1/.ssh && install -o $1 -m 600 /root/id.pub /home/$1/.ssh/authorized_keys"
 }
 
-# in_session PERSON LINE [OPTION]: as soon as logind has given them a session, which does not follow one that is being closed at once.
+# in_session PERSON LINE [OPTION]: runs the line in a new session; repeats until logind has created one, which it does not while
+# an earlier one is being closed.
 in_session() {
     local status tries
     for tries in $(seq 20); do
@@ -64,20 +65,20 @@ in_session() {
     fail "logind gives $1 no session"
 }
 
-# grant_of PERSON ROLE DURATION: asked for and given, its id.
+# grant_of PERSON ROLE DURATION: requests and approves a grant; prints its id.
 grant_of() {
     as "$1" jitctl --json request --role "$2" --for "$3" --reason trial | sed -n 's/.*"id":"\([^"]*\)".*/\1/p' | head -n 1
 }
 
-# What carol may run, and nothing else.
+# The only command that carol may run.
 followed="tail -f /etc/hostname"
 
 follows() {
     there pgrep -fx "(/usr/bin/)?$followed" >/dev/null
 }
 
-# Carol has her supervisor ended by logind, in the ways that she has, with and without a terminal: as soon as it begins, when its
-# enforcer does, and later. Her command goes on and ends with its grant, or is ended at once.
+# Carol makes logind end her supervisor, in every way that she can, with and without a terminal: as soon as it starts, when its
+# enforcer starts, and later. Her command continues and ends with its grant, or is ended at once.
 narrow() {
     local way terminal moment
     for way in kill_session terminate_session terminate_user logout; do
@@ -107,7 +108,7 @@ narrowly() {
     [ "$2" = without ] || run="script -qec '$run' /dev/null"
     in_session carol "setsid -f $run </dev/null >/dev/null 2>&1; sleep $3; $(by_logind "$1")"
     [ "$(milliseconds)" -lt "$end" ] || fail "$what: it takes too long to be tried"
-    # Whoever asks closes what was lost, and ends it: for the first two nobody does before the grant has ended.
+    # A caller of jitctl closes lost runs and ends their processes: for the first two there is none before the grant has ended.
     [ "$3" != 1 ] || is_listed_truly || fail "$what: what is listed is not what runs: $(there jitctl session list)"
     sleep_until $((end + 1000))
     ! follows || fail "$what: it outlives its grant"
@@ -116,7 +117,7 @@ narrowly() {
 
 is_listed_truly() {
     local tries
-    # It is being ended, perhaps.
+    # It may be ending at this moment.
     for tries in 1 2 3; do
         [ "$(follows && echo yes)" != "$(there jitctl --json session list | grep -qF /etc/hostname && echo yes)" ] || return 0
         sleep 0.2
@@ -142,8 +143,8 @@ by_logind() {
     esac
 }
 
-# ended_truly WHAT MOMENT GRANT: nothing is listed, and the journal has the end. In its first moments a run may not have begun, or
-# lose its supervisor.
+# ended_truly WHAT MOMENT GRANT: no run is listed, and the journal has the end. In its first moments a run may not have started,
+# or lose its supervisor.
 ended_truly() {
     local ends
     ends=$(records "$3")
@@ -154,7 +155,7 @@ ended_truly() {
     [ "$(there jitctl --json session list)" = '{"sessions":[]}' ] || fail "$1: $(there jitctl session list)"
 }
 
-# records GRANT: of the runs under it, in order. Whoever reads them has closed what was lost.
+# records GRANT: prints the records of the runs under it, in order. Reading them has closed lost runs.
 records() {
     { there jitctl --json session list && there jitctl --json audit list --limit 60; } | tail -n 1 | python3 -c '
 import json, sys
@@ -165,7 +166,7 @@ bodies.sort(key=lambda body: body["seq"])
 print(*[":".join(filter(None, (body["kind"], body.get("ended_by")))) for body in bodies])' "$1"
 }
 
-# What is tried here besides the scenes and ways of tests/installed/trials.
+# The scenes and ways of these trials besides those of tests/installed/trials.
 scenes() {
     cat tests/installed/trials/scenes
     printf '%s\t%s\n' \
@@ -206,13 +207,13 @@ numbers() {
     tr ' ' '\n' <<<"${ONLY-$(seq "$total")}"
 }
 
-# draw WORD…: one of them.
+# draw WORD…: prints one of them.
 draw() {
     local words=("$@")
     drawn=${words[RANDOM % $#]}
 }
 
-# trial NUMBER: prints what it was, and how many were left.
+# trial NUMBER: prints the trial, and how many processes were left.
 trial() {
     local person=trial$(($1 % 12)) nap=$((3000000 + $1)) scene way end loss moment grant asked span=10m drawn
     RANDOM=$((seed * 1009 + $1))
@@ -221,7 +222,7 @@ trial() {
     draw revocation expiry kill release && end=$drawn
     draw nobody nobody kill_session terminate_session terminate_user logout && loss=$drawn
     draw 0 0.03 0.1 0.3 1 && moment=$drawn
-    # Whom su leaves behind before the run has an enforcer, nobody knows any more when the supervisor is killed (SECURITY.md).
+    # Processes that su leaves behind before the run has an enforcer are unknown after the supervisor is killed (SECURITY.md).
     [[ $scene != *"session of su"* ]] || moment=0.3
     [ $end != expiry ] || span=4s
     prepare "$nap" "${scene#*$'\t'}" "${way#*$'\t'}"
@@ -233,19 +234,19 @@ trial() {
     end_it $end "$person" "$grant" $((asked + 4000)) >"$base/said.$1" 2>&1
     printf '%s\t' "$1" "${scene%%$'\t'*}" "${way%%$'\t'*}" "$loss" "$moment" "$end" "$grant"
     left "$nap" "$grant"
-    # The next one of theirs is under a grant of its own.
+    # The next trial of this user has a grant of its own.
     there jitctl revoke "$grant" --reason over >/dev/null 2>&1 || true
     there pkill -KILL -fx "sleep $nap" || true
 }
 
-# prepare NAP SCENE WAY: what root does, and how it is begun.
+# prepare NAP SCENE WAY: writes what root does, and how it is started.
 prepare() {
     local file=$trials/$1 scene=${2//NAP/$1}
     echo "${scene//INNER/inner}" >"$root$file.scene"
     echo "${3//COMMAND/"'. $file.scene'"}" >"$root$file.way"
 }
 
-# begin PERSON NAP WAY LOSS MOMENT: in a session of logind, which may be lost a while later.
+# begin PERSON NAP WAY LOSS MOMENT: starts it in a session of logind, which may be lost a while later.
 begin() {
     local line="sh $trials/$2.way" terminal=-T
     [ "$3" != "terminal of the session" ] || terminal=-tt
@@ -253,7 +254,7 @@ begin() {
     in_session "$1" "$line" $terminal
 }
 
-# begins NAP GRANT: somebody sleeps, or it is over already.
+# begins NAP GRANT: waits until a process sleeps, or the run has ended already.
 begins() {
     local tries
     for tries in $(seq 100); do
@@ -268,7 +269,7 @@ sleepers() {
     there pgrep -fxc "sleep $1" || true
 }
 
-# end_it HOW PERSON GRANT EXPIRY: it may have ended by itself meanwhile.
+# end_it HOW PERSON GRANT EXPIRY: ends the grant, which may have ended by itself meanwhile.
 end_it() {
     local run
     case $1 in
@@ -289,7 +290,7 @@ import json, sys
 print(*[session["run"] for session in json.load(sys.stdin)["sessions"] if session.get("grant") == sys.argv[1]])' "$1"
 }
 
-# left NAP: how many of them still sleep later, and how many milliseconds until none did.
+# left NAP: prints how many of them still sleep later, and after how many milliseconds none did.
 left() {
     local begun count
     begun=$(milliseconds)
@@ -301,7 +302,7 @@ left() {
     [ "$count" = 0 ] || there ps -eo pid,ppid,sid,stat,lstart,cgroup:80,args --sort pid | grep -E "jit-sudo|sleep $1" >&2
 }
 
-# Each start has one end, by what has ended the grant, by itself, or lost where somebody might have killed a supervisor.
+# Each start has one end: by what has ended the grant, by itself, or lost if a supervisor may have been killed.
 true_ends() {
     python3 - "$base/trials" "$base/records" <<'PYTHON'
 import collections, json, sys

@@ -1,7 +1,7 @@
-# The systems that packages are tried in. Each is made once by debootstrap, from an archive whose signature is checked, and
-# kept in $target; a trial gets a copy of it that is gone afterwards.
+# The systems in which packages are tested. debootstrap creates each once, from an archive whose signature is checked; they are
+# kept in $target. Each trial uses a copy, which is removed afterwards.
 
-# What a system is, and what is in it besides its smallest form.
+# The definition of a system, and its packages besides the minimal ones.
 describe() {
     suite=${1%-booted} mirror=http://deb.debian.org/debian components=main script=
     keyring=/usr/share/keyrings/debian-archive-keyring.gpg
@@ -20,7 +20,7 @@ describe() {
     esac
 }
 
-# make_root NAME: where there is none yet.
+# make_root NAME: creates the system if it is missing.
 make_root() {
     local suite mirror components script keyring with root=$target/$1
     [ ! -e "$root/etc/debian_version" ] || return 0
@@ -40,7 +40,7 @@ bootstrap() {
             apt-get -qq -o Dpkg::Use-Pty=0 install --no-install-recommends -y $with
 }
 
-# Ubuntu's keys as Debian vouches for them: from a package in the archive of a Debian whose signature was checked.
+# Installs Ubuntu's keys from a package in the archive of a Debian whose signature was checked.
 ubuntu_keyring() {
     local work=$target/ubuntu-keyring
     make_root trixie
@@ -53,7 +53,7 @@ ubuntu_keyring() {
     rm -rf "$work"
 }
 
-# enclosed NAME: in namespaces of its own, with a control group as its root, runs packaging/test --inside NAME.
+# enclosed NAME: runs packaging/test --inside NAME in namespaces of its own, with a control group as its root.
 enclosed() (
     base=$(mktemp -d /var/tmp/jit-sudo-packages.XXXXXX)
     cgroup=
@@ -75,7 +75,7 @@ own_cgroup() {
 
 clear_up() {
     local tries
-    # What has ended leaves its group a moment later.
+    # A process leaves its group a moment after it has exited.
     for tries in $(seq 100); do
         [ -d "$cgroup" ] || break
         find "$cgroup" -depth -type d -exec rmdir {} + 2>/dev/null && break
@@ -84,7 +84,7 @@ clear_up() {
     rm -rf --one-file-system "$base"
 }
 
-# mount_root NAME: a copy of that system as $base/root, with devices of its own.
+# mount_root NAME: mounts a copy of that system as $base/root, with devices of its own.
 mount_root() {
     root=$base/root
     mount --make-rprivate /
@@ -125,7 +125,7 @@ add_user() {
     echo "${*: -1}:secret" | there chpasswd
 }
 
-# What alice may do without asking, and without a password.
+# Lets alice run everything without a request or a password.
 add_role() {
     printf '[roles.deploy]\nstanding = ["alice"]\ncommands = ["ALL"]\nauthenticate = false\n' >"$root/etc/jit-sudo/policy.d/deploy.toml"
 }

@@ -1,4 +1,4 @@
-# The rpms in an empty root, as far as a Debian can look at them.
+# Checks the rpms in an empty root, as far as a Debian can.
 
 rpms() (
     base=$(mktemp -d /var/tmp/jit-sudo-packages.XXXXXX)

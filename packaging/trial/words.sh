@@ -1,4 +1,4 @@
-# What the trials say, and how they act in the root that they look at: `entered` is the command that goes there.
+# The output of the trials, and helpers that act in the root under test: `entered` is the command that enters it.
 
 say() {
     echo "packages: $*"
@@ -10,7 +10,7 @@ fail() {
     exit 1
 }
 
-# holds WHAT COMMAND…: the command succeeds.
+# holds WHAT COMMAND…: checks that the command succeeds.
 holds() {
     local what=$1
     shift
@@ -18,7 +18,7 @@ holds() {
     say "$what"
 }
 
-# prints WHAT WANTED COMMAND…: the command's standard output is that.
+# prints WHAT WANTED COMMAND…: checks the command's standard output.
 prints() {
     local what=$1 wanted=$2 found
     shift 2
@@ -27,7 +27,7 @@ prints() {
     say "$what"
 }
 
-# refuses WHAT WORDS COMMAND…: the command fails and says these words.
+# refuses WHAT WORDS COMMAND…: checks that the command fails and prints this text.
 refuses() {
     local what=$1 words=$2 found
     shift 2
@@ -35,7 +35,7 @@ refuses() {
     case $found in *"$words"*) say "$what" ;; *) fail "$what: $found" ;; esac
 }
 
-# within SECONDS WHAT COMMAND…: the command succeeds, at the latest then.
+# within SECONDS WHAT COMMAND…: checks that the command succeeds within this time.
 within() {
     local seconds=$1 what=$2 begun=$SECONDS
     shift 2

@@ -1,5 +1,6 @@
-//! What a person has caused to be stored, in bytes, in one bucket (see [`jit_core::budget`]): refusals beyond it are counted, and
-//! the count is recorded; requests beyond it are refused. So nobody fills the disk, or buries what others do.
+//! The bytes that a person has caused to be stored, in one leaky bucket (see [`jit_core::budget`]): rejections beyond it are
+//! counted, and the count is recorded; requests beyond it are rejected. So no user can fill the disk or hide the records of
+//! others.
 //! May not: read a clock; time comes in as a `Moment`.
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
@@ -13,40 +14,40 @@ use jit_core::escape::Word;
 use jit_core::evidence::record::{Alert, Event, Reject};
 use jit_core::names::Person;
 
-/// So long, in seconds, refusals are counted before the count is recorded.
+/// How long rejections are counted before the count is recorded, in seconds.
 pub const COUNTED_FOR: u32 = 600;
 
-/// How often it is told that a bucket is full, in seconds.
+/// How often a full bucket is recorded, in seconds.
 const TOLD_EVERY: i64 = 86_400;
 
-/// Before the uid and the name, in `journal_meta`.
+/// The prefix of the uid and the name, in `journal_meta`.
 const NAME: &str = "stored:";
 
-/// A bucket that drips, by the boot clock, which nobody can set.
+/// A leaky bucket, by the boot clock, which cannot be set.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Bucket {
     boot_id: String,
-    /// How full it was, in bytes.
+    /// The level, in bytes.
     bytes: u64,
-    /// When, in µs since boot.
+    /// The time of that level, in µs since boot.
     at: i64,
-    /// How many refusals were counted and not recorded yet.
+    /// The number of rejections that were counted and not recorded yet.
     counted: u64,
-    /// When the first of them was, in µs since 1970.
+    /// The time of the first of them, in µs since 1970.
     since: i64,
     user: Word,
-    /// When an alert last told that it is full, in seconds since 1970; 0 for never.
+    /// When an alert last reported that it is full, in seconds since 1970; 0 for never.
     #[serde(default)]
     told: i64,
 }
 
 impl Bucket {
-    /// The one of this name; a new one where there is none, or none that can be read: the journal itself decides nothing by it.
+    /// Loads the bucket of this name; a missing or unreadable one is a new one: it is a limit, not evidence.
     pub(super) fn load(connection: &Connection, name: &str, user: &str, moment: &Moment) -> rusqlite::Result<Self> {
         Ok(load(connection, name)?.unwrap_or_else(|| Self::new(&Word::from(user), moment)))
     }
 
-    /// Keeps it under this name.
+    /// Stores the bucket under this name.
     pub(super) fn store(&self, tx: &Transaction<'_>, name: &str) -> Result<(), JournalError> {
         let value = serde_json::to_vec(self)?;
         tx.execute("INSERT OR REPLACE INTO journal_meta (name, value) VALUES (?1, ?2)", params![name, value])?;
@@ -57,7 +58,7 @@ impl Bucket {
         Self { boot_id: moment.boot_id.clone(), bytes: 0, at: 0, counted: 0, since: 0, user: user.clone(), told: 0 }
     }
 
-    /// As it is now. A boot begins anew.
+    /// Returns the level now. After a reboot the bucket is empty.
     fn level(&self, moment: &Moment, storage: &Storage) -> Level {
         if self.boot_id == moment.boot_id {
             return self.level_over_boots(moment, storage);
@@ -65,19 +66,19 @@ impl Bucket {
         Level { bytes: 0, at: moment.boot.0 }
     }
 
-    /// The same where what fills it stays over a boot, for the time of which nothing leaks.
+    /// Returns the level now, for a bucket whose contents survive a reboot; the time of the reboot itself does not count.
     pub(super) fn level_over_boots(&self, moment: &Moment, storage: &Storage) -> Level {
         let at = if self.boot_id == moment.boot_id { self.at } else { 0 };
         Level { bytes: self.bytes, at }.leaked(moment.boot.0, storage)
     }
 
-    /// Makes it as full as this.
+    /// Sets the level.
     pub(super) fn fill(&mut self, level: Level, moment: &Moment) {
         self.boot_id.clone_from(&moment.boot_id);
         (self.bytes, self.at) = (level.bytes, level.at);
     }
 
-    /// True where one more refusal is to be recorded; otherwise it is counted.
+    /// Returns true where one more rejection is to be recorded; otherwise counts it.
     fn take(&mut self, cost: u64, moment: &Moment, storage: &Storage) -> bool {
         if let Some(filled) = self.level(moment, storage).with(cost, storage.for_refusals()) {
             self.fill(filled, moment);
@@ -90,12 +91,12 @@ impl Bucket {
         false
     }
 
-    /// The count is to be recorded. A clock that was set back does not put that off.
+    /// Whether the count is to be recorded. A clock that was set back does not delay that.
     fn is_due(&self, moment: &Moment) -> bool {
         self.counted > 0 && !(0..micros(COUNTED_FOR)).contains(&moment.wall.0.saturating_sub(self.since))
     }
 
-    /// Nothing is lost with it.
+    /// Whether the bucket can be deleted without loss.
     fn is_over(&self, moment: &Moment, storage: &Storage) -> bool {
         self.counted == 0 && self.level(moment, storage).bytes == 0
     }
@@ -117,7 +118,7 @@ impl Bucket {
 }
 
 impl Journal<'_> {
-    /// Whether a refusal would be counted and not recorded, as far as one can see without a lock.
+    /// Whether a rejection would be counted and not recorded, as far as can be seen without a lock.
     pub fn only_counts(&self, moment: &Moment, person: &Person, reject: &Reject) -> Result<bool, JournalError> {
         let Some(bucket) = load(self.database.connection(), &name(person))? else { return Ok(false) };
         let event = Event::Reject(Box::new(reject.clone().bounded()));
@@ -125,7 +126,7 @@ impl Journal<'_> {
         Ok(bucket.level(moment, &self.storage).with(cost, self.storage.for_refusals()).is_none())
     }
 
-    /// Records a refusal of this person, or counts it where there were too many.
+    /// Records a rejection of this person, or counts it where there were too many.
     pub fn reject(&self, moment: &Moment, person: &Person, reject: Reject) -> Result<Vec<Written>, JournalError> {
         let event = Event::Reject(Box::new(reject.bounded()));
         let cost = budget::cost_of_record(serde_json::to_vec(&event)?.len());
@@ -140,7 +141,7 @@ impl Journal<'_> {
         Ok(written)
     }
 
-    /// Records that `person` was refused a request for what they have stored, once a day.
+    /// Records, once a day, that a request of `person` was rejected because their budget is used.
     pub fn tell_full(&self, moment: &Moment, person: &Person) -> Result<Vec<Written>, JournalError> {
         let (name, user) = (name(person), Word::from(person.name.as_str()));
         let now = moment.wall.seconds();
@@ -155,8 +156,7 @@ impl Journal<'_> {
             }
             bucket.told = now;
             bucket.store(tx, &name)?;
-            let sentence =
-                format!("{user} has used the budget of what one user may cause to be stored ({})", self.storage);
+            let sentence = format!("{user} has used up the storage budget of one user ({})", self.storage);
             let alert = Alert {
                 code: "budget-used".to_owned(),
                 sentence: sentence.into(),
@@ -170,7 +170,7 @@ impl Journal<'_> {
         })
     }
 
-    /// Records what was counted long enough, of anybody: the flood may be over and its maker gone.
+    /// Records the counts of all persons that are due: a flood may have ended, with no later rejection of the same person.
     pub fn tell_counted(&self, moment: &Moment) -> Result<Vec<Written>, JournalError> {
         let settled = |bucket: &Bucket| bucket.is_due(moment) || bucket.is_over(moment, &self.storage);
         if !all(self.database.connection())?.iter().any(|(_, _, bucket)| settled(bucket)) {
@@ -193,21 +193,22 @@ impl Journal<'_> {
     }
 }
 
-/// What a request costs its requester: the bytes of its terms.
+/// The cost of a request for its requester: the bytes of its terms.
 #[derive(Debug, Clone, Copy)]
 pub struct Charge<'a> {
-    /// Who pays.
+    /// The requester.
     pub person: &'a Person,
-    /// How much, in bytes of its terms.
+    /// The bytes of the terms.
     pub bytes: usize,
-    /// It is charged and never refused.
+    /// Whether the request is charged but never rejected.
     pub urgent: bool,
-    /// What they may use.
+    /// The budget of the requester.
     pub storage: Storage,
 }
 
 impl Charge<'_> {
-    /// Charges it inside the transaction that stores the request. The error is the time in seconds until there is room for it.
+    /// Charges the requester inside the transaction that stores the request. The error is the time in seconds until there is room
+    /// for it.
     pub fn put(&self, tx: &Transaction<'_>, moment: &Moment) -> Result<Result<(), u64>, JournalError> {
         let (name, mut bucket, level) = self.found(tx, moment)?;
         match level {
@@ -220,12 +221,12 @@ impl Charge<'_> {
         }
     }
 
-    /// Whether there is room for it, as far as one can see without a lock.
+    /// Whether there is room for it, as far as can be seen without a lock.
     pub fn fits(&self, connection: &Connection, moment: &Moment) -> Result<Result<(), u64>, JournalError> {
         Ok(self.found(connection, moment)?.2.map(drop))
     }
 
-    /// The bucket, and how full it would be.
+    /// Returns the bucket, and its level after the charge.
     fn found(&self, connection: &Connection, moment: &Moment) -> Result<Filled, JournalError> {
         let name = name(self.person);
         let bucket = Bucket::load(connection, &name, self.person.name.as_str(), moment)?;
@@ -245,7 +246,7 @@ fn name(person: &Person) -> String {
     format!("{NAME}{}:{}", person.uid, person.name)
 }
 
-/// One that cannot be read is a new one: the journal itself decides nothing by it.
+/// Loads a bucket; an unreadable one is a new one: it is a limit, not evidence.
 fn load(connection: &Connection, name: &str) -> rusqlite::Result<Option<Bucket>> {
     let query = "SELECT value FROM journal_meta WHERE name = ?1";
     let value: Option<Vec<u8>> = connection.query_row(query, [name], |row| row.get(0)).optional()?;
@@ -281,7 +282,7 @@ mod tests {
         Moment { wall: Timestamp(start.wall.0 + us), boot: BootTime(us), ..start }
     }
 
-    /// The kinds of what one refusal at `seconds` leaves.
+    /// Returns the kinds of the records that one rejection at `seconds` leaves.
     fn refused(journal: &Journal<'_>, uid: u32, seconds: i64) -> Vec<&'static str> {
         let event = sample::events().into_iter().find(|event| event.keys().kind == "reject").unwrap();
         let Event::Reject(reject) = event else { panic!() };
@@ -293,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_is_counted_and_the_count_is_recorded_once() {
+    fn many_rejections_are_counted_and_the_count_is_recorded_once() {
         let scratch = Scratch::new("flood");
         let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
         let journal = Journal::new(&database, "web1", Vec::new());
@@ -321,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn a_boot_begins_anew_and_loses_no_count() {
+    fn a_reboot_empties_the_bucket_and_keeps_the_count() {
         let mut bucket = Bucket::new(&Word::from("alice"), &moment(0));
         while bucket.take(4096, &moment(1), &Storage::default()) {}
         let after = Moment { boot_id: "another".to_owned(), ..moment(3) };
@@ -331,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_bucket_is_a_new_one() {
+    fn a_damaged_bucket_counts_as_empty() {
         let scratch = Scratch::new("flood-damaged");
         let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
         let journal = Journal::new(&database, "web1", Vec::new());

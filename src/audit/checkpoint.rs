@@ -1,5 +1,5 @@
-//! Checkpoints: the host's signature over the number and hash of a record, which vouches for all records up to it. They
-//! stand beside the chain, the latest of each thousand records, and stock `ssh-keygen` can check them.
+//! Checkpoints: the host's signature over the number and hash of a record, which covers all records up to it. They are stored
+//! beside the chain, the latest of each thousand records, and stock `ssh-keygen` can verify them.
 //! May not: read a clock or a key; both come in as arguments.
 
 use rusqlite::{Connection, params};
@@ -13,7 +13,7 @@ use jit_core::grant::sshsig::Namespace;
 use jit_core::grant::terms::encode;
 use jit_core::grant::{HostId, HostKey};
 
-/// When a checkpoint is made.
+/// When a checkpoint is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Due {
     /// Whenever the last record has none.
@@ -23,7 +23,7 @@ pub enum Due {
 }
 
 impl Journal<'_> {
-    /// The last record, when a checkpoint of it is due.
+    /// Returns the last record, when a checkpoint of it is due.
     pub fn unsealed(&self, now: Timestamp, due: Due) -> Result<Option<Mark>, JournalError> {
         let query = "SELECT r.seq, r.hash, c.seq, c.body FROM (SELECT seq, hash FROM record ORDER BY seq DESC LIMIT 1) r \
                      LEFT JOIN (SELECT seq, body FROM checkpoint ORDER BY seq DESC LIMIT 1) c";
@@ -32,7 +32,7 @@ impl Journal<'_> {
         let Some(row) = rows.next()? else { return Ok(None) };
         let last = Mark { seq: row.get::<_, i64>(0)?.unsigned_abs(), hash: digest(row, 1)? };
         let Some(sealed) = row.get::<_, Option<i64>>(2)?.map(i64::unsigned_abs) else { return Ok(Some(last)) };
-        // What cannot be read is no checkpoint; the next one stands behind it.
+        // A checkpoint that cannot be decoded counts as none; the next one follows it.
         let at = serde_json::from_slice::<Statement>(row.get_ref(3)?.as_bytes().unwrap_or_default())
             .map_or(i64::MIN, |statement| statement.at);
         let age = now.seconds().saturating_sub(at);
@@ -44,8 +44,8 @@ impl Journal<'_> {
         Ok(due.then_some(last))
     }
 
-    /// Signs what [`Self::unsealed`] gave, and lets go of earlier checkpoints of the same thousand records. The very first
-    /// one stays: after a pruning it is what is left of the pruned records.
+    /// Signs the record that [`Self::unsealed`] returned, and deletes earlier checkpoints of the same thousand records. The very
+    /// first one stays: after a pruning it is all that is left of the pruned records.
     pub fn seal(&self, last: Mark, moment: &Moment, key: &HostKey, host: &HostId) -> Result<(), JournalError> {
         let statement = Statement {
             at: moment.wall.seconds(),
@@ -59,7 +59,7 @@ impl Journal<'_> {
         let seq = sql_integer(last.seq)?;
         let query = "SELECT EXISTS (SELECT 1 FROM checkpoint)";
         let any: bool = self.database.connection().query_row(query, [], |row| row.get(0))?;
-        // Without the first one a journal is taken for another host's after a minute.
+        // Without the first checkpoint the journal counts as that of another host after a minute.
         let durability = if any { Durability::Ordered } else { Durability::Synced };
         self.database.write(durability, |tx| {
             tx.execute(
@@ -74,7 +74,7 @@ impl Journal<'_> {
         })
     }
 
-    /// The checkpoints of records `from` to `through`, in their order.
+    /// Returns the checkpoints of records `from` to `through`, in their order.
     pub fn checkpoints(&self, from: u64, through: u64) -> Result<Vec<Checkpoint>, JournalError> {
         checkpoints(self.database.connection(), from, through)
     }
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn the_latest_of_each_thousand_stays_and_the_first_of_all() {
+    fn the_first_checkpoint_and_the_latest_of_each_thousand_are_kept() {
         let scratch = Scratch::new("checkpoint-stays");
         let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
         let journal = Journal::new(&database, "web1", Vec::new());

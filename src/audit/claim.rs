@@ -1,5 +1,5 @@
-//! What must hold at the moment when something is recorded that gives power: asked inside of the transaction that records it, so
-//! that a verification finds in the journal what held then.
+//! Conditions that must hold when a record that gives permission is written. They are checked inside the transaction that writes
+//! the record, so that a verification finds the same state in the journal.
 
 use rusqlite::{Connection, Transaction};
 
@@ -10,14 +10,14 @@ use crate::verify::window;
 use jit_core::clock::{Moment, Now, Timestamp};
 use jit_core::grant::{GrantTerms, HostDescriptor, HostId};
 
-/// Claims a grant for `run`, which begins at `moment`: it stands, its time is not over, it is of this very host, and one for one run is
-/// used up. False where it serves no more.
+/// Claims a grant for `run`, which starts at `moment`: the grant has not ended or expired and belongs to this host; a one-shot
+/// grant is used up. Returns false where the grant is no longer valid.
 ///
 /// # Errors
-/// The database failed, or is an older copy that root has not accepted.
+/// Fails when the database fails, or is an older copy that root has not accepted.
 pub fn claim(tx: &Transaction<'_>, terms: &GrantTerms, run: &str, moment: &Moment) -> Result<bool, JournalError> {
     accepted(tx)?;
-    // Others may have recorded something since the clock was read: that it is behind them by so much says nothing.
+    // Other processes may have written records since the clock was read; a clock that is slightly behind them is no fault.
     let now = now(tx, moment.clone())?.caught_up();
     if window(terms, &now).is_err() || custody::host(tx)?.is_some_and(|host| host != terms.host.as_bytes()) {
         return Ok(false);
@@ -27,20 +27,20 @@ pub fn claim(tx: &Transaction<'_>, terms: &GrantTerms, run: &str, moment: &Momen
     Ok(stands)
 }
 
-/// The reading beside the latest time in the journal. What is decided inside of a transaction asks inside of it: others may have
-/// recorded something meanwhile.
+/// Returns the clock reading together with the latest time in the journal. A decision inside a transaction must call this inside
+/// it, because other processes may have written records meanwhile.
 ///
 /// # Errors
-/// The database failed.
+/// Fails when the database fails.
 pub fn now(connection: &Connection, moment: Moment) -> Result<Now, JournalError> {
     Ok(Now::of(moment, tail(connection)?.map(|(.., high)| Timestamp(high))))
 }
 
-/// Refuses what would give power for a request that names `asked` as its host, by the host that is `identity`: while the database is
-/// an older copy that root has not accepted, and where the two are not one, or not the host that the journal knows.
+/// Rejects a permission for a request that names `asked` as its host, by the host with `identity`: while the database is an older
+/// copy that root has not accepted, and where the two identities differ, or differ from the one in the journal.
 ///
 /// # Errors
-/// It is, they are not, or the database failed.
+/// Fails in these cases, and when the database fails.
 pub fn empowered(tx: &Transaction<'_>, asked: &HostDescriptor, identity: &HostId) -> Result<(), JournalError> {
     accepted(tx)?;
     if asked.id != identity.as_str() {
@@ -49,10 +49,10 @@ pub fn empowered(tx: &Transaction<'_>, asked: &HostDescriptor, identity: &HostId
     of_this_host(tx, &asked.id)
 }
 
-/// Refuses what is signed as the host with this id where the journal knows it by another one: it has changed since.
+/// Rejects a signature by the host with this id where the journal knows another one: the identity has changed since.
 ///
 /// # Errors
-/// It does, or the database failed.
+/// Fails in that case, and when the database fails.
 pub fn of_this_host(tx: &Transaction<'_>, id: &str) -> Result<(), JournalError> {
     match custody::host(tx)? {
         Some(host) if host != id.as_bytes() => Err(JournalError::OtherHost),

@@ -1,6 +1,6 @@
-//! What the journal notices of the world around it: a clock that was changed, a database that is older than its anchor,
-//! a host that is another one. Each is recorded once, as an alert.
-//! May not: read a clock or a file; what is there comes in as arguments.
+//! Checks of clock, database and host: a clock that was changed, a database that is older than its anchor, a host whose identity
+//! has changed. Each is recorded once, as an alert.
+//! May not: read a clock or a file; both come in as arguments.
 
 use std::fmt;
 
@@ -16,14 +16,14 @@ use jit_core::evidence::acceptance::ACCEPTED;
 use jit_core::evidence::record::{Alert, Event};
 use jit_core::grant::HostDescriptor;
 
-/// What is wrong with the clock.
+/// A fault of the clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ClockFault {
-    /// Since the last record it went forward by so many microseconds more than the boot clock.
+    /// Since the last record it advanced by this many microseconds more than the boot clock.
     SetForward(i64),
-    /// Or back.
+    /// Since the last record it advanced by this many microseconds less than the boot clock (a negative number).
     SetBack(i64),
-    /// In a new boot it stands so many microseconds before the latest record.
+    /// After a boot it is this many microseconds before the latest record.
     BehindAfterBoot(i64),
 }
 
@@ -50,21 +50,21 @@ impl fmt::Display for ClockFault {
     }
 }
 
-/// Why nobody knows how old records are.
+/// The reason why the age of records is unknown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClockDoubt {
-    /// The clock stands so many microseconds before the latest record.
+    /// The clock is this many microseconds before the latest record.
     Behind(i64),
-    /// It was set forward by so many, and not back.
+    /// The clock was set forward by this many microseconds, and not back.
     Ahead(i64),
 }
 
 impl ClockDoubt {
-    /// What helps.
+    /// Returns what the administrator does about it.
     pub fn cure(self) -> &'static str {
         match self {
-            Self::Behind(_) => "set the clock; only if it is right as it is: jitctl key accept --reason 'WHY'",
-            Self::Ahead(_) => "set the clock, if it is wrong; when it is right: jitctl key accept --reason 'WHY'",
+            Self::Behind(_) => "set the clock, or if it is right: jitctl key accept --reason 'WHY'",
+            Self::Ahead(_) => "set the clock if it is wrong, and when it is right: jitctl key accept --reason 'WHY'",
         }
     }
 }
@@ -79,7 +79,7 @@ impl fmt::Display for ClockDoubt {
     }
 }
 
-/// The clocks of a record; the rest of it is not read.
+/// The clock readings of a record; its other keys are not decoded.
 #[derive(Deserialize)]
 struct ClockReading {
     time: i64,
@@ -92,8 +92,8 @@ const RESTORED: &str = "restored";
 const HOST: &str = "host";
 
 impl Journal<'_> {
-    /// Compares the clocks with those of the last record, and the journal with its anchor, which the caller read before
-    /// anything of the database. What is new is recorded; an older database is remembered as such until it is accepted.
+    /// Compares the clocks with those of the last record, and the journal with its anchor, which the caller has read before the
+    /// database. Records new faults; marks an older database as such until root accepts it.
     pub fn notice(&self, moment: &Moment, anchor: Option<Mark>) -> Result<Vec<Written>, JournalError> {
         let faults = |connection: &Connection| faults(connection, moment, anchor);
         if faults(self.database.connection())?.is_empty() {
@@ -101,7 +101,7 @@ impl Journal<'_> {
         }
         self.database.write(Durability::Synced, |tx| {
             let mut written = Vec::new();
-            // Looked at again inside: another process may have recorded it meanwhile.
+            // Checked again inside the transaction: another process may have recorded the fault meanwhile.
             for fault in faults(tx)? {
                 if let Fault::Older(_) = fault {
                     set_meta(tx, RESTORED, fault.to_string().as_bytes())?;
@@ -112,12 +112,12 @@ impl Journal<'_> {
         })
     }
 
-    /// Why the database is not trusted for grants, if it is not.
+    /// Returns the reason why the database is not trusted for grants, if it is not.
     pub fn restored(&self) -> Result<Option<String>, JournalError> {
         older(self.database.connection()).map_err(JournalError::from)
     }
 
-    /// Remembers the identity of the host, and records that it is another one than before.
+    /// Stores the identity of the host, and records when it has changed.
     pub fn notice_host(&self, moment: &Moment, host: &HostDescriptor) -> Result<Vec<Written>, JournalError> {
         let id = host.id.as_bytes();
         if meta(self.database.connection(), HOST)?.as_deref() == Some(id) {
@@ -139,10 +139,10 @@ impl Journal<'_> {
     }
 }
 
-/// Which host this was, where the row that remembers it is gone: as the last record says that tells of it, or else the newest request.
-/// What cannot be read is the verification's to find.
+/// Returns the former identity of the host where the row that stores it is gone: from the last record that names one, or else
+/// from the newest request. Ignores what cannot be decoded, which a verification reports.
 fn told(tx: &Transaction<'_>) -> rusqlite::Result<Option<String>> {
-    // An alert comes before what a pruning remembers of those that are gone.
+    // Alerts come before prunings, which repeat what removed alerts said.
     let records = "SELECT body FROM record WHERE kind IN ('alert', 'prune') AND kind NOT IN ('start', 'end') \
                    ORDER BY kind, seq DESC";
     for (query, key) in [(records, "identity"), ("SELECT body FROM request ORDER BY rowid DESC", "host")] {
@@ -159,26 +159,26 @@ fn told(tx: &Transaction<'_>) -> rusqlite::Result<Option<String>> {
     Ok(None)
 }
 
-/// Why the database is not trusted for grants, if it is not.
+/// Returns the reason why the database is not trusted for grants, if it is not.
 pub(super) fn older(connection: &Connection) -> rusqlite::Result<Option<String>> {
     let text = meta(connection, RESTORED)?;
     Ok(text.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
 }
 
-/// The identity of the host that the journal knows.
+/// Returns the identity of the host that the journal knows.
 pub(super) fn host(connection: &Connection) -> rusqlite::Result<Option<Vec<u8>>> {
     meta(connection, HOST)
 }
 
-/// Forgets, inside the transaction that records it, that the database was restored.
+/// Removes the mark of a restored database, inside the transaction that records the acceptance.
 pub fn accept(tx: &Transaction<'_>) -> rusqlite::Result<()> {
     tx.execute("DELETE FROM journal_meta WHERE name IN (?1, 'unsealed')", [RESTORED])?;
     Ok(())
 }
 
 impl Journal<'_> {
-    /// Why the time says nothing of how old records are, if it does not: the clock was set forward and not back again since root last
-    /// accepted the state of the host, or it stands before the latest record.
+    /// Returns the reason why the clock does not determine the age of records, if it does not: it was set forward and not back
+    /// since root last accepted the state of the host, or it is before the latest record.
     pub fn clock_in_doubt(&self, moment: &Moment) -> Result<Option<ClockDoubt>, JournalError> {
         let connection = self.database.connection();
         let high = super::journal::tail(connection)?.map_or(i64::MIN, |(.., high)| high);
@@ -191,27 +191,27 @@ impl Journal<'_> {
     }
 }
 
-/// A change of the clock that is recorded.
+/// A recorded change of the clock.
 struct Change {
     fault: ClockFault,
-    /// In which boot.
+    /// The boot in which it happened.
     boot_id: String,
-    /// Without it the clock would stand this much before the latest record of then, µs.
+    /// How far the clock would be before the latest record of that time without the change, µs.
     behind: i64,
 }
 
-/// What excuses a change forward, in the boot where it was recorded and in no other.
+/// The amount of a forward change that is expected, in the boot where it was recorded and in no other.
 #[derive(Default)]
 struct ExpectedJump<'c> {
     boot_id: &'c str,
-    /// The boot began with a clock that stood behind. How much later it is in truth nobody knows, so a change forward is taken for
-    /// right, but not once the clock has passed the latest record.
+    /// The boot began with a clock that was behind. The true time is unknown, so a forward change counts as a correction, but not
+    /// once the clock has passed the latest record.
     began_behind: bool,
-    /// So much was the clock set back, µs, other than from ahead: put forward again, it stands where it would stand had nobody set it.
+    /// How far the clock was set back, µs, except from ahead: setting it forward by as much undoes that.
     back: i64,
 }
 
-/// By how much the clock was set forward in all, µs.
+/// Returns by how much the clock was set forward in all, µs.
 fn ahead(changes: &[Change]) -> i64 {
     let (mut ahead, mut expected_jump) = (0_i64, ExpectedJump::default());
     for change in changes {
@@ -236,8 +236,8 @@ fn ahead(changes: &[Change]) -> i64 {
     ahead
 }
 
-/// The changes of the clock that are recorded since root last accepted the state of the host, in their order: each alert with the
-/// record in front of it.
+/// Returns the changes of the clock that were recorded since root last accepted the state of the host, in their order: each from
+/// an alert and the record before it.
 fn changes(connection: &Connection) -> Result<Vec<Change>, JournalError> {
     #[derive(Deserialize)]
     struct Alerted {
@@ -251,7 +251,7 @@ fn changes(connection: &Connection) -> Result<Vec<Change>, JournalError> {
     let mut rows = statement.query([])?;
     let mut changes = Vec::new();
     while let Some(row) = rows.next()? {
-        // What cannot be read is the verification's to find.
+        // Ignores what cannot be decoded, which a verification reports.
         let Ok(alert) = serde_json::from_slice::<Alerted>(row.get_ref(0)?.as_bytes().unwrap_or_default()) else {
             continue;
         };
@@ -260,7 +260,8 @@ fn changes(connection: &Connection) -> Result<Vec<Change>, JournalError> {
             "clock-set-forward" | "clock-set-back" | "clock-behind-after-boot" => {
                 let before = row.get_ref(1)?.as_bytes_or_null().unwrap_or_default().unwrap_or_default();
                 let high = Timestamp(row.get::<_, Option<i64>>(2)?.unwrap_or(i64::MIN));
-                // By how much does not show where the record in front of it was pruned: then that was when the clock was right.
+                // If the record before it was pruned, the size of the change is unknown; the clock was not in doubt at the time
+                // of a pruning.
                 let last = serde_json::from_slice::<ClockReading>(before).ok();
                 changes.extend(last.and_then(|last| change(&last, high, alert.reading)));
             }
@@ -271,7 +272,7 @@ fn changes(connection: &Connection) -> Result<Vec<Change>, JournalError> {
     Ok(changes)
 }
 
-/// The change that the second of two readings shows.
+/// Returns the change between two readings, if there is one.
 fn change(last: &ClockReading, high: Timestamp, now: ClockReading) -> Option<Change> {
     let now = Moment { wall: Timestamp(now.time), boot: BootTime(now.boot), boot_id: now.boot_id };
     let fault = compare(last, high, &now)?;
@@ -279,12 +280,12 @@ fn change(last: &ClockReading, high: Timestamp, now: ClockReading) -> Option<Cha
     Some(Change { fault, boot_id: now.boot_id, behind: high.0.saturating_sub(unchanged) })
 }
 
-/// What is found.
+/// A fault to be recorded.
 enum Fault {
     Clock(ClockFault),
-    /// The number of the record that the anchor knows and the database does not.
+    /// The number of the record that the anchor names and the database lacks.
     Older(u64),
-    /// What it is now.
+    /// The new identity.
     OtherHost(HostDescriptor),
 }
 
@@ -293,17 +294,19 @@ impl fmt::Display for Fault {
         match self {
             Self::Clock(fault) => fault.fmt(f),
             Self::Older(u64::MAX) => f.write_str("the anchor of the database is damaged"),
-            Self::Older(seq) => write!(f, "the database is older than its anchor: record {seq} is missing or another"),
+            Self::Older(seq) => {
+                write!(f, "the database is older than its anchor: record {seq} is missing or different")
+            }
             Self::OtherHost(_) => f.write_str(
                 "the identity of this host has changed: a new key or machine-id, or a copy of another host; grants of \
-                 another identity are worth nothing here",
+                 another identity are not valid here",
             ),
         }
     }
 }
 
 impl Fault {
-    /// Which host this is from here on, where that is another one.
+    /// Returns the new identity of the host, if it has changed.
     fn identity(&self) -> Option<HostDescriptor> {
         match self {
             Self::OtherHost(identity) => Some(identity.clone()),
@@ -323,7 +326,7 @@ impl Fault {
     }
 }
 
-/// An alert about the host, by nobody.
+/// Returns an alert about the host that names no user.
 pub(super) fn alert(code: &str, sentence: &str) -> Event {
     let (code, sentence) = (code.to_owned(), sentence.into());
     Event::Alert(Box::new(Alert { code, sentence, uid: None, user: None, run: None, grant: None, identity: None }))
@@ -337,7 +340,7 @@ fn faults(connection: &Connection, moment: &Moment, anchor: Option<Mark>) -> Res
     let mut anchored = None;
     if let Some(row) = rows.next()? {
         let high = Timestamp(row.get(0)?);
-        // A record that cannot be read is the verification's to find.
+        // Ignores a record that cannot be decoded, which a verification reports.
         let reading: Option<ClockReading> =
             row.get_ref(1)?.as_bytes().ok().and_then(|body| serde_json::from_slice(body).ok());
         faults.extend(reading.and_then(|last| compare(&last, high, moment)).map(Fault::Clock));
@@ -352,8 +355,8 @@ fn faults(connection: &Connection, moment: &Moment, anchor: Option<Mark>) -> Res
     Ok(faults)
 }
 
-/// In one boot both clocks run alike; in a new one only time itself tells. A clock that was set forward while the host
-/// was off cannot be told from time that passed.
+/// Compares two clock readings. Within one boot both clocks advance alike; across a boot only the wall clock can be compared. A
+/// clock that was set forward while the host was off looks like time that passed.
 fn compare(last: &ClockReading, high: Timestamp, now: &Moment) -> Option<ClockFault> {
     if last.boot_id != now.boot_id {
         let behind = high.0.saturating_sub(now.wall.0);
@@ -446,22 +449,23 @@ mod tests {
         assert_eq!(at(HOUR, HOUR, "a"), None);
         let ahead = at(9_000 * HOUR, 2 * HOUR, "a").unwrap();
         assert!(ahead.starts_with("the clock was set forward by 374d") && ahead.ends_with("and not back"), "{ahead}");
-        // Put right: the latest record is still of the future.
+        // The clock was corrected: the latest record is still in the future.
         let behind = at(3 * HOUR, 3 * HOUR, "a").unwrap();
         assert!(behind.contains("before the latest record"), "{behind}");
         append(&moment(3 * HOUR, 3 * HOUR, "a"), alert(ACCEPTED, "it is right now"));
         assert_eq!(at(4 * HOUR, 4 * HOUR, "a"), None);
-        // A host without a clock of its own is behind after each boot, until somebody tells it the time.
+        // A host without a hardware clock is behind after each boot, until its clock is set.
         assert!(at(2 * HOUR, 0, "b").is_some());
         let half = HOUR / 2;
         assert_eq!(at(9 * HOUR, half, "b"), None);
-        // Forward and back again is as before.
+        // A change forward and back again cancels out.
         assert!(at(19 * HOUR, half, "b").is_some());
         assert!(at(9 * HOUR, half, "b").is_some(), "the latest record is of then");
         assert_eq!(at(20 * HOUR, 11 * HOUR + half, "b"), None);
     }
 
-    /// What is said of the clock after these readings, each noticed: hours by the wall, hours since the boot, and which boot it is.
+    /// Returns the doubt about the clock after these readings, each of them noticed: hours of the wall clock, hours since the
+    /// boot, and the boot.
     fn doubt(name: &str, readings: &[(i64, i64, &str)]) -> Option<String> {
         let scratch = Scratch::new(name);
         let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
@@ -482,7 +486,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_behind_after_a_boot_excuses_nothing_in_a_later_boot_or_once_it_has_passed_the_latest_record() {
+    fn a_late_clock_excuses_no_jump_in_a_later_boot_or_past_the_latest_record() {
         let forward = |name, readings: &[_]| {
             let doubt = doubt(name, readings).unwrap();
             assert!(doubt.contains("set forward by 41d"), "{doubt}");
@@ -490,14 +494,14 @@ mod tests {
         forward("custody-next-boot", &[(9, 9, "a"), (8, 0, "b"), (10, 2, "b"), (11, 0, "c"), (1000, 1, "c")]);
         forward("custody-behind-next-boot", &[(9, 9, "a"), (8, 0, "b"), (11, 0, "c"), (1000, 1, "c")]);
         forward("custody-passed", &[(9, 9, "a"), (8, 0, "b"), (10, 2, "b"), (1000, 3, "b")]);
-        // Nobody recorded anything as it passed.
+        // No record was written as the clock passed the latest one.
         forward("custody-passed-unseen", &[(9, 9, "a"), (8, 0, "b"), (1000, 2, "b")]);
-        // Until then whoever puts it right may do so in two steps.
+        // Until then the clock may be corrected in two steps.
         assert_eq!(doubt("custody-steps", &[(900, 900, "a"), (0, 0, "b"), (500, 1, "b"), (1000, 2, "b")]), None);
     }
 
     #[test]
-    fn a_clock_that_was_set_back_by_mistake_and_put_right_is_not_in_doubt() {
+    fn a_clock_that_was_set_back_and_corrected_is_not_in_doubt() {
         assert_eq!(doubt("custody-mistake", &[(9, 9, "a"), (7, 9, "a"), (9, 9, "a")]), None);
         assert_eq!(doubt("custody-mistake-later", &[(9, 9, "a"), (7, 9, "a"), (11, 13, "a"), (14, 14, "a")]), None);
         assert_eq!(doubt("custody-mistakes", &[(9, 9, "a"), (7, 9, "a"), (5, 9, "a"), (8, 9, "a"), (9, 9, "a")]), None);
@@ -505,10 +509,10 @@ mod tests {
         assert!(further.contains("set forward by 3h"), "{further}");
         let again = doubt("custody-again", &[(9, 9, "a"), (7, 9, "a"), (9, 9, "a"), (11, 9, "a")]).unwrap();
         assert!(again.contains("set forward by 2h"), "{again}");
-        // What was ahead and went back is no mistake.
+        // Setting a clock back that was ahead does not allow another change forward.
         let ahead = [(9, 9, "a"), (19, 9, "a"), (9, 9, "a"), (21, 21, "a"), (31, 21, "a")];
         assert!(doubt("custody-ahead", &ahead).unwrap().contains("set forward by 10h"));
-        // In another boot nobody knows what it answers.
+        // After another boot it is unknown what a change forward corrects.
         let boot = doubt("custody-boot", &[(9, 9, "a"), (7, 9, "a"), (10, 0, "b"), (12, 0, "b")]).unwrap();
         assert!(boot.contains("set forward by 2h"), "{boot}");
     }
@@ -549,7 +553,7 @@ mod tests {
         assert!(seen("a").is_empty());
         assert_eq!(seen("b"), ["host-changed"]);
         assert!(seen("b").is_empty());
-        // Without the row that remembers it, the records tell.
+        // Without the row that stores it, the records are used.
         let forget = || {
             database
                 .write(Durability::Ordered, |tx| {

@@ -1,4 +1,4 @@
-//! The durable, ordered record of what happened: table `record` and the runs that are open, in the one database.
+//! The durable, ordered journal: table `record` and the open runs, in the one database.
 //! May not: read a clock, choose a sink, or write outside a transaction that the caller can see.
 
 use std::cell::RefCell;
@@ -23,8 +23,8 @@ use jit_core::evidence::chain;
 use jit_core::evidence::record::{Change, Digest, Edit, End, Ending, Event, Keys, Record, Start};
 use jit_core::names::GrantId;
 
-/// The tables of this room. `kind`, `uid`, `run`, `grant_id` and `at` are copies of the record's own keys for
-/// searching; `high` is the greatest `at` since root last accepted the state of the host. Verification compares them all with the record.
+/// The tables of this module. `kind`, `uid`, `run`, `grant_id` and `at` are copies of the record's own keys for searching; `high`
+/// is the greatest `at` since root last accepted the state of the host. Verification compares all of them with the record.
 pub const SCHEMA: &str = "
 CREATE TABLE record (seq INTEGER PRIMARY KEY, kind TEXT NOT NULL, uid INTEGER, run TEXT, grant_id TEXT, at INTEGER NOT NULL, high INTEGER NOT NULL, hash BLOB NOT NULL, body BLOB NOT NULL) STRICT;
 CREATE INDEX record_by_kind ON record (kind) WHERE kind NOT IN ('start', 'end');
@@ -37,28 +37,28 @@ CREATE TABLE checkpoint (seq INTEGER PRIMARY KEY, body BLOB NOT NULL, signature 
 CREATE TABLE precedent (uid INTEGER NOT NULL, command BLOB NOT NULL, runs INTEGER NOT NULL, last INTEGER NOT NULL, PRIMARY KEY (uid, command)) STRICT, WITHOUT ROWID;
 ";
 
-/// Why the journal could not be written or read; `Display` is a sentence fragment.
+/// The reason why the journal could not be written or read; `Display` is a sentence fragment.
 #[derive(Debug)]
 pub enum JournalError {
     /// The database could not be used.
     Database(DatabaseError),
-    /// SQLite refused a statement.
+    /// A statement failed in SQLite.
     Sqlite(rusqlite::Error),
-    /// An event that is not a record (a bug), or a stored record that cannot be read back.
+    /// An event cannot be encoded as a record (a bug), or a stored record cannot be decoded.
     Malformed(serde_json::Error),
-    /// The last record's number or hash is damaged, so that nothing can follow it.
+    /// The number or hash of the last record is damaged, so that no record can follow it.
     Damaged(&'static str),
-    /// The run was closed before: by itself, or as lost by somebody who found its supervisor dead.
+    /// The run was closed before: by itself, or as lost by a process that found its supervisor dead.
     NotOpen(String),
-    /// The journal was not set up: there is no redaction key.
+    /// The journal is not set up: it has no redaction key.
     NoKey,
-    /// Another policy was compiled since the one by which it was judged was read.
+    /// Another policy was compiled since the one that judged this was read.
     OtherPolicy,
-    /// What was asked for when this host had another identity.
+    /// The request was made when this host had another identity.
     AskedElsewhere,
-    /// The host has got another identity since it was read.
+    /// The identity of the host has changed since it was read.
     OtherHost,
-    /// The database is an older copy, which gives no power until root accepts it; the text says how that is known.
+    /// The database is an older copy, which gives no permission until root accepts it; the text says how that was detected.
     Older(String),
 }
 
@@ -67,7 +67,7 @@ impl fmt::Display for JournalError {
         match self {
             Self::Database(error) => write!(f, "{error}"),
             Self::Sqlite(error) => write!(f, "the journal: {error}"),
-            Self::Malformed(error) => write!(f, "the journal holds or was given no proper record: {error}"),
+            Self::Malformed(error) => write!(f, "a record of the journal is malformed: {error}"),
             Self::Damaged(what) => write!(f, "the journal is damaged: {what}"),
             Self::NotOpen(run) => write!(f, "the run {run} is closed in the journal already"),
             Self::NoKey => write!(f, "the journal has no redaction key"),
@@ -75,11 +75,11 @@ impl fmt::Display for JournalError {
             Self::AskedElsewhere => {
                 write!(
                     f,
-                    "it was asked for under another identity of this host and can only be denied or cancelled: ask again"
+                    "the request was made under another identity of this host and can only be denied or cancelled: make a new one"
                 )
             }
             Self::OtherHost => write!(f, "the identity of this host was changed meanwhile: try again"),
-            Self::Older(how) => write!(f, "{how}; no grant is given or accepted until root has said jitctl key accept"),
+            Self::Older(how) => write!(f, "{how}; no grant is given or accepted until root runs jitctl key accept"),
         }
     }
 }
@@ -104,39 +104,39 @@ impl From<serde_json::Error> for JournalError {
     }
 }
 
-/// A record that a transaction has taken in; it lasts once that transaction has committed.
+/// A record that a transaction has appended; it is durable once that transaction has committed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use = "a committed record is mirrored to the sinks"]
 pub struct Written {
-    /// Its number.
+    /// The number.
     pub seq: u64,
-    /// Its time.
+    /// The time.
     pub time: Timestamp,
-    /// Its hash: the chain head after it.
+    /// The hash: the chain head after this record.
     pub hash: Digest,
-    /// Its exact bytes.
+    /// The exact bytes.
     pub body: String,
     kind: &'static str,
     durability: Durability,
 }
 
 impl Written {
-    /// The word of its kind.
+    /// Returns the name of the kind.
     pub fn kind(&self) -> &'static str {
         self.kind
     }
 
-    /// When its commit is on the disk.
+    /// Returns the durability of the commit.
     pub fn durability(&self) -> Durability {
         self.durability
     }
 
-    /// Its number and hash.
+    /// Returns the number and hash.
     pub fn mark(&self) -> Mark {
         Mark { seq: self.seq, hash: self.hash }
     }
 
-    /// As it was read from the database, where it is as durable as it will be.
+    /// Converts a record that was read from the database; it counts as ordered.
     pub(super) fn stored(stored: Stored) -> Result<Self, JournalError> {
         let record = Record::decode(&stored.body)?;
         let (kind, time) = (record.event.keys().kind, record.time);
@@ -150,20 +150,20 @@ impl Written {
     }
 }
 
-/// A run whose `start` is on the disk: the only key to its `end`.
+/// A run whose `start` is on the disk. Only this value allows its `end`.
 #[derive(Debug)]
 #[must_use = "a started run needs an end"]
 pub struct Started {
     run: String,
     uid: u32,
     grant: Option<GrantId>,
-    /// What is counted as a precedent when it has ended.
+    /// The digest of the command, counted as a precedent when the run has ended.
     command: [u8; 32],
     written: Written,
 }
 
 impl Started {
-    /// The run's id.
+    /// Returns the id of the run.
     pub fn run(&self) -> &str {
         &self.run
     }
@@ -172,20 +172,20 @@ impl Started {
         RunKey { start: self.written.seq, run: &self.run }
     }
 
-    /// The `start` record, to be mirrored.
+    /// Returns the `start` record, which must be sent to the sinks.
     pub fn written(&self) -> &Written {
         &self.written
     }
 }
 
-/// Sets the journal up in a new database, inside the transaction of the caller. `key` is random.
+/// Sets up the journal in a new database, inside the transaction of the caller. `key` must be random.
 pub fn set_up(transaction: &Transaction<'_>, key: [u8; 32]) -> Result<(), JournalError> {
     transaction.execute("INSERT INTO journal_meta (name, value) VALUES ('redaction_key', ?1)", params![key])?;
     Ok(())
 }
 
-/// Refuses, inside the transaction that records it, what was judged by another policy than the compiled one of this moment: so a
-/// record names the policy that the `policy` record before it tells of, and no earlier one serves again.
+/// Rejects, inside the transaction that records a decision, one by another policy than the policy compiled now. So a record
+/// always names the policy of the latest `policy` record before it, and no earlier one is used again.
 pub fn in_force(transaction: &Transaction<'_>, policy: Option<Digest>) -> Result<(), JournalError> {
     match policy {
         Some(policy) if policy_index::stored_policy(transaction)? != Some(policy.0) => Err(JournalError::OtherPolicy),
@@ -208,31 +208,32 @@ const APPEND: &str = "INSERT INTO record (seq, kind, uid, run, grant_id, at, hig
                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
 
 impl<'a> Journal<'a> {
-    /// A journal in `database`, mirrored to `sinks`; `host` is the name that records carry.
+    /// Creates a journal on `database` with `sinks`; `host` is the host name in records.
     pub fn new(database: &'a Database, host: &'a str, sinks: Vec<Box<dyn Sink>>) -> Self {
         Self { database, host, sinks: RefCell::new(sinks), storage: Storage::default(), sealer: None }
     }
 
-    /// With another budget for what one user may cause to be stored.
+    /// Sets another budget for what one user may cause to be stored.
     #[must_use]
     pub fn with_storage(self, storage: Storage) -> Self {
         Self { storage, ..self }
     }
 
-    /// And with somebody who has the head signed whenever a record makes that due: so no record waits for a later one to be signed.
+    /// Sets a function that starts signing the head whenever a record makes a checkpoint due, so that no record waits for a later
+    /// one to be signed.
     #[must_use]
     pub fn with_sealer(self, sealer: Box<dyn Fn()>) -> Self {
         Self { sealer: Some(sealer), ..self }
     }
 
-    /// The key of the digests of secret values.
+    /// Returns the key for the digests of secret values.
     pub fn redaction_key(&self) -> Result<[u8; 32], JournalError> {
         let key = meta(self.database.connection(), "redaction_key")?.ok_or(JournalError::NoKey)?;
         key.try_into().map_err(|_| JournalError::Damaged("a redaction key that is not 32 bytes"))
     }
 
-    /// Appends one record inside the caller's transaction, so that it commits together with what it tells.
-    /// Call [`Self::mirror`] after the commit.
+    /// Appends one record inside the caller's transaction, so that it commits together with the change that it describes. The
+    /// caller calls [`Self::mirror`] after the commit.
     pub fn append(
         &self,
         transaction: &Transaction<'_>,
@@ -260,19 +261,19 @@ impl<'a> Journal<'a> {
         Ok(Written { seq: record.seq, time: record.time, hash, kind, body, durability })
     }
 
-    /// Hands committed records to every sink; `Missed` when any sink missed any of them.
+    /// Sends committed records to every sink; returns `Missed` when any sink missed any of them.
     pub fn mirror(&self, written: &[Written]) -> Delivery {
         if written.is_empty() {
             return Delivery::Delivered;
         }
         let missed = |sink: &mut Box<dyn Sink>| sink.mirror(written, self) == Delivery::Missed;
-        // Every one, whatever another one says.
+        // Sends to every sink, even after one of them failed.
         let missed = self.sinks.borrow_mut().iter_mut().map(missed).filter(|missed| *missed).count();
         self.have_sealed(written);
         if missed == 0 { Delivery::Delivered } else { Delivery::Missed }
     }
 
-    /// What a run records itself is signed when it ends.
+    /// Starts the sealer if a checkpoint is due. The records of a run itself are signed when it ends.
     fn have_sealed(&self, written: &[Written]) {
         let mut others = written.iter().filter(|written| !["start", "edit", "end"].contains(&written.kind));
         if let (Some(sealer), Some(last)) = (&self.sealer, others.next_back())
@@ -282,8 +283,8 @@ impl<'a> Journal<'a> {
         }
     }
 
-    /// Records the start of a run and whatever `claim` does (such as using a one-shot grant up) in one transaction
-    /// that is on the disk when this returns. When it fails, nothing may run.
+    /// Records the start of a run and runs `claim` (which uses up a one-shot grant, for example) in one transaction that is on
+    /// the disk when this returns. If it fails, the command must not run.
     pub fn start<T, E: From<DatabaseError> + From<JournalError>>(
         &self,
         moment: &Moment,
@@ -294,7 +295,7 @@ impl<'a> Journal<'a> {
         self.start_meanwhile(moment, start, supervisor, claim, |_| ()).map(|(started, ())| started)
     }
 
-    /// The same, and does `meanwhile` with the run while the disk writes.
+    /// Does the same, and runs `meanwhile` while the disk writes.
     pub fn start_meanwhile<T, M, E: From<DatabaseError> + From<JournalError>>(
         &self,
         moment: &Moment,
@@ -316,7 +317,7 @@ impl<'a> Journal<'a> {
         self.database.write_meanwhile(change, |(started, _)| meanwhile(started))
     }
 
-    /// Records what a file is about to become, by a run that has begun; on the disk when this returns.
+    /// Records the new contents of a file before the run installs it; the record is on the disk when this returns.
     pub fn edit(&self, started: &Started, moment: &Moment, change: Change) -> Result<Written, JournalError> {
         let edit = Edit {
             run: started.run.clone(),
@@ -328,8 +329,8 @@ impl<'a> Journal<'a> {
         self.database.write(Durability::Synced, |tx| self.append(tx, moment, Event::Edit(Box::new(edit))))
     }
 
-    /// Records the end of a run. It survives a killed process, but not necessarily a power cut (the next start syncs
-    /// it); such a run is then closed as lost.
+    /// Records the end of a run. The record survives a killed process, but not necessarily a power failure (the next start syncs
+    /// it); after one the run is closed as lost.
     pub fn end(&self, started: &Started, moment: &Moment, ending: Ending) -> Result<Written, JournalError> {
         self.database.write(Durability::Ordered, |transaction| {
             if !open_run::close(transaction, started.which(), Phase::Running)? {
@@ -348,22 +349,22 @@ impl<'a> Journal<'a> {
         })
     }
 
-    /// Prepares what [`Self::end`] will need, at a moment when nobody waits for it. A statement that cannot be prepared now
-    /// is the end's to complain of.
+    /// Prepares the statements that [`Self::end`] needs, while no caller waits for it. If one cannot be prepared now, the end
+    /// reports the error.
     pub fn prepare_end(&self) {
         for statement in [TAIL, APPEND, open_run::CLOSE, precedent::AGAIN] {
             let _ = self.database.connection().prepare_cached(statement);
         }
     }
 
-    /// Number and hash of the last record.
+    /// Returns number and hash of the last record.
     pub fn head(&self) -> Result<Option<(u64, Digest)>, JournalError> {
         Ok(tail(self.database.connection())?.map(|(seq, hash, _)| (seq, hash)))
     }
 }
 
-/// An ending without what this journal does not know: a run that went on under an extension outlives a backup of before that, which
-/// root has put back and accepted.
+/// Removes from an ending a reference that this journal does not know: the extension of a run may be younger than a backup that
+/// root has restored and accepted meanwhile.
 fn in_this_journal(transaction: &Transaction<'_>, ending: Ending) -> Result<Ending, JournalError> {
     let Some(last) = &ending.extended_by else { return Ok(ending) };
     let query = "SELECT EXISTS (SELECT 1 FROM granted WHERE id = ?1)";
@@ -378,7 +379,7 @@ fn in_this_journal(transaction: &Transaction<'_>, ending: Ending) -> Result<Endi
     Ok(Ending { extended_by: None, detail: Some(Word::from(detail.as_str())), ..ending })
 }
 
-/// Number, hash and high water of the last record.
+/// Returns number, hash and greatest time of the last record.
 pub(super) fn tail(connection: &Connection) -> Result<Option<(u64, Digest, i64)>, JournalError> {
     let mut statement = connection.prepare_cached(TAIL)?;
     let mut rows = statement.query([])?;
@@ -392,12 +393,12 @@ pub(super) fn digest(row: &Row<'_>, column: usize) -> Result<Digest, JournalErro
     bytes.try_into().map(Digest).map_err(|_| JournalError::Damaged("a hash that is not 32 bytes"))
 }
 
-/// A number that is stored; none of ours comes near the limit.
+/// Converts a number to be stored; numbers of this program never come near the limit.
 pub(super) fn sql_integer(number: u64) -> Result<i64, JournalError> {
-    i64::try_from(number).map_err(|_| JournalError::Damaged("a record number beyond all bounds"))
+    i64::try_from(number).map_err(|_| JournalError::Damaged("a record number that is out of range"))
 }
 
-/// A number that is only compared.
+/// Converts a number that is only compared.
 pub(super) fn sql_bound(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
@@ -427,7 +428,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_ends_once() {
+    fn a_run_can_end_only_once() {
         let scratch = Scratch::new("journal-once");
         let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
         let journal = Journal::new(&database, "web1", Vec::new());
@@ -439,7 +440,7 @@ mod tests {
     }
 
     #[test]
-    fn a_start_whose_claim_fails_leaves_nothing() {
+    fn a_start_whose_claim_fails_writes_nothing() {
         let scratch = Scratch::new("journal-claim");
         let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
         let journal = Journal::new(&database, "web1", Vec::new());
@@ -454,7 +455,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_transaction_records_commits_with_it_or_not_at_all() {
+    fn a_record_commits_together_with_its_transaction() {
         let scratch = Scratch::new("journal-append");
         let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
         let journal = Journal::new(&database, "web1", Vec::new());
@@ -480,7 +481,7 @@ mod tests {
     }
 
     #[test]
-    fn the_high_water_never_sinks_by_itself() {
+    fn the_greatest_time_never_decreases_by_itself() {
         let scratch = Scratch::new("journal-high");
         let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
         let journal = Journal::new(&database, "web1", Vec::new());
@@ -493,7 +494,7 @@ mod tests {
     }
 
     #[test]
-    fn the_high_water_begins_anew_when_root_accepts_the_clock() {
+    fn the_greatest_time_restarts_when_root_accepts_the_clock() {
         let scratch = Scratch::new("journal-accepted");
         let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
         let journal = Journal::new(&database, "web1", Vec::new());
@@ -515,7 +516,7 @@ mod tests {
     }
 
     #[test]
-    fn a_journal_has_one_redaction_key_for_good() {
+    fn a_journal_keeps_its_redaction_key() {
         let scratch = Scratch::new("journal-key");
         let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
         let journal = Journal::new(&database, "web1", Vec::new());
@@ -526,7 +527,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_of_many_megabytes_is_kept_whole_and_a_boundless_one_is_refused() {
+    fn a_record_of_many_megabytes_is_stored_and_a_larger_one_is_rejected() {
         let scratch = Scratch::new("journal-large");
         let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
         let journal = Journal::new(&database, "web1", Vec::new());
@@ -564,7 +565,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_appended_to_a_damaged_tail() {
+    fn no_record_is_appended_to_a_damaged_last_record() {
         let scratch = Scratch::new("journal-tail");
         let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
         let journal = Journal::new(&database, "web1", Vec::new());

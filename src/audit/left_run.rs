@@ -1,5 +1,5 @@
-//! What finished commands have left running: the row of the run comes back for as long as anybody of it lives, so that it is
-//! listed, ended on demand and missed when its enforcer is gone.
+//! Processes that finished commands have left running: the run has a row again until the last of its descendants has exited, so
+//! that it is listed, can be ended on demand, and is noticed when its enforcer is gone.
 
 use rusqlite::OptionalExtension;
 
@@ -10,7 +10,7 @@ use jit_core::clock::Moment;
 use jit_core::evidence::record::{EndedBy, Event, LeftEnded, LeftRunning};
 
 impl Journal<'_> {
-    /// Records that a command has left somebody running, whom `enforcer` looks after.
+    /// Records that a command has left descendants running, which `enforcer` supervises.
     pub fn left_running(&self, moment: &Moment, left: LeftRunning, enforcer: Process) -> Result<Written, JournalError> {
         self.database.write(Durability::Ordered, |tx| {
             let LeftRunning { start, uid, .. } = left;
@@ -20,7 +20,7 @@ impl Journal<'_> {
         })
     }
 
-    /// Records that nobody of it is left; nothing where that was done before.
+    /// Records that no descendant of the command is left; returns `None` where that was recorded before.
     pub fn left_ended(&self, moment: &Moment, ended: LeftEnded) -> Result<Option<Written>, JournalError> {
         self.database.write(Durability::Ordered, |tx| {
             if !close(tx, RunKey { start: ended.start, run: &ended.run }, Phase::Left)? {
@@ -30,26 +30,26 @@ impl Journal<'_> {
         })
     }
 
-    /// The number of the `start` of a run.
+    /// Returns the number of the `start` of a run.
     pub fn start_of(&self, run: &str) -> Result<Option<u64>, JournalError> {
         let query = "SELECT seq FROM record WHERE run = ?1 AND kind = 'start' ORDER BY seq LIMIT 1";
         let found = self.database.connection().query_row(query, [run], |row| row.get::<_, i64>(0)).optional()?;
         Ok(found.map(i64::unsigned_abs))
     }
 
-    /// Whether this database knows the run: by its start, or as one of which somebody lives where that was pruned.
+    /// Whether this database knows the run: by its start, or, where that was pruned, as one with living processes.
     pub fn knows(&self, run: &str) -> Result<bool, JournalError> {
         let query = "SELECT EXISTS (SELECT 1 FROM record WHERE run = ?1 AND kind = 'start') \
                      OR EXISTS (SELECT 1 FROM open_run WHERE run = ?1)";
         Ok(self.database.connection().query_row(query, [run], |row| row.get(0))?)
     }
 
-    /// What finished commands have left running, the oldest first.
+    /// Returns the runs whose commands have ended and left descendants running, the oldest first.
     pub fn left_runs(&self) -> Result<Vec<OpenRun>, JournalError> {
         Ok(those_in(Phase::Left, self.living_runs()?))
     }
 
-    /// Closes what is left running and has no enforcer any more, as lost, when `end` has ended it.
+    /// Closes such runs whose enforcer is gone, as lost, after `end` has ended their processes.
     pub fn close_lost_left(
         &self,
         moment: &Moment,
@@ -67,7 +67,7 @@ impl Journal<'_> {
                 })?);
                 continue;
             }
-            let _ = end(&run); // whoever it was, they are gone
+            let _ = end(&run); // ended now, however many they were
             let ended =
                 LeftEnded { run: run.run, start: run.start, uid: run.uid, grant: run.grant, ended_by: EndedBy::Lost };
             written.extend(self.left_ended(moment, ended)?);
@@ -98,7 +98,7 @@ mod tests {
         let _ = journal.end(&started, &sample::moment(2), sample::ending()).unwrap();
         let _ = journal.left_running(&sample::moment(3), left(), enforcer).unwrap();
 
-        // Whoever saw it open takes it for lost, and closes nothing.
+        // A process that saw it open takes it for lost, and closes nothing.
         let tx = |phase| database.write(Durability::Ordered, |tx| close(tx, seen_before[0].which(), phase));
         assert_eq!(seen_before[0].phase, Phase::Running);
         assert!(!tx(Phase::Running).unwrap());

@@ -1,4 +1,4 @@
-//! Reading the journal: listings in pages of bounded size.
+//! Reads the journal: listings in pages of bounded size.
 //! May not: write.
 
 use rusqlite::{OptionalExtension, Row as SqlRow, params};
@@ -13,26 +13,26 @@ use jit_core::grant::Means;
 use jit_core::names::GrantId;
 use jit_core::names::Person;
 
-/// The most records that one page of a listing holds.
+/// The maximum number of records in one page of a listing.
 pub const PAGE_LIMIT: u32 = 10_000;
 
 /// A page of a listing ends when its bodies have this many bytes.
 pub const PAGE_BYTES: usize = 8 << 20;
 
-/// A page of a listing ends when so many records were looked at, however few of them fit.
+/// A page of a listing ends when this many records were examined, however few of them match.
 pub const LOOK_LIMIT: u32 = 20_000;
 
-/// Of so many of their latest requests a person sees what others decided in a listing.
+/// A person sees in a listing what others decided about this many of their latest requests.
 const OWN_REQUESTS: u32 = 1000;
 
-/// One stored record, as a listing gives it.
+/// One stored record, as a listing returns it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored {
-    /// Its number.
+    /// The number.
     pub seq: u64,
-    /// Its exact bytes.
+    /// The exact bytes.
     pub body: String,
-    /// Its stored hash.
+    /// The stored hash.
     pub hash: Digest,
 }
 
@@ -41,13 +41,13 @@ pub struct Stored {
 pub struct Page {
     /// The records.
     pub records: Vec<Stored>,
-    /// More follow (or precede, when the newest were asked for), or may.
+    /// Whether more records follow (or precede, when the newest were requested), or may.
     pub more: bool,
-    /// The last record that was looked at: where to go on when there is more.
+    /// The last record that was examined: where to continue when there is more.
     pub looked_at: u64,
 }
 
-/// Numbers of records, both ends not included.
+/// A range of record numbers, both ends excluded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Between {
     /// Only greater numbers.
@@ -57,7 +57,7 @@ pub struct Between {
 }
 
 impl Between {
-    /// All numbers greater than this.
+    /// Returns the range of all numbers greater than this.
     pub fn after(after: u64) -> Self {
         Self { after, before: u64::MAX }
     }
@@ -66,31 +66,31 @@ impl Between {
 /// Whose records to list.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Whose {
-    /// Everybody's.
+    /// The records of all users.
     #[default]
     Everybody,
-    /// What this user did.
+    /// The acts of this user.
     By(Person),
-    /// What this user did, and what others did about their requests and grants.
+    /// The acts of this user, and the acts of others on their requests and grants.
     About(Person),
 }
 
 /// Which records to list.
 #[derive(Debug, Clone, Default)]
 pub struct Filter<'a> {
-    /// Only this kind.
+    /// Only records of this kind.
     pub kind: Option<&'a str>,
-    /// Only what somebody was refused, by the program or by a person.
+    /// Only rejections, by the program or by a person.
     pub denied: bool,
-    /// Whose.
+    /// Only records of these users.
     pub whose: Whose,
-    /// Of which time.
+    /// Only records of this time.
     pub span: Span,
-    /// What they must say.
+    /// Only records that contain this text.
     pub words: Words,
 }
 
-/// Which end of the journal a listing gives when it cannot give all.
+/// Which end of the journal a listing returns when it cannot return all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
     /// The oldest records.
@@ -100,14 +100,14 @@ pub enum Order {
 }
 
 impl Journal<'_> {
-    /// At most `limit` records (and [`PAGE_LIMIT`], about [`PAGE_BYTES`], and what is found among [`LOOK_LIMIT`]).
+    /// Returns at most `limit` records (and at most [`PAGE_LIMIT`], about [`PAGE_BYTES`], and those among [`LOOK_LIMIT`]).
     pub fn list(&self, between: Between, limit: u32, order: Order, filter: &Filter<'_>) -> Result<Page, JournalError> {
         let direction = match order {
             Order::Oldest => "ASC",
             Order::Newest => "DESC",
         };
-        // An index is used only for what is really asked, so the text holds only the conditions that apply. Starts and ends
-        // are in no index of kinds: they are most of all records.
+        // SQLite uses an index only for conditions in the text of the query, so it holds only those that apply. The index of
+        // kinds does not hold starts and ends: they are most of all records.
         let by_kind = match filter.kind {
             None => "AND ?3 IS NULL",
             Some("start" | "end") => "AND kind = ?3",
@@ -136,7 +136,7 @@ impl Journal<'_> {
         Ok(page)
     }
 
-    /// Whether the person did what this record tells.
+    /// Whether the person did what this record describes.
     pub fn is_by(&self, person: &Person, seq: u64) -> rusqlite::Result<bool> {
         let query = format!("SELECT count(*) FROM record WHERE seq = ?1 AND ?2 IS NULL AND ?3 IS NULL AND {BY_PERSON}");
         let nothing: Option<i64> = None;
@@ -146,8 +146,8 @@ impl Journal<'_> {
         Ok(count > 0)
     }
 
-    /// The number of the first record that is not older than `time`, the clock never taken back: where an export of what
-    /// came since then begins. One more than the last record's when all are older.
+    /// Returns the number of the first record that is not older than `time` by the running maximum of the clock: the start of an
+    /// export since then. One more than the number of the last record when all are older.
     pub fn first_since(&self, time: Timestamp) -> Result<u64, JournalError> {
         let connection = self.database.connection();
         let ends = "SELECT coalesce(min(seq), 1), coalesce(max(seq), 0) FROM record WHERE seq > 0";
@@ -162,39 +162,39 @@ impl Journal<'_> {
         Ok(low.unsigned_abs())
     }
 
-    /// Every record of one run.
+    /// Returns every record of one run.
     pub fn by_run(&self, run: &str) -> Result<Page, JournalError> {
         let query = "SELECT seq, body, hash, kind, at FROM record WHERE run = ?1 ORDER BY seq";
         self.page(query, params![run], PAGE_LIMIT, &Filter::default())
     }
 
-    /// Every record of one request and its grant, runs included.
+    /// Returns every record of one request and its grant, including runs.
     pub fn by_grant(&self, grant: &GrantId) -> Result<Page, JournalError> {
         let query = "SELECT seq, body, hash, kind, at FROM record WHERE grant_id = ?1 ORDER BY seq";
         self.page(query, params![grant.as_str()], PAGE_LIMIT, &Filter::default())
     }
 
-    /// One record.
+    /// Returns one record.
     pub fn by_seq(&self, seq: u64) -> Result<Option<Stored>, JournalError> {
         let query = "SELECT seq, body, hash, kind, at FROM record WHERE seq = ?1";
         Ok(self.page(query, params![sql_bound(seq)], 1, &Filter::default())?.records.pop())
     }
 
-    /// How many runs were started under a grant.
+    /// Returns the number of runs that were started under a grant.
     pub fn count_runs_of_grant(&self, grant: &GrantId) -> Result<u64, JournalError> {
         let query = "SELECT count(*) FROM record WHERE grant_id = ?1 AND kind = 'start'";
         let count: i64 = self.database.connection().query_row(query, [grant.as_str()], |row| row.get(0))?;
         Ok(count.unsigned_abs())
     }
 
-    /// The digests of those approvals of a request whose approvers PAM has authenticated, as the records say.
+    /// Returns the digests of those approvals of a request whose approvers PAM has authenticated, according to the records.
     pub fn approvals_by_password(&self, grant: &GrantId) -> Result<Vec<Digest>, JournalError> {
         let query = "SELECT body FROM record WHERE grant_id = ?1 AND kind = 'approval'";
         let mut statement = self.database.connection().prepare(query)?;
         let bodies = statement.query_map([grant.as_str()], |row| row.get::<_, Vec<u8>>(0))?;
         let mut digests = Vec::new();
         for body in bodies {
-            // A record that cannot be read says of no approval that it was authenticated.
+            // A record that cannot be decoded does not show that an approver was authenticated.
             match Record::decode(&String::from_utf8_lossy(&body?)).map(|record| record.event) {
                 Ok(Event::Approval(approval)) if approval.authenticated == Some(Means::Password) => {
                     digests.push(approval.sha256);
@@ -239,12 +239,13 @@ impl Journal<'_> {
     }
 }
 
-/// What the person of uid ?4 did: the record names them as the text ?5, or the start of its run does. The build of SQLite has
-/// no functions for JSON; a quotation mark inside of a text is never without its backslash, so the text is the key itself.
+/// Selects the acts of the person with uid ?4: the record names them as the text ?5, or the start of its run does. The bundled
+/// SQLite has no JSON functions; inside a JSON string a quotation mark always has a backslash, so the text can only match the key
+/// itself.
 const BY_PERSON: &str = "uid = ?4 AND (instr(body, ?5) > 0 OR instr(body, CAST('\"user\":' AS BLOB)) = 0 \
     AND EXISTS (SELECT 1 FROM record s WHERE s.run = record.run AND s.kind = 'start' AND instr(s.body, ?5) > 0))";
 
-/// What others did about the requests and grants of that person, whom a request names as ?6.
+/// Selects the acts of others on the requests and grants of that person, whom a request names as ?6.
 fn of_others() -> String {
     format!(
         "uid IS NOT ?4 AND grant_id IN (SELECT id FROM request WHERE uid = ?4 \
@@ -252,9 +253,9 @@ fn of_others() -> String {
     )
 }
 
-/// The key and value by which exact bytes name a person.
+/// Returns the key and value by which exact bytes name a person.
 fn named<T: serde::Serialize>(user: &T) -> Vec<u8> {
-    // What cannot be written down names nobody: no record holds a zero byte.
+    // A name that cannot be encoded matches nothing: no record holds a zero byte.
     serde_json::to_vec(user).map_or(vec![0], |value| [b"\"user\":", &value[..]].concat())
 }
 
@@ -317,7 +318,7 @@ mod tests {
         assert_eq!(list(0, u32::MAX, Order::Oldest).records.len(), 110);
     }
 
-    /// The people of the sample.
+    /// Returns one of the persons in the sample.
     fn person(uid: u32) -> Person {
         let name = if uid == 1001 { "bob" } else { "alice" };
         Person { uid, name: jit_core::names::UserName::parse(name).unwrap() }
@@ -373,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn words_and_times_narrow_a_listing_that_goes_on_where_it_stopped() {
+    fn text_and_time_filters_work_across_pages() {
         let scratch = Scratch::new("listing-words");
         let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
         let journal = Journal::new(&database, "web1", Vec::new());
@@ -416,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn every_listing_is_served_by_an_index() {
+    fn every_listing_uses_an_index() {
         let scratch = Scratch::new("listing-plan");
         let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
         for (condition, index) in [

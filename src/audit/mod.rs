@@ -1,4 +1,4 @@
-//! What happened, as evidence: the records, their chain, the durable journal and its mirrors (sinks).
+//! The evidence: records, their hash chain, the durable journal and its log sinks.
 //! May not: decide anything about a run, or read a clock (time comes in as a `Moment`).
 
 pub mod bucket;

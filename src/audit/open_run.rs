@@ -1,6 +1,6 @@
-//! The runs that are open: a row is put in with `start` and taken out with `end`, so that the runs whose supervisor
-//! was killed are found in time that depends on how many run, not on how many ever ran. What a command has left running
-//! when it ended has a row of the same kind until nobody of it is left.
+//! The open runs: `start` inserts a row and `end` deletes it, so that runs whose supervisor was killed are found in time that
+//! depends on the number of running commands, not on the length of the journal. A command that leaves descendants running gets a
+//! row of the same kind until they have exited.
 
 use rusqlite::{Connection, Row, Transaction, params};
 use serde::Deserialize;
@@ -13,20 +13,20 @@ use jit_core::escape::Word;
 use jit_core::evidence::record::{Act, End, EndedBy, Ending, Event, Intervention};
 use jit_core::names::GrantId;
 
-/// How many rows one ordinary run looks at to find lost runs, at most twice.
+/// The number of rows that one ordinary run examines to find lost runs, at most twice.
 const SAMPLE: u32 = 8;
 
-/// How far a run has come.
+/// The phase of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
-    /// Its command runs, and its supervisor will write the `end`.
+    /// The command runs, and its supervisor will write the `end`.
     Running,
-    /// Its command has ended, and what that left running is looked after.
+    /// The command has ended, and an enforcer supervises the descendants that it left running.
     Left,
 }
 
 impl Phase {
-    /// As the column `ended` has it.
+    /// Returns the value of the column `ended`.
     fn has_ended(self) -> bool {
         match self {
             Self::Running => false,
@@ -38,27 +38,28 @@ impl Phase {
 /// The process that will write the `end` of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Process {
-    /// Its id.
+    /// The pid.
     pub pid: i32,
-    /// Its start time in clock ticks since boot (proc_pid_stat(5), field 22), so that a reused pid is not mistaken.
+    /// The start time in clock ticks since boot (proc_pid_stat(5), field 22), which distinguishes it from a later process with
+    /// the same pid.
     pub start: u64,
 }
 
-/// A supervisor as it stands beside an open run.
+/// The supervisor that is stored with an open run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Supervisor {
     /// The process.
     pub process: Process,
-    /// In which boot.
+    /// The boot in which it runs.
     pub boot_id: String,
 }
 
-/// What somebody wants of a running session, and who; its supervisor asks for it when the bell was rung.
+/// What a person demands of a running session. Its supervisor reads it when the bell was rung.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wish {
-    /// It shall stand still, or end; a wish to go on is no wish.
+    /// To freeze, or to end; a demand to thaw is stored as no demand.
     pub act: Act,
-    /// By whom.
+    /// The name of the person.
     pub by: String,
 }
 
@@ -81,37 +82,37 @@ impl Wish {
     }
 }
 
-/// A run without an end, or one that has left somebody running, as far as the journal knows.
+/// A run that has no end yet, or has left descendants running, as far as the journal knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenRun {
-    /// The number of its `start`.
+    /// The number of the `start`.
     pub start: u64,
-    /// Its id.
+    /// The id.
     pub run: String,
     /// The caller's uid.
     pub uid: u32,
-    /// The grant it began under.
+    /// The grant under which it began.
     pub grant: Option<GrantId>,
-    /// Who will write its end.
+    /// The process that will write the end.
     pub supervisor: Supervisor,
-    /// How far it has come.
+    /// The phase.
     pub phase: Phase,
-    /// What somebody wants of it.
+    /// The demand that is stored for it.
     pub wish: Option<Wish>,
 }
 
 /// How thoroughly to look for runs whose supervisor is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sweep {
-    /// All open runs while they are few, else a sample: what each run does on its way.
+    /// All open runs while they are few, else a sample: the extent of the check in each run.
     Sample,
     /// All open runs.
     All,
 }
 
 impl Journal<'_> {
-    /// Closes open runs whose supervisor is not `alive` any more, as lost, when `end` has ended what was still there of each and has
-    /// said how many that were. Costs one small SELECT when there are none.
+    /// Closes open runs whose supervisor is not `alive` any more, as lost, after `end` has ended the remaining processes of each
+    /// and returned their number. Costs one small SELECT when there are none.
     pub fn close_lost(
         &self,
         moment: &Moment,
@@ -124,8 +125,8 @@ impl Journal<'_> {
             Sweep::Sample => self.sample_of_open_runs(moment)?,
         };
         let lost: Vec<OpenRun> = open.into_iter().filter(|run| !alive(&run.supervisor)).collect();
-        // Before it is closed: what is closed nobody looks at again. A row that somebody has put there ends nobody, and makes no end
-        // of what did not begin.
+        // Processes are ended before the row is closed, because closed runs are not examined again. A row that has no `start`
+        // record was not written by a run: no process is ended for it, and no `end` is recorded.
         let ends = |run: OpenRun| {
             let is_open = is_open(self.database.connection(), &run)?;
             let left = is_open.then(|| end(&run));
@@ -138,7 +139,7 @@ impl Journal<'_> {
         self.database.write(Durability::Ordered, |transaction| {
             let mut written = Vec::with_capacity(lost.len());
             for (run, left) in lost {
-                // Another process may have closed it since we looked, and look after what it left.
+                // Another process may have closed the run meanwhile, and may supervise what it left.
                 if close(transaction, run.which(), run.phase)? {
                     let Some(left) = left else {
                         written.push(self.append(transaction, moment, unknown(&run))?);
@@ -153,7 +154,7 @@ impl Journal<'_> {
         })
     }
 
-    /// Leaves word for whoever supervises that run, and records it; nothing where the run is over.
+    /// Stores a demand for the supervisor of that run, and records it; returns `None` where the run has ended.
     pub fn intervene(
         &self,
         moment: &Moment,
@@ -169,7 +170,7 @@ impl Journal<'_> {
         })
     }
 
-    /// The grants under which living runs began, each once.
+    /// Returns the grants under which living runs began, each once.
     pub fn grants_in_use(&self) -> Result<Vec<GrantId>, JournalError> {
         let query = "SELECT DISTINCT grant_id FROM open_run WHERE grant_id IS NOT NULL ORDER BY grant_id";
         let mut statement = self.database.connection().prepare(query)?;
@@ -178,17 +179,17 @@ impl Journal<'_> {
         Ok(ids.iter().filter_map(|id| GrantId::parse(id).ok()).collect())
     }
 
-    /// All runs of which somebody lives, whether their command does or has left others; the oldest first.
+    /// Returns all runs with living processes, whether the command itself or descendants that it left; the oldest first.
     pub fn living_runs(&self) -> Result<Vec<OpenRun>, JournalError> {
         rows(self.database.connection(), 0, None)
     }
 
-    /// All open runs, the oldest first.
+    /// Returns all open runs, the oldest first.
     pub fn open_runs(&self) -> Result<Vec<OpenRun>, JournalError> {
         Ok(those_in(Phase::Running, self.living_runs()?))
     }
 
-    /// What somebody wants of this run.
+    /// Returns the demand that is stored for this run.
     pub fn wish_for(&self, run: &str) -> Result<Option<Wish>, JournalError> {
         let mut statement = self.database.connection().prepare("SELECT wish FROM open_run WHERE run = ?1")?;
         let mut rows = statement.query([run])?;
@@ -196,7 +197,7 @@ impl Journal<'_> {
         Ok(row.get::<_, Option<String>>(0)?.as_deref().and_then(Wish::parse))
     }
 
-    /// All open runs while there are few rows; else those among the oldest and some from a place that moves with the time.
+    /// Returns all open runs while there are few rows; else some of the oldest and some from a position that moves with the time.
     fn sample_of_open_runs(&self, moment: &Moment) -> Result<Vec<OpenRun>, JournalError> {
         let connection = self.database.connection();
         let mut sample = rows(connection, 0, Some(2 * SAMPLE + 1))?;
@@ -207,12 +208,12 @@ impl Journal<'_> {
             let pivot = first.saturating_add(moment.wall.0.rem_euclid(last.saturating_sub(first).max(1)));
             sample.extend(rows(connection, pivot, Some(SAMPLE))?);
         }
-        // Not in the query, which would then pass over as many rows as there are of the others.
+        // Not a condition of the query, which would then skip any number of rows of the other phase.
         Ok(those_in(Phase::Running, sample))
     }
 }
 
-/// Whether the records say that this run is there: one says that it is, and none that it is over.
+/// Whether the records show that this run is open: it has begun, and has not ended.
 pub(super) fn is_open(connection: &Connection, run: &OpenRun) -> Result<bool, JournalError> {
     #[derive(Deserialize)]
     struct Over {
@@ -247,11 +248,11 @@ pub(super) fn unknown(run: &OpenRun) -> Event {
     let shown = jit_core::escape::escape(run.run.as_bytes());
     alert(
         "unknown-run",
-        &format!("the database had run {shown} open, which by the records is not: its row was removed"),
+        &format!("the database listed run {shown} as open, but the records do not: its row was removed"),
     )
 }
 
-/// What the record of a lost run says of what was still there.
+/// Returns what the record of a lost run says of its remaining processes.
 fn ended(left: usize) -> Option<Word> {
     let words = match left {
         0 => return None,
@@ -290,21 +291,22 @@ pub(super) fn those_in(phase: Phase, mut runs: Vec<OpenRun>) -> Vec<OpenRun> {
     runs
 }
 
-/// What is put in.
+/// A row to be inserted.
 pub(super) struct Opened<'a> {
-    /// The number of its `start`.
+    /// The number of the `start`.
     pub(super) start: u64,
-    /// Its id.
+    /// The id.
     pub(super) run: &'a str,
     /// The caller's uid.
     pub(super) uid: u32,
-    /// The grant it began under.
+    /// The grant under which it began.
     pub(super) grant: Option<&'a GrantId>,
-    /// Who looks after it.
+    /// The process that supervises it.
     pub(super) by: Process,
 }
 
-/// An error where the run has a row: what a command has left is put in when its `end` has taken the other one out.
+/// Inserts a row; fails where the run has one. The row for descendants is inserted after `end` has deleted the row of the
+/// command.
 pub(super) fn put_in(
     transaction: &Transaction<'_>,
     opened: &Opened<'_>,
@@ -340,19 +342,19 @@ pub struct RunKey<'r> {
 }
 
 impl OpenRun {
-    /// Which one it is.
+    /// Returns the key of the run.
     pub fn which(&self) -> RunKey<'_> {
         RunKey { start: self.start, run: &self.run }
     }
 }
 
-/// Leaves a wish for whoever looks after a run; false when nobody of it lives.
+/// Stores a demand for the process that supervises a run; returns false when the run has no living process.
 fn leave_wish(transaction: &Transaction<'_>, which: RunKey<'_>, wish: &Wish) -> Result<bool, JournalError> {
     let query = "UPDATE open_run SET wish = ?3 WHERE start = ?1 AND run = ?2";
     Ok(transaction.execute(query, params![sql_integer(which.start)?, which.run, wish.to_text()])? == 1)
 }
 
-/// False when it was closed in this phase before.
+/// Deletes the row; returns false when it was closed in this phase before.
 pub(super) fn close(transaction: &Transaction<'_>, which: RunKey<'_>, phase: Phase) -> Result<bool, JournalError> {
     let values = params![sql_integer(which.start)?, which.run, phase.has_ended()];
     Ok(transaction.prepare_cached(CLOSE)?.execute(values)? == 1)
@@ -404,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wish_reaches_the_open_run_it_is_for_and_is_taken_back() {
+    fn a_demand_reaches_its_open_run_and_can_be_withdrawn() {
         let scratch = Scratch::new("open-wish");
         let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
         let journal = Journal::new(&database, "web1", Vec::new());
@@ -428,9 +430,9 @@ mod tests {
         assert_eq!(journal.wish_for("run000000001").unwrap(), None);
     }
 
-    /// As after a restored backup, in which numbers come again.
+    /// The situation after a restored backup, in which numbers are used again.
     #[test]
-    fn a_run_closes_and_stops_no_other_that_has_its_number() {
+    fn a_run_does_not_close_or_stop_another_with_its_number() {
         let scratch = [Scratch::new("open-one"), Scratch::new("open-other")];
         let [one, other] = scratch.each_ref().map(|scratch| Database::create(&scratch.path(), &[SCHEMA]).unwrap());
         let of = |database| Journal::new(database, "web1", Vec::new());
@@ -447,7 +449,7 @@ mod tests {
     }
 
     #[test]
-    fn among_many_open_runs_each_pass_looks_at_a_few_and_all_are_found() {
+    fn each_pass_samples_many_open_runs_and_all_are_found() {
         let scratch = Scratch::new("open-many");
         let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
         let journal = Journal::new(&database, "web1", Vec::new());
@@ -464,7 +466,7 @@ mod tests {
             })
             .unwrap();
         let asked = Cell::new(0);
-        // Only one in a hundred is dead; the sample moves with the time, so all are found in the end.
+        // Only one in a hundred is dead; the sample moves with the time, so all are found eventually.
         let alive = |supervisor: &Supervisor| {
             asked.set(asked.get() + 1);
             !supervisor.process.start.is_multiple_of(100)

@@ -1,6 +1,6 @@
-//! How often a person ran the very same command before: a count beside the journal, kept by the transaction of `end`,
-//! so that an approver's question costs one look however long the journal is, and nobody waits for the count.
-//! May not: serve as evidence. The records are; this only counts them.
+//! Counts how often a person ran the same command before: a table beside the journal, updated in the transaction of `end`, so
+//! that an approver's question costs one lookup however long the journal is, and no caller waits for the count.
+//! May not: serve as evidence. The records are the evidence; this only counts them.
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
@@ -14,15 +14,15 @@ use jit_core::names::Person;
 /// Earlier runs of one command by one person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Precedent {
-    /// How many; at least 1.
+    /// Their number; at least 1.
     pub runs: u64,
-    /// When the latest began.
+    /// The start of the latest.
     pub last: Timestamp,
 }
 
 impl Journal<'_> {
-    /// The earlier runs by `person`, as `run_as`, of the program with the canonical `path` and these arguments: a record knows
-    /// it by that path, whatever name was typed.
+    /// Returns the earlier runs by `person`, as `run_as`, of the program with the canonical `path` and these arguments: records
+    /// name the program by that path, whatever name was typed.
     pub fn precedent(
         &self,
         person: &Person,
@@ -35,7 +35,7 @@ impl Journal<'_> {
     }
 }
 
-/// What [`count`] counts of a run.
+/// Returns the key under which [`count`] counts a run.
 pub(super) fn command(start: &Start) -> [u8; 32] {
     key(&start.user, &start.run_as, &start.path, start.argv.get(1..).unwrap_or_default())
 }
@@ -45,7 +45,7 @@ pub(super) const AGAIN: &str =
 
 /// Counts a run that began at `began` and has ended.
 pub(super) fn count(tx: &Transaction<'_>, uid: u32, command: &[u8; 32], began: Timestamp) -> rusqlite::Result<()> {
-    // Two statements, for the one that could do either is slow to prepare.
+    // Two statements, because one statement that does either is slow to prepare.
     if tx.prepare_cached(AGAIN)?.execute(params![uid, command, began.0])? == 0 {
         let first = "INSERT INTO precedent (uid, command, runs, last) VALUES (?1, ?2, 1, ?3)";
         tx.execute(first, params![uid, command, began.0])?;
@@ -70,7 +70,7 @@ mod tests {
     use crate::database::{Database, Durability};
 
     #[test]
-    fn the_very_same_command_is_counted_for_the_same_person_only() {
+    fn only_the_same_command_by_the_same_person_is_counted() {
         let scratch = Scratch::new("precedent");
         let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
         let journal = Journal::new(&database, "web1", Vec::new());

@@ -1,4 +1,5 @@
-//! Whether a journal is this host's own, before its head is signed: a signature makes a foreign journal one's own.
+//! Checks whether a journal belongs to this host before its head is signed: a signature would make another host's journal count
+//! as this host's.
 //! May not: read a clock or a key; both come in as arguments.
 
 use rusqlite::{Connection, OptionalExtension, params};
@@ -13,7 +14,7 @@ use jit_core::evidence::checkpoint::{Checkpoint, EVERY_SECONDS, Statement};
 use jit_core::grant::PublicKey;
 use jit_core::grant::sshsig::{Namespace, signer};
 
-/// The name in `journal_meta`: that the head is not signed was told.
+/// The name in `journal_meta` of the mark that an alert has reported the unsigned head.
 const UNSEALED: &str = "unsealed";
 
 #[derive(Deserialize)]
@@ -22,8 +23,8 @@ struct RequestHost {
 }
 
 impl Journal<'_> {
-    /// Why the host that has this key does not sign the head, if it does not: since its own last checkpoint, or since root
-    /// accepted the state of the host, a request names another key, or there is neither and the journal is not new.
+    /// Returns the reason why the host with this key must not sign the head, if there is one: since its own last checkpoint, or
+    /// since root accepted the state of the host, a request names another key; or there is neither, and the journal is not new.
     pub fn unsealable(&self, own: &PublicKey, moment: &Moment) -> Result<Option<String>, JournalError> {
         let connection = self.database.connection();
         let last = last_checkpoint(connection)?;
@@ -72,7 +73,7 @@ fn last_checkpoint(connection: &Connection) -> Result<Option<Checkpoint>, Journa
     Ok(connection.query_row(query, [], read).optional()?)
 }
 
-/// Whether the checkpoint is by this key, and of the record that stands there.
+/// Whether this key has signed the checkpoint, and the checkpoint matches the stored record.
 fn signs(connection: &Connection, checkpoint: &Checkpoint, own: &PublicKey) -> Result<bool, JournalError> {
     let by_own = signer(Namespace::Checkpoint, &checkpoint.body, &checkpoint.signature).is_ok_and(|key| key == *own);
     let Some(statement) =
@@ -82,11 +83,11 @@ fn signs(connection: &Connection, checkpoint: &Checkpoint, own: &PublicKey) -> R
     };
     let query = "SELECT hash FROM record WHERE seq = ?1";
     let head = connection.query_row(query, [sql_bound(checkpoint.seq)], |row| Ok(digest(row, 0))).optional()?;
-    // Of a record that was pruned only this is left.
+    // A record that was pruned has no other trace than its checkpoint.
     Ok(head.transpose()?.is_none_or(|head| head == statement.head))
 }
 
-/// The last record by which root accepted the state of the host.
+/// Returns the last record by which root accepted the state of the host.
 fn accepted(connection: &Connection) -> Result<u64, JournalError> {
     #[derive(Deserialize)]
     struct Alerted {
@@ -105,14 +106,14 @@ fn accepted(connection: &Connection) -> Result<u64, JournalError> {
     Ok(0)
 }
 
-/// A request behind record `from` that names another key as its host's.
+/// Returns a request after record `from` that names another key as its host's.
 fn foreign_request(connection: &Connection, from: u64, own: &PublicKey) -> Result<Option<String>, JournalError> {
     let query = "SELECT r.grant_id, q.body FROM record r JOIN request q ON q.id = r.grant_id \
                  WHERE r.kind = 'request' AND r.kind NOT IN ('start', 'end') AND r.seq > ?1 ORDER BY r.seq";
     let mut statement = connection.prepare(query)?;
     let mut rows = statement.query(params![sql_bound(from)])?;
     while let Some(row) = rows.next()? {
-        // What cannot be read is the verification's to find; version 1 names no key.
+        // Ignores what cannot be decoded, which a verification reports; requests of version 1 name no key.
         let asked = serde_json::from_slice::<RequestHost>(row.get_ref(1)?.as_bytes().unwrap_or_default());
         let named = asked.ok().and_then(|asked| asked.host.get("key")?.as_str().map(str::to_owned));
         let key = named.as_deref().and_then(|words| words.split_once(' '));

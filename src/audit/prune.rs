@@ -1,6 +1,6 @@
-//! Retention: whole segments between checkpoints are removed from the old end of the journal. What stays of them is the
-//! signed checkpoint of the last record that went, and a `prune` record in the chain that names it; without that record
-//! nobody takes a journal that lacks its beginning.
+//! Retention: removes whole segments between checkpoints from the old end of the journal. What remains of them is the signed
+//! checkpoint of the last removed record, and a `prune` record in the chain that names it; a journal that lacks its beginning is
+//! not accepted without that record.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -17,19 +17,19 @@ use jit_core::grant::HostDescriptor;
 /// The name in `journal_meta`.
 const PRUNED: &str = "pruned";
 
-/// So many policies whose records are gone are remembered.
+/// How many policies whose records are removed are remembered.
 const POLICIES: usize = 256;
 
-/// So many records are deleted in one transaction, so that runs need not wait.
+/// How many records are deleted in one transaction, so that runs do not have to wait.
 const BATCH: u32 = 1000;
 
-/// The last record that was removed, as it is remembered; the proof stands in the chain.
+/// Returns the last removed record, as it is remembered; the proof is in the chain.
 pub(super) fn pruned(connection: &Connection) -> Result<Option<Mark>, JournalError> {
     let Some(text) = meta(connection, PRUNED)? else { return Ok(None) };
-    Mark::parse(&text).map(Some).ok_or(JournalError::Damaged("what is remembered of the last pruning"))
+    Mark::parse(&text).map(Some).ok_or(JournalError::Damaged("the mark of the last pruning"))
 }
 
-/// What stays of the records of policies that go.
+/// What a pruning keeps from the removed `policy` records.
 #[derive(Debug, Default)]
 struct Remembered {
     policies: Vec<Digest>,
@@ -37,8 +37,8 @@ struct Remembered {
     settings_sha256: Option<Digest>,
 }
 
-/// The latest policies of which records up to `through` told, as far back as the pruning before remembers them. A run may be
-/// recorded long after it was judged by one of them; that so many have come meanwhile is not to be expected.
+/// Returns the latest policies that records up to `through` name, as far back as the previous pruning remembers them. A run may
+/// be recorded long after one of them judged it; [`POLICIES`] later ones are not expected by then.
 fn policies(connection: &Connection, through: u64) -> Result<Remembered, JournalError> {
     #[derive(Deserialize)]
     struct Named {
@@ -57,7 +57,7 @@ fn policies(connection: &Connection, through: u64) -> Result<Remembered, Journal
         let mut statement = connection.prepare(query)?;
         let mut rows = statement.query([sql_bound(through)])?;
         while let Some(row) = rows.next()? {
-            // A record that cannot be read is the verification's to find.
+            // Ignores a record that cannot be decoded, which a verification reports.
             let Ok(named) = serde_json::from_slice::<Named>(&row.get::<_, Vec<u8>>(0)?) else { continue };
             if found.policies.is_empty() {
                 (found.roles_sha256, found.settings_sha256) = (named.roles_sha256, named.settings_sha256);
@@ -75,7 +75,7 @@ fn policies(connection: &Connection, through: u64) -> Result<Remembered, Journal
     Ok(found)
 }
 
-/// The greatest time of a record up to `last`, and of those that were removed before.
+/// Returns the greatest time of a record up to `last`, including those that were removed before.
 fn latest(connection: &Connection, last: Mark) -> Result<Option<Timestamp>, JournalError> {
     #[derive(Deserialize)]
     struct Before {
@@ -87,7 +87,7 @@ fn latest(connection: &Connection, last: Mark) -> Result<Option<Timestamp>, Jour
     Ok(before.into_iter().chain(now.map(Timestamp)).max())
 }
 
-/// What records up to `last` say of the host, or the last pruning remembers of those before.
+/// Returns the identity of the host from the records up to `last`, or from what the last pruning remembers.
 fn identity(connection: &Connection, last: Mark) -> Result<Option<HostDescriptor>, JournalError> {
     #[derive(Deserialize)]
     struct IdentityKey {
@@ -99,7 +99,8 @@ fn identity(connection: &Connection, last: Mark) -> Result<Option<HostDescriptor
     Ok(alerts.into_iter().next().or_else(|| prunes.into_iter().next()))
 }
 
-/// What `read` finds in the records of a kind up to number `through`, the latest first. What cannot be read is the verification's to find.
+/// Returns what `read` finds in the records of a kind up to number `through`, the latest first. Ignores what cannot be decoded,
+/// which a verification reports.
 fn each_of<T>(
     connection: &Connection,
     kind: &str,
@@ -117,7 +118,7 @@ fn each_of<T>(
     Ok(found)
 }
 
-/// How many rows of `table` have no record of `kind` behind `last`. Whoever prunes has verified that each had one.
+/// Returns how many rows of `table` have no record of `kind` after `last`. The caller has verified that each had one.
 fn unrecorded(connection: &Connection, table: &str, kind: &str, last: Mark) -> Result<u64, JournalError> {
     let records = "SELECT count(*) FROM record WHERE kind = ?1 AND kind NOT IN ('start', 'end') AND seq > ?2";
     let query = format!("SELECT (SELECT count(*) FROM {table}) - ({records})");
@@ -126,22 +127,23 @@ fn unrecorded(connection: &Connection, table: &str, kind: &str, last: Mark) -> R
 }
 
 impl Journal<'_> {
-    /// The policy of which the last `policy` record tells.
+    /// Returns the policy that the last `policy` record names.
     pub fn last_policy(&self) -> Result<Option<Digest>, JournalError> {
         let last = self.database.connection().query_row("SELECT max(seq) FROM record", [], |row| row.get(0));
         let last = last.map(|seq: Option<i64>| seq.unwrap_or(0).unsigned_abs())?;
         Ok(policies(self.database.connection(), last)?.policies.first().copied())
     }
 
-    /// The last record that was removed.
+    /// Returns the last record that was removed.
     pub fn pruned(&self) -> Result<Option<Mark>, JournalError> {
         pruned(self.database.connection())
     }
 
-    /// The last record that may go: it has a checkpoint, it and all before it are older than `before`, no run that began up to
-    /// it is open, and nobody asked up to it for what gives power, or may be granted, still.
+    /// Returns the last record that may be removed: it has a checkpoint; it and all records before it are older than `before`; no
+    /// open run, valid grant or pending request began with one of them.
     pub fn prunable(&self, before: Timestamp, now: &Moment) -> Result<Option<Mark>, JournalError> {
-        // By their records and not by rows alone, which root can change. Where an earlier version pruned those, nothing may go yet.
+        // Uses the records of requests, not only rows, which root can change. Where an earlier version pruned such a record,
+        // nothing may be removed yet.
         let living = "SELECT min(coalesce((SELECT min(seq) FROM record WHERE grant_id = id), 0)) FROM \
                       (SELECT id FROM request WHERE state = 'pending' AND deadline > ?2 \
                        UNION ALL SELECT id FROM granted WHERE ended IS NULL AND expires > ?2)";
@@ -158,8 +160,8 @@ impl Journal<'_> {
         Ok(mark.filter(|mark| mark.seq > 0))
     }
 
-    /// Records that everything up to `last` is removed. Once the record is on the disk, what [`Journal::sweep`] then does
-    /// may be interrupted: what is left counts for nothing, and the next sweep takes it along.
+    /// Records that everything up to `last` is removed. Once the record is on the disk, the following [`Journal::sweep`] may be
+    /// interrupted: the remaining records do not count, and the next sweep deletes them.
     pub fn prune(
         &self,
         moment: &Moment,
@@ -197,8 +199,8 @@ impl Journal<'_> {
         })
     }
 
-    /// Deletes the records that were pruned, the oldest first. `discard` gets each run that ended among them, before its
-    /// records go.
+    /// Deletes the pruned records, the oldest first. Calls `discard` with each run that ended among them, before its records are
+    /// deleted.
     pub fn sweep<E: From<JournalError>>(&self, mut discard: impl FnMut(&str) -> Result<(), E>) -> Result<(), E> {
         let Some(last) = self.pruned()? else { return Ok(()) };
         while let Some(batch) = self.batch(last.seq)? {
@@ -213,7 +215,7 @@ impl Journal<'_> {
         Ok(())
     }
 
-    /// The last of the records up to `through` that go next; none when all are gone.
+    /// Returns the last of the records up to `through` to be deleted next; `None` when all are deleted.
     fn batch(&self, through: u64) -> Result<Option<u64>, JournalError> {
         let query = "SELECT max(seq) FROM (SELECT seq FROM record WHERE seq <= ?1 ORDER BY seq LIMIT ?2)";
         let last: Option<i64> =
@@ -221,7 +223,7 @@ impl Journal<'_> {
         Ok(last.map(i64::unsigned_abs))
     }
 
-    /// The runs whose `end` is one of the records up to `last`.
+    /// Returns the runs whose `end` is one of the records up to `last`.
     fn ended(&self, last: u64) -> Result<Vec<String>, JournalError> {
         let query = "SELECT run FROM record WHERE seq <= ?1 AND kind = 'end' AND run IS NOT NULL";
         let mut statement = self.database.connection().prepare(query)?;
@@ -248,7 +250,7 @@ mod tests {
         Signers::These(vec![HostKey::from_seed([sample::HOST_SEED; 32]).public_key()])
     }
 
-    /// The number of the last record that went, and the runs that went with it.
+    /// Prunes, and returns the record, the last removed record and the runs that were discarded.
     fn pruned_with(journal: &Journal<'_>, second: i64, before: Timestamp) -> (Written, Mark, Vec<String>) {
         let last = journal.prunable(before, &sample::moment(second)).unwrap().unwrap();
         let written = journal.prune(&sample::moment(second), last, 0, "root", before).unwrap();
@@ -261,7 +263,7 @@ mod tests {
         (written, last, runs)
     }
 
-    /// 3,010 records of second 1 with checkpoints at 1000, 2000 and 3010.
+    /// Returns a journal with 3,010 records of second 1 and checkpoints at 1000, 2000 and 3010.
     fn filled(database: &Database) -> Journal<'_> {
         let journal = Journal::new(database, "web1", Vec::new());
         for count in [1000, 1000, 1010] {
@@ -272,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn whole_segments_go_and_the_rest_still_verifies() {
+    fn whole_segments_are_removed_and_the_rest_still_verifies() {
         let scratch = Scratch::new("prune");
         let database = Database::create(&scratch.path(), &ALL).unwrap();
         let journal = filled(&database);
@@ -350,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn records_removed_by_hand_are_missed() {
+    fn records_that_were_removed_by_hand_are_detected() {
         let scratch = Scratch::new("prune-by-hand");
         let database = Database::create(&scratch.path(), &ALL).unwrap();
         let journal = filled(&database);
@@ -366,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn the_latest_time_of_what_was_ever_removed_is_remembered() {
+    fn the_latest_time_of_all_removed_records_is_remembered() {
         let scratch = Scratch::new("prune-latest");
         let database = Database::create(&scratch.path(), &ALL).unwrap();
         let journal = Journal::new(&database, "web1", Vec::new());
@@ -379,7 +381,7 @@ mod tests {
             other => panic!("{other:?}"),
         };
         sample::fill(&journal, 1);
-        // A clock that stood ahead, and was put right.
+        // A clock that was ahead and has been corrected.
         write(9_000, crate::audit::custody::alert("x", "x"));
         write(2, crate::audit::custody::alert(jit_core::evidence::acceptance::ACCEPTED, "x"));
         sample::seal(&journal, 2);
@@ -411,7 +413,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_asked_for_what_could_give_power_still_keeps_its_records() {
+    fn records_of_valid_grants_and_pending_requests_are_kept() {
         let scratch = Scratch::new("prune-living");
         let database = Database::create(&scratch.path(), &ALL).unwrap();
         let journal = filled(&database);
@@ -438,7 +440,7 @@ mod tests {
     }
 
     #[test]
-    fn each_run_that_ended_is_told_before_its_records_go() {
+    fn each_ended_run_is_reported_before_its_records_are_removed() {
         let scratch = Scratch::new("prune-runs");
         let database = Database::create(&scratch.path(), &ALL).unwrap();
         let journal = Journal::new(&database, "web1", Vec::new());
@@ -463,7 +465,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interrupted_pruning_is_finished_by_the_next() {
+    fn the_next_sweep_finishes_an_interrupted_pruning() {
         let scratch = Scratch::new("prune-interrupted");
         let database = Database::create(&scratch.path(), &ALL).unwrap();
         let journal = filled(&database);

@@ -1,5 +1,5 @@
-//! [`Recorded`]: proof that the `start` of a run is on the disk. Made only here, after the synced commit; exec cannot be
-//! reached without it.
+//! [`Recorded`]: proof that the `start` of a run is on the disk. Only this module makes it, after the synced commit; exec
+//! requires it.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -23,7 +23,7 @@ use jit_core::evidence::redact::Redactor;
 use jit_core::grant::GrantTerms;
 use jit_core::names::GrantId;
 
-/// An authorized run whose start is durable.
+/// An authorized run whose start is on the disk.
 #[must_use = "a recorded run is run, and its end recorded"]
 pub struct Recorded {
     authorized: Authorized,
@@ -32,16 +32,16 @@ pub struct Recorded {
     unsent: Option<Written>,
 }
 
-/// Why the start was not recorded, so that nothing may run.
+/// The reason why the start was not recorded, so that the command must not run.
 #[derive(Debug)]
 pub enum StartError {
-    /// The journal.
+    /// The journal cannot be written.
     Journal(JournalError),
     /// The grant was revoked, released or used up in the meantime.
     GrantEnded(GrantId),
     /// The opened program cannot be read to the end.
     Program(CommandError),
-    /// Our own entry in procfs cannot be read.
+    /// The entry of this process in procfs cannot be read.
     Process(std::io::Error),
 }
 
@@ -75,11 +75,9 @@ impl From<rusqlite::Error> for StartError {
 }
 
 impl Recorded {
-    /// The start is not mirrored yet: see [`Self::mirror`] and [`Self::unsent`].
-    ///
-    /// Commits the start of `authorized`, with the very `environment` that the command will get. In the same transaction
-    /// the grant is claimed: it must still stand, and a one-shot grant is used up. While the disk writes, `meanwhile` is done
-    /// with the id of the run.
+    /// Commits the start of `authorized`, with the exact `environment` that the command will get. The same transaction claims the
+    /// grant: it must still be valid, and a one-shot grant is used up. Runs `meanwhile` with the id of the run while the disk
+    /// writes. Does not send the start to the sinks: see [`Self::mirror`] and [`Self::unsent`].
     pub fn commit<M>(
         journal: &Journal<'_>,
         authorized: Authorized,
@@ -101,45 +99,45 @@ impl Recorded {
         Ok((Self { authorized, environment, started, unsent }, done))
     }
 
-    /// The run's id.
+    /// Returns the id of the run.
     pub fn run(&self) -> &str {
         self.started.run()
     }
 
-    /// When its start was recorded.
+    /// Returns the time of the start.
     pub fn time(&self) -> Timestamp {
         self.started.written().time
     }
 
-    /// What may run.
+    /// Returns the authorized run.
     pub fn authorized(&self) -> &Authorized {
         &self.authorized
     }
 
-    /// The environment that was recorded.
+    /// Returns the environment that was recorded.
     pub fn environment(&self) -> &RunEnvironment {
         &self.environment
     }
 
-    /// Mirrors the start, where the sinks have a say in whether the command may run.
+    /// Sends the start to the sinks, where they decide whether the command may run.
     pub fn mirror(&mut self, journal: &Journal<'_>) -> Delivery {
         self.unsent().map_or(Delivery::Delivered, |written| journal.mirror(&[written]))
     }
 
-    /// The start, as long as nobody has mirrored it: whoever takes it must.
+    /// Takes the start if it was not sent to the sinks yet; the caller must send it.
     #[must_use = "a committed record is mirrored to the sinks"]
     pub fn unsent(&mut self) -> Option<Written> {
         self.unsent.take()
     }
 
-    /// Records what a file is about to become, and mirrors it; on the disk when this returns.
+    /// Records the new contents of a file and sends the record to the sinks; it is on the disk when this returns.
     pub fn edit(&self, journal: &Journal<'_>, change: Change, moment: &Moment) -> Result<(), JournalError> {
         let written = journal.edit(&self.started, moment, change)?;
-        let _ = journal.mirror(&[written]); // as of the end
+        let _ = journal.mirror(&[written]); // as for the end
         Ok(())
     }
 
-    /// Records the end and mirrors it.
+    /// Records the end and sends it to the sinks.
     pub fn end(&self, journal: &Journal<'_>, ending: Ending, moment: &Moment) -> Result<(), JournalError> {
         let written = journal.end(&self.started, moment, ending)?;
         let _ = journal.mirror(&[written]); // a sink never decides once the command has run
@@ -149,7 +147,7 @@ impl Recorded {
 
 fn claim(tx: &Transaction<'_>, authorized: &Authorized, run: &str, moment: &Moment) -> Result<(), StartError> {
     let role = authorized.role();
-    // Whoever asked for a grant has had the text of the role kept.
+    // The process that requested a grant has stored the text of the role.
     match authorized.power() {
         Power::Grant(terms) if terms.role_digest == role.digest => {}
         Power::Grant(_) | Power::Standing => keep_role(tx, &role.digest, role)?,

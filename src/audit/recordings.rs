@@ -1,5 +1,5 @@
-//! How much of the disk one person's recordings may take, in a bucket of their own (see [`jit_core::budget`]): nobody's recordings
-//! leave no room for those of others.
+//! The disk space of one person's recordings, in a bucket of their own (see [`jit_core::budget`]): the recordings of one person
+//! always leave room for those of others.
 //! May not: read a clock; time comes in as a `Moment`.
 
 use super::bucket::Bucket;
@@ -9,13 +9,13 @@ use jit_core::budget::{Level, RECORDED_ALWAYS, Storage};
 use jit_core::clock::Moment;
 use jit_core::names::Person;
 
-/// Before the uid and the name, in `journal_meta`.
+/// The prefix of the uid and the name, in `journal_meta`.
 const NAME: &str = "recorded:";
 
 impl Journal<'_> {
-    /// Sets room aside for a recording that begins now, at most `most` bytes, and says how much: half of what this person has left
-    /// at most, so that whatever they record at the same time has room too, and [`RECORDED_ALWAYS`] where that is less.
-    /// [`Self::give_back`] takes what was not used.
+    /// Reserves space for a recording that begins now, at most `most` bytes, and returns its size: at most half of what this
+    /// person has left, so that their concurrent recordings have space too, but at least [`RECORDED_ALWAYS`]. [`Self::give_back`]
+    /// returns what was not used.
     pub fn set_aside(
         &self,
         moment: &Moment,
@@ -29,7 +29,7 @@ impl Journal<'_> {
         })
     }
 
-    /// Gives back what a recording that is complete did not use, in bytes.
+    /// Returns the bytes that a complete recording did not use to the budget.
     pub fn give_back(
         &self,
         moment: &Moment,
@@ -40,7 +40,9 @@ impl Journal<'_> {
         self.change(moment, person, storage, |bytes| (bytes.saturating_sub(unused), ()))
     }
 
-    /// Makes the bucket of this person as full, in bytes, as `change` says of how full it is now; with what else it says.
+    /// Sets the level of this person's bucket, in bytes, to what `change` computes from the current one; returns the other result
+    /// of
+    /// `change`.
     fn change<T>(
         &self,
         moment: &Moment,
@@ -74,7 +76,7 @@ mod tests {
     use jit_core::names::UserName;
 
     #[test]
-    fn each_recording_has_half_of_what_is_left_and_gives_back_what_it_does_not_use() {
+    fn each_recording_gets_half_of_the_remaining_budget_and_returns_the_rest() {
         let scratch = Scratch::new("footage");
         let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
         let journal = Journal::new(&database, "web1", Vec::new());

@@ -1,4 +1,4 @@
-//! Journals for the tests of this room.
+//! Journals for the tests of this module.
 
 use crate::audit::checkpoint::Due;
 use crate::audit::journal::{Journal, JournalError, Started};
@@ -9,7 +9,7 @@ pub(crate) use jit_core::samples::*;
 
 pub(super) const SELF: Process = Process { pid: 4242, start: 1_000 };
 
-/// A run that was started at `second` and is open.
+/// Starts a run at `second` and leaves it open.
 pub(crate) fn started(journal: &Journal<'_>, run: &str, second: i64) -> Started {
     journal.start(&moment(second), start(run), SELF, |_| Ok::<_, JournalError>(())).unwrap().0
 }

@@ -1,5 +1,5 @@
-//! The rows of the tables that give power, as they are compared with the journal: each table whole and by itself, never by way
-//! of an index, which could hide a row.
+//! Compares the rows of the tables that give permission with the journal: each table in full and by itself, never through an
+//! index, which could hide a row.
 //! May not: write.
 
 use rusqlite::{Connection, Row};
@@ -11,7 +11,7 @@ use jit_core::evidence::power::{
     PrincipalRow, RequestRow, RoleRow, RunRow, SettingsRow, StatementRow,
 };
 
-/// Compares every row with what the records have said.
+/// Compares every row with the records.
 pub(super) fn compare(connection: &Connection, power: &mut Power) -> Result<(), JournalError> {
     power.journal_key(meta(connection, "redaction_key")?);
     requests(connection, power)?;
@@ -72,7 +72,7 @@ fn approvals(connection: &Connection, power: &mut Power) -> Result<(), JournalEr
 }
 
 fn grants(connection: &Connection, power: &mut Power) -> Result<(), JournalError> {
-    // That the request is found by its index is no harm: its digest is known, and one that is not found is missed.
+    // Joining the request by its index is safe: the digest of the request is known, and a missing one is reported.
     let query = "SELECT g.rowid, g.id, g.uid, g.role, g.starts, g.expires, g.body, g.signature, g.ended, g.ended_by, g.ended_at, \
                  g.ended_reason, r.body FROM granted g NOT INDEXED LEFT JOIN request r ON r.id = g.id ORDER BY g.rowid";
     each(connection, query, |row| {

@@ -1,4 +1,5 @@
-//! The journal under kill -9, a full disk and a crowd: what was promised is there, and nothing else.
+//! The journal under kill -9, on a full disk and with many concurrent writers: every acknowledged record is there, and nothing
+//! else.
 
 use jit_core::evidence::Event;
 use std::collections::BTreeSet;
@@ -32,7 +33,7 @@ fn a_killed_writer_loses_no_promised_start_and_tears_no_record() {
         let environment = environment.each_ref().map(|(name, value)| (*name, value.as_str()));
         let mut child =
             child(&[], "audit::tests::child_that_is_killed", &environment).stdout(Stdio::null()).spawn().unwrap();
-        // From before the database is opened to dozens of runs later, at odd moments.
+        // Kills at various moments, from before the database is opened to dozens of runs later.
         std::thread::sleep(Duration::from_micros(1_000 + round * 7_919 % 30_000));
         child.kill().unwrap();
         let _ = child.wait().unwrap();
@@ -115,7 +116,7 @@ fn child_on_a_full_disk() {
 }
 
 #[test]
-fn writers_side_by_side_make_one_chain() {
+fn concurrent_writers_make_one_chain() {
     let scratch = Scratch::new("side-by-side");
     drop(Database::create(&scratch.path(), &[SCHEMA]).unwrap());
     std::thread::scope(|scope| {
@@ -156,7 +157,7 @@ fn the_journal_stays_fast_when_it_is_long() {
         });
         filled.unwrap();
     }
-    // The number of pages that one more record touches says it without a stop watch: a handful of leaves.
+    // Counts the pages that one more record touches instead of measuring time: a handful of leaves.
     database.connection().execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
     let wal = || fs::metadata(scratch.path().with_file_name("journal.db-wal")).unwrap().len();
     assert_eq!(wal(), 0);

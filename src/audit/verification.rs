@@ -1,5 +1,5 @@
-//! The verification of the journal in the database: every record in one pass over a snapshot, with its columns, its
-//! checkpoints and the heads that were kept elsewhere; then every row of the tables that give power.
+//! The verification of the journal in the database: every record in one pass over a snapshot, with its columns, its checkpoints
+//! and the heads that were kept elsewhere; then every row of the tables that give permission.
 //! May not: write.
 
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, Transaction, TransactionBehavior, params};
@@ -17,29 +17,29 @@ use jit_core::evidence::power::Power;
 use jit_core::evidence::proof::{Proof, Proven, Signers};
 use jit_core::policy::SourceFile;
 
-/// So many of the newest records may lack a checkpoint: they are made every thousand records, but not by each process of
-/// a crowd that runs at once.
+/// How many of the newest records may lack a checkpoint: one is made every thousand records, but not by each of many processes
+/// that run at once.
 const TAIL: u64 = 5_000;
 
-/// What is known without the database.
+/// Facts from outside the database.
 #[derive(Debug, Clone)]
 pub struct Known {
-    /// Whose checkpoints and documents count.
+    /// The accepted signers of checkpoints and documents.
     pub signers: Signers,
     /// Heads that were kept elsewhere.
     pub anchor: Vec<Mark>,
-    /// The files of the policy as they are, where the compiled policy counts as theirs.
+    /// The policy files on the disk, where the compiled policy counts as theirs.
     pub files: Option<Vec<SourceFile>>,
-    /// The time.
+    /// The current time.
     pub now: Timestamp,
 }
 
 impl Journal<'_> {
-    /// Proves as much as there is to prove.
+    /// Verifies records and tables, as far as possible.
     pub fn prove(&self, known: Known) -> Result<Result<Proven, FirstBad>, JournalError> {
         let Known { signers, anchor, files, now } = known;
         let snapshot = Transaction::new_unchecked(self.database.connection(), TransactionBehavior::Deferred)?;
-        // Only a whole chain says anything of the tables; a record that says what may not be so hides none of the others.
+        // Only an intact chain allows conclusions about the tables; a record with invalid contents does not hide the others.
         let (mut proven, mut power, mut inconsistencies) = match records(&snapshot, signers, anchor, Some(now))? {
             Ok(proven) => proven,
             Err(bad) => return Ok(Err(bad)),
@@ -61,7 +61,7 @@ impl Journal<'_> {
         })
     }
 
-    /// The same of the records alone, for tests whose records have no rows.
+    /// Does the same for the records alone, for tests whose records have no rows.
     #[cfg(test)]
     pub(super) fn prove_records(&self, signers: Signers) -> Result<Result<Proven, FirstBad>, JournalError> {
         let done = chained(self.database.connection(), signers, Vec::new(), None, |_, _| Ok(()))?;
@@ -78,7 +78,7 @@ impl Journal<'_> {
     }
 }
 
-/// What the records prove, and what they say of the tables.
+/// Returns what the records prove, and what they say about the tables.
 fn records(
     snapshot: &Connection,
     signers: Signers,
@@ -98,14 +98,14 @@ fn records(
     }))
 }
 
-/// What the chain knows at its end.
+/// The state at the end of the chain.
 struct ChainEnd {
     inconsistencies: Inconsistencies,
     policies: Option<PolicyHistory>,
     accepted: u64,
 }
 
-/// What the chain and its checkpoints prove; `feed` gets each good record, and the digest of the role that it names.
+/// Verifies the chain and its checkpoints; `feed` gets each good record, and the digest of the role that it names.
 fn chained(
     snapshot: &Connection,
     signers: Signers,
@@ -116,12 +116,12 @@ fn chained(
     let begin = begin(snapshot)?;
     let mut proof = Proof::new(begin, signers, anchor);
     if let Some(seq) = unnumbered(snapshot)? {
-        let what = format!("says that its number is {seq}, which no record has");
+        let what = format!("has the number {seq}, which no record has");
         return Ok(Err(FirstBad { seq: 0, cause: Cause::Checkpoint(what) }));
     }
     let stored = checkpoints(snapshot, 0, u64::MAX)?;
     let mut stored = stored.iter().peekable();
-    // That of the last pruned record is met before any record.
+    // The checkpoint of the last pruned record comes before any record.
     let mut check = |proof: &mut Proof, seq: u64| {
         while let Some(checkpoint) = stored.next_if(|checkpoint| checkpoint.seq <= seq) {
             proof.checkpoint(checkpoint)?;
@@ -138,7 +138,7 @@ fn chained(
     let mut inconsistencies = Inconsistencies::default();
     let done = each_row(snapshot, first, |row| {
         let told = proof.record(row);
-        // What lacks something says nothing else.
+        // A record that lacks a key is not compared further.
         let is_whole = !told.as_ref().is_err_and(|bad| matches!(bad.cause, Cause::Lacks(_)));
         let role = inconsistencies.pass(told)?.unwrap_or_else(|| role_digest(row.body));
         if is_whole && let Err(bad) = feed(row, role) {
@@ -151,7 +151,7 @@ fn chained(
     Ok(done.map(|proven| (proven, told)))
 }
 
-/// The number of a checkpoint that can be of no record.
+/// Returns the number of a checkpoint that cannot belong to a record.
 fn unnumbered(connection: &Connection) -> Result<Option<i64>, JournalError> {
     let query = "SELECT seq FROM checkpoint WHERE seq <= 0 ORDER BY seq LIMIT 1";
     Ok(connection.query_row(query, [], |row| row.get(0)).optional()?)
@@ -161,7 +161,7 @@ fn begin(connection: &Connection) -> Result<Begin, JournalError> {
     Ok(pruned(connection)?.map_or(Begin::First, Begin::Pruned))
 }
 
-/// Feeds the records behind number `after`, until one is bad.
+/// Passes the records after number `after` to `feed`, until one is bad.
 fn each_row(
     connection: &Connection,
     after: u64,

@@ -1,4 +1,4 @@
-//! Why a database cannot be used.
+//! The reasons why a database cannot be used.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -8,17 +8,17 @@ use super::{SCHEMA_VERSION, WRITE_PATIENCE};
 /// What is wrong with a file or directory of the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Distrust {
-    /// Somebody else owns it.
+    /// It is owned by another user than root.
     NotRoots,
-    /// Somebody else may read, write or enter it.
+    /// Users other than root may read, write or enter it.
     Open,
-    /// It is a link, a device, or the like.
+    /// It is a symbolic link, a device, or the like.
     NotRegular,
-    /// It has another name.
+    /// It has another hard link.
     Linked,
     /// It should be a directory.
     NotDirectory,
-    /// A rollback journal, which SQLite would play back.
+    /// It is a rollback journal, which SQLite would play back.
     Rollback,
 }
 
@@ -35,18 +35,18 @@ impl fmt::Display for Distrust {
     }
 }
 
-/// Why the database cannot be used; `Display` is a sentence fragment that names the file.
+/// The reason why the database cannot be used; `Display` is a sentence fragment that names the file.
 #[derive(Debug)]
 pub enum DatabaseError {
-    /// There is no such file; the administrator runs `jitctl key init`.
+    /// The file does not exist; the administrator runs `jitctl key init`.
     Missing(PathBuf),
     /// `create` found a database that is in use.
     Exists(PathBuf),
-    /// A file or directory that somebody else could write; the administrator acts.
+    /// A user other than root could write a file or directory; the administrator must act.
     Untrusted(PathBuf, Distrust),
-    /// Tables, indexes, triggers or views that differ from what this build knows, or no database of ours at all.
+    /// Tables, indexes, triggers or views differ from what this build knows, or the file is no jit-sudo database.
     Schema(PathBuf, String),
-    /// Written by a newer version.
+    /// A newer version wrote it.
     Newer {
         /// The file.
         path: PathBuf,
@@ -55,7 +55,7 @@ pub enum DatabaseError {
         /// The newest one that this build knows.
         known: i32,
     },
-    /// Written by an earlier version, and not brought up to date yet.
+    /// An earlier version wrote it, and it has not been migrated yet.
     Older {
         /// The file.
         path: PathBuf,
@@ -64,11 +64,11 @@ pub enum DatabaseError {
     },
     /// Other processes held the write lock for the whole of [`WRITE_PATIENCE`].
     Busy(PathBuf),
-    /// Somebody has put other files in its place.
+    /// Its files on disk were replaced by others.
     Replaced(PathBuf),
-    /// A file could not be examined or made.
+    /// A file could not be examined or created.
     File(PathBuf, std::io::Error),
-    /// What SQLite said: disk full, read-only, corrupt, and so on.
+    /// An error of SQLite: disk full, read-only, corrupt, and so on.
     Sqlite(PathBuf, rusqlite::Error),
 }
 
@@ -81,7 +81,7 @@ impl fmt::Display for DatabaseError {
             Self::Schema(path, difference) => write!(f, "the database {} {difference}", path.display()),
             Self::Newer { path, found, known } => write!(
                 f,
-                "the database {} has schema version {found}, this program knows {known}: it is too old for it",
+                "the database {} has schema version {found}, but this program supports only {known}",
                 path.display()
             ),
             Self::Older { path, found } => {
@@ -90,7 +90,7 @@ impl fmt::Display for DatabaseError {
             Self::Busy(path) => {
                 write!(f, "the database {} was locked for {} seconds", path.display(), WRITE_PATIENCE.as_secs())
             }
-            Self::Replaced(path) => write!(f, "the database {} was replaced by another one meanwhile", path.display()),
+            Self::Replaced(path) => write!(f, "the database {} was replaced meanwhile", path.display()),
             Self::File(path, error) => write!(f, "{}: {error}", path.display()),
             Self::Sqlite(path, error) => write!(f, "the database {}: {error}", path.display()),
         }

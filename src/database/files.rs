@@ -1,4 +1,4 @@
-//! The files of the database: root's alone, before SQLite opens them by name.
+//! Checks the files of the database before SQLite opens them by name: only root may have access to them.
 
 use std::fs::{self, Metadata};
 use std::io::ErrorKind;
@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use super::error::{DatabaseError, Distrust};
 use super::{WAL_LIMIT, Wal};
 
-/// The directory is private to root, and so are the database and what SQLite keeps beside it. SQLite opens by path,
-/// so this guards against mistakes; what makes it safe is that only root can change a 0700 directory of root.
+/// Checks that the directory, the database and SQLite's files beside it are private to root. SQLite opens by path, so this
+/// guards against mistakes; the safety comes from the fact that only root can change a 0700 directory of root.
 pub(super) fn check_files(path: &Path) -> Result<Wal, DatabaseError> {
     check_directory(path)?;
     if check_file(path)?.is_none() {
@@ -38,7 +38,7 @@ pub(super) fn check_directory(path: &Path) -> Result<(), DatabaseError> {
     fault.map_or(Ok(()), |cause| Err(DatabaseError::Untrusted(directory.to_owned(), cause)))
 }
 
-/// The length of the file, where it exists; then it must be trustworthy.
+/// Returns the length of the file, if it exists; fails when it is not private to root.
 fn check_file(path: &Path) -> Result<Option<u64>, DatabaseError> {
     let metadata = match fs::symlink_metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
@@ -65,18 +65,18 @@ fn fault_of(metadata: &Metadata) -> Option<Distrust> {
     }
 }
 
-/// Where an open database lies: the files that it was opened as.
+/// The files that were opened as the database.
 #[derive(Debug)]
 pub struct DatabaseFiles {
     path: PathBuf,
     files: Option<Files>,
 }
 
-/// Device and inode of the database and of what SQLite keeps beside it, as far as it is there.
+/// Device and inode of the database, its WAL and its index; `None` for a file that does not exist.
 type Files = [Option<(u64, u64)>; 3];
 
 impl DatabaseFiles {
-    /// Of one that is not open yet: any is the same.
+    /// Stands for a database that is not open yet; every set of files counts as the same.
     pub(super) fn unknown(path: &Path) -> Self {
         Self { path: path.to_owned(), files: None }
     }
@@ -85,10 +85,10 @@ impl DatabaseFiles {
         Self { path: path.to_owned(), files: files(path) }
     }
 
-    /// Whether whoever opens it now opens the same files. Root may have put others there; what is written into the old ones then is
-    /// read by nobody.
+    /// Whether a process that opens the path now gets the same files. Root may have replaced them; then no process reads what is
+    /// written to the old ones.
     pub fn is_the_same(&self) -> bool {
-        // Where one cannot look, one looks again the next time.
+        // A file that cannot be examined is no evidence of a replacement; the next check looks again.
         files(&self.path).is_none_or(|files| self.files.is_none_or(|own| own == files))
     }
 }

@@ -1,13 +1,13 @@
-//! The index of the WAL (the `-shm` file) that earlier processes left. By itself SQLite has the first process that opens a
-//! database build it anew, because after a crash of the host nobody knows what is in it; each run would pay for that. It is
-//! kept where it can be shown that there was no such crash, and that it belongs to the WAL beside it:
+//! The index of the WAL (the `-shm` file) that earlier processes left. By default the first process that opens a database makes
+//! SQLite rebuild the index, because after a crash of the host its contents are unknown; each run would pay for that. This module
+//! keeps the index where it can show that no such crash happened and that the index belongs to the WAL beside it:
 //!
-//! - a process of this boot left a note that SQLite had built it, in this very file on this very mount;
-//! - it ends with the last commit of the WAL: by the sum over all that is in the WAL up to there, and because nothing goes on
-//!   behind it (<https://sqlite.org/walformat.html>);
-//! - it leaves every page of the WAL to the WAL, whatever the database holds.
+//! - a process of this boot left a note that SQLite had built the index, in this very file on this very mount;
+//! - it ends with the last commit of the WAL: the checksum over the WAL up to there matches, and no valid frame follows
+//!   (<https://sqlite.org/walformat.html>);
+//! - it maps every page of the WAL to the WAL, whatever the database holds.
 //!
-//! What a killed process left half done in it is mended by SQLite, as ever when others have the database open.
+//! SQLite repairs what a killed process left half done in the index, as it does when other processes have the database open.
 
 use std::ffi::CStr;
 use std::fs::{File, OpenOptions};
@@ -19,36 +19,37 @@ use sys::lock;
 
 use super::files::beside;
 
-/// The byte of the index that every process locks that has it open (`UNIX_SHM_DMS` in SQLite's os_unix.c).
+/// The byte of the index that every process locks while it has the index open (`UNIX_SHM_DMS` in SQLite's os_unix.c).
 const IN_USE: i64 = 128;
 
-/// The name of the note.
+/// The name of the extended attribute that holds the note.
 const NOTE: &CStr = c"user.jit-sudo.built";
 
-/// `WALINDEX_MAX_VERSION` of SQLite's wal.c: how the index has been laid out since 2010.
+/// `WALINDEX_MAX_VERSION` of SQLite's wal.c: the layout of the index since 2010.
 const VERSION: u32 = 3_007_000;
 
-/// The first block of the index, in bytes; it has room for 4,062 frames, and a WAL that has more is an accident.
+/// The first block of the index, in bytes. It has room for 4,062 frames; this module does not keep the index of a longer WAL.
 const BLOCK: u64 = 32 << 10;
 const FRAMES: u32 = 4000;
 
 /// The index as this process found it when it opened the database.
 pub(super) enum Index {
-    /// It is good: SQLite sees a lock of ours and takes it as it is.
+    /// The index is good: SQLite finds it locked by this process and uses it as it is.
     Kept(#[expect(dead_code, reason = "it is held")] Held),
-    /// Others have it open, and look after it.
+    /// Other processes have it open and maintain it.
     Shared,
     /// SQLite builds it.
     Built,
 }
 
 impl Index {
-    /// Comes before SQLite opens the database at `path`. Nothing is an error here: what is not known to be good is built.
+    /// Must run before SQLite opens the database at `path`. Nothing is an error here: SQLite rebuilds an index that is not known to
+    /// be good.
     pub(super) fn find(path: &Path) -> Self {
         let place = beside(path, "-shm");
         let Ok(file) = OpenOptions::new().read(true).write(true).open(&place) else { return Self::Built };
         let noted = note(&place).is_some_and(|note| read_note(&file, NOTE).is_ok_and(|found| found == note.as_bytes()));
-        // While nobody has it open, nobody changes it; and who comes meanwhile waits, as for one who builds it.
+        // While no process has it open, no process changes it; a process that opens it meanwhile waits, as it would for a rebuild.
         if !is_unused(&file) {
             std::mem::forget(file);
             return Self::Shared;
@@ -57,18 +58,18 @@ impl Index {
         if kept { Self::Kept(Held(Some(file))) } else { Self::Built }
     }
 
-    /// Whether this process was spared the building.
+    /// Whether this process uses the index without rebuilding it.
     pub(super) fn is_kept(&self) -> bool {
         !matches!(self, Self::Built)
     }
 
-    /// Has the next process build the index, where a note says that it need not: whether there was one.
+    /// Removes the note, so that the next process rebuilds the index. Returns whether there was a note.
     pub(super) fn distrust(path: &Path) -> bool {
         remove_note(&beside(path, "-shm"), NOTE).is_ok()
     }
 
-    /// Comes when SQLite has read from the database, and so has built the index. Where no note can be left, every process
-    /// builds it.
+    /// Writes the note once SQLite has read from the database and so has built the index. Where the note cannot be written, every
+    /// process rebuilds the index.
     pub(super) fn leave_note(&self, path: &Path) {
         let index = beside(path, "-shm");
         if matches!(self, Self::Built)
@@ -79,8 +80,8 @@ impl Index {
     }
 }
 
-/// The index, open and locked for as long as the connection lives. Closing a file drops every lock that SQLite has on it in this
-/// process (fcntl(2)), so it is not closed where there may be one.
+/// The index, open and locked for as long as the connection lives. Closing a file drops every lock that this process, including
+/// SQLite, has on it (fcntl(2)), so it is not closed while SQLite may have one.
 pub(super) struct Held(Option<File>);
 
 impl Drop for Held {
@@ -92,12 +93,12 @@ impl Drop for Held {
     }
 }
 
-/// Whether no connection has the index open, of this process or another; then it is this file's alone until it is closed or shared.
+/// Whether no connection of any process has the index open; if so, `index` holds it exclusively until it is closed or shared.
 fn is_unused(index: &File) -> bool {
     lock::claim_one(index, IN_USE, 1).is_ok_and(|free| free)
 }
 
-/// What a note on the index says in this boot; `None` where that cannot be told.
+/// Returns the text of a valid note on the index in this boot; `None` where that cannot be determined.
 fn note(index: &Path) -> Option<String> {
     let place = place(index).ok()??;
     Some(format!("{} {} {}", sys::time::boot_id().ok()?, place.mount, place.inode))
@@ -121,20 +122,20 @@ fn is_good(index: &File, path: &Path) -> std::io::Result<bool> {
     Ok(ends_there && !goes_on)
 }
 
-/// What the index says of the WAL (`WalIndexHdr` and `WalCkptInfo` in SQLite's wal.c), in the byte order of the machine.
+/// The header of the index (`WalIndexHdr` and `WalCkptInfo` in SQLite's wal.c), in the byte order of the machine.
 struct Header {
     page: u64,
     /// Frames up to the last commit.
     frames: u32,
-    /// Over all of them.
+    /// The checksum over all of them.
     sum: [u32; 2],
-    /// Those of the WAL: other ones each time that it begins anew.
+    /// The salts of the WAL, which change each time that the WAL is reset.
     salts: [u8; 8],
 }
 
 impl Header {
-    /// `None` where the two copies differ, or it is none of ours, or some of the frames count as moved into the database: that is
-    /// what a third file would have to show.
+    /// Returns `None` where the two copies differ, the layout is unknown, or some frames count as checkpointed into the database:
+    /// that could not be verified without reading the database as well.
     fn read(index: &File) -> std::io::Result<Option<Self>> {
         let mut bytes = [0_u8; 100];
         index.read_exact_at(&mut bytes, 0)?;
@@ -157,23 +158,23 @@ impl Header {
         Ok(known.then_some(read))
     }
 
-    /// Where in the WAL the frame at this place begins, from 0.
+    /// Returns the offset in the WAL of the frame with this number, from 0.
     fn frame(&self, place: u32) -> u64 {
         32 + u64::from(place) * (24 + self.page)
     }
 }
 
-/// The head of one page in the WAL; numbers are big-endian there.
+/// The header of one frame of the WAL; its numbers are big-endian.
 struct Frame {
-    /// Whether a commit ends with it.
+    /// Whether a commit ends with this frame.
     commits: bool,
     salts: [u8; 8],
-    /// Over everything in the WAL up to and with it.
+    /// The checksum over everything in the WAL up to and including this frame.
     sum: [u32; 2],
 }
 
 impl Frame {
-    /// The frame at this place, from 0; `None` where the file ends before it.
+    /// Reads the frame with this number, from 0; returns `None` where the file ends before it.
     fn read(wal: &File, header: &Header, place: u32) -> std::io::Result<Option<Self>> {
         let mut bytes = [0_u8; 24];
         match wal.read_exact_at(&mut bytes, header.frame(place)) {
@@ -186,7 +187,7 @@ impl Frame {
     }
 }
 
-/// Those at this place; zeros where there are none.
+/// Returns the bytes at this offset; zeros where there are none.
 fn bytes_at<const N: usize>(bytes: &[u8], place: usize) -> [u8; N] {
     bytes.get(place..).and_then(|rest| rest.first_chunk()).copied().unwrap_or([0; N])
 }

@@ -1,24 +1,24 @@
-//! Brings a database of an earlier version up to date, in one transaction: whoever is killed meanwhile leaves the old one.
-//! May not: touch a database that is not exactly what that version wrote.
+//! Migrates a database of an earlier version, in one transaction: if the process is killed meanwhile, the old database remains.
+//! May not: change a database that is not exactly what that version wrote.
 
 use std::path::Path;
 
 use super::{Database, DatabaseError, Durability, SCHEMA_VERSION};
 
-/// An earlier schema, and what makes the next one of it.
+/// An earlier schema, and the statements that convert it into the next one.
 #[derive(Debug, Clone, Copy)]
 pub struct Earlier {
     /// Its `PRAGMA user_version`.
     pub version: i32,
-    /// All of it, written as [`Database::open`] takes it.
+    /// The whole schema, in the form that [`Database::open`] takes.
     pub schema: &'static str,
-    /// Statements that turn it into the schema of the next version.
+    /// Statements that convert it into the schema of the next version.
     pub steps: &'static str,
 }
 
 impl Database {
-    /// Makes the schema of this version out of one of the `earlier` ones; nothing where another process has done it
-    /// meanwhile. Programs of the earlier version that have it open go on, as far as the steps leave what they use.
+    /// Converts one of the `earlier` schemas into the schema of this version; does nothing where another process has done it
+    /// meanwhile. Programs of the earlier version that have it open keep working, as far as the steps leave what they use.
     ///
     /// # Errors
     /// Those of [`Self::open`]; then the database is as it was.
@@ -57,7 +57,7 @@ mod tests {
         INSERT INTO thing SELECT id, old FROM moved; DROP TABLE moved";
     const EARLIER: &[Earlier] = &[Earlier { version: SCHEMA_VERSION - 1, schema: OLD, steps: STEPS }];
 
-    /// A database of the version before, with these texts in it.
+    /// Creates a database of the version before, with these texts in it.
     fn old(name: &str, texts: &[&str]) -> Scratch {
         let scratch = Scratch::new(name);
         drop(Database::create(&scratch.path(), &[OLD]).unwrap());
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn an_earlier_schema_is_refused_until_it_was_brought_up_to_date_and_keeps_its_rows() {
+    fn an_earlier_schema_is_rejected_until_it_is_migrated_and_keeps_its_rows() {
         let scratch = old("migration-rows", &["one", "two"]);
         let refused = Database::open(&scratch.path(), NOW).map(drop).unwrap_err();
         assert!(matches!(refused, DatabaseError::Older { found, .. } if found == SCHEMA_VERSION - 1), "{refused}");
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fails_on_the_way_leaves_the_database_as_it_was() {
+    fn a_failed_migration_changes_nothing() {
         let scratch = old("migration-fails", &["same", "same"]);
         let failed = Database::bring_up_to_date(&scratch.path(), EARLIER, NOW).unwrap_err();
         assert!(matches!(failed, DatabaseError::Sqlite(..)), "{failed}");
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_an_earlier_version_wrote_is_touched() {
+    fn only_a_database_of_an_earlier_version_is_migrated() {
         for (name, spoil) in [
             ("foreign", "CREATE TABLE evil (x)"),
             ("ancient", "PRAGMA user_version = 0"),
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_crowd_brings_it_up_to_date_once() {
+    fn concurrent_migrations_convert_the_database_once() {
         let scratch = old("migration-crowd", &["one"]);
         std::thread::scope(|scope| {
             let threads: Vec<_> =

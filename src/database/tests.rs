@@ -1,4 +1,4 @@
-//! Hostile files, foreign schemas, full disks, killed writers and crowds of them.
+//! Hostile files, foreign schemas, full disks, killed writers and many concurrent writers.
 
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown, symlink};
@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::*;
 use crate::console::Console;
 
-/// A private directory of a test, on a real disk, removed at its end.
+/// A private directory for a test, on a real disk, removed when it is dropped.
 pub(crate) struct Scratch(PathBuf);
 
 impl Scratch {
@@ -30,7 +30,7 @@ impl Drop for Scratch {
     }
 }
 
-/// A command for one ignored test of this binary in a process of its own, with `environment`, under `wrapper`.
+/// Returns a command that runs one ignored test of this binary in a process of its own, with `environment`, under `wrapper`.
 pub(crate) fn child(wrapper: &[&str], test: &str, environment: &[(&str, &str)]) -> Command {
     let program = std::env::current_exe().unwrap();
     let mut command = match wrapper.split_first() {
@@ -46,13 +46,13 @@ pub(crate) fn child(wrapper: &[&str], test: &str, environment: &[(&str, &str)]) 
     command
 }
 
-/// Such a test must not run by accident: it may mount, or be killed.
+/// Fails unless [`child`] started this process: such a test may mount a file system or be killed, and must not run by accident.
 pub(crate) fn assert_is_child() {
     assert!(std::env::var_os("JIT_SUDO_TEST_CHILD").is_some(), "this test is run by another one");
 }
 
 #[test]
-fn who_has_a_database_open_cannot_be_stopped_from_a_terminal() {
+fn a_process_with_an_open_database_cannot_be_stopped_from_a_terminal() {
     let scratch = Scratch::new("stops");
     let blocked = || sys::signals::block(sys::signals::SignalSet::EMPTY).unwrap();
     let before = blocked();
@@ -75,7 +75,7 @@ pub(in crate::database) fn open(scratch: &Scratch) -> Result<Database, DatabaseE
     Database::open(&scratch.path(), &[SCHEMA])
 }
 
-/// What `open` says after `spoil` changed a good database, given its path.
+/// Returns the error of `open` after `spoil`, given the path, has changed a good database.
 fn spoiled(name: &str, spoil: impl FnOnce(&Path)) -> DatabaseError {
     let scratch = Scratch::new(name);
     drop(create(&scratch));
@@ -121,7 +121,7 @@ fn a_missing_database_is_not_created() {
 }
 
 #[test]
-fn a_creation_that_was_killed_is_finished_by_the_next_one() {
+fn the_next_creation_finishes_one_that_was_killed() {
     let scratch = Scratch::new("half");
     fs::write(scratch.path(), "").unwrap();
     fs::set_permissions(scratch.path(), fs::Permissions::from_mode(0o600)).unwrap();
@@ -131,7 +131,7 @@ fn a_creation_that_was_killed_is_finished_by_the_next_one() {
 }
 
 #[test]
-fn links_and_files_of_others_are_refused() {
+fn links_and_files_of_other_users_are_rejected() {
     let moved = |path: &Path| {
         let away = beside(path, ".away");
         fs::rename(path, &away).unwrap();
@@ -169,14 +169,14 @@ fn links_and_files_of_others_are_refused() {
 }
 
 #[test]
-fn a_linked_directory_is_refused() {
+fn a_directory_that_is_a_symlink_is_rejected() {
     let scratch = Scratch::new("linked");
     drop(create(&scratch));
     let link = scratch.0.join("link");
     symlink(&scratch.0, &link).unwrap();
     let error = Database::open(&link.join("journal.db"), &[SCHEMA]).map(drop).unwrap_err();
     assert!(matches!(error, DatabaseError::Untrusted(..)), "{error}");
-    // A link further up is refused by SQLite itself.
+    // SQLite itself rejects a symbolic link further up.
     fs::create_dir(scratch.0.join("inner")).unwrap();
     chmod(&scratch.0.join("inner"), 0o700);
     let inner = link.join("inner/journal.db");
@@ -184,13 +184,13 @@ fn a_linked_directory_is_refused() {
 }
 
 #[test]
-fn a_schema_that_is_not_ours_is_refused() {
+fn an_unknown_schema_is_rejected() {
     for (name, statements, wanted) in [
         ("trigger", "CREATE TRIGGER evil AFTER INSERT ON thing BEGIN DELETE FROM thing; END", "trigger 'evil'"),
         ("view", "CREATE VIEW evil AS SELECT 1", "view 'evil'"),
         ("table", "CREATE TABLE evil (x)", "table 'evil'"),
         ("index", "CREATE INDEX evil ON thing (text)", "index 'evil'"),
-        // As another SQLite with more modules would leave it.
+        // A SQLite with more modules would leave this.
         (
             "virtual",
             "PRAGMA writable_schema = ON; INSERT INTO sqlite_schema VALUES ('table', 'evil', 'evil', 0, 'CREATE VIRTUAL TABLE evil USING fts5(x)')",
@@ -228,7 +228,7 @@ fn garbage_is_an_error() {
 }
 
 #[test]
-fn what_sqlite_could_do_with_a_hostile_statement_is_switched_off() {
+fn sqlite_features_for_hostile_statements_are_disabled() {
     let scratch = Scratch::new("defence");
     let database = create(&scratch);
     for statement in [
@@ -252,7 +252,7 @@ fn what_sqlite_could_do_with_a_hostile_statement_is_switched_off() {
 }
 
 #[test]
-fn a_reading_sees_one_state_until_it_is_dropped_or_something_is_written() {
+fn a_read_transaction_sees_one_state_until_it_is_dropped_or_a_write_begins() {
     let scratch = Scratch::new("reading");
     let mut console = Console::of_this_process().unwrap();
     let (database, other) = (create(&scratch), open(&scratch).unwrap());
@@ -288,7 +288,7 @@ fn a_failed_change_leaves_nothing_and_the_next_one_works() {
 }
 
 #[test]
-fn nothing_is_written_where_others_would_not_read_it() {
+fn a_write_fails_when_the_database_was_replaced() {
     for replace in [
         |path: &Path| fs::remove_file(beside(path, "-wal")),
         |path: &Path| fs::remove_file(beside(path, "-shm")),
@@ -317,7 +317,7 @@ fn nothing_is_written_where_others_would_not_read_it() {
 }
 
 #[test]
-fn a_long_wal_is_moved_into_the_database_only_when_nobody_waits() {
+fn a_long_wal_is_checkpointed_only_when_no_caller_waits() {
     let scratch = Scratch::new("tidy");
     let database = create(&scratch);
     let length = |suffix| fs::metadata(beside(&scratch.path(), suffix)).unwrap().len();
@@ -368,7 +368,7 @@ fn every_damaged_page_is_an_error_or_harmless() {
 
 #[test]
 fn a_full_disk_is_an_error_and_passes() {
-    // In a mount namespace of its own, on a file system of 256 KiB.
+    // Runs in a mount namespace of its own, on a file system of 256 KiB.
     let status = child(&["unshare", "--mount"], "database::tests::child_on_a_full_disk", &[]).status().unwrap();
     assert!(status.success());
 }
@@ -396,7 +396,7 @@ fn child_on_a_full_disk() {
     assert!(kept > 3 && error.to_string().contains("full"), "{kept}: {error}");
     assert_eq!(count(&database), kept);
     drop(database);
-    // It still opens for reading, and writes again when there is room.
+    // The database still opens for reading, and accepts writes when there is space again.
     let database = open(&scratch).unwrap();
     assert_eq!(count(&database), kept);
     fs::remove_file(&ballast).unwrap();

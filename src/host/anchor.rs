@@ -1,6 +1,6 @@
-//! The anchor: number and hash of the last synced record, in a file of its own. A database that lacks this record is an
-//! older copy. Written without a sync after a synced commit, so that it may lag behind the database, never run ahead.
-//! It cannot see the whole state directory restored, anchor and all: only a chain head off this host does.
+//! The anchor: number and hash of the last synced record, in a file of its own. A database that lacks this record is an older
+//! copy. The anchor is written without a sync after a synced commit, so it may lag behind the database but is never ahead. It
+//! cannot detect that the whole state directory was restored, anchor included: only a chain head on another host does.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind};
@@ -12,7 +12,7 @@ use crate::audit::sink::{Backlog, Delivery, Sink};
 use crate::database::Durability;
 use jit_core::evidence::{Digest, Mark};
 
-/// The file.
+/// The anchor file.
 pub(super) struct Anchor {
     path: PathBuf,
 }
@@ -22,8 +22,8 @@ impl Anchor {
         Self { path }
     }
 
-    /// What it says; `None` where there is none yet. One that cannot be read as an anchor names a record that no
-    /// journal has.
+    /// Reads the anchor; `None` where there is none yet. For a file that cannot be parsed it returns a record that no journal
+    /// has.
     pub(super) fn read(&self) -> io::Result<Option<Mark>> {
         match fs::read(&self.path) {
             Ok(bytes) => Ok(Some(Mark::parse(&bytes).unwrap_or(Mark { seq: u64::MAX, hash: Digest::ZERO }))),
@@ -32,7 +32,7 @@ impl Anchor {
         }
     }
 
-    /// For a new database, which has no past.
+    /// Removes the anchor for a new database, which has no records.
     pub(super) fn remove(&self) -> io::Result<()> {
         match fs::remove_file(&self.path) {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
@@ -46,7 +46,7 @@ impl Anchor {
     }
 }
 
-/// A mirror of the journal's head. One that cannot be written lags behind; it decides nothing now.
+/// Follows the head of the journal. If a write fails, the anchor lags behind, which has no effect now.
 impl Sink for Anchor {
     fn mirror(&mut self, commit: &[Written], _: &dyn Backlog) -> Delivery {
         if let Some(last) = commit.iter().rfind(|record| record.durability() == Durability::Synced) {
@@ -62,7 +62,7 @@ mod tests {
     use crate::database::tests::Scratch;
 
     #[test]
-    fn an_anchor_says_what_was_written_last() {
+    fn an_anchor_returns_the_mark_that_was_written_last() {
         let scratch = Scratch::new("anchor");
         let anchor = Anchor::at(scratch.path().with_file_name("anchor"));
         assert_eq!(anchor.read().unwrap(), None);
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_anchor_names_a_record_that_is_not_there() {
+    fn a_damaged_anchor_names_a_record_that_does_not_exist() {
         let scratch = Scratch::new("anchor-damaged");
         let path = scratch.path().with_file_name("anchor");
         let whole = format!("{}\n", Mark { seq: 5, hash: Digest([7; 32]) });

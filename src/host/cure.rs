@@ -1,5 +1,5 @@
-//! What root types when this host cannot serve: one table for jit-sudo's hints and for `jitctl doctor`.
-//! May not: look at anything; the error says all.
+//! The command that root types when this host cannot serve: one table for jit-sudo's hints and for `jitctl doctor`.
+//! May not: examine anything; the error alone decides.
 
 use std::path::Path;
 
@@ -10,12 +10,12 @@ use jit_core::places::{CONFIGURATION, STATE};
 use sys::trusted::TrustError;
 
 impl HostError {
-    /// A mistake in the files of the policy, or in the list of the approvers' keys.
+    /// Whether the error is a mistake in the policy files, or in the list of the approvers' keys.
     pub fn is_of_policy(&self) -> bool {
         matches!(self, Self::Policy(_) | Self::Approvers(_) | Self::PolicyEncoding(_))
     }
 
-    /// The command that mends it, or in a few words what to do; `None` where nobody knows.
+    /// Returns the command that fixes the error, or short advice; `None` where no fix is known.
     pub fn cure(&self) -> Option<String> {
         match self {
             Self::Trust(error) => Some(trust(error)),
@@ -51,9 +51,7 @@ fn trust(error: &TrustError) -> String {
         TrustError::Readable { path, .. } => private(path),
         TrustError::Symlink { path } => {
             let path = shell(path);
-            format!(
-                "put in the place of the link what it leads to: f=$(readlink -f {path}) && rm {path} && mv \"$f\" {path}"
-            )
+            format!("replace the symbolic link by its target: f=$(readlink -f {path}) && rm {path} && mv \"$f\" {path}")
         }
         TrustError::NotRegular { path } | TrustError::NotDirectory { path } => {
             format!("move {} away, and restore it or install jit-sudo again", shell(path))
@@ -62,7 +60,7 @@ fn trust(error: &TrustError) -> String {
         | TrustError::NotCanonical { .. }
         | TrustError::TooLarge { .. }
         | TrustError::Io { .. } => {
-            format!("look after {CONFIGURATION} and {STATE}: they must be root's alone to write")
+            format!("check owner and mode of {CONFIGURATION} and {STATE}: only root may be able to write to them")
         }
     }
 }
@@ -72,22 +70,22 @@ fn database(error: &DatabaseError) -> Option<String> {
         DatabaseError::Missing(_) => Some("jitctl key init".to_owned()),
         DatabaseError::Untrusted(path, Distrust::NotRoots) => Some(format!("chown root:root {}", shell(path))),
         DatabaseError::Untrusted(path, Distrust::Open) => Some(private(path)),
-        DatabaseError::Untrusted(path, _) => Some(format!("look at it, and move it away: {}", shell(path))),
+        DatabaseError::Untrusted(path, _) => Some(format!("examine it and move it away: {}", shell(path))),
         DatabaseError::Newer { .. } => Some("install the version of jit-sudo that wrote it, or a later one".to_owned()),
         DatabaseError::Schema(path, _) | DatabaseError::Older { path, .. } => {
             Some(format!("restore {} from a backup, then jitctl key accept --reason 'WHY'", shell(path)))
         }
-        DatabaseError::Replaced(_) => Some("do it again".to_owned()),
+        DatabaseError::Replaced(_) => Some("try again".to_owned()),
         DatabaseError::Exists(_) | DatabaseError::Busy(_) | DatabaseError::File(..) | DatabaseError::Sqlite(..) => None,
     }
 }
 
-/// 0700 for a directory, 0600 for a file.
+/// Sets mode 0700 for a directory, 0600 for a file.
 fn private(path: &Path) -> String {
     format!("chmod u=rwX,go= {}", shell(path))
 }
 
-/// As one word of a command line.
+/// Quotes the path as one argument of a command line.
 fn shell(path: &Path) -> String {
     command_line([path.as_os_str()])
 }
@@ -97,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cure_is_one_line_and_names_its_object() {
+    fn a_hint_is_one_line_and_names_its_object() {
         let path = Path::new("/var/lib/jit-sudo/it's").to_owned();
         for error in [
             TrustError::Missing { path: path.clone() },

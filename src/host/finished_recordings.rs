@@ -1,4 +1,4 @@
-//! All recordings at once, for the sweep that nobody waits for: which are finished, and which were abandoned.
+//! Lists all recordings, for the periodic sweep: the finished ones and the abandoned ones.
 
 use std::ffi::OsString;
 use std::fs;
@@ -9,32 +9,32 @@ use super::recordings::{DONE, RECORDINGS, present};
 use super::{Encoding, Host, HostError, is_written};
 use jit_core::clock::Timestamp;
 
-/// A recording without a writer may be so young that its lock is still to come, µs.
+/// A recording without a writer may be so young that its writer has not locked it yet, µs.
 const YOUNG_US: i64 = 60_000_000;
 
 /// A finished recording.
 #[derive(Debug, Clone)]
 pub struct FinishedRecording {
-    /// Whose recording it is.
+    /// The run that it belongs to.
     pub run: String,
     /// How it is stored.
     pub encoding: Encoding,
-    /// As it is stored.
+    /// Its size as it is stored.
     pub bytes: u64,
-    /// When it was written last.
+    /// The time of the last write.
     pub finished: Timestamp,
     name: OsString,
 }
 
 impl Host {
-    /// The finished recordings, in no order.
+    /// Returns the finished recordings, in no order.
     pub fn finished_recordings(&self) -> Result<Vec<FinishedRecording>, HostError> {
         let Some(live) = present(self.state.directory(RECORDINGS.as_ref()))? else { return Ok(Vec::new()) };
         let Some(done) = present(live.directory(DONE.as_ref()))? else { return Ok(Vec::new()) };
         list(done.path())
     }
 
-    /// Runs whose recording has no writer any more, and which are not among the `running`.
+    /// Returns the runs whose recording has no writer any more, and which are not `running`.
     pub fn abandoned_recordings(&self, running: &dyn Fn(&str) -> bool) -> Result<Vec<String>, HostError> {
         let Some(live) = present(self.state.directory(RECORDINGS.as_ref()))? else { return Ok(Vec::new()) };
         let old = Timestamp(self.clocks()?.wall.0.saturating_sub(YOUNG_US));
@@ -53,7 +53,7 @@ impl Host {
     }
 }
 
-/// What lies in a directory that is root's alone.
+/// Lists the recordings in a directory that only root can write.
 fn list(directory: &Path) -> Result<Vec<FinishedRecording>, HostError> {
     let failed = |error| HostError::System("list the recordings", error);
     let mut found = Vec::new();
@@ -61,7 +61,7 @@ fn list(directory: &Path) -> Result<Vec<FinishedRecording>, HostError> {
         let entry = entry.map_err(failed)?;
         let name = entry.file_name();
         let Some((run, encoding)) = name.to_str().and_then(named) else { continue };
-        // One that moves while we look is no fault.
+        // A file that is moved or removed meanwhile is not an error.
         let Ok(metadata) = entry.metadata() else { continue };
         let finished = Timestamp::from_seconds(metadata.mtime());
         let run = run.to_owned();
@@ -70,7 +70,7 @@ fn list(directory: &Path) -> Result<Vec<FinishedRecording>, HostError> {
     Ok(found)
 }
 
-/// Whose recording a file is, by its name.
+/// Returns the run and the encoding of a recording from the name of its file.
 fn named(name: &str) -> Option<(&str, Encoding)> {
     let plain = || Some((name.strip_suffix(".cast")?, Encoding::Plain));
     let packed = || Some((name.strip_suffix(".cast.zst")?, Encoding::Zstd));
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_recordings_are_recordings() {
+    fn only_names_of_recordings_are_accepted() {
         assert_eq!(named("0123456789ab.cast"), Some(("0123456789ab", Encoding::Plain)));
         assert_eq!(named("0123456789ab.cast.zst"), Some(("0123456789ab", Encoding::Zstd)));
         for name in ["done", ".0123456789ab.zst", ".cast", ".cast.zst", "x.zst", ""] {

@@ -1,4 +1,4 @@
-//! What `jitctl doctor` looks at and no run needs: room on the disk, who can read the key, mirrors that are behind.
+//! What `jitctl doctor` checks and no run needs: disk space, access to the key, log sinks that are behind.
 //! May not: change anything.
 
 use std::fs;
@@ -16,21 +16,21 @@ use jit_core::places::PAM_SERVICES;
 use jit_core::policy::{AuditSettings, SyslogMode};
 use sys::trusted::{free_space, is_read_only};
 
-/// A mirror that the policy wants.
+/// A log sink that the policy names.
 pub struct Mirror {
-    /// As `[audit]` calls it.
+    /// Its name in `[audit]`.
     pub name: &'static str,
     /// What is wrong with it.
     pub fault: Option<String>,
-    /// What mends it.
+    /// The command or advice that fixes it.
     pub mend: &'static str,
 }
 
-/// The longest PAM service in bytes.
+/// The longest PAM service file, in bytes.
 const SERVICE_LIMIT: u64 = 64 << 10;
 
 impl Host {
-    /// The text of a PAM service, from where libpam reads it; nothing where there is none.
+    /// Returns the text of a PAM service, from where libpam reads it; `None` where there is none.
     pub fn pam_service(name: &str) -> Option<String> {
         if name.contains('/') {
             return None;
@@ -44,19 +44,19 @@ impl Host {
         [PAM_SERVICES, "/etc/pam.d", "/usr/lib/pam.d"].iter().find_map(|directory| read(Path::new(directory)))
     }
 
-    /// Whether nothing can be written where the state lies.
+    /// Whether the state directory is on a read-only file system.
     pub fn is_read_only(&self) -> Result<bool, HostError> {
         is_read_only(self.state.path()).map_err(|error| HostError::System("look at the state's file system", error))
     }
 
-    /// Bytes that are free where the state lies.
+    /// Returns the free space of the file system of the state directory, in bytes.
     pub fn free_space(&self) -> Result<u64, HostError> {
         let failed = |error| HostError::System("ask for the free space", error);
         let directory = fs::File::open(self.state.path()).map_err(failed)?;
         free_space(directory.as_fd()).map_err(failed)
     }
 
-    /// That nobody but root can read the host key.
+    /// Checks that only root can read the host key.
     pub fn key_is_private(&self) -> Result<(), HostError> {
         match self.state.file(HOST_KEY.as_ref()) {
             Ok(file) => Ok(file.private()?),
@@ -65,7 +65,7 @@ impl Host {
         }
     }
 
-    /// The mirrors, and whether each of them takes records and has all.
+    /// Returns the log sinks, and for each whether it accepts records and has received all of them.
     pub fn mirrors(&self, audit: &AuditSettings, journal: &Journal<'_>) -> Vec<Mirror> {
         let wanted = [
             (
@@ -80,7 +80,7 @@ impl Host {
                 audit.json_file.is_some(),
                 "json_file",
                 None,
-                "look at the directory of json_file: is it there, and has it room",
+                "check that the directory of json_file exists and has free space",
             ),
         ];
         let head = journal.head().ok().flatten().map_or(0, |(seq, _)| seq);
@@ -89,7 +89,7 @@ impl Host {
             .map(|(_, name, socket, mend)| {
                 let deaf = socket.and_then(|path| Some((path, listens(path).err()?)));
                 let fault = match deaf {
-                    Some((path, error)) => Some(format!("nobody listens at {path}: {error}")),
+                    Some((path, error)) => Some(format!("no daemon listens at {path}: {error}")),
                     None => self.behind(name, head).map(|count| format!("{count} records have not arrived")),
                 };
                 Mirror { name, fault, mend }
@@ -97,7 +97,7 @@ impl Host {
             .collect()
     }
 
-    /// How many records a mirror lacks; `None` where it lacks none, or never got one.
+    /// Returns the number of records that a sink lacks; `None` where it lacks none, or never received one.
     fn behind(&self, name: &str, head: u64) -> Option<u64> {
         let text = fs::read(self.state.path().join(format!("sent-{name}"))).ok()?;
         Some(head.saturating_sub(Mark::parse(&text)?.seq)).filter(|count| *count > 0)

@@ -1,4 +1,4 @@
-//! What this host knows when it verifies grants of one person: gathered once, for as many as there are.
+//! The facts with which this host verifies grants of one person: gathered once, for any number of grants.
 
 use super::{Host, HostError, Identity};
 use crate::verify::Facts;
@@ -7,10 +7,10 @@ use jit_core::grant::{HostPublicKey, Vouchers};
 use jit_core::names::Person;
 use jit_core::policy::{Role, RolePower};
 
-/// The power of the role with a digest, as it was approved.
+/// Returns the power of the role with a digest, as it was approved.
 type Approved<'h> = dyn Fn(&str) -> Option<RolePower> + 'h;
 
-/// Its identity, what signed approvals rest on, and the roles as they were approved.
+/// The identity of the host, the data behind signed approvals, and the roles as they were approved.
 pub struct Knowledge<'h> {
     identity: Identity<HostPublicKey>,
     vouchers: Option<Vouchers>,
@@ -18,7 +18,7 @@ pub struct Knowledge<'h> {
 }
 
 impl Host {
-    /// For grants of `holder` that activate one of `roles`.
+    /// Gathers the facts for grants of `holder` that activate one of `roles`.
     ///
     /// # Errors
     /// Those of [`Self::public_identity`] and [`Self::vouchers`].
@@ -30,7 +30,7 @@ impl Host {
 }
 
 impl Knowledge<'_> {
-    /// The same at a moment.
+    /// Returns the facts for one moment.
     pub fn facts<'a>(&'a self, now: &'a Now) -> Facts<'a> {
         let Identity { key, id, .. } = &self.identity;
         Facts { key, host: id, now, vouchers: self.vouchers.as_ref(), approved: &*self.approved }

@@ -1,4 +1,4 @@
-//! `lecture` of the policy: what is said, and who has heard it.
+//! `lecture` of the policy: its text, and who has read it.
 
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
@@ -9,13 +9,13 @@ use jit_core::names::Person;
 use jit_core::places::STATE;
 use sys::trusted::TrustedFile;
 
-/// A file for each person who has been lectured, below the state directory.
+/// The directory below the state directory with one file for each person who has read the lecture.
 const LECTURED: &str = "lectured";
 
-/// The longest lecture in bytes.
+/// The longest lecture, in bytes.
 const LONGEST: usize = 64 << 10;
 
-/// sudo's words.
+/// The text of sudo.
 const LECTURE: &str = "
 We trust you have received the usual lecture from the local System
 Administrator. It usually boils down to these three things:
@@ -29,12 +29,12 @@ For security reasons, the password you type will not be visible.
 ";
 
 impl Host {
-    /// Whether this person has heard the lecture and typed a password after it.
+    /// Whether this person has seen the lecture and typed a password after it.
     pub fn was_lectured(&self, person: &Person) -> bool {
         mark(person).exists()
     }
 
-    /// Notes that it has. Where that cannot be noted, it is heard again.
+    /// Records that the person has seen it. If that fails, the lecture is shown again.
     pub fn note_lecture(&self, person: &Person) {
         let path = mark(person);
         let directory = path.parent().map_or(Ok(()), fs::create_dir_all);
@@ -42,7 +42,7 @@ impl Host {
             directory.and_then(|()| OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path));
     }
 
-    /// What is said: the administrator's file, or sudo's words where it cannot be read.
+    /// Returns the text: the administrator's file, or the text of sudo where that file cannot be read.
     pub fn lecture(&self, file: Option<&Path>) -> String {
         let own = file.and_then(|path| TrustedFile::open(path).and_then(|file| file.read(LONGEST)).ok());
         own.map_or_else(|| LECTURE.to_owned(), |bytes| String::from_utf8_lossy(&bytes).into_owned())

@@ -1,4 +1,4 @@
-//! The policy of this host: its files, when they are compiled anew, and the record of each change.
+//! The policy of this host: its files, when they are compiled again, and the record of each change.
 
 use std::fmt::Write;
 use std::io::ErrorKind;
@@ -20,11 +20,11 @@ use jit_core::places::CONFIGURATION;
 use jit_core::policy::{AuditSettings, Policy, PolicyChange, PolicyText, SourceFile, policy_digest};
 use sys::trusted::{Stamp, TrustError, TrustedDirectory, TrustedFile};
 
-/// How often the files are read again where they changed while they were compiled.
+/// How often the files are read again when they change during compilation.
 const ATTEMPTS: u32 = 16;
 
 impl Host {
-    /// The compiled policy, compiled again when one of its files has changed; `caller` stands in the record of that.
+    /// Returns the compiled policy; compiles it when one of its files has changed, and names `caller` in the record of that.
     pub fn policy(&self, caller: Option<&Caller>) -> Result<PolicyIndex<'_>, HostError> {
         for _ in 0..ATTEMPTS {
             let sources = Sources::find()?;
@@ -38,13 +38,13 @@ impl Host {
         Err(HostError::Unsettled)
     }
 
-    /// The policy as it was compiled last, for who goes on with what began by it: whoever begins something compiles it.
+    /// Returns the policy as it was compiled last, for a process that continues a run; the start of a run compiles the policy.
     pub fn last_policy(&self) -> Result<PolicyIndex<'_>, HostError> {
         Ok(PolicyIndex::open(self.database.connection())?)
     }
 
-    /// As [`Self::policy`] for whoever may change nothing: where a file has changed, compiled into `memory`, an empty database.
-    /// By such a policy nothing may run, because no record tells of it.
+    /// Does the same as [`Self::policy`] without changing anything: where a file has changed, it compiles into `memory`, an empty
+    /// database. No command may run by such a policy, because no record names it.
     pub fn policy_aside<'a>(&'a self, memory: &'a Connection) -> Result<PolicyIndex<'a>, HostError> {
         let sources = Sources::find()?;
         let (text, key) = (sources.stamp(), self.journal_key()?);
@@ -58,11 +58,11 @@ impl Host {
         }
     }
 
-    /// The files as they are on the disk, where the compiled policy counts as theirs; nothing where it will be compiled anew, or
-    /// cannot be read.
+    /// Returns the files as they are on the disk, where the compiled policy counts as theirs; `None` where it has to be compiled
+    /// again, or cannot be read.
     ///
     /// # Errors
-    /// A file that cannot be read, or that others than root could have written.
+    /// Fails when a file cannot be read, or when users other than root could have written it.
     pub fn compiled_files(&self) -> Result<Option<OnDisk>, HostError> {
         let sources = Sources::find()?;
         let (stamp, key) = (sources.stamp(), self.journal_key()?);
@@ -73,23 +73,23 @@ impl Host {
         Ok(Some(OnDisk { stamp, files }))
     }
 
-    /// How the compiled policy, and the last record of one, differ from the files that they count as those of; nothing where they
-    /// do not.
+    /// Returns how the compiled policy, or the last record of one, differs from the files that it counts as compiled from; `None`
+    /// where neither does.
     ///
     /// # Errors
-    /// As of [`Self::compiled_files`], and a database that cannot be read.
+    /// Those of [`Self::compiled_files`]; also fails when the database cannot be read.
     pub fn compiled_otherwise(&self) -> Result<Option<String>, HostError> {
         let Some(on_disk) = self.compiled_files()? else { return Ok(None) };
         let db = self.database.connection();
         let stored = policy_index::stored_files(db)?;
         let other = on_disk.files.iter().find(|file| stored.get(&file.path.to_string()) != Some(&file.sha256));
         if let Some(file) = other {
-            return Ok(Some(format!("{} is not the file that the policy in force was compiled of", file.path)));
+            return Ok(Some(format!("{} differs from the file that the policy in force was compiled from", file.path)));
         }
         let (files, now) = (policy_digest(&on_disk.files), policy_index::stored_policy(db)?);
         let recorded = Journal::new(&self.database, &self.name, Vec::new()).last_policy()?;
         if now != Some(files) || recorded.is_some_and(|recorded| recorded.0 != files) {
-            return Ok(Some("the policy in force or its record is not that of the files".to_owned()));
+            return Ok(Some("the policy in force or its record does not match the files".to_owned()));
         }
         Ok(None)
     }
@@ -98,15 +98,15 @@ impl Host {
         Ok(Journal::new(&self.database, &self.name, Vec::new()).redaction_key()?)
     }
 
-    /// The installed policy as it stands in its files, with their paths: for checking.
+    /// Parses the installed policy from its files, and returns it with their paths, for a check.
     pub fn parsed_policy() -> Result<(Policy, Vec<String>), HostError> {
         let sources = Sources::find()?;
         let paths = sources.files.iter().map(|file| file.path().display().to_string()).collect();
         Ok((sources.read()?.0, paths))
     }
 
-    /// Stores the policy of these files and records what it changes, in one transaction; nothing where others did so meanwhile,
-    /// or where the files are no longer these.
+    /// Stores the policy of these files and records the change, in one transaction; does nothing where another process did so
+    /// meanwhile, or where the files have changed again.
     fn compile(&self, sources: &Sources, caller: Option<&Caller>) -> Result<(), HostError> {
         let (policy, files) = sources.read()?;
         let (text, key) = (sources.stamp(), self.journal_key()?);
@@ -115,7 +115,7 @@ impl Host {
         let before = PolicyIndex::open(self.database.connection()).ok().map(|index| index.settings().audit.clone());
         let now = &policy.settings().audit;
         let journal = self.journal(now);
-        // A clock that was changed and a database that is an older copy show in the last record: before another one follows.
+        // A changed clock or an older copy of the database shows in the last record, so this comes before the next record.
         let moment = self.notice(&journal)?;
         let written = self.database.write(Durability::Synced, |tx| {
             if policy_index::is_stored(tx, &stamp)? || Sources::find()?.stamp() != text {
@@ -127,12 +127,12 @@ impl Host {
         if let Some(written) = written {
             let _ = journal.mirror(std::slice::from_ref(&written)); // the journal has it; a sink never decides
             self.tell_former(&written, before.filter(|before| before != now));
-            self.ring(); // what runs looks whether its role is still theirs
+            self.ring(); // running commands check whether their role still applies
         }
         Ok(())
     }
 
-    /// A mirror that the policy takes away hears of that as the last thing.
+    /// Sends the record of the change to the sinks that the new policy no longer names, as their last record.
     fn tell_former(&self, written: &Written, former: Option<AuditSettings>) {
         if let Some(audit) = former {
             let _ = self.journal_without_hooks(&audit).mirror(std::slice::from_ref(written));
@@ -140,11 +140,11 @@ impl Host {
     }
 }
 
-/// The files of the policy as they are.
+/// The files of the policy as they are on the disk.
 pub struct OnDisk {
-    /// Tells them from later ones.
+    /// Distinguishes them from later ones.
     pub stamp: String,
-    /// With their digests, and the list of the approvers' keys behind them.
+    /// The files with their digests, followed by the list of the approvers' keys.
     pub files: Vec<SourceFile>,
 }
 
@@ -157,7 +157,7 @@ fn event(change: PolicyChange, caller: Option<&Caller>) -> Event {
     Event::Policy(Box::new(PolicyRecord::new(change, compiled)))
 }
 
-/// policy.toml, then policy.d/*.toml in name order; the directory may be missing. Beside them the list of the approvers' keys.
+/// policy.toml, then policy.d/*.toml in name order; the directory may be missing. Also the list of the approvers' keys.
 struct Sources {
     files: Vec<TrustedFile>,
     approvers: Option<Stamp>,
@@ -179,7 +179,7 @@ impl Sources {
             Err(TrustError::Missing { .. }) => {}
             Err(error) => return Err(error.into()),
         }
-        // Most runs ask nobody for a signature: a look is enough to see that it is as it was.
+        // Most runs need no signature, so the metadata of the list is enough to detect a change.
         let approvers = match std::fs::symlink_metadata(approvers_path()) {
             Ok(metadata) => Some(Stamp::of(&metadata)),
             Err(error) if error.kind() == ErrorKind::NotFound => None,
@@ -188,11 +188,12 @@ impl Sources {
         Ok(Self { files, approvers })
     }
 
-    /// Changes whenever a file is edited, replaced, added or removed: ctime cannot be set back without the raw disk.
+    /// Returns a text that changes whenever a file is edited, replaced, added or removed: ctime cannot be set back without the
+    /// raw disk.
     fn stamp(&self) -> String {
         let mut text = String::new();
         let mut add = |path: &Path, s: Stamp| {
-            // Writing to a text does not fail.
+            // Writing to a string does not fail.
             let _ =
                 writeln!(text, "{}\t{}\t{}\t{}\t{}\t{}", path.display(), s.dev, s.ino, s.size, s.mtime_ns, s.ctime_ns);
         };
@@ -201,14 +202,14 @@ impl Sources {
         text
     }
 
-    /// The policy, and the digests of the files with the list of the approvers' keys behind them.
+    /// Returns the policy, and the digests of the files, followed by that of the list of the approvers' keys.
     fn read(&self) -> Result<(Policy, Vec<SourceFile>), HostError> {
         let (texts, mut sources): (Vec<_>, Vec<_>) = self.texts()?.into_iter().unzip();
         sources.extend(approvers()?);
         Ok((Policy::parse(&texts)?, sources))
     }
 
-    /// Each file with its digest.
+    /// Returns each file with its digest.
     fn texts(&self) -> Result<Vec<(PolicyText, SourceFile)>, HostError> {
         let read = |file: &TrustedFile| {
             let path = file.path().to_owned();
@@ -221,7 +222,8 @@ impl Sources {
     }
 }
 
-/// The list as it counts: one that others than root could have written, which no run takes, is as good as none.
+/// Returns the list as far as it counts: a list that users other than root could have written counts as missing, as it does for a
+/// run.
 fn approvers() -> Result<Option<SourceFile>, HostError> {
     let read = TrustedFile::open(&approvers_path()).and_then(|file| Ok(source(&file, &file.read(APPROVERS_LIMIT)?)));
     match read {

@@ -1,5 +1,5 @@
-//! Where recordings lie: `recordings/RUN.cast` while it is written, under a lock that its writer holds, and in
-//! `recordings/done` from its end on, perhaps compressed. Root's alone, like everything of ours.
+//! The files of recordings: `recordings/RUN.cast` while its writer, which holds a lock on it, writes it, and in
+//! `recordings/done` afterwards, possibly compressed. Only root has access, as to all files of jit-sudo.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -13,13 +13,13 @@ use sys::trusted::{TrustError, TrustedDirectory};
 pub(super) const RECORDINGS: &str = "recordings";
 pub(super) const DONE: &str = "done";
 
-/// How often a recording is looked for that moves while we look.
+/// How often a recording is looked up again that is moved meanwhile.
 const LOOKS: u32 = 3;
 
 /// A recording, open for reading.
 #[derive(Debug)]
 pub struct StoredRecording {
-    /// At its beginning.
+    /// The file, positioned at its start.
     pub file: File,
     /// Whether it is still being written.
     pub stage: Stage,
@@ -27,45 +27,45 @@ pub struct StoredRecording {
     pub encoding: Encoding,
 }
 
-/// How far a recording has come.
+/// The stage of a recording.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
-    /// Its session runs, or was lost a moment ago.
+    /// The session runs, or was lost a moment ago.
     Live,
-    /// Complete.
+    /// The recording is complete.
     Done,
 }
 
-/// How a recording is stored.
+/// The encoding of a stored recording.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Encoding {
-    /// As it was written.
+    /// Plain, as it was written.
     Plain,
     /// Compressed (RFC 8878).
     Zstd,
 }
 
 impl Host {
-    /// A new file for the recording of `run`, locked until its last descriptor is closed.
+    /// Creates the file for the recording of `run`, locked until its last file descriptor is closed.
     pub fn begin_recording(&self, run: &str) -> io::Result<File> {
         let file = live(&self.state).and_then(|live| live.begin(&plain(run))).map_err(unwrapped)?;
         sys::lock::claim(&file)?;
         Ok(file)
     }
 
-    /// Puts a complete recording to the others.
+    /// Moves a complete recording to `recordings/done`.
     pub fn shelve_recording(&self, run: &str) -> Result<(), HostError> {
         let live = live(&self.state)?;
         let done = live.private_directory(DONE.as_ref())?;
         Ok(live.hand_over(&plain(run), &done, &plain(run))?)
     }
 
-    /// The recording of `run`; `None` where there is none.
+    /// Returns the recording of `run`; `None` where there is none.
     pub fn recording(&self, run: &str) -> Result<Option<StoredRecording>, HostError> {
         let Some(live) = present(self.state.directory(RECORDINGS.as_ref()))? else { return Ok(None) };
         for _ in 0..LOOKS {
             if let Some(file) = open(&live, plain(run))? {
-                // Without the lock its writer has ended, and whoever shelves it comes later or never.
+                // Without the lock the writer has ended; the process that moves the file comes later, or never.
                 let stage = if is_written(&file)? { Stage::Live } else { Stage::Done };
                 return Ok(Some(StoredRecording { file, stage, encoding: Encoding::Plain }));
             }
@@ -79,7 +79,7 @@ impl Host {
         Ok(None)
     }
 
-    /// Removes the complete recording of `run`; tells whether there was one.
+    /// Removes the complete recording of `run`; returns whether there was one.
     pub fn discard_recording(&self, run: &str) -> Result<bool, HostError> {
         let Some(live) = present(self.state.directory(RECORDINGS.as_ref()))? else { return Ok(false) };
         let Some(done) = present(live.directory(DONE.as_ref()))? else { return Ok(false) };
@@ -91,37 +91,37 @@ impl Host {
     }
 }
 
-/// The complete recordings, for whoever compresses them: without the database.
+/// The complete recordings, for the process that compresses them: without the database.
 pub struct FinishedRecordings {
     done: TrustedDirectory,
 }
 
 impl FinishedRecordings {
-    /// Of this host.
+    /// Opens the complete recordings of this host.
     pub fn open() -> Result<Self, HostError> {
         let state = TrustedDirectory::open(Path::new(STATE))?;
         state.private()?;
         Ok(Self { done: state.directory(RECORDINGS.as_ref())?.directory(DONE.as_ref())? })
     }
 
-    /// A recording that is not compressed yet.
+    /// Returns a recording that is not compressed yet.
     pub fn plain(&self, run: &str) -> Result<Option<File>, HostError> {
         open(&self.done, plain(run))
     }
 
-    /// The file into which it is compressed; one that a killed compressor left behind is replaced.
+    /// Creates the file for the compressed recording; replaces one that a killed compressor left behind.
     pub fn begin_compressed(&self, run: &str) -> Result<File, HostError> {
         self.discard_compressed(run)?;
         Ok(self.done.begin(&unfinished(run))?)
     }
 
-    /// Puts the compressed recording in the place of the other, in such an order that there is always one.
+    /// Replaces the recording by the compressed one, in an order that leaves at least one at any time.
     pub fn put_compressed(&self, run: &str) -> Result<(), HostError> {
         self.done.hand_over(&unfinished(run), &self.done, &compressed(run))?;
         self.remove(plain(run))
     }
 
-    /// Removes what was begun.
+    /// Removes an incomplete compressed recording.
     pub fn discard_compressed(&self, run: &str) -> Result<(), HostError> {
         self.remove(unfinished(run))
     }
@@ -131,7 +131,7 @@ impl FinishedRecordings {
     }
 }
 
-/// True while the writer of a recording holds its lock.
+/// Whether the writer of a recording still holds its lock.
 pub fn is_written(file: &File) -> Result<bool, HostError> {
     sys::lock::is_claimed(file).map_err(|error| HostError::System("look at a recording", error))
 }

@@ -1,4 +1,4 @@
-//! All tables of the one database, and how those of earlier versions become these.
+//! The tables of the database, and the migration from earlier versions.
 
 use std::path::Path;
 
@@ -18,16 +18,15 @@ const SCHEMA: [&str; 7] = [
     policy_index::SCHEMA,
 ];
 
-/// The schemas of earlier versions, each with the way to the next.
+/// The schemas of earlier versions, each with the steps to the next.
 const EARLIER: [Earlier; 2] = [
     Earlier { version: 1, schema: include_str!("schema/1.sql"), steps: include_str!("schema/1-to-2.sql") },
-    // Requests of the first format cannot be approved any more.
-    // Who ran what is counted by uid and name from now on, and passwords are remembered so.
-    // The compiled policy goes: the first record of a policy tells of all its roles.
+    // Requests of the first format cannot be approved any more. Runs are counted, and passwords remembered, by uid and name from
+    // now on. The compiled policy is dropped: the first record of a policy lists all its roles.
     Earlier { version: 2, schema: include_str!("schema/2.sql"), steps: include_str!("schema/2-to-3.sql") },
 ];
 
-/// Opens the database, brought up to date where an earlier version wrote it.
+/// Opens the database, and migrates it first where an earlier version wrote it.
 pub fn open(path: &Path) -> Result<Database, DatabaseError> {
     match Database::open(path, &SCHEMA) {
         Err(DatabaseError::Older { .. }) => {
@@ -38,7 +37,7 @@ pub fn open(path: &Path) -> Result<Database, DatabaseError> {
     }
 }
 
-/// Makes a new one.
+/// Creates a new database.
 pub(super) fn create(path: &Path) -> Result<Database, DatabaseError> {
     Database::create(path, &SCHEMA)
 }
@@ -51,7 +50,7 @@ mod tests {
     use rusqlite::Connection;
 
     #[test]
-    fn the_first_schema_becomes_this_one_with_everything_in_it() {
+    fn the_first_schema_is_migrated_with_all_rows() {
         let scratch = Scratch::new("schema-1");
         drop(Database::create(&scratch.path(), &[EARLIER[0].schema]).unwrap());
         let rows = "INSERT INTO extension (request, extends) VALUES ('r1', 'g1'), ('r2', 'g1'), ('r3', 'g2');
@@ -78,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn a_policy_that_was_compiled_without_a_record_is_compiled_anew() {
+    fn a_policy_that_was_compiled_without_a_record_is_compiled_again() {
         let scratch = Scratch::new("schema-2");
         drop(Database::create(&scratch.path(), &[EARLIER[1].schema]).unwrap());
         let rows = "INSERT INTO policy_stamp VALUES (1, 'x', 'y'); INSERT INTO policy_settings VALUES (1, x'00', x'00');
@@ -97,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_of_the_first_version_that_is_running_can_still_end_its_run() {
+    fn a_running_program_of_the_first_version_can_still_end_its_run() {
         let scratch = Scratch::new("schema-running");
         drop(Database::create(&scratch.path(), &[EARLIER[0].schema]).unwrap());
         Connection::open(scratch.path()).unwrap().execute_batch("PRAGMA user_version = 1").unwrap();

@@ -1,4 +1,4 @@
-//! Checkpoints are signed by a process that talks to no caller: whoever does has no need of the private key.
+//! Checkpoints are signed by a process that serves no caller, so that processes that do serve one never load the private key.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -8,13 +8,13 @@ use crate::audit::{Due, Journal};
 use crate::programs::start_enforcer;
 use crate::session::refuge;
 
-/// What the enforcer is told when it shall sign what is due, and no more.
+/// The command that tells the enforcer to sign what is due, and nothing else.
 pub const SEAL: &[u8] = b"seal";
 
 impl Host {
-    /// Signs the head of the journal where that is `due`, and the journal is this host's own; else an alert says why not.
+    /// Signs the head of the journal if that is `due` and the journal belongs to this host; otherwise an alert records why not.
     pub fn seal(&self, journal: &Journal<'_>, due: Due) -> Result<(), HostError> {
-        // What it records itself needs no other process.
+        // This process signs; its own records must not start another one.
         self.sealing.set(true);
         let moment = self.clocks()?;
         let Some(last) = journal.unsealed(moment.wall, due)? else { return Ok(()) };
@@ -27,24 +27,24 @@ impl Host {
         Ok(journal.seal(last, &moment, &identity.key, &identity.id)?)
     }
 
-    /// Whether so much was recorded, or so long ago, that a checkpoint is due.
+    /// Whether enough records were written, or enough time has passed, for a checkpoint to be due.
     pub fn is_sealing_due(&self, journal: &Journal<'_>) -> bool {
         self.clocks().is_ok_and(|moment| journal.unsealed(moment.wall, Due::InTime).is_ok_and(|last| last.is_some()))
     }
 
-    /// Has it signed by another process, and does not wait: what fails there is done by a later one, and a verification tells
-    /// what no signature covers. One such process is enough for whatever this one does.
+    /// Starts another process that signs, and does not wait. If that process fails, a later one does it, and a verification
+    /// reports what no signature covers. This process starts at most one.
     pub fn seal_apart(&self) {
         start_once(&self.sealing);
     }
 
-    /// The same as soon as a record makes it due, by whatever `journal` it is appended.
+    /// Makes `journal` start that process as soon as a record makes a checkpoint due.
     pub(super) fn sealed<'a>(&self, journal: Journal<'a>) -> Journal<'a> {
         let sealing = Rc::clone(&self.sealing);
         journal.with_sealer(Box::new(move || start_once(&sealing)))
     }
 
-    /// The same where it is due.
+    /// Starts that process if a checkpoint is due.
     pub fn seal_in_time(&self, journal: &Journal<'_>) {
         if self.is_sealing_due(journal) {
             self.seal_apart();

@@ -1,5 +1,5 @@
-//! The turns of users: at most so many processes of ours work for one of them at a time. Each is a lock on a byte of the bell's file,
-//! which the kernel gives back when the process ends.
+//! The slots of users: at most N processes work for one user at a time. Each slot is a lock on a byte of the bell's file, which
+//! the kernel releases when the process ends.
 
 use std::io;
 
@@ -11,23 +11,23 @@ use jit_core::names::Person;
 use sys::bell::Bell;
 use sys::lock::claim_one;
 
-/// Where the turns begin: behind everything that could be written there.
+/// The offset of the first slot: beyond everything that could be written to the file.
 const TURNS: i64 = 1 << 50;
 
-/// The turns of one user are so many bytes apart from those of the next: more than anybody may have.
+/// The number of bytes between the slots of one user and those of the next: more than one user can have.
 const APART: i64 = 1 << 16;
 
-/// For what.
+/// The work for which a slot is claimed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Work {
-    /// To answer a question, or to wait for the answer.
+    /// Answering a question, or waiting for the answer.
     Question,
-    /// To count a refusal that is not recorded by itself.
+    /// Counting a rejection that has no record of its own.
     Counting,
 }
 
 impl Work {
-    /// Where its turns begin, from the first of the user's own, and how many there are.
+    /// Returns the offset of its first slot within the user's range, and the number of slots.
     fn slots(self) -> (i64, u32) {
         match self {
             Self::Question => (0, BROKERS),
@@ -36,16 +36,16 @@ impl Work {
     }
 }
 
-/// One of them, until it is dropped or the process ends.
+/// A claimed slot, held until it is dropped or the process ends.
 #[must_use]
 pub struct Slot(#[expect(dead_code, reason = "the lock lasts as long as the file is open")] Option<Bell>);
 
 impl Slot {
-    /// For this user; nothing where all are taken. For root there is no limit; on a host that is not set up there is nothing to wait
-    /// for.
+    /// Claims a slot for this user; returns `None` where all are taken. There is no limit for root, nor on a host that is not set
+    /// up.
     ///
     /// # Errors
-    /// Whatever fcntl(2) says.
+    /// Fails when fcntl(2) fails.
     pub fn claim(uid: u32, work: Work) -> io::Result<Option<Self>> {
         let Some(file) = slots().filter(|_| uid != 0) else { return Ok(Some(Self(None))) };
         let (place, count) = work.slots();
@@ -55,8 +55,9 @@ impl Slot {
 }
 
 impl Host {
-    /// Records that `person` was refused something. What their budget does not record one by one is counted, which takes the lock
-    /// that others wait for: so it has its turn, for longer than that takes, and where all turns are taken it is not even counted.
+    /// Records that a request of `person` was rejected. Rejections beyond the person's budget are only counted, which takes the
+    /// write lock that other processes wait for. So counting needs a slot, which is held for longer than the write takes; where
+    /// all slots are taken the rejection is not even counted.
     pub fn reject(&self, journal: &Journal<'_>, person: &Person, reject: Reject) -> Result<Vec<Written>, HostError> {
         let moment = self.clocks()?;
         if person.uid == 0 || !journal.only_counts(&moment, person, &reject)? {
@@ -70,7 +71,7 @@ impl Host {
     }
 }
 
-/// The file on which they are locks; `None` on a host that is not set up.
+/// Opens the file that holds the locks; `None` on a host that is not set up.
 pub fn slots() -> Option<Bell> {
     state_directory().ok().and_then(|state| Bell::open(&state.path().join(BELL)).ok())
 }

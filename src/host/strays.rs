@@ -1,5 +1,5 @@
-//! What a run has left behind while nobody came to look after it: its supervisor has ended, and its enforcer was killed before it
-//! could record them.
+//! Processes that a run has left behind and that no process supervises: the supervisor has ended, and the enforcer was killed
+//! before it could record them.
 
 use std::time::Duration;
 
@@ -10,14 +10,14 @@ use crate::session::{abandoned, end_lost};
 use jit_core::escape::Word;
 use jit_core::evidence::record::{Alert, Event};
 
-/// So long an enforcer may take to record whom it looks after.
+/// How long an enforcer may take to record the processes that it supervises.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Host {
-    /// Ends them, and records for each run that it did; gives how many runs there were. Takes five seconds where there are any.
+    /// Ends such processes, and writes a record for each run. Returns the number of runs. Takes five seconds where there are any.
     ///
     /// # Errors
-    /// Where that cannot be recorded.
+    /// Fails when the record cannot be written.
     pub fn end_strays(&self, journal: &Journal<'_>) -> Result<usize, HostError> {
         if self.strays(journal)?.is_empty() {
             return Ok(0);
@@ -26,8 +26,7 @@ impl Host {
         let strays = self.strays(journal)?;
         for run in &strays {
             let count = end_lost(run);
-            let sentence =
-                format!("nobody looked after {count} processes that run {run} had left running; they were ended");
+            let sentence = format!("run {run} had left {count} processes without a supervisor; they were ended");
             let written = self.tell_stray(journal, run, &sentence)?;
             let _ = journal.mirror(&[written]); // the journal has it; a sink never decides
         }

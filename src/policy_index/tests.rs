@@ -31,7 +31,7 @@ fn of(text: &str) -> Stamp<'_> {
     Stamp { text, key: b"key" }
 }
 
-/// Stores it as the policy of a file that holds the stamp.
+/// Stores `policy` as if it came from a file that holds the stamp.
 fn put(db: &Connection, policy: &Policy, stamp: &str) -> Option<PolicyChange> {
     try_put(db, policy, stamp).unwrap()
 }
@@ -45,7 +45,7 @@ fn try_put(db: &Connection, policy: &Policy, stamp: &str) -> Result<Option<Polic
     Ok(change)
 }
 
-/// A role as the files have it.
+/// Returns the role as it is in the files.
 fn bare(role: Role) -> Role {
     Role { policy: None, compiled: None, ..role }
 }
@@ -83,7 +83,7 @@ commands = ["ALL"]
 "##;
 
 #[test]
-fn the_index_gives_back_what_was_stored() {
+fn the_index_returns_the_stored_policy() {
     let db = database();
     assert!(matches!(PolicyIndex::open(&db), Err(IndexError::Empty)));
     assert!(!is_stored(&db, &of("first")).unwrap());
@@ -166,7 +166,7 @@ fn every_bit_of_a_stored_role_counts() {
 }
 
 #[test]
-fn a_stamp_counts_where_it_is_sealed_with_its_policy() {
+fn a_stamp_is_valid_only_with_the_seal_of_its_policy() {
     let db = database();
     put(&db, &policy(WHOLE), "first");
     assert!(PolicyIndex::current(&db, &of("first")).unwrap().is_some());
@@ -184,7 +184,7 @@ fn a_stamp_counts_where_it_is_sealed_with_its_policy() {
 }
 
 #[test]
-fn a_role_is_told_from_another_by_the_bytes_that_decide() {
+fn the_digest_of_a_role_covers_the_bytes_that_decide() {
     let db = database();
     put(&db, &policy(WHOLE), "first");
     let compiled = || PolicyIndex::open(&db).unwrap().role(&name("web-ops")).unwrap().unwrap().compiled;
@@ -194,7 +194,7 @@ fn a_role_is_told_from_another_by_the_bytes_that_decide() {
     let body = String::from_utf8(body).unwrap();
     let other = body.replacen("\"require_justification\":true", "\"require_justification\":false", 1);
     assert_ne!(body, other, "{body}");
-    // The digests beside it stay: nobody takes their word.
+    // The stored digests stay as they are: they are not trusted.
     let put = "UPDATE policy_role SET body = ?1, sha256 = ?2 WHERE name = 'web-ops'";
     assert_eq!(db.execute(put, params![other.as_bytes(), row_digest("web-ops", other.as_bytes())]).unwrap(), 1);
     assert_ne!(compiled(), before);
@@ -214,7 +214,7 @@ fn a_failed_store_leaves_the_old_policy() {
 }
 
 #[test]
-fn a_hundred_thousand_roles_cost_one_lookup_nothing() {
+fn a_lookup_among_a_hundred_thousand_roles_is_quick() {
     let db = database();
     let role = |n: usize| format!("[roles.r{n}]\neligible = [\"user{n}\"]\ncommands = [\"/usr/bin/id {n}\"]\n");
     let count = 20_000;
@@ -234,7 +234,7 @@ fn a_hundred_thousand_roles_cost_one_lookup_nothing() {
 }
 
 #[test]
-fn each_role_says_of_which_policy_it_is_even_where_another_was_stored_meanwhile() {
+fn each_role_names_its_policy_even_if_another_was_stored_meanwhile() {
     let db = database();
     let first = put(&db, &policy(INDEXED), "first").unwrap();
     let index = PolicyIndex::open(&db).unwrap();
@@ -259,7 +259,7 @@ fn each_role_says_of_which_policy_it_is_even_where_another_was_stored_meanwhile(
 }
 
 #[test]
-fn only_what_changes_is_a_change() {
+fn only_changed_roles_are_reported() {
     let db = database();
     put(&db, &policy(INDEXED), "first").unwrap();
     assert_eq!(put(&db, &policy(INDEXED), "first"), None);
@@ -275,7 +275,7 @@ fn only_what_changes_is_a_change() {
 }
 
 #[test]
-fn another_digest_beside_the_settings_is_damage() {
+fn a_changed_policy_digest_is_damage() {
     let db = database();
     put(&db, &policy(INDEXED), "first").unwrap();
     db.execute("UPDATE policy_settings SET policy = zeroblob(32)", []).unwrap();

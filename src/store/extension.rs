@@ -1,4 +1,4 @@
-//! Which request extends which grant, found from the old one.
+//! Finds the requests and grants that extend a grant.
 
 use rusqlite::{OptionalExtension, params};
 
@@ -6,12 +6,12 @@ use super::{FindError, GrantStore, StoredGrant};
 use jit_core::grant::SignedGrant;
 use jit_core::names::GrantId;
 
-/// More extensions of one grant than this are not looked at.
+/// The maximum number of extensions of one grant that are read.
 const LIMIT: u32 = 64;
 
 impl GrantStore<'_> {
-    /// The signed grants that claim to extend `old` and were not ended, or were after `run` had used them; untrusted, as all that is
-    /// stored.
+    /// Returns the signed grants that claim to extend `old` and that have not ended or were used up by `run`; untrusted, as
+    /// everything in the store.
     pub fn extensions(&self, old: &GrantId, run: &str) -> rusqlite::Result<Vec<SignedGrant>> {
         let mut statement = self.connection.prepare(
             "SELECT g.body, g.signature FROM request r JOIN granted g ON g.id = r.id \
@@ -23,7 +23,7 @@ impl GrantStore<'_> {
         rows.collect()
     }
 
-    /// The grant that extended `old`, for showing: the latest.
+    /// Returns the latest grant that extended `old`, for display.
     pub fn extension(&self, old: &GrantId) -> Result<Option<StoredGrant>, FindError> {
         let query = "SELECT g.id FROM request r JOIN granted g ON g.id = r.id \
                      WHERE r.extends = ?1 ORDER BY g.expires DESC LIMIT 1";
@@ -34,7 +34,7 @@ impl GrantStore<'_> {
         }
     }
 
-    /// A request to extend `old` that may still be approved.
+    /// Returns a request to extend `old` that may still be approved.
     pub fn pending_extension(&self, old: &GrantId, now: i64) -> rusqlite::Result<Option<String>> {
         let query = "SELECT id FROM request WHERE extends = ?1 AND state = 'pending' AND deadline > ?2 LIMIT 1";
         self.connection.query_row(query, params![old.as_str(), now], |row| row.get(0)).optional()

@@ -1,5 +1,5 @@
-//! What reviewers owe and what they have answered: one row for each broken glass, one for each assignment that was looked
-//! at. The history is in the journal; here stands what holds now.
+//! Reviews: one row for each use of break-glass that must be reviewed, one for each assignment that was reviewed. The
+//! history is in the journal; these tables hold the current state.
 
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 
@@ -15,16 +15,16 @@ CREATE TABLE certification (role TEXT NOT NULL, holder TEXT NOT NULL, verdict TE
 CREATE INDEX granted_by_role ON granted (role, uid, starts);
 ";
 
-/// A broken glass that is to be reviewed.
+/// A use of break-glass that must be reviewed.
 #[derive(Debug, Clone)]
 pub struct Debt {
-    /// The request and grant.
+    /// The id of the request and grant.
     pub id: GrantId,
-    /// Who broke it.
+    /// The uid of the user.
     pub uid: u32,
-    /// Their name then.
+    /// The name of the user at that time.
     pub user: UserName,
-    /// For which role.
+    /// The role.
     pub role: RoleName,
     /// When, in seconds since 1970.
     pub at: i64,
@@ -33,20 +33,20 @@ pub struct Debt {
 /// The latest answer about an assignment.
 #[derive(Debug, Clone)]
 pub struct Certification {
-    /// Whom it is about, as the policy writes them.
+    /// The holder of the assignment, as the policy writes it.
     pub holder: String,
-    /// The word of the verdict.
+    /// The verdict.
     pub verdict: String,
-    /// By whom.
+    /// The name of the reviewer.
     pub reviewer: String,
     /// When, in seconds since 1970.
     pub at: i64,
-    /// In which words.
+    /// The comment of the reviewer.
     pub comment: Vec<u8>,
 }
 
 impl GrantStore<'_> {
-    /// The grant under which `person` broke the glass and which nobody has reviewed.
+    /// Returns the break-glass grant of `person` that has not been reviewed yet.
     pub fn open_debt_of(&self, person: &Person) -> rusqlite::Result<Option<GrantId>> {
         let query = "SELECT id FROM review_debt WHERE uid = ?1 AND user = ?2 AND reviewer IS NULL";
         let id: Option<String> =
@@ -55,7 +55,7 @@ impl GrantStore<'_> {
             .transpose()
     }
 
-    /// Every debt that nobody has settled, oldest first.
+    /// Returns every open debt, oldest first.
     pub fn open_debts(&self) -> Result<Vec<Debt>, FindError> {
         let mut statement = self.connection.prepare(
             "SELECT id, uid, user, role, at FROM review_debt WHERE reviewer IS NULL ORDER BY at, id LIMIT ?1",
@@ -68,7 +68,7 @@ impl GrantStore<'_> {
         Ok(debts)
     }
 
-    /// The unsettled debt of this grant.
+    /// Returns the open debt of this grant.
     pub fn open_debt(&self, id: &GrantId) -> Result<Debt, FindError> {
         let query = "SELECT id, uid, user, role, at FROM review_debt WHERE id = ?1 AND reviewer IS NULL";
         self.connection
@@ -77,7 +77,7 @@ impl GrantStore<'_> {
             .ok_or(FindError::Unknown)?
     }
 
-    /// The latest answers about the assignments of a role.
+    /// Returns the latest answers about the assignments of a role.
     pub fn certifications(&self, role: &RoleName) -> rusqlite::Result<Vec<Certification>> {
         let query = "SELECT holder, verdict, reviewer, at, comment FROM certification WHERE role = ?1";
         let mut statement = self.connection.prepare(query)?;
@@ -93,8 +93,8 @@ impl GrantStore<'_> {
         rows.collect()
     }
 
-    /// Who ever had a grant of `role`, and the begin of their last one.
-    /// Of several names of one uid only the latest: the others have no account.
+    /// Returns every person who ever had a grant of `role`, with the start of their last one.
+    /// Of several names of one uid it returns only the latest: the others have no account.
     pub fn last_uses(&self, role: &RoleName) -> Result<Vec<(Person, i64)>, FindError> {
         let query = "SELECT uid, max(starts) FROM granted WHERE role = ?1 GROUP BY uid";
         let mut statement = self.connection.prepare(query)?;
@@ -113,7 +113,7 @@ impl GrantStore<'_> {
     }
 }
 
-/// Notes that the glass was broken; fails where the same person has an open debt.
+/// Stores a use of break-glass that must be reviewed; fails where the same person has an open debt.
 pub fn insert_debt(tx: &Transaction<'_>, terms: &RequestTerms) -> rusqlite::Result<()> {
     tx.execute(
         "INSERT INTO review_debt (id, uid, user, role, at) VALUES (?1, ?2, ?3, ?4, ?5)",
@@ -122,7 +122,7 @@ pub fn insert_debt(tx: &Transaction<'_>, terms: &RequestTerms) -> rusqlite::Resu
     Ok(())
 }
 
-/// Keeps the latest answer about an assignment.
+/// Stores the latest answer about an assignment.
 pub fn certify(tx: &Transaction<'_>, role: &RoleName, answer: &Certification) -> rusqlite::Result<()> {
     tx.execute(
         "INSERT OR REPLACE INTO certification (role, holder, verdict, reviewer, at, comment) \
@@ -179,7 +179,7 @@ mod tests {
         assert_eq!(id.as_str(), "0000000001");
         let review = super::super::tests::statement(StatementKind::Review, &id);
         let (bob, root) = (Act::by_a_key(1001), Act::of_root(0).unwrap());
-        // Not without the reviewer's own act.
+        // An act of another person than the reviewer does not settle it.
         for (act, settled) in [(&root, false), (&bob, true), (&bob, false)] {
             let tx = database.connection().unchecked_transaction().unwrap();
             assert!(!carry_out(&tx, &review, super::super::tests::NOW).unwrap());
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn the_latest_answer_about_an_assignment_holds() {
+    fn the_latest_answer_about_an_assignment_counts() {
         let scratch = Scratch::new("review-certify");
         let database = database(&scratch);
         let role = RoleName::parse("ops").unwrap();

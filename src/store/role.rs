@@ -1,4 +1,4 @@
-//! Roles as they were when grants were asked for, by their digests. A request, its approvals and its grant name the digest.
+//! Roles as they were when grants were requested, by their digests. A request, its approvals and its grant name the digest.
 
 use rusqlite::{OptionalExtension, Transaction, params};
 
@@ -11,23 +11,23 @@ CREATE TABLE role_text (digest TEXT PRIMARY KEY, body BLOB NOT NULL) STRICT, WIT
 ";
 
 impl GrantStore<'_> {
-    /// The exact bytes of the role with this digest, for showing and for documents.
+    /// Returns the exact bytes of the role with this digest, for display and for documents.
     pub fn role_text(&self, digest: &str) -> rusqlite::Result<Option<Vec<u8>>> {
         let mut statement = self.connection.prepare("SELECT body FROM role_text WHERE digest = ?1")?;
         statement.query_row([digest], |row| row.get(0)).optional()
     }
 
-    /// The role with this digest; `None` where it is not there, cannot be read, or is another: it gives no power then.
+    /// Returns the role with this digest; `None`, which gives no power, where it is missing, unreadable or has another digest.
     pub fn role(&self, digest: &str) -> Option<RolePower> {
         let bytes = self.role_text(digest).ok()??;
         RolePower::named(digest, &bytes).ok()
     }
 }
 
-/// Keeps what `role` gives power to, as the policy says it, under `digest`, unless it is there.
+/// Stores the power that `role` gives, as the policy says it, under `digest`, unless it is there.
 ///
 /// # Errors
-/// The database's; also where `role` is no longer the one that `digest` names, and that one is not there.
+/// Those of the database. Also fails when `digest` is not stored and no longer names `role`.
 pub fn keep_role(tx: &Transaction<'_>, digest: &str, role: &Role) -> rusqlite::Result<()> {
     if GrantStore::new(tx).role_text(digest)?.is_some() {
         return Ok(());
@@ -36,8 +36,7 @@ pub fn keep_role(tx: &Transaction<'_>, digest: &str, role: &Role) -> rusqlite::R
     let body = RolePower::of(role.narrowed_from.as_deref().map_or(role, |origin| &origin.present))
         .encode()
         .map_err(|error| failed(error.into()))?;
-    RolePower::named(digest, &body)
-        .map_err(|InvalidPower| failed("the role is not the one that was asked for".into()))?;
+    RolePower::named(digest, &body).map_err(|InvalidPower| failed("the role is not the requested one".into()))?;
     tx.execute("INSERT INTO role_text (digest, body) VALUES (?1, ?2)", params![digest, body])?;
     Ok(())
 }

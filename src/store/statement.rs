@@ -1,5 +1,5 @@
-//! What people did to requests and grants besides approving: the only way to a denial, a cancellation, a revocation, a release
-//! or a settled debt, each with its exact bytes and signatures beside it. A row is added and never changed.
+//! Statements about requests and grants other than approvals: the only way to a denial, a cancellation, a revocation, a release
+//! or a settled debt, each with its exact bytes and signatures beside it. Rows are added and never changed.
 
 use rusqlite::{OptionalExtension, Transaction, params};
 
@@ -16,20 +16,20 @@ CREATE TABLE statement (request TEXT NOT NULL, kind TEXT NOT NULL, at INTEGER NO
 CREATE INDEX statement_by_request ON statement (request);
 ";
 
-/// A statement as it is stored, for showing and for documents.
+/// A statement as it is stored, for display and for documents.
 pub struct StoredStatement {
-    /// What it says.
+    /// The terms of the statement.
     pub terms: StatementTerms,
-    /// Its exact bytes.
+    /// The exact bytes of the terms.
     pub bytes: Vec<u8>,
     /// The host's signature over them (binary SSHSIG).
     pub host_signature: Vec<u8>,
-    /// That of the person who made it, where they used a key.
+    /// The signature of the person who made it, if they used a key.
     pub signature: Option<Vec<u8>>,
 }
 
 impl GrantStore<'_> {
-    /// Everything that was stated about a request and its grant, in the order in which it was.
+    /// Returns all statements about a request and its grant, in the order in which they were made.
     pub fn statements(&self, id: &GrantId) -> Result<Vec<StoredStatement>, FindError> {
         let query = "SELECT body, host_signature, signature FROM statement WHERE request = ?1 ORDER BY rowid";
         let mut statement = self.connection.prepare(query)?;
@@ -43,8 +43,8 @@ impl GrantStore<'_> {
         Ok(statements)
     }
 
-    /// The fingerprint of the key with which the last statement about a request and its grant was signed; none where the
-    /// kernel alone vouched for who made it.
+    /// Returns the fingerprint of the key that signed the last statement about a request and its grant; `None` where only the
+    /// kernel identified its author.
     pub fn stated_with(&self, id: &GrantId) -> rusqlite::Result<Option<String>> {
         let query = "SELECT key FROM statement WHERE request = ?1 AND kind <> 'review' ORDER BY rowid DESC LIMIT 1";
         let key = self.connection.query_row(query, [id.as_str()], |row| row.get(0)).optional()?;
@@ -52,9 +52,9 @@ impl GrantStore<'_> {
     }
 }
 
-/// Does what the statement says at `at` (seconds since 1970), and keeps it; false, and nothing is kept, where there is
-/// nothing left to do: the request is pending no more, the grant is over. A review does nothing without its reviewer's own act
-/// ([`settle`]).
+/// Applies the statement at `at` (seconds since 1970), and stores it. Returns false, and stores nothing, where there is
+/// nothing left to do: the request is no longer pending, or the grant has ended. A review has no effect without an act of its
+/// reviewer ([`settle`]).
 pub fn carry_out(tx: &Transaction<'_>, statement: &SignedStatement, at: i64) -> rusqlite::Result<bool> {
     let changed = match statement.terms().kind {
         StatementKind::Denial => decide(tx, statement, RequestState::Denied, at)?,
@@ -69,7 +69,7 @@ pub fn carry_out(tx: &Transaction<'_>, statement: &SignedStatement, at: i64) -> 
     Ok(changed)
 }
 
-/// Takes a request out of `pending`, also when its time is over: what takes power away has no deadline.
+/// Moves a request out of `pending`, even after its deadline: a withdrawal of permission has no deadline.
 fn decide(tx: &Transaction<'_>, statement: &SignedStatement, state: RequestState, at: i64) -> rusqlite::Result<bool> {
     let terms = statement.terms();
     let query = "UPDATE request SET state = ?2, ended_by = ?3, ended_at = ?4, ended_reason = ?5 \
@@ -78,7 +78,7 @@ fn decide(tx: &Transaction<'_>, statement: &SignedStatement, state: RequestState
     Ok(tx.execute(query, set)? == 1)
 }
 
-/// Ends a grant. One that has served its one run may still be taken back from that run.
+/// Ends a grant. A one-shot grant that was used up can still be revoked while its run lasts.
 fn end(tx: &Transaction<'_>, statement: &SignedStatement, end: GrantEnd, at: i64) -> rusqlite::Result<bool> {
     let terms = statement.terms();
     let query = "UPDATE granted SET ended = ?2, ended_by = ?3, ended_at = ?4, ended_reason = ?5 \
@@ -87,8 +87,8 @@ fn end(tx: &Transaction<'_>, statement: &SignedStatement, end: GrantEnd, at: i64
     Ok(tx.execute(query, params![terms.id.as_str(), end.as_str(), terms.by.as_str(), at, reason, used])? == 1)
 }
 
-/// Settles the debt of a broken glass as the review says, and keeps it; false, and nothing is kept, where somebody has done so
-/// before, or where it is no review by the person whose act it is.
+/// Settles the review debt of a break-glass grant as the review says, and stores the review. Returns false, and stores nothing,
+/// where it was settled before, or where the statement is no review by the person of `act`.
 pub fn settle(tx: &Transaction<'_>, statement: &SignedStatement, act: &Act, at: i64) -> rusqlite::Result<bool> {
     let terms = statement.terms();
     if terms.kind != StatementKind::Review || act.uid() != statement.uid() {

@@ -73,7 +73,7 @@ fn grant(id: &str, uid: u32, expires: i64) -> GrantTerms {
     }
 }
 
-/// What bob states about the request and grant of this id.
+/// Returns a statement of bob about the request and grant with this id.
 pub(super) fn statement(kind: StatementKind, id: &GrantId) -> SignedStatement {
     let terms = StatementTerms {
         at: NOW,
@@ -99,7 +99,7 @@ fn put<T>(connection: &Connection, change: impl FnOnce(&Transaction<'_>) -> T) -
 }
 
 #[test]
-fn ids_are_found_by_their_beginning() {
+fn ids_are_found_by_their_prefix() {
     let connection = database();
     put(&connection, |tx| {
         for id in ["abc0000000", "abd0000000", "zzzzzzzzzz"] {
@@ -130,7 +130,7 @@ fn a_request_leaves_pending_once() {
     let stored = GrantStore::new(&connection).request(&terms.id, NOW).unwrap();
     assert_eq!((stored.state, stored.terms), (RequestState::Denied, terms));
     assert_eq!(stored.ended.unwrap().reason, b"enough");
-    // What was done has its statement, and what was not done has none.
+    // A statement that changed something is stored, and one that changed nothing is not.
     let kept = GrantStore::new(&connection).statements(&request("abc0000000", 1).id).unwrap();
     assert_eq!(kept.iter().map(|kept| kept.terms.kind).collect::<Vec<_>>(), [StatementKind::Denial]);
     let key = HostKey::from_seed([1; 32]);
@@ -138,7 +138,7 @@ fn a_request_leaves_pending_once() {
 }
 
 #[test]
-fn a_request_dies_at_its_deadline_by_itself() {
+fn a_request_expires_at_its_deadline() {
     let connection = database();
     let terms = request("abc0000000", 7);
     put(&connection, |tx| insert_request(tx, &terms, &encode(&terms).unwrap(), 1).unwrap());
@@ -188,7 +188,7 @@ fn only_open_grants_of_the_user_are_candidates() {
 }
 
 #[test]
-fn an_extension_is_found_from_what_it_extends_until_it_is_ended() {
+fn an_extension_is_found_by_its_old_grant_until_it_ends() {
     let connection = database();
     let old = GrantId::parse("aaaaaaaaaa").unwrap();
     let longer = RequestTerms { extends: Some(old.clone()), ..request("bbbbbbbbbb", 7) };
@@ -213,7 +213,7 @@ fn an_extension_is_found_from_what_it_extends_until_it_is_ended() {
 }
 
 #[test]
-fn a_one_shot_grant_can_be_taken_back_from_its_run_and_nothing_twice() {
+fn a_used_one_shot_grant_can_be_revoked_once() {
     let connection = database();
     let terms = grant("aaaaaaaaaa", 7, NOW + 60);
     let signed = SignedGrant::issue(&terms, &HostKey::from_seed([1; 32])).unwrap();
@@ -229,14 +229,14 @@ fn a_one_shot_grant_can_be_taken_back_from_its_run_and_nothing_twice() {
 }
 
 #[test]
-fn a_grant_that_vanished_with_its_database_does_not_stand() {
+fn a_grant_that_is_not_stored_counts_as_revoked() {
     let connection = database();
     let id = GrantId::parse("aaaaaaaaaa").unwrap();
     assert_eq!(GrantStore::new(&connection).end_of(&id).unwrap(), Some(GrantEnd::Revoked));
 }
 
 #[test]
-fn damaged_terms_are_an_error_and_no_request() {
+fn damaged_terms_are_an_error() {
     let connection = database();
     let terms = request("abc0000000", 1);
     put(&connection, |tx| insert_request(tx, &terms, b"{}", 1).unwrap());

@@ -1,4 +1,4 @@
-//! Forks for real, which a test harness with threads cannot do.
+//! Forks for real, which is impossible in the test harness because it has threads.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 

@@ -1,5 +1,5 @@
-//! What a hostile caller leaves in the process is gone after `sanitize`, and kept as a value. Starts a real
-//! set-user-id copy of this program as `nobody`; fails where that is not possible. To be run as root.
+//! `sanitize` removes what a hostile caller leaves in the process, and returns it as a value. Starts a real
+//! set-user-ID copy of this program as `nobody`; fails where that is not possible. Must be run as root.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
@@ -47,7 +47,7 @@ fn main() {
 
 type Test = (&'static str, fn(&Copy));
 
-/// Runs in the set-user-id copy: one `key value` a line about what was there and what is there now.
+/// Runs in the set-user-ID copy: prints one `key value` per line about the state before and after.
 fn inside() {
     let inherited = match sys::sanitize(c"sanitize") {
         Ok(inherited) => inherited,
@@ -80,7 +80,7 @@ fn inside() {
             println!("now-{}", words.join(" "));
         }
     }
-    // SAFETY: F_GETFD takes nothing; a closed descriptor is an answer too.
+    // SAFETY: F_GETFD has no argument; an error for a closed file descriptor is a valid result.
     println!("now-seven {}", unsafe { libc::fcntl(7, libc::F_GETFD) });
     std::thread::sleep(std::time::Duration::from_millis(30));
     println!("done");
@@ -104,7 +104,7 @@ impl Copy {
         Self(path)
     }
 
-    /// What it prints when nobody runs it with this left behind.
+    /// Returns what the copy prints when `nobody` runs it after `hostile`.
     fn run(&self, hostile: impl FnOnce(&mut Execution<'_>)) -> String {
         let (reader, writer) = sys::poll::pipe().unwrap();
         let program = File::open(&self.0).unwrap();
@@ -142,7 +142,7 @@ impl Copy {
         output
     }
 
-    /// What it prints when nobody's shell runs it after this line.
+    /// Returns what the copy prints when a shell of `nobody` executes it after this line.
     fn through_shell(&self, line: &str) -> String {
         let script = format!("{line}; exec /proc/self/fd/0 {INSIDE}");
         let output = Command::new("setpriv")
@@ -198,7 +198,7 @@ fn hostile_limits_are_lifted_and_kept(copy: &Copy) {
     says(&output, &["now-fsize true", "now-cpu true", "now-nofile true", "now-core 0", "write Ok", "done"]);
 }
 
-/// CAP_SYS_RESOURCE decides whether such a limit can be lifted; either way it never kills us.
+/// Only with CAP_SYS_RESOURCE can such a limit be raised; either way it never kills the program.
 fn file_size_limit_never_kills_us(copy: &Copy) {
     let output = copy.run(|execution| execution.limits = lowered(&[(libc::RLIMIT_FSIZE, 0, 0)]));
     assert!(
@@ -223,7 +223,7 @@ fn hostile_signals_are_reset_and_kept(copy: &Copy) {
     });
     says(&output, &["ignored [13, 15, 17]", "blocked [1, 14, 17]", "now-SigBlk: 0000000000380000"]);
     let line = output.lines().find_map(|line| line.strip_prefix("now-SigIgn: ")).unwrap();
-    // 32 and 33 are libc's.
+    // Signals 32 and 33 belong to libc.
     assert_eq!(
         u64::from_str_radix(line, 16).unwrap() & !(3 << 31),
         1 << (libc::SIGPIPE - 1) | 1 << (libc::SIGXFSZ - 1)
@@ -245,11 +245,11 @@ fn armed_timers_are_disarmed(copy: &Copy) {
     says(&output, &["now-timers [(0, 0), (0, 0), (0, 0)]", "done"]);
 }
 
-/// Seconds and microseconds that are left of each.
+/// Returns the remaining seconds and microseconds of each timer.
 fn timers() -> [(i64, i64); 3] {
     TIMERS.map(|timer| {
         let mut value = std::mem::MaybeUninit::<libc::itimerval>::zeroed();
-        // SAFETY: the structure is written, and zeroes are a value of it anyhow.
+        // SAFETY: the structure is written, and all zeros is a valid value of it.
         let left = unsafe {
             assert_eq!(libc::getitimer(timer, value.as_mut_ptr()), 0);
             value.assume_init().it_value
@@ -262,18 +262,18 @@ fn closed_streams_are_opened_in_every_combination(copy: &Copy) {
     for closed in [[0].as_slice(), &[2], &[0, 2]] {
         let output = copy.run(|_| {
             for fd in closed {
-                // SAFETY: the child is about to exec and uses neither.
+                // SAFETY: the child is about to exec and uses neither file descriptor.
                 unsafe { libc::close(*fd) };
             }
         });
         let open = [0, 1, 2].map(|fd| !closed.contains(&fd));
         says(&output, &[&format!("streams {open:?}"), "done"]);
     }
-    // Without standard output it has nowhere to say so; it must neither fail nor write into anything else.
+    // Without standard output it cannot report this; it must neither fail nor write to another file.
     let output = copy.run(|execution| {
         execution.standard = [None; 3];
         for fd in [0, 1, 2] {
-            // SAFETY: the child is about to exec and uses none.
+            // SAFETY: the child is about to exec and uses none of them.
             unsafe { libc::close(fd) };
         }
     });
@@ -281,7 +281,7 @@ fn closed_streams_are_opened_in_every_combination(copy: &Copy) {
 }
 
 fn inherited_descriptor_is_kept_from_the_command(copy: &Copy) {
-    // `run` marks everything close-on-exec, so a shell opens it.
+    // `run` marks every file descriptor close-on-exec, so a shell opens this one.
     let output = copy.through_shell("exec 7</dev/null");
     says(&output, &[&format!("now-seven {}", libc::FD_CLOEXEC), "done"]);
 }

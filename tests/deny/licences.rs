@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-/// Whether what is allowed is enough to use something under this expression. Words that are no expression grant nothing.
+/// Whether the allowed licences permit use under this expression. Text that is no expression permits nothing.
 pub(crate) fn granted(expression: &str, allowed: &BTreeSet<String>) -> bool {
     let spaced = expression.replace('/', " OR ").replace('(', " ( ").replace(')', " ) ");
     let words: Vec<&str> = spaced.split_whitespace().collect();
@@ -56,7 +56,7 @@ fn next<'a>(words: &mut &[&'a str]) -> Option<&'a str> {
 }
 
 #[test]
-fn expressions_grant_what_they_say() {
+fn licence_expressions_are_evaluated() {
     let allowed = ["MIT", "Zlib"].map(str::to_owned).into();
     for expression in
         ["MIT", "MIT/Apache-2.0", "GPL-3.0 OR MIT", "(GPL-3.0 OR MIT) AND Zlib", "MIT OR GPL-3.0 AND Zlib"]

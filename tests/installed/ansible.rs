@@ -1,5 +1,5 @@
-//! Ansible from PyPI uses jit-sudo as it uses sudo: `become: true` and `become_exe: jit-sudo`, with a password and without,
-//! a wrong one and none, with pipelining and with files. `make ansible` installs it and runs this.
+//! Ansible from PyPI uses jit-sudo like sudo: `become: true` and `become_exe: jit-sudo`, with the right password, a wrong one and
+//! none, with pipelining and with files. `make ansible` installs it and runs this test.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::{granted, root};
 
 const PYTHON: &str = "/run/private-root/target/ansible/bin/python3";
 
-/// One that asks who it is, one that changes something, one whose module is sent as a file when there is no pipelining.
+/// A task that prints its user, one that changes something, and one whose module is sent as a file without pipelining.
 const PLAYBOOK: &str = "
 - hosts: all
   gather_facts: false
@@ -26,14 +26,14 @@ const PLAYBOOK: &str = "
         mode: '0640'
 ";
 
-/// What became of each task at each host, and everything that Ansible said.
+/// The result of each task at each host, and all output of Ansible.
 struct Play {
     results: HashMap<(String, String), Value>,
     said: String,
 }
 
 impl Play {
-    /// The play as `person`, at hosts of these names and variables; all of them are this machine.
+    /// Runs the play as `person`, at hosts with these names and variables; all of them are this machine.
     fn of(person: &Person, program: &str, hosts: &[(&str, &str)]) -> Play {
         let root = root();
         let [inventory, playbook] = ["hosts", "play.yml"].map(|name| format!("{}/{name}", person.home));
@@ -56,7 +56,7 @@ impl Play {
             if let Some((name, _)) = line.strip_prefix("TASK [").and_then(|rest| rest.split_once(']')) {
                 task = name;
             }
-            // changed: [host] => {…}, or fatal: [host]: FAILED! => {…}
+            // Lines such as "changed: [host] => {…}" or "fatal: [host]: FAILED! => {…}".
             let host = line.split_once(": [").and_then(|(_, rest)| rest.split_once(']'));
             if let (Some((host, _)), Some((_, result))) = (host, line.split_once(" => ")) {
                 let result = serde_json::from_str(result).unwrap_or_else(|error| panic!("{error} in {line}"));
@@ -66,7 +66,7 @@ impl Play {
         Play { results, said }
     }
 
-    /// What a task gave at a host.
+    /// Returns the result of a task at a host.
     fn result(&self, task: &str, host: &str) -> &Value {
         let result = self.results.get(&(task.to_owned(), host.to_owned()));
         result.unwrap_or_else(|| panic!("no result of {task} at {host}: {}", self.said))

@@ -1,5 +1,5 @@
-//! An approval is the act of a person: where the role demands it the broker asks for the approver's password, at the
-//! terminal, each time, and while it waits nobody else does.
+//! An approval is the act of a person: where the role requires it the broker asks for the approver's password, at the terminal,
+//! each time; other users do not wait meanwhile.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use harness::{Output, PATIENCE, Person, PrivateRoot, PtySession, Record, eventua
 
 use crate::{id, kinds, own_root, records_of, request, root};
 
-/// Roles that say nothing of passwords, or one thing or the other.
+/// Roles without, with and against password approvals.
 const POLICY: &str = r#"
 [roles.two]                             # a quorum of two, nothing more said
 eligible     = ["%asking"]
@@ -123,7 +123,7 @@ fn shared() -> &'static PrivateRoot {
     root()
 }
 
-/// Somebody who asks for a role, an approver, and the id of the request.
+/// A requester, an approver, and the id of the request.
 #[derive(Clone)]
 struct Scene {
     person: Person,
@@ -138,12 +138,12 @@ impl Scene {
         Self { person, approver, id }
     }
 
-    /// `jitctl approve` by the approver at a terminal.
+    /// Runs `jitctl approve` as the approver at a terminal.
     fn approves(&self, more: &[&str]) -> PtySession {
         shared().pty_as(&self.approver.name, [&["jitctl", "approve", &self.id][..], more].concat())
     }
 
-    /// The same as their programs do it: without a terminal.
+    /// Runs it as a program of the approver would: without a terminal.
     fn automaton(&self) -> Output {
         shared().run_as(&self.approver.name, ["setsid", "--wait", "jitctl", "approve", &self.id])
     }
@@ -152,7 +152,7 @@ impl Scene {
         shared().run_as(&self.person.name, ["jitctl", "--json", "show", &self.id]).json()["grant"].clone()
     }
 
-    /// Nobody has decided anything.
+    /// Checks that the request is still pending.
     #[track_caller]
     fn is_untouched(&self) {
         let state = self.state();
@@ -161,7 +161,7 @@ impl Scene {
         shared().run_as(&self.person.name, ["jit-sudo", "-n", "id"]).refused("");
     }
 
-    /// What was recorded of the approver's failures.
+    /// Returns the records of the approver's failures.
     fn rejects(&self) -> Vec<Record> {
         records_of(shared(), &self.approver).into_iter().filter(|record| record.kind() == "reject").collect()
     }
@@ -171,13 +171,13 @@ const PROMPT: &str = "password for ";
 const WITHOUT: &str = "approving needs your password, and there is no terminal to ask for it";
 
 #[test]
-fn a_program_of_the_approver_does_not_approve_for_a_quorum_or_where_the_role_says_so() {
+fn a_program_of_the_approver_cannot_approve_where_a_password_is_required() {
     for role in ["two", "one"] {
         let scene = Scene::of(role, &[]);
         let said = scene.automaton();
         let hint = format!("hint: approve at a terminal, or with a key: jitctl approve {} --key FILE", scene.id);
         assert!(said.refused(WITHOUT).contains(&hint), "{said:?}");
-        // Past jitctl, with the password where no terminal is.
+        // Calls the broker without jitctl and without a terminal, with the password on standard input.
         let ask = format!("{{\"verb\":\"approve\",\"id\":\"{}\"}}\0{}\n", scene.id, scene.approver.password);
         let broker = ["setsid", "--wait", "/usr/libexec/jit-sudo/jit-sudo-broker"];
         let said = shared().command(&scene.approver.name, broker).stdin(ask).run();
@@ -187,7 +187,7 @@ fn a_program_of_the_approver_does_not_approve_for_a_quorum_or_where_the_role_say
         assert_eq!(rejects.len(), 2, "{rejects:?}");
         assert_eq!((rejects[0].text("code"), rejects[0].text("sentence")), ("password-required", WITHOUT));
         assert!(rejects[0].body.contains(&format!("[\"jitctl\",\"approve\",\"{}\"]", scene.id)), "{}", rejects[0].body);
-        // No needs no password.
+        // A denial needs no password.
         let deny = ["setsid", "--wait", "jitctl", "deny", &scene.id, "--reason", "no"];
         shared().run_as(&scene.approver.name, deny).succeeded();
     }
@@ -250,7 +250,7 @@ fn an_approver_reads_what_the_grant_will_give_and_all_that_was_asked() {
 }
 
 #[test]
-fn what_the_policy_excuses_says_none_in_its_record() {
+fn an_approval_without_a_password_says_none_in_its_record() {
     let scene = Scene::of("trusting", &[]);
     scene.automaton().succeeded();
     let records = records_of(shared(), &scene.approver);
@@ -275,7 +275,7 @@ fn wrong_passwords_change_nothing_and_are_recorded() {
         (rejects[0].text("code"), rejects[0].text("sentence")),
         ("authentication", "3 incorrect password attempts")
     );
-    // One that asks for nothing but the role's own stack.
+    // Also where only the role's own stack asks for something else.
     let scene = Scene::of("stacked", &[]);
     let mut session = scene.approves(&[]);
     assert_eq!(session.wait().code(), Some(1), "{}", session.screen());
@@ -283,7 +283,7 @@ fn wrong_passwords_change_nothing_and_are_recorded() {
 }
 
 #[test]
-fn a_service_that_asks_nobody_approves_and_reviews_nothing() {
+fn a_pam_service_without_authentication_approves_and_reviews_nothing() {
     let scene = Scene::of("open", &[]);
     let mut session = scene.approves(&[]);
     session.expect("approving needs your password, and the PAM service 'everybody-approves' asks for none");
@@ -292,7 +292,7 @@ fn a_service_that_asks_nobody_approves_and_reviews_nothing() {
     scene.is_untouched();
     let rejects = scene.rejects();
     assert_eq!((rejects.len(), rejects[0].text("code")), (1, "password-required"), "{rejects:?}");
-    // A run goes on as it did, and its record says that nobody was asked.
+    // A run is not affected, and its record says that no user was asked.
     let words = ["jit-sudo", "--break-glass", "--role", "open", "--reason", "it burns", "id", "-u"];
     let mut run = shared().pty_as(&scene.person.name, words);
     assert!(run.wait().success(), "{}", run.screen());
@@ -309,7 +309,7 @@ fn a_service_that_asks_nobody_approves_and_reviews_nothing() {
 }
 
 #[test]
-fn as_whom_where_and_with_which_variables_is_seen_before_the_password_by_every_way() {
+fn run_as_user_directory_and_variables_are_shown_before_the_password() {
     let more = [
         "-u",
         "daemon",
@@ -342,7 +342,7 @@ fn as_whom_where_and_with_which_variables_is_seen_before_the_password_by_every_w
     }
     session.type_text("\x03");
     session.wait();
-    // With a key, here and elsewhere, and the way to say no.
+    // With a key, here and elsewhere, and when denying.
     let (name, home) = (&scene.approver.name, &scene.approver.home);
     shared().run_as(name, ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", &format!("{home}/key")]).succeeded();
     shared().run_as(name, ["sh", "-c", &format!("jitctl show {} --print >~/request", scene.id)]).succeeded();
@@ -362,7 +362,7 @@ fn as_whom_where_and_with_which_variables_is_seen_before_the_password_by_every_w
 }
 
 #[test]
-fn an_interrupt_an_end_of_input_and_a_slow_hand_change_nothing() {
+fn an_interrupt_an_end_of_input_and_a_timeout_change_nothing() {
     for key in ["\x03", "\x04"] {
         let scene = Scene::of("one", &[]);
         let mut session = scene.approves(&[]);
@@ -382,14 +382,14 @@ fn an_interrupt_an_end_of_input_and_a_slow_hand_change_nothing() {
     scene.is_untouched();
 }
 
-/// Our programs on a terminal.
+/// Returns the programs of jit-sudo that are left on the terminal.
 fn left_on(terminal: &str) -> String {
     shared().script(&format!("ps -t {terminal} -o comm= | grep -e jitctl -e jit-sudo || true"))
 }
 
 #[test]
-fn what_happened_while_the_password_was_typed_counts() {
-    // Cancelled, decided by others, expired: each while the prompt was open.
+fn decisions_during_the_password_prompt_count() {
+    // Cancelled, decided by another approver, expired: each while the prompt was open.
     let (cancelled, denied) = (Scene::of("one", &[]), Scene::of("one", &[]));
     let other = shared().person(&["persons"]);
     let mut sessions = [cancelled.approves(&[]), denied.approves(&[])];
@@ -433,7 +433,7 @@ fn the_policy_counts_as_it_stands_after_the_prompt() {
     session.expect("there is no request");
     assert_eq!(session.wait().code(), Some(1));
 
-    // An approval without a password, given before the policy wanted one, does not count for the quorum afterwards.
+    // An approval without a password, given before the policy required one, does not count for the quorum afterwards.
     let two = |word: &str| policy("[\"bob\", \"carol\"]", &format!("approvals = 2\napproval_authentication = {word}"));
     root.add_policy("fickle", &two("false"));
     root.run_as("bob", ["jitctl", "approve", &pending]).succeeded();
@@ -450,7 +450,7 @@ fn the_policy_counts_as_it_stands_after_the_prompt() {
 }
 
 #[test]
-fn what_is_approved_is_what_was_read_whatever_the_policy_says_before_and_after() {
+fn an_approval_is_for_what_was_shown_despite_policy_changes() {
     let root = own_root();
     let policy = |commands: &str, more: &str| {
         let text = format!(
@@ -465,7 +465,7 @@ fn what_is_approved_is_what_was_read_whatever_the_policy_says_before_and_after()
     let ask = || id(&request(&root, &alice, "moving", &["--", "/usr/bin/id", "-u"]));
     let approve = |pending: &str| root.pty_as("bob", ["jitctl", "approve", pending]);
 
-    // Read: what the grant will be able to give, not what the policy says for the moment.
+    // The approver reads what the grant will permit, not what the policy says at the moment.
     policy(all, "");
     let pending = ask();
     policy(id_alone, "");
@@ -478,7 +478,7 @@ fn what_is_approved_is_what_was_read_whatever_the_policy_says_before_and_after()
     root.run_as("alice", ["jit-sudo", "-n", "/usr/bin/head", "/etc/shadow"]).refused("");
     root.run_as("alice", ["jitctl", "release"]).succeeded();
 
-    // Narrowed by the role while it was read: not approved any wider than that.
+    // The role was narrowed while the approver read: the grant is not wider than that.
     for narrowing in ["exact_command = true", "one_shot = true", "maximum_duration = \"5m\""] {
         policy(all, "");
         let pending = ask();
@@ -512,7 +512,7 @@ fn what_is_approved_is_what_was_read_whatever_the_policy_says_before_and_after()
 }
 
 #[test]
-fn everything_that_gives_power_is_read() {
+fn everything_that_a_grant_permits_is_shown() {
     let root = own_root();
     let rules: Vec<String> = (0..120).map(|number| format!("\"/usr/bin/id {number}\"")).collect();
     let text = format!(
@@ -557,7 +557,7 @@ fn everything_that_gives_power_is_read() {
 }
 
 #[test]
-fn nobody_waits_for_whoever_types() {
+fn a_password_prompt_does_not_delay_other_users() {
     let scene = Scene::of("one", &[]);
     let mut session = scene.approves(&[]);
     session.expect(PROMPT);
@@ -565,7 +565,7 @@ fn nobody_waits_for_whoever_types() {
     let other = Scene::of("trusting", &[]);
     other.automaton().succeeded();
     assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
-    // The broker that asks holds no descriptor of the database.
+    // The broker that asks holds no file descriptor of the database.
     let held = shared().script(
         "for pid in $(pgrep -x jit-sudo-broke); do ls -l /proc/$pid/fd; done 2>/dev/null | grep /var/lib/jit-sudo || true",
     );
@@ -575,7 +575,7 @@ fn nobody_waits_for_whoever_types() {
 }
 
 #[test]
-fn a_password_that_is_remembered_serves_no_approval_and_one_for_an_approval_is_not_remembered() {
+fn remembered_passwords_and_approvals_are_independent() {
     let scene = Scene::of("one", &[]);
     let second = Scene { approver: scene.approver.clone(), ..Scene::of("one", &[]) };
     let name = &scene.approver.name;
@@ -583,7 +583,7 @@ fn a_password_that_is_remembered_serves_no_approval_and_one_for_an_approval_is_n
     shell.type_line(&format!("jitctl approve {} && echo first-$((1+1))", scene.id));
     shell.type_password(PROMPT, &scene.approver.password);
     shell.expect("first-2");
-    // The approval left nothing behind ...
+    // The approval left no remembered password ...
     shell.type_line("jit-sudo -n true || echo asked-$((1+1))");
     shell.expect("asked-2");
     shell.type_line("jit-sudo true && echo ran-$((1+1))");
@@ -591,12 +591,12 @@ fn a_password_that_is_remembered_serves_no_approval_and_one_for_an_approval_is_n
     shell.expect("ran-2");
     shell.type_line("jit-sudo -n true && echo cached-$((1+1))");
     shell.expect("cached-2");
-    // ... and what the run has left behind does not approve.
+    // ... and the password that the run left does not approve.
     shell.type_line(&format!("jitctl approve {}", second.id));
     shell.expect("approving request");
     shell.expect(PROMPT);
     shell.type_text("\x03");
-    // What is typed ahead goes with the question.
+    // Input typed ahead is discarded with the prompt.
     shell.expect("$ ");
     shell.type_line("exit");
     shell.wait();
@@ -604,7 +604,7 @@ fn a_password_that_is_remembered_serves_no_approval_and_one_for_an_approval_is_n
 }
 
 #[test]
-fn what_others_typed_is_shown_escaped_and_whole() {
+fn text_of_other_users_is_shown_escaped_and_complete() {
     let hostile = "a\u{1b}[2Jb\nroot's password: ";
     let scene = Scene::of("one", &["--", "printf", hostile, &"x".repeat(2000)]);
     let mut session = scene.approves(&[]);
@@ -633,7 +633,7 @@ fn a_review_of_a_break_glass_needs_the_same_password() {
 }
 
 #[test]
-fn refusals_of_an_approver_are_limited_like_those_of_anybody() {
+fn rejections_of_an_approver_are_limited_like_those_of_other_users() {
     let scene = Scene::of("one", &[]);
     let script = format!("for i in $(seq 75); do setsid --wait jitctl approve {} 2>/dev/null; done; true", scene.id);
     shared().command(&scene.approver.name, ["sh", "-c", &script]).patience(Duration::from_secs(60)).run().succeeded();

@@ -1,4 +1,4 @@
-//! What is on record, that nothing runs without it, and what syslog was told.
+//! The records, that nothing runs without them, and the lines in syslog.
 
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
@@ -7,14 +7,14 @@ use harness::{Person, PrivateRoot, Record};
 
 use crate::{kinds, own_root, records_of, request, root};
 
-/// The `start` record of the last run of this person.
+/// Returns the `start` record of the last run of this user.
 fn last_start(root: &PrivateRoot, person: &Person) -> Record {
     let mut starts = records_of(root, person).into_iter().filter(|record| record.kind() == "start");
     starts.next_back().unwrap_or_else(|| panic!("{} has run nothing", person.name))
 }
 
 #[test]
-fn a_start_says_who_ran_what_as_whom_and_from_where() {
+fn a_start_names_caller_command_user_and_origin() {
     let person = root().person(&["deploy"]);
     root()
         .command(&person.name, ["jit-sudo", "-n", "-u", "carol", "echo", "-u", "a b", "c\\d"])
@@ -35,7 +35,7 @@ fn a_start_says_who_ran_what_as_whom_and_from_where() {
 }
 
 #[test]
-fn an_end_holds_the_status_or_the_signal_and_what_it_cost() {
+fn an_end_holds_the_status_or_signal_and_the_resource_usage() {
     let person = root().person(&["deploy"]);
     root().run_as(&person.name, ["jit-sudo", "-n", "sh", "-c", "exit 42"]).exited(42);
     let killed = root().run_as(&person.name, ["jit-sudo", "-n", "sh", "-c", "kill -USR1 $$"]);
@@ -175,7 +175,7 @@ fn arguments_that_are_not_utf8_are_kept_byte_by_byte() {
 }
 
 #[test]
-fn rejections_are_on_record_with_what_was_typed() {
+fn rejections_are_recorded_with_the_command_line() {
     let person = root().person(&[]);
     root().run_as(&person.name, ["jit-sudo", "-n", "-u", "carol", "cat", "/etc/shadow"]).refused("");
     let records = records_of(root(), &person);

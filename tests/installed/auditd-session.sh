@@ -1,5 +1,5 @@
-# In the mounts of a private root and the first PID namespace: a real auditd, and runs of the person named by $1. What the
-# kernel was set to is set back at the end.
+# Runs in the mounts of a private root and the first PID namespace: starts a real auditd, and runs of the user $1. Restores the
+# settings of the kernel at the end.
 mount -t proc proc /proc
 enabled=$(auditctl -s | awk '$1 == "enabled" { print $2 }')
 auditd -n -c /etc/audit >/root/auditd.out 2>&1 &
@@ -18,8 +18,8 @@ run true "$(printf 'line\nfeed \033[2J "quoted"')"
 run true "$(printf '\377\376 not UTF-8')"
 run true "$(head -c 20000 /dev/zero | tr '\0' x)"
 ! setpriv --reuid alice --regid alice --init-groups --reset-env jit-sudo -n id 'a b'
-# A daemon that is away misses records and gets them when it is back. What it has read and not yet written when it is
-# ended is lost to it: that is its own, so it gets a moment.
+# A daemon that is stopped misses records and gets them when it is back. Records that it has read but not yet written when it is
+# stopped are lost, which is not tested, so it gets a moment.
 sleep 0.5
 kill $daemon; wait $daemon || true
 run true away

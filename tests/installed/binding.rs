@@ -1,5 +1,5 @@
-//! What was judged is what runs: callers who exchange files, links and directories while their command is looked at. Each race is
-//! run at least 500 times; what runs as root says so in a file.
+//! The command that was judged is the command that runs, although callers exchange files, links and directories meanwhile. Each
+//! race is run at least 500 times; a program that runs as root writes that into a file.
 
 use std::time::Duration;
 
@@ -55,9 +55,9 @@ require_approval = true
 approvers        = ["%approves-exactly"]
 "#;
 
-/// Exchanges two names for ever, as fast as the kernel can (renameat2 with RENAME_EXCHANGE), or with a pause in seconds:
-/// an exchange changes a file's ctime, and a file that changed while it was checked does not run. When it is ended it tells how
-/// often it did.
+/// Exchanges two names endlessly, as fast as the kernel can (renameat2 with RENAME_EXCHANGE), or with a pause in seconds: an
+/// exchange changes a file's ctime, and a file that changed while it was checked does not run. Prints the number of exchanges
+/// when it is terminated.
 const FLIP: &str = r#"
 import ctypes, signal, sys, time
 libc, one, two = ctypes.CDLL(None), sys.argv[1].encode(), sys.argv[2].encode()
@@ -73,14 +73,14 @@ finally:
     open("exchanges", "w").write(str(exchanges))
 "#;
 
-/// So often at least the names must have been exchanged, or nothing was raced against.
+/// The minimum number of exchanges; with fewer there was no race.
 const EXCHANGES: usize = 100;
 
-/// What nobody allowed: it leaves its effective uid behind. Anybody may append to the file.
+/// A program that no rule allows: it appends its effective uid to a file that every user may write.
 const EVIL: &str = "#include <stdio.h>\n#include <unistd.h>\nint main(void) { FILE *f = fopen(\"/tmp/evil\", \"a\"); \
                     if (f) { fprintf(f, \"%d\\n\", geteuid()); fclose(f); } return 0; }\n";
 
-/// A root with the policy, the racer's tools and a program that says who it was.
+/// Returns a root with the policy, the tools for races and a program that reports its user.
 fn racing_root() -> PrivateRoot {
     let root = own_root();
     let digest = root.script("sha256sum /usr/bin/true | cut -d ' ' -f 1");
@@ -91,14 +91,14 @@ fn racing_root() -> PrivateRoot {
     root
 }
 
-/// How the tries of a race went.
+/// The results of a race.
 struct Race {
     succeeded: usize,
     failed: usize,
 }
 
 impl Race {
-    /// Both of what was exchanged were met with: one that runs and one that does not.
+    /// Checks that both exchanged objects were hit: one that runs and one that does not.
     fn met_both(&self) {
         let Self { succeeded, failed } = self;
         assert!(
@@ -108,7 +108,7 @@ impl Race {
     }
 }
 
-/// Sets the scene in the person's home, and then the race.
+/// Prepares the user's home, and runs the race.
 fn race(root: &PrivateRoot, person: &Person, scene: &str, flipped: (&str, &str), command: &str) -> Race {
     set(root, person, scene);
     tried(root, person, flipped, command)
@@ -118,7 +118,7 @@ fn set(root: &PrivateRoot, person: &Person, scene: &str) {
     root.run_as(&person.name, ["bash", "-c", &format!("cd ~ && mkdir w evil && {scene}")]).succeeded();
 }
 
-/// Flips `one` and `two` in the person's home, and runs `command` 500 times meanwhile.
+/// Exchanges `one` and `two` in the user's home, and runs `command` 500 times meanwhile.
 fn tried(root: &PrivateRoot, person: &Person, (one, two): (&str, &str), command: &str) -> Race {
     let script = format!(
         "cd ~\n\
@@ -132,18 +132,18 @@ fn tried(root: &PrivateRoot, person: &Person, (one, two): (&str, &str), command:
     Race { succeeded, failed: TRIES - succeeded }
 }
 
-/// The names in the person's home were exchanged all the while.
+/// Checks that the names in the user's home were exchanged all the time.
 fn exchanged(root: &PrivateRoot, person: &Person) {
     let exchanges = root.read(&format!("{}/exchanges", person.home));
     assert!(exchanges.parse::<usize>().is_ok_and(|count| count >= EXCHANGES), "exchanged {exchanges} times");
 }
 
-/// How often the caller's own program ran as root.
+/// Returns how often the caller's own program ran as root.
 fn evil_runs(root: &PrivateRoot) -> usize {
     root.read("/tmp/evil").lines().filter(|uid| *uid == "0").count()
 }
 
-/// The runs of the person that executed what `is_meant`: recorded, and not refused before exec.
+/// Returns the runs of the user that executed what `is_meant` selects: recorded, and not rejected before exec.
 fn runs_of(root: &PrivateRoot, person: &Person, is_meant: impl Fn(&Record) -> bool) -> usize {
     let records = crate::records_of(root, person);
     let executed = |run: &str| {
@@ -154,7 +154,7 @@ fn runs_of(root: &PrivateRoot, person: &Person, is_meant: impl Fn(&Record) -> bo
     starts.filter(|start| executed(start.text("run"))).count()
 }
 
-/// Nothing ran but this program, and the records name no other.
+/// Checks that only this program ran, and that the records name no other.
 fn only(root: &PrivateRoot, person: &Person, path: &str) {
     assert_eq!(evil_runs(root), 0, "the caller's program ran as root");
     assert_eq!(runs_of(root, person, |start| start.text("path") != path), 0);
@@ -172,12 +172,12 @@ fn a_link_that_is_exchanged_leads_to_nothing_else() {
 }
 
 #[test]
-fn a_rule_over_a_directory_of_the_callers_runs_what_the_record_names() {
+fn a_rule_for_a_directory_of_the_caller_runs_what_the_record_names() {
     let root = racing_root();
     let person = root.person(&["by-glob"]);
     let scene = "ln -s /usr/bin/true w/true; cp /tmp/evil-program evil/true";
     let succeeded = race(&root, &person, scene, ("w/true", "evil/true 0.01"), "~/w/true").succeeded;
-    // A real file there is the caller's own, and the rule allows it. Each run of it is recorded as one.
+    // A real file there is the caller's own, and the rule allows it. Each of its runs has a record that names it.
     let own = format!("{}/w/true", person.home);
     let own_runs = runs_of(&root, &person, |start| start.text("path") == own);
     let good_runs = runs_of(&root, &person, |start| start.text("path") == "/usr/bin/true");
@@ -187,7 +187,7 @@ fn a_rule_over_a_directory_of_the_callers_runs_what_the_record_names() {
     assert_eq!(runs_of(&root, &person, |start| start.text("path") != own && start.text("path") != "/usr/bin/true"), 0);
 }
 
-/// An exact grant for what a link, or a directory, leads to while it is approved.
+/// Checks an exact grant for the target of a link, or of a directory, during the approval.
 fn an_exact_grant_serves_what_was_approved(scene: &str, flipped: (&str, &str)) {
     let root = racing_root();
     let (person, approver) = (root.person(&["by-exact-grant"]), root.person(&["approves-exactly"]));
@@ -208,13 +208,13 @@ fn an_exact_grant_serves_what_was_approved(scene: &str, flipped: (&str, &str)) {
 }
 
 #[test]
-fn an_exact_grant_for_a_link_that_is_exchanged_serves_what_was_approved() {
+fn an_exact_grant_for_an_exchanged_link_permits_only_the_approved_program() {
     let scene = "ln -s /usr/bin/true w/true; cp /tmp/evil-program evil/true";
     an_exact_grant_serves_what_was_approved(scene, ("w/true", "evil/true"));
 }
 
 #[test]
-fn an_exact_grant_for_a_link_in_a_directory_that_is_exchanged_serves_what_was_approved() {
+fn an_exact_grant_for_a_link_in_an_exchanged_directory_permits_only_the_approved_program() {
     let scene = "ln -s /usr/bin/true w/true; cp /tmp/evil-program evil/true";
     an_exact_grant_serves_what_was_approved(scene, ("w", "evil"));
 }
@@ -232,7 +232,7 @@ fn a_digest_is_that_of_the_file_that_runs() {
 #[test]
 fn a_program_that_would_never_be_read_to_its_end_is_refused_at_once() {
     let root = racing_root();
-    // What cannot be read has no digest that a rule could name.
+    // A file that cannot be read has no digest that a rule could name.
     for (role, sentence) in [("by-digest", "is not allowed"), ("by-glob", "larger than 4 GiB, the maximum size")] {
         let person = root.person(&[role]);
         root.run_as(&person.name, ["sh", "-c", "mkdir ~/w; truncate -s 1T ~/w/true; chmod +x ~/w/true"]).succeeded();
@@ -253,7 +253,7 @@ fn a_directory_that_is_exchanged_is_looked_up_once() {
     only(&root, &person, "/usr/bin/true");
 }
 
-/// Two scripts of the person's, exchanged by `flipped`: each run of the second is one whose record has its digest.
+/// Exchanges two scripts of the user by `flipped`: the record of each run of the second one has its digest.
 fn scripts_are_those_of_their_records(scene: &str, flipped: (&str, &str)) {
     let root = racing_root();
     let person = root.person(&["everything"]);
@@ -334,7 +334,7 @@ fn a_script_of_root_runs_by_an_interpreter_of_root_or_of_the_run_as_user() {
 }
 
 #[test]
-fn a_shell_of_the_environment_tells_nothing_of_what_the_caller_may_not_see() {
+fn the_shell_variable_discloses_no_hidden_file() {
     let root = racing_root();
     let person = root.person(&["by-path"]);
     root.script(
@@ -376,7 +376,7 @@ fn a_directory_that_is_exchanged_shows_nothing_of_another() {
     }
 }
 
-/// As which process `/proc/N` has been root's and is another one now: one descriptor that leads here and there.
+/// A process whose `/proc/N` belongs to root at one time and to another process later: one file descriptor for both.
 const LEADER: &str = r#"
 import os, sys
 good, evil = (os.open(path, os.O_RDONLY) for path in sys.argv[1:3])
@@ -387,7 +387,7 @@ while True:
 "#;
 
 #[test]
-fn a_descriptor_of_another_process_is_no_name_of_a_program() {
+fn a_descriptor_of_another_process_is_rejected_as_a_program() {
     let root = racing_root();
     let person = root.person(&["by-digest"]);
     root.write("/tmp/leader.py", 0o755, LEADER);
@@ -408,13 +408,13 @@ fn a_descriptor_of_another_process_is_no_name_of_a_program() {
     only(&root, &person, "/usr/bin/true");
 }
 
-/// A tree of the caller's that Python takes for its own, where it believes a name in it.
+/// A tree of the caller that Python would use if it trusted the name by which it was called.
 const VENV: &str = "cd ~; ln -s /usr/bin w; v=$(python3 -c 'import sys; print(\"python%d.%d\" % sys.version_info[:2])'); \
                     mkdir -p lib/$v/site-packages; printf 'home = /usr/bin\n' >pyvenv.cfg; \
                     echo 'import os; open(\"/tmp/evil\", \"a\").write(\"%d\\n\" % os.geteuid())' >lib/$v/site-packages/a.pth";
 
 #[test]
-fn a_name_that_was_typed_is_not_what_a_program_is_told() {
+fn a_program_is_called_by_its_real_path_and_not_by_the_typed_name() {
     let root = racing_root();
     let person = root.person(&["by-name"]);
     root.script("echo 'import sys; print(\"the job\")' >/opt/job.py");
@@ -427,19 +427,19 @@ fn a_name_that_was_typed_is_not_what_a_program_is_told() {
     let start = records.iter().find(|record| record.kind() == "start").unwrap();
     assert_eq!(start.json["argv"], serde_json::json!(["/usr/bin/python3", "/opt/job.py"]));
     assert_eq!(start.text("typed"), typed);
-    // A name without a slash stays, and there is nothing else to record.
+    // A name without a slash is kept, and no other name is recorded.
     root.run_as(&person.name, ["jit-sudo", "-n", "python3", "/opt/job.py"]).succeeded();
     let records = crate::records_of(&root, &person);
     let last = records.iter().rfind(|record| record.kind() == "start").unwrap();
     assert_eq!((&last.json["argv"][0], last.json.get("typed")), (&serde_json::json!("python3"), None));
-    // Of a name that others gave it in `secure_path` the program hears nothing: /usr/local/bin may be a group's to write.
+    // The program does not learn another name in `secure_path`: a group may be able to write to /usr/local/bin.
     root.script("chgrp by-name /usr/local/bin && chmod 2775 /usr/local/bin");
     root.run_as(&person.name, ["ln", "-s", "/usr/bin/python3", "/usr/local/bin/jobber"]).succeeded();
-    let _ = root.run_as(&person.name, ["jit-sudo", "-n", "jobber", "/opt/job.py"]); // its place may be no name of the rule
+    let _ = root.run_as(&person.name, ["jit-sudo", "-n", "jobber", "/opt/job.py"]); // the rule may not name its path
     let records = crate::records_of(&root, &person);
     let last = records.iter().rfind(|record| record.kind() == "start").unwrap();
     assert_ne!(last.json["argv"][0], serde_json::json!("jobber"), "{}", last.body);
-    // With a role of every command the caller names it, as with sudo.
+    // With a role for every command the caller chooses the name, as with sudo.
     let free = root.person(&["everything"]);
     root.run_as(&free.name, ["ln", "-s", "/bin/sh", "mine"]).succeeded();
     let mine = format!("{}/mine", free.home);
@@ -447,7 +447,7 @@ fn a_name_that_was_typed_is_not_what_a_program_is_told() {
 }
 
 #[test]
-fn a_link_of_roots_is_no_way_around_a_rule_that_denies() {
+fn a_link_of_root_does_not_bypass_a_rule_that_denies() {
     let root = racing_root();
     let person = root.person(&["but-python"]);
     for program in ["python3", "/usr/bin/python3", "/bin/python3"] {
@@ -462,7 +462,7 @@ fn a_link_of_roots_is_no_way_around_a_rule_that_denies() {
     root.run_as(&person.name, ["jit-sudo", "-n", "id", "-u"]).succeeded();
 }
 
-/// Rewrites a file in place for ever with one text and the other, by a file of its own each time.
+/// Rewrites a file in place endlessly with one text and the other, from a file of its own each time.
 const REWRITE: &str = r#"
 import os, sys, time, random
 path, texts = sys.argv[1], [open(name, "rb").read() for name in sys.argv[2:4]]
@@ -486,10 +486,10 @@ while True:
         time.sleep(random.uniform(0, 0.02))
 "#;
 
-/// Rewrites `own` in the person's home with the files `good` and `evil` that `scene` makes, and runs it meanwhile. The records name
-/// as many runs of the second as there were.
+/// Rewrites `own` in the user's home with the files `good` and `evil` that `scene` creates, and runs it meanwhile. The number of
+/// records that name the second equals the number of its runs.
 #[test]
-fn a_rule_that_denies_means_what_its_path_leads_to() {
+fn a_rule_that_denies_applies_to_the_target_of_its_path() {
     let root = racing_root();
     let person = root.person(&["but-linked"]);
     root.script(
@@ -509,9 +509,9 @@ fn a_rule_that_denies_means_what_its_path_leads_to() {
     }
 }
 
-/// A file system that another program serves gives one file when it is hashed and another when it is executed.
+/// A file system that a program serves can return one file for hashing and another for execution.
 #[test]
-fn what_another_program_serves_is_copied_before_it_is_executed() {
+fn a_program_on_a_fuse_file_system_is_copied_before_it_is_executed() {
     let root = racing_root();
     let person = root.person(&["everything"]);
     root.write("/tmp/fuse.py", 0o644, include_str!("fuse.py"));
@@ -556,7 +556,8 @@ fn a_rewritten_file_is_that_of_its_record(scene: &str, trace: &str) {
     assert!(ran > 0 && ran < succeeded, "of {succeeded} runs {ran} were of the second program");
 }
 
-/// Runs `program` while a PAM session module makes `change`: between the judgement and the exec. It is not executed, and says so.
+/// Runs `program` while a PAM session module makes `change`, between judgement and exec. The program is not executed, and the
+/// error says so.
 fn changed_while_it_was_checked(program: &str, change: &str) {
     let root = racing_root();
     let person = root.person(&["everything"]);

@@ -61,7 +61,7 @@ fn of_grant(grant: &str) -> Vec<Record> {
 }
 
 #[test]
-fn broken_glass_is_at_once_loud_and_once() {
+fn break_glass_works_at_once_alerts_and_needs_a_review() {
     let (person, approver) = (glass().person(&["glass"]), glass().person(&["glaziers"]));
     assert_eq!(break_it(&person).succeeded(), "0");
     let records = records_of(glass(), &person);
@@ -76,7 +76,7 @@ fn broken_glass_is_at_once_loud_and_once() {
 
     let grant = records[2].text("grant").to_owned();
     glass().run_as(&person.name, ["jitctl", "release"]).succeeded();
-    // The debt stands, whatever became of the grant and by whichever door.
+    // The debt remains, whatever happened to the grant, for jit-sudo and jitctl.
     break_it(&person).refused(&format!("jitctl review {grant}"));
     let again = ["jitctl", "request", "--break-glass", "--reason", "x", "--role", "glass"];
     glass().run_as(&person.name, again).refused("no approver has reviewed yet");
@@ -99,7 +99,7 @@ fn broken_glass_is_at_once_loud_and_once() {
 }
 
 #[test]
-fn glass_is_broken_only_where_the_role_has_one_with_a_reason_and_for_now() {
+fn break_glass_needs_a_role_that_permits_it_a_reason_and_starts_now() {
     let person = glass().person(&["glass", "glass-offer"]);
     let refused = |words: &[&str], sentence: &str| {
         glass().run_as(&person.name, words).refused(sentence);
@@ -121,7 +121,7 @@ fn glass_is_broken_only_where_the_role_has_one_with_a_reason_and_for_now() {
 }
 
 #[test]
-fn two_at_once_break_one_glass() {
+fn concurrent_break_glass_requests_get_one_grant() {
     let person = glass().person(&["glass"]);
     let line =
         "for i in 1 2 3 4 5 6; do jitctl request --role glass --break-glass --reason x >/dev/null 2>&1 & done; wait";
@@ -131,7 +131,7 @@ fn two_at_once_break_one_glass() {
 }
 
 #[test]
-fn eligibility_that_nobody_uses_is_listed_per_person_and_group() {
+fn unused_eligibility_is_listed_per_user_and_group() {
     let unused = |since: &str| {
         let output = glass().as_root(["jitctl", "--json", "review", "--unused", since]);
         let rows = output.json()["assignments"].as_array().unwrap().clone();
@@ -144,7 +144,7 @@ fn eligibility_that_nobody_uses_is_listed_per_person_and_group() {
     assert!(!unused("1d").iter().any(|row| row == "glass-certified bob"), "a standing assignment is not activated");
     request(glass(), &person, "glass-offer", &["--ticket", "OPS-7"]);
     assert!(!unused("1d").iter().any(|row| row == "glass-offer %glass-offer"), "a member's use is the group's");
-    // Other tests ask for the role too, so that a quiet second may be long in coming.
+    // Other tests request the role too, so that a second without use may take a while.
     harness::eventually("a second without use", Duration::from_secs(60), || {
         unused("1s").iter().any(|row| row == "glass-offer %glass-offer").then_some(())
     });
@@ -200,7 +200,7 @@ fn offer(person: &Person, words: &[&str]) -> PtySession {
 }
 
 #[test]
-fn the_offer_asks_for_reason_duration_and_ticket_until_they_are_good() {
+fn the_offer_repeats_questions_until_the_answers_are_valid() {
     let person = glass().person(&["glass-offer"]);
     let mut session = offer(&person, &["jit-sudo", "id", "-u;", "echo", "status", "$?"]);
     session.expect("no active grant; asking for role glass-offer");
@@ -217,7 +217,7 @@ fn the_offer_asks_for_reason_duration_and_ticket_until_they_are_good() {
     session.expect("ticket, such as ^OPS-[0-9]+$: ");
     session.type_line("none");
     session.expect("it must match");
-    // What is typed before the question stands there is shown before it, and not on its line.
+    // Input typed before the question is shown before it, and not on its line.
     session.expect("ticket, such as ^OPS-[0-9]+$: ");
     session.type_line("OPS-12");
     session.expect("\n0\r\n");
@@ -229,7 +229,7 @@ fn the_offer_asks_for_reason_duration_and_ticket_until_they_are_good() {
 }
 
 #[test]
-fn control_c_at_a_question_asks_for_nothing() {
+fn control_c_at_a_question_makes_no_request() {
     let person = glass().person(&["glass-offer"]);
     let mut session = offer(&person, &["jit-sudo", "id", "-u;", "echo", "status", "$?"]);
     session.expect("reason: ");
@@ -239,7 +239,7 @@ fn control_c_at_a_question_asks_for_nothing() {
     assert_eq!(kinds(&records_of(glass(), &person)), ["reject"]);
 }
 
-/// Holds the lock of the database until the file `/tmp/free` is there.
+/// Holds the lock of the database until the file `/tmp/free` exists.
 const HOLD: &str = r#"
 import os, sqlite3, time
 database = sqlite3.connect("/var/lib/jit-sudo/journal.db", isolation_level=None)
@@ -251,7 +251,7 @@ database.execute("ROLLBACK")
 "#;
 
 #[test]
-fn who_leaves_while_the_grant_is_made_gets_none() {
+fn a_user_who_interrupts_the_activation_gets_no_grant() {
     let own = own_root();
     own.add_policy("glass", POLICY);
     let person = own.person(&["glass-offer"]);
@@ -282,7 +282,7 @@ fn who_leaves_while_the_grant_is_made_gets_none() {
 }
 
 #[test]
-fn control_c_leaves_the_request_pending_and_coming_back_takes_it_up_again() {
+fn control_c_leaves_the_request_pending_and_a_later_run_resumes_it() {
     let (person, approver) = (glass().person(&["glass"]), glass().person(&["glaziers"]));
     let mut session = offer(&person, &["jit-sudo", "id", "-u;", "echo", "status", "$?"]);
     session.expect("role glass, the narrowest of 2 that fit, for at most 1h, to be approved by %glaziers");
@@ -309,7 +309,7 @@ fn control_c_leaves_the_request_pending_and_coming_back_takes_it_up_again() {
     assert_eq!(kinds(&records_of(glass(), &person)), ["request", "reject", "grant", "start", "end"]);
 }
 
-/// The request of `person` as `approver` sees it.
+/// Returns the request of `person` as `approver` sees it.
 fn of_person(approver: &Person, person: &Person) -> serde_json::Value {
     harness::eventually("the request is there", harness::PATIENCE, || {
         let listed = glass().run_as(&approver.name, ["jitctl", "--json", "requests"]).json();
@@ -329,10 +329,10 @@ fn a_denied_request_ends_the_wait() {
 }
 
 #[test]
-fn a_waiting_command_begins_within_50_ms_of_its_approval() {
+fn a_waiting_command_starts_within_50_ms_of_its_approval() {
     let approver = glass().person(&["glaziers"]);
-    // From the moment at which the broker began to decide to the start of the command; the best of a few, because other
-    // tests use this machine too.
+    // Measures from the moment of the broker's decision to the start of the command; the best of a few, because other tests use
+    // this machine too.
     let mut best = i64::MAX;
     for _ in 0..8 {
         let person = glass().person(&["glass"]);
@@ -353,7 +353,7 @@ fn a_waiting_command_begins_within_50_ms_of_its_approval() {
 }
 
 #[test]
-fn without_a_terminal_nobody_is_asked_and_the_exact_line_is_said() {
+fn without_a_terminal_the_exact_command_is_printed_instead_of_questions() {
     let person = glass().person(&["glass"]);
     let output = glass().run_as(&person.name, ["jit-sudo", "id", "-u"]);
     output.refused("hint: jitctl request --role glass --reason 'WHY' -- /usr/bin/id -u");

@@ -1,10 +1,10 @@
-//! The broker's door, called without jitctl by somebody who means no good.
+//! The broker, called without jitctl by a hostile user.
 
 use crate::{kinds, records_of, root};
 
 const BROKER: &str = "/usr/libexec/jit-sudo/jit-sudo-broker";
 
-/// What the broker answers to these bytes from a person without any role.
+/// Returns the broker's answer to these bytes from a user without any role.
 fn said(person: &str, bytes: impl AsRef<[u8]>) -> harness::Output {
     root().command(person, [BROKER]).stdin(bytes).run()
 }
@@ -45,7 +45,7 @@ fn garbage_gets_an_error_and_never_a_crash() {
     }
 }
 
-/// Who may use a verb at all (src/broker/verbs.rs).
+/// The users who may use a verb at all (src/broker/verbs.rs).
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum Who {
     Anyone,
@@ -53,7 +53,7 @@ enum Who {
     Root,
 }
 
-/// Each verb with what it must be asked with.
+/// Each verb with its required arguments.
 const VERBS: [(&str, &str, Who); 38] = [
     ("roles", "", Who::Anyone),
     ("why", r#","command":["id"]"#, Who::Anyone),
@@ -96,12 +96,12 @@ const VERBS: [(&str, &str, Who); 38] = [
 ];
 
 #[test]
-fn each_verb_is_for_whom_its_row_says() {
+fn each_verb_is_open_to_the_users_of_its_row() {
     let root = crate::own_root();
     let (nobody, reader) = (root.person(&[]), root.person(&["readers"]));
     root.write("/etc/jit-sudo/policy.d/verbs.toml", 0o644, "[audit]\nreaders = [\"%readers\"]\n");
     let asked = |who: &str, bytes: &str| root.command(who, [BROKER]).stdin(bytes).run();
-    // What the broker knows besides is for programs, which ask with a line that they keep open.
+    // The other verbs of the broker are for programs, which send them over an open connection.
     let known = asked("alice", "{\"verb\":\"no-such-verb\"}").json()["error"]["message"].as_str().unwrap().to_owned();
     let mut known: Vec<&str> = known.split('`').skip(3).step_by(2).collect();
     known.retain(|verb| !["membership", "open-session", "close-session"].contains(verb));
@@ -134,7 +134,7 @@ fn each_verb_is_for_whom_its_row_says() {
 }
 
 #[test]
-fn nobody_can_say_who_they_are() {
+fn a_caller_cannot_claim_another_identity() {
     let person = root().person(&["self-service"]);
     for field in ["requester", "user", "uid", "caller"] {
         let ask = format!("{{\"verb\":\"request\",\"role\":\"self-service\",\"reason\":\"x\",\"{field}\":\"root\"}}");
@@ -144,7 +144,7 @@ fn nobody_can_say_who_they_are() {
 }
 
 #[test]
-fn the_state_is_closed_to_everybody_else() {
+fn only_root_can_read_the_state() {
     for path in
         ["/var/lib/jit-sudo", "/var/lib/jit-sudo/journal.db", "/var/lib/jit-sudo/host_key", "/etc/jit-sudo/policy.toml"]
     {

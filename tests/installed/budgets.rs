@@ -1,5 +1,5 @@
-//! What one user may cost others: everything that an unprivileged person can cause to be stored, held open or waited for is
-//! bounded, and nobody is refused for what somebody else has filed.
+//! The costs that one user may cause for others: everything that an unprivileged user can cause to be stored, held open or waited
+//! for is bounded, and no user is rejected because of another user's requests.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use harness::{Output, Person, PrivateRoot};
 
 use crate::{id, own_root, records_of, request, root};
 
-/// Asks the broker itself, which anybody may do, and prints what it answers and the most memory that it took, in KiB.
+/// Calls the broker directly, which every user may do, and prints its answer and its maximum memory, in KiB.
 const ASK: &str = r#"
 import json, resource, subprocess, sys
 broker = "/usr/libexec/jit-sudo/jit-sudo-broker"
@@ -20,13 +20,13 @@ fn ask(root: &PrivateRoot, who: &Person, question: &str) -> serde_json::Value {
     root.run_as(&who.name, ["python3", "-c", ASK, question]).json()
 }
 
-/// The bytes of all files of the state directory.
+/// Returns the size of all files of the state directory, in bytes.
 fn state(root: &PrivateRoot) -> u64 {
     let listed = root.script("find /var/lib/jit-sudo -type f -printf '%s\\n' | awk '{sum += $1} END {print sum}'");
     listed.trim().parse().unwrap()
 }
 
-/// The most bytes that one user may cause to be stored at once; see jit-sudo-policy(5).
+/// The maximum number of bytes that one user may cause to be stored at once; see jit-sudo-policy(5).
 const STORED: u64 = 2 << 20;
 
 #[test]
@@ -56,7 +56,7 @@ fn a_refusal_with_five_megabytes_of_control_characters_is_a_short_record() {
 }
 
 #[test]
-fn what_is_told_of_a_refusal_is_escaped_once() {
+fn the_text_of_a_rejection_is_escaped_once() {
     let person = root().person(&[]);
     root().run_as(&person.name, ["jit-sudo", "-n", "/usr/bin/id", "a\u{1}b\\c"]).refused("");
     let records = records_of(root(), &person);
@@ -79,12 +79,12 @@ fn refusals_of_any_size_fill_no_more_than_their_part_of_the_budget() {
     assert!((10..100).contains(&recorded), "{recorded}");
     root.run_as(&other.name, ["jit-sudo", "-n", "id"]).refused("");
     assert_eq!(records_of(&root, &other).len(), 1, "nobody else is concerned");
-    // Refusals leave room for requests.
+    // Rejections leave room for requests.
     request(&root, &person, "reviewed", &["--", "id"]);
 }
 
 #[test]
-fn a_request_has_words_that_an_approver_can_read() {
+fn a_request_is_short_enough_for_an_approver_to_read() {
     let (person, approver) = (root().person(&["reviewed"]), root().person(&["approvers"]));
     for (count, length) in [(1, 66_000), (40, 2000), (3, 1 << 20)] {
         let question = format!(
@@ -94,11 +94,11 @@ fn a_request_has_words_that_an_approver_can_read() {
         let said = answer["begins"].as_str().unwrap();
         assert!(said.contains("more than the 65536 that a request may have; put it into a script"), "{said}");
     }
-    // Characters that are written longer count as they are written.
+    // Characters that are longer when escaped count as escaped.
     let question =
         "{'verb': 'request', 'role': 'reviewed', 'reason': 'x', 'command': ['/usr/bin/id', '\\\\x01' * 16000]}";
     assert!(ask(root(), &person, question)["begins"].as_str().unwrap().contains("more than the 65536"));
-    // What fits is bound and shown as a whole.
+    // A command within the limit is bound and shown completely.
     let question = "{'verb': 'request', 'role': 'reviewed', 'reason': 'x', 'command': ['/usr/bin/id', 'y' * 60000]}";
     let answer = ask(root(), &person, question);
     let id = answer["begins"].as_str().unwrap().split("\"id\":\"").nth(1).unwrap()[..10].to_owned();
@@ -113,7 +113,7 @@ fn a_request_has_words_that_an_approver_can_read() {
 }
 
 #[test]
-fn requests_end_with_the_budget_and_break_glass_does_not() {
+fn the_budget_limits_requests_but_not_break_glass() {
     let root = own_root();
     root.add_policy(
         "urgent",
@@ -149,7 +149,7 @@ fn whatever_was_filed_approvers_and_root_see_every_request_in_little_memory() {
     let root = own_root();
     let (person, approver) = (root.person(&["reviewed"]), root.person(&["approvers"]));
     let pending = id(&request(&root, &person, "reviewed", &["--", "id"]));
-    // As an earlier version took them: 120 requests of 1 MiB.
+    // Requests as an earlier version accepted them: 120 of 1 MiB.
     let many = format!(
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 120) \
          INSERT INTO request (id, uid, role, state, created, deadline, needed, body) \
@@ -196,8 +196,8 @@ fn a_listing_of_many_parts_is_whole_and_in_order() {
     assert_eq!(ids, expected.iter().map(String::as_str).collect::<Vec<_>>());
 }
 
-/// Starts as many brokers as it is told, from a user who may have 40 processes, and tells how many live at once and 12
-/// seconds later.
+/// Starts the given number of brokers, from a user who may have 40 processes, and prints how many live at once and 12 seconds
+/// later.
 const IDLE: &str = r#"
 import resource, subprocess, sys, time
 resource.setrlimit(resource.RLIMIT_NPROC, (40, 40))
@@ -217,7 +217,7 @@ print(alive, sum(process.poll() is None for process in held))
 "#;
 
 #[test]
-fn who_asks_nothing_has_no_more_processes_of_ours_than_of_their_own() {
+fn idle_brokers_count_against_the_process_limit_of_their_user() {
     let root = own_root();
     for manner in ["silent", "begins"] {
         let person = root.person(&[]);
@@ -237,7 +237,7 @@ fn a_question_in_pieces_is_heard() {
 }
 
 #[test]
-fn waiting_has_a_limit_for_each_user_and_for_nobody_else() {
+fn each_user_has_a_limit_of_waiting_calls() {
     let root = own_root();
     let (person, other) = (root.person(&["reviewed"]), root.person(&["reviewed"]));
     let pending = id(&request(&root, &person, "reviewed", &["--", "id"]));
@@ -264,10 +264,10 @@ fn waiting_has_a_limit_for_each_user_and_for_nobody_else() {
 }
 
 #[test]
-fn a_caller_who_reads_nothing_keeps_no_state_of_the_database() {
+fn a_caller_who_reads_nothing_holds_no_read_transaction() {
     let root = own_root();
     let person = root.person(&["deploy"]);
-    // Standard error is a pipe that is full, and stays so.
+    // Standard error is a pipe that is full, and stays full.
     let full = "import fcntl, os, subprocess, sys, time\n\
                 reader, writer = os.pipe()\n\
                 fcntl.fcntl(writer, fcntl.F_SETFL, os.O_NONBLOCK)\n\
@@ -313,7 +313,7 @@ fn files_that_are_edited_at_once_have_one_limit() {
 }
 
 #[test]
-fn limits_that_nobody_may_lift_do_not_silence_the_hooks() {
+fn limits_that_cannot_be_raised_do_not_disable_the_hooks() {
     let root = own_root();
     root.add_policy(
         "urgent",

@@ -1,4 +1,4 @@
-//! Who calls, which program is meant and as whom it runs: from the kernel, NSS and the opened file.
+//! The caller, the program and the run-as user: from the kernel, from the opened file and from NSS.
 
 use crate::{own_root, records_of, root};
 
@@ -61,7 +61,7 @@ fn the_command_is_found_in_the_secure_path_and_not_in_the_callers() {
 }
 
 #[test]
-fn a_command_that_is_not_there_is_named() {
+fn a_missing_command_is_reported_by_name() {
     let person = root().person(&["deploy"]);
     let output = root().run_as(&person.name, ["jit-sudo", "-n", "no-such-command-here"]);
     output.refused("no-such-command-here: command not found");
@@ -70,7 +70,7 @@ fn a_command_that_is_not_there_is_named() {
 }
 
 #[test]
-fn a_directory_or_a_file_that_is_not_executable_is_no_command() {
+fn a_directory_or_a_file_that_is_not_executable_is_rejected() {
     let person = root().person(&["deploy"]);
     for target in ["/etc", "/etc/passwd"] {
         let output = root().run_as(&person.name, ["jit-sudo", "-n", target]);
@@ -98,7 +98,7 @@ fn a_script_runs_with_its_path_as_its_name() {
 
 #[test]
 fn a_script_that_its_owner_could_swap_is_not_run_by_a_rule_that_names_it() {
-    // An interpreter opens it by name, a second time. Who may run anything gains nothing by a swap.
+    // An interpreter opens the script by name, a second time. A user who may run anything gains nothing by a swap.
     let person = root().person(&["rules"]);
     let path = format!("{}/script", person.home);
     let script = format!("printf '#!/bin/sh\\necho ran\\n' > {path} && chmod 755 {path}");
@@ -115,7 +115,7 @@ fn a_person_without_an_account_is_refused() {
 
 #[test]
 fn groups_that_were_given_up_do_not_count() {
-    // The account database says `deploy`, the kernel does not.
+    // The account database lists `deploy`, the kernel does not.
     let person = root().person(&["deploy"]);
     let ids = [format!("--reuid={}", person.uid), format!("--regid={}", person.gid)];
     let output = root().as_root(["setpriv", &ids[0], &ids[1], "--clear-groups", "jit-sudo", "-n", "id"]);
@@ -134,8 +134,8 @@ fn the_replaced_program_is_not_run_in_place_of_the_one_that_was_checked() {
 }
 
 #[test]
-fn whether_a_hidden_file_is_there_is_told_to_nobody_who_may_not_run_it() {
-    // CVE-2021-23239, CVE-2025-46717: refusals that differ are a way to look into every directory.
+fn the_existence_of_a_hidden_file_is_not_disclosed() {
+    // CVE-2021-23239, CVE-2025-46717: different errors would let a user examine every directory.
     let person = root().person(&["reviewed"]);
     root().script(
         "install -d -m 700 /root/hidden; install -m 755 /usr/bin/id /root/hidden/there; touch /root/hidden/data",
@@ -155,6 +155,6 @@ fn whether_a_hidden_file_is_there_is_told_to_nobody_who_may_not_run_it() {
     assert_eq!(answers("/root/hidden/nothing"), there);
     assert_eq!(answers("/root/hidden/data"), there);
     assert_eq!(answers("/root/nowhere/at-all"), there);
-    // Where they can look themselves, they are told.
+    // For a directory that they can read themselves, the error is specific.
     root().run_as(&person.name, ["jit-sudo", "-n", "/usr/bin/nothing"]).refused("command not found");
 }

@@ -1,5 +1,5 @@
-//! The streams that a caller lends us: what goes through us on its way, so that it is recorded, goes nowhere where the caller could
-//! not have sent it.
+//! The standard streams of a caller: output that jit-sudo relays in order to record it goes nowhere where the caller could not
+//! have written.
 
 use std::sync::OnceLock;
 
@@ -22,8 +22,8 @@ run_as       = ["ALL"]
 authenticate = false
 "#;
 
-/// Root has a pipe and a terminal that everybody may read; a person opens one of them as told, and has a command write to it. Says what
-/// came to root's end.
+/// Root has a pipe and a terminal that every user may read; a user opens one of them as told, and has a command write to it.
+/// Prints what arrived at root's end.
 const LENDER: &str = r#"import fcntl, os, pty, subprocess, sys, tty
 name, thing, how, stream = sys.argv[1:]
 if thing == "fifo":
@@ -62,11 +62,11 @@ fn lent(person: &Person, thing: &str, how: &str, stream: &str) -> String {
 }
 
 #[test]
-fn what_a_caller_may_only_read_is_not_written_to() {
+fn a_stream_that_the_caller_may_only_read_is_not_written() {
     for (role, things) in [("lent-all", &["fifo", "terminal"][..]), ("lent-terminals", &["terminal"])] {
         let person = root().person(&[role]);
         for (thing, stream) in things.iter().flat_map(|thing| ["1", "2", "both"].map(|stream| (thing, stream))) {
-            // As without us: the command has a descriptor that takes nothing.
+            // As without jit-sudo: the command has a file descriptor that cannot be written to.
             assert_eq!(lent(&person, thing, "O_RDONLY", stream), "3", "{role}: {thing} {stream}");
             assert_eq!(lent(&person, thing, "O_WRONLY", stream), "0 injected", "{role}: {thing} {stream}");
             assert_eq!(lent(&person, thing, "O_RDWR", stream), "0 injected", "{role}: {thing} {stream}");
@@ -77,7 +77,7 @@ fn what_a_caller_may_only_read_is_not_written_to() {
 }
 
 #[test]
-fn what_is_written_to_the_leader_of_a_terminal_comes_out_of_its_follower() {
+fn output_to_the_leader_of_a_terminal_arrives_at_its_follower() {
     let script = "import os, pty, select, subprocess, tty\n\
         leader, follower = pty.openpty()\n\
         tty.setraw(follower)\n\

@@ -1,10 +1,9 @@
-//! Time that goes wrong: a clock that is set back, forward or to 1970, and a reboot. None lengthens or revives a grant, and
-//! each is recorded.
+//! Clocks that are wrong: a clock that is set back, forward or to 1970, and a reboot. None lengthens or revives a grant, and each
+//! is recorded.
 //!
-//! The machine's own clock is nobody's to set here. Within a boot only the difference of wall clock and boot clock tells
-//! that one was set, and a time namespace moves the boot clock: hours more on it are hours less on the wall. Another boot
-//! is another boot id, mounted over the kernel's. A clock that stands in 1970 is one that stands half a century before the
-//! journal's latest record.
+//! The tests cannot set the machine's own clock. Within a boot only the difference of wall clock and boot clock shows that one
+//! was set, and a time namespace moves the boot clock: hours more on it look like hours less on the wall clock. Another boot is
+//! another boot id, mounted over the kernel's. A clock in 1970 is one that is half a century before the journal's latest record.
 
 use std::time::Duration;
 
@@ -15,14 +14,14 @@ use crate::{granted, id, own_root, request};
 
 const STATE: &str = "/var/lib/jit-sudo/journal.db";
 
-/// The words by `person`, while the boot clock shows `hours` more.
+/// Runs the command as `person`, while the boot clock shows `hours` more.
 fn later_boot_clock(root: &PrivateRoot, person: &Person, hours: u32, words: &[&str]) -> Output {
     let (seconds, uid, gid) = ((hours * 3600).to_string(), person.uid.to_string(), person.gid.to_string());
     let frame = ["unshare", "--time", "--boottime", &seconds, "--fork", "setpriv", "--reuid", &uid, "--regid", &gid];
     root.as_root([&frame[..], &["--init-groups", "--reset-env"], words].concat())
 }
 
-/// As after a boot: another boot id. The boot clock only ever counts within one.
+/// Simulates a reboot by another boot id. The boot clock only counts within one boot.
 fn reboot(root: &PrivateRoot) {
     root.script(
         "umount /proc/sys/kernel/random/boot_id 2>/dev/null || true
@@ -30,7 +29,7 @@ fn reboot(root: &PrivateRoot) {
     );
 }
 
-/// The latest record is made one of the future, as it would be had the clock been set back by so many hours since.
+/// Moves the latest record into the future, as if the clock had been set back by this many hours since.
 fn the_journal_was_written_in_the_future(root: &PrivateRoot, hours: u64) {
     let ahead = hours * 3_600_000_000;
     let body = format!(
@@ -48,7 +47,7 @@ fn alerts(root: &PrivateRoot) -> Vec<String> {
     alerts.map(|alert| format!("{}: {}", alert.text("code"), alert.text("sentence"))).collect()
 }
 
-/// By two hours, but for the seconds that the test itself took.
+/// Checks the only alert: by two hours, minus the seconds that the test itself took.
 fn the_only_alert_is(root: &PrivateRoot, sentence: &str) {
     let alerts = alerts(root);
     let [alert] = alerts.as_slice() else { panic!("{alerts:?}") };
@@ -68,7 +67,7 @@ fn a_clock_set_back_lengthens_no_grant_and_is_recorded_once() {
     let root = own_root();
     let person = granted(&root, "self-service");
     root.run_as(&person.name, ID).succeeded();
-    // The wall says that no time has passed, and the boot clock knows of two hours.
+    // By the wall clock no time has passed, by the boot clock two hours.
     for _ in 0..2 {
         later_boot_clock(&root, &person, 2, &ID).refused("has expired");
     }
@@ -85,9 +84,9 @@ fn a_clock_set_forward_is_recorded_and_lengthens_nothing() {
     let words = ["jitctl", "--json", "request", "--role", "self-service", "--reason", "x", "--for", "10m"];
     let grant: Value = later_boot_clock(&root, &person, 2, &words).json();
     assert_eq!(grant["grant"]["grant"], "active", "{grant}");
-    // To the record of the policy, which is older, the wall stands two hours behind the boot clock.
+    // Compared to the record of the policy, which is older, the wall clock is two hours behind the boot clock.
     the_only_alert_is(&root, "clock-set-back: the clock was set back by ");
-    // The boot clock shows two hours less than it did, so the wall has jumped forward.
+    // The boot clock shows two hours less than before, so the wall clock has jumped forward.
     root.run_as(&person.name, ID).succeeded();
     let alerts = alerts(&root);
     assert_eq!(alerts.len(), 2, "{alerts:?}");
@@ -101,11 +100,11 @@ fn a_clock_set_back_revives_no_request_and_one_made_after_it_lives() {
     let root = own_root();
     let (person, approver) = (root.person(&["reviewed"]), root.person(&["approvers"]));
     let dead = id(&request(&root, &person, "reviewed", &[]));
-    // A request lives for a day.
+    // A request can be decided for a day.
     the_journal_was_written_in_the_future(&root, 25);
     let approve = |id: &str| root.run_as(&approver.name, ["jitctl", "approve", id]);
     approve(&dead).refused("expired");
-    // What takes it away has no deadline.
+    // A withdrawal of permission has no deadline.
     root.run_as(&approver.name, ["jitctl", "deny", &dead, "--reason", "no"]).succeeded();
     root.run_as(&person.name, ["jitctl", "cancel", &dead]).refused("denied");
     let lives = id(&request(&root, &person, "reviewed", &["--for", "10m"]));
@@ -127,7 +126,7 @@ fn a_grant_outlives_a_reboot_and_ends_at_its_time() {
 }
 
 #[test]
-fn in_1970_no_grant_of_another_boot_serves_until_root_accepts_the_clock() {
+fn with_a_clock_in_1970_old_grants_are_invalid_until_root_accepts_the_clock() {
     let root = own_root();
     let person = granted(&root, "self-service");
     root.run_as(&person.name, ID).succeeded();
@@ -144,7 +143,7 @@ fn in_1970_no_grant_of_another_boot_serves_until_root_accepts_the_clock() {
         "{:?}",
         alerts(&root)
     );
-    // What is granted now counts from the latest time that the journal has seen, and ends by the boot clock.
+    // A grant that starts now counts from the latest time in the journal, and ends by the boot clock.
     request(&root, &person, "self-service", &["--for", "10s"]);
     root.run_as(&person.name, ID).succeeded();
     std::thread::sleep(Duration::from_millis(10_100));
@@ -160,7 +159,7 @@ fn in_1970_no_grant_of_another_boot_serves_until_root_accepts_the_clock() {
     root.run_as(&person.name, ID).succeeded();
 }
 
-/// Old records are removed where the policy says how long they are kept; a recording that nobody looks after waits for the sweep.
+/// Sweeps a host whose policy limits the age of records, and that has an abandoned recording.
 fn swept(root: &PrivateRoot) -> Output {
     root.add_policy("keep", "[audit]\nkeep = \"30d\"\n");
     root.script(
@@ -171,7 +170,8 @@ fn swept(root: &PrivateRoot) -> Output {
     root.as_root(["jitctl", "sweep"])
 }
 
-/// After a boot with a wrong clock everything would be old. The target is reached when the clock is right, where something waits for it.
+/// After a boot with a wrong clock every record would seem old. The target is reached when the clock is right, if a service waits
+/// for it.
 #[test]
 fn the_sweep_of_the_timer_waits_for_the_clock() {
     let service = include_str!("../../packaging/debian/jit-sudo.jit-sudo-sweep.service");
@@ -186,10 +186,10 @@ fn clock_finding(root: &PrivateRoot) -> Value {
 }
 
 #[test]
-fn a_clock_in_doubt_keeps_the_sweep_from_pruning_alone_and_doctor_tells_of_it() {
+fn a_clock_in_doubt_only_prevents_pruning_and_doctor_reports_it() {
     let root = own_root();
     let person = granted(&root, "self-service");
-    // The boot clock of another boot tells nothing; within this one it then shows two hours less.
+    // Readings of the boot clock from another boot are not comparable; within this one it then shows two hours less.
     reboot(&root);
     later_boot_clock(&root, &person, 2, &ID).succeeded();
     let output = swept(&root);
@@ -209,7 +209,7 @@ fn a_clock_in_doubt_keeps_the_sweep_from_pruning_alone_and_doctor_tells_of_it() 
 }
 
 #[test]
-fn a_clock_set_back_by_mistake_and_put_right_is_not_in_doubt() {
+fn a_clock_set_back_and_corrected_is_not_in_doubt() {
     let root = own_root();
     let person = granted(&root, "self-service");
     later_boot_clock(&root, &person, 2, &ID).refused("has expired");

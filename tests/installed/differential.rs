@@ -1,7 +1,7 @@
-//! Debian's sudo is the judge: every behaviour in differential/*.behaviours runs with sudo and with jit-sudo, by the same
-//! person under an equivalent policy, and must end, print and complain alike. What does not is either mended or stands,
-//! with its reason, in docs/sudo-differences.md; what stands there and no longer differs must go from there. With
-//! DIFFERENTIAL in the environment only those run whose title holds its words.
+//! Debian's sudo is the reference: every behaviour in differential/*.behaviours runs with sudo and with jit-sudo, by the same
+//! user under an equivalent policy, and must have the same status, output and errors. Every difference is either fixed or listed,
+//! with its reason, in docs/sudo-differences.md; a listed one that no longer differs must be removed from there. With
+//! DIFFERENTIAL in the environment only behaviours run whose title contains its text.
 
 mod behaviour;
 mod differences;
@@ -18,10 +18,10 @@ use crate::root;
 use behaviour::Behaviour;
 use trial::Outcome;
 
-/// Many of them wait for a person or for PAM's delay after a wrong password.
+/// Concurrent comparisons: many of them wait for a prompt or for PAM's delay after a wrong password.
 const AT_ONCE: usize = 8;
 
-/// The least that must be compared.
+/// The minimum number of comparisons.
 const ENOUGH: usize = 300;
 
 #[test]
@@ -42,7 +42,7 @@ fn jit_sudo_behaves_as_sudo_does_but_for_the_listed_differences() {
     let stale: Vec<&String> = listed.iter().filter(|title| alike(title)).collect();
     let unknown: Vec<&String> = listed.difference(&names).collect();
 
-    // Not by a macro: this line is for whoever runs the tests, and they pass.
+    // Not with a macro, whose output cargo captures: this line is shown although the tests pass.
     let _ = writeln!(
         std::io::stderr(),
         "{} behaviours compared with Debian's sudo: {} alike, {} differ, {} of these listed",
@@ -57,7 +57,7 @@ fn jit_sudo_behaves_as_sudo_does_but_for_the_listed_differences() {
     assert!(behaviours.len() >= ENOUGH, "only {} behaviours", behaviours.len());
 }
 
-/// Both programs learn the same rules, for groups that only these tests know.
+/// Gives both programs the same rules, for groups that only these tests use.
 fn prepare(root: &PrivateRoot) {
     root.write("/etc/sudoers.d/differential", 0o440, include_str!("differential/sudoers"));
     root.add_policy("differential", include_str!("differential/policy.toml"));
@@ -65,7 +65,7 @@ fn prepare(root: &PrivateRoot) {
     root.script("mkdir -p -m 755 /run/differential; printf '#!/bin/sh\\necho \"tool $*\"\\n' >/usr/local/bin/tool; chmod 755 /usr/local/bin/tool");
 }
 
-/// One person for each kind that the tables name.
+/// Creates one user for each kind that the tables name.
 fn people(root: &PrivateRoot, behaviours: &[Behaviour]) -> BTreeMap<String, Person> {
     let kinds: BTreeSet<&String> = behaviours.iter().map(|behaviour| &behaviour.person).collect();
     kinds
@@ -79,7 +79,7 @@ fn people(root: &PrivateRoot, behaviours: &[Behaviour]) -> BTreeMap<String, Pers
         .collect()
 }
 
-/// The differences, by the behaviour's title.
+/// Returns the differences, by the title of the behaviour.
 fn compare_all(
     root: &PrivateRoot,
     people: &BTreeMap<String, Person>,
@@ -90,9 +90,9 @@ fn compare_all(
         while let Some(behaviour) = behaviours.get(next.fetch_add(1, Ordering::Relaxed)) {
             let person = &people[&behaviour.person];
             let both = || ["sudo", "jit-sudo"].map(|program| trial::run(root, person, behaviour, program));
-            // What does not end is no behaviour, even where both agree in it.
+            // A timeout counts as a difference, even where both programs agree in it.
             let differ = |[sudo, ours]: &[Outcome; 2]| sudo != ours || sudo.status.is_none();
-            // A machine that is busy with something else gets two more chances.
+            // Retried twice, because the machine may be busy.
             let outcomes = Some(both()).filter(differ).map(|_| both()).filter(differ).map(|_| both()).filter(differ);
             if let Some([sudo, ours]) = outcomes {
                 let text = format!("{}\n{}", behaviour.title(), differences::describe(&sudo, &ours));

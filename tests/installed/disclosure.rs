@@ -1,5 +1,5 @@
-//! What is told to whom: a policy that root alone may read is quoted to root alone, and what lies where somebody may not
-//! look is told to nobody who could not run it now.
+//! Disclosure: a policy that only root may read is quoted only to root, and the existence of files that a user cannot see is only
+//! disclosed to a user who could run them now.
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use harness::{Output, Person, PrivateRoot};
 
 use crate::{granted, id, own_root, request};
 
-/// No message but one that quotes the file of root's holds it.
+/// Text that only messages with quotes from root's file contain.
 const SECRET: &str = "xyzzy";
 
-/// Mistakes that quote what stands in the file: its text, the line that is wrong, and what root is told.
+/// Mistakes whose messages quote the file: the text, the wrong line, and the message for root.
 const MISTAKES: &[(&str, usize, &str)] = &[
     ("[roles.xyzzy]\nxyzzy = 7\n", 2, "unknown key 'xyzzy' in [roles.xyzzy]"),
     ("xyzzy = 1\n", 1, "unknown key 'xyzzy'"),
@@ -30,7 +30,7 @@ const MISTAKES: &[(&str, usize, &str)] = &[
     ("[roles.xyzzy]\ncommands = [\"ALL\"]\n[roles.xyzzy]\n", 3, ""),
 ];
 
-/// Everything that somebody may call, as far as it gets.
+/// Everything that a user may call.
 const CALLS: &[&[&str]] = &[
     &["jit-sudo", "-n", "id"],
     &["jit-sudo", "-n", "-b", "id"],
@@ -72,7 +72,7 @@ fn a_mistake_in_the_policy_is_quoted_to_root_alone() {
             let kept = root.script("cat /etc/jit-sudo/policy.toml");
             root.write(file, 0o640, text);
             let place = format!("{file}:{line}: ");
-            // Each way in with the first mistakes, and each mistake by the first ways in.
+            // Each call with the first mistakes, and each mistake with the first calls.
             let calls = if number < 2 { CALLS } else { &CALLS[..9] };
             for call in calls {
                 let said = all(&root.run_as(&person.name, call.to_vec()));
@@ -99,7 +99,7 @@ fn a_mistake_in_the_policy_is_quoted_to_root_alone() {
 }
 
 #[test]
-fn the_hint_of_a_broken_policy_says_who_finds_out_more() {
+fn the_hint_for_a_broken_policy_names_jitctl_policy_check() {
     let root = own_root();
     root.write("/etc/jit-sudo/policy.d/zz.toml", 0o640, "[roles.xyzzy]\nxyzzy = 7\n");
     let expected = "/etc/jit-sudo/policy.d/zz.toml:2: the policy has an error\nhint: as root: jitctl policy check\n";
@@ -108,7 +108,7 @@ fn the_hint_of_a_broken_policy_says_who_finds_out_more() {
 }
 
 #[test]
-fn somebodys_own_policy_is_quoted_to_them() {
+fn a_users_own_policy_file_is_quoted_to_them() {
     let root = own_root();
     root.run_as("alice", ["sh", "-c", "printf '[roles.xyzzy]\\nxyzzy = 7\\n' >~/p.toml"]).succeeded();
     let output = root.command("alice", ["jitctl", "policy", "check", "p.toml"]).cwd("/home/alice").run();
@@ -166,10 +166,10 @@ END",
     assert!(said.contains("the compiled policy is damaged at role 'self-service'"), "{said}");
 }
 
-/// Names in a directory of root's alone; the last ones are not there.
+/// Names in a directory of root; the last ones do not exist.
 const NAMES: [&str; 9] = ["tool", "data", "script", "folder", "fifo", "link", "loop", "nothing", "sub/nothing"];
 
-/// A root with a directory that only root may look into.
+/// Returns a root with a directory that only root may list.
 fn with_hidden_place() -> PrivateRoot {
     let root = own_root();
     root.script(
@@ -180,7 +180,7 @@ fn with_hidden_place() -> PrivateRoot {
     root
 }
 
-/// Ways to ask about one path.
+/// Returns the ways to ask about one path.
 fn questions(path: &str) -> Vec<Vec<&str>> {
     vec![
         vec!["jit-sudo", "-n", path],
@@ -203,7 +203,7 @@ fn questions(path: &str) -> Vec<Vec<&str>> {
     ]
 }
 
-/// What is answered to each question, without the name that was asked for.
+/// Returns the answers to each question, without the name in question.
 fn answers(root: &PrivateRoot, person: &Person, path: &str) -> Vec<(Option<i32>, String, String)> {
     let hide = |text: &str| text.replace(path, "PATH");
     questions(path)
@@ -216,9 +216,9 @@ fn answers(root: &PrivateRoot, person: &Person, path: &str) -> Vec<(Option<i32>,
 }
 
 #[test]
-fn whoever_may_only_ask_for_everything_learns_nothing_of_what_is_hidden() {
+fn an_eligible_user_learns_nothing_about_hidden_files() {
     let root = with_hidden_place();
-    // Eligible for everything, and besides with a grant for one other command, or with a role that has nothing to do with it.
+    // Eligible for everything, and also with a grant for another command, or with an unrelated role.
     root.write(
         "/etc/jit-sudo/policy.d/zz.toml",
         0o640,
@@ -239,7 +239,7 @@ fn whoever_may_only_ask_for_everything_learns_nothing_of_what_is_hidden() {
         assert!(said.contains("is not allowed to execute 'PATH' as root on web1."), "{said}");
         assert!(said.contains("hint: ask for a role of yours without naming the command: jitctl request"), "{said}");
     }
-    // Nothing was asked for on the way.
+    // No request was made meanwhile.
     let requests = root.as_root(["jitctl", "--json", "requests", "--all"]).json();
     assert!(!requests.to_string().contains("/root/bin"), "{requests}");
 }
@@ -257,7 +257,7 @@ fn a_name_in_a_hidden_directory_of_secure_path_is_hidden_too() {
     for name in ["tool", "data", "folder", "fifo", "loop"] {
         let told = answers(&root, &person, name);
         for ((question, told), missing) in questions(name).iter().zip(&told).zip(&missing) {
-            // Both edit a file of the directory in which they stand.
+            // Both edit a file in the current directory.
             if question[2] != "-e" && !question.contains(&"sudoedit") {
                 assert_eq!(told, missing, "{question:?}");
             }
@@ -269,7 +269,7 @@ fn a_name_in_a_hidden_directory_of_secure_path_is_hidden_too() {
     root.run_as(&deploy.name, ["jit-sudo", "-n", "nothing"]).refused("nothing: command not found");
 }
 
-/// What the broker says to whoever asks about somebody else.
+/// Returns the broker's answer to a user who asks about another one.
 fn asked_about(root: &PrivateRoot, asker: &str, user: &str, path: &str) -> String {
     let question = format!("{{\"verb\":\"why\",\"user\":\"{user}\",\"command\":[\"{path}\"]}}");
     let broker = ["/usr/libexec/jit-sudo/jit-sudo-broker"];
@@ -277,7 +277,7 @@ fn asked_about(root: &PrivateRoot, asker: &str, user: &str, path: &str) -> Strin
 }
 
 #[test]
-fn whoever_may_run_everything_now_is_told_what_is_there() {
+fn a_user_who_may_run_everything_learns_which_files_exist() {
     let root = with_hidden_place();
     let held = granted(&root, "self-service");
     for person in [root.person(&["deploy"]), held] {
@@ -289,11 +289,11 @@ fn whoever_may_run_everything_now_is_told_what_is_there() {
         run(&["/root/bin/data"]).refused("/root/bin/data: is not executable");
         root.run_as(&person.name, ["jitctl", "why", "--", "/root/bin/tool"]).succeeded();
         root.run_as(&person.name, ["jitctl", "why", "--", "/root/bin/nothing"]).refused("command not found");
-        // As somebody who cannot reach it either, it does not run.
+        // As a run-as user who cannot reach it either, it does not run.
         let (tool, nothing) = (run(&["-u", "bob", "/root/bin/tool"]), run(&["-u", "bob", "/root/bin/nothing"]));
         assert_eq!(tool.stderr.replace("tool", "nothing"), nothing.stderr);
     }
-    // Root is told about anybody.
+    // Root gets answers about every user.
     root.as_root(["jit-sudo", "-n", "/root/bin/nothing"]).refused("command not found");
     let person = root.person(&["self-service"]);
     let why = |path: &str| asked_about(&root, "root", &person.name, path);
@@ -302,7 +302,7 @@ fn whoever_may_run_everything_now_is_told_what_is_there() {
 }
 
 #[test]
-fn a_role_that_is_asked_for_without_its_command_runs_what_is_hidden() {
+fn a_grant_for_a_whole_role_permits_hidden_programs() {
     let root = with_hidden_place();
     root.write(
         "/etc/jit-sudo/policy.d/zz.toml",
@@ -317,7 +317,7 @@ fn a_role_that_is_asked_for_without_its_command_runs_what_is_hidden() {
     refused.refused("not allowed");
     request(&root, &person, "tool", &[]);
     assert_eq!(root.run_as(&person.name, ["jit-sudo", "-n", "/root/bin/tool", "-u"]).succeeded(), "0");
-    // What the role does not mean stays hidden, whether it is there or not.
+    // Files that the role does not cover stay hidden, whether they exist or not.
     let (data, nothing) = ("/root/bin/data", "/root/bin/nothing");
     let told = |path: &str| all(&root.run_as(&person.name, ["jit-sudo", "-n", path])).replace(path, "PATH");
     assert_eq!(told(data), told(nothing));
@@ -331,7 +331,7 @@ fn a_role_that_is_asked_for_without_its_command_runs_what_is_hidden() {
 }
 
 #[test]
-fn a_reader_of_the_audit_learns_nothing_by_asking_about_somebody_else() {
+fn an_audit_reader_learns_nothing_by_asking_about_another_user() {
     let root = with_hidden_place();
     root.write("/etc/jit-sudo/policy.d/zz.toml", 0o640, "[audit]\nreaders = [\"%adm\"]\n");
     root.script("usermod -aG adm carol");
@@ -354,7 +354,7 @@ fn a_reader_of_the_audit_learns_nothing_by_asking_about_somebody_else() {
 }
 
 #[test]
-fn what_is_there_takes_no_longer_to_refuse_than_what_is_not() {
+fn refusing_an_existing_file_takes_no_longer_than_a_missing_one() {
     let root = with_hidden_place();
     root.script("head -c 300000000 /dev/zero >/root/bin/huge; chmod 755 /root/bin/huge");
     let person = root.person(&["self-service"]);
@@ -372,7 +372,7 @@ fn what_is_there_takes_no_longer_to_refuse_than_what_is_not() {
 }
 
 #[test]
-fn a_check_of_a_broken_policy_says_once_what_is_wrong_and_not_to_check_it() {
+fn a_policy_check_reports_each_mistake_once_without_a_hint() {
     let root = own_root();
     root.write("/etc/jit-sudo/policy.d/zz.toml", 0o640, "[roles.xyzzy]\nxyzzy = 7\n");
     let checked = root.as_root(["jitctl", "policy", "check"]);
@@ -410,7 +410,7 @@ fn the_digest_of_a_program_that_its_requester_may_not_read_is_for_approvers() {
         assert!(shows(&approver.name, words) || words == ["show", &pending], "{words:?}");
     }
     assert!(root.as_root(["jitctl", "--json", "show", &pending]).stdout.contains(digest));
-    // The text that travels has to hold it.
+    // The text that an approver verifies elsewhere must contain it.
     for words in [
         &["show", &pending, "--print"][..],
         &["--json", "show", &pending, "--print"],
@@ -425,7 +425,7 @@ fn the_digest_of_a_program_that_its_requester_may_not_read_is_for_approvers() {
     assert!(printed.succeeded().contains("BEGIN JIT-SUDO REQUEST"), "{printed:?}");
     let readable = request(&root, &person, "asked", &["--", "/usr/local/bin/readable"]);
     assert_eq!(readable["sha256"], digest, "{readable}");
-    // It is signed for all the same: an approval of the very binary.
+    // It is signed all the same: an approval of exactly this binary.
     root.run_as(&approver.name, ["jitctl", "approve", &pending]).succeeded();
     assert!(!shows(&person.name, &["--json", "grants"]));
 }

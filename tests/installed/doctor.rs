@@ -1,10 +1,10 @@
-//! Mistakes of an installation, each made for real: jit-sudo says in one clear line what is wrong, `jitctl doctor` says it
-//! too, and the command that doctor prints mends it.
+//! Mistakes of an installation, each made for real: jit-sudo reports it in one clear line, `jitctl doctor` reports it too, and
+//! the command that doctor prints fixes it.
 
 use harness::{Output, PrivateRoot};
 use serde_json::Value;
 
-/// Of which there is nothing to say.
+/// A policy without findings.
 const POLICY: &str = r#"
 [roles.deploy]
 standing     = ["%deploy"]
@@ -23,7 +23,7 @@ fn own_root() -> PrivateRoot {
     root
 }
 
-/// What doctor tells root, but for the clock, which is the machine's that the tests run on.
+/// Returns the findings of doctor for root, except for the clock, which belongs to the machine that runs the tests.
 fn findings(root: &PrivateRoot) -> Vec<Value> {
     let said = root.as_root(["jitctl", "--json", "doctor"]);
     let all = said.json()["findings"].as_array().unwrap_or_else(|| panic!("{said:?}")).clone();
@@ -38,7 +38,7 @@ fn faults(root: &PrivateRoot) -> Vec<Value> {
     findings(root).into_iter().filter(mendable).collect()
 }
 
-/// Runs something as somebody with a standing role and no password.
+/// Runs a command as a user with a standing role and no password.
 fn try_it(root: &PrivateRoot) -> Output {
     root.run_as(&deployer(root), ["jit-sudo", "-n", "id", "-u"])
 }
@@ -48,7 +48,7 @@ fn deployer(root: &PrivateRoot) -> String {
     "dora".to_owned()
 }
 
-/// One clear line: what is wrong, perhaps followed by a hint, and nothing else.
+/// Checks for one clear line: what is wrong, possibly followed by a hint, and nothing else.
 #[track_caller]
 fn refuses(root: &PrivateRoot, mistake: &str, sentence: &str) {
     let output = try_it(root);
@@ -61,7 +61,7 @@ fn refuses(root: &PrivateRoot, mistake: &str, sentence: &str) {
     );
 }
 
-/// Makes a mistake, hears of it from both programs, and lets doctor's own words mend it.
+/// Makes a mistake, checks that both programs report it, and fixes it with the command from doctor.
 #[track_caller]
 fn mistake(root: &PrivateRoot, make: &str, sentence: &str, area: &str, doctor_says: &str) {
     root.script(make);
@@ -81,7 +81,7 @@ fn mends(root: &PrivateRoot, make: &str, area: &str, doctor_says: &str) {
         .unwrap_or_else(|| panic!("doctor does not know {doctor_says:?} after {make}: {faults:?}"));
     assert_eq!(found["severity"], "error", "{found}");
     let mend = found["mend"].as_str().unwrap_or_else(|| panic!("no cure: {found}"));
-    // The command stands alone, or behind a colon.
+    // The command is the whole text, or follows a colon.
     root.script(mend.rsplit(": ").next().unwrap_or(mend));
     let left = self::faults(root);
     assert!(left.is_empty(), "after `{mend}`: {left:?}");
@@ -92,7 +92,7 @@ fn a_sound_host_has_nothing_wrong_with_it() {
     let root = own_root();
     assert_eq!(try_it(&root).succeeded(), "0");
     let findings = findings(&root);
-    // What the machine of these tests lacks is noted.
+    // Capabilities that the machine of these tests lacks are reported.
     let is_sound = |finding: &Value| finding["severity"] == "good" || finding["area"] == "capabilities";
     assert!(findings.iter().all(is_sound), "{findings:?}");
     for area in [
@@ -104,7 +104,7 @@ fn a_sound_host_has_nothing_wrong_with_it() {
 }
 
 #[test]
-fn what_the_host_lacks_is_named() {
+fn missing_capabilities_of_the_host_are_reported() {
     let root = own_root();
     let said = |script: &str| root.script(&format!("{script} || true"));
     let state = "/var/lib/jit-sudo";
@@ -131,7 +131,7 @@ fn what_the_host_lacks_is_named() {
 }
 
 #[test]
-fn a_pam_service_that_lets_in_whoever_types_anything_is_warned_of() {
+fn a_pam_service_that_accepts_any_password_is_a_warning() {
     let root = own_root();
     let warned = || {
         let findings = root.as_root(["jitctl", "--json", "doctor"]).json()["findings"].clone();
@@ -166,7 +166,7 @@ fn a_pam_service_that_lets_in_whoever_types_anything_is_warned_of() {
 }
 
 #[test]
-fn an_ordinary_user_sees_the_outside_alone() {
+fn an_ordinary_user_sees_only_public_findings() {
     let root = own_root();
     let said = root.run_as("alice", ["jitctl", "--json", "doctor"]);
     assert!(matches!(said.status.code(), Some(0 | 4)), "{said:?}");
@@ -178,7 +178,7 @@ fn an_ordinary_user_sees_the_outside_alone() {
 }
 
 #[test]
-fn mistakes_with_the_programs_are_named_and_mended() {
+fn mistakes_with_the_programs_are_reported_and_fixed() {
     let root = own_root();
     let program = "/usr/bin/jit-sudo";
     mistake(
@@ -195,7 +195,7 @@ fn mistakes_with_the_programs_are_named_and_mended() {
         "programs",
         program,
     );
-    // These programs are the same for who runs them; what others could have written is nothing to trust.
+    // These programs run with the rights of their caller; but one that others could have written cannot be trusted.
     root.script("chmod g+w /usr/libexec/jit-sudo/jit-sudo-hooks");
     mends(&root, "chmod g+w jit-sudo-hooks", "programs", "jit-sudo-hooks is writable by its group");
     root.script("chmod u-s /usr/libexec/jit-sudo/jit-sudo-broker");
@@ -205,7 +205,7 @@ fn mistakes_with_the_programs_are_named_and_mended() {
 }
 
 #[test]
-fn a_file_system_without_setuid_is_named_and_mended() {
+fn a_file_system_without_setuid_is_reported_and_fixed() {
     let root = own_root();
     root.script(
         "cp -a /usr/libexec/jit-sudo /root/copy; mount -t tmpfs -o nosuid,mode=755 tmpfs /usr/libexec/jit-sudo; \
@@ -217,7 +217,7 @@ fn a_file_system_without_setuid_is_named_and_mended() {
 }
 
 #[test]
-fn mistakes_with_the_policy_are_named_and_mended() {
+fn mistakes_with_the_policy_are_reported_and_fixed() {
     let root = own_root();
     let policy = "/etc/jit-sudo/policy.toml";
     mistake(&root, &format!("chmod g+w {policy}"), "is writable by its group", "policy", "policy.toml");
@@ -238,7 +238,7 @@ fn mistakes_with_the_policy_are_named_and_mended() {
 }
 
 #[test]
-fn mistakes_with_the_state_directory_are_named_and_mended() {
+fn mistakes_with_the_state_directory_are_reported_and_fixed() {
     let root = own_root();
     let state = "/var/lib/jit-sudo";
     mistake(&root, &format!("chmod 755 {state}"), "is open to others (mode 0755)", "state", state);
@@ -257,7 +257,7 @@ fn mistakes_with_the_state_directory_are_named_and_mended() {
 }
 
 #[test]
-fn a_missing_key_is_named_and_made() {
+fn a_missing_key_is_reported_and_created() {
     let root = own_root();
     let person = crate::granted(&root, "self-service");
     root.script("rm /var/lib/jit-sudo/host_key /var/lib/jit-sudo/host_key.pub");
@@ -265,12 +265,12 @@ fn a_missing_key_is_named_and_made() {
     let line = said.refused("this host has no key: /var/lib/jit-sudo/host_key.pub is missing");
     assert!(line.contains("hint: as root: jitctl key init"), "{line}");
     mends(&root, "rm host_key", "key", "has no key");
-    // Another key is another host: what the old one signed is worth nothing.
+    // Another key is another host: signatures of the old one are no longer valid.
     root.run_as(&person.name, ["jit-sudo", "-n", "id"]).refused("does not serve");
 }
 
 #[test]
-fn mistakes_with_pam_are_named() {
+fn mistakes_with_pam_are_reported() {
     let root = own_root();
     root.script("mv /etc/pam.d/jit-sudo /root/; sed -i 's/common-account/no-such-file/' /etc/pam.d/jit-sudo-i; echo 'auth required pam_gone.so' >>/etc/pam.d/common-auth");
     let text = faults(&root).iter().map(Value::to_string).collect::<String>();
@@ -292,12 +292,12 @@ fn a_dead_syslog_is_a_warning_and_an_error_where_the_policy_requires_it() {
 }
 
 #[test]
-fn a_newer_and_a_foreign_database_are_told_apart() {
+fn a_newer_database_and_a_foreign_one_have_different_messages() {
     let root = own_root();
     let sql = |text: &str| root.script(&format!("sqlite3 /var/lib/jit-sudo/journal.db \"{text}\""));
     let version = sql("PRAGMA user_version").trim().to_owned();
     sql("PRAGMA user_version = 99");
-    refuses(&root, "a newer schema", "it is too old for it");
+    refuses(&root, "a newer schema", "but this program supports only");
     assert!(faults(&root)[0]["mend"].as_str().unwrap().contains("install the version of jit-sudo that wrote it"));
     sql(&format!("PRAGMA user_version = {version}"));
     try_it(&root).succeeded();
@@ -306,7 +306,7 @@ fn a_newer_and_a_foreign_database_are_told_apart() {
     assert_eq!(faults(&root)[0]["area"], "state");
 }
 
-/// What turns a database of today back into one of the first schema.
+/// Converts a database of the current schema back into the first one.
 const FIRST_SCHEMA: &str = "DROP INDEX record_by_kind; CREATE INDEX record_by_kind ON record (kind);
     DROP INDEX request_by_extended; ALTER TABLE request DROP COLUMN extends; ALTER TABLE open_run DROP COLUMN ended;
     ALTER TABLE granted DROP COLUMN used_by;
@@ -323,14 +323,14 @@ const FIRST_SCHEMA: &str = "DROP INDEX record_by_kind; CREATE INDEX record_by_ki
     PRAGMA user_version = 1";
 
 #[test]
-fn an_earlier_database_is_brought_up_to_date_by_whoever_comes_first_while_a_session_runs() {
+fn the_first_program_migrates_an_earlier_database_while_a_session_runs() {
     let root = own_root();
     let person = root.person(&["deploy"]);
     try_it(&root).succeeded();
     let mut session = root.pty_as(&person.name, ["jit-sudo", "-n", "sh", "-c", "echo begun; read line; echo done"]);
     session.expect("begun");
-    // The enforcer of the session, and the process that it has, have opened the database, and those of earlier runs are gone: none of
-    // them brings up to date what is made older now.
+    // The enforcer of the session and its process have opened the database, and those of earlier runs have ended: none of them
+    // migrates the database that is made older now.
     root.script(
         "opened() { for pid in $(pidof jit-sudo-enforcer); do ls -l /proc/$pid/fd | grep 'journal.db$' || true; done; }
          until [ $(pidof jit-sudo-enforcer | wc -w) = 2 ] && [ $(opened | wc -l) = 1 ]; do sleep 0.05; done
@@ -338,7 +338,7 @@ fn an_earlier_database_is_brought_up_to_date_by_whoever_comes_first_while_a_sess
     );
     let sql = |text: &str| root.script(&format!("sqlite3 /var/lib/jit-sudo/journal.db \"{text}\""));
     sql(FIRST_SCHEMA);
-    // A stranger among its tables is no less refused.
+    // A table that does not belong to the schema is still rejected.
     sql("CREATE TABLE surplus (x)");
     refuses(&root, "a foreign table in an earlier schema", "holds an unknown or altered table 'surplus'");
     assert_eq!(sql("PRAGMA user_version").trim(), "1");
@@ -352,7 +352,7 @@ fn an_earlier_database_is_brought_up_to_date_by_whoever_comes_first_while_a_sess
     let ends = crate::records_of(&root, &person).iter().filter(|record| record.kind() == "end").count();
     assert!(ends >= 1, "the session that was running has its end");
     root.as_root(["jitctl", "audit", "verify"]).succeeded();
-    // What was compiled before is not known by its digests: the first record of a policy tells of all that it has.
+    // The old compiled policy has no digests: the first record of a policy lists all roles.
     let baseline = root.journal().into_iter().rfind(|record| record.kind() == "policy").unwrap();
     assert!(baseline.json.get("replaces").is_none() && baseline.body.contains("self-service"), "{}", baseline.body);
     sql(FIRST_SCHEMA);
@@ -374,9 +374,9 @@ fn a_sweep_closes_compresses_and_prunes() {
     let start = crate::records_of(&root, &person).into_iter().rfind(|record| record.kind() == "start").unwrap();
     root.script(&format!("kill -9 {}", start.number("pid")));
     session.wait();
-    // The monitor ends the command first, and holds the recording as long.
+    // The monitor ends the command first, and locks the recording until then.
     root.script(&format!("flock -w 15 /var/lib/jit-sudo/recordings/{recording} true"));
-    // A recording is not taken for abandoned within its first minute.
+    // A recording does not count as abandoned within its first minute.
     root.script(&format!("touch -d '2 minutes ago' /var/lib/jit-sudo/recordings/{recording}"));
     let swept = root.as_root(["jitctl", "--json", "sweep"]);
     swept.succeeded();

@@ -1,5 +1,5 @@
-//! Requests that travel: what `show -` and `approve -` make of texts that anybody could have written, and the list of known
-//! hosts that they are compared with.
+//! Requests as documents: how `show -` and `approve -` treat texts that any user could have written, and the list of known hosts
+//! that they are compared with.
 
 use base64ct::{Base64, Encoding};
 use harness::{Output, Person, PrivateRoot};
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::signed::{approval, enlist, jitctl, key, list, printed, shared, signed_root, signer};
 
-/// The object inside of a request's text.
+/// Returns the object inside a request's text.
 fn opened(text: &str) -> Value {
     let (_, after) = text.split_once("-----BEGIN JIT-SUDO REQUEST-----").unwrap();
     let (inside, _) = after.split_once("-----END").unwrap();
@@ -17,7 +17,7 @@ fn opened(text: &str) -> Value {
     serde_json::from_slice(&Base64::decode_vec(&encoded).unwrap()).unwrap()
 }
 
-/// The text of a request with this object inside, signed by the person with the key `own` in their home.
+/// Returns the text of a request with this object inside, signed by the user with the key `own` in their home.
 fn wrapped(root: &PrivateRoot, person: &Person, body: &str) -> String {
     let script = "cd; rm -f body*; cat >body; ssh-keygen -q -Y sign -f own -n jit-sudo/request/v1 body; cat body.sig";
     let signed = root.command(&person.name, ["bash", "-euc", script]).stdin(body).run();
@@ -25,13 +25,13 @@ fn wrapped(root: &PrivateRoot, person: &Person, body: &str) -> String {
     format!("-----BEGIN JIT-SUDO REQUEST-----\n{encoded}\n-----END JIT-SUDO REQUEST-----\n{}\n", signed.succeeded())
 }
 
-/// A host that the person invents, with the key `own` in their home.
+/// Returns a host that the user invents, with the key `own` in their home.
 fn invented(root: &PrivateRoot, person: &Person, name: &str) -> HostDescriptor {
     let key = HostKey::from_openssh(&root.read(&format!("{}/own", person.home))).unwrap();
     HostDescriptor::of(&key, name, "whatever")
 }
 
-/// The document with another request inside.
+/// Returns the document with another request inside.
 fn with_request(document: &Value, change: impl FnOnce(&mut Value)) -> String {
     let mut request: Value = serde_json::from_str(document["request"].as_str().unwrap()).unwrap();
     change(&mut request);
@@ -44,7 +44,7 @@ fn known_hosts(root: &PrivateRoot, person: &Person) -> String {
     root.read(&format!("{}/.config/jit-sudo/known_hosts", person.home))
 }
 
-/// Nothing came of it: bob refuses, with this sentence.
+/// Checks that bob's jitctl rejects the text with this message.
 fn refused_everywhere(root: &PrivateRoot, approver: &Person, text: &str, sentence: &str) {
     for words in [&["show", "-"][..], &["approve", "-", "--key", "key", "--as", &approver.name]] {
         let output = jitctl(root, approver, words, text);
@@ -54,7 +54,7 @@ fn refused_everywhere(root: &PrivateRoot, approver: &Person, text: &str, sentenc
 }
 
 #[test]
-fn who_wraps_a_request_under_a_key_of_their_own_gets_nothing_approved() {
+fn a_request_wrapped_with_another_key_is_not_approved() {
     let root = shared();
     let (alice, (bob, line)) = (root.person(&["signed"]), signer(root));
     enlist(&[line]);
@@ -63,14 +63,14 @@ fn who_wraps_a_request_under_a_key_of_their_own_gets_nothing_approved() {
     let document = opened(&text);
     let sandbox = invented(root, &alice, "dev-sandbox-7");
 
-    // As it worked before: the host, its key and the role stood beside the request.
+    // The attack on the first format: host, its key and the role were beside the request.
     let role = json!({"name": "web", "commands": ["/usr/bin/id"], "run_as": ["nobody"]});
     let first = json!({"host": "dev-sandbox-7", "host_key": sandbox.key, "request": document["request"], "role": role,
         "version": 1});
     refused_everywhere(root, &bob, &wrapped(root, &alice, &first.to_string()), "earlier version; ask again");
-    // The request as it is, under her own signature.
+    // The unchanged request, under her own signature.
     refused_everywhere(root, &bob, &wrapped(root, &alice, &document.to_string()), "signature does not hold");
-    // With her own host, and a harmless role, inside of what is signed: this is a request, of another host.
+    // With her own host, and a harmless role, inside the signed part: this is a valid request, of another host.
     let harmless = document["role"].as_str().unwrap().replace("/usr/bin/id **", "/usr/bin/id");
     let forged = with_request(&json!({"request": document["request"], "role": harmless, "version": 2}), |request| {
         request["host"] = serde_json::to_value(&sandbox).unwrap();
@@ -87,7 +87,7 @@ fn who_wraps_a_request_under_a_key_of_their_own_gets_nothing_approved() {
     assert!(shown.stderr.contains(&warning) && shown.stderr.contains("jitctl key show"), "{shown:?}");
     let approved = approval(root, &bob, &forged, &[]);
     jitctl(root, &alice, &["import"], &approved).refused("another host");
-    // With the name of the real host, which Bob has seen before.
+    // With the name of the real host, which bob knows already.
     jitctl(root, &bob, &["show", "-"], &text).succeeded();
     let list = known_hosts(root, &bob);
     let forged = with_request(&document, |request| {
@@ -99,14 +99,14 @@ fn who_wraps_a_request_under_a_key_of_their_own_gets_nothing_approved() {
     root.run_as(&alice.name, ["jit-sudo", "-n", "id"]).refused("");
     let state = jitctl(root, &alice, &["--json", "show", &grant], "").json();
     assert_eq!(state["grant"]["state"], "pending", "{state}");
-    // And what the host itself has said is approved as ever.
+    // A request that the host itself has signed can still be approved.
     let approved = approval(root, &bob, &text, &[]);
     jitctl(root, &alice, &["import"], &approved).succeeded();
     root.run_as(&alice.name, ["jit-sudo", "-n", "id"]).succeeded();
 }
 
 #[test]
-fn a_host_is_written_down_at_first_sight_and_known_after_it() {
+fn a_host_is_stored_at_first_use_and_known_afterwards() {
     let root = shared();
     let (alice, (bob, _)) = (root.person(&["signed"]), signer(root));
     let (_, text) = printed(root, &alice, "signed", &["--", "id"]);
@@ -126,7 +126,7 @@ fn a_host_is_written_down_at_first_sight_and_known_after_it() {
     let modes = format!("stat -c %a {0}/.config {0}/.config/jit-sudo {0}/.config/jit-sudo/known_hosts", bob.home);
     assert_eq!(root.script(&modes).split_whitespace().collect::<Vec<_>>(), ["700", "700", "600"]);
 
-    // Who signs at the second sight hears that nobody has compared the key, until somebody has.
+    // A user who signs for a known host is warned that the key was never compared, until someone has compared it.
     let never = "the key of web1 was never compared, only seen since";
     let signs = || jitctl(root, &bob, &["approve", "-", "--key", "key", "--as", &bob.name], &text);
     let signed = signs();
@@ -143,7 +143,7 @@ fn a_host_is_written_down_at_first_sight_and_known_after_it() {
     let signed = signs();
     assert!(signed.succeeded().contains("BEGIN JIT-SUDO APPROVAL") && !signed.stderr.contains(never), "{signed:?}");
 
-    // Elsewhere, where the environment says so.
+    // With another path for the list, from the environment.
     let words = ["jitctl", "show", "-"];
     let other = root.command(&bob.name, words).env("XDG_CONFIG_HOME", format!("{}/else", bob.home)).stdin(&text).run();
     assert!(other.succeeded().contains("/else/jit-sudo/known_hosts:2"), "{other:?}");
@@ -174,7 +174,7 @@ fn a_list_that_cannot_be_written_or_understood_is_named() {
     root.script(&format!("chown root: {path}; chmod 600 {path}"));
     jitctl(root, &bob, &["show", "-"], &text).succeeded();
     jitctl(root, &bob, &approve, &text).refused("permission denied");
-    // A link is followed, and stays one.
+    // A symbolic link is followed, and kept.
     root.script(&format!("cd {0} && mv {path} hosts && chown {1}: hosts && sed -i 3d hosts", bob.home, bob.name));
     root.run_as(&bob.name, ["ln", "-s", &format!("{}/hosts", bob.home), &path]).succeeded();
     jitctl(root, &bob, &approve, &text).succeeded();
@@ -241,13 +241,13 @@ fn a_text_with_any_character_changed_is_refused_or_says_the_same() {
     assert!(places.len() > 40, "{places:?}");
 }
 
-/// Without what was a second ago.
+/// Returns the text without relative ages.
 fn without_ages(text: &str) -> String {
     text.lines().map(|line| format!("{}\n", line.split(" (").next().unwrap_or_default())).collect()
 }
 
 #[test]
-fn a_request_travels_by_every_way_of_signing() {
+fn a_request_document_works_with_every_way_of_signing() {
     let root = shared();
     let (alice, (bob, line)) = (root.person(&["signed"]), signer(root));
     enlist(&[line]);
@@ -271,7 +271,7 @@ fn a_request_travels_by_every_way_of_signing() {
         "jitctl approve - --unsigned --as $me <$request >approval; rm -f approval.sig
          ssh-keygen -q -Y sign -f key -n jit-sudo/approval/v1 approval; cat approval approval.sig",
     );
-    // On the host itself nothing has to be known.
+    // On the host itself no known host is needed.
     let (grant, _) = printed(root, &alice, "signed", &["--", "id"]);
     root.script(&format!("rm -rf {}/.config", bob.home));
     let here = jitctl(root, &bob, &["approve", &grant, "--key", "key"], "");

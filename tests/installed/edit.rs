@@ -1,4 +1,4 @@
-//! Editing (-e, jit-sudoedit) beside Debian's sudoedit, its protections, and what is recorded of it.
+//! Editing (-e, jit-sudoedit) beside Debian's sudoedit: its protections, and its records.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -28,7 +28,7 @@ fn tools() {
     });
 }
 
-/// Somebody who may do anything, and a directory of root's with a file in it.
+/// Creates a user who may do anything, and a directory of root with a file in it.
 fn editor_of(text: &str) -> (Person, String) {
     tools();
     let person = root().person(&["deploy"]);
@@ -47,13 +47,13 @@ fn records(person: &Person, kind: &str) -> Vec<Record> {
     records_of(root(), person).into_iter().filter(|record| record.kind() == kind).collect()
 }
 
-/// Where a copy was left, as the message says.
+/// Returns the path of the copy that was left, from the message.
 fn left_in(output: &Output) -> String {
     let line = output.stderr.lines().find_map(|line| line.split_once("contents of edit session left in "));
     line.unwrap_or_else(|| panic!("nothing was left: {output:?}")).1.to_owned()
 }
 
-/// What both programs say, without their names and the random part of the copies.
+/// Returns the messages of either program, without its name and the random part of the copies' names.
 fn plain(text: &str) -> String {
     let mask = |word: &str| match word.find("/var/tmp/") {
         Some(_) => "COPY".to_owned(),
@@ -114,7 +114,7 @@ fn every_edit_goes_as_with_debians_sudoedit() {
         ("/no/such/editor", &["f1"]),
     ];
     let programs = ["jit-sudoedit", "sudoedit"];
-    // Names of one length, because a link has the length of where it leads.
+    // Names of equal length, because the length of a symbolic link is that of its target.
     let side = |program: &str| if program == "sudoedit" { "sudos" } else { "ours0" };
     let place = |program: &str, number: usize| format!("{base}/{}/{number}", side(program));
     root().script(&format!(
@@ -137,7 +137,7 @@ fn every_edit_goes_as_with_debians_sudoedit() {
             let [stdout, stderr] = [&output.stdout, &output.stderr].map(|text| plain(&text.replace(&directory, "DIR")));
             let mut stdout: Vec<_> = stdout.lines().filter(|line| !line.contains(" -n ")).map(str::to_owned).collect();
             stdout.retain(|line| !line.starts_with("_="));
-            // Each program has its own usage, and of a copy that is gone we say so.
+            // Each program has its own usage message, and jit-sudo reports a missing copy.
             let stderr = stderr.split("usage:").next().unwrap_or_default().to_owned();
             seen.push((output.status, stdout, stderr));
         }
@@ -219,7 +219,7 @@ fn before_and_after_are_recorded_and_the_run_says_with_what() {
         edits[0].text("diff"),
         format!("--- {0}\\x0a+++ {0}\\x0a@@ -1,2 +1,3 @@\\x0a one\\x0a two\\x0a+added\\x0a", files[0])
     );
-    // What not everybody may read is not told to everybody who reads the log.
+    // The diff of a file that not every user may read is not in the record, which goes to the log.
     assert_eq!((edits[1].text("diff"), edits[1].number("after_bytes")), ("", 17));
     assert!(edits[2].text("before").is_empty() && edits[2].text("diff").contains("--- /dev/null"));
     let shown = root().as_root(["jitctl", "audit", "show", start.text("run")]);
@@ -229,7 +229,7 @@ fn before_and_after_are_recorded_and_the_run_says_with_what() {
 }
 
 #[test]
-fn what_is_not_changed_is_not_touched() {
+fn an_unchanged_file_is_not_written() {
     let (person, directory) = editor_of("text\n");
     let file = format!("{directory}/file");
     let before = fs::metadata(root().path(&file)).unwrap();
@@ -266,7 +266,7 @@ fn a_file_that_cannot_be_written_keeps_its_bytes_and_the_edit_is_not_lost() {
 }
 
 #[test]
-fn somebody_elses_change_is_not_overwritten() {
+fn a_concurrent_change_is_not_overwritten() {
     let (person, directory) = editor_of("one\n");
     let file = format!("{directory}/file");
     let output =
@@ -274,7 +274,7 @@ fn somebody_elses_change_is_not_overwritten() {
     output.refused("was changed by another process while it was edited");
     assert_eq!(root().read(&file), "one\ntheirs\n");
     assert_eq!(root().read(&left_in(&output)), "one\nmine\n");
-    // A link put in its place is not followed either.
+    // A symbolic link put in its place is not followed either.
     let victim = format!("/root/{}-victim", person.name);
     root().write(&victim, 0o600, "root's own\n");
     let swap = format!("sh -c 'echo mine >>$0; jit-sudo -n ln -sf {victim} {file}'");
@@ -290,7 +290,7 @@ fn the_copy_gives_no_file_that_the_caller_could_not_read() {
         edit(&person, editor, &[&file]).refused(&format!("{file} left unmodified"));
         assert_eq!(root().read(&file), "text\n", "{editor}");
     }
-    // Nor does an editor that goes on in the background write what nobody recorded.
+    // An editor that continues in the background cannot write unrecorded changes.
     let output = edit(&person, "sh -c 'echo now >>$0; (sleep 1; echo later >>$0) >/dev/null 2>&1 &'", &[&file]);
     output.succeeded();
     std::thread::sleep(Duration::from_millis(1500));
@@ -333,7 +333,7 @@ fn rules_mean_files_by_their_real_place() {
 }
 
 #[test]
-fn an_exact_grant_serves_the_very_file_with_any_editor() {
+fn an_exact_grant_permits_exactly_its_file_with_any_editor() {
     tools();
     let person = root().person(&["edit-grant"]);
     let file = "/srv/rule/b";
@@ -346,7 +346,7 @@ fn an_exact_grant_serves_the_very_file_with_any_editor() {
     edit(&person, APPEND, &[file]).succeeded();
     root().command(&person.name, ["jit-sudoedit", "-n", "b"]).env("EDITOR", "true").cwd("/srv/rule").run().succeeded();
     edit(&person, "true", &["/srv/rule/c"]).refused("not allowed");
-    // The same name elsewhere is another file.
+    // The same name in another directory is another file.
     root()
         .command(&person.name, ["jit-sudoedit", "-n", "b"])
         .env("EDITOR", "true")
@@ -392,7 +392,7 @@ fn a_person_edits_with_vim_on_a_terminal() {
     assert!(session.wait().success(), "{}", session.screen());
     let _ = before;
     assert_eq!(root().read(&file), "first\nsecond\nthird\n");
-    // The editor has no power: neither has its shell.
+    // The editor runs without privileges, and so does its shell.
     assert_eq!(root().read("/tmp/vim-user").trim(), person.name);
     assert_eq!(records(&person, "edit").len(), 1);
 }
@@ -440,7 +440,7 @@ fn help_version_and_usage_are_those_of_an_editor() {
 }
 
 #[test]
-fn whoever_does_not_listen_wins_no_time_for_an_edit() {
+fn an_editor_that_ignores_signals_gains_no_time() {
     let (person, base) = editor_of("");
     root().script(&format!("for f in a b; do echo $f >{base}/$f; done"));
     let unread = format!(

@@ -1,5 +1,4 @@
-//! How grants end under running commands, and how they are prolonged: every descendant included, frozen, finished,
-//! warned.
+//! How grants end while commands run, and how they are extended: every descendant is ended, frozen, allowed to finish or warned.
 
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -9,13 +8,13 @@ use serde_json::Value;
 
 use crate::{id, records_of, request};
 
-/// What a command in the root writes while it lives, ten times a second.
+/// A command that writes a line ten times a second while it lives.
 const TICKS: &str = "while :; do echo tick >> \"$1\"; sleep 0.1; done";
 
 /// How late an end may be.
 const AT_ONCE: Duration = Duration::from_millis(1000);
 
-/// The shared root, with the roles of these tests.
+/// Returns the shared root, with the roles of these tests.
 fn root() -> &'static PrivateRoot {
     static ROOT: OnceLock<&'static PrivateRoot> = OnceLock::new();
     ROOT.get_or_init(|| {
@@ -24,7 +23,7 @@ fn root() -> &'static PrivateRoot {
     })
 }
 
-/// A command that ticks, on a terminal of its own, by somebody who has a grant of `role` for `time`.
+/// A command that ticks, on a terminal of its own, by a user who has a grant of `role` for `time`.
 struct Ticking {
     person: Person,
     grant: String,
@@ -75,10 +74,10 @@ impl Ticking {
 }
 
 #[test]
-fn a_frozen_command_stands_still_says_so_and_goes_on_when_its_grant_is_extended() {
+fn a_frozen_command_continues_when_its_grant_is_extended() {
     let mut ticking = Ticking::begin("freezing", "2s");
     ticking.session.expect("is frozen");
-    // It is told first, and then done.
+    // The message comes first, and then the freeze.
     harness::eventually("the command stands still", harness::PATIENCE, || ticking.is_still().then_some(()));
     let extension = ticking.extend(&["--for", "10m"]);
     assert_eq!((extension["extends"].as_str(), extension["grant"].as_str()), (Some(&*ticking.grant), Some("active")));
@@ -129,7 +128,7 @@ fn a_command_without_a_terminal_is_frozen_and_thawed_too() {
 }
 
 #[test]
-fn a_command_that_may_finish_does_and_the_record_says_that_its_grant_was_over() {
+fn a_command_that_may_finish_outlives_its_grant_and_the_record_says_so() {
     let person = root().person(&["finishing"]);
     request(root(), &person, "finishing", &["--for", "2s"]);
     let mut session = root().pty_as(&person.name, ["jit-sudo", "-n", "sh", "-c", "sleep 3; echo done; exit 5"]);
@@ -213,7 +212,7 @@ fn an_extension_needs_the_same_approval_and_the_same_limits() {
     root().run_as(&ticking.person.name, ["jitctl", "approve", &pending]).refused("own request");
 
     ticking.session.expect("is frozen");
-    // It is told first, and then done.
+    // The message comes first, and then the freeze.
     harness::eventually("the command stands still", harness::PATIENCE, || ticking.is_still().then_some(()));
     root().run_as(&approver.name, ["jitctl", "approve", &pending, "--for", "2s"]).succeeded();
     ticking.session.expect_within("was extended", AT_ONCE);
@@ -226,7 +225,7 @@ fn an_extension_needs_the_same_approval_and_the_same_limits() {
 }
 
 #[test]
-fn what_is_over_or_taken_back_is_not_extended() {
+fn an_ended_grant_cannot_be_extended() {
     let person = root().person(&["self-service"]);
     let extend = |grant: &str| root().run_as(&person.name, ["jitctl", "extend", grant, "--reason", "x"]);
     let scheduled = id(&request(root(), &person, "self-service", &["--at", "+2h"]));
@@ -267,7 +266,7 @@ fn the_run_of_a_one_shot_grant_can_be_revoked_and_extended_but_not_repeated() {
     assert_eq!(ticking.end().text("ended_by"), "revocation");
 }
 
-/// Two hundred processes in all the ways there are to hide, none of which minds SIGTERM or SIGHUP.
+/// Starts two hundred processes that try to hide in every way and ignore SIGTERM and SIGHUP.
 const BOMB: &str = "trap '' TERM HUP INT; \
     for i in $(seq 50); do \
         setsid sleep 1000 & nohup sleep 1000 >/dev/null 2>&1 & \
@@ -279,7 +278,7 @@ fn count_of(run: &str) -> String {
 }
 
 #[test]
-fn two_hundred_processes_that_mind_nothing_end_within_a_second() {
+fn two_hundred_processes_that_ignore_signals_end_within_a_second() {
     for prefix in ["", "setsid --wait "] {
         let person = root().person(&["self-service"]);
         let grant = id(&request(root(), &person, "self-service", &[]));
@@ -325,7 +324,7 @@ fn the_group_of_a_daemon_stays_and_a_later_run_removes_it() {
 }
 
 #[test]
-fn who_owns_the_group_that_the_call_comes_from_cannot_freeze_the_run() {
+fn the_owner_of_the_callers_control_group_cannot_freeze_the_run() {
     let person = root().person(&["deploy"]);
     let (name, group) = (&person.name, format!("/sys/fs/cgroup/{}", person.name));
     let run = "jit-sudo -n sh -c \"grep ^0:: /proc/\\$PPID/cgroup; sleep 1; echo alive\"";
@@ -345,8 +344,8 @@ fn who_owns_the_group_that_the_call_comes_from_cannot_freeze_the_run() {
 }
 
 #[test]
-fn a_killed_supervisor_takes_its_command_along() {
-    // A child in a session of its own would go on when its terminal hangs up.
+fn the_command_of_a_killed_supervisor_is_ended() {
+    // A child in a session of its own would survive the hang-up of its terminal.
     let person = root().person(&["self-service"]);
     let grant = id(&request(root(), &person, "self-service", &[]));
     let script = format!("setsid sh -c '{}' sh \"$1\" & wait", TICKS.replace("\"$1\"", "$1"));
@@ -357,17 +356,17 @@ fn a_killed_supervisor_takes_its_command_along() {
 }
 
 #[test]
-fn a_frozen_run_holds_up_nobody_elses() {
+fn a_frozen_run_does_not_block_others() {
     let root = crate::own_root();
     root.add_policy("ends", include_str!("ends.policy.toml"));
     let other = root.person(&["deploy"]);
     let person = root.person(&["freezing"]);
     request(&root, &person, "freezing", &["--for", "4s"]);
-    // Runs within the run all the time, so that some are writing when the moment comes; and one that stays.
+    // Runs within the run all the time, so that some are writing at the moment of the freeze; and one that stays.
     let loops = "jit-sudo -n sleep 3077 & for i in 1 2 3 4 5 6; do while jit-sudo -n true; do echo; done & done; wait";
     let mut session = root.pty_as(&person.name, ["jit-sudo", "-n", "bash", "-c", loops]);
     session.expect("and the command is frozen");
-    // Of whoever began the run around them, and of root, who began them inside of it.
+    // Supervisors of the user who started the outer run, and of root, who started the inner runs.
     let shares = [person.uid, 0].map(|uid| format!("0::/jit-sudo/supervisors-{uid}"));
     let groups =
         || root.script("for pid in $(pgrep -f '^jit-sudo -n sleep 3077'); do grep ^0:: /proc/$pid/cgroup; done");

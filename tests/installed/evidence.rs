@@ -1,5 +1,5 @@
-//! The journal as evidence: signed checkpoints, verification with heads kept elsewhere and on other machines, export,
-//! search, and pruning that leaves its proof.
+//! The journal as evidence: signed checkpoints, verification with heads that were kept elsewhere and on other machines, export,
+//! search, and pruning that leaves a proof.
 
 use std::time::{Duration, Instant};
 
@@ -25,7 +25,7 @@ fn verify(root: &PrivateRoot, more: &[&str]) -> Output {
     root.as_root([&["jitctl", "audit", "verify"][..], more].concat())
 }
 
-/// A root in which a person has run something a few times.
+/// Returns a root in which a user has run a command this many times.
 fn with_runs(count: usize) -> (PrivateRoot, harness::Person) {
     let root = own_root();
     let person = root.person(&["deploy"]);
@@ -35,7 +35,7 @@ fn with_runs(count: usize) -> (PrivateRoot, harness::Person) {
     (root, person)
 }
 
-/// Changes a copy of the database while nobody uses it, and puts it back.
+/// Changes a copy of the database while no process uses it, and puts it back.
 fn rewrite(root: &PrivateRoot, change: impl FnOnce(&Connection)) {
     root.script(&format!("cd {STATE} && sqlite3 journal.db 'PRAGMA wal_checkpoint(TRUNCATE)' && rm -f journal.db-*"));
     let directory = std::env::temp_dir().join(format!("jit-sudo-evidence-{}", root.init()));
@@ -52,8 +52,8 @@ fn rewrite(root: &PrivateRoot, change: impl FnOnce(&Connection)) {
     std::fs::remove_dir_all(&directory).unwrap();
 }
 
-/// Replaces all records by `count` of the kinds of the first run, of `time` on, as this host would have written them. In
-/// the place of the first run stand the policy that all of them name, and an alert.
+/// Replaces all records by `count` records of the kinds of the first run, starting at `time`, as this host would have written
+/// them. In place of the first run are the policy that all of them name, and an alert.
 fn forge(root: &PrivateRoot, count: u64, time: i64) {
     let run = root.journal();
     let template = |kind: &str| {
@@ -67,7 +67,7 @@ fn forge(root: &PrivateRoot, count: u64, time: i64) {
         if kind == "end" {
             record["start"] = "@START@".into();
         }
-        // Of another boot, so that the clocks of today do not contradict it.
+        // Of another boot, so that the current clocks do not contradict them.
         record["boot_id"] = "00000000-0000-4000-8000-000000000000".into();
         (kind.to_owned(), record["uid"].as_i64(), record.to_string())
     };
@@ -132,17 +132,17 @@ fn signed(root: &PrivateRoot) -> u64 {
     sql(root, "SELECT max(seq) FROM checkpoint").parse().unwrap_or_default()
 }
 
-/// Another process signs, and nobody waits for it.
+/// Waits for the checkpoint, which another process signs in the background.
 fn signed_through(root: &PrivateRoot, seq: u64) {
     eventually("a checkpoint", Duration::from_secs(10), || (signed(root) >= seq).then_some(()));
     assert_eq!(signed(root), seq);
 }
 
 #[test]
-fn whoever_talks_to_a_caller_never_opens_the_private_key() {
+fn a_process_that_talks_to_a_caller_never_opens_the_private_key() {
     let root = own_root();
     let person = granted(&root, "self-service");
-    sql(&root, "DELETE FROM checkpoint"); // so that one is due
+    sql(&root, "DELETE FROM checkpoint"); // so that a checkpoint is due
     let asked = |command: &str| {
         let strace = ["strace", "-f", "-q", "-o", "/root/trace", "-e", "trace=openat,execve", "-u", &person.name];
         root.as_root(strace.into_iter().chain(["sh", "-c", command])).succeeded();
@@ -196,12 +196,12 @@ fn short_runs_are_signed_when_a_checkpoint_is_due() {
     let (root, person) = with_runs(1);
     let first = root.journal()[0].clone();
     assert_eq!(first.kind(), "policy");
-    signed_through(&root, 1); // the first of all is due at once, behind the broker's answer
+    signed_through(&root, 1); // the first checkpoint is due at once, after the broker's answer
     for _ in 0..3 {
         root.run_as(&person.name, ["jit-sudo", "-n", "true"]).succeeded();
     }
     assert_eq!(signed(&root), 1, "within a minute nothing is due");
-    // What an hour without a run leaves behind: a checkpoint that is an hour old.
+    // After an hour without a run the checkpoint is an hour old.
     let key = HostKey::from_openssh(&root.read(&format!("{STATE}/host_key"))).unwrap();
     let head = Digest(jit_core::escape::unhex(&first.hash).unwrap());
     rewrite(&root, |connection| {
@@ -214,7 +214,7 @@ fn short_runs_are_signed_when_a_checkpoint_is_due() {
 }
 
 #[test]
-fn what_was_cut_off_is_missed_by_anchor_checkpoint_and_syslog() {
+fn truncation_is_detected_by_anchor_checkpoint_and_syslog() {
     let (root, _) = with_runs(5);
     root.script(&format!("jitctl audit export -o /root/whole.jsonl && cp -a {STATE} /root/state"));
     root.syslog(); // until rsyslog has written everything
@@ -225,7 +225,7 @@ fn what_was_cut_off_is_missed_by_anchor_checkpoint_and_syslog() {
     };
     let syslog = ["--anchor", "/var/log/auth.log"];
     verify(&root, &syslog).succeeded();
-    // Between two runs: a start without an end would miss its row.
+    // Between two runs: a start without an end would lack its row.
     let cut = "DELETE FROM record WHERE seq > 7";
     sql(&root, cut);
     assert!(said(&[]).contains("record 8 is missing: the journal ends before it"), "{}", said(&[]));
@@ -234,7 +234,7 @@ fn what_was_cut_off_is_missed_by_anchor_checkpoint_and_syslog() {
     root.script(&format!("rm {STATE}/anchor"));
     assert!(said(&[]).contains("(table precedent)"), "the count of earlier runs knows more");
     sql(&root, "DELETE FROM precedent");
-    verify(&root, &[]).succeeded(); // nothing on this host knows better now
+    verify(&root, &[]).succeeded(); // nothing on this host shows it now
     for more in [syslog, ["--anchor", "/root/whole.jsonl"], ["--anchor", "/root/state/anchor"]] {
         assert!(said(&more).contains("record 8 is missing"), "{more:?}");
     }
@@ -243,12 +243,12 @@ fn what_was_cut_off_is_missed_by_anchor_checkpoint_and_syslog() {
 }
 
 #[test]
-fn a_chain_written_anew_is_told_by_its_checkpoints_and_by_syslog() {
+fn a_rewritten_chain_is_detected_by_checkpoints_and_syslog() {
     let (root, _) = with_runs(3);
     root.script("jitctl audit export -o /root/whole.jsonl");
     let records = root.journal();
     root.syslog();
-    // Everything from record 3 on as somebody would write it who cannot sign: all hashes and links fit.
+    // Everything from record 3 on as someone would write it who cannot sign: all hashes and links match.
     rewrite(&root, |connection| {
         let mut prev = Digest(jit_core::escape::unhex(&records[1].hash).unwrap());
         for record in &records[2..] {
@@ -280,7 +280,7 @@ fn a_chain_written_anew_is_told_by_its_checkpoints_and_by_syslog() {
 }
 
 #[test]
-fn an_export_is_verified_by_anybody_anywhere() {
+fn an_export_can_be_verified_on_any_machine() {
     let (root, person) = with_runs(4);
     root.script(
         "cd /home/alice && jitctl audit export >journal.jsonl && jitctl key show >key && chown alice journal.jsonl key
@@ -302,7 +302,7 @@ fn an_export_is_verified_by_anybody_anywhere() {
 }
 
 #[test]
-fn an_export_goes_on_where_the_last_one_ended_and_has_four_forms() {
+fn an_export_continues_after_the_last_one_and_has_four_formats() {
     let (root, person) = with_runs(3);
     let first = root.as_root(["jitctl", "--json", "audit", "export", "-o", "/root/one"]).json()["export"].clone();
     assert_eq!((&first["records"], &first["next"]), (&json!(7), &json!(8)), "{first}");
@@ -361,12 +361,12 @@ fn old_segments_are_pruned_and_the_rest_verifies_here_and_elsewhere() {
     );
     let nothing = root.as_root(["jitctl", "audit", "prune", "--keep", "11d"]);
     assert!(nothing.succeeded().starts_with("nothing to remove"), "{nothing:?}");
-    // A journal that is not intact is not shortened: what was altered would be gone.
+    // A journal that is not intact is not pruned: the altered record would be removed.
     root.script(&format!("sqlite3 {STATE}/journal.db 'UPDATE record SET uid = 7 WHERE seq = 5'"));
     root.as_root(["jitctl", "audit", "prune", "--keep", "9d"]).refused("not intact: the column 'uid' of record 5");
     let uid = person.uid;
     root.script(&format!("sqlite3 {STATE}/journal.db 'UPDATE record SET uid = {uid} WHERE seq = 5'"));
-    // The runs 2 to 1500 go, and their recordings with them.
+    // The runs 2 to 1500 are removed, and their recordings with them.
     let shelf = format!("{STATE}/recordings/done");
     root.script(&format!(
         "install -d -m 700 {STATE}/recordings {shelf}; umask 077; cd {shelf}
@@ -387,13 +387,13 @@ fn old_segments_are_pruned_and_the_rest_verifies_here_and_elsewhere() {
     assert!(said.succeeded().contains("begins after record 3000"), "{said:?}");
     root.run_as(&person.name, ["jit-sudo", "-n", "true"]).succeeded();
     verify(&root, &["--anchor", "/root/rest.jsonl"]).succeeded();
-    // Without the record of it, it was no pruning.
+    // Without the mark of the pruning the records are missing.
     sql(&root, "DELETE FROM journal_meta WHERE name = 'pruned'");
     verify(&root, &[]).exited(1);
 }
 
 #[test]
-fn records_are_found_by_what_they_say() {
+fn records_are_found_by_their_text() {
     let person = root().person(&["deploy", "self-service"]);
     let grant = id(&request(root(), &person, "self-service", &[]));
     root().run_as(&person.name, ["jit-sudo", "-n", "sh", "-c", "exit 43 # Needle-in-here"]).exited(43);
@@ -426,7 +426,7 @@ fn records_are_found_by_what_they_say() {
 }
 
 #[test]
-fn people_see_what_was_decided_about_them_and_nothing_of_others() {
+fn users_see_decisions_about_themselves_only() {
     let (person, approver, other) =
         (root().person(&["reviewed"]), root().person(&["approvers"]), granted(root(), "self-service"));
     let grant = id(&request(root(), &person, "reviewed", &[]));
@@ -446,7 +446,7 @@ fn people_see_what_was_decided_about_them_and_nothing_of_others() {
     assert_eq!(seen(&["search", &other.name]).succeeded(), "no records");
 }
 
-/// `make million`: at most ten seconds are promised.
+/// `make million`: the documentation promises at most ten seconds.
 #[test]
 #[ignore = "takes minutes and a gigabyte; `make million`"]
 fn a_million_records_are_verified_in_ten_seconds() {

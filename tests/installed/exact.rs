@@ -1,5 +1,5 @@
-//! What was approved is what runs: an exact grant binds the program, its arguments, its directory, its user and groups and
-//! its environment, and no grant serves more than its role allowed when it was approved.
+//! What was approved is what runs: an exact grant binds the program, its arguments, its directory, its user and groups and its
+//! environment, and no grant permits more than its role allowed at the time of the approval.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::{granted, id, own_root, records_of, request, root};
 
-/// An approved grant for exactly these words; `bob` narrows what the requester asked for.
+/// Returns an approved grant for exactly this command; `bob` narrows the request.
 fn exactly(root: &PrivateRoot, person: &Person, cwd: &str, words: &[&str]) -> String {
     let base = ["jitctl", "--json", "request", "--role", "narrowed", "--reason", "a test needs it"];
     let output = root.command(&person.name, [&base[..], words].concat()).cwd(cwd).run();
@@ -19,7 +19,7 @@ fn exactly(root: &PrivateRoot, person: &Person, cwd: &str, words: &[&str]) -> St
     id
 }
 
-/// A role that allows everything, so that only what was approved stands between the holder and root.
+/// A role that allows everything, so that only the approval limits the holder.
 const POLICY: &str = r#"
 [roles.narrowed]
 eligible      = ["%narrowed"]
@@ -49,7 +49,7 @@ fn run(root: &PrivateRoot, person: &Person, cwd: &str, words: &[&str]) -> Output
 }
 
 #[test]
-fn an_exact_grant_takes_no_variable_that_was_not_approved() {
+fn an_exact_grant_passes_only_approved_variables() {
     let root = exact_root();
     let person = root.person(&["narrowed"]);
     exactly(root, &person, "/", &["--", "env"]);
@@ -72,7 +72,7 @@ fn an_exact_grant_takes_no_variable_that_was_not_approved() {
             .run();
         output.refused("serves this command without variables of yours");
     }
-    // What the caller's shell has and the role would let through does not come along either.
+    // Variables of the caller's shell that the role would allow are not passed either.
     let bare = root
         .command(&person.name, ["jit-sudo", "-n", "env"])
         .env("LANG", "C.UTF-8")
@@ -101,7 +101,7 @@ fn a_constructor_in_a_preloaded_library_never_runs_under_an_exact_grant() {
     root.script("rm -f /tmp/preloaded; cc -shared -fPIC -o /tmp/evil.so /tmp/evil.c");
     let ran = || root.script("cat /tmp/preloaded 2>/dev/null || true; rm -f /tmp/preloaded");
     let preload = ["LD_PRELOAD=/tmp/evil.so", "/usr/bin/id"];
-    // ld.so takes LD_PRELOAD from whoever calls a set-user-ID program: -E brings another variable, by which tar runs a program.
+    // ld.so reads LD_PRELOAD from the caller of a set-user-ID program; -E passes another variable, by which tar runs a program.
     let tar = ["/usr/bin/tar", "-cf", "/tmp/preloaded.tar", "/etc/hostname"];
     let with_tar = |person: &Person| {
         let words = [&["jit-sudo", "-n", "-E"][..], &tar].concat();
@@ -109,7 +109,7 @@ fn a_constructor_in_a_preloaded_library_never_runs_under_an_exact_grant() {
         root.command(&person.name, words).env("TAR_OPTIONS", options).cwd("/").run()
     };
 
-    // Under a grant for the whole role both do what they are made for.
+    // Under a grant for the whole role both have their effect.
     let whole = id(&request(root, &free, "narrowed", &[]));
     root.run_as(&root.person(&["approvers"]).name, ["jitctl", "approve", &whole]).succeeded();
     run(root, &free, "/", &preload).succeeded();
@@ -148,7 +148,7 @@ fn a_variable_that_was_asked_for_and_seen_is_set_and_no_other_value() {
 }
 
 #[test]
-fn an_exact_grant_serves_in_the_directory_that_was_approved_and_in_no_other() {
+fn an_exact_grant_is_valid_only_in_the_approved_directory() {
     let root = exact_root();
     let person = root.person(&["narrowed"]);
     root.script("mkdir -p /srv/app && echo 'echo installed' >/srv/app/install.sh");
@@ -158,23 +158,23 @@ fn an_exact_grant_serves_in_the_directory_that_was_approved_and_in_no_other() {
     let shown = root.run_as(&person.name, ["jitctl", "show", &grant]);
     let said = |line: &str| line.starts_with("directory") && line.ends_with(" /srv/app");
     assert!(shown.succeeded().lines().any(said), "{shown:?}");
-    // Of two exact grants the one for these words is told.
+    // Of two exact grants the message names the one for this command.
     exactly(root, &person, "/", &["--", "sh", "-c", "true"]);
     let sentence = format!("grant {grant} serves this command in /srv/app, and you are in {}", person.home);
     run(root, &person, &person.home, &["sh", "install.sh"]).refused(&sentence);
     let sentence = format!("grant {grant} serves this command in /srv/app, and this run does not begin there");
     run(root, &person, "/srv/app", &["-D", &person.home, "sh", "install.sh"]).refused(&sentence);
     run(root, &person, "/", &["sh", "other.sh"]).refused("serves exactly one command, and this is another");
-    // By whatever name: the directory counts.
+    // By whatever name: the directory itself counts.
     let output = run(root, &person, &person.home, &["-D", "/srv/app/../app", "sh", "install.sh"]);
     assert_eq!(output.succeeded(), "installed");
     assert_eq!(run(root, &person, "/srv/app", &["sh", "install.sh"]).succeeded(), "installed");
     assert_eq!(run(root, &person, &person.home, &["-D", "/srv/app", "sh", "install.sh"]).succeeded(), "installed");
 }
 
-/// What an approver reads is what is signed: an extension carries all of what it extends, and a grant for one command has one.
+/// An approver reads exactly what is signed: an extension is for all that it extends, and a grant for one command has a command.
 #[test]
-fn what_cannot_be_narrowed_to_one_command_is_refused() {
+fn an_approval_that_cannot_be_exact_is_rejected() {
     let root = own_root();
     root.add_policy("narrowed", POLICY);
     let (person, approver) = (root.person(&["narrowed"]), root.person(&["approvers"]));
@@ -225,7 +225,7 @@ fn a_directory_may_be_part_of_a_request() {
 }
 
 #[test]
-fn an_exact_grant_serves_with_the_user_and_groups_that_were_approved() {
+fn an_exact_grant_is_valid_only_for_the_approved_user_and_groups() {
     let root = exact_root();
     let person = root.person(&["narrowed"]);
     exactly(root, &person, "/", &["-u", "daemon", "-g", "www-data", "--", "id"]);
@@ -241,13 +241,13 @@ fn an_exact_grant_serves_with_the_user_and_groups_that_were_approved() {
     }
     let output = run(root, &person, "/", &["-u", "daemon", "-g", "www-data", "id"]);
     assert!(output.succeeded().contains("gid=33(www-data)"), "{output:?}");
-    // A group that daemon gets later was not approved.
+    // A group that daemon joins later was not approved.
     root.script("groupadd later && usermod -aG later daemon");
     run(root, &person, "/", &["-u", "daemon", "-g", "www-data", "id"]).refused(ids);
 }
 
 #[test]
-fn a_grant_serves_what_its_role_allowed_when_it_was_approved_and_allows_now() {
+fn a_grant_permits_what_its_role_allowed_then_and_allows_now() {
     let root = own_root();
     let role = |commands: &str, more: &str| {
         root.add_policy(
@@ -271,7 +271,7 @@ fn a_grant_serves_what_its_role_allowed_when_it_was_approved_and_allows_now() {
     assert_eq!(run(&root, &person, "/", &["id", "-u"]).succeeded(), "0");
     let shown = root.run_as(&approver.name, ["jitctl", "show", &grant]);
     assert!(shown.succeeded().contains("changed since"), "{shown:?}");
-    // Who decides on a request that waits reads the same: what it can still give, and what it cannot.
+    // An approver of a pending request reads the same: what it can still give, and what it cannot.
     let pending = id(&request(&root, &root.person(&["web"]), "web", &[]));
     role("[\"/usr/bin/env **\"]", "setenv = true\nrun_as = \"ALL\"\n");
     let told = |id: &str| root.run_as(&approver.name, ["jitctl", "show", id]).succeeded().to_owned();
@@ -292,7 +292,7 @@ fn a_grant_serves_what_its_role_allowed_when_it_was_approved_and_allows_now() {
     let why = root.run_as(&person.name, ["jitctl", "why", "--", "cat", "/etc/shadow"]);
     assert!(why.stdout.contains("did not cover this command when it was approved"), "{why:?}");
 
-    // Each start names the role by which it was judged, and its text is there.
+    // Each start names the role by which it was judged, and the text of the role is stored.
     let named = "SELECT count(DISTINCT r.digest) FROM record s JOIN role_text r ON instr(CAST(s.body AS TEXT), \
                  '\"role_digest\":\"' || r.digest || '\"') > 0 WHERE s.kind = 'start'";
     let named = named.replace('"', "\\\"");
@@ -306,7 +306,7 @@ fn a_grant_serves_what_its_role_allowed_when_it_was_approved_and_allows_now() {
     role("[\"/usr/bin/id **\", \"/usr/bin/env **\"]", "");
     assert_eq!(run(&root, &person, "/", &["id", "-u"]).succeeded(), "0");
 
-    // Options as well: what was approved with a password-less environment of its own stays so.
+    // The same for options: an approval without setenv stays without it.
     role("[\"/usr/bin/id **\", \"/usr/bin/env **\"]", "setenv = true\nenv_reset = false\n");
     run(&root, &person, "/", &["X=1", "env"]).refused("not allowed to set");
     let kept = root.command(&person.name, ["jit-sudo", "-n", "env"]).env("SMUGGLED", "1").run();
@@ -333,7 +333,7 @@ fn a_role_text_that_was_changed_in_the_database_gives_no_power() {
 }
 
 #[test]
-fn what_an_earlier_version_made_says_so_and_gives_nothing() {
+fn documents_of_an_earlier_version_are_reported_and_invalid() {
     let root = own_root();
     let person = granted(&root, "self-service");
     let database = "/var/lib/jit-sudo/journal.db";
@@ -384,7 +384,7 @@ fn a_directory_of_another_mount_namespace_is_not_the_one_that_was_approved() {
     root.script("mkdir -p /srv/exact/below && echo approved | tee /srv/exact/file >/srv/exact/below/file");
     for (words, covered) in [(["cat", "file"], "/srv/exact"), (["cat", "below/file"], "/srv/exact/below")] {
         exactly(root, &person, "/srv/exact", &[&["--"][..], &words].concat());
-        // In a user namespace of her own anybody may mount, and a directory of it can be entered from outside.
+        // In a user namespace of her own a user may mount, and its directories can be entered from outside.
         let script = format!(
             "mkdir -p ~/evil && echo evil >~/evil/file && mkfifo ~/ready\n\
              unshare -Urm bash -c 'mount --bind ~/evil {covered} && echo >~/ready && exec sleep 60' & there=$!\n\
@@ -397,7 +397,7 @@ fn a_directory_of_another_mount_namespace_is_not_the_one_that_was_approved() {
         assert_eq!(output.status.code(), Some(1));
         assert_eq!(run(root, &person, "/srv/exact", &words).succeeded(), "approved");
     }
-    // The record of a run under another role, and a request, do not name a directory that it is not.
+    // The record of a run under another role, and a request, do not name a wrong directory.
     let script =
         "cd /proc/self/cwd; mkdir gone; cd gone; rmdir ../gone; jitctl request --role narrowed --reason r -- id";
     let output = root.command(&person.name, ["bash", "-c", script]).cwd(&person.home).run();
@@ -405,7 +405,7 @@ fn a_directory_of_another_mount_namespace_is_not_the_one_that_was_approved() {
 }
 
 #[test]
-fn an_exact_grant_serves_its_program_by_its_own_name() {
+fn an_exact_grant_permits_its_program_only_by_its_own_name() {
     let root = exact_root();
     let person = root.person(&["narrowed"]);
     root.script("echo 'print(\"the job\")' >/opt/job.py; touch /tmp/by-name; chmod 666 /tmp/by-name");
@@ -433,7 +433,7 @@ fn a_login_shell_is_another_command_than_a_shell() {
 }
 
 #[test]
-fn a_directory_that_was_approved_is_no_link_to_another() {
+fn an_approved_directory_cannot_be_replaced_by_a_link() {
     let root = exact_root();
     let person = root.person(&["narrowed"]);
     root.script("mkdir -p /srv/prod && echo prod >/srv/prod/file");
@@ -444,7 +444,7 @@ fn a_directory_that_was_approved_is_no_link_to_another() {
     root.run_as(&person.name, ["sh", "-c", "mv app old; ln -s /srv/prod app"]).succeeded();
     let sentence = format!("serves this command in {app}, and this run does not begin there");
     run(root, &person, "/", &["-D", &app, "cat", "file"]).refused(&sentence);
-    // Exchanged all the while, the directory that was compared is the one that is entered.
+    // The directory is exchanged all the time: the one that was compared is the one that is entered.
     let script = "python3 - app old <<'FLIP' & flip=$!\n\
                   import ctypes, sys\n\
                   while True: ctypes.CDLL(None).renameat2(-100, sys.argv[1].encode(), -100, sys.argv[2].encode(), 2)\n\
@@ -456,7 +456,7 @@ fn a_directory_that_was_approved_is_no_link_to_another() {
         .patience(std::time::Duration::from_secs(240))
         .run();
     assert!(!output.stdout.contains("prod"), "{output:?}");
-    // Some were refused: it was exchanged, and not in the approved directory's place all the while.
+    // Some were rejected: the exchange hit, and the directory was not always the approved one.
     let mine = output.stdout.trim().strip_suffix(" mine").and_then(|count| count.trim().parse::<usize>().ok());
     assert!(mine.is_some_and(|count| count > 0 && count < 500), "{output:?}");
 }
@@ -484,7 +484,7 @@ fn records_name_the_directory_where_a_command_really_begins() {
 }
 
 #[test]
-fn a_pending_request_does_not_hide_why_a_grant_does_not_serve() {
+fn a_pending_request_does_not_hide_why_a_grant_is_invalid() {
     let root = exact_root();
     let person = root.person(&["narrowed"]);
     let grant = exactly(root, &person, "/srv", &["--", "pwd"]);
@@ -497,11 +497,11 @@ fn a_pending_request_does_not_hide_why_a_grant_does_not_serve() {
 }
 
 #[test]
-fn an_exact_grant_never_begins_elsewhere() {
+fn an_exact_grant_never_starts_in_another_directory() {
     let root = exact_root();
     let person = root.person(&["narrowed"]);
     root.script("id roamer >/dev/null 2>&1 || useradd -d /srv/roamer -s /bin/bash roamer; mkdir -p /srv/roamer; rmdir /srv/roamer");
-    // The directory of nobody's home is asked for by nobody.
+    // The directory of a missing home cannot be requested.
     let request = ["jitctl", "request", "--role", "narrowed", "--reason", "r", "-u", "roamer", "-D", "/srv/roamer"];
     let request = [&request[..], &["--", "/bin/bash", "-c", "pwd"]].concat();
     root.run_as(&person.name, request).refused("unable to change directory to /srv/roamer: No such file or directory");

@@ -1,5 +1,5 @@
-//! The rest of a grant's life: which of several serves, how often one shot is fired, what machines do, and what is told to
-//! whom.
+//! More about the life of a grant: which of several is used, how often a one-shot grant serves, use by machines, and what is
+//! disclosed to whom.
 
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
@@ -33,7 +33,7 @@ eligible     = ["%life-password"]
 commands     = ["/usr/bin/id **"]
 "#;
 
-/// The shared root, with the roles of these tests.
+/// Returns the shared root, with the roles of these tests.
 fn life() -> &'static PrivateRoot {
     static READY: OnceLock<()> = OnceLock::new();
     READY.get_or_init(|| root().add_policy("life", POLICY));
@@ -41,7 +41,7 @@ fn life() -> &'static PrivateRoot {
 }
 
 #[test]
-fn of_several_active_grants_the_narrowest_serves_and_is_named_in_the_record() {
+fn the_narrowest_active_grant_is_used_and_recorded() {
     let (person, approver) = (root().person(&["self-service", "reviewed"]), root().person(&["approvers"]));
     let ask = |role: &str, more: &[&str]| id(&request(root(), &person, role, more));
     let wide = ask("self-service", &[]);
@@ -51,7 +51,7 @@ fn of_several_active_grants_the_narrowest_serves_and_is_named_in_the_record() {
     let exact = ask("reviewed", &["--", "id", "-u"]);
     root().run_as(&approver.name, ["jitctl", "approve", &exact, "--exact"]).succeeded();
     for (words, grant) in [
-        (&["id", "-u"][..], &exact), // the very command
+        (&["id", "-u"][..], &exact), // exactly this command
         (&["id", "-g"], &once),      // one run, which is used up by it
         (&["id", "-g"], &role),      // the narrower role
         (&["uname"], &wide),         // the only one that covers it
@@ -66,7 +66,7 @@ fn of_several_active_grants_the_narrowest_serves_and_is_named_in_the_record() {
 }
 
 #[test]
-fn a_scheduled_grant_serves_from_its_time_on_and_lies_within_the_requests_lifetime() {
+fn a_scheduled_grant_is_valid_from_its_start_within_the_requested_time() {
     let person = root().person(&["self-service"]);
     let ask = |at: &str| {
         let words = ["jitctl", "--json", "request", "--role", "self-service", "--reason", "x", "--at", at];
@@ -117,7 +117,7 @@ fn an_approver_who_left_meanwhile_does_not_count() {
     assert_eq!(state(&second), "pending", "one of the two is an approver no more");
     root().run_as(&person.name, ["jit-sudo", "-n", "id"]).refused("");
     assert_eq!(state(&third), "approved");
-    // And whoever is no longer eligible gets nothing.
+    // A requester who is no longer eligible gets no grant.
     let other = id(&request(root(), &person, "quorum", &[]));
     root().script(&format!("gpasswd --delete {} quorum", person.name));
     root().run_as(&second.name, ["jitctl", "approve", &other]).refused("no longer eligible");
@@ -125,7 +125,7 @@ fn an_approver_who_left_meanwhile_does_not_count() {
 }
 
 #[test]
-fn of_a_thousand_attempts_at_a_one_shot_grant_one_runs() {
+fn only_one_of_a_thousand_attempts_at_a_one_shot_grant_runs() {
     let root = own_root();
     let person = granted(&root, "once");
     let script = "for i in $(seq 1000); do jit-sudo -n id -u 2>>err & [ $((i % 100)) = 0 ] && wait; done; wait";
@@ -139,7 +139,7 @@ fn of_a_thousand_attempts_at_a_one_shot_grant_one_runs() {
 }
 
 #[test]
-fn a_machine_asks_waits_and_runs_without_a_terminal_or_a_password() {
+fn a_program_requests_waits_and_runs_without_terminal_or_password() {
     let (machine, approver) = (life().person(&["life-ci"]), life().person(&["approvers"]));
     let ask = "jitctl request --wait=60s --json --one-shot --reason 'release 1.2' -- /usr/bin/id -u";
     let protocol = format!("{ask} && jit-sudo -n /usr/bin/id -u; jit-sudo -n /usr/bin/id -u");
@@ -163,7 +163,7 @@ fn a_machine_asks_waits_and_runs_without_a_terminal_or_a_password() {
 }
 
 #[test]
-fn a_machine_is_told_by_the_status_that_it_was_denied_or_waited_in_vain() {
+fn the_exit_status_reports_a_denial_or_a_timeout() {
     let (machine, approver) = (life().person(&["life-ci"]), life().person(&["approvers"]));
     let ask = |wait: &str| {
         life().run_as(&machine.name, ["jitctl", "--json", "request", wait, "--reason", "x", "--", "/usr/bin/true"])
@@ -201,7 +201,7 @@ fn the_hint_names_as_whom_and_works_when_it_is_typed() {
 }
 
 #[test]
-fn a_grant_is_had_without_a_password_and_serves_only_with_it() {
+fn activation_needs_no_password_but_a_run_does() {
     let person = life().person(&["life-password"]);
     request(life(), &person, "life-password", &[]);
     life().run_as(&person.name, ["jit-sudo", "-n", "id"]).refused("a password is required");
@@ -212,7 +212,7 @@ fn a_grant_is_had_without_a_password_and_serves_only_with_it() {
 }
 
 #[test]
-fn an_id_is_looked_for_among_those_that_one_may_see() {
+fn an_id_is_searched_among_the_visible_ones() {
     let [first, second] = [life().person(&["life-ci"]), life().person(&["life-ci"])];
     let ask = |who: &Person| id(&request(life(), who, "life-ci", &["--", "id"]));
     let own: BTreeSet<String> = (0..15).map(|_| ask(&first)).collect();
@@ -232,12 +232,12 @@ fn an_id_is_looked_for_among_those_that_one_may_see() {
 }
 
 #[test]
-fn a_flood_of_refusals_is_counted_and_told_once() {
+fn many_rejections_are_counted_and_reported_once() {
     let root = own_root();
     let (person, other) = (root.person(&[]), root.person(&[]));
     let flood = "for i in $(seq 70); do jit-sudo -n id 2>/dev/null; done";
     root.command(&person.name, ["bash", "-c", flood]).patience(Duration::from_secs(60)).run().exited(1);
-    // Not all that come at once are counted.
+    // Not all concurrent rejections are counted.
     root.run_as(&person.name, ["bash", "-c", "for i in $(seq 40); do jit-sudo -n id 2>/dev/null & done; wait"])
         .succeeded();
     root.run_as(&person.name, ["jit-sudo", "-n", "id"]).refused("");
@@ -279,14 +279,14 @@ fn every_grant_is_revoked_however_many_there_are() {
     root.script("sqlite3 /var/lib/jit-sudo/journal.db < /root/many.sql");
     let many = root.command("root", ["jitctl", "--json", "grants"]).patience(Duration::from_secs(60)).run().json();
     assert_eq!(many["grants"].as_array().map(Vec::len), Some(1000), "a listing ends somewhere");
-    // One of those that a listing does not show.
+    // One of the grants that a listing does not show.
     root.as_root(["jitctl", "revoke", "0000002500", "--reason", "enough"]).succeeded();
     let words = ["jitctl", "--json", "revoke", "--user", &person.name, "--reason", "enough"];
     let ended = root.command("root", words).patience(Duration::from_secs(60)).run().json();
     assert_eq!(ended["ended"].as_array().map(Vec::len), Some(2500));
     root.run_as(&person.name, ["jit-sudo", "-n", "id"]).refused("no active grant");
     root.as_root(["jitctl", "revoke", "--all", "--reason", "enough"]).refused("no active grant to revoke");
-    // The copies are nobody's: no record tells of them.
+    // The copies are invalid: no record names them.
     root.as_root(["jitctl", "audit", "verify"]).refused("no record before it tells of that");
 }
 
@@ -306,7 +306,7 @@ fn a_hook_is_in_no_group_of_the_callers() {
     assert_eq!(group, "0::/jit-sudo/hooks\n");
 }
 
-/// Ninety processes in other sessions and groups, of which most are orphans and none minds SIGTERM or SIGHUP.
+/// Starts ninety processes in other sessions and groups; most are orphans, and all ignore SIGTERM and SIGHUP.
 const HIDDEN: &str = "trap '' TERM HUP; \
     for i in $(seq 30); do \
         setsid sleep 1000 & \
@@ -334,7 +334,7 @@ fn without_control_groups_every_descendant_is_found_all_the_same() {
         let began = std::time::Instant::now();
         session.wait();
         assert_eq!(alive(), 0);
-        // A second on a quiet machine.
+        // This takes a second on a quiet machine.
         assert!(began.elapsed() < Duration::from_secs(5), "it took {:?}", began.elapsed());
     }
 }

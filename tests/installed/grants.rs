@@ -1,17 +1,17 @@
-//! The life of a grant, from the request to its end, and that nothing makes it longer or wider.
+//! The life of a grant, from the request to its end; nothing makes it longer or wider.
 
 use std::time::{Duration, Instant};
 
 use crate::{granted, id, kinds, own_root, records_of, request, root};
 
 #[test]
-fn who_is_eligible_is_refused_with_the_words_to_type() {
+fn an_eligible_user_is_refused_with_the_command_to_type() {
     let person = root().person(&["self-service"]);
     let output = root().run_as(&person.name, ["jit-sudo", "-n", "id", "-u"]);
     let said = output.refused("hint:");
     let hint = said.lines().find_map(|line| line.split_once("jitctl request")).map(|(_, words)| words.to_owned());
     let hint = hint.unwrap_or_else(|| panic!("no command to type in: {said}"));
-    // What the hint says can be typed as it stands, but for the reason.
+    // The command in the hint can be typed as it is, except for the reason.
     let typed = format!("jitctl request {}", hint.trim().trim_end_matches(['`', '\'']));
     root().run_as(&person.name, ["bash", "-c", &typed]).succeeded();
     assert_eq!(root().run_as(&person.name, ["jit-sudo", "-n", "id", "-u"]).succeeded(), "0");
@@ -66,7 +66,7 @@ fn a_second_person_approves_and_then_it_runs() {
 }
 
 #[test]
-fn nobody_approves_their_own_request() {
+fn a_user_cannot_approve_their_own_request() {
     let person = root().person(&["reviewed", "approvers"]);
     let pending = request(root(), &person, "reviewed", &[]);
     root().run_as(&person.name, ["jitctl", "approve", &id(&pending)]).refused("own request");
@@ -74,7 +74,7 @@ fn nobody_approves_their_own_request() {
 }
 
 #[test]
-fn who_is_no_approver_decides_nothing_and_learns_nothing() {
+fn a_user_who_is_no_approver_cannot_decide_or_read_a_request() {
     let (person, stranger) = (root().person(&["reviewed"]), root().person(&["self-service"]));
     let pending = request(root(), &person, "reviewed", &[]);
     let mut said = Vec::new();
@@ -101,7 +101,7 @@ fn a_quorum_needs_different_people() {
     let [first, second] = [root().person(&["approvers"]), root().person(&["approvers"])];
     let pending = id(&request(root(), &person, "quorum", &[]));
     root().run_as(&first.name, ["jitctl", "approve", &pending]).succeeded();
-    // Once more by the same person changes nothing, whatever it answers.
+    // A second approval by the same person changes nothing, whatever the answer.
     let again = root().run_as(&first.name, ["jitctl", "--json", "show", &pending]).json();
     let _ = root().run_as(&first.name, ["jitctl", "approve", &pending]);
     assert_eq!(
@@ -132,7 +132,7 @@ fn an_approver_narrows_and_never_widens() {
 }
 
 #[test]
-fn the_role_that_is_named_serves_also_beside_a_standing_one() {
+fn a_named_role_is_used_even_beside_a_standing_one() {
     let person = root().person(&["deploy", "self-service"]);
     let run = |words: &[&str]| root().run_as(&person.name, ["jit-sudo", "-n"].iter().chain(words));
     let served = || {
@@ -177,7 +177,7 @@ fn a_cancelled_request_cannot_be_approved() {
 }
 
 #[test]
-fn a_request_dies_at_its_deadline() {
+fn a_request_expires_at_its_deadline_in_the_product() {
     let (person, approver) = (root().person(&["impatient"]), root().person(&["approvers"]));
     let pending = id(&request(root(), &person, "impatient", &[]));
     std::thread::sleep(Duration::from_millis(3100));
@@ -195,7 +195,7 @@ fn an_expired_grant_is_refused() {
 }
 
 #[test]
-fn a_one_shot_grant_serves_one_run_even_when_many_try_at_once() {
+fn a_one_shot_grant_permits_one_run_among_concurrent_attempts() {
     let person = granted(root(), "once");
     let output = root().run_as(
         &person.name,
@@ -206,7 +206,7 @@ fn a_one_shot_grant_serves_one_run_even_when_many_try_at_once() {
 }
 
 #[test]
-fn an_exact_grant_serves_the_very_command() {
+fn an_exact_grant_permits_exactly_its_command() {
     let person = root().person(&["exactly"]);
     root().run_as(&person.name, ["jitctl", "request", "--reason", "needed", "--", "id", "-u", "root"]).succeeded();
     root().run_as(&person.name, ["jit-sudo", "-n", "id", "-u"]).refused("");
@@ -215,14 +215,14 @@ fn an_exact_grant_serves_the_very_command() {
 }
 
 #[test]
-fn a_grant_serves_its_holder_alone() {
+fn a_grant_permits_only_its_holder() {
     granted(root(), "self-service");
     let other = root().person(&["self-service"]);
     root().run_as(&other.name, ["jit-sudo", "-n", "id"]).refused("");
 }
 
 #[test]
-fn a_released_grant_is_over_at_once() {
+fn a_released_grant_ends_at_once() {
     let person = granted(root(), "self-service");
     root().run_as(&person.name, ["jitctl", "release"]).succeeded();
     root().run_as(&person.name, ["jit-sudo", "-n", "id"]).refused("");
@@ -231,7 +231,7 @@ fn a_released_grant_is_over_at_once() {
 }
 
 #[test]
-fn a_revoked_grant_is_over_at_once_and_says_who_and_why() {
+fn a_revoked_grant_ends_at_once_and_reports_who_and_why() {
     let person = granted(root(), "self-service");
     let grants = root().run_as(&person.name, ["jitctl", "--json", "grants"]).json();
     let grant = id(&grants["grants"][0]);
@@ -279,7 +279,7 @@ fn a_scheduled_grant_does_not_serve_before_its_time() {
 }
 
 #[test]
-fn one_line_asks_and_runs_where_no_approver_is_needed() {
+fn one_command_requests_and_runs_where_no_approval_is_needed() {
     let person = root().person(&["self-service"]);
     let output = root().run_as(&person.name, ["jit-sudo", "--reason", "disk full", "id", "-u"]);
     assert_eq!(output.succeeded(), "0");
@@ -296,7 +296,7 @@ fn dash_n_opens_no_request_even_with_a_reason() {
 }
 
 #[test]
-fn a_waiting_run_begins_as_soon_as_it_is_approved() {
+fn a_waiting_run_starts_as_soon_as_it_is_approved() {
     let (person, approver) = (root().person(&["reviewed"]), root().person(&["approvers"]));
     let mut session = root().pty_as(&person.name, ["jit-sudo", "--reason", "needed", "--wait=15s", "id", "-u"]);
     let pending = harness::eventually("the request is there", harness::PATIENCE, || {
@@ -318,7 +318,7 @@ fn the_offer_on_a_terminal_asks_for_a_reason_and_then_runs() {
     let mut session = root().pty_as(&person.name, ["jit-sudo", "id", "-un"]);
     session.expect("eason");
     session.type_line("the disk is full");
-    // Whatever else is asked, Enter takes what is proposed.
+    // Enter accepts the default of all other questions.
     let deadline = Instant::now() + harness::PATIENCE;
     while records_of(root(), &person).iter().all(|record| record.kind() != "end") && Instant::now() < deadline {
         session.type_text("\r");
@@ -331,7 +331,7 @@ fn the_offer_on_a_terminal_asks_for_a_reason_and_then_runs() {
 }
 
 #[test]
-fn a_role_that_is_named_is_the_one_that_serves() {
+fn a_named_role_is_the_one_that_is_used() {
     let person = root().person(&["self-service", "reviewed"]);
     request(root(), &person, "self-service", &[]);
     root().run_as(&person.name, ["jit-sudo", "-n", "id", "-u"]).succeeded();

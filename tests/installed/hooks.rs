@@ -1,4 +1,4 @@
-//! Hooks: the administrator's programs hear what happened, without rights and beside the matter.
+//! Hooks: the administrator's programs receive events, without rights and without delaying commands.
 
 use std::time::{Duration, Instant};
 
@@ -44,7 +44,7 @@ fn a_hook_gets_each_record_with_no_rights_and_no_environment() {
     events.sort_by_key(|event| event["seq"].as_u64());
     let kinds: Vec<&str> = events.iter().map(|event| event["kind"].as_str().unwrap()).collect();
     assert_eq!(kinds, ["request", "approval", "grant", "revocation"]);
-    // The very bytes of the journal.
+    // The exact bytes of the journal.
     let journal: Vec<String> = root.journal().into_iter().map(|record| record.body).collect();
     for line in lines(&root, "/tmp/events", 4) {
         assert!(journal.contains(&line), "{line}");
@@ -57,7 +57,7 @@ fn a_hook_gets_each_record_with_no_rights_and_no_environment() {
 }
 
 #[test]
-fn a_hook_that_fails_hangs_or_is_not_trusted_is_an_alert_and_holds_nothing_up() {
+fn a_hook_that_fails_hangs_or_is_untrusted_raises_an_alert_without_delay() {
     let root = own_root();
     hook(&root, "10-fail", 0o755, "exit 3");
     hook(&root, "20-hang", 0o755, "setsid sleep 1234 & exec sleep 1234");
@@ -69,7 +69,7 @@ fn a_hook_that_fails_hangs_or_is_not_trusted_is_an_alert_and_holds_nothing_up() 
     let person = granted(&root, "self-service");
     root.run_as(&person.name, ["jit-sudo", "-n", "id"]).succeeded();
     assert!(begun.elapsed() < Duration::from_secs(5), "a hook held a command up: {:?}", begun.elapsed());
-    // Both events, the hanging one killed twice.
+    // Both events; the hook that hangs was killed twice.
     lines(&root, "/tmp/last", 2);
     let said: Vec<String> = alerts(&root).iter().map(|alert| alert.text("sentence").to_owned()).collect();
     let count = |part: &str| said.iter().filter(|sentence| sentence.contains(part)).count();
@@ -83,7 +83,7 @@ fn a_hook_that_fails_hangs_or_is_not_trusted_is_an_alert_and_holds_nothing_up() 
 }
 
 #[test]
-fn a_directory_that_others_may_write_runs_nothing() {
+fn a_hook_directory_that_others_may_write_is_not_used() {
     let root = own_root();
     hook(&root, "10-file", 0o755, "touch /tmp/never");
     root.script("chmod o+w /etc/jit-sudo/hooks.d");
@@ -109,7 +109,7 @@ fn without_the_user_no_hook_runs_and_one_alert_says_so() {
 }
 
 #[test]
-fn the_runner_serves_root_alone() {
+fn only_root_can_use_the_hook_runner() {
     let root = own_root();
     hook(&root, "10-file", 0o755, "touch /tmp/never");
     let output = root.command("alice", ["/usr/libexec/jit-sudo/jit-sudo-hooks"]).stdin("{\"kind\":\"alert\"}\n").run();

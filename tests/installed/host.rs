@@ -1,4 +1,4 @@
-//! Installing, and the private root itself: what the administrator wrote is kept, and the host stays as it is.
+//! Installation, and the private root itself: files of the administrator are kept, and the host stays unchanged.
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
@@ -45,13 +45,13 @@ fn the_installed_files_have_the_owners_and_modes_that_they_need() {
     }
 }
 
-/// What is below the directory, links too, by its path from there.
+/// Returns the paths of files and links below the directory, relative to it.
 fn files(root: &PrivateRoot, directory: &str) -> BTreeSet<String> {
     let found = root.script(&format!("cd {directory} && find . ! -type d -printf '/%P\\n'"));
     found.lines().map(str::to_owned).collect()
 }
 
-/// `make` with these words, in the private root.
+/// Runs `make` with these arguments in the private root.
 fn make(root: &PrivateRoot, words: &str) -> Output {
     let profile = std::env::var("PROFILE").unwrap_or_else(|_| "dev".to_owned());
     let line = format!(
@@ -61,7 +61,7 @@ fn make(root: &PrivateRoot, words: &str) -> Output {
 }
 
 #[test]
-fn an_image_gets_every_file_and_loses_all_but_policy_and_evidence_again() {
+fn uninstalling_from_an_image_keeps_only_policy_and_evidence() {
     let root = own_root();
     root.script("touch /run/before");
     make(&root, "install DESTDIR=/root/image").succeeded();
@@ -105,7 +105,7 @@ fn an_image_gets_every_file_and_loses_all_but_policy_and_evidence_again() {
 }
 
 #[test]
-fn programs_are_not_installed_where_they_would_not_find_each_other() {
+fn programs_are_not_installed_in_paths_other_than_they_were_built_for() {
     let root = own_root();
     for words in ["PREFIX=/usr/local", "SYSCONFDIR=/usr/local/etc", "STATEDIR=/srv/jit-sudo"] {
         let refused = make(&root, &format!("install DESTDIR=/root/image {words}"));

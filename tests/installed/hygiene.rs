@@ -1,18 +1,18 @@
-//! What the caller's process brought along does not reach the privileged one, and reaches the command.
+//! The caller's process state does not affect the privileged process, and reaches the command.
 
 use crate::{kinds, own_root, records_of, root};
 
-/// A shell script run by somebody who may run anything without a password.
+/// Runs a shell script as a user who may run anything without a password.
 fn hostile(script: &str) -> harness::Output {
     let person = root().person(&["deploy"]);
     root().run_as(&person.name, ["bash", "-c", script])
 }
 
 #[test]
-fn every_combination_of_closed_standard_streams_is_survived() {
+fn every_combination_of_closed_standard_streams_is_handled() {
     let person = root().person(&["deploy"]);
     for closed in ["0<&-", "1>&-", "2>&-", "0<&- 1>&-", "0<&- 2>&-", "1>&- 2>&-", "0<&- 1>&- 2>&-"] {
-        // The command finds fds 0 to 2 open, and none of them is a file of ours.
+        // The command has file descriptors 0 to 2 open, and none of them is a file of jit-sudo.
         let script = format!(
             "jit-sudo -n sh -c 'readlink /proc/self/fd/0 /proc/self/fd/1 /proc/self/fd/2 > \"$1\"' sh /tmp/$USER.out {closed}; \
              echo $?; cat /tmp/$USER.out; jit-sudo -n rm /tmp/$USER.out"
@@ -48,7 +48,7 @@ fn the_callers_limits_are_given_to_the_command() {
 
 #[test]
 fn ignored_signals_reach_the_command_and_do_not_lose_its_status() {
-    // SIGCHLD ignored would lose the exit status (wait4 fails with ECHILD).
+    // An ignored SIGCHLD would lose the exit status (wait4 fails with ECHILD).
     let ignoring = "perl -e '$SIG{CHLD}=\"IGNORE\"; $SIG{USR1}=\"IGNORE\"; exec @ARGV' jit-sudo -n ";
     assert_eq!(hostile(&format!("{ignoring} sh -c 'exit 23'")).status.code(), Some(23));
     let output = hostile(&format!("{ignoring} grep SigIgn /proc/self/status"));
@@ -71,8 +71,8 @@ fn a_timer_of_the_caller_does_not_kill_the_run() {
 }
 
 #[test]
-fn the_umask_of_the_caller_neither_opens_our_files_nor_is_lost() {
-    // As sudo: the caller's, and never less than 022.
+fn the_umask_of_the_caller_affects_the_command_but_not_the_state() {
+    // As with sudo: the caller's umask, but at least 022.
     assert_eq!(hostile("umask 000; jit-sudo -n sh -c umask").succeeded(), "0022");
     assert_eq!(hostile("umask 077; jit-sudo -n sh -c umask").succeeded(), "0077");
     let modes = root().script("find /var/lib/jit-sudo -type f ! -name '*.pub' -perm /077");
@@ -91,7 +91,7 @@ fn the_caller_cannot_read_or_trace_the_privileged_process() {
 }
 
 #[test]
-fn an_environment_of_a_hundred_thousand_entries_is_survived() {
+fn an_environment_of_a_hundred_thousand_entries_is_handled() {
     let output = hostile("for i in $(seq 20000); do export V$i=x; done; jit-sudo -n env | grep -c '^V'");
     assert_eq!(output.stdout.trim(), "0", "{output:?}");
     assert_eq!(output.stderr, "");
@@ -137,7 +137,7 @@ fn a_file_system_without_setuid_is_named_as_the_cause() {
 
 #[test]
 fn an_empty_argument_vector_is_a_usage_error() {
-    // CVE-2021-4034. perl can call execve without any word.
+    // CVE-2021-4034. perl can call execve without any argument.
     let script = "my $n = pack('Q', 0); my $p = '/usr/bin/jit-sudo'; syscall(59, $p, $n, $n); die $!";
     let person = root().person(&["deploy"]);
     let output = root().run_as(&person.name, ["perl", "-e", script]);

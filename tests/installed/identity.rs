@@ -1,12 +1,12 @@
-//! What is kept of a person is theirs by uid and name: a uid that is given to another account brings nothing along, and a
-//! name that belongs to somebody else is nobody's.
+//! Data about a person belongs to a uid and name: a uid that is reused for another account inherits nothing, and an account with
+//! the name of another one gets nothing.
 
 use harness::{Person, PrivateRoot};
 
 use crate::{id, own_root, records_of, request};
 
 #[test]
-fn who_gets_a_uid_gets_nothing_that_was_kept_of_the_one_before() {
+fn a_reused_uid_inherits_nothing() {
     let root = own_root();
     root.add_policy(
         "filmed",
@@ -53,7 +53,7 @@ fn who_gets_a_uid_gets_nothing_that_was_kept_of_the_one_before() {
     }
     let released = dave(&["jitctl", "release"]);
     assert!(released.stderr.contains("no active grant"), "{released:?}");
-    // What he does himself is his.
+    // His own acts are his.
     let own = id(&request(&root, &root.user("dave"), "self-service", &[]));
     dave(&["jit-sudo", "-n", "id"]).succeeded();
     dave(&["jitctl", "show", &own]).succeeded();
@@ -63,9 +63,9 @@ fn who_gets_a_uid_gets_nothing_that_was_kept_of_the_one_before() {
 }
 
 #[test]
-fn a_name_that_belongs_to_another_account_is_nobodys() {
+fn an_account_with_the_name_of_another_one_gets_nothing() {
     let root = own_root();
-    // glibc strips the blank, so the second account is called root as well.
+    // glibc strips the blank, so the second account is also called root.
     root.script("echo ' root:x:1234:1234::/tmp:/bin/bash' >>/etc/passwd; chmod 1777 /tmp");
     root.add_policy("named", "[roles.named]\nstanding = [\"root\"]\ncommands = \"ALL\"\nauthenticate = false\n");
     let shadow = ["setpriv", "--reuid=1234", "--regid=1234", "--clear-groups"];
@@ -74,11 +74,11 @@ fn a_name_that_belongs_to_another_account_is_nobodys() {
         assert_ne!(output.status.code(), Some(0), "{words:?}: {output:?}");
         assert!(output.stderr.contains("the name root of uid 1234 belongs to uid 0"), "{words:?}: {output:?}");
     }
-    // Root itself, which the default policy knows by its uid, goes on.
+    // Root itself, which the default policy names by uid, is not affected.
     assert_eq!(root.as_root(["jit-sudo", "-n", "id", "-u"]).succeeded(), "0");
 }
 
-/// `person` is deleted, and `dave` gets their uid and these groups.
+/// Deletes the account of `person`, and creates `dave` with their uid and these groups.
 fn hand_over(root: &PrivateRoot, person: &Person, groups: &str) -> Person {
     let (name, uid) = (&person.name, person.uid);
     root.script(&format!("userdel -f {name}; useradd -u {uid} -m -s /bin/bash -G {groups} dave"));
@@ -86,7 +86,7 @@ fn hand_over(root: &PrivateRoot, person: &Person, groups: &str) -> Person {
     root.user("dave")
 }
 
-/// Words that run as this uid in this group alone, whatever the account database calls them.
+/// Returns a command line that runs as this uid in this group only, whatever the account database says.
 fn bare<'w>(uid: u32, gid: &str, words: &[&'w str]) -> Vec<String> {
     let ids = [format!("--reuid={uid}"), format!("--regid={gid}"), "--clear-groups".to_owned()];
     let words = words.iter().map(|&word: &&'w str| word.to_owned());
@@ -141,12 +141,12 @@ fn limits_debts_and_roles_stay_with_the_person_who_has_left() {
 fn a_password_is_remembered_for_the_person_and_not_for_the_uid() {
     let root = own_root();
     let carol = root.person(&["trusted"]);
-    // Her shell goes on, on its terminal and in its groups, when the account is somebody else's.
+    // Her shell continues, on its terminal and in its groups, when the account belongs to another user.
     let mut shell = root.pty_as(&carol.name, ["sh"]);
     shell.type_line("jit-sudo echo ty''ped");
     shell.type_password("password for", &carol.password);
     shell.expect("typed");
-    shell.expect("$ "); // until then what is typed is the command's
+    shell.expect("$ "); // until then the command reads the input
     shell.type_line("jit-sudo -n echo remem''bered");
     shell.expect("remembered");
     shell.expect("$ ");
@@ -177,7 +177,7 @@ fn a_lecture_is_for_a_person() {
 }
 
 #[test]
-fn who_was_renamed_hears_why_their_grant_does_not_serve() {
+fn a_renamed_user_sees_why_their_grant_is_invalid() {
     let root = own_root();
     let carol = root.person(&["self-service"]);
     request(&root, &carol, "self-service", &[]);
@@ -212,7 +212,7 @@ fn a_run_as_user_is_not_the_namesake_of_another() {
 }
 
 #[test]
-fn two_names_of_one_uid_are_two_people_who_do_not_decide_about_each_other() {
+fn two_names_of_one_uid_cannot_decide_about_each_other() {
     let root = own_root();
     let carol = root.person(&["self-service", "reviewed"]);
     let uid = carol.uid;
@@ -226,7 +226,7 @@ fn two_names_of_one_uid_are_two_people_who_do_not_decide_about_each_other() {
     root.as_root(bare(uid, "approvers", &["jitctl", "approve", &pending])).refused("nobody decides about their own");
     root.as_root(["jit-sudo", "-l", "-U", "second"]).refused(&format!("second has the uid {uid} of {}", carol.name));
 
-    // Now the account database gives the uid the other name first.
+    // Now the account database returns the other name of the uid first.
     root.script(
         "grep '^second:' /etc/passwd >/tmp/new; grep -v '^second:' /etc/passwd >>/tmp/new; cat /tmp/new >/etc/passwd",
     );

@@ -1,5 +1,5 @@
-//! `jitctl policy import` in the installed product: the answers are sudo's, the commands run as sudo runs them, and what
-//! cannot be converted is said.
+//! `jitctl policy import` in the installed product: decisions and runs are the same as with sudo, and everything that cannot be
+//! converted is reported.
 
 mod compare;
 mod generator;
@@ -12,10 +12,10 @@ use harness::{Output, PrivateRoot, project};
 
 use crate::own_root;
 
-/// `FILES SEED`: what is compared.
+/// The environment variable with `FILES SEED`: what is compared.
 const WANTED: &str = "IMPORT_COMPARE";
 
-/// Runs [`inside`] in a root of its own: this very program, as that root sees it.
+/// Runs [`inside`] in a root of its own, by starting this program inside that root.
 fn compared(wanted: &str, patience: Duration) -> String {
     let root = PrivateRoot::start();
     let target = std::env::var("CARGO_TARGET_DIR").map_or_else(|_| project().join("target"), Into::into);
@@ -48,7 +48,7 @@ fn many_generated_sudoers_have_sudos_answers() {
     print!("{}", compared(&wanted, Duration::from_secs(7200)));
 }
 
-/// A root with this sudoers, imported in this way, in place of the installed policy; what jitctl said.
+/// Returns a root with this sudoers file, imported in place of the installed policy, and the output of jitctl.
 fn imported(sudoers: &str, more: &[&str]) -> (PrivateRoot, Output) {
     let root = own_root();
     root.write("/etc/sudoers", 0o440, sudoers);
@@ -104,7 +104,7 @@ fn with_eligible_a_sudo_host_becomes_a_just_in_time_host() {
 }
 
 #[test]
-fn what_cannot_be_carried_over_is_said_by_file_and_line() {
+fn unsupported_lines_are_reported_by_file_and_line() {
     let (root, output) = imported(
         "@includedir /etc/sudoers.parts\nDefaults mailto=x\nalice ALL=(root) CHROOT=/srv /usr/bin/id\nbob ALL=ls\n\
          carol ALL=(root) NOPASSWD: ALL, !/usr/bin/id ^(-u)\\1$\n",
@@ -127,7 +127,7 @@ fn what_cannot_be_carried_over_is_said_by_file_and_line() {
 }
 
 #[test]
-fn includes_are_read_where_they_stand() {
+fn includes_are_read_at_their_position() {
     let root = own_root();
     root.script(
         "mkdir /etc/parts.d && echo 'alice ALL=NOPASSWD: /usr/bin/id' >/etc/parts.d/20 && echo bad >/etc/parts.d/x.y",
@@ -142,7 +142,7 @@ fn includes_are_read_where_they_stand() {
     assert!(output.stdout.contains("\"!/usr/bin/id **\", \"/usr/bin/id **\""), "{}", output.stdout);
 }
 
-/// Whether both programs allow, refuse or want a password for it, and what the command prints.
+/// Whether a program allows, rejects or requires a password for the command, and what the command prints.
 fn said_by(root: &PrivateRoot, program: &str, person: &str, words: &[&str]) -> (Option<i32>, String, bool) {
     let output = root.run_as(person, [&[program, "-n"][..], words].concat());
     let asked = output.stderr.contains("a password is required");
@@ -212,7 +212,7 @@ fn the_sudoers_of_a_company_has_the_same_answers_as_a_policy() {
             &["true"],
         ] {
             let (theirs, ours) = (said_by(&root, "sudo", person, words), said_by(&root, "jit-sudo", person, words));
-            // sudo asks strangers for a password before it refuses.
+            // sudo asks users without rules for a password before it refuses.
             let may = root.as_root([&["sudo", "-n", "-l", "-U", person][..], words].concat()).status.code() == Some(0);
             if may || ours.0 == Some(0) {
                 allowed += 1;

@@ -1,4 +1,4 @@
-"""Sets one attribute that exec keeps, then becomes the command: inherited.py ATTRIBUTE COMMAND…"""
+"""Sets one attribute that exec keeps, then executes the command: inherited.py ATTRIBUTE COMMAND…"""
 import ctypes, os, resource, signal, sys
 
 libc = ctypes.CDLL(None, use_errno=True)

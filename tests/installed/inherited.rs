@@ -1,5 +1,5 @@
-//! What a caller leaves in the process for a set-user-ID program to inherit: it neither slows nor stops us, and the command
-//! gets back what is its own. The rows are those of sys/src/inherited.rs.
+//! Process attributes that a set-user-ID program inherits from its caller: they neither slow nor stop jit-sudo, and the command
+//! gets them back. The rows are those of sys/src/inherited.rs.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ fn prepared(root: &PrivateRoot) -> &PrivateRoot {
     root
 }
 
-/// One line for each attribute of a process.
+/// Prints one line for each attribute of a process.
 const SHOW: &str = r#"#!/bin/bash
 p=$1
 echo "slack $(cat /proc/$p/timerslack_ns)"
@@ -32,7 +32,7 @@ echo "ignored $(sed -n 's/^SigIgn:\t//p' /proc/$p/status)"
 echo "score $(cat /proc/$p/oom_score_adj)"
 "#;
 
-/// What the supervisor and the command are like where the caller has set this; `None` where it cannot be set here.
+/// Returns the attributes of the supervisor and of the command where the caller has set this; `None` where it cannot be set here.
 fn seen(person: &Person, attribute: &str, line: &str) -> Option<(String, String)> {
     let script = "inherited-show $PPID; echo; inherited-show $$";
     let words = ["python3", SETTER, attribute, "jit-sudo", "-n", "bash", "-c", script];
@@ -50,10 +50,10 @@ fn seen(person: &Person, attribute: &str, line: &str) -> Option<(String, String)
 }
 
 #[test]
-fn what_a_caller_leaves_is_reset_for_us_and_given_back_to_the_command() {
+fn inherited_attributes_are_reset_and_restored_for_the_command() {
     let person = root().person(&["deploy"]);
     let usual = |line: &str| seen(&person, "nothing", line).unwrap();
-    // (what is set, what is looked at, what the command has; `None` is what it has without)
+    // (what is set, what is examined, the value in the command; `None` is the default value)
     let rows: [(&str, &str, Option<&str>); 9] = [
         ("slack", "slack", None),
         ("thp", "pages", None),
@@ -79,7 +79,7 @@ fn what_a_caller_leaves_is_reset_for_us_and_given_back_to_the_command() {
     assert_eq!(u64::from_str_radix(&command, 16).unwrap().count_ones(), 1, "{command}");
     let (supervisor, command) = seen(&person, "blocked", "blocked").unwrap();
     assert_eq!(supervisor, usual("blocked").0);
-    // Bash takes SIGCHLD out by itself, and blocks others while it starts a program.
+    // Bash unblocks SIGCHLD by itself, and blocks others while it starts a program.
     let command = u64::from_str_radix(&command, 16).unwrap();
     assert_eq!(command & (1 << 9 | 1 << 19), 1 << 9 | 1 << 19, "{command:x}");
     let (supervisor, command) = seen(&person, "ignored", "ignored").unwrap();
@@ -93,7 +93,7 @@ fn what_a_caller_leaves_is_reset_for_us_and_given_back_to_the_command() {
 }
 
 #[test]
-fn the_broker_is_no_slower_than_its_caller_likes() {
+fn the_caller_cannot_slow_down_the_broker() {
     let person = prepared(root()).person(&["reviewed"]);
     let waiting = format!("jitctl request --role reviewed --reason {} --wait", person.name);
     let setters = ["python3", SETTER, "idle", "python3", SETTER, "slack"];
@@ -118,7 +118,7 @@ fn a_timer_slack_of_a_century_does_not_outlast_a_grant() {
     assert!(!output.status.success() && begun.elapsed() < Duration::from_secs(8), "{:?} {output:?}", begun.elapsed());
 }
 
-/// The state letter of the process whose command line has these words.
+/// Returns pid and state letter of the process with this command line.
 fn state(root: &PrivateRoot, words: &str) -> Option<(String, String)> {
     let found = root.as_root(["pgrep", "-o", "-x", "-f", words]).stdout;
     let pid = found.trim().to_owned();
@@ -127,7 +127,7 @@ fn state(root: &PrivateRoot, words: &str) -> Option<(String, String)> {
 }
 
 #[test]
-fn a_program_of_ours_cannot_be_stopped_from_its_first_moment_on() {
+fn jit_sudo_cannot_be_stopped_from_its_start_on() {
     let person = root().person(&["trusted"]);
     let words = format!("jit-sudo -S -k -p {} true", person.name);
     let script = format!("sleep 6 | {words} 2>/dev/null; echo $?");
@@ -145,7 +145,7 @@ fn a_program_of_ours_cannot_be_stopped_from_its_first_moment_on() {
 }
 
 #[test]
-fn a_limit_that_is_too_low_and_cannot_be_raised_is_named_before_anything_begins() {
+fn a_limit_that_is_too_low_is_reported_before_the_run_starts() {
     let person = root().person(&["deploy"]);
     for (limit, says) in [
         ("-f 300", "hard limit of file size is 307200"),
@@ -159,7 +159,7 @@ fn a_limit_that_is_too_low_and_cannot_be_raised_is_named_before_anything_begins(
         let words =
             ["setpriv", "--bounding-set=-sys_resource", &ids[0], &ids[1], "--init-groups", "bash", "-c", &script];
         root().as_root(words).refused(says);
-        // What can be raised is, and is the command's again.
+        // A soft limit that can be raised is raised, and restored for the command.
         let script = format!("ulimit -S {limit}; exec jit-sudo -n id -u");
         let soft = root().as_root([&words[..7], &[&script]].concat());
         assert_eq!(soft.succeeded(), "0", "{limit}");
@@ -212,7 +212,7 @@ fn a_name_with_a_newline_forges_no_line_in_the_log() {
 }
 
 #[test]
-fn a_log_socket_that_takes_no_connection_holds_nobody_up() {
+fn a_log_socket_that_accepts_no_connection_does_not_delay_a_run() {
     let root = own_root();
     let [person, asked] = ["deploy", "trusted"].map(|group| root.person(&[group]));
     root.write(
@@ -232,7 +232,7 @@ fn a_log_socket_that_takes_no_connection_holds_nobody_up() {
 }
 
 #[test]
-fn a_hidden_shell_is_not_told_from_none() {
+fn a_hidden_shell_is_reported_like_a_missing_one() {
     let person = root().person(&["reviewed"]);
     root().script("install -d -m 700 /root/shells; install -m 755 /bin/sh /root/shells/sh; touch /root/shells/data");
     let answer = |shell: &str| {

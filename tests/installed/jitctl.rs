@@ -1,4 +1,4 @@
-//! jitctl, as people and programs use it. It has no privilege of its own.
+//! jitctl, as people and programs use it. It has no privileges.
 
 use std::os::unix::fs::MetadataExt;
 
@@ -11,7 +11,7 @@ fn jitctl_has_no_privilege_of_its_own() {
 }
 
 #[test]
-fn roles_lists_what_i_may_ask_for_and_nothing_else() {
+fn roles_lists_only_the_roles_of_the_caller() {
     let person = root().person(&["reviewed", "deploy"]);
     let roles = root().run_as(&person.name, ["jitctl", "--json", "roles"]).json();
     let mut names: Vec<&str> =
@@ -26,7 +26,7 @@ fn roles_lists_what_i_may_ask_for_and_nothing_else() {
 }
 
 #[test]
-fn why_says_yes_no_and_what_would_help() {
+fn why_shows_the_decision_and_a_hint() {
     let person = root().person(&["reviewed"]);
     let why = |words: &[&str]| {
         root().run_as(&person.name, [&["jitctl", "--json", "why"][..], words].concat()).json()["why"].clone()
@@ -43,7 +43,7 @@ fn why_says_yes_no_and_what_would_help() {
 }
 
 #[test]
-fn requests_shows_approvers_what_waits_for_them() {
+fn requests_shows_approvers_the_pending_requests() {
     let (person, approver) = (root().person(&["reviewed"]), root().person(&["approvers"]));
     let pending = id(&request(root(), &person, "reviewed", &["--", "id", "-u"]));
     let text = root().run_as(&approver.name, ["jitctl", "requests"]);
@@ -56,7 +56,7 @@ fn requests_shows_approvers_what_waits_for_them() {
 }
 
 #[test]
-fn what_a_requester_typed_cannot_steer_the_approvers_terminal() {
+fn text_of_a_requester_cannot_control_the_approvers_terminal() {
     let (person, approver) = (root().person(&["reviewed"]), root().person(&["approvers"]));
     let evil = "fine\x1b[2J\x1b]0;title\x07\u{202e}\r\nAPPROVED";
     let words = ["jitctl", "--json", "request", "--role", "reviewed", "--reason", evil, "--", "id", evil];
@@ -92,7 +92,7 @@ fn waiting_ends_with_3_while_it_is_pending_and_with_0_once_approved() {
 }
 
 #[test]
-fn mistyped_words_end_with_2() {
+fn usage_errors_exit_with_2() {
     for words in [
         &["jitctl", "aprove", "x"][..],
         &["jitctl"],
@@ -130,7 +130,7 @@ fn everybody_sees_their_own_records_and_readers_see_all() {
 }
 
 #[test]
-fn audit_show_tells_a_run_in_words() {
+fn audit_show_describes_a_run() {
     let person = root().person(&["deploy"]);
     root().run_as(&person.name, ["jit-sudo", "-n", "sh", "-c", "exit 41"]).exited(41);
     let run = crate::records_of(root(), &person)[0].text("run").to_owned();

@@ -1,5 +1,5 @@
-//! The tables that give power against the journal: one changed row is named, and a checker that was written from
-//! docs/formats.md alone (tests/check_journal.py) says the same of random journals and random damage.
+//! Compares the tables that give permission with the journal: one changed row is reported, and a checker that was written only
+//! from docs/formats.md (tests/check_journal.py) agrees on random journals and random damage.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -42,7 +42,8 @@ break_glass      = true
 
 const RUN: [&str; 4] = ["jit-sudo", "-n", "id", "-u"];
 
-/// A grant that was used and revoked, one for one run that was used, a denied request, a reviewed and an open break-glass grant.
+/// Creates a grant that was used and revoked, a one-shot grant that was used, a denied request, a reviewed and an open
+/// break-glass grant.
 fn story(root: &PrivateRoot) -> BTreeMap<&'static str, String> {
     root.add_policy("journals", POLICY);
     let (bob, carol) = (root.person(&["approvers"]), root.person(&["reviewed", "once", "urgent"]));
@@ -63,7 +64,7 @@ fn story(root: &PrivateRoot) -> BTreeMap<&'static str, String> {
 }
 
 #[test]
-fn a_row_that_gives_power_and_was_changed_by_root_is_named() {
+fn a_changed_row_that_gives_permission_is_reported() {
     let root = own_root();
     let ids = story(&root);
     let text = root.as_root(["jitctl", "audit", "verify"]).succeeded().to_owned();
@@ -126,8 +127,8 @@ fn a_row_that_gives_power_and_was_changed_by_root_is_named() {
         let json = root.as_root(["jitctl", "--json", "audit", "verify"]).json()["verified"].clone();
         assert_eq!(json["intact"], false, "{sql}: {json}");
         assert!(json["differences"][0]["table"].is_string(), "{sql}: {json}");
-        // Nobody is asked anything by settings that cannot be read. A stamp that is not believed is made anew, and rows of runs that
-        // never were are removed, before anything is pruned.
+        // Settings that cannot be read stop every program. A stamp with an invalid seal is computed again, and rows of runs that
+        // never existed are removed, before anything is pruned.
         let pruned = if sql.contains("policy_settings SET body") { "damaged at settings" } else { "not intact" };
         let mended = ["SET stamp", "redaction_key", "open_run"].iter().any(|word| sql.contains(word));
         if !mended {
@@ -138,8 +139,8 @@ fn a_row_that_gives_power_and_was_changed_by_root_is_named() {
     root.as_root(["jitctl", "audit", "verify"]).succeeded();
 }
 
-/// Random verbs by random people, random runs, and now and then an export, which signs the head; a copy of the database every
-/// few steps, and a new host after every ten copies.
+/// Random verbs by random users, random runs, and sometimes an export, which signs the head; copies the database every few steps,
+/// and creates a new host after every ten copies.
 const SCRIPT: &str = r#"
 set -u
 state=/var/lib/jit-sudo db=/var/lib/jit-sudo/journal.db
@@ -184,10 +185,10 @@ done
 true
 "#;
 
-/// One damage: its name, whether a host whose rows have all their records must notice it, and what is done.
+/// A damage: its name, whether the checkers must report it on a host whose rows all have their records, and the change.
 type Damage = (&'static str, bool, fn(&Connection, &mut Random) -> rusqlite::Result<usize>);
 
-/// A number after the other, by the rule of xorshift.
+/// A sequence of numbers by xorshift.
 struct Random(u64);
 
 impl Random {
@@ -199,7 +200,7 @@ impl Random {
     }
 }
 
-/// `statement` with a random row of `table` in the place of ROW.
+/// Executes `statement` with a random row of `table` in place of ROW.
 fn at(db: &Connection, random: &mut Random, table: &str, which: &str, statement: &str) -> rusqlite::Result<usize> {
     let key = match table {
         "approval" => "request || uid",
@@ -217,7 +218,7 @@ fn at(db: &Connection, random: &mut Random, table: &str, which: &str, statement:
     Ok(usize::try_from(db.total_changes() - before).unwrap())
 }
 
-/// Puts the hash of the changed bytes beside them, and the right link into what follows, as whoever has no key can.
+/// Updates the hashes of changed records, and the links to them, as someone without a key can.
 fn relink(db: &Connection) -> rusqlite::Result<()> {
     let mut query = db.prepare("SELECT seq, body FROM record ORDER BY seq")?;
     let rows: Vec<(i64, Vec<u8>)> =
@@ -236,7 +237,7 @@ fn relink(db: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Writes a role into the compiled policy as root could, with all its digests and whom it names.
+/// Writes a role into the compiled policy as root could, with all its digests and principals.
 fn put_role(db: &Connection, name: &str, body: &str) -> rusqlite::Result<usize> {
     let role = StoredRole::of(name, body.as_bytes()).unwrap();
     let sha256 = row_digest(name, body.as_bytes());
@@ -250,7 +251,7 @@ fn put_role(db: &Connection, name: &str, body: &str) -> rusqlite::Result<usize> 
     Ok(1)
 }
 
-/// A standing role `ghost` of alice's for everything, of which no policy file knows.
+/// Adds a standing role `ghost` of alice for everything, which no policy file contains.
 fn ghost(db: &Connection) -> rusqlite::Result<usize> {
     let body: Vec<u8> = db.query_row("SELECT body FROM policy_role WHERE name = 'reviewed'", [], |row| row.get(0))?;
     let mut role: serde_json::Value = serde_json::from_slice(&body).unwrap();
@@ -259,7 +260,7 @@ fn ghost(db: &Connection) -> rusqlite::Result<usize> {
     role["authenticate"] = false.into();
     role["commands"] = serde_json::json!([{"effect": "allow", "text": "ALL"}]);
     let source = role.as_object_mut().unwrap().remove("source").unwrap();
-    // The place in the files has a key before it.
+    // The key of the place in the files follows another key.
     let body = format!("{},\"source\":{source}}}", role.to_string().trim_end_matches('}'));
     put_role(db, "ghost", &body)
 }
@@ -635,7 +636,7 @@ const DAMAGE: &[Damage] = &[
     }),
     row!("no checkpoint", true, "checkpoint", "1", "DELETE FROM checkpoint"),
     ("host of another key", false, |db, random| {
-        // The request and its record, with every link behind it, and no checkpoint that knows better.
+        // Changes the request and its record, and every link after it, and removes the checkpoints that would show it.
         let other = HostKey::from_seed([9; 32]).public_line();
         let mut query = db.prepare("SELECT id, body FROM request ORDER BY rowid")?;
         let rows: Vec<(String, Vec<u8>)> =
@@ -702,7 +703,7 @@ const DAMAGE: &[Damage] = &[
     ),
 ];
 
-/// What a value may be in the place of the right one; the words between @ become bytes that no `Value` can hold.
+/// Values to replace a valid one; the text between @ becomes bytes that no `Value` can hold.
 const HOSTILE: [&str; 14] = [
     "null",
     "true",
@@ -720,7 +721,7 @@ const HOSTILE: [&str; 14] = [
     "\"@RAW@\"",
 ];
 
-/// Changes one key of an object, or takes it away; the bytes that come of it.
+/// Changes or removes one key of an object; returns the resulting bytes.
 fn hostile(body: &[u8], fixed: &[&str], random: &mut Random) -> Vec<u8> {
     let mut value: serde_json::Value = serde_json::from_slice(body).unwrap();
     let object = value.as_object_mut().unwrap();
@@ -747,8 +748,8 @@ fn hostile(body: &[u8], fixed: &[&str], random: &mut Random) -> Vec<u8> {
     bytes
 }
 
-/// As root can who has the host's key: another record, or another document with the record that names it, and every hash, link and
-/// signature made anew.
+/// Changes what root with the host's key can: a record, or a document with the record that names it, and computes every hash,
+/// link and signature again.
 fn forge(db: &Connection, key: &HostKey, random: &mut Random) -> rusqlite::Result<()> {
     let documents = [
         ("request", "id", "request"),
@@ -790,7 +791,7 @@ fn forge(db: &Connection, key: &HostKey, random: &mut Random) -> rusqlite::Resul
     sign_anew(db, key)
 }
 
-/// Every hash and link, and each checkpoint with the key of the host.
+/// Computes every hash and link again, and signs each checkpoint with the key of the host.
 fn sign_anew(db: &Connection, key: &HostKey) -> rusqlite::Result<()> {
     relink_bytes(db)?;
     let mut query =
@@ -807,7 +808,7 @@ fn sign_anew(db: &Connection, key: &HostKey) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// As [`relink`], whatever the bytes are.
+/// Does the same as [`relink`] for arbitrary bytes.
 fn relink_bytes(db: &Connection) -> rusqlite::Result<()> {
     const PREV: &[u8] = b"\"prev\":\"";
     let mut query = db.prepare("SELECT seq, body FROM record ORDER BY seq")?;
@@ -826,9 +827,10 @@ fn relink_bytes(db: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Values of every wrong type, depth and length in records and documents, under good signatures: each checker names them, or neither.
+/// Values of every wrong type, depth and length in records and documents, with valid signatures: both checkers report them, or
+/// neither.
 #[test]
-fn hostile_bytes_under_good_signatures_are_named_by_both_checkers_or_by_neither() {
+fn both_checkers_agree_on_hostile_bytes_with_valid_signatures() {
     let root = own_root();
     let copies = 6;
     random_journals(&root, copies, 1138);
@@ -862,9 +864,9 @@ fn hostile_bytes_under_good_signatures_are_named_by_both_checkers_or_by_neither(
     assert!(differ.is_empty(), "{} differ:\n{}", differ.len(), differ.join("\n"));
 }
 
-/// The digest of a document vouches for its bytes, and not for what the record says of them.
+/// The digest of a document covers its bytes, but not what the record says about them.
 #[test]
-fn a_record_that_says_something_else_than_its_document_is_named() {
+fn a_record_that_differs_from_its_document_is_reported() {
     let root = own_root();
     let ids = story(&root);
     root.script("jitctl audit export >/dev/null; sqlite3 /var/lib/jit-sudo/journal.db \".backup /root/story.db\"");
@@ -908,9 +910,9 @@ fn a_record_that_says_something_else_than_its_document_is_named() {
     }
 }
 
-/// Before any record that says which host this is, it is one.
+/// Requests of two hosts without a record of the change are reported: until such a record there is only one host.
 #[test]
-fn requests_of_two_hosts_without_a_word_of_the_change_are_named() {
+fn requests_of_two_hosts_without_a_record_of_the_change_are_reported() {
     let root = own_root();
     let carol = root.person(&["reviewed"]);
     request(&root, &carol, "reviewed", &[]);
@@ -945,7 +947,7 @@ fn requests_of_two_hosts_without_a_word_of_the_change_are_named() {
     assert!(theirs.contains("names another host than this was by then"), "{theirs}");
 }
 
-/// A directory of the test's own, which goes with it.
+/// A directory for the test, removed when it is dropped.
 struct Place(PathBuf);
 
 impl Place {
@@ -968,7 +970,7 @@ fn now() -> Moment {
     Moment { wall: Timestamp(micros), boot: BootTime(1), boot_id: "0d5e0b7c-1f0a-4c1e-9d50-1a2b3c4d5e6f".to_owned() }
 }
 
-/// Removes all records that may go, where there are any.
+/// Removes all records that may be removed; returns whether there were any.
 fn prune(path: &Path) -> bool {
     let database = open_database(path).unwrap();
     let journal = Journal::new(&database, "web1", Vec::new());
@@ -980,10 +982,10 @@ fn prune(path: &Path) -> bool {
     true
 }
 
-/// When both verify, in seconds since 1970: long after everything was recorded.
+/// The time of both verifications, in seconds since 1970: long after all records.
 const AT: i64 = 4_000_000_000;
 
-/// What our own verification says: `intact`, `journal`, or the table that is the first to differ.
+/// Returns the result of the product's verification: `intact`, `journal`, or the first table that differs.
 fn verdict(path: &Path, key: &PublicKey) -> (String, String) {
     let database = match open_database(path) {
         Ok(database) => database,
@@ -1005,7 +1007,7 @@ fn verdict(path: &Path, key: &PublicKey) -> (String, String) {
     }
 }
 
-/// The copies that the script leaves behind.
+/// Runs the script, which leaves copies of the database.
 fn random_journals(root: &PrivateRoot, copies: usize, seed: u64) {
     root.add_policy("journals", POLICY);
     let groups: [&[&str]; 4] = [
@@ -1025,11 +1027,11 @@ struct Case {
     path: PathBuf,
     key: PublicKey,
     line: String,
-    /// What was done to it, and whether it must be noticed.
+    /// The damage, and whether it must be reported.
     damage: Option<(&'static str, bool)>,
 }
 
-/// `each` journals of each copy, half of them damaged and some of them pruned before.
+/// Returns `each` journals of each copy, half of them damaged and some of them pruned before.
 fn cases(root: &PrivateRoot, copies: usize, each: usize, place: &Path, random: &mut Random) -> Vec<Case> {
     let mut cases = Vec::new();
     for copy in 0..copies {
@@ -1042,7 +1044,7 @@ fn cases(root: &PrivateRoot, copies: usize, each: usize, place: &Path, random: &
             let pruned = number % 5 == 0 && prune(&path);
             let db = Connection::open(&path).unwrap();
             let mut damage = None;
-            // A damage that finds nothing to damage is none.
+            // A damage that changes nothing does not count.
             while number % 2 == 1 && damage.is_none() {
                 let (name, noticed, change) = DAMAGE[random.below(DAMAGE.len())];
                 db.execute_batch("BEGIN").unwrap();
@@ -1076,7 +1078,7 @@ fn checker(cases: &[Case]) -> Vec<String> {
     String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
 }
 
-/// Both checkers over `copies` random journals, `each` times damaged or not.
+/// Runs both checkers on `copies` random journals, `each` times with or without damage.
 fn compare(copies: usize, each: usize) {
     let root = own_root();
     let began = Instant::now();
@@ -1112,7 +1114,7 @@ fn compare(copies: usize, each: usize) {
 }
 
 #[test]
-fn a_checker_written_from_the_documents_says_the_same_of_random_journals() {
+fn a_checker_written_from_the_documents_agrees_on_random_journals() {
     compare(20, 10);
 }
 

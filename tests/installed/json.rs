@@ -1,5 +1,5 @@
-//! `--json`, verb by verb, on the installed product, held against the tables of docs/json.md: one object on one line, the
-//! key that stands there, every field that must be there and none that is not described.
+//! `--json`, verb by verb, in the installed product, compared with the tables of docs/json.md: one object on one line, the
+//! documented key, every required field and none that is not described.
 
 use std::collections::BTreeMap;
 
@@ -22,7 +22,7 @@ approvers        = ["%approvers"]
 break_glass      = true
 "#;
 
-/// Which verb each line of [`calls`] is for; the unit tests of jitctl see to it that none is forgotten.
+/// The verb of each line of [`calls`]; the unit tests of jitctl check that no verb is missing.
 const VERBS: [&str; 44] = [
     "roles",
     "why",
@@ -70,7 +70,7 @@ const VERBS: [&str; 44] = [
     "review --recertify",
 ];
 
-/// The rows of the table under this line of headings, cell by cell.
+/// Returns the rows of the table under this line of headings, cell by cell.
 fn table(after: &str, headings: &str) -> Vec<Vec<&'static str>> {
     let text = &MANUAL[MANUAL.find(after).unwrap_or_else(|| panic!("docs/json.md has no {after}"))..];
     let text = &text[text.find(headings).unwrap_or_else(|| panic!("{after} has no table"))..];
@@ -78,12 +78,12 @@ fn table(after: &str, headings: &str) -> Vec<Vec<&'static str>> {
     rows.map(|line| line.trim_matches('|').split('|').map(str::trim).collect()).collect()
 }
 
-/// What stands between backticks.
+/// Returns the texts between backticks.
 fn words(cell: &str) -> Vec<String> {
     cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
-/// Name and type of each field of a section.
+/// Returns name and type of each field of a section.
 fn fields(section: &str) -> BTreeMap<String, &'static str> {
     let title = format!("## {}{}", section[..1].to_uppercase(), section[1..].replace('-', " "));
     let rows = table(&title, "| field |");
@@ -119,7 +119,7 @@ fn check(verb: &str, value: &Value, section: &str) {
     }
 }
 
-/// Calls every verb, in an order in which each has something to say; what each printed.
+/// Calls every verb, in an order in which each has a result; returns the output of each.
 fn calls(root: &PrivateRoot, person: &Person, approver: &Person) -> BTreeMap<&'static str, Value> {
     let mut said = BTreeMap::new();
     root.write("/etc/sudoers.d/json", 0o440, "nobody ALL = /usr/bin/id\n");
@@ -189,7 +189,7 @@ fn calls(root: &PrivateRoot, person: &Person, approver: &Person) -> BTreeMap<&'s
         call("key accept", "root", &["key", "accept", "--reason", "x"], ""),
         call("sweep", "root", &["sweep"], ""),
     ]);
-    // Its status tells how the host is.
+    // Its exit status depends on the state of the host.
     said.insert("doctor", root.as_root(["jitctl", "--json", "doctor"]).json());
     let mut session = root.pty_as("root", ["jit-sudo", "-n", "sh", "-c", "echo a needle; exec sleep 1000"]);
     session.expect("a needle");

@@ -1,5 +1,5 @@
-//! A host that becomes another one, and a state that root puts back and accepts: nothing that was asked for, granted or begun before
-//! gives power afterwards, and both checkers of the journal call the history intact.
+//! A host whose identity changes, and a state directory that root restores and accepts: requests, grants and runs from before
+//! give no permission afterwards, and both checkers report an intact history.
 
 use std::time::Duration;
 
@@ -11,12 +11,12 @@ const STATE: &str = "/var/lib/jit-sudo";
 const DATABASE: &str = "/var/lib/jit-sudo/journal.db";
 const RUN: [&str; 4] = ["jit-sudo", "-n", "id", "-u"];
 
-/// Another machine-id, and so another identity.
+/// Changes the machine-id, and so the identity.
 fn becomes(root: &PrivateRoot, digit: char) {
     root.script(&format!("echo {} >/etc/machine-id", digit.to_string().repeat(32)));
 }
 
-/// Another key.
+/// Creates another key.
 fn new_key(root: &PrivateRoot) {
     root.script(&format!("rm {STATE}/host_key*; jitctl key init"));
 }
@@ -29,7 +29,7 @@ fn back_up(root: &PrivateRoot) {
     root.script(&format!("sqlite3 {DATABASE} \".backup /root/old.db\""));
 }
 
-/// Only the database: its anchor knows better.
+/// Restores only the database; its anchor is newer.
 fn restore(root: &PrivateRoot) {
     root.script(&format!("sqlite3 {DATABASE} \".restore /root/old.db\""));
 }
@@ -59,7 +59,7 @@ fn a_request_that_was_made_under_another_identity_leads_to_no_grant() {
     approve(&again).succeeded();
     root.run_as(&carol.name, RUN).succeeded();
     both_say_intact(&root);
-    // The documented way to another key: what was pending is over, and what is asked for now is of today.
+    // The documented way to another key: pending requests are closed, and new requests are valid.
     new_key(&root);
     approve(&asked[2]).refused("");
     accept(&root);
@@ -98,7 +98,7 @@ fn no_extension_of_another_identity_is_asked_for_given_or_announced() {
 }
 
 #[test]
-fn accepting_a_restored_database_ends_what_was_asked_for() {
+fn accepting_a_restored_database_closes_pending_requests() {
     let root = own_root();
     let (carol, bob) = pair(&root);
     let pending: Vec<String> = (0..2).map(|_| id(&request(&root, &carol, "reviewed", &["--one-shot"]))).collect();
@@ -117,7 +117,7 @@ fn accepting_a_restored_database_ends_what_was_asked_for() {
 }
 
 #[test]
-fn a_request_whose_time_is_over_can_still_be_denied_or_cancelled() {
+fn an_expired_request_can_still_be_denied_or_cancelled() {
     let root = own_root();
     let (person, bob) = (root.person(&["impatient"]), root.person(&["approvers"]));
     let dead: Vec<String> = (0..3).map(|_| id(&request(&root, &person, "impatient", &[]))).collect();
@@ -133,7 +133,7 @@ fn a_request_whose_time_is_over_can_still_be_denied_or_cancelled() {
 }
 
 #[test]
-fn accepting_ends_each_grant_that_is_not_over() {
+fn accepting_ends_each_open_grant() {
     let root = own_root();
     let carol = root.person(&["self-service"]);
     let short = id(&request(&root, &carol, "self-service", &["--for", "1s"]));
@@ -163,7 +163,7 @@ fn two_changes_of_the_identity_with_a_grant_open_are_no_alarm() {
             root.run_as(&carol.name, RUN).succeeded();
         }
     }
-    // Also where a statement is the first that a new identity signs.
+    // Also where a statement is the first document that a new identity signs.
     request(&root, &carol, "self-service", &[]);
     becomes(&root, '4');
     root.run_as(&carol.name, ["jitctl", "release"]).succeeded();
@@ -173,7 +173,7 @@ fn two_changes_of_the_identity_with_a_grant_open_are_no_alarm() {
     both_say_intact(&root);
 }
 
-/// Whatever a new host does first, its journal is signed before anybody asks for that.
+/// Whatever a new host does first, its journal is signed without a request.
 #[test]
 fn a_new_host_signs_its_first_record_whatever_it_is() {
     let root = own_root();
@@ -215,7 +215,7 @@ fn a_run_of_which_the_accepted_database_has_no_record_is_ended() {
 }
 
 #[test]
-fn what_counts_is_counted() {
+fn counters_are_correct() {
     let root = own_root();
     let carol = root.person(&["quorum"]);
     let approvers = [(); 3].map(|()| root.person(&["approvers"]));
@@ -232,7 +232,7 @@ fn what_counts_is_counted() {
 }
 
 #[test]
-fn a_change_of_the_identity_is_told_where_the_row_that_remembers_it_is_gone() {
+fn a_change_of_identity_is_reported_even_without_the_row_that_stores_it() {
     let root = own_root();
     let (carol, bob) = pair(&root);
     let before = id(&request(&root, &carol, "reviewed", &[]));
@@ -247,12 +247,12 @@ fn a_change_of_the_identity_is_told_where_the_row_that_remembers_it_is_gone() {
 }
 
 #[test]
-fn the_beginning_of_an_id_leads_past_what_cannot_be_read() {
+fn a_prefix_of_an_id_finds_it_beside_unreadable_rows() {
     let root = own_root();
     let (carol, bob) = pair(&root);
     let [pending, other] = [(); 2].map(|()| id(&request(&root, &carol, "reviewed", &[])));
     let show = |who: &str, id: &str| root.run_as(who, ["jitctl", "show", id]);
-    // One that begins alike and cannot be read, of somebody else or of hers.
+    // A request with the same prefix that cannot be read, of another user and of hers.
     let twin = format!("{}{}", &pending[..9], if pending.ends_with('0') { '1' } else { '0' });
     for uid in [65_000, carol.uid] {
         root.script(&format!(
@@ -264,7 +264,7 @@ fn the_beginning_of_an_id_leads_past_what_cannot_be_read() {
             assert!(show(who, words).succeeded().contains(&pending), "{words}");
         }
     }
-    // The prefix that names it alone names it, to those who may see it.
+    // An unambiguous prefix finds it, for those who may see it.
     root.script(&format!(
         "sqlite3 {DATABASE} \"UPDATE request SET body = x'7b7d', role = 'other' WHERE id = '{other}'\""
     ));
@@ -279,7 +279,7 @@ fn the_beginning_of_an_id_leads_past_what_cannot_be_read() {
 }
 
 #[test]
-fn what_cannot_be_read_is_named_and_keeps_nothing_else_from_being_listed_ended_or_accepted() {
+fn an_unreadable_row_is_reported_and_blocks_nothing_else() {
     let root = own_root();
     let (carol, bob) = pair(&root);
     let [damaged, ended, open] = [(); 3].map(|()| id(&request(&root, &carol, "self-service", &[])));

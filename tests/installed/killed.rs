@@ -1,5 +1,5 @@
-//! A kill at each system call that a run makes: of the supervisor, the monitor, the enforcer and whoever else does as many. Nothing that
-//! ran is without its record, and nobody of it outlives the grant.
+//! A kill at each system call of a run: of the supervisor, the monitor, the enforcer and every other process. Everything that ran
+//! has its record, and no process outlives the grant.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ commands     = ["ALL"]
 authenticate = false
 "#;
 
-/// What ran says so by itself, at once and to the disk.
+/// The command reports its run by itself, synchronously to the disk.
 const LEDGER: &str = "#!/bin/sh
 printf '%s\\n' \"$JIT_SUDO_RUN\" >/run/ledger.$$
 dd if=/run/ledger.$$ of=/var/ledger oflag=append,dsync conv=notrunc status=none
@@ -23,10 +23,11 @@ setsid -f sleep 930001
 sleep 0.15
 ";
 
-/// How many runs have one grant.
+/// The number of runs per grant.
 const BATCH: usize = 24;
 
-/// The system calls that the processes of a run make, as strace(1) counts them: the name, and the number among those of this name.
+/// Returns the system calls of the processes of a run, as strace(1) counts them: the name, and the number among those of this
+/// name.
 fn places(root: &PrivateRoot, person: &Person) -> Vec<(String, u32)> {
     let words =
         ["strace", "-f", "-q", "-o", "/root/reference", "-u", &person.name, "/usr/bin/jit-sudo", "-n", "sleep", "0.3"];
@@ -48,7 +49,7 @@ fn places(root: &PrivateRoot, person: &Person) -> Vec<(String, u32)> {
     places
 }
 
-/// Kills at each `step`th of these places.
+/// Kills at every `step`th of these places.
 fn kills(step: usize) {
     let root = own_root();
     root.add_policy("killed", POLICY);
@@ -64,7 +65,7 @@ fn kills(step: usize) {
             let inject = format!("inject={name}:signal=KILL:when={at}");
             let trace = format!("strace -f -q -o /dev/null -u {} -e {inject}", person.name);
             let run = format!("{trace} /usr/bin/jit-sudo -n /usr/local/bin/ledger");
-            // Half of them with a terminal. strace(1) stays as long as anybody whom it follows.
+            // Half of them with a terminal. strace(1) stays as long as any traced process lives.
             let line = if number % 2 == 0 { run } else { format!("script -qec '{run}' /dev/null") };
             root.script(&format!("setsid -f {line} </dev/null >/dev/null 2>&1; sleep 0.12"));
         }
@@ -77,7 +78,7 @@ fn kills(step: usize) {
             if began.elapsed() > harness::PATIENCE {
                 panic!("somebody is left: {}", root.script("ps -e -o pid,ppid,cgroup,args | grep -E 'strace|sleep'"));
             }
-            // Whoever ends them may be killed only now, all of them at once: then it is the sweep that does.
+            // The process that ends them may be killed only now, all of them at once: then the sweep ends them.
             std::thread::sleep(Duration::from_millis(500));
             root.as_root(["jitctl", "sweep"]).succeeded();
         }
@@ -108,12 +109,12 @@ fn kills(step: usize) {
 }
 
 #[test]
-fn a_kill_at_some_system_calls_of_a_run_loses_nothing_and_leaves_nobody() {
+fn a_kill_at_some_system_calls_of_a_run_loses_no_record_and_leaves_no_process() {
     kills(31);
 }
 
 #[test]
 #[ignore = "ten minutes: make kills"]
-fn a_kill_at_each_system_call_of_a_run_loses_nothing_and_leaves_nobody() {
+fn a_kill_at_each_system_call_of_a_run_loses_no_record_and_leaves_no_process() {
     kills(1);
 }

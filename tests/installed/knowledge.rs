@@ -1,4 +1,4 @@
-//! What people and programs learn of the policy, of requests and of the host; and what is noticed of the world around.
+//! What people and programs learn about the policy, about requests and about the host; and the detection of changes around it.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ fn policy_show_has_every_role_with_its_defaults_for_root_and_readers() {
 }
 
 #[test]
-fn policy_test_tells_through_which_role_and_on_what_terms() {
+fn policy_test_shows_role_and_conditions() {
     let person = root().person(&["reviewed", "self-service"]);
     let ask = |words: &[&str]| {
         let words = [&["jitctl", "--json", "policy", "test", "--user", &person.name][..], words].concat();
@@ -74,7 +74,7 @@ fn a_file_of_expected_answers_is_checked_by_anybody_against_files() {
     test("wrong.toml").refused("write standing, eligible:ROLE or denied");
     test("broken.toml").refused("broken.toml:2");
     test("missing.toml").refused("missing.toml");
-    // The installed policy too, by those who may read it.
+    // The installed policy too, by users who may read it.
     let person = root().person(&["reviewed"]);
     let text = format!("[[case]]\nuser = \"{}\"\ncommand = \"id -u\"\nexpect = \"eligible:reviewed\"\n", person.name);
     root().write("/root/installed.toml", 0o600, text);
@@ -82,7 +82,7 @@ fn a_file_of_expected_answers_is_checked_by_anybody_against_files() {
 }
 
 #[test]
-fn requests_are_limited_by_the_hour_and_the_next_time_is_said() {
+fn requests_are_limited_by_the_hour_and_the_message_names_the_next_time() {
     let root = own_root();
     root.write("/etc/jit-sudo/policy.d/rate.toml", 0o640, "[defaults]\nrequest_rate = 3\n");
     let person = root.person(&["self-service"]);
@@ -93,7 +93,7 @@ fn requests_are_limited_by_the_hour_and_the_next_time_is_said() {
     let said = root.run_as(&person.name, words).refused("you have made 3 requests within an hour").to_owned();
     assert!(said.contains("the next one is possible at 20") && said.lines().count() == 1, "{said}");
     assert_eq!(kinds(&records_of(&root, &person)), ["request", "grant"].repeat(3));
-    // Somebody else is not concerned.
+    // Another user is not affected.
     granted(&root, "self-service");
 }
 
@@ -208,7 +208,7 @@ fn a_copied_host_is_recorded_once_and_its_grants_are_worth_nothing() {
     assert_eq!(root.journal().iter().filter(|record| record.text("code") == "host-changed").count(), 1);
 }
 
-/// The broker spoken to by hand: whatever it is told, it answers one line and changes nothing.
+/// Calls the broker directly: whatever it receives, it answers one line and changes nothing.
 #[test]
 fn random_bytes_get_one_line_and_change_nothing() {
     let root = own_root();
@@ -239,7 +239,7 @@ fn random_bytes_get_one_line_and_change_nothing() {
                 _ => {}
             }
         }
-        // One that is whole could be a request; it must be garbage. A NUL ends it, and no object ends so.
+        // Complete input could be a valid request; this must be garbage. A NUL ends the input, and no object ends with `]`.
         let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
         bytes.insert(end, b']');
         let octal: String = bytes.iter().map(|byte| format!("\\{byte:03o}")).collect();
@@ -302,7 +302,7 @@ fn bad_input_gets_one_clear_line_and_changes_nothing() {
 fn an_id_that_fits_several_is_refused_with_their_names() {
     let root = own_root();
     let person = root.person(&["self-service"]);
-    // Twenty ids over 32 first letters: some two begin alike, or else the next twenty do.
+    // Twenty ids over 32 first letters: some two have the same prefix, or else the next twenty do.
     let ids: Vec<String> = (0..20).map(|_| id(&request(&root, &person, "self-service", &[]))).collect();
     let first = |id: &String| id[..1].to_owned();
     let common = ids.iter().map(first).find(|letter| ids.iter().filter(|id| id.starts_with(letter)).count() > 1);
@@ -322,7 +322,7 @@ fn a_request_of_a_role_that_left_the_policy_cannot_be_approved() {
     root.add_policy("leaving", role);
     let pending = id(&request(&root, &person, "leaving", &[]));
     root.script("rm /etc/jit-sudo/policy.d/leaving.toml");
-    // Nobody is an approver of it any more, and root is told why.
+    // The role has no approvers any more, and root sees the reason.
     root.run_as(&approver.name, ["jitctl", "approve", &pending]).refused("no request or grant");
     root.as_root(["jitctl", "approve", &pending]).refused("no longer knows the role leaving");
     root.as_root(["jitctl", "show", &pending]).succeeded();

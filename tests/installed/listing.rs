@@ -1,4 +1,4 @@
-//! `-l` and `-ll` beside Debian's sudo under the same rules: the same lines, broken at the same places.
+//! `-l` and `-ll` beside Debian's sudo under the same rules: the same lines, broken at the same columns.
 
 use harness::PrivateRoot;
 
@@ -41,7 +41,7 @@ commands        = ["/usr/bin/systemctl stop nginx", "sudoedit /etc/motd", "/usr/
 order           = 2
 "#;
 
-/// Without where an entry stands, which only jit-sudo says.
+/// Returns the lines without the source of an entry, which only jit-sudo prints.
 fn lines(text: &str) -> Vec<String> {
     let line = |line: &str| line.split(" /etc/jit-sudo/").next().unwrap().to_owned();
     text.replace('\r', "").lines().map(line).collect()
@@ -58,7 +58,7 @@ fn entries_are_listed_as_sudo_lists_them() {
         for option in ["-l", "-ll"] {
             let said = |program: &str| lines(root.run_as(person, [program, "-n", option]).succeeded());
             assert_eq!(said("jit-sudo"), said("sudo"), "{person} {option} in a pipe");
-            // Where an entry stands is a long line of ours.
+            // The source of an entry is a long line that only jit-sudo prints.
             let widths = if option == "-l" { [30, 80, 200] } else { [70, 80, 200] };
             for columns in widths {
                 let shown = |program: &str| {
@@ -73,7 +73,7 @@ fn entries_are_listed_as_sudo_lists_them() {
     }
 }
 
-/// A role with these commands and options that needs an approval.
+/// Writes a role with these commands and options that needs an approval.
 fn web(root: &PrivateRoot, commands: &str, more: &str) {
     let text = format!(
         "[roles.web]\neligible = [\"alice\"]\ncommands = {commands}\nauthenticate = false\n{more}\n\
@@ -82,14 +82,14 @@ fn web(root: &PrivateRoot, commands: &str, more: &str) {
     root.add_policy("web", &text);
 }
 
-/// An approved grant of alice's.
+/// Returns an approved grant of alice.
 fn approved(root: &PrivateRoot, asked: &[&str], narrowed: &[&str]) -> String {
     let id = id(&request(root, &root.user("alice"), "web", asked));
     root.run_as("bob", [&["jitctl", "approve", &id], narrowed].concat()).succeeded();
     id
 }
 
-/// What alice may run now, as `-l` lists it in this directory.
+/// Returns what alice may run now, as `-l` lists it in this directory.
 fn may_run(root: &PrivateRoot, directory: &str) -> Vec<String> {
     let listed = root.command("alice", ["jit-sudo", "-n", "-l"]).cwd(directory).run();
     let now = listed.stdout.split("may activate the following").next().unwrap_or_default().to_owned();
@@ -97,7 +97,7 @@ fn may_run(root: &PrivateRoot, directory: &str) -> Vec<String> {
 }
 
 #[test]
-fn the_listing_tells_of_a_grant_what_it_gives() {
+fn the_listing_shows_what_a_grant_permits() {
     let root = own_root();
     let runs = |directory: &str, words: &[&str]| {
         root.command("alice", [&["jit-sudo", "-n"][..], words].concat()).cwd(directory).run().status.code() == Some(0)
@@ -122,7 +122,7 @@ fn the_listing_tells_of_a_grant_what_it_gives() {
     root.script("cp /usr/bin/id /usr/local/bin/own");
     approved(&root, &["--", "/usr/local/bin/own"], &["--exact"]);
     assert_eq!(may_run(&root, "/").len(), 1);
-    // Of a role that does not allow it any more, and of a program that is another, nothing is left.
+    // A grant of a role that does not allow the command any more, or for a program that was replaced, lists nothing.
     web(&root, "[\"/usr/bin/uname\"]", "");
     assert_eq!(may_run(&root, "/"), [""; 0]);
     web(&root, "[\"/usr/local/bin/own\"]", "");
@@ -131,7 +131,7 @@ fn the_listing_tells_of_a_grant_what_it_gives() {
     assert_eq!(may_run(&root, "/"), [""; 0]);
     release();
 
-    // A role that has changed gives what it allowed then and allows now, whichever is narrower.
+    // A grant of a role that has changed gives what the role allowed then and allows now.
     web(&root, "[\"/usr/bin/id **\", \"/usr/bin/date\"]", "");
     approved(&root, &[], &[]);
     assert_eq!(may_run(&root, "/"), ["(root) NOPASSWD: /usr/bin/id **, /usr/bin/date"]);
@@ -147,7 +147,7 @@ fn the_listing_tells_of_a_grant_what_it_gives() {
     assert_eq!(may_run(&root, "/"), [""; 0]);
     release();
 
-    // One that has not begun gives nothing yet.
+    // A grant that has not started gives nothing yet.
     web(&root, "\"ALL\"", "");
     approved(&root, &["--at", "+2h"], &[]);
     assert!(!runs("/", &["id"]));

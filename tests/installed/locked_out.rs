@@ -1,6 +1,6 @@
-//! docs/locked-out.md, row by row: what stands in its table is made to happen, the screen shows what it says, and what it tells
-//! root to type makes the product run again. A full disk is in audit.rs, a newer database with its cure in doctor.rs,
-//! break-glass in glass.rs and the clock in clocks.rs.
+//! docs/locked-out.md, row by row: the test causes each condition of its table, the screen shows the message from the table, and
+//! the commands for root make the product run again. A full disk is in audit.rs, a newer database with its fix in doctor.rs,
+//! break-glass in break_glass.rs and the clock in clocks.rs.
 
 use harness::{Person, PrivateRoot};
 
@@ -8,14 +8,14 @@ use crate::{granted, own_root};
 
 const MANUAL: &str = include_str!("../../docs/locked-out.md");
 
-/// What stands in the manual.
+/// Returns the text, which must be in the manual.
 #[track_caller]
 fn written(text: &str) -> &str {
     assert!(MANUAL.contains(text), "the manual does not say: {text}");
     text
 }
 
-/// A root, and somebody in it who holds a grant without a password.
+/// Returns a root, and a user in it who has a grant without a password.
 fn host() -> (PrivateRoot, Person) {
     let root = own_root();
     let person = granted(&root, "self-service");
@@ -28,7 +28,8 @@ fn runs(root: &PrivateRoot, person: &Person) {
     assert_eq!(root.run_as(&person.name, ["jit-sudo", "-n", "id", "-u"]).succeeded(), "0");
 }
 
-/// What makes it so, what the person reads, and what root types: the one from the manual with the other's name in it.
+/// Causes a condition, checks the message for the user, and types root's commands: those from the manual, with the names
+/// replaced.
 #[track_caller]
 fn row(root: &PrivateRoot, person: &Person, make: &str, says: &str, cure: &str) {
     root.script(make);
@@ -40,7 +41,7 @@ fn row(root: &PrivateRoot, person: &Person, make: &str, says: &str, cure: &str) 
 }
 
 #[test]
-fn programs_and_files_with_wrong_owners_and_modes_are_mended_as_written() {
+fn wrong_owners_and_modes_are_fixed_as_documented() {
     let (root, person) = host();
     let cure = written("chown root:root /usr/bin/jit-sudo && chmod 4755 /usr/bin/jit-sudo");
     let says = "must be owned by uid 0 and have the setuid bit set";
@@ -60,7 +61,7 @@ fn programs_and_files_with_wrong_owners_and_modes_are_mended_as_written() {
 }
 
 #[test]
-fn a_broken_policy_keeps_root_neither_from_the_evidence_nor_from_ending_a_grant() {
+fn with_a_broken_policy_root_can_read_evidence_and_end_grants() {
     let (root, person) = host();
     let grant = root.run_as(&person.name, ["jitctl", "--json", "grants"]).json()["grants"][0]["id"].clone();
     let grant = grant.as_str().unwrap();
@@ -83,14 +84,14 @@ fn a_broken_policy_keeps_root_neither_from_the_evidence_nor_from_ending_a_grant(
 }
 
 #[test]
-fn a_lost_key_is_restored_or_made_anew() {
+fn a_lost_key_is_restored_or_replaced() {
     let (root, person) = host();
     root.script("cp -a /var/lib/jit-sudo/host_key* /root/");
     let cure = "cp -a /root/host_key* /var/lib/jit-sudo/";
     row(&root, &person, "rm /var/lib/jit-sudo/host_key*", "this host has no key", cure);
-    // The public half is made from the other.
+    // The public half is computed from the private key.
     row(&root, &person, "rm /var/lib/jit-sudo/host_key.pub", "this host has no key", "jitctl key init");
-    // It may be left behind.
+    // The public half may be left.
     for lost in ["host_key", "host_key*"] {
         root.script(&format!("rm /var/lib/jit-sudo/{lost}"));
         let doctor = format!("{:?}", root.as_root(["jitctl", "doctor"]));
@@ -106,7 +107,7 @@ fn a_lost_key_is_restored_or_made_anew() {
 }
 
 #[test]
-fn an_old_copy_of_the_database_serves_when_root_says_why() {
+fn an_old_copy_of_the_database_works_after_root_accepts_it() {
     let (root, person) = host();
     root.script("cp -a /var/lib/jit-sudo /root/old");
     runs(&root, &person);
@@ -115,7 +116,7 @@ fn an_old_copy_of_the_database_serves_when_root_says_why() {
     said.refused(written("the database is older than its anchor"));
     root.as_root(["bash", "-c", written("jitctl audit verify")]).succeeded();
     root.as_root(["bash", "-c", written("jitctl key accept --reason WHY")]).succeeded();
-    // Who knows which of these grants had been ended since? So all are.
+    // It is unknown which of these grants have ended since, so all are ended.
     root.run_as(&person.name, ["jit-sudo", "-n", "id"]).refused("no active grant");
     crate::request(&root, &person, "self-service", &[]);
     runs(&root, &person);
@@ -130,7 +131,7 @@ fn the_journal_of_another_host_is_not_intact_here_and_that_of_a_host_with_a_new_
     let sealed = |root: &PrivateRoot| drop(root.as_root(["jitctl", "audit", "export"]).succeeded().to_owned());
     runs(&root, &person);
     sealed(&root);
-    // Another host's records and anchor, made to say that they are of this host.
+    // The records and the anchor of another host, changed to name this host.
     let _ = other.as_root(["jit-sudo", "true"]);
     sealed(&other);
     other.script("sqlite3 /var/lib/jit-sudo/journal.db 'PRAGMA wal_checkpoint(TRUNCATE)'");
@@ -148,14 +149,14 @@ fn the_journal_of_another_host_is_not_intact_here_and_that_of_a_host_with_a_new_
     );
     let says = "was signed with another key than this host's, and root has not accepted that";
     assert!(verify().refused(says).contains("jitctl key accept --reason WHY"));
-    // A signature of this host's changes nothing of that.
+    // A signature of this host does not change that.
     sealed(&root);
     let _ = root.as_root(["jit-sudo", "true"]);
     sealed(&root);
     verify().refused(says);
     root.script("rm -r /var/lib/jit-sudo; cp -a /root/own /var/lib/jit-sudo");
     verify().succeeded();
-    // Its own records, and a new key.
+    // The host's own records, and a new key.
     root.script("rm /var/lib/jit-sudo/host_key*; jitctl key init");
     runs_not(&root, &person);
     verify().refused(says);
@@ -167,16 +168,16 @@ fn the_journal_of_another_host_is_not_intact_here_and_that_of_a_host_with_a_new_
     verify().succeeded();
 }
 
-/// What had been granted serves no more.
+/// Checks that former grants are no longer valid.
 fn runs_not(root: &PrivateRoot, person: &Person) {
     root.run_as(&person.name, ["jit-sudo", "-n", "id"]).refused("does not serve");
 }
 
 #[test]
-fn an_altered_or_damaged_database_gives_way_to_its_backup() {
+fn an_altered_or_damaged_database_is_replaced_by_its_backup() {
     let (root, person) = host();
     let restore = written("mv /var/lib/jit-sudo /var/lib/jit-sudo.broken && cp -a BACKUP /var/lib/jit-sudo");
-    // While the WAL has all pages, nobody reads those in the database.
+    // As long as the WAL holds all pages, no process reads those in the database.
     let garbage = |pages| {
         format!(
             "sqlite3 /var/lib/jit-sudo/journal.db 'PRAGMA wal_checkpoint(TRUNCATE)'; \
@@ -204,7 +205,7 @@ fn an_altered_or_damaged_database_gives_way_to_its_backup() {
 }
 
 #[test]
-fn the_console_of_last_resort_is_out_of_the_modules_reach() {
+fn the_emergency_console_does_not_use_the_module() {
     let root = own_root();
     let manual = include_str!("../../docs/man/pam_jit_sudo.8");
     let line = "account sufficient pam_succeed_if.so uid = 0";
@@ -225,7 +226,7 @@ fn the_console_of_last_resort_is_out_of_the_modules_reach() {
 }
 
 #[test]
-fn a_pam_service_that_is_gone_or_refuses_everybody_is_restored() {
+fn a_missing_or_denying_pam_service_is_restored() {
     let root = own_root();
     let person = root.person(&["trusted"]);
     let tries = || {

@@ -1,8 +1,8 @@
-//! The installed product, from outside: every test runs the real setuid programs in a private root that all share.
-//! Each makes people of its own (see policy.toml), so they run in parallel; one that changes the policy, breaks a
-//! service or counts every record takes a root of its own.
+//! The installed product, from outside: every test runs the real setuid programs in a private root that all tests share. Each
+//! creates users of its own (see policy.toml), so they run in parallel; a test that changes the policy, breaks a service or
+//! counts every record uses a root of its own.
 
-// A test that cannot look must fail, and a panic is how it does.
+// A test that cannot examine its object must fail, and it does so by a panic.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod ansible;
@@ -75,7 +75,7 @@ use std::sync::OnceLock;
 use harness::{Person, PrivateRoot, Record};
 use serde_json::Value;
 
-/// The shared root, with the shared policy.
+/// Returns the shared root, with the shared policy.
 fn root() -> &'static PrivateRoot {
     static ROOT: OnceLock<&'static PrivateRoot> = OnceLock::new();
     ROOT.get_or_init(|| {
@@ -85,7 +85,7 @@ fn root() -> &'static PrivateRoot {
     })
 }
 
-/// A root for one test, with the shared policy.
+/// Returns a root for one test, with the shared policy.
 fn own_root() -> PrivateRoot {
     let root = PrivateRoot::start();
     prepare(&root);
@@ -94,11 +94,11 @@ fn own_root() -> PrivateRoot {
 
 fn prepare(root: &PrivateRoot) {
     root.add_policy("tests", include_str!("policy.toml"));
-    // The same for Debian's sudo, which is the judge where both should do alike.
+    // The same rules for Debian's sudo, which is the reference where both should behave alike.
     root.write("/etc/sudoers.d/tests", 0o440, "%deploy ALL=(ALL:ALL) NOPASSWD: ALL\n%trusted ALL=(ALL) ALL\n");
 }
 
-/// Asks for a grant of `role` with a reason; what jitctl answers.
+/// Requests a grant of `role` with a reason; returns the answer of jitctl.
 fn request(root: &PrivateRoot, person: &Person, role: &str, more: &[&str]) -> Value {
     let words = [&["jitctl", "--json", "request", "--role", role, "--reason", "a test needs it"][..], more].concat();
     let output = root.run_as(&person.name, words);
@@ -106,12 +106,12 @@ fn request(root: &PrivateRoot, person: &Person, role: &str, more: &[&str]) -> Va
     output.json()["grant"].clone()
 }
 
-/// The id of a request or grant.
+/// Returns the id of a request or grant.
 fn id(grant: &Value) -> String {
     grant["id"].as_str().unwrap_or_else(|| panic!("no id in {grant}")).to_owned()
 }
 
-/// Somebody of these groups, already with a grant of this role.
+/// Creates a user in these groups who already has a grant of this role.
 fn granted(root: &PrivateRoot, role: &str) -> Person {
     let person = root.person(&[role]);
     let grant = request(root, &person, role, &[]);
@@ -119,12 +119,12 @@ fn granted(root: &PrivateRoot, role: &str) -> Person {
     person
 }
 
-/// The records that name this person as the one who acted.
+/// Returns the records that name this user as the actor.
 fn records_of(root: &PrivateRoot, person: &Person) -> Vec<Record> {
     root.journal().into_iter().filter(|record| record.number("uid") == i64::from(person.uid)).collect()
 }
 
-/// What the verification and the checker say of an honest history, also when an hour has passed.
+/// Checks that the verification and the second checker accept an intact history, also after an hour.
 fn both_say_intact(root: &PrivateRoot) {
     root.as_root(["jitctl", "audit", "verify"]).succeeded();
     root.script("rm -f /root/copy.db; sqlite3 /var/lib/jit-sudo/journal.db \".backup /root/copy.db\"");
@@ -133,7 +133,7 @@ fn both_say_intact(root: &PrivateRoot) {
     assert_eq!(root.script(check).trim(), "intact");
 }
 
-/// The kinds of these records, in order.
+/// Returns the kinds of these records, in order.
 fn kinds(records: &[Record]) -> Vec<&str> {
     records.iter().map(Record::kind).collect()
 }

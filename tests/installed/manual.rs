@@ -1,13 +1,12 @@
-//! The manual, played: each `console` block of these pages is typed by the people that its prompts name, at terminals, and
-//! must show what the page shows; a `toml` block is written to the file that is named before it. In what is shown, `…` stands
-//! for anything and a request's id for the newest; a comment `status N` says how a command ends if not with 0.
+//! The manual, executed: users named by the prompts type each `console` block of these pages at terminals, and the screen must
+//! show what the page shows; a `toml` block is written to the file that is named before it. In the output, `…` stands for
+//! anything and a request's id for the newest; a comment `status N` gives the exit status of a command if it is not 0.
 
 use std::fs;
 
 use harness::{PATIENCE, PrivateRoot, PtySession, eventually, project};
 
-/// Debian's sudoers, somebody who deploys, an auditor; and instead of programs that would change the machine or need a
-/// network, some that only end.
+/// Debian's sudoers, a user who deploys, an auditor; and stubs for programs that would change the machine or need a network.
 const TOWN: &str = r#"
 for name in /usr/bin/apt /usr/bin/systemctl /usr/local/bin/deploy; do
     rm -f $name
@@ -33,7 +32,7 @@ usermod --append --groups sudo alice
 "#;
 
 #[test]
-fn the_quick_start_does_what_it_says() {
+fn the_quick_start_works_as_documented() {
     Player::start().play("quick-start.md");
 }
 
@@ -47,12 +46,12 @@ fn the_protocol_for_programs_in_the_readme_is_all_they_need() {
 }
 
 #[test]
-fn the_way_to_zero_standing_access_does_what_it_says() {
+fn the_zero_standing_access_guide_works_as_documented() {
     Player::start().play("zero-standing.md");
 }
 
 #[test]
-fn the_audit_and_the_evidence_are_what_they_say() {
+fn the_audit_guide_works_as_documented() {
     let mut player = Player::start();
     player.play("quick-start.md");
     let written = player.root.journal().len();
@@ -64,7 +63,7 @@ fn the_audit_and_the_evidence_are_what_they_say() {
     player.try_table("audit.md");
 }
 
-/// Each alone is a policy; pieces of a role, which show one table, are not.
+/// Checks that each policy is valid alone; fragments of a role, which show one table, are skipped.
 #[test]
 fn every_policy_in_the_documents_is_valid() {
     let root = crate::root();
@@ -82,18 +81,18 @@ fn every_policy_in_the_documents_is_valid() {
     }
 }
 
-/// What stands between each `begin` and the next `end`.
+/// Returns the text between each `begin` and the next `end`.
 fn blocks(text: &str, begin: &str, end: &str) -> Vec<String> {
     text.split(begin).skip(1).filter_map(|rest| Some(rest.split_once(end)?.0.to_owned())).collect()
 }
 
-/// A root, its people, and what still runs of a block.
+/// A root, its users, and the command of a block that still runs.
 struct Player {
     root: PrivateRoot,
     waiting: Option<PtySession>,
 }
 
-/// What a page has its readers do.
+/// A step of a page.
 enum Step {
     File { path: String, text: String },
     Command { who: String, line: String, shown: Vec<String> },
@@ -145,7 +144,7 @@ impl Player {
         assert_eq!(session.wait().code(), Some(status), "{who}: {typed}\n{}", session.screen());
     }
 
-    /// One line of the page: a prompt is answered, anything else must appear.
+    /// Handles one line of the page: answers a prompt, or expects the text.
     fn see(&self, session: &mut PtySession, person: &str, line: &str) {
         if line.starts_with("[sudo] password for ") {
             session.type_password("password for ", &format!("{person}-password"));
@@ -162,13 +161,13 @@ impl Player {
         }
     }
 
-    /// The newest request for an id that the page invented.
+    /// Replaces the ids of the page by the newest request.
     fn with_ids(&self, line: &str) -> String {
         let words = line.split(' ').map(|word| if is_id(word) { self.newest("request") } else { word.to_owned() });
         words.collect::<Vec<_>>().join(" ")
     }
 
-    /// The id in the newest record of this kind.
+    /// Returns the id in the newest record of this kind.
     fn newest(&self, kind: &str) -> String {
         eventually(&format!("a {kind} is recorded"), PATIENCE, || {
             let journal = self.root.journal();
@@ -176,7 +175,7 @@ impl Player {
         })
     }
 
-    /// Each command of the page's tables, its capitals filled in; root types it.
+    /// Types each command of the page's tables as root, with the capitals replaced.
     fn try_table(&self, page: &str) {
         let text = read(page);
         let rows = text.lines().filter(|line| line.starts_with('|'));
@@ -198,14 +197,14 @@ fn read(page: &str) -> String {
     fs::read_to_string(project().join("docs").join(page)).unwrap()
 }
 
-/// Letters and digits, both of them: ten for a request and its grant, twelve for a run.
+/// Whether a word has letters and digits, both of them: ten for a request and its grant, twelve for a run.
 fn is_id(word: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let long = word.len() == 10 || word.len() == 12;
     long && word.bytes().all(plain) && word.bytes().any(|byte| byte.is_ascii_digit())
 }
 
-/// What is another each time: an id, a time of the day, or how long something takes.
+/// Whether a word differs each time: an id, a time of day, or a duration.
 fn is_any(word: &str) -> bool {
     let word = word.trim_matches(['(', ')', ':', ',']);
     let of_time = word.starts_with(|c: char| c.is_ascii_digit()) && word.ends_with(|c: char| !c.is_ascii_digit());
@@ -237,7 +236,7 @@ fn steps(page: &str) -> Vec<Step> {
     steps
 }
 
-/// `alice$ command` or `web1# command`, and behind each what it shows.
+/// Parses `alice$ command` or `web1# command`, and the output that follows.
 fn commands(block: &[&str], steps: &mut Vec<Step>) {
     for line in block {
         let prompt =

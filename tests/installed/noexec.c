@@ -1,5 +1,5 @@
-/* Every way to execute another program, each tried in a child; prints its name and what came of it. Static, so that no
- * preloaded library could be what refuses. */
+/* Tries every way to execute another program in a child; prints its name and the result. Linked statically, so that a
+ * preloaded library cannot be what prevents it. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -25,7 +25,7 @@ static void tell(const char *how, int error)
     fflush(stdout);
 }
 
-/* The child says 0 by becoming `true`, else its errno. */
+/* The child exits with 0 by executing `true`, else with its errno. */
 static void attempt(const char *how, int (*exec)(void))
 {
     int status;
@@ -56,7 +56,7 @@ static int by_guessing(void)
 }
 
 #ifdef __x86_64__
-/* Through the 32-bit door, which a 64-bit program may use as well; addresses of a program that is not PIE fit. */
+/* Uses the 32-bit system call entry, which a 64-bit program can use too; the addresses of a program that is not PIE fit. */
 static int by_int80(void)
 {
     int answer;
@@ -89,7 +89,7 @@ static void by_vfork(void)
     tell("vfork", error);
 }
 
-/* Whoever is under a filter cannot read it, not even that of a child. */
+/* A process with a seccomp filter cannot read it, not even that of a child. */
 static void read_the_filter(void)
 {
     pid_t child = fork();

@@ -1,5 +1,5 @@
-//! A command of a `noexec` role executes no other program, in whatever way it tries, and Debian's sudo refuses
-//! what it can refuse in the same words.
+//! A command of a `noexec` role cannot execute another program, in whatever way it tries, and the messages are the same as with
+//! Debian's sudo where sudo can prevent it.
 
 use std::sync::OnceLock;
 
@@ -7,7 +7,7 @@ use harness::{Output, Person};
 
 use crate::root;
 
-/// Somebody whose commands execute nothing else, under both programs; the tries are compiled once.
+/// Returns a user whose commands cannot execute programs, under both programs; compiles the attempts once.
 fn confined() -> Person {
     static READY: OnceLock<()> = OnceLock::new();
     READY.get_or_init(|| {

@@ -1,4 +1,4 @@
-/* A directory of accounts that does not answer the enforcer, as long as there is /run/hang. */
+/* An NSS module that does not answer the enforcer as long as /run/hang exists. */
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>

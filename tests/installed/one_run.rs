@@ -1,4 +1,4 @@
-//! An extension that is for one run: only the run that took it goes on under it, and only that one says so.
+//! A one-shot extension: only the run that took it continues under it, and only its record names it.
 
 use harness::{Person, PrivateRoot, PtySession, Record, eventually};
 
@@ -22,7 +22,7 @@ approval_authentication = false
 
 const DATABASE: &str = "/var/lib/jit-sudo/journal.db";
 
-/// Somebody with a grant that several runs use at once.
+/// A user with a grant under which several runs are active.
 struct Scene {
     root: PrivateRoot,
     person: Person,
@@ -50,7 +50,7 @@ impl Scene {
         self.root.as_root(["pgrep", "-fx", &format!("sleep {nap}")]).status.success()
     }
 
-    /// An extension for one run.
+    /// Creates an extension for one run.
     fn extended(&self) -> String {
         let words = ["jitctl", "--json", "extend", &self.grant, "--reason", "more", "--for", "5m"];
         let extension = id(&self.root.run_as(&self.person.name, words).json()["grant"]);
@@ -66,7 +66,7 @@ impl Scene {
         })
     }
 
-    /// The record of this kind of the run whose start speaks of `word`.
+    /// Returns the record of this kind of the run whose start contains `word`.
     fn record(&self, word: &str, kind: &str) -> Record {
         eventually(&format!("{kind} of {word}"), harness::PATIENCE, || {
             let mut records = records_of(&self.root, &self.person);
@@ -95,7 +95,7 @@ impl Scene {
 }
 
 #[test]
-fn an_extension_for_one_run_is_that_of_the_run_that_took_it_and_of_no_other() {
+fn an_extension_for_one_run_applies_to_one_run_only() {
     let scene = Scene::set("8s");
     let Scene { root, person, .. } = &scene;
     let editor = "#!/bin/sh\necho altered >> \"$1\"\nexec sleep 81005\n";
@@ -112,7 +112,7 @@ fn an_extension_for_one_run_is_that_of_the_run_that_took_it_and_of_no_other() {
     root.run_as(&person.name, ["jit-sudo", "-n", "sleep", "0.77"]).succeeded();
     scene.kill_enforcer("81003");
 
-    // The one that ended by itself meanwhile, those that ended with the grant, and the one that has nobody to end it but itself.
+    // The run that ended by itself meanwhile, those that ended with the grant, and the one that has no other process to end it.
     assert_eq!(scene.ended("\"0.77\""), ("itself".to_owned(), None));
     for word in ["81002", "81003", "sudoedit"] {
         assert_eq!(scene.ended(word), ("expiry".to_owned(), None), "{word}");
@@ -120,7 +120,7 @@ fn an_extension_for_one_run_is_that_of_the_run_that_took_it_and_of_no_other() {
     assert_eq!(root.read("/etc/one-run"), "as it was\n");
     drop(others);
 
-    // Without its enforcer the first goes on under what it has taken, and no longer.
+    // Without its enforcer the first run continues under the extension that it has taken, and no longer.
     assert!(scene.sleeps("81001"));
     scene.kill_enforcer("81001");
     std::thread::sleep(std::time::Duration::from_millis(1500));
@@ -132,7 +132,7 @@ fn an_extension_for_one_run_is_that_of_the_run_that_took_it_and_of_no_other() {
 }
 
 #[test]
-fn a_supervisor_without_its_enforcer_takes_an_extension_itself() {
+fn a_supervisor_without_its_enforcer_uses_an_extension_itself() {
     let scene = Scene::set("6s");
     let _session = scene.sleep("82001");
     scene.kill_enforcer("82001");
@@ -145,7 +145,7 @@ fn a_supervisor_without_its_enforcer_takes_an_extension_itself() {
 }
 
 #[test]
-fn what_is_left_of_a_run_goes_on_under_the_extension_that_the_run_has_taken() {
+fn descendants_of_a_run_continue_under_its_extension() {
     let scene = Scene::set("5s");
     let script = "setsid sleep 83001 >/dev/null 2>&1 & sleep 3; :";
     let mut session = scene.root.pty_as(&scene.person.name, ["jit-sudo", "-n", "sh", "-c", script]);

@@ -1,4 +1,4 @@
-//! What sudoers(5) calls Defaults: each option in a role does what it does in Debian's sudo, which is asked the same.
+//! The Defaults of sudoers(5): each option in a role has the same effect as in Debian's sudo, with which it is compared.
 
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use crate::records_of;
 const POLICY: &str = include_str!("options.toml");
 const SUDOERS: &str = include_str!("options.sudoers");
 
-/// A root with a role for each option, and the same in sudoers.
+/// Returns a root with a role for each option, and the same in sudoers.
 fn root() -> &'static PrivateRoot {
     static ROOT: OnceLock<PrivateRoot> = OnceLock::new();
     ROOT.get_or_init(|| {
@@ -23,7 +23,7 @@ fn root() -> &'static PrivateRoot {
     })
 }
 
-/// One command by both programs.
+/// One command, run by both programs.
 struct Twice<'a> {
     person: &'a Person,
     words: Vec<&'a str>,
@@ -56,13 +56,13 @@ impl<'a> Twice<'a> {
         run.run()
     }
 
-    /// Runs it by both, and fails unless they did and said the same. Gives what ours printed.
+    /// Runs it by both, and fails unless status and output are the same. Returns the output of jit-sudo.
     #[track_caller]
     fn alike(self) -> String {
         let (theirs, ours) = (self.by("sudo"), self.by("jit-sudo"));
         let told = |output: &Output| {
             let lines = |text: &str, prefix: &str| {
-                // SUDO_COMMAND of a shell names it without links; ours are ours.
+                // sudo's SUDO_COMMAND of a shell names it without links; the JIT_SUDO_ variables exist only in jit-sudo.
                 let ours =
                     ["JIT_SUDO_", "SUDO_HOME=", if self.words.contains(&"-s") { "SUDO_COMMAND=" } else { "JIT_SUDO_" }];
                 let own = |line: &&str| !ours.iter().any(|name| line.starts_with(name));
@@ -195,7 +195,7 @@ fn a_command_runs_where_the_policy_lets_it() {
 }
 
 #[test]
-fn what_is_not_permitted_is_refused_in_sudos_words() {
+fn a_refusal_has_the_wording_of_sudo() {
     let person = root().person(&["opt-plain"]);
     for words in [
         &["-C", "5", "true"][..],
@@ -233,7 +233,7 @@ fn a_time_limit_ends_the_command_and_all_that_it_left() {
         let end = records_of(root(), &person).into_iter().find(|record| record.kind() == "end");
         assert_eq!(end.map(|record| record.text("ended_by").to_owned()), Some("time-limit".to_owned()));
     }
-    // -T never lengthens.
+    // -T never lengthens the limit.
     let person = root().person(&["opt-brief"]);
     root().run_as(&person.name, ["jit-sudo", "-n", "-T", "1h", "true"]).refused("not allowed set a command timeout");
 }
@@ -253,9 +253,9 @@ fn the_password_of_the_target_or_of_root_is_asked_for_where_the_policy_says_so()
 }
 
 #[test]
-fn somebody_elses_password_is_not_remembered_as_ones_own() {
+fn the_password_of_another_user_is_not_remembered_as_the_own_one() {
     let person = root().person(&["opt-target", "opt-global"]);
-    // The narrower of two equal roles is the first by name: opt-global, which wants the own password.
+    // The narrower of two equal roles is the first by name: opt-global, which requires the user's own password.
     let line = format!("{}\n", person.password);
     root().command(&person.name, ["jit-sudo", "-S", "true"]).stdin(&line).run().succeeded();
     let other = root().person(&["opt-target"]);
@@ -265,7 +265,7 @@ fn somebody_elses_password_is_not_remembered_as_ones_own() {
 }
 
 #[test]
-fn a_password_is_remembered_for_what_the_policy_says() {
+fn a_password_is_remembered_for_the_scope_in_the_policy() {
     let global = root().person(&["opt-global"]);
     let line = format!("{}\n", global.password);
     root().command(&global.name, ["jit-sudo", "-S", "true"]).stdin(&line).run().succeeded();
@@ -283,7 +283,7 @@ fn a_password_is_remembered_for_what_the_policy_says() {
     assert!(output.stderr.ends_with("jit-sudo: a password is required\n"), "{output:?}");
 }
 
-/// What stands on the screen when a password was asked for and typed.
+/// Returns the screen after a password was requested and typed.
 fn screen_of_a_password(person: &Person, program: &str) -> String {
     let mut session = root().pty_as(&person.name, [program, "true"]);
     session.type_password("password for", &person.password);
@@ -299,7 +299,7 @@ fn people_are_lectured_once() {
     assert!(first.contains("great responsibility"), "{first}");
     assert_eq!(first, screen("sudo"), "sudo lectures in the same words");
     assert!(!screen("jit-sudo").contains("great responsibility"));
-    // Programs are not lectured.
+    // Without a terminal there is no lecture.
     let other = root().person(&["opt-lecture"]);
     let line = format!("{}\n", other.password);
     let output = root().command(&other.name, ["jit-sudo", "-S", "-p", "", "true"]).stdin(line).run();
@@ -329,7 +329,7 @@ fn the_prompt_of_the_policy_may_be_stronger_than_others() {
 }
 
 #[test]
-fn people_are_lectured_every_time_in_the_administrators_words() {
+fn the_lecture_can_be_repeated_with_the_administrators_text() {
     root().write("/etc/lecture", 0o644, "Mind the gap.\n");
     let person = root().person(&["opt-always"]);
     let screen = |program: &str| screen_of_a_password(&person, program);

@@ -1,4 +1,4 @@
-//! Nobody outlives a grant: whatever a command, its terminal and its supervisor do, everything that it began ends with it.
+//! No process outlives its grant: whatever a command, its terminal and its supervisor do, all its descendants end with the grant.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -35,7 +35,7 @@ authenticate = false
 leftovers    = "keep"
 "#;
 
-/// How late an end may be: the look at the bell, the grace period, and what a busy machine takes.
+/// How late an end may be: the interval of the checks, the grace period, and the delays of a busy machine.
 const AT_ONCE: Duration = Duration::from_millis(1500);
 
 fn root() -> &'static PrivateRoot {
@@ -46,7 +46,7 @@ fn root() -> &'static PrivateRoot {
     })
 }
 
-/// A person with a grant, and a number of seconds that no other process of the root sleeps.
+/// A user with a grant, and a number of seconds that no other process of the root sleeps.
 struct Holder {
     person: Person,
     grant: String,
@@ -109,7 +109,7 @@ fn a_stopped_job_ends_with_its_grant() {
 }
 
 #[test]
-fn a_command_that_stops_itself_takes_nobody_along_behind_its_grant() {
+fn a_command_that_stops_itself_does_not_outlive_its_grant() {
     for words in [&["-u", "bob"][..], &[]] {
         let holder = Holder::of("lasting");
         let script = format!("setsid sleep {} & sleep 0.2; kill -STOP $$", holder.nap);
@@ -119,7 +119,7 @@ fn a_command_that_stops_itself_takes_nobody_along_behind_its_grant() {
         std::thread::sleep(Duration::from_millis(400));
         holder.revoke();
         holder.ended_at_once();
-        // Woken by what ended the command, the supervisor records its end.
+        // The supervisor wakes when the command is ended, and records the end.
         assert_eq!(holder.has_record("end").text("ended_by"), "revocation");
         drop(session);
         // The same without a terminal.
@@ -140,9 +140,9 @@ fn a_command_that_stops_itself_takes_nobody_along_behind_its_grant() {
 }
 
 #[test]
-fn output_that_nobody_reads_holds_up_no_end() {
+fn unread_output_does_not_delay_the_end() {
     let holder = Holder::of("lasting");
-    // Standard output is a terminal that nobody reads.
+    // Standard output is a terminal that no process reads.
     let script = format!(
         "import os, pty, subprocess\n\
          leader, follower = pty.openpty()\n\
@@ -161,7 +161,7 @@ fn output_that_nobody_reads_holds_up_no_end() {
 #[test]
 fn another_writer_to_a_pipe_loses_no_recording() {
     let holder = Holder::of("taped");
-    // Two write to a pipe that holds little, and after a while nobody reads it.
+    // Two processes write to a pipe with a small buffer, and after a while no process reads it.
     let script = "import fcntl, os, subprocess, time\n\
         reader, writer = os.pipe()\n\
         fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 8192)\n\
@@ -186,7 +186,7 @@ fn another_writer_to_a_pipe_loses_no_recording() {
     drop(session);
 }
 
-/// Takes clone3, pidfd_open and pidfd_send_signal away, as containers with an old list do, and executes its arguments.
+/// Makes clone3, pidfd_open and pidfd_send_signal fail, as containers with an old seccomp list do, and executes its arguments.
 const FILTER: &str = "import ctypes, os, struct, sys\n\
     calls = [435, 434, 424]\n\
     code = [(0x20, 0, 0, 0)] + [(0x15, len(calls) - i, 0, call) for i, call in enumerate(calls)]\n\
@@ -221,7 +221,7 @@ fn without_the_newer_system_calls_everything_ends_all_the_same() {
     }
 }
 
-/// Plays the words of its argument to a shell with jobs on a terminal that nobody reads.
+/// Types its argument to a shell with job control on a terminal that no process reads.
 const UNREAD: &str = "import os, pty, sys, time\n\
     pid, leader = pty.fork()\n\
     if pid == 0: os.execvp('bash', ['bash', '--norc', '-i'])\n\
@@ -230,7 +230,7 @@ const UNREAD: &str = "import os, pty, sys, time\n\
     time.sleep(600)\n";
 
 #[test]
-fn whoever_else_writes_to_a_terminal_that_nobody_reads_holds_up_no_end() {
+fn other_writers_to_an_unread_terminal_do_not_delay_the_end() {
     for wait in ["sleep 1;", ""] {
         let holder = Holder::of("lasting");
         let line = format!("yes >/dev/tty & {wait} jit-sudo -n sleep {}", holder.nap);
@@ -272,7 +272,7 @@ fn a_stopped_command_ends_with_its_terminal() {
 }
 
 #[test]
-fn a_terminal_that_stops_whoever_writes_holds_up_no_end() {
+fn a_terminal_with_tostop_does_not_delay_the_end() {
     let holder = Holder::of("lasting");
     let shell = format!("set -m; stty tostop; jit-sudo -n sleep {} & read line", holder.nap);
     let session = root().pty_as(&holder.person.name, ["bash", "-ic", &shell]);
@@ -283,8 +283,8 @@ fn a_terminal_that_stops_whoever_writes_holds_up_no_end() {
     drop(session);
 }
 
-/// A shell with one job on a terminal, which is stopped by a key, continued, and stopped by a key again, so many times; says how
-/// often the command of the job, which writes its number into a file, was not stopped then while the job was, or went on with it.
+/// Starts a shell with one job on a terminal, stops the job by a key, continues it, and stops it by a key again, N times. Prints
+/// how often the command of the job, which counts in a file, was not stopped while the job was, or did not continue with it.
 const STOPPED_ANEW: &str = "import os, pty, select, signal, sys, time\n\
     told, tell = os.pipe()\n\
     pid, leader = pty.fork()\n\
@@ -341,7 +341,8 @@ fn a_stop_right_after_a_continuation_is_not_undone() {
     }
 }
 
-/// Stops the supervisor of a run without a terminal and has it go on at once, so many times; says how often the command then did not go on.
+/// Stops the supervisor of a run without a terminal and continues it at once, N times; prints how often the command did not
+/// continue.
 const TAKEN_BACK: &str = "import os, signal, subprocess, sys, time\n\
     run = subprocess.Popen(sys.argv[3:], stdin=subprocess.DEVNULL, start_new_session=True)\n\
     while not os.path.exists(sys.argv[2]) or not open(sys.argv[2]).read().strip(): time.sleep(0.01)\n\
@@ -358,12 +359,12 @@ const TAKEN_BACK: &str = "import os, signal, subprocess, sys, time\n\
     run.kill()\n";
 
 #[test]
-fn a_stop_that_is_taken_back_at_once_stops_nobody() {
+fn a_stop_that_is_continued_at_once_stops_no_process() {
     let holder = Holder::of("shared");
     let file = format!("/tmp/pid-{}", holder.nap);
     root().script(&format!("install -m 666 /dev/null {file}"));
     let script = format!("echo $$ >{file}; exec sleep {}", holder.nap);
-    // Root signals the supervisor, which is of another process group than whoever signals.
+    // Root signals the supervisor, which is in another process group than the sender.
     let user = &holder.person.name;
     let words =
         ["python3", "-c", TAKEN_BACK, "40", &file, "runuser", "-u", user, "--", "jit-sudo", "-n", "sh", "-c", &script];
@@ -371,8 +372,8 @@ fn a_stop_that_is_taken_back_at_once_stops_nobody() {
     assert!(said.succeeded().contains("held 0 end"), "{said:?}");
 }
 
-/// Ends its main thread, so that it is a zombie to proc(5); another one goes on and writes into a file, deaf to signals, and so does a
-/// child that sleeps.
+/// Ends its main thread, so that it is a zombie in proc(5); another thread continues and writes into a file, ignoring signals,
+/// and so does a child that sleeps.
 const HEADLESS: &str = "import ctypes, platform, signal, subprocess, sys, threading, time\n\
     for number in (1, 2, 15, 18, 20): signal.signal(number, signal.SIG_IGN)\n\
     def work():\n  while True:\n    open(sys.argv[1], 'a').write('.')\n    time.sleep(0.02)\n\
@@ -407,15 +408,15 @@ fn a_process_whose_main_thread_has_ended_ends_with_its_grant() {
     }
 }
 
-/// Forks for as long as there is room, and takes each place that comes free, into a session of its own.
+/// Forks until the limit, and fills each slot that becomes free, in a session of its own.
 const GREEDY: &str = "import os, sys, time\n\
     if os.fork(): os._exit(0)\n\
     os.setsid()\n\
     while True:\n  try:\n    if not os.fork(): os.execvp('sleep', ['sleep', sys.argv[1]])\n  except OSError: time.sleep(0.001)\n";
 
 #[test]
-fn where_the_caller_has_no_room_for_an_enforcer_nobody_outlives_the_grant() {
-    // Of version 1: out of a group of version 2 the supervisor goes into ours.
+fn without_room_for_an_enforcer_no_process_outlives_the_grant() {
+    // A group of version 1: the supervisor leaves a group of version 2.
     let tree = "mkdir -p /run/pids && mount -t cgroup -o pids none /run/pids";
     let group = format!("/run/pids/jit-sudo-test-{}", std::process::id());
     if !root().as_root(["unshare", "-m", "sh", "-c", tree]).status.success() {
@@ -438,7 +439,7 @@ fn where_the_caller_has_no_room_for_an_enforcer_nobody_outlives_the_grant() {
                 holder.ended_at_once();
                 let _ = run.map(|run| run.join().unwrap());
             } else {
-                // What it has left behind is in the care of an enforcer that came to be after all, or has ended with it.
+                // What is left is supervised by an enforcer that could start after all, or has ended with the run.
                 let _ = (session.as_mut().map(PtySession::wait), run.map(|run| run.join().unwrap()));
                 holder.revoke();
                 holder.ended_at_once();
@@ -453,13 +454,13 @@ fn where_the_caller_has_no_room_for_an_enforcer_nobody_outlives_the_grant() {
 }
 
 #[test]
-fn who_has_no_room_for_a_process_is_told_so() {
+fn a_caller_without_room_for_a_process_gets_a_message() {
     const WORDS: &str = "too many processes are running, of this user or in a control group";
     let holder = Holder::of("lasting");
     let ask = "ulimit -u 1; exec jitctl session list";
     let output = root().run_as(&holder.person.name, ["bash", "-c", ask]);
     assert!(output.stderr.contains(WORDS) && !output.stderr.contains("installed"), "{output:?}");
-    // Of version 1, as above.
+    // A group of version 1, as above.
     let tree = "mkdir -p /run/pids && mount -t cgroup -o pids none /run/pids";
     let group = format!("/run/pids/jit-sudo-full-{}", std::process::id());
     let bound = format!("mkdir -p {group} && echo 1 >{group}/pids.max && echo $$ >{group}/cgroup.procs");
@@ -478,10 +479,10 @@ fn who_has_no_room_for_a_process_is_told_so() {
 }
 
 #[test]
-fn an_editor_begins_nowhere_when_the_group_of_its_caller_takes_nobody() {
+fn an_editor_is_not_started_if_the_callers_control_group_accepts_no_process() {
     let holder = Holder::of("lasting");
     let user = &holder.person.name;
-    // No processes between groups of threads; the supervisor has left the group by then.
+    // A threaded group accepts no processes; by then the supervisor has left the group.
     let close = "import sys, time\n\
         end = time.time() + 20\n\
         while not open(sys.argv[1] + '/in/cgroup.procs').read(): pass\n\
@@ -501,7 +502,7 @@ fn an_editor_begins_nowhere_when_the_group_of_its_caller_takes_nobody() {
          wait; cat $tree/threads/cgroup.type; rmdir $tree/in $tree/threads $tree",
         holder.nap
     );
-    // It has to be closed between two moments of the supervisor; else the editor has begun where it should.
+    // The group must be closed between two steps of the supervisor; otherwise the editor has started where it should.
     let closed_in_time = (0..20).any(|_| {
         let output = root().as_root(["sh", "-c", &line, close]);
         assert!(output.stdout.contains("threaded"), "{output:?}");
@@ -517,14 +518,14 @@ fn an_editor_begins_nowhere_when_the_group_of_its_caller_takes_nobody() {
 }
 
 #[test]
-fn what_a_finished_command_left_running_is_listed_and_ends_with_its_grant() {
+fn descendants_of_a_finished_command_are_listed_and_end_with_the_grant() {
     for tail in ["sleep 0.2", ":"] {
         let holder = Holder::of("lasting");
         let script = format!("setsid sleep {} >/dev/null 2>&1 & {tail}", holder.nap);
         root().run_as(&holder.person.name, ["jit-sudo", "-n", "sh", "-c", &script]).succeeded();
         holder.sleeps(1);
         let left = holder.has_record("left-running");
-        // It may not have become its program yet.
+        // It may not have executed its program yet.
         let is_named = ["sleep", "sh", "setsid"].iter().any(|name| left.body.contains(&format!("\"name\":\"{name}\"")));
         assert!(is_named && left.number("count") == 1, "{}", left.body);
         let listed = root().run_as(&holder.person.name, ["jitctl", "session", "list"]);
@@ -538,7 +539,7 @@ fn what_a_finished_command_left_running_is_listed_and_ends_with_its_grant() {
 }
 
 #[test]
-fn what_was_left_running_ends_by_expiry_unless_the_role_keeps_it_and_by_a_kill() {
+fn descendants_of_a_finished_command_end_by_expiry_or_a_kill() {
     for (role, survives) in [("lasting", false), ("daemons", true)] {
         let person = root().person(&[role]);
         let grant = id(&request(root(), &person, role, &["--for", "2s"]));
@@ -616,9 +617,9 @@ authenticate = false
 on_removal   = "finish"
 "#;
 
-/// Somebody leaves the group of a role, and the role itself is taken away, while commands run.
+/// A user leaves the group of a role, and the role itself is removed, while commands run.
 #[test]
-fn who_may_no_longer_have_a_role_keeps_no_run_of_it() {
+fn a_user_who_loses_a_role_loses_its_runs() {
     let root = crate::own_root();
     root.add_policy("removal", REMOVAL);
     let person = root.person(&["staying"]);
@@ -635,7 +636,7 @@ fn who_may_no_longer_have_a_role_keeps_no_run_of_it() {
         begin(&person, nap, role);
     }
     begin(&stays, 910_004, "ended");
-    // A group is looked at once a minute, and whenever the policy changes.
+    // Membership is checked once a minute, and whenever the policy changes.
     root.script(&format!("gpasswd -d {} staying", person.name));
     root.add_policy("another", "[roles.another]\nstanding = [\"#0\"]\ncommands = [\"ALL\"]\n");
     root.as_root(["jitctl", "roles"]).succeeded();
@@ -649,7 +650,7 @@ fn who_may_no_longer_have_a_role_keeps_no_run_of_it() {
         root.journal().into_iter().find(|record| record.text("run") == end.text("run") && record.text("act") == "kill");
     let why = why.unwrap();
     assert!(why.text("reason").contains("is no longer"), "{}", why.body);
-    // The role itself goes.
+    // The role itself is removed.
     root.script("rm /etc/jit-sudo/policy.d/removal.toml");
     root.as_root(["jitctl", "roles"]).succeeded();
     gone(910_004);
@@ -657,9 +658,9 @@ fn who_may_no_longer_have_a_role_keeps_no_run_of_it() {
     assert!(root.as_root(["jitctl", "audit", "verify"]).succeeded().contains("intact"));
 }
 
-/// A directory of accounts in the network may never answer; whoever ends a run in time does not ask it.
+/// A network directory of accounts may never answer; the process that ends a run does not query it.
 #[test]
-fn a_directory_of_accounts_that_does_not_answer_holds_up_no_end() {
+fn an_account_directory_that_does_not_answer_does_not_delay_the_end() {
     let root = crate::own_root();
     root.add_policy("removal", REMOVAL);
     root.write("/root/nss_hang.c", 0o600, include_str!("nss_hang.c"));
@@ -688,7 +689,7 @@ fn a_directory_of_accounts_that_does_not_answer_holds_up_no_end() {
     });
 }
 
-/// Kills supervisor, monitor and enforcer of everything at once, so that nobody of ours is left.
+/// Kills supervisor, monitor and enforcer of every run at once, so that no process of jit-sudo is left.
 fn orphaned(root: &PrivateRoot) {
     let names = ["jit-sudo-enforc", "jit-sudo"];
     for (signal, name) in [("STOP", names[0]), ("STOP", names[1]), ("KILL", names[0]), ("KILL", names[1])] {
@@ -697,7 +698,7 @@ fn orphaned(root: &PrivateRoot) {
 }
 
 #[test]
-fn whoever_closes_a_lost_run_ends_what_is_left_of_it() {
+fn closing_a_lost_run_ends_its_processes() {
     let root = crate::own_root();
     root.add_policy("outliving", POLICY);
     for (place, by_whom) in ["sweep", "another run", "list"].into_iter().enumerate() {
@@ -728,7 +729,7 @@ fn whoever_closes_a_lost_run_ends_what_is_left_of_it() {
 }
 
 #[test]
-fn what_was_left_running_ends_when_its_enforcer_is_gone_though_the_role_keeps_it() {
+fn descendants_without_an_enforcer_are_ended() {
     let root = crate::own_root();
     root.add_policy("outliving", POLICY);
     let person = root.person(&["daemons"]);
@@ -747,7 +748,7 @@ fn what_was_left_running_ends_when_its_enforcer_is_gone_though_the_role_keeps_it
 }
 
 #[test]
-fn what_was_left_running_ends_though_another_process_has_the_number_of_its_supervisor() {
+fn descendants_are_ended_even_if_the_supervisors_pid_is_reused() {
     let root = crate::own_root();
     root.add_policy("outliving", POLICY);
     let person = root.person(&["daemons"]);
@@ -761,7 +762,7 @@ fn what_was_left_running_ends_though_another_process_has_the_number_of_its_super
     harness::eventually("the command has ended", harness::PATIENCE, || {
         records_of(&root, &person).into_iter().find(|record| record.kind() == "end")
     });
-    // It is killed before it can record whom the command has left.
+    // The enforcer is killed before it can record the descendants that the command has left.
     root.script("pkill -KILL -x jit-sudo-enforc");
     let start = records_of(&root, &person).into_iter().find(|record| record.kind() == "start").unwrap();
     let supervisor = start.number("pid");
@@ -780,10 +781,10 @@ fn what_was_left_running_ends_though_another_process_has_the_number_of_its_super
 }
 
 #[test]
-fn who_calls_itself_one_of_our_programs_stands_still_and_ends_as_the_others() {
+fn a_process_with_the_name_of_jit_sudo_is_frozen_and_ended_too() {
     for name in ["jit-sudo", "jit-sudo-broker", "jit-sudo-enforcer"] {
         let holder = Holder::of("lasting");
-        // As root, from a place of root's, under our name; and deaf.
+        // As root, from a directory of root, under the name of a program of jit-sudo; and it ignores signals.
         let (place, file) = (format!("/root/{}", holder.nap), format!("/tmp/{}", holder.nap));
         root().script(&format!("mkdir -p {place} && cp /bin/dash {place}/{name}"));
         let ticker = format!("trap \"\" TERM HUP; while sleep 0.05; do echo >>{file}; done");
@@ -807,10 +808,10 @@ fn who_calls_itself_one_of_our_programs_stands_still_and_ends_as_the_others() {
 }
 
 #[test]
-fn root_code_in_one_of_our_programs_ends_with_its_grant_all_the_same() {
+fn other_code_in_a_program_of_jit_sudo_ends_with_its_grant() {
     let root = crate::own_root();
     root.add_policy("outliving", POLICY);
-    // The dynamic linker obeys root: a real program of ours, with somebody else's code in it.
+    // The dynamic linker obeys root: a real program of jit-sudo, with other code in it.
     root.write(
         "/root/stay.c",
         0o644,
@@ -833,7 +834,7 @@ fn root_code_in_one_of_our_programs_ends_with_its_grant_all_the_same() {
 }
 
 #[test]
-fn who_ends_the_session_at_the_beginning_of_a_run_in_it_leaves_no_command_to_itself() {
+fn ending_a_session_during_the_start_of_a_run_leaves_no_unsupervised_command() {
     let root = crate::own_root();
     root.add_policy("outliving", POLICY);
     let person = root.person(&["lasting"]);
@@ -841,7 +842,7 @@ fn who_ends_the_session_at_the_beginning_of_a_run_in_it_leaves_no_command_to_its
     let lines = ["jit-sudo -n sleep NAP", "script -qec \"jit-sudo -n sleep NAP\" /dev/null"];
     let marked = "jit-sudo -n sh -c 'echo >MARK; exec sleep NAP'";
     let moments = (0..16).map(|step| format!("sleep 0.{step:02}"));
-    // As soon as the command does anything, when no guard has been posted yet.
+    // As soon as the command does anything, before the enforcer has started.
     let at_once = (0..16).map(|_| "until [ -e MARK ]; do :; done".to_owned());
     let scenes = lines.iter().flat_map(|line| moments.clone().map(move |moment| (*line, moment)));
     for (step, (line, moment)) in scenes.chain(at_once.map(|moment| (marked, moment))).enumerate() {
@@ -854,7 +855,7 @@ fn who_ends_the_session_at_the_beginning_of_a_run_in_it_leaves_no_command_to_its
         );
         let script = script.replace("NAP", &nap).replace("MARK", &format!("/run/begins-{nap}"));
         let _ = root.run_as("root", ["bash", "-c", &script]);
-        // Nobody looks meanwhile who would close a lost run.
+        // No process runs meanwhile that would close a lost run.
         std::thread::sleep(Duration::from_millis(1200));
         let count = |what: &str| root.script(&format!("pgrep -fxc '{what}' || :")).trim().parse::<usize>().unwrap();
         let (sleeps, watched) = (count(&format!("sleep {nap}")), count(&format!("jit-sudo -n .*sleep {nap}.*")));
@@ -862,7 +863,7 @@ fn who_ends_the_session_at_the_beginning_of_a_run_in_it_leaves_no_command_to_its
     }
 }
 
-/// Has su move its session to a group as pam_systemd and logind do it; besides, su forgets the environment.
+/// Makes su move its session to a group as pam_systemd and logind do; su also clears the environment.
 fn with_sessions_of_logind(root: &PrivateRoot) {
     root.write(
         "/usr/local/sbin/session",
@@ -875,7 +876,7 @@ fn with_sessions_of_logind(root: &PrivateRoot) {
     root.write("/etc/pam.d/su-l", 0o644, format!("{stack}session required pam_exec.so /usr/local/sbin/session\n"));
 }
 
-/// Somebody whose runs open sessions of su.
+/// A user whose runs open sessions of su.
 struct Opener {
     root: PrivateRoot,
     person: Person,
@@ -892,7 +893,7 @@ impl Opener {
         Self { root, person, grant }
     }
 
-    /// Runs a script to its end, with a terminal of its own or without; `nap` is what those sleep whom it leaves behind.
+    /// Runs a script to its end, with a terminal of its own or without; processes that it leaves behind sleep `nap` seconds.
     fn run(&self, nap: &str, script: &str, terminal: bool) {
         let place = format!("/usr/local/sbin/scene-{nap}");
         self.root.write(&place, 0o755, format!("#!/bin/sh\n{script}\n"));
@@ -923,7 +924,7 @@ fn a_session_of_su_in_a_run_ends_with_it_though_the_supervisor_is_killed() {
 }
 
 #[test]
-fn what_a_session_of_su_has_left_behind_ends_with_the_grant() {
+fn processes_left_by_a_session_of_su_end_with_the_grant() {
     let opener = Opener::new();
     for (nap, terminal) in [("750010", false), ("750011", true)] {
         opener.run(nap, &format!("su - bob -c 'setsid -f sleep {nap}'"), terminal);
@@ -938,7 +939,7 @@ fn what_a_session_of_su_has_left_behind_ends_with_the_grant() {
 }
 
 #[test]
-fn whoever_replaces_the_database_ends_what_the_old_one_knows() {
+fn replacing_the_database_ends_the_runs_of_the_old_one() {
     for replace in [
         // An older one, a copy of today, and one that is written into the same file.
         "mv /tmp/before.db $db; rm -f $db-wal $db-shm",
@@ -956,7 +957,7 @@ fn whoever_replaces_the_database_ends_what_the_old_one_knows() {
             session.expect("begun");
             session
         });
-        // Left running by a command that is over.
+        // Left running by a command that has ended.
         own.run_as(&person.name, ["jit-sudo", "-n", "sh", "-c", "setsid sleep 3603 >/dev/null 2>&1 </dev/null &"])
             .succeeded();
         let sleeping = || own.script("pgrep -c '^sleep$' || :").trim().parse::<u32>().unwrap();

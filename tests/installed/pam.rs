@@ -4,7 +4,7 @@ use crate::{kinds, own_root, records_of, request, root};
 
 const PROMPT: &str = "password for";
 
-/// Somebody with a grant that still needs the own password.
+/// Creates a user with a grant that requires the user's password.
 fn with_password() -> harness::Person {
     let person = root().person(&["password"]);
     request(root(), &person, "password", &[]);
@@ -91,7 +91,7 @@ fn dash_capital_s_with_wrong_passwords_or_none_is_refused() {
 }
 
 #[test]
-fn passwords_of_any_length_and_bytes_are_survived() {
+fn passwords_of_any_length_and_bytes_are_handled() {
     // CVE-2019-18634, CVE-2022-43995.
     let person = root().person(&["trusted"]);
     for length in [0, 1, 255, 256, 511, 512, 1023, 1024, 4096, 1 << 20] {
@@ -160,7 +160,7 @@ fn variables_of_pam_env_reach_the_command() {
 
 #[test]
 fn only_success_of_the_stack_counts() {
-    // CVE-2025-23013: PAM_IGNORE is no permission. Each stack here ends without anybody having said yes.
+    // CVE-2025-23013: PAM_IGNORE is no permission. In each of these stacks no module has returned success.
     let root = own_root();
     let person = root.person(&["trusted"]);
     let line = format!("{}\n", person.password);
@@ -191,17 +191,17 @@ fn sessions_are_opened_before_the_command_and_closed_after_it() {
 }
 
 #[test]
-fn the_stack_is_the_administrators_and_what_it_lacks_is_refused() {
+fn a_stack_without_a_facility_is_rejected() {
     let root = own_root();
     let person = root.person(&["deploy"]);
     let run = || root.run_as(&person.name, ["jit-sudo", "-n", "id", "-u"]);
     let permit =
         |kinds: &[&str]| kinds.iter().map(|kind| format!("{kind} required pam_permit.so\n")).collect::<String>();
-    // Whoever could not be told by /etc/pam.d/other would be let in by it.
+    // A user whom the missing facility could not judge would be permitted by /etc/pam.d/other.
     root.write("/etc/pam.d/other", 0o644, permit(&["auth", "account", "password", "session"]));
     root.write("/etc/pam.d/jit-sudo", 0o644, permit(&["auth", "session"]));
     run().refused("");
-    // Written beside and moved over it, as editors do; with libpam's own include.
+    // Written to a new file and moved over the old one, as editors do; with libpam's own include.
     root.write("/etc/pam.d/mine", 0o644, permit(&["account"]));
     root.write("/etc/pam.d/new", 0o644, permit(&["auth", "session"]) + "account include mine\n");
     root.script("mv /etc/pam.d/new /etc/pam.d/jit-sudo");

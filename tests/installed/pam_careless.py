@@ -1,4 +1,4 @@
-"""A program that opens a session through PAM, closes every descriptor that it does not know, waits for a line, closes the
+"""A program that opens a session through PAM, closes every file descriptor that it does not know, waits for a line, closes the
 session, waits for another line and ends: pam_careless.py STACK USER"""
 import ctypes, os, sys
 

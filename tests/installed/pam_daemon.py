@@ -1,8 +1,8 @@
-"""A daemon that serves several people: pam_daemon.py STACK ORDER…
+"""A daemon that serves several users: pam_daemon.py STACK ORDER…
 
-Opens a session for each USER:NAP in one process, and then begets a child for each of them that sleeps NAP seconds as that
-user; for `!USER:NAP` a child alone, without a session. `env` and `bare` say whether children are told what PAM has set.
-Prints `ready`, and then closes the session of each user whose name it reads.
+Opens a session for each USER:NAP in one process, and then forks a child for each of them that sleeps NAP seconds as that
+user; for `!USER:NAP` only a child, without a session. `env` and `bare` select whether children get the variables that PAM
+has set. Prints `ready`, and then closes the session of each user whose name it reads.
 """
 import ctypes, os, pwd, sys
 

@@ -1,7 +1,7 @@
 """A program that uses PAM, as a host of the module: pam_host.py STACK USER CALLS MODE…
 
 Prints the answer of the last call and what changed in the process meanwhile, as one line of JSON. The modes make it a
-difficult host: `children` is one that looks after its children itself, `deaf` ignores SIGCHLD, `bare` has closed its
+difficult host: `children` reaps its children itself, `deaf` ignores SIGCHLD, `bare` has closed its
 standard streams, `rude` answers no message, `setcred` sets credentials instead, `threads` has threads that hold locks.
 """
 import ctypes, json, os, signal, sys, threading

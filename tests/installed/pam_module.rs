@@ -1,4 +1,4 @@
-//! pam_jit_sudo.so in real stacks: su, Debian's sudo, sshd, login, screen lockers, and hosts that make it difficult.
+//! pam_jit_sudo.so in real stacks: su, Debian's sudo, sshd, login, screen lockers, and difficult callers.
 
 use std::net::TcpListener;
 use std::sync::OnceLock;
@@ -34,7 +34,7 @@ commands = ["ALL"]
 hosts    = ["another-host"]
 "#;
 
-/// The root of these tests: their stacks take the place of Debian's.
+/// Returns the root of these tests, whose stacks replace Debian's.
 pub(crate) fn doors() -> &'static PrivateRoot {
     static ROOT: OnceLock<PrivateRoot> = OnceLock::new();
     ROOT.get_or_init(|| {
@@ -45,7 +45,7 @@ pub(crate) fn doors() -> &'static PrivateRoot {
         root.script("sed -i '1i account required pam_jit_sudo.so role=door' /etc/pam.d/sshd /etc/pam.d/login");
         let session = "session required pam_jit_sudo.so role=door";
         root.script(&format!("for name in su sudo sshd login; do echo '{session}' >>/etc/pam.d/$name; done"));
-        // su for the caller's grant alone, as in the manual.
+        // su by the caller's grant alone, as in the manual.
         root.write(
             "/etc/pam.d/su-l",
             0o644,
@@ -56,13 +56,13 @@ pub(crate) fn doors() -> &'static PrivateRoot {
     })
 }
 
-/// A service with nothing but the module in its stack.
+/// Writes a service whose stack has only the module.
 pub(crate) fn stack(root: &PrivateRoot, service: &str, options: &str) {
     let line = |facility: &str| format!("{facility} required pam_jit_sudo.so {options}\n");
     root.write(&format!("/etc/pam.d/{service}"), 0o644, line("auth") + &line("account"));
 }
 
-/// What pamtester, run by root, hears of `service` for this person.
+/// Runs pamtester as root with `service` for this user.
 fn asked(root: &PrivateRoot, service: &str, person: &Person) -> Output {
     root.as_root(["pamtester", service, &person.name, "authenticate", "acct_mgmt"])
 }
@@ -71,7 +71,7 @@ fn enters(root: &PrivateRoot, service: &str, person: &Person) -> bool {
     asked(root, service, person).status.success()
 }
 
-/// What pam_host.py reports.
+/// Returns the report of pam_host.py.
 fn hosted(root: &PrivateRoot, user: &str, words: &[&str]) -> Value {
     let words = [&["python3", "/usr/local/lib/pam_host.py"], words].concat();
     let output = root.command(user, words).patience(Duration::from_secs(240)).run();
@@ -79,7 +79,7 @@ fn hosted(root: &PrivateRoot, user: &str, words: &[&str]) -> Value {
     output.json()
 }
 
-/// The lines of the module in syslog that hold `text`.
+/// Returns the lines of the module in syslog that contain `text`.
 fn logged(root: &PrivateRoot, text: &str) -> Vec<String> {
     let ours = |line: &String| line.contains("pam_jit_sudo(") && line.contains(text);
     root.auth_log().into_iter().filter(ours).collect()
@@ -98,7 +98,7 @@ fn the_module_exports_its_entry_points_and_nothing_else() {
 }
 
 #[test]
-fn before_authentication_an_unknown_user_is_told_what_a_known_one_is() {
+fn known_and_unknown_users_get_the_same_message_before_authentication() {
     let person = doors().person(&["door"]);
     let heard = |name: &str| {
         let output = doors().as_root(["pamtester", "door", name, "authenticate"]);
@@ -112,7 +112,7 @@ fn before_authentication_an_unknown_user_is_told_what_a_known_one_is() {
 }
 
 #[test]
-fn a_grant_opens_the_door_until_it_is_given_back() {
+fn a_grant_permits_access_until_it_is_released() {
     let person = doors().person(&["door"]);
     let output = asked(doors(), "door", &person);
     assert!(!output.status.success(), "{output:?}");
@@ -125,7 +125,7 @@ fn a_grant_opens_the_door_until_it_is_given_back() {
 }
 
 #[test]
-fn a_standing_assignment_opens_the_door() {
+fn a_standing_assignment_permits_access() {
     let (resident, other) = (doors().person(&["resident"]), doors().person(&[]));
     stack(doors(), "open-door", "role=open-door");
     assert!(enters(doors(), "open-door", &resident));
@@ -134,7 +134,7 @@ fn a_standing_assignment_opens_the_door() {
 }
 
 #[test]
-fn what_serves_one_run_or_one_command_opens_no_door() {
+fn one_shot_and_exact_grants_do_not_permit_access() {
     for narrowing in [&["--one-shot"][..], &["--", "id", "-u"]] {
         let (person, approver) = (doors().person(&["guarded"]), doors().person(&["approvers"]));
         stack(doors(), "guarded", "role=guarded");
@@ -146,7 +146,7 @@ fn what_serves_one_run_or_one_command_opens_no_door() {
 }
 
 #[test]
-fn an_expired_grant_and_one_for_other_hosts_open_no_door() {
+fn expired_grants_and_those_of_other_hosts_do_not_permit_access() {
     let person = doors().person(&["door"]);
     stack(doors(), "sealed", "role=sealed");
     request(doors(), &person, "door", &["--for", "2s"]);
@@ -213,7 +213,7 @@ fn a_stack_that_ignores_ignore_is_not_passed() {
 }
 
 #[test]
-fn a_pending_request_is_waited_for_at_the_door() {
+fn the_module_waits_for_a_pending_request() {
     let (person, approver) = (doors().person(&["guarded"]), doors().person(&["approvers"]));
     stack(doors(), "patient", "role=guarded wait=60");
     assert!(!enters(doors(), "patient", &person), "nothing to wait for");
@@ -247,7 +247,7 @@ fn a_program_without_privilege_asks_about_its_own_user_alone() {
 }
 
 #[test]
-fn su_opens_for_the_caller_who_holds_the_grant() {
+fn su_admits_the_caller_who_holds_the_grant() {
     let (person, target) = (doors().person(&["door"]), doors().person(&[]));
     let su = |by: &Person, to: &Person| {
         let mut session = doors().pty_as(&by.name, ["su", &to.name, "-c", "echo as $(id -un)"]);
@@ -261,7 +261,7 @@ fn su_opens_for_the_caller_who_holds_the_grant() {
     let mut session = su(&person, &target);
     session.expect(&format!("as {}", target.name));
     assert!(session.wait().success());
-    // The grant is the caller's: it opens nothing for somebody else who becomes them.
+    // The grant belongs to the caller: another user who becomes the caller by su gets nothing from it.
     let mut session = su(&target, &person);
     session.expect("you have no active grant of role door");
     assert!(!session.wait().success());
@@ -270,7 +270,7 @@ fn su_opens_for_the_caller_who_holds_the_grant() {
 #[test]
 fn sudo_of_debian_asks_for_the_grant_as_well() {
     let person = doors().person(&["deploy", "door"]);
-    // sudo lets no module say more while it looks at the account.
+    // sudo shows no messages of modules during account management.
     let output = doors().run_as(&person.name, ["sudo", "-n", "id", "-u"]);
     assert!(!output.status.success(), "{output:?}");
     assert!(output.stderr.contains("PAM account management error: Permission denied"), "{output:?}");
@@ -280,14 +280,14 @@ fn sudo_of_debian_asks_for_the_grant_as_well() {
     assert!(!doors().run_as(&person.name, ["sudo", "-n", "id", "-u"]).status.success());
 }
 
-/// sshd of Debian on a port of its own; ends with the root.
+/// Starts Debian's sshd on a port of its own; it ends with the root. Returns the port.
 pub(crate) fn sshd(root: &PrivateRoot) -> u16 {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     root.script(&format!("mkdir -p /run/sshd && /usr/sbin/sshd -o ListenAddress=127.0.0.1:{port} -o PidFile=none"));
     port
 }
 
-/// A line of ssh that needs no password.
+/// Returns an ssh command line that needs no password.
 pub(crate) fn ssh(root: &PrivateRoot, port: u16, person: &Person) -> Vec<String> {
     let home = &person.home;
     root.script(&format!(
@@ -304,7 +304,7 @@ pub(crate) fn ssh(root: &PrivateRoot, port: u16, person: &Person) -> Vec<String>
 }
 
 #[test]
-fn sshd_lets_in_who_holds_the_grant() {
+fn sshd_admits_a_user_who_holds_the_grant() {
     let person = doors().person(&["door"]);
     let ssh = ssh(doors(), sshd(doors()), &person);
     let words = [ssh, vec!["id -un".to_owned()]].concat();
@@ -317,7 +317,7 @@ fn sshd_lets_in_who_holds_the_grant() {
 }
 
 #[test]
-fn login_lets_in_who_holds_the_grant() {
+fn login_admits_a_user_who_holds_the_grant() {
     let person = doors().person(&["door"]);
     let mut session = doors().pty_as("root", ["login", &person.name]);
     session.type_password("Password:", &person.password);
@@ -356,7 +356,7 @@ fn a_panic_in_the_module_denies_and_the_program_lives() {
     root.write("/usr/local/lib/pam_host.py", 0o644, include_str!("pam_host.py"));
     root.script("mkdir /run/pam_jit_sudo-panics");
     let module = root.script("echo /usr/lib/*/security/pam_jit_sudo.so").trim().to_owned();
-    // Built to panic wherever there is a file of an entry point's name in /run/pam_jit_sudo-panics.
+    // Built to panic wherever /run/pam_jit_sudo-panics holds a file with the name of the entry point.
     let words = ["-p", "pam_jit_sudo", "--features", "panics"];
     root.write(&module, 0o644, harness::extra(&words, "panics", "libpam_jit_sudo.so"));
     let lines: Vec<String> = ["auth", "account", "session"]
@@ -374,14 +374,14 @@ fn a_panic_in_the_module_denies_and_the_program_lives() {
         let output = plays();
         assert_eq!(output.status.code(), Some(1), "pamtester says no, and was not killed: {entry}: {output:?}");
         assert!(!output.stderr.contains("panicked"), "{entry}: {output:?}");
-        // All before it went well.
+        // All calls before the panic succeeded.
         let passed = calls.into_iter().take_while(|call| *call != entry).count();
         assert_eq!(output.stdout.lines().count(), passed, "{entry}: {output:?}");
         let line = eventually("a line in syslog", harness::PATIENCE, || logged(&root, "has panicked").pop());
         assert!(line.contains("denied: the module has panicked"), "{line}");
         let su = root.run_as(&person.name, ["su", "-c", "id -u"]);
         assert_eq!(su.status.signal(), None, "{entry}: {su:?}");
-        // What has run already when the end of a session is to be recorded has run.
+        // A command that has run when the end of its session is to be recorded has run.
         assert_eq!(su.stdout.trim(), if entry == "close_session" { "0" } else { "" }, "{entry}: {su:?}");
         root.script(&format!("rm /run/pam_jit_sudo-panics/{entry}"));
     }
@@ -411,7 +411,7 @@ fn ten_thousand_loads_and_unloads_leave_nothing_behind() {
 }
 
 #[test]
-fn a_broker_that_is_missing_killed_slow_or_says_nonsense_opens_no_door() {
+fn a_missing_killed_slow_or_faulty_broker_denies_access() {
     let root = own_root();
     root.add_policy("doors", POLICY);
     let person = root.person(&["resident"]);
@@ -439,7 +439,7 @@ fn a_broker_that_is_missing_killed_slow_or_says_nonsense_opens_no_door() {
         "head -c 1000000 /dev/zero",
         "head -c 100000 /dev/urandom",
         &format!("printf '%s' '{}'; kill -9 $$", &yes[..30]),
-        // An answer without its end may be half of another.
+        // An answer without a line end may be incomplete.
         &format!("printf '%s' '{yes}'"),
         &format!("echo '{yes} {yes}'"),
         &format!("echo '{}'", yes.replace("true", "1")),

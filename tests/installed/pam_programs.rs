@@ -1,5 +1,4 @@
-//! Programs that open sessions through pam_jit_sudo.so, and whom they serve: what is ended with a session is what belongs to it, all of
-//! it, and nobody else's.
+//! Programs that open sessions through pam_jit_sudo.so: the end of a session ends all processes that belong to it, and no others.
 
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -9,7 +8,7 @@ use harness::{Person, PrivateRoot, Record, eventually};
 use crate::pam_module::{POLICY, ssh, sshd};
 use crate::{id, own_root, records_of, request};
 
-/// A root whose su, sshd and `seat` have a session line.
+/// Returns a root whose su, sshd and `seat` have a session line.
 fn root() -> &'static PrivateRoot {
     static ROOT: OnceLock<PrivateRoot> = OnceLock::new();
     ROOT.get_or_init(|| prepared(""))
@@ -65,7 +64,7 @@ fn a_run_inside_of_a_session_is_ended_by_its_own_supervisor() {
     for (nap, on_terminal) in [(5001, true), (5002, false)] {
         let person = root().person(&["door", "deploy"]);
         let grant = id(&request(root(), &person, "door", &[]));
-        // Under another role, and deaf to everything that can be ignored.
+        // Under another role, and ignoring every signal that can be ignored.
         let work = format!("trap \"\" TERM HUP INT; setsid sleep {nap} & while :; do sleep {nap}; done");
         let line = format!("jit-sudo -n --role deploy sh -c '{work}'");
         let mut run = match on_terminal {
@@ -73,7 +72,7 @@ fn a_run_inside_of_a_session_is_ended_by_its_own_supervisor() {
             false => root().pty_as(&person.name, ["setsid", "-w", "su", &person.name, "-c", &line]),
         };
         sleep(root(), nap, 2);
-        std::thread::sleep(Duration::from_millis(300)); // until it has its enforcer
+        std::thread::sleep(Duration::from_millis(300)); // until the enforcer has started
         let inner = start_of(root(), &person, "sh").text("run").to_owned();
         let session = start_of(root(), &person, "pam-session").text("run").to_owned();
         revoke(root(), &grant);
@@ -87,7 +86,7 @@ fn a_run_inside_of_a_session_is_ended_by_its_own_supervisor() {
 }
 
 #[test]
-fn what_a_run_inside_of_a_session_left_stands_still_with_it_and_ends_with_its_own_grant() {
+fn descendants_of_a_run_in_a_session_are_frozen_with_it_and_end_with_their_grant() {
     for (nap, is_thawed) in [(5011, true), (5012, false)] {
         let person = root().person(&["door", "self-service"]);
         request(root(), &person, "door", &[]);
@@ -144,7 +143,7 @@ fn a_question_in_a_session_is_asked_no_longer_than_the_session_lasts() {
     eventually("nobody is asked any more", harness::PATIENCE, || (!asks()).then_some(()));
 }
 
-/// Lets root in by the key of this person.
+/// Lets this user log in as root with their key.
 fn let_root_in(root: &PrivateRoot, person: &Person, port: u16) -> String {
     let line = ssh(root, port, person);
     let key = format!("{}/.ssh/id.pub", person.home);
@@ -164,7 +163,7 @@ fn free_port() -> u16 {
 }
 
 #[test]
-fn root_over_ssh_ends_with_the_grant_and_nobody_elses_connection_does() {
+fn root_over_ssh_ends_with_the_grant_and_other_connections_do_not() {
     let root = prepared("");
     let (person, other) = (root.person(&["door"]), root.person(&["door"]));
     let port = sshd(&root);
@@ -183,7 +182,7 @@ fn root_over_ssh_ends_with_the_grant_and_nobody_elses_connection_does() {
         root.script(&inside(&format!("setsid {master}")));
         eventually("the forwarding answers", harness::PATIENCE, || answers(&root, door).then_some(()));
         let command = format!("{line} {control} 'setsid -f sleep {nap} >/dev/null 2>&1 </dev/null'");
-        // The socket of the master may come a moment after its forwarding.
+        // The socket of the master may appear a moment after its forwarding.
         eventually("a command runs over it", harness::PATIENCE, || {
             root.as_root(["sh", "-c", &command]).status.success().then_some(())
         });
@@ -191,7 +190,7 @@ fn root_over_ssh_ends_with_the_grant_and_nobody_elses_connection_does() {
         if how == "revoke" {
             revoke(&root, &grant);
         }
-        // New commands over the connection that is there, all the time.
+        // New commands over the existing connection, all the time.
         let late = Instant::now() + Duration::from_secs(15);
         let again = format!("timeout 1 {command} || :; sleep 0.05");
         root.script(&format!("end=$(($(date +%s) + 11)); while [ $(date +%s) -lt $end ]; do {again}; done"));
@@ -212,7 +211,7 @@ fn root_over_ssh_ends_with_the_grant_and_nobody_elses_connection_does() {
 }
 
 #[test]
-fn a_connection_of_root_stands_still_at_expiry_where_the_role_says_freeze() {
+fn a_connection_of_root_is_frozen_at_expiry_where_the_role_says_freeze() {
     let root = prepared("on_expiry = \"freeze\"");
     let person = root.person(&["door"]);
     let line = let_root_in(&root, &person, sshd(&root));
@@ -233,7 +232,7 @@ fn a_connection_of_root_stands_still_at_expiry_where_the_role_says_freeze() {
     assert!(!root.as_root(["pgrep", "-f", "sshd: root"]).status.success());
 }
 
-/// A daemon with sessions of two people, a child for each, and one for somebody without a session.
+/// Starts a daemon with sessions of two users, a child for each, and one for a user without a session.
 fn serve_several(root: &PrivateRoot, told: &str, naps: [u32; 3]) {
     let (first, second, third) = (root.person(&["door"]), root.person(&["door"]), root.person(&[]));
     let grants = [&first, &second].map(|person| id(&request(root, person, "door", &[])));
@@ -249,10 +248,10 @@ fn serve_several(root: &PrivateRoot, told: &str, naps: [u32; 3]) {
     for nap in naps {
         sleep(root, nap, 2);
     }
-    std::thread::sleep(Duration::from_millis(600)); // some looks of the supervisors
+    std::thread::sleep(Duration::from_millis(600)); // the supervisors have checked several times
     revoke(root, &grants[0]);
     sleep(root, naps[0], 0);
-    std::thread::sleep(Duration::from_secs(2)); // the grace, and what an ended program would take
+    std::thread::sleep(Duration::from_secs(2)); // the grace period, and the time in which an ended program would exit
     assert_eq!([sleepers(root, naps[1]), sleepers(root, naps[2])], [2, 2], "{told}");
     daemon.type_line(&first.name);
     daemon.expect("closed 0");
@@ -270,20 +269,20 @@ fn serve_several(root: &PrivateRoot, told: &str, naps: [u32; 3]) {
 }
 
 #[test]
-fn the_end_of_one_persons_session_in_a_daemon_ends_nobody_elses() {
+fn the_end_of_one_session_in_a_daemon_does_not_end_others() {
     serve_several(root(), "env", [5021, 5022, 5023]);
     serve_several(root(), "bare", [5031, 5032, 5033]);
 }
 
 #[test]
-fn without_control_groups_it_ends_nobody_elses_either() {
+fn without_control_groups_the_end_of_one_session_in_a_daemon_does_not_end_others() {
     let root = prepared("");
     root.script("umount /sys/fs/cgroup");
     serve_several(&root, "env", [5041, 5042, 5043]);
 }
 
 #[test]
-fn a_session_that_is_alone_in_a_daemon_ends_no_child_of_a_stranger() {
+fn the_only_session_of_a_daemon_does_not_end_children_of_other_users() {
     let (person, stranger) = (root().person(&["door"]), root().person(&[]));
     let grant = id(&request(root(), &person, "door", &[]));
     let orders = [format!("{}:5051", person.name), format!("!{}:5052", stranger.name)];
@@ -302,7 +301,7 @@ fn a_session_that_is_alone_in_a_daemon_ends_no_child_of_a_stranger() {
 }
 
 #[test]
-fn a_lost_session_is_ended_by_whoever_closes_it() {
+fn closing_a_lost_session_ends_its_processes() {
     let root = prepared("");
     let person = root.person(&["door"]);
     request(&root, &person, "door", &[]);
@@ -320,7 +319,7 @@ fn a_lost_session_is_ended_by_whoever_closes_it() {
 }
 
 #[test]
-fn what_a_closed_session_left_running_is_listed_and_ends_with_its_grant() {
+fn processes_left_by_a_closed_session_are_listed_and_end_with_the_grant() {
     for (nap, how) in [(5071, "revocation"), (5072, "kill"), (5073, "expiry")] {
         let person = root().person(&["door"]);
         let lasts = if how == "expiry" { "6s" } else { "5m" };
@@ -346,7 +345,7 @@ fn what_a_closed_session_left_running_is_listed_and_ends_with_its_grant() {
         sleep(root(), nap, 0);
         assert_eq!(of("left-ended").text("ended_by"), how);
     }
-    // Who leaves nothing behind leaves no such record.
+    // A session that leaves no processes behind leaves no such record.
     let person = root().person(&["door"]);
     request(root(), &person, "door", &[]);
     root().run_as(&person.name, ["su", &person.name, "-c", "true"]).succeeded();

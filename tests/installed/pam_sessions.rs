@@ -7,12 +7,12 @@ use harness::{Person, PrivateRoot, eventually};
 use crate::pam_module::{BROKER, POLICY, doors, ssh, sshd, stack};
 use crate::{id, own_root, request};
 
-/// The last record of this kind that names this person as who acts.
+/// Returns the last record of this kind that names this user as the actor.
 fn last(root: &PrivateRoot, person: &Person, kind: &str) -> Option<harness::Record> {
     crate::records_of(root, person).into_iter().rfind(|record| record.kind() == kind)
 }
 
-/// The end of their last session, when it was recorded.
+/// Returns the end of their last session, once it is recorded.
 fn end_of(root: &PrivateRoot, person: &Person) -> harness::Record {
     eventually("the end of the session is recorded", harness::PATIENCE, || {
         let start = last(root, person, "start")?;
@@ -20,12 +20,12 @@ fn end_of(root: &PrivateRoot, person: &Person) -> harness::Record {
     })
 }
 
-/// Whether a process with this word in its command runs in the root.
+/// Whether a process with this argument runs in the root.
 fn runs(root: &PrivateRoot, word: &str) -> bool {
     root.as_root(["pgrep", "-xf", &format!("sleep {word}")]).status.success()
 }
 
-/// A shell line that leaves the family and the session behind and goes on as `sleep WORD`.
+/// Returns a shell line that leaves process group and session and continues as `sleep WORD`.
 fn daemon(word: &str) -> String {
     format!("setsid sh -c 'sleep {word} & sleep {word}' </dev/null >/dev/null 2>&1 & ")
 }
@@ -45,7 +45,7 @@ fn a_session_is_recorded_and_its_run_is_in_the_environment() {
     assert_eq!((start.text("service"), start.text("run_as"), start.text("role")), ("su-l", "root", "door"));
     assert_eq!((end.text("ended_by"), end.text("run")), ("itself", start.text("run")));
     doors().run_as(&person.name, ["jitctl", "audit", "show", start.text("run")]).succeeded();
-    // Who holds nothing gets no session, though everything else lets them.
+    // A user without a grant gets no session, even if everything else permits it.
     stack(doors(), "record", "role=open-door");
     doors().write("/etc/pam.d/record", 0o644, "session required pam_jit_sudo.so role=open-door\n");
     let open = |person: &Person| {
@@ -72,7 +72,7 @@ fn a_session_of_su_ends_with_its_grant_and_everything_in_it() {
 }
 
 #[test]
-fn a_session_ends_when_its_grant_is_revoked_and_when_somebody_ends_it() {
+fn a_session_ends_by_revocation_and_by_a_kill() {
     let person = doors().person(&["door"]);
     for (word, how) in [("3002", "revocation"), ("3003", "kill")] {
         let grant = id(&request(doors(), &person, "door", &[]));
@@ -91,7 +91,7 @@ fn a_session_ends_when_its_grant_is_revoked_and_when_somebody_ends_it() {
     }
 }
 
-/// A shell line that adds to a file again and again, and obeys no signal that it may ignore.
+/// Returns a shell line that appends to a file repeatedly, and ignores every signal that can be ignored.
 fn ticker(file: &str) -> String {
     format!("trap '' TERM HUP INT; while sleep 0.05; do echo >>{file}; done")
 }
@@ -109,7 +109,7 @@ fn until(root: &PrivateRoot, file: &str, wanted: bool) {
 }
 
 #[test]
-fn a_session_stands_still_while_it_is_frozen() {
+fn a_frozen_session_does_not_run() {
     let person = doors().person(&["door"]);
     request(doors(), &person, "door", &[]);
     let mut session = doors().pty_as(&person.name, ["su", "-", "-c", &ticker("/tmp/tick1")]);
@@ -121,7 +121,7 @@ fn a_session_stands_still_while_it_is_frozen() {
     until(doors(), "/tmp/tick1", false);
     act("thaw");
     until(doors(), "/tmp/tick1", true);
-    // A frozen one can be ended.
+    // A frozen session can be ended.
     act("freeze");
     until(doors(), "/tmp/tick1", false);
     act("kill");
@@ -130,7 +130,7 @@ fn a_session_stands_still_while_it_is_frozen() {
     assert!(!ticks(doors(), "/tmp/tick1"));
 }
 
-/// A root whose role does this when its grant expires.
+/// Returns a root whose role does this when its grant expires.
 fn expiring(on_expiry: &str) -> PrivateRoot {
     let root = own_root();
     root.add_policy(
@@ -157,7 +157,7 @@ fn a_session_is_frozen_at_expiry_and_goes_on_when_it_is_extended() {
         "grant {grant} has expired and the session is frozen; to continue it: jitctl extend {grant}"
     ));
     until(&root, "/tmp/tick", false);
-    // Whoever is of the same terminal session may send SIGCONT to anybody in it; that thaws nothing.
+    // Every process of the same terminal session may send SIGCONT to the others; that thaws nothing.
     root.script("for i in 1 2 3 4 5; do pkill -CONT -f 'echo >>/tmp/tick'; sleep 0.1; done");
     assert!(!ticks(&root, "/tmp/tick"));
     root.run_as(&person.name, ["jitctl", "extend", &grant, "--for", "8s", "--reason", "nearly done"]).succeeded();
@@ -171,11 +171,11 @@ fn a_session_is_frozen_at_expiry_and_goes_on_when_it_is_extended() {
 }
 
 #[test]
-fn a_frozen_session_holds_up_nobody_elses_runs() {
+fn a_frozen_session_does_not_block_other_users_runs() {
     let root = expiring("freeze");
     let (person, other) = (root.person(&["door", "deploy"]), root.person(&["deploy"]));
     request(&root, &person, "door", &["--for", "6s"]);
-    // Runs all the time, so that some are writing when the moment comes.
+    // Runs all the time, so that some are writing at the moment of the freeze.
     let line = "for i in 1 2 3 4; do while jit-sudo -n true; do echo >>/tmp/tick; done & done; wait";
     let mut session = root.pty_as(&person.name, ["su", &person.name, "-c", line]);
     until(&root, "/tmp/tick", true);
@@ -209,21 +209,21 @@ record       = "none"
 on_expiry    = "freeze"
 "#;
 
-/// Runs all the time, so that some are writing when the moment comes, and nobody obeys who may ignore it.
+/// Runs all the time, so that some are writing at the moment of the end, and that ignore every signal that can be ignored.
 const LOOPS: &str = "#!/bin/sh
 trap '' TERM HUP
 for i in 1 2 3 4 5 6 7 8; do while :; do jit-sudo -n --role loop true; done & done
 while sleep 0.05; do echo >>/tmp/tick; done
 ";
 
-/// The first of the sessions of programs that are open: whichever began first holds the others.
+/// Returns the first of the open sessions of programs: the one that began first contains the others.
 fn first_session(root: &PrivateRoot) -> String {
     let listed = root.as_root(["jitctl", "--json", "session", "list"]).json();
     let mut sessions = listed["sessions"].as_array().unwrap().iter();
     sessions.find(|one| one["command"][0] == "pam-session").unwrap()["run"].as_str().unwrap().to_owned()
 }
 
-/// A root in which sessions of su run those loops, somebody with such a session and their grant, and somebody else.
+/// Returns a root in which sessions of su run those loops, a user with such a session, their grant, and another user.
 fn looping() -> (PrivateRoot, Person, String, Person) {
     let root = expiring("terminate");
     root.add_policy("loop", LOOP);
@@ -234,7 +234,7 @@ fn looping() -> (PrivateRoot, Person, String, Person) {
 }
 
 #[test]
-fn a_frozen_session_holds_up_nobody_though_runs_and_sessions_inside_of_it_write() {
+fn a_frozen_session_with_writing_runs_blocks_no_other_process() {
     let (root, person, _, other) = looping();
     let inside = [format!("jit-sudo -n --role loop -u {} loops", person.name), format!("su {} -c loops", person.name)];
     for line in inside.map(|line| line + "; true") {
@@ -258,14 +258,14 @@ fn a_frozen_session_holds_up_nobody_though_runs_and_sessions_inside_of_it_write(
     root.as_root(["jitctl", "audit", "verify"]).succeeded();
 }
 
-/// The groups of ours in which somebody is held.
+/// Prints the control groups of jit-sudo in which processes are frozen.
 const HELD: &str = "tree=$(awk '$3 == \"cgroup2\" { print $2; exit }' /proc/mounts)
 for file in $(find $tree/jit-sudo -mindepth 2 -name cgroup.freeze); do
     grep -q 1 $file && grep -q 'populated 1' ${file%/*}/cgroup.events && echo $file
 done; true";
 
 #[test]
-fn what_a_session_left_running_leaves_nobody_held_when_it_is_ended() {
+fn processes_left_by_a_frozen_session_can_be_ended() {
     let (root, person, mut grant, other) = looping();
     for _ in 0..4 {
         let line =
@@ -284,7 +284,7 @@ fn what_a_session_left_running_leaves_nobody_held_when_it_is_ended() {
     root.as_root(["jitctl", "audit", "verify"]).succeeded();
 }
 
-/// As pam_systemd and logind do it.
+/// Creates a scope as pam_systemd and logind do.
 const SCOPE: &str = "#!/bin/sh
 [ \"$PAM_TYPE\" = open_session ] || exit 0
 scope=$(awk '$3 == \"cgroup2\" { print $2; exit }' /proc/mounts)/user.slice/session-c9.scope
@@ -293,7 +293,7 @@ echo $PPID >$scope/cgroup.procs
 printf 'UID=0\\nLEADER=%s\\n' $PPID >/run/systemd/sessions/c9
 ";
 
-/// Where those are who sleep so long, and whether they stand still.
+/// Returns the control groups of the processes that sleep this long, and whether they are frozen.
 fn places(root: &PrivateRoot, naps: &[&str]) -> Vec<(String, bool)> {
     let place = |nap: &&str| {
         let script = format!("cut -d: -f3 /proc/$(pgrep -fx 'sleep {nap}')/cgroup | tail -n 1");
@@ -306,7 +306,7 @@ fn places(root: &PrivateRoot, naps: &[&str]) -> Vec<(String, bool)> {
 }
 
 #[test]
-fn a_session_that_logind_has_taken_over_stands_still_with_its_runs_and_goes_on_where_it_was() {
+fn a_session_in_a_logind_scope_is_frozen_and_thawed_with_its_runs() {
     let (root, person, grant, _) = looping();
     root.write("/usr/local/sbin/scope", 0o755, SCOPE);
     root.script("echo 'session required pam_exec.so seteuid /usr/local/sbin/scope' >>/etc/pam.d/su");
@@ -318,7 +318,7 @@ fn a_session_that_logind_has_taken_over_stands_still_with_its_runs_and_goes_on_w
     for nap in naps.iter().chain(&["3024"]) {
         eventually("all of it runs", harness::PATIENCE, || runs(&root, nap).then_some(()));
     }
-    std::thread::sleep(Duration::from_secs(1)); // until logind's part is seen
+    std::thread::sleep(Duration::from_secs(1)); // until the new scope is detected
     let run = first_session(&root);
     let before = places(&root, &naps);
     assert!(before[0].0.contains(&run) && before[1].0.contains(&run), "{before:?}");
@@ -343,7 +343,7 @@ fn a_session_that_logind_has_taken_over_stands_still_with_its_runs_and_goes_on_w
 }
 
 #[test]
-fn a_run_that_has_expired_in_a_frozen_session_is_not_woken_with_it() {
+fn an_expired_run_in_a_frozen_session_is_not_thawed_with_it() {
     let (root, person, _, _) = looping();
     root.add_policy("icy", ICY);
     root.write("/usr/local/bin/loops", 0o755, LOOPS.replace("jit-sudo -n --role loop true", "sleep 9"));
@@ -357,13 +357,13 @@ fn a_run_that_has_expired_in_a_frozen_session_is_not_woken_with_it() {
     eventually("the grant expires", harness::PATIENCE, || {
         root.as_root(["jitctl", "show", &nested]).stdout.contains("expired").then_some(())
     });
-    std::thread::sleep(Duration::from_secs(2)); // its enforcer has looked
+    std::thread::sleep(Duration::from_secs(2)); // its enforcer has checked
     let size = || std::fs::metadata(root.path("/tmp/tick")).unwrap().len();
     let before = size();
     act("thaw");
     std::thread::sleep(Duration::from_secs(2));
     assert_eq!(size(), before, "it has no grant");
-    // And the other way round.
+    // The same in the other order.
     act("freeze");
     eventually("both are frozen", harness::PATIENCE, || (root.script(HELD).lines().count() == 2).then_some(()));
     root.run_as(&person.name, ["jitctl", "extend", &nested, "--for", "10m", "--reason", "x"]).succeeded();
@@ -386,7 +386,7 @@ fn a_frozen_session_of_ssh_stays_so_until_it_is_ended() {
     until(&root, &tick, true);
     session.expect("has expired and the session is frozen; to continue it");
     until(&root, &tick, false);
-    // The process of sshd that serves the connection stands still too, so nobody hears the user go.
+    // The process of sshd that serves the connection is frozen too, so no process notices that the user has left.
     session.hang_up();
     until(&root, &tick, false);
     let run = last(&root, &person, "start").unwrap().text("run").to_owned();
@@ -405,13 +405,13 @@ fn without_control_groups_a_session_that_should_freeze_is_ended() {
     request(&root, &person, "door", &["--for", "6s"]);
     let mut session = root.pty_as(&person.name, ["su", "-c", &ticker("/tmp/tick")]);
     session.expect("the session cannot be frozen without a control group of its own and is ended");
-    // Not waited for: before it is killed it is stopped here, su stops with it, and what brought su into this root does too.
+    // Not waited for: before the kill the process is stopped here, which stops su, and the process that entered this root for it.
     assert_eq!(end_of(&root, &person).text("ended_by"), "expiry");
     assert!(!ticks(&root, "/tmp/tick"));
 }
 
 #[test]
-fn a_session_may_finish_and_its_record_says_that_the_grant_was_over() {
+fn a_session_that_may_finish_outlives_its_grant_and_the_record_says_so() {
     let root = expiring("finish");
     let person = root.person(&["door"]);
     let grant = id(&request(&root, &person, "door", &["--for", "4s"]));
@@ -427,7 +427,7 @@ fn a_session_may_finish_and_its_record_says_that_the_grant_was_over() {
     assert!(end.number("expired") > 0, "{}", end.body);
     let listed = root.as_root(["jitctl", "audit", "list", "--kind", "end"]).stdout;
     assert!(listed.contains(&format!("{}: closed after ", end.text("run"))), "{listed}");
-    // Whoever comes now is not let in, and a session under a grant that is taken back ends all the same.
+    // A new session is rejected now, and a session under a grant that is revoked ends all the same.
     assert!(!root.as_root(["login", "-f", &person.name]).status.success());
     let grant = id(&request(&root, &person, "door", &["--for", "1m"]));
     let mut session = root.pty_as("root", ["login", "-f", &person.name]);
@@ -466,10 +466,10 @@ fn a_session_is_warned_on_its_terminal_before_its_grant_ends() {
 }
 
 #[test]
-fn what_ignores_sigterm_does_not_outlive_the_grant_though_its_session_is_closed() {
+fn a_process_that_ignores_sigterm_ends_with_the_grant_after_its_session() {
     let person = doors().person(&["door"]);
     request(doors(), &person, "door", &["--for", "6s"]);
-    // The session's own process obeys at once, so that su closes the session while the other has its grace.
+    // The session's own process exits at once, so that su closes the session during the grace period of the other one.
     let line = format!("setsid sh -c \"{}\" </dev/null >/dev/null 2>&1 & sleep 3009", ticker("/tmp/tick9"));
     let output = doors().run_as(&person.name, ["su", "-", "-c", &line]);
     assert!(!output.status.success(), "{output:?}");
@@ -478,12 +478,12 @@ fn what_ignores_sigterm_does_not_outlive_the_grant_though_its_session_is_closed(
 }
 
 #[test]
-fn what_a_killed_su_leaves_behind_is_ended() {
+fn processes_left_by_a_killed_su_are_ended() {
     let person = doors().person(&["door"]);
     request(doors(), &person, "door", &[]);
     let mut session = doors().pty_as(&person.name, ["su", "-", "-c", &(daemon("3004") + "sleep 3004")]);
     eventually("the session runs", harness::PATIENCE, || runs(doors(), "3004").then_some(()));
-    // Its real uid is the caller's, so they can.
+    // The real uid of su is that of the caller, so they may.
     doors().run_as(&person.name, ["pkill", "-KILL", "-x", "-U", &person.name, "su"]).succeeded();
     session.wait();
     assert!(end_of(doors(), &person).text("detail").contains("without closing it"));
@@ -501,14 +501,14 @@ fn a_program_that_closes_every_descriptor_closes_its_session_all_the_same_and_li
     program.expect("opened 0");
     program.type_line("");
     program.expect("closed 0");
-    // The end of the session was recorded before, and the program is still there.
+    // The end of the session was recorded before, and the program still runs.
     let end = last(&root, &resident, "end").unwrap();
     assert_eq!(end.text("ended_by"), "itself");
     assert!(!end.body.to_string().contains("without closing"), "{}", end.body);
     program.type_line("");
     program.expect("over");
     assert!(program.wait().success());
-    // Others close nobody's session.
+    // Other users cannot close a session.
     let ask = r#"{"verb":"close-session","run":"0123456789ab"}"#;
     let output = root.command(&resident.name, [BROKER]).stdin(ask).run();
     assert_eq!(output.json()["error"]["code"], "not-root", "{output:?}");
@@ -576,12 +576,12 @@ fn a_daemon_in_the_scope_of_logind_ends_with_the_grant() {
 }
 
 #[test]
-fn where_logind_runs_it_is_told_when_the_session_ends() {
+fn logind_is_told_the_end_time_of_a_session() {
     let root = own_root();
     root.add_policy("doors", POLICY);
     let person = root.person(&["door"]);
     request(&root, &person, "door", &["--for", "10m"]);
-    // In the place of pam_systemd: shows what was left for it.
+    // In place of pam_systemd: shows the data that was left for it.
     root.write(
         "/root/show.c",
         0o644,
@@ -615,7 +615,7 @@ fn where_logind_runs_it_is_told_when_the_session_ends() {
 }
 
 #[test]
-fn a_session_cannot_be_forged_by_who_is_not_root() {
+fn only_root_can_open_a_session() {
     let person = doors().person(&["door"]);
     request(doors(), &person, "door", &[]);
     let ask = format!(

@@ -1,6 +1,6 @@
-//! The two ways in which a stack can ask the module who somebody is, in the real su and Debian's sudo: the grant takes the
-//! place of the password (`auth sufficient`), or is needed besides (`auth required`, `auth requisite`). And login, at whose
-//! door a request is waited for.
+//! The ways in which a stack can use the module for authentication, in the real su and Debian's sudo: the grant replaces the
+//! password (`auth sufficient`), or is required in addition (`auth required`, `auth requisite`). And login, which waits for the
+//! decision about a request.
 
 use std::time::{Duration, Instant};
 
@@ -11,11 +11,11 @@ use crate::{id, own_root, request};
 
 const UNIX: &str = "auth required pam_unix.so nodelay\n";
 
-/// A root in which su and sudo have this line before that of the password, and nothing else that decides.
+/// Returns a root in which su and sudo have this line before that of the password, and no other line that decides.
 fn stacks(line: &str) -> PrivateRoot {
     let root = own_root();
     root.add_policy("doors", POLICY);
-    // With their own passwords, and asked each time.
+    // With the user's own password, requested each time.
     root.write("/etc/sudoers.d/stacks", 0o440, "%stacks ALL=(ALL) ALL\nDefaults timestamp_timeout=0, passwd_tries=1\n");
     set(&root, line);
     root
@@ -28,7 +28,7 @@ fn set(root: &PrivateRoot, line: &str) {
     }
 }
 
-/// Somebody who may become `target` by su and by sudo, both with a password.
+/// A user who may become `target` by su and by sudo, both with a password.
 struct Cast {
     person: Person,
     target: Person,
@@ -49,12 +49,12 @@ impl Cast {
         root.pty_as(&self.person.name, words)
     }
 
-    /// The password that the program asks for: that of the target by su, their own by sudo.
+    /// Returns the password that the program requests: that of the target for su, the user's own for sudo.
     fn password(&self, program: &str) -> &str {
         if program == "su" { &self.target.password } else { &self.person.password }
     }
 
-    /// The program runs what it was asked for without a word.
+    /// Checks that the program runs the command without a prompt.
     fn enters(&self, root: &PrivateRoot, program: &str) {
         let mut session = self.session(root, program);
         session.expect(&format!("as {}", self.target.name));
@@ -62,7 +62,7 @@ impl Cast {
         assert!(!session.screen().contains("Password"), "{program}: {}", session.screen());
     }
 
-    /// The program asks for the password, and with the right one it runs.
+    /// Checks that the program requests the password, and runs the command with the right one.
     fn asks(&self, root: &PrivateRoot, program: &str) {
         let mut session = self.session(root, program);
         session.type_password("Password: ", self.password(program));
@@ -70,7 +70,7 @@ impl Cast {
         assert!(session.wait().success(), "{program}: {}", session.screen());
     }
 
-    /// The program asks for the password; with `password` it runs nothing. What was on the screen.
+    /// Checks that the program requests the password, and with `password` runs nothing. Returns the screen.
     fn denies(&self, root: &PrivateRoot, program: &str, password: &str) -> String {
         let mut session = self.session(root, program);
         session.type_password("Password: ", password);
@@ -81,7 +81,7 @@ impl Cast {
     }
 }
 
-/// Each way in which a role is not held: what makes it so, and what mends it.
+/// Runs `each` for every case in which the role is not held, with a description of the case.
 fn refusals(root: &PrivateRoot, line: &str, mut each: impl FnMut(&Cast, &str)) {
     let cast = Cast::of(root, &["door", "guarded"]);
     each(&cast, "no grant");
@@ -115,7 +115,7 @@ fn refusals(root: &PrivateRoot, line: &str, mut each: impl FnMut(&Cast, &str)) {
 }
 
 #[test]
-fn sufficient_takes_the_place_of_the_password_and_every_refusal_asks_on() {
+fn sufficient_replaces_the_password_and_every_refusal_falls_through() {
     let line = "auth sufficient pam_jit_sudo.so role=door";
     let root = stacks(line);
     refusals(&root, line, |cast, what| {
@@ -132,7 +132,7 @@ fn sufficient_takes_the_place_of_the_password_and_every_refusal_asks_on() {
     for program in ["su", "sudo"] {
         cast.enters(&root, program);
     }
-    // With -n sudo asks no stack at all, unless its own policy says so.
+    // With -n sudo calls no authentication stack, unless its own policy says so.
     let without_questions = || root.run_as(&cast.person.name, ["sudo", "-n", "-u", &cast.target.name, "id", "-un"]);
     assert!(without_questions().stderr.contains("a password is required"));
     root.script("echo 'Defaults noninteractive_auth' >>/etc/sudoers.d/stacks");
@@ -142,7 +142,7 @@ fn sufficient_takes_the_place_of_the_password_and_every_refusal_asks_on() {
 }
 
 #[test]
-fn required_wants_the_password_as_well_and_every_refusal_denies_in_the_end() {
+fn required_needs_the_password_as_well_and_every_refusal_denies() {
     let line = "auth required pam_jit_sudo.so role=door";
     let root = stacks(line);
     refusals(&root, line, |cast, what| {
@@ -155,7 +155,7 @@ fn required_wants_the_password_as_well_and_every_refusal_denies_in_the_end() {
     let screen = cast.denies(&root, "su", &cast.target.password);
     assert!(screen.contains("jit-sudo: you have no active grant of role door"), "{screen}");
     assert!(screen.contains("hint: jitctl request --role door --reason 'WHY'"), "{screen}");
-    // sudo asks every module to be silent (PAM_SILENT), and the module is.
+    // sudo tells every module to be silent (PAM_SILENT), and this module is.
     let screen = cast.denies(&root, "sudo", &cast.person.password);
     assert!(!screen.contains("jit-sudo"), "{screen}");
     request(&root, &cast.person, "door", &[]);
@@ -185,7 +185,7 @@ fn requisite_asks_for_no_password_where_there_is_no_grant() {
 }
 
 #[test]
-fn the_stack_of_su_in_the_manual_opens_for_who_holds_the_role() {
+fn the_su_stack_of_the_manual_admits_holders_of_the_role() {
     let manual = include_str!("../../docs/man/pam_jit_sudo.8");
     let (_, example) = manual.split_once(".Pa /etc/pam.d/su :\n.Bd -literal -offset indent\n").unwrap();
     let (stack, _) = example.split_once(".Ed").unwrap();
@@ -198,12 +198,12 @@ fn the_stack_of_su_in_the_manual_opens_for_who_holds_the_role() {
     assert!(!session.wait().success() && !session.screen().contains("Password"), "{}", session.screen());
     request(&root, &person, "root-shell", &[]);
     assert_eq!(root.run_as(&person.name, ["su", "-c", "id -u"]).succeeded(), "0");
-    // Root goes on without a grant.
+    // Root needs no grant.
     assert_eq!(root.as_root(["su", &person.name, "-c", "id -un"]).succeeded(), person.name);
 }
 
 #[test]
-fn login_waits_for_an_approval_at_its_door() {
+fn login_waits_for_an_approval() {
     let root = own_root();
     root.add_policy("doors", POLICY);
     root.script("sed -i '1i account required pam_jit_sudo.so role=guarded wait=30' /etc/pam.d/login");

@@ -1,5 +1,5 @@
-//! How long jitctl takes where there have been 100,000 grants. `make past` prints the figures of an installed release.
-//! `audit verify` is not among the verbs: it reads everything that there is, and these copies have no records.
+//! The response time of jitctl after 100,000 grants. `make past` prints the figures of an installed release build.
+//! `audit verify` is not among the verbs: it reads everything, and these copies have no records.
 
 use std::time::Duration;
 
@@ -7,20 +7,20 @@ use harness::{Person, PrivateRoot};
 
 use crate::{granted, id, own_root, request};
 
-/// As often is each verb called, each time about another request or grant where it changes one.
+/// The number of calls of each verb, each for another request or grant where the verb changes one.
 const CALLS: usize = 5;
 
-/// The limit is for an installed release on a quiet machine; tests run unoptimised, several at once.
+/// The limit applies to an installed release on a quiet machine; the tests run an unoptimised build, several at once.
 fn limit() -> Duration {
     let release = std::env::var("PROFILE").is_ok_and(|profile| profile == "release");
     Duration::from_millis(if release { 50 } else { 400 })
 }
 
-/// A root in which `person` has made 200,000 requests: half of them led to grants that are over, of which half were
-/// revoked, and half died waiting.
+/// Creates 200,000 requests of `person`: half of them led to grants that have ended, of which half were revoked, and half expired
+/// undecided.
 fn with_a_past(root: &PrivateRoot, person: &Person) {
     let many = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200000) ";
-    // The ids inside the copies' terms are made to fit, so that each can be shown.
+    // The ids inside the terms of the copies are adapted, so that each can be shown.
     let named = "printf('%010d', n.i)";
     let body = format!("CAST(replace(CAST(body AS TEXT), id, {named}) AS BLOB)");
     let requests = format!(
@@ -41,7 +41,7 @@ fn with_a_past(root: &PrivateRoot, person: &Person) {
     assert_eq!(root.script(count).trim(), "100001", "{}", person.name);
 }
 
-/// The mean of these calls, one after the other from one shell, the fork of each included.
+/// Returns the mean duration of these calls, one after the other from one shell, including the fork of each.
 fn measure(root: &PrivateRoot, who: &str, name: &str, lines: &[String]) -> Duration {
     let calls: String = lines.iter().map(|line| format!("jitctl --json {line} >/dev/null || exit 9\n")).collect();
     let script = format!("t=$(date +%s%N)\n{calls}echo $(($(date +%s%N) - t))");

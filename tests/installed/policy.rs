@@ -1,17 +1,17 @@
-//! The policy of the installed product: what its rules allow, what it says of mistakes, whom it trusts.
+//! The policy of the installed product: what its rules allow, how mistakes are reported, which files it trusts.
 
 use harness::PrivateRoot;
 
 use crate::{own_root, root};
 
-/// Runs a command by somebody whose role holds every form of a rule.
+/// Runs a command as a user whose role has every form of a rule.
 fn by_rules(words: &[&str]) -> harness::Output {
     let person = root().person(&["rules"]);
     root().run_as(&person.name, [&["jit-sudo", "-n"][..], words].concat())
 }
 
 #[test]
-fn exactly_the_words_of_a_rule_are_allowed() {
+fn only_the_exact_arguments_of_a_rule_are_allowed() {
     assert_eq!(by_rules(&["printf", "exactly", "these", "words"]).stdout, "exactly");
     for words in [
         &["printf", "exactly", "these"][..],
@@ -23,7 +23,7 @@ fn exactly_the_words_of_a_rule_are_allowed() {
 }
 
 #[test]
-fn a_star_stands_for_one_word_and_two_for_any_number() {
+fn one_star_matches_one_argument_and_two_match_any_number() {
     by_rules(&["printf", "one", "anything at all", "end"]).succeeded();
     by_rules(&["printf", "one", "two", "three", "end"]).refused("not allowed");
     by_rules(&["printf", "one", "end"]).refused("not allowed");
@@ -33,7 +33,7 @@ fn a_star_stands_for_one_word_and_two_for_any_number() {
 }
 
 #[test]
-fn a_star_within_a_word_does_not_cross_a_slash() {
+fn a_star_within_an_argument_does_not_match_a_slash() {
     by_rules(&["ls", "/var/log/auth.log"]).succeeded();
     by_rules(&["ls", "/var/log/../../etc/shadow"]).refused("not allowed");
     by_rules(&["ls", "/var/log/apt/term.log"]).refused("not allowed");
@@ -49,7 +49,7 @@ fn the_last_matching_rule_decides() {
 #[test]
 fn a_path_alone_allows_no_arguments() {
     let output = by_rules(&["printf"]);
-    // printf itself complains; the point is that it ran.
+    // printf itself prints an error, which shows that it ran.
     assert!(output.stderr.contains("missing operand"), "{output:?}");
     by_rules(&["printf", "x"]).refused("not allowed");
 }
@@ -70,13 +70,13 @@ fn a_role_of_other_hosts_gives_nothing_here() {
 }
 
 #[test]
-fn who_is_in_no_role_gets_sudos_sentence() {
+fn a_user_without_a_role_gets_the_message_of_sudo() {
     let person = root().person(&[]);
     let output = root().run_as(&person.name, ["jit-sudo", "-n", "id", "-u"]);
     output.refused(&format!("user {} is not allowed to execute '/usr/bin/id -u' as root on web1", person.name));
 }
 
-/// A root whose policy is `text` alone, and what `jitctl policy check` says of it.
+/// Returns a root with `text` as the only policy, and the output of `jitctl policy check`.
 fn with_policy(text: &str) -> (PrivateRoot, harness::Output) {
     let root = PrivateRoot::start();
     root.write_policy(text);
@@ -85,7 +85,7 @@ fn with_policy(text: &str) -> (PrivateRoot, harness::Output) {
 }
 
 #[test]
-fn a_mistake_in_the_policy_is_named_with_file_and_line_and_stops_everybody() {
+fn a_mistake_in_the_policy_is_reported_with_file_and_line_and_denies_every_run() {
     let text = "[roles.ops]\nstanding = [\"alice\"]\ncommands = [\"ALL\"]\nautenticate = false\n";
     let (root, check) = with_policy(text);
     let said = check.refused("/etc/jit-sudo/policy.toml:4");
@@ -115,7 +115,7 @@ fn a_policy_that_others_could_have_written_is_not_read() {
 }
 
 #[test]
-fn without_a_policy_nobody_runs_anything() {
+fn without_a_policy_every_run_is_denied() {
     let root = own_root();
     let person = root.person(&["deploy"]);
     root.script("rm -r /etc/jit-sudo");
@@ -134,7 +134,7 @@ fn a_changed_policy_counts_from_the_next_run_on() {
 }
 
 #[test]
-fn the_installed_default_lets_administrators_ask_and_nobody_else() {
+fn the_installed_default_makes_only_administrators_eligible() {
     let root = PrivateRoot::start();
     let admin = root.person(&["sudo"]);
     root.as_root(["jitctl", "policy", "check"]).succeeded();

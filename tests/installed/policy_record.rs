@@ -1,5 +1,4 @@
-//! Changes of the policy in the journal: each is a record before anybody is judged by it, and runs and grants name the policy
-//! that they rest on.
+//! Changes of the policy in the journal: each is recorded before anyone is judged by it, and runs and grants name their policy.
 
 use harness::{PrivateRoot, Record};
 use jit_core::policy::{Policy, PolicyText};
@@ -12,7 +11,7 @@ use crate::{id, own_root, request};
 const POLICY: &str = "/etc/jit-sudo/policy.d";
 const STATE: &str = "/var/lib/jit-sudo";
 
-/// A role that `who` has without asking, for everything.
+/// Returns a standing role of `who` for everything.
 fn standing(role: &str, who: &str) -> String {
     format!("[roles.{role}]\nstanding = [\"{who}\"]\ncommands = [\"ALL\"]\nauthenticate = false\n")
 }
@@ -25,13 +24,13 @@ fn newest(root: &PrivateRoot) -> Record {
     policies(root).pop().unwrap()
 }
 
-/// The names of a list of roles in a record.
+/// Returns the names in a list of roles of a record.
 fn names(record: &Record, list: &str) -> Vec<String> {
     let entries = record.json[list].as_array().unwrap();
     entries.iter().map(|entry| entry["role"].as_str().unwrap().to_owned()).collect()
 }
 
-/// What stands in `/etc/jit-sudo` now, named by a program that has nothing of ours.
+/// Returns the digest of the files in `/etc/jit-sudo`, computed by an independent program.
 fn digest_of_files(root: &PrivateRoot) -> String {
     let program = r#"
 import glob, hashlib, os
@@ -67,13 +66,13 @@ fn a_standing_role_that_came_and_went_is_in_the_journal() {
     assert_eq!((names(went, "removed"), went.number("removed_count")), (vec!["brief".to_owned()], 1));
     assert_eq!((went.text("replaces"), went.text("policy")), (named.as_str(), before.text("policy")));
     assert_eq!(came.json["added"], went.json["removed"], "the role that came is the one that went");
-    // Which file it was, whose, and since when.
+    // The record names the file, its owner, and the time of its last change.
     let files = came.json["files"].as_array().unwrap();
     let file = files.iter().find(|file| file["change"] == "added").unwrap();
     assert_eq!((&file["path"], &file["uid"]), (&json!(format!("{POLICY}/brief.toml")), &json!(0)));
     let age = came.number("time") - file["mtime"].as_i64().unwrap();
     assert!((0..60_000_000).contains(&age), "{age}");
-    // Who met it first did not make it: it is nobody's record, and nobody but readers see it.
+    // The user whose run compiled the policy did not change it: the record belongs to no user, and only readers see it.
     assert_eq!((came.text("caller"), came.number("uid")), ("alice", -1));
     let seen = root.run_as("alice", ["jitctl", "audit", "list"]);
     assert!(seen.succeeded().contains("as root: id") && !seen.stdout.contains("brief"), "{seen:?}");
@@ -92,7 +91,7 @@ fn a_standing_role_that_came_and_went_is_in_the_journal() {
 }
 
 #[test]
-fn only_other_bytes_are_another_policy() {
+fn only_changed_bytes_are_another_policy() {
     let root = own_root();
     let list = || root.run_as("alice", ["jit-sudo", "-l"]);
     let count = || policies(&root).len();
@@ -116,7 +115,7 @@ fn only_other_bytes_are_another_policy() {
     root.script("echo '# none of them' >>/etc/jit-sudo/approvers");
     let _ = list();
     assert_eq!((count(), newest(&root).text("policy")), (first + 2, digest_of_files(&root).as_str()));
-    // A list that others could have written counts for nothing, and nobody is refused for it who needs none.
+    // A list that other users could have written does not count, and does not affect runs that need none.
     root.script("chmod g+w /etc/jit-sudo/approvers");
     let _ = list();
     let refused = newest(&root);
@@ -131,7 +130,7 @@ fn only_other_bytes_are_another_policy() {
 }
 
 #[test]
-fn a_policy_with_a_mistake_is_no_policy_and_leaves_no_record() {
+fn a_policy_with_a_mistake_is_not_used_or_recorded() {
     let root = own_root();
     let (before, stored) = (policies(&root).len(), newest(&root).text("policy").to_owned());
     root.write(&format!("{POLICY}/wrong.toml"), 0o640, "[roles.x]\nstandign = [\"alice\"]\ncommands = [\"ALL\"]\n");
@@ -159,11 +158,11 @@ fn a_grant_names_the_policy_by_which_it_was_given() {
 }
 
 #[test]
-fn whoever_logged_in_stands_in_the_record_whatever_they_have_become() {
+fn the_policy_record_names_the_login_user() {
     let root = own_root();
     root.write(&format!("{POLICY}/more.toml"), 0o640, standing("more", "bob"));
     let uid = root.user("carol").uid;
-    // Where the kernel keeps no audit, or this container may not use it, nobody has logged in.
+    // Where the kernel has no audit, or this container may not use it, there is no login uid.
     let script = format!(
         "(echo {uid} >/proc/self/loginuid) 2>/dev/null; cat /proc/self/loginuid 2>/dev/null || echo none
          jitctl policy check >/dev/null"
@@ -186,7 +185,7 @@ fn a_verification_writes_nothing_though_the_policy_has_changed() {
     root.run_as("bob", ["jitctl", "audit", "verify"]).refused("only root");
 }
 
-/// The record stands behind all others: what the last one tells of clock and anchor must be looked at before.
+/// The policy record comes after all others, so the clock and the anchor are compared with the previous record before.
 #[test]
 fn a_changed_policy_does_not_hide_that_the_database_is_an_older_copy() {
     let root = own_root();
@@ -204,20 +203,21 @@ fn a_changed_policy_does_not_hide_that_the_database_is_an_older_copy() {
 }
 
 #[test]
-fn a_mirror_that_the_policy_takes_away_hears_of_it() {
+fn a_removed_sink_gets_the_record_of_its_removal() {
     let root = own_root();
     let person = root.person(&["deploy"]);
     root.run_as(&person.name, ["jit-sudo", "-n", "true"]).succeeded();
     root.write(&format!("{POLICY}/quiet.toml"), 0o640, "[audit]\nsyslog = \"off\"\n");
     root.run_as(&person.name, ["jit-sudo", "-n", "true"]).succeeded();
     let last = newest(&root);
-    let lines: Vec<_> = root.syslog().into_iter().filter(|line| line.parsed).collect(); // PAM has its own
+    let lines: Vec<_> = root.syslog().into_iter().filter(|line| line.parsed).collect(); // other lines are from PAM
     assert_eq!(lines.last().unwrap().seq, last.seq, "and of nothing after it: {lines:?}");
     assert_eq!(lines.iter().filter(|line| line.seq == last.seq).count(), 1);
     assert_eq!(lines.last().unwrap().head, last.hash);
 }
 
-/// A process that has read the files, and waits until others have compiled later ones, does not put the older ones back.
+/// A process that has read the files, and continues after other processes have compiled later ones, does not restore the older
+/// ones.
 #[test]
 fn a_slow_process_does_not_bring_a_removed_role_back() {
     let root = own_root();
@@ -270,7 +270,7 @@ fn a_kill_at_any_write_leaves_policy_and_record_in_agreement() {
             .collect();
         assert_eq!(found.trim(), format!("{}{names}", record.text("policy")), "{turn}");
         stored += policies(&root).len() - known;
-        // Whoever comes next finds it, or makes it.
+        // The next run finds the new policy, or compiles it.
         root.run_as("alice", ["jit-sudo", "-n", "true"]).succeeded();
         assert_eq!(newest(&root).json["added"][0]["role"], format!("turn{turn}"), "{turn}");
     }
@@ -279,7 +279,7 @@ fn a_kill_at_any_write_leaves_policy_and_record_in_agreement() {
 }
 
 #[test]
-fn a_crowd_that_meets_a_new_policy_makes_one_record() {
+fn concurrent_runs_with_a_new_policy_make_one_record() {
     let root = own_root();
     let known = policies(&root).len();
     root.write(&format!("{POLICY}/more.toml"), 0o640, standing("more", "alice"));
@@ -306,7 +306,7 @@ fn many_roles_make_a_short_record() {
     assert_eq!((policies(&root).len(), record.number("added_count")), (known + 1, COUNT as i64));
     assert_eq!((names(&record, "added").len(), names(&record, "added")[255].as_str()), (256, "many00255"));
     assert!(record.body.len() < 64 << 10, "{} bytes", record.body.len());
-    // The digest of the whole list, from the digests of the roles beside the chain.
+    // The digest of the whole list, computed from the digests of the roles in the table.
     let lines = root.script(&format!(
         "sqlite3 -readonly {STATE}/journal.db \"SELECT lower(hex(digest)) || '  ' || name FROM policy_role \
          WHERE name LIKE 'many%' ORDER BY name\" | sha256sum | cut -d' ' -f1"
@@ -318,7 +318,7 @@ fn many_roles_make_a_short_record() {
     assert_eq!((gone.number("removed_count"), gone.text("removed_sha256")), (COUNT as i64, lines.trim()));
 }
 
-/// SQL of root's on the database; what it prints.
+/// Executes SQL as root on the database; returns its output.
 fn sql(root: &PrivateRoot, statement: &str) -> String {
     root.command("root", ["sqlite3", &format!("{STATE}/journal.db")])
         .stdin(statement)
@@ -328,7 +328,7 @@ fn sql(root: &PrivateRoot, statement: &str) -> String {
         .to_owned()
 }
 
-/// Puts the standing role `ghost` for `who` into the compiled policy as root can, whole and with every digest, under the name
+/// Puts the standing role `ghost` for `who` into the compiled policy as root can, complete and with every digest, under the name
 /// `role`.
 fn put_in_ghost(root: &PrivateRoot, who: &str, role: &str) {
     let file = PolicyText { path: "/etc/jit-sudo/policy.toml".into(), text: standing(role, who) };
@@ -344,7 +344,7 @@ fn put_in_ghost(root: &PrivateRoot, who: &str, role: &str) {
 }
 
 #[test]
-fn a_role_that_no_policy_file_has_is_named_while_it_is_there_and_after_it_was_used() {
+fn a_role_without_a_policy_file_is_reported_during_and_after_its_use() {
     let root = own_root();
     root.as_root(["jitctl", "audit", "verify"]).succeeded();
     put_in_ghost(&root, "alice", "ghost");
@@ -360,7 +360,7 @@ fn a_role_that_no_policy_file_has_is_named_while_it_is_there_and_after_it_was_us
 }
 
 #[test]
-fn a_role_with_more_power_than_its_policy_record_says_is_named() {
+fn a_role_with_more_permissions_than_its_policy_record_is_reported() {
     let root = own_root();
     root.write(
         &format!("{POLICY}/wide.toml"),
@@ -372,7 +372,7 @@ fn a_role_with_more_power_than_its_policy_record_says_is_named() {
     let start = root.journal().into_iter().rfind(|record| record.kind() == "start").unwrap();
     assert_eq!((&added["role"], added["role_digest"].as_str()), (&json!("wide"), Some(start.text("role_digest"))));
     root.as_root(["jitctl", "audit", "verify"]).succeeded();
-    // Another role of the same name, run and put back.
+    // Another role of the same name, used for a run and put back.
     let was = sql(
         &root,
         "SELECT quote(body) || ',' || quote(sha256) || ',' || quote(digest) FROM policy_role WHERE name = 'wide';",

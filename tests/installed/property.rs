@@ -1,6 +1,6 @@
-//! No sequence of the broker's verbs by whomever yields a grant that the policy does not allow. People of all groups ask,
-//! approve, deny, cancel, extend, release, revoke, break glass and review at random; then every grant of the journal is held
-//! against the rule.
+//! No sequence of the broker's verbs, by any users, leads to a grant that the policy does not allow. Users of all groups request,
+//! approve, deny, cancel, extend, release, revoke, use break-glass and review at random; then every grant in the journal is
+//! checked against the rule.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use harness::{Person, Record};
 
 use crate::own_root;
 
-/// Groups of the six people; each role of the policy is for the group of its name.
+/// Groups of the six users; each role of the policy is for the group of its name.
 const GROUPS: [&[&str]; 6] = [
     &["reviewed", "quorum", "once", "urgent"],
     &["reviewed", "approvers", "exactly"],
@@ -19,7 +19,7 @@ const GROUPS: [&[&str]; 6] = [
     &["approvers", "self-service", "exactly"],
 ];
 
-/// Role, longest grant in seconds, approvals needed, limits that every grant has.
+/// Role, longest grant in seconds, required approvals, limits of every grant.
 const RULES: [(&str, i64, usize, &[&str]); 6] = [
     ("reviewed", 1800, 1, &[]),
     ("quorum", 3600, 2, &[]),
@@ -29,7 +29,7 @@ const RULES: [(&str, i64, usize, &[&str]); 6] = [
     ("urgent", 600, 1, &[]),
 ];
 
-/// The role with a glass to break, and room for many requests.
+/// A break-glass role, and a high limit of requests.
 const POLICY: &str = r#"
 [defaults]
 request_rate = 100000
@@ -47,7 +47,7 @@ break_glass      = true
 
 const STEPS: usize = 1200;
 
-/// One random step after the other, by `setpriv` as the person and straight at the broker. The seed is fixed.
+/// Executes one random step after the other, with `setpriv` as the user and directly with the broker. The seed is fixed.
 const SCRIPT: &str = r#"
 set -u
 RANDOM=20260
@@ -59,7 +59,7 @@ ask() {
     setpriv --reuid="$who" --regid="$who" --init-groups /usr/libexec/jit-sudo/jit-sudo-broker <<<"$2" >/dev/null
 }
 for ((step = 0; step < STEPS; step++)); do
-    # Drawn here, because bash seeds RANDOM anew in every subshell.
+    # Drawn here, because bash seeds RANDOM again in every subshell.
     for ((i = 0; i < 12; i++)); do numbers[i]=$RANDOM; done
     who=$(any 0 $PEOPLE)
     # Mostly a young request: old ones are decided.
@@ -123,7 +123,7 @@ fn no_sequence_of_verbs_yields_a_grant_that_the_policy_does_not_allow() {
     root.as_root(["jitctl", "audit", "verify"]).succeeded();
 }
 
-/// THE RULE, over what happened before the grant.
+/// THE RULE, applied to the records before the grant.
 fn allowed(grant: &Record, before: &[Record], people: &[Person; 6]) -> Result<(), &'static str> {
     let of = |kind: &'static str| {
         before.iter().filter(move |record| record.kind() == kind && record.text("grant") == grant.text("grant"))
@@ -187,7 +187,7 @@ fn allowed(grant: &Record, before: &[Record], people: &[Person; 6]) -> Result<()
     Ok(())
 }
 
-/// The rule for broken glass: the role has one, and an approver has reviewed whatever its holder broke before.
+/// The rule for break-glass: the role permits it, and an approver has reviewed every earlier use by its holder.
 fn by_glass(grant: &Record, before: &[Record], people: &[Person; 6]) -> Result<(), &'static str> {
     let uid = grant.number("uid");
     if grant.text("role") != "urgent" {

@@ -1,8 +1,8 @@
-//! What a recording costs beside sudo's own (`log_output`), for 200 MB of text through a terminal: `make recording-cost`.
+//! The cost of a recording beside sudo's own (`log_output`), for 200 MB of text through a terminal: `make recording-cost`.
 
 use harness::PrivateRoot;
 
-/// One round: CPU time in µs of everything in the root while each way carries the same bytes, and the sizes afterwards.
+/// One round: the CPU time in µs of everything in the root while each variant copies the same bytes, and the sizes afterwards.
 const ROUND: &str = r#"
 cpu() { awk '/^usage_usec/ { print $2 }' /sys/fs/cgroup/cpu.stat; }
 one() {
@@ -36,7 +36,7 @@ record       = "none"
 const SUDOERS: &str = "alice, bob ALL=(ALL) NOPASSWD: ALL\nDefaults use_pty\nDefaults:alice log_output\n";
 
 #[test]
-#[ignore = "carries 2.4 GB through terminals"]
+#[ignore = "copies 2.4 GB through terminals"]
 fn a_recording_costs_less_than_half_of_sudos_and_is_no_larger() {
     let root = PrivateRoot::start();
     root.add_policy("cost", POLICY);
@@ -56,7 +56,7 @@ fn a_recording_costs_less_than_half_of_sudos_and_is_no_larger() {
     };
     let [sudo, sudo_log, plain, recorded, shrink, log_size, size] = std::array::from_fn(median);
     let seconds = |micros: f64| micros / 1e6;
-    // Everything in the root is counted: the command, the relay and whoever reads the terminal.
+    // Everything in the root is counted: the command, the relay and the process that reads the terminal.
     println!("CPU seconds for 200 MB through a terminal, median of 3:");
     println!("  sudo {:.2}, with log_output {:.2}", seconds(sudo), seconds(sudo_log));
     println!(

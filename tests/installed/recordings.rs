@@ -1,4 +1,4 @@
-//! Recordings of sessions: what is in them, what is not, who may see them, and what happens when they cannot be written.
+//! Recordings of sessions: their contents, who may see them, and what happens when they cannot be written.
 
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use crate::{id, kinds, records_of, request};
 const LIVE: &str = "/var/lib/jit-sudo/recordings";
 const DONE: &str = "/var/lib/jit-sudo/recordings/done";
 
-/// The shared root, with the roles of these tests.
+/// Returns the shared root, with the roles of these tests.
 fn root() -> &'static PrivateRoot {
     static ROOT: OnceLock<&'static PrivateRoot> = OnceLock::new();
     ROOT.get_or_init(|| {
@@ -20,7 +20,7 @@ fn root() -> &'static PrivateRoot {
     })
 }
 
-/// A root for one test, with an `[audit]` table of its own.
+/// Returns a root for one test, with an `[audit]` table of its own.
 fn strict_root(audit: &str) -> PrivateRoot {
     let root = PrivateRoot::start();
     root.add_policy("recordings", include_str!("recordings.policy.toml"));
@@ -28,7 +28,7 @@ fn strict_root(audit: &str) -> PrivateRoot {
     root
 }
 
-/// One run of a shell script on a terminal, from its start to its end record.
+/// Runs a shell script on a terminal, from its start to its end record.
 fn film(root: &PrivateRoot, role: &str, script: &str) -> (Person, Record) {
     let person = root.person(&[role]);
     let mut session = root.pty_as(&person.name, ["jit-sudo", "-n", "sh", "-c", script]);
@@ -41,7 +41,7 @@ fn end_of(root: &PrivateRoot, person: &Person) -> Record {
     records_of(root, person).into_iter().rfind(|record| record.kind() == "end").expect("no end record")
 }
 
-/// Header and events of a finished recording, which is what its seal says.
+/// Returns header and events of a finished recording, after a check of its digest in the end record.
 fn sealed(root: &PrivateRoot, end: &Record) -> (Value, Vec<(f64, String, String)>) {
     let text = text_of(root, end.text("run"));
     let digest = root.script(&format!("{} | sha256sum | cut -d' ' -f1", unpacked(end.text("run"))));
@@ -54,7 +54,7 @@ fn text_of(root: &PrivateRoot, run: &str) -> String {
     root.script(&unpacked(run))
 }
 
-/// Prints a finished recording, which may just be about to be compressed.
+/// Returns a command that prints a finished recording, which may be compressed at any moment.
 fn unpacked(run: &str) -> String {
     format!("(cd {DONE}; cat {run}.cast 2>/dev/null || zstd -dcq {run}.cast.zst)")
 }
@@ -65,12 +65,12 @@ fn events(text: &str) -> (Value, Vec<(f64, String, String)>) {
     (header, lines.map(|line| serde_json::from_str(line).unwrap()).collect())
 }
 
-/// What was shown, all in one.
+/// Returns the output, joined.
 fn shown(events: &[(f64, String, String)], kind: &str) -> String {
     events.iter().filter(|event| event.1 == kind).map(|event| event.2.as_str()).collect()
 }
 
-/// The run of the command that this person runs now.
+/// Returns the id of the user's current run.
 fn running(root: &PrivateRoot, person: &Person) -> String {
     harness::eventually("the session is recorded", harness::PATIENCE, || {
         let start = records_of(root, person).into_iter().rfind(|record| record.kind() == "start")?;
@@ -86,7 +86,7 @@ fn a_session_with_a_terminal_is_recorded_and_sealed_in_its_end_record() {
     assert!(header["title"].as_str().unwrap().contains(&person.name), "{header}");
     assert!(header["command"].as_str().unwrap().starts_with("sh -c "), "{header}");
     assert!(shown(&events, "o").ends_with("\u{1b}[31mred\u{1b}[0m\r\ngrün \"\\\r\n"), "{events:?}");
-    // When it was read, which on a busy machine is a moment after it was shown.
+    // The time when it was read, which on a busy machine is a moment after it was shown.
     assert!(events.last().unwrap().0 - events.first().unwrap().0 >= 0.2, "{events:?}");
     assert_eq!(
         root().script(&format!("stat -c %a%U {LIVE} {DONE} {DONE}/{}.cast", end.text("run"))),
@@ -139,7 +139,7 @@ fn pipes_are_recorded_where_the_policy_says_all_and_the_command_hardly_notices()
     assert!(all.contains("out\r\n") && all.contains("err\r\n") && all.contains("typed\r\n"), "{all:.100}");
     assert_eq!(all.matches('x').count(), 300_000);
     assert_eq!(shown(&events, "i"), "");
-    // Both to one file keep their order, and who stops reading is heard of.
+    // Both streams into one file keep their order, and the end of a reader is noticed.
     let both = ["jit-sudo", "-n", "sh", "-c", "echo 1; echo 2 >&2; echo 3"];
     let words = format!("{} 2>&1", both.map(|word| format!("'{word}'")).join(" "));
     assert_eq!(root().run_as(&person.name, ["sh", "-c", &words]).succeeded(), "1\n2\n3");
@@ -159,7 +159,7 @@ fn streams_beside_the_terminal_are_recorded_where_the_policy_says_all() {
     let (_, events) = sealed(root(), &end_of(root(), &person));
     let all = shown(&events, "o");
     assert!(all.contains("to pipe\r\n") && all.contains("to terminal\r\n"), "{events:?}");
-    // Who stops reading is heard of.
+    // The end of a reader is noticed.
     let mut session = root().pty_as(&person.name, ["sh", "-c", "jit-sudo -n yes | head -n 1; echo over"]);
     session.expect("over");
     session.wait();
@@ -169,7 +169,7 @@ fn streams_beside_the_terminal_are_recorded_where_the_policy_says_all() {
 }
 
 #[test]
-fn a_terminal_that_is_not_ours_to_control_is_recorded_all_the_same() {
+fn a_terminal_without_job_control_is_recorded_too() {
     let person = root().person(&["filmed"]);
     let mut session = root().pty_as(&person.name, ["setsid", "--wait", "jit-sudo", "-n", "echo", "in passing"]);
     session.expect("in passing");
@@ -179,7 +179,7 @@ fn a_terminal_that_is_not_ours_to_control_is_recorded_all_the_same() {
 }
 
 #[test]
-fn what_is_typed_is_recorded_where_the_policy_says_so_and_never_a_password() {
+fn input_is_recorded_if_the_policy_says_so_but_never_a_password() {
     let script = "read a; stty -echo; echo ready; read b; stty echo; echo again; read c; echo got $a $b $c";
     for (role, typed) in [("overheard", true), ("filmed", false)] {
         let person = root().person(&[role]);
@@ -210,7 +210,7 @@ fn a_recording_is_at_most_a_second_behind_and_survives_a_killed_supervisor() {
     harness::eventually("the recording has it", Duration::from_secs(5), || {
         root().read(&format!("{LIVE}/{run}.cast")).contains("now").then_some(())
     });
-    // The reading itself takes time on a busy machine.
+    // The read itself takes time on a busy machine.
     assert!(shown_at.elapsed() < Duration::from_secs(3), "{:?}", shown_at.elapsed());
     let start = records_of(root(), &person).into_iter().rfind(|record| record.kind() == "start").unwrap();
     root().script(&format!("kill -9 {}", start.number("pid")));
@@ -225,7 +225,7 @@ fn a_recording_is_at_most_a_second_behind_and_survives_a_killed_supervisor() {
 }
 
 #[test]
-fn one_sees_ones_own_and_readers_see_all_which_is_recorded() {
+fn users_see_their_own_recordings_and_readers_see_all() {
     let (person, end) = film(root(), "filmed", "echo for your eyes");
     let run = end.text("run");
     let before = root().journal().len();
@@ -237,7 +237,7 @@ fn one_sees_ones_own_and_readers_see_all_which_is_recorded() {
     assert_eq!((reading.kind(), reading.text("user"), reading.text("purpose")), ("reading", "root", "replay"));
     assert_eq!((reading.text("holder"), reading.number("holder_uid")), (person.name.as_str(), i64::from(person.uid)));
 
-    // A stranger learns nothing, not even that the run is there.
+    // Another user learns nothing, not even that the run exists.
     let stranger = root().person(&["observers"]);
     let refused = root().run_as(&stranger.name, ["jitctl", "replay", run]);
     let unknown = root().run_as(&stranger.name, ["jitctl", "replay", "000000000000"]);
@@ -271,7 +271,7 @@ fn a_replay_on_a_terminal_has_its_time_and_its_keys() {
     session.expect("first");
     session.expect("second");
     assert!(begun.elapsed() > Duration::from_millis(900), "{:?}", begun.elapsed());
-    // On in leaps of five seconds, and back to the beginning.
+    // Forward in steps of five seconds, and back to the start.
     for _ in 0..3 {
         session.type_text("\x1b[C");
         std::thread::sleep(Duration::from_millis(150));
@@ -346,7 +346,7 @@ fn observers_of_a_role_watch_it_live_and_others_do_not() {
 }
 
 #[test]
-fn who_watches_can_leave_and_the_broker_leaves_too() {
+fn a_watcher_can_leave_and_the_broker_exits() {
     let person = root().person(&["filmed"]);
     let mut session = root().pty_as(&person.name, ["jit-sudo", "-n", "sh", "-c", "echo up; read a"]);
     session.expect("up");
@@ -458,7 +458,7 @@ fn a_session_that_reaches_its_limit_goes_on_with_an_alert_or_ends_where_the_poli
 }
 
 #[test]
-fn nobody_s_recordings_take_the_room_of_others() {
+fn recordings_of_one_user_do_not_use_the_space_of_others() {
     let own = strict_root("recording_limit = \"1M\"\nuser_recordings = \"1M\"\nuser_recordings_per_day = \"1M\"");
     let (person, other) = (own.person(&["filmed"]), own.person(&["filmed"]));
     let lengths = |person: &Person, script: &str, times: usize| -> Vec<i64> {
@@ -469,10 +469,10 @@ fn nobody_s_recordings_take_the_room_of_others() {
         runs.collect()
     };
     let alerts = || own.journal().iter().filter(|record| record.kind() == "alert").count();
-    // What they do not use is given back.
+    // Unused space is returned.
     assert!(lengths(&person, "echo short", 12).iter().all(|length| *length < 4096));
     assert_eq!(alerts(), 0);
-    // Half of what is left, each time.
+    // Half of the remaining space, each time.
     let flooded = lengths(&person, "seq 1 300000", 9);
     assert!((400_000..=512 << 10).contains(&flooded[0]) && (200_000..=270_000).contains(&flooded[1]), "{flooded:?}");
     // The beginning of each is recorded in any case.
@@ -480,14 +480,14 @@ fn nobody_s_recordings_take_the_room_of_others() {
     assert!(flooded.iter().all(|length| *length > 8 << 10), "{flooded:?}");
     let told = own.journal().iter().rev().find(|record| record.kind() == "alert").unwrap().text("sentence").to_owned();
     assert!(told.contains("the recording has reached its limit of 16 KiB"), "{told}");
-    // Others have their own.
+    // Other users have their own budget.
     let of_other = lengths(&other, "seq 1 300000", 1);
     assert!(of_other[0] > 400_000, "{of_other:?}");
     own.as_root(["jitctl", "audit", "verify"]).succeeded();
 }
 
 #[test]
-fn without_space_nothing_is_recorded_and_where_the_policy_is_strict_nothing_runs() {
+fn without_space_recording_fails_and_a_strict_policy_denies_runs() {
     let lax = strict_root("recording_reserve = \"1024G\"");
     let (_, end) = film(&lax, "filmed", "exit 5");
     assert_eq!((end.number("exit"), end.text("recording")), (5, ""));
@@ -503,7 +503,7 @@ fn without_space_nothing_is_recorded_and_where_the_policy_is_strict_nothing_runs
     let records = records_of(&strict, &person);
     assert_eq!(kinds(&records), ["start", "end"]);
     assert_eq!(records[1].text("ended_by"), "not-executed");
-    // What is not recorded at all is nobody's hindrance.
+    // A command that is not recorded at all is not affected.
     strict.run_as(&person.name, ["jit-sudo", "-n", "true"]).succeeded();
 }
 
@@ -520,7 +520,7 @@ fn a_disk_that_fills_up_while_a_session_is_recorded_leaves_whole_lines_under_the
 }
 
 #[test]
-fn a_long_recording_is_compressed_by_nobody_and_still_replayed_and_exported() {
+fn a_long_recording_is_compressed_by_an_unprivileged_process_and_replayed_and_exported() {
     let (person, end) = film(root(), "filmed", "seq 1 20000");
     let run = end.text("run");
     harness::eventually("it is compressed", harness::PATIENCE, || {
@@ -575,7 +575,7 @@ fn recordings_that_were_altered_or_removed_are_found_by_the_verification() {
 }
 
 #[test]
-fn a_text_is_found_in_what_sessions_showed_with_the_moment_to_jump_to() {
+fn a_search_finds_text_in_recordings_with_its_time() {
     let script = "echo first; sleep 1.2; printf 'the \\033[1mNeedle\\033[0m '; printf 'in hay\\n'; echo last";
     let (person, end) = film(root(), "filmed", script);
     let run = end.text("run");
@@ -587,7 +587,7 @@ fn a_text_is_found_in_what_sessions_showed_with_the_moment_to_jump_to() {
     assert!((1200..6000).contains(&hit["at_ms"].as_u64().unwrap()), "{hit}");
     let shown = root().run_as(&person.name, ["jitctl", "audit", "search", "NEEDLE", "--recordings"]);
     assert!(shown.succeeded().contains(&format!("jitctl replay {run} --at 1.")), "{shown:?}");
-    // Others find their own only, and that root looked is on record.
+    // Other users find only their own, and the search by root is recorded.
     let stranger = root().person(&["filmed"]);
     assert_eq!(search(&stranger.name)["found"].as_array().unwrap().len(), 0);
     assert!(search("root")["found"].to_string().contains(run));

@@ -1,5 +1,5 @@
-//! What a request holds besides the command: group, directory and variables; and that the hints which are printed ask for
-//! the very run that was refused.
+//! The parts of a request besides the command: group, directory and variables. The printed hints request exactly the run that was
+//! refused.
 
 use harness::{Person, PrivateRoot};
 use serde_json::Value;
@@ -51,7 +51,7 @@ fn asking() -> &'static PrivateRoot {
     })
 }
 
-/// What the request of these words holds.
+/// Returns the terms of a request with these arguments.
 fn bound(root: &PrivateRoot, person: &Person, words: &[&str]) -> Value {
     let output = root.run_as(&person.name, [&["jitctl", "--json", "request", "--reason", "test"], words].concat());
     output.succeeded();
@@ -87,7 +87,7 @@ fn group_directory_and_variables_stand_in_the_request_and_serve() {
 }
 
 #[test]
-fn a_directory_is_asked_for_in_every_form_that_a_run_takes() {
+fn a_directory_can_be_requested_in_every_form_that_a_run_accepts() {
     let root = asking();
     let person = root.person(&["asks"]);
     root.script(&format!("mkdir -p {0}/below && chmod 755 {0} {0}/below", person.home));
@@ -105,7 +105,7 @@ fn a_directory_is_asked_for_in_every_form_that_a_run_takes() {
 }
 
 #[test]
-fn what_the_role_would_not_let_a_run_have_is_refused_when_it_is_asked_for() {
+fn a_request_for_options_that_the_role_forbids_is_rejected() {
     let root = asking();
     let person = root.person(&["asks-little"]);
     let ask = |verb: &str, words: &[&str]| {
@@ -129,12 +129,12 @@ fn what_the_role_would_not_let_a_run_have_is_refused_when_it_is_asked_for() {
         .refused("does not run commands with that group");
     let requests = root.run_as(&person.name, ["jitctl", "--json", "requests", "--all"]).json();
     assert_eq!(requests["requests"], serde_json::json!([]), "nothing was asked: {requests}");
-    // A wider role that lets them is taken.
+    // A wider role that allows them is selected.
     let both = root.person(&["asks-little", "asks-freely"]);
     assert_eq!(bound(root, &both, &["--", "FOO=1", "id"])["role"], "asks-freely");
     root.run_as(&both.name, ["jitctl", "why", "--", "FOO=1", "id"]).succeeded();
     root.run_as(&both.name, ["jit-sudo", "-n", "FOO=1", "id"]).succeeded();
-    // A grant is no answer for what its role does not let them have.
+    // A grant does not help with what its role does not allow.
     bound(root, &person, &["--", "id"]);
     ask("why", &["--", "id"]).succeeded();
     let why = ask("why", &["--", "FOO=1", "id"]);
@@ -143,7 +143,7 @@ fn what_the_role_would_not_let_a_run_have_is_refused_when_it_is_asked_for() {
 }
 
 #[test]
-fn what_a_role_says_of_the_terminal_changes_nothing_in_the_request() {
+fn terminal_options_of_a_role_do_not_affect_the_request() {
     let root = asking();
     let person = root.person(&["asks-tty"]);
     let grant = bound(root, &person, &["--", "pwd"]);
@@ -153,14 +153,14 @@ fn what_a_role_says_of_the_terminal_changes_nothing_in_the_request() {
     assert!(session.wait().success());
 }
 
-/// The hint behind a refusal, as it can be typed.
+/// Returns the hint after an error, as it can be typed.
 fn hint(said: &str) -> String {
     let line = said.lines().find_map(|line| line.strip_prefix("hint: ")).unwrap_or_else(|| panic!("{said}"));
     line.replace("'WHY'", "'a test'")
 }
 
 #[test]
-fn typing_the_hint_asks_for_the_very_run_that_was_refused() {
+fn the_hint_requests_exactly_the_run_that_was_refused() {
     let root = asking();
     for words in [
         &["-u", "bob", "-g", "adm", "-D", "/var/log", "ASKED=a b", "ASKED_C=$HOME", "env"][..],
@@ -176,7 +176,7 @@ fn typing_the_hint_asks_for_the_very_run_that_was_refused() {
         assert!(!refused.status.success(), "{refused:?}");
         let line = hint(&refused.stderr);
         assert!(line.starts_with("jitctl request --role asks --reason 'a test'"), "{line}");
-        // jitctl says the same to the same question.
+        // jitctl answers the same to the same question.
         let why = root.run_as(&person.name, [&["jitctl", "why"], options(words).as_slice()].concat());
         assert_eq!(hint(&why.stderr), line, "{why:?}");
         root.run_as(&person.name, ["bash", "-euc", &line]).succeeded();
@@ -185,7 +185,7 @@ fn typing_the_hint_asks_for_the_very_run_that_was_refused() {
     }
 }
 
-/// The words with `--` behind the options.
+/// Returns the arguments with `--` after the options.
 fn options<'w>(words: &[&'w str]) -> Vec<&'w str> {
     let count = words.chunks(2).take_while(|pair| pair[0].starts_with('-')).count() * 2;
     [&words[..count], &["--"], &words[count..]].concat()

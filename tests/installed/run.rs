@@ -1,4 +1,4 @@
-//! Without a terminal: environment, status, signals, and the end that expiry and revocation make.
+//! Without a terminal: environment, exit status, signals, and the end by expiry and revocation.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ use harness::{Person, PrivateRoot};
 use crate::{id, records_of, request, root};
 
 #[test]
-fn the_status_of_the_command_is_ours() {
+fn jit_sudo_exits_with_the_status_of_the_command() {
     let person = root().person(&["deploy"]);
     for status in [0, 1, 2, 23, 126, 127, 255] {
         let output = root().run_as(&person.name, ["jit-sudo", "-n", "sh", "-c", &format!("exit {status}")]);
@@ -16,7 +16,7 @@ fn the_status_of_the_command_is_ours() {
 }
 
 #[test]
-fn the_signal_that_killed_the_command_kills_us() {
+fn jit_sudo_ends_by_the_signal_that_killed_the_command() {
     let person = root().person(&["deploy"]);
     for signal in [1, 2, 3, 6, 9, 11, 13, 15] {
         let output = root().run_as(&person.name, ["jit-sudo", "-n", "sh", "-c", &format!("kill -{signal} $$")]);
@@ -35,7 +35,7 @@ fn standard_streams_pass_through_untouched() {
 }
 
 #[test]
-fn a_reader_that_goes_away_ends_a_pipeline_as_without_us() {
+fn a_closed_pipe_ends_the_command_as_without_jit_sudo() {
     let person = root().person(&["deploy"]);
     let output = root().run_as(&person.name, ["bash", "-c", "jit-sudo -n yes | head -1; echo ${PIPESTATUS[0]}"]);
     assert_eq!(output.succeeded(), "y\n141");
@@ -94,7 +94,7 @@ fn variables_are_kept_and_set_only_where_the_policy_allows() {
     assert!(output.succeeded().contains("KEEP_ME=kept") && !output.stdout.contains("OTHER="), "{output:?}");
     assert!(root().run_as(&keeper.name, ["jit-sudo", "-n", "A=b", "env"]).succeeded().contains("A=b"));
 
-    // Whoever may run everything could do it with env(1) anyway: ALL implies setenv, as with sudo.
+    // A user who may run everything could do it with env(1) anyway: ALL implies setenv, as with sudo.
     let anything = root().person(&["deploy"]);
     assert!(root().run_as(&anything.name, ["jit-sudo", "-n", "A=b", "env"]).succeeded().contains("A=b"));
 
@@ -124,7 +124,7 @@ fn a_signal_from_root_reaches_the_command_and_one_from_the_caller_does_not() {
 fn login_shells_and_shells_are_what_they_are_with_sudo() {
     let person = root().person(&["deploy"]);
     let output = root().run_as(&person.name, ["jit-sudo", "-n", "-i", "echo", "$0 a", ";", "pwd"]);
-    // sudo quotes everything for the shell but the dollar.
+    // sudo quotes everything for the shell except the dollar sign.
     assert_eq!(output.succeeded(), "-bash a ; pwd");
     let output = root().command(&person.name, ["jit-sudo", "-n", "-i"]).stdin("echo $0; pwd\n").run();
     assert_eq!(output.succeeded(), "-bash\n/root");
@@ -132,12 +132,12 @@ fn login_shells_and_shells_are_what_they_are_with_sudo() {
     assert_eq!(output.succeeded(), format!("/bin/bash\n{}", person.home));
 }
 
-/// A command that leaves two descendants beyond the ordinary: in a session of their own, and double-forked.
+/// A command that leaves two unusual descendants: one in a session of its own, and one forked twice.
 const HYDRA: &str = "setsid sh -c 'echo $$ >> \"$1\"; exec sleep 1000' sh \"$1\" & \
                      (setsid sh -c '(echo $$ >> \"$1\"; trap \"\" TERM HUP; while :; do sleep 0.2; done) &' sh \"$1\" &) ; \
                      echo $$ >> \"$1\"; exec sleep 1000";
 
-/// Waits for a run's end after `cause` and checks that nothing of it is left, and how the record says it ended.
+/// Waits for a run's end after `cause` and checks that none of its processes is left, and how the record says it ended.
 fn ends_within(root: &PrivateRoot, person: &Person, limit: Duration, ended_by: &str, cause: impl FnOnce(&str)) {
     let ledger = format!("/tmp/{}-hydra", person.name);
     let mut session = root.pty_as(&person.name, ["jit-sudo", "-n", "sh", "-c", HYDRA, "sh", &ledger]);
@@ -176,7 +176,7 @@ fn revocation_ends_a_running_command_within_a_second() {
 }
 
 #[test]
-fn a_grant_given_back_ends_its_command_too() {
+fn a_released_grant_ends_its_command() {
     let person = root().person(&["self-service"]);
     let grant = id(&request(root(), &person, "self-service", &[]));
     ends_within(root(), &person, Duration::from_millis(1000), "release", |_| {
@@ -185,10 +185,10 @@ fn a_grant_given_back_ends_its_command_too() {
 }
 
 #[test]
-fn in_the_background_the_shell_is_free_when_the_command_begins() {
+fn with_dash_b_the_shell_continues_when_the_command_starts() {
     let person = root().person(&["deploy"]);
     let began = Instant::now();
-    // Whoever reads our output would wait for the command's end of it.
+    // A reader of the command's output would wait for its end.
     let line = "jit-sudo -n -b sh -c 'sleep 1; echo done >/root/in-the-background' >/dev/null 2>&1";
     root().run_as(&person.name, ["bash", "-c", line]).exited(0);
     assert!(began.elapsed() < Duration::from_millis(900), "{:?}", began.elapsed());

@@ -1,4 +1,4 @@
-//! The second wall: what our processes beside a command can still do, and what somebody could who has taken one over.
+//! The sandbox: the remaining rights of the processes of jit-sudo beside a command, and of an attacker who controls one of them.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -40,7 +40,7 @@ fn root() -> &'static PrivateRoot {
     })
 }
 
-/// What the kernel says of a process of the root.
+/// The state of a process of the root, from the kernel.
 #[derive(Debug)]
 struct Process {
     pid: String,
@@ -50,7 +50,7 @@ struct Process {
 }
 
 impl Process {
-    /// `None` when it has ended.
+    /// Reads the state; returns `None` when the process has ended.
     fn look(pid: &str) -> Option<Process> {
         let status = root().script(&format!("cat /proc/{pid}/status 2>/dev/null || :"));
         let line =
@@ -68,24 +68,24 @@ impl Process {
         self.seccomp == "2" && self.effective & !capabilities == 0 && self.bounding == 0
     }
 
-    /// The files that it has open, one a line.
+    /// Returns its open files, one per line.
     fn open_files(&self) -> String {
         root().script(&format!("ls -l /proc/{}/fd | sed -n 's/.* -> //p'", self.pid))
     }
 
-    /// Bytes that it has read by read(2) and the like (proc_pid_io(5)).
+    /// Returns the bytes that it has read by read(2) and the like (proc_pid_io(5)).
     fn has_read(&self) -> u64 {
         let text = root().script(&format!("sed -n 's/^rchar: //p' /proc/{}/io", self.pid));
         text.trim().parse().unwrap()
     }
 
-    /// What the call gives that somebody makes who has taken it over.
+    /// Makes this system call in the process as an attacker would who controls it; returns the result.
     fn taken_over(&self, call: &str) -> String {
         root().script(&format!("takeover {} {call}", self.pid)).trim().to_owned()
     }
 }
 
-/// A run that lasts, with its processes.
+/// A long run with its processes.
 struct Lasting {
     person: Person,
     supervisor: Process,
@@ -93,7 +93,7 @@ struct Lasting {
     enforcer: Process,
 }
 
-/// The processes that `person`'s run of `words` has, once all of them stand.
+/// Returns the processes of the user's run, once all of them have started.
 fn processes(person: &Person, nap: &str) -> Lasting {
     let of = |parent: &str, name: &str| {
         let found = root().script(&format!("pgrep -P {parent} -x {name} | head -1"));
@@ -136,7 +136,7 @@ fn end(nap: &str) {
 }
 
 #[test]
-fn with_a_terminal_carrier_and_enforcer_are_behind_the_wall() {
+fn with_a_terminal_relay_process_and_enforcer_are_sandboxed() {
     let (run, mut session) = on_terminal("810001", "echo begun");
     session.expect("begun");
     assert!(run.carrier.is_walled(KILL), "{:?}", run.carrier);
@@ -152,7 +152,7 @@ fn with_a_terminal_carrier_and_enforcer_are_behind_the_wall() {
 }
 
 #[test]
-fn without_a_terminal_too() {
+fn without_a_terminal_relay_process_and_enforcer_are_sandboxed() {
     let run = in_pipes("810002");
     assert!(run.carrier.is_walled(0), "{:?}", run.carrier);
     assert!(run.enforcer.is_walled(KILL | AUDIT), "{:?}", run.enforcer);
@@ -162,7 +162,7 @@ fn without_a_terminal_too() {
     eventually("the end is recorded", PATIENCE, || {
         records_of(root(), &run.person).into_iter().find(|record| record.kind() == "end")
     });
-    assert_eq!(root().read("/tmp/walls-810002"), "begun\nTerminated\n"); // both by way of the carrier
+    assert_eq!(root().read("/tmp/walls-810002"), "begun\nTerminated\n"); // both through the relay process
 }
 
 #[test]
@@ -176,7 +176,7 @@ fn the_supervisor_reads_no_byte_of_a_session() {
     session.expect_within("over", Duration::from_secs(60));
     let (supervisor, carrier) = (run.supervisor.has_read() - before, run.carrier.has_read());
     assert!(carrier > MANY, "the carrier has read {carrier} bytes");
-    // Reports, signals, the bell and a few looks at the database.
+    // Reports, signals, the bell and a few queries of the database.
     assert!(supervisor < 256 << 10, "the supervisor has read {supervisor} bytes");
     end("810003");
     session.wait();
@@ -184,18 +184,18 @@ fn the_supervisor_reads_no_byte_of_a_session() {
 
 #[test]
 #[cfg(target_arch = "x86_64")]
-fn whoever_takes_the_carrier_over_can_do_nothing_with_it() {
+fn a_compromised_relay_process_can_do_nothing() {
     let (run, mut session) = on_terminal("810004", "echo begun");
     session.expect("begun");
     for call in ["socket", "local-socket", "write", "read", "fork", "setuid", "kill-all"] {
         assert_eq!(run.carrier.taken_over(call), "EPERM", "{call}");
     }
     assert!(!root().path("/etc/jit-sudo-was-taken-over").exists());
-    // It carries on: the calls were refused, and nothing else has happened.
+    // The process continues: the calls were refused, and nothing else has happened.
     session.type_text("typed\r");
     session.expect("typed");
     assert_eq!(run.carrier.taken_over("execve"), "killed by 31"); // SIGSYS
-    // Nothing runs on without it.
+    // The command is ended without it.
     eventually("the command was ended", PATIENCE, || {
         root().script("pgrep -xfc 'sleep 810004' || :").trim().eq("0").then_some(())
     });
@@ -206,7 +206,7 @@ fn whoever_takes_the_carrier_over_can_do_nothing_with_it() {
 
 #[test]
 #[cfg(target_arch = "x86_64")]
-fn nor_with_the_carrier_of_pipes_or_the_enforcer() {
+fn a_compromised_pipe_relay_or_enforcer_can_do_nothing() {
     let run = in_pipes("810005");
     for call in ["socket", "local-socket", "write", "read", "fork"] {
         assert_eq!(run.carrier.taken_over(call), "EPERM", "{call}");
@@ -217,7 +217,7 @@ fn nor_with_the_carrier_of_pipes_or_the_enforcer() {
         assert_eq!(run.enforcer.taken_over(call), told, "{call}");
     }
     assert_eq!(run.enforcer.taken_over("mount"), "killed by 31");
-    // The supervisor goes on alone, and ends as it should.
+    // The supervisor continues alone, and ends normally.
     end("810005");
     eventually("the end is recorded", PATIENCE, || {
         records_of(root(), &run.person).into_iter().find(|record| record.kind() == "end")
@@ -225,7 +225,7 @@ fn nor_with_the_carrier_of_pipes_or_the_enforcer() {
 }
 
 #[test]
-fn an_enforcer_behind_the_wall_records_what_is_left_and_tells_syslog_and_hooks() {
+fn a_sandboxed_enforcer_writes_records_to_journal_syslog_and_hooks() {
     let root = crate::own_root();
     root.add_policy("walls", POLICY);
     root.write("/etc/jit-sudo/hooks.d/10-file", 0o755, "#!/bin/sh\numask 022; cat >>/tmp/events\n");
@@ -247,7 +247,7 @@ fn an_enforcer_behind_the_wall_records_what_is_left_and_tells_syslog_and_hooks()
 }
 
 #[test]
-fn the_compressor_is_behind_the_wall() {
+fn the_compressor_is_sandboxed() {
     let person = root().person(&["walled"]);
     let watch = "for try in $(seq 3000); do for p in $(pgrep -x jit-sudo-shrink); do \
                  s=$(sed -n 's/^Seccomp:.//p; s/^CapEff:.//p; s/^Uid:.//p' /proc/$p/status 2>/dev/null | tr '\\t\\n' '  '); \
@@ -269,7 +269,7 @@ fn the_compressor_is_behind_the_wall() {
     assert!(worker > 0 && keeper > 0, "{seen}");
 }
 
-/// Which programs open the private key while `words` run.
+/// Returns the programs that open the private key while the command runs.
 fn readers_of_the_key(person: &Person, words: &[&str]) -> std::collections::BTreeSet<String> {
     let log = format!("/root/{}.opened", person.name);
     let trace = ["strace", "-f", "-q", "-e", "trace=execve,openat", "-o", &log, "-u", &person.name];

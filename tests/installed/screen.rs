@@ -1,5 +1,5 @@
-//! Terminals as people use them: jobs, signals, windows, full-screen programs, much output, lines that break. Each test
-//! does the same with sudo and with jit-sudo, because a test that sudo fails expects too much.
+//! Terminals in interactive use: jobs, signals, windows, full-screen programs, much output, line breaks. Each test does the same
+//! with sudo and with jit-sudo, because a test that sudo fails expects too much.
 
 use std::time::Duration;
 
@@ -7,13 +7,13 @@ use harness::{Person, PtySession, eventually};
 
 use crate::root;
 
-/// Somebody who may run anything, at an interactive shell.
+/// A user who may run anything, at an interactive shell.
 struct Context {
     person: Person,
     session: PtySession,
 }
 
-/// Does the same at a desk where `elevate` is sudo and at one where it is ours.
+/// Runs the test in a shell where `elevate` is sudo and in one where it is jit-sudo.
 fn at_both(test: impl Fn(&mut Context)) {
     for program in ["sudo", "jit-sudo"] {
         let person = root().person(&["deploy"]);
@@ -33,7 +33,7 @@ impl Context {
         self.session.type_line(line);
     }
 
-    /// A key with Control held.
+    /// Presses a key with Control held.
     fn presses(&mut self, key: u8) {
         self.session.type_text([key & 0x1f]);
     }
@@ -43,7 +43,7 @@ impl Context {
         self.session.expect(text)
     }
 
-    /// ^Z, and the shell is back.
+    /// Presses ^Z, and waits for the shell.
     #[track_caller]
     fn stops_the_job(&mut self) {
         self.presses(b'Z');
@@ -51,13 +51,13 @@ impl Context {
         self.sees(">> ");
     }
 
-    /// Waits until the keys are the command's: the terminal makes no signals of them any more. What is typed before that
-    /// may be thrown away by the change.
+    /// Waits until the command reads the keys: the terminal no longer turns them into signals. That change may discard keys that
+    /// were typed before.
     fn is_handed_over(&self) {
         eventually("the keys are handed over", harness::PATIENCE, || (!self.session.makes_signals()).then_some(()));
     }
 
-    /// `fg`, and the keys are the command's again.
+    /// Types `fg`, and waits until the command reads the keys again.
     #[track_caller]
     fn fetches_the_job(&mut self, command: &str) {
         self.types("fg");
@@ -65,7 +65,7 @@ impl Context {
         self.is_handed_over();
     }
 
-    /// The shell is back, and the terminal is as it was.
+    /// Checks that the shell is back, and the terminal settings are unchanged.
     #[track_caller]
     fn is_as_before(&mut self) {
         self.types("[ \"$(stty -g)\" = \"$before\" ] && echo as before");
@@ -73,7 +73,7 @@ impl Context {
         self.sees(">> ");
     }
 
-    /// A file for notes of the command.
+    /// Returns the path of a file for notes of the command.
     fn note(&self, what: &str) -> String {
         format!("/tmp/{}.{what}", self.person.name)
     }
@@ -89,12 +89,12 @@ impl Context {
     }
 }
 
-/// A shell line that notes the processes of the run: sudo's own and the command's.
+/// Returns a shell line that notes the processes of the run: sudo's own and the command's.
 fn noting(desk: &Context) -> String {
     format!("echo $(ps -o ppid= -p $PPID) $$ >{}", desk.note("pids"))
 }
 
-/// What [`noting`] noted.
+/// Returns what [`noting`] noted.
 fn pids(desk: &Context) -> (String, String) {
     let noted = desk.reads("pids");
     let (ours, command) = noted.split_once(' ').unwrap();
@@ -105,7 +105,7 @@ fn kill(signal: &str, pid: &str) {
     root().script(&format!("kill -{signal} {pid}"));
 }
 
-/// Waits until a process is in a state of ps(1); gone where none is wanted.
+/// Waits until a process is in a state of ps(1); until it has ended where none is given.
 fn becomes(pid: &str, wanted: &str) {
     eventually(&format!("process {pid} in state '{wanted}'"), harness::PATIENCE, || {
         let state = root().script(&format!("ps -o stat= -p {pid} || true"));
@@ -116,7 +116,7 @@ fn becomes(pid: &str, wanted: &str) {
 #[test]
 fn a_job_is_stopped_put_in_the_background_and_fetched_again() {
     at_both(|desk| {
-        // One process: a shell that is stopped between vfork and exec of a child hangs, whoever is above it.
+        // One process: a shell that is stopped between vfork and exec of a child hangs, whatever its parent is.
         desk.types("elevate perl -e '$|=1; print \"up\\n\"; select(undef, undef, undef, 0.05) for 1..40; print \"all done\\n\"'");
         desk.sees("\nup");
         desk.stops_the_job();
@@ -165,7 +165,7 @@ fn a_stopped_job_can_be_ended() {
 
 const READING: &str = "elevate sh -c 'read line; echo \"got $line\"'";
 
-/// A job in the background that reads the terminal stops, and gets what is typed when it is fetched.
+/// Checks that a background job that reads the terminal stops, and gets the input after `fg`.
 fn waits_to_be_fetched(desk: &mut Context, job: &str) {
     desk.types(job);
     desk.sees(">> ");
@@ -187,7 +187,7 @@ fn a_background_job_that_reads_the_terminal_waits_for_fg() {
 
 #[test]
 fn a_job_that_began_while_a_line_was_edited_has_the_usual_terminal_when_it_is_fetched() {
-    // The shell shows its prompt, and so edits a line in modes of its own, before the run begins.
+    // The shell shows its prompt, and so edits a line in its own terminal modes, before the run begins.
     at_both(|desk| waits_to_be_fetched(desk, &format!("{{ sleep 0.5; {READING}; }} &")));
 }
 
@@ -219,7 +219,7 @@ fn a_command_that_stops_itself_is_a_stopped_job() {
 }
 
 #[test]
-fn a_stop_and_a_continue_sent_to_us_reach_the_command() {
+fn a_stop_and_a_continue_sent_to_jit_sudo_reach_the_command() {
     at_both(|desk| {
         desk.types(&format!("elevate sh -c '{}; exec sleep 1000'", noting(desk)));
         let (ours, command) = pids(desk);
@@ -239,7 +239,7 @@ fn a_stop_and_a_continue_sent_to_us_reach_the_command() {
 }
 
 #[test]
-fn signals_sent_to_us_reach_the_command() {
+fn signals_sent_to_jit_sudo_reach_the_command() {
     at_both(|desk| {
         for signal in ["HUP", "TERM", "INT", "QUIT", "USR1", "USR2"] {
             let trap = format!("trap \"echo got {signal}; exit 5\" {signal}");
@@ -256,7 +256,7 @@ fn signals_sent_to_us_reach_the_command() {
 }
 
 #[test]
-fn signals_sent_to_the_command_end_us_alike() {
+fn a_signal_that_ends_the_command_ends_jit_sudo() {
     at_both(|desk| {
         for (signal, status) in [("HUP", 129), ("TERM", 143), ("KILL", 137), ("USR1", 138)] {
             desk.types(&format!("elevate sh -c 'stty raw -echo; {}; exec sleep 1000'; echo st''atus $?", noting(desk)));
@@ -394,7 +394,7 @@ fn ten_megabytes_on_the_terminal_arrive_whole() {
 }
 
 #[test]
-fn control_c_ends_a_pipeline_of_ours() {
+fn control_c_ends_a_pipeline_with_jit_sudo() {
     at_both(|desk| {
         let up = desk.note("up");
         desk.types(&format!(
@@ -410,8 +410,8 @@ fn control_c_ends_a_pipeline_of_ours() {
 }
 
 #[test]
-fn whoever_else_writes_to_the_terminal_of_a_pipeline_has_its_lines_begin_at_the_left() {
-    // Debian's sudo has them begin under the end of the line before.
+fn lines_of_other_writers_to_the_terminal_begin_in_the_first_column() {
+    // With Debian's sudo they begin below the end of the line before.
     let raw = "until stty -a </dev/tty | grep -q -- -icanon; do sleep 0.02; done";
     for writer in [
         "printf 'one\\ntwo\\n'",
@@ -446,7 +446,7 @@ fn an_end_at_the_prompt_gives_the_terminal_back() {
             session.type_line(&format!("{program} -p 'pass''word: ' true"));
             session.expect("password: ");
             eventually("no echo", harness::PATIENCE, || (!session.echoes()).then_some(()));
-            // sudo overlooks a key that comes before it has begun to read.
+            // sudo loses a key that is pressed before it reads.
             std::thread::sleep(Duration::from_millis(300));
             session.type_text([key & 0x1f]);
             session.expect(">> ");
@@ -463,7 +463,7 @@ fn a_terminal_that_disappears_ends_the_command() {
 
 #[test]
 fn a_terminal_that_disappears_ends_a_stopped_command() {
-    // sudo leaves it stopped for ever.
+    // sudo leaves it stopped forever.
     at_each_hang_up(&["jit-sudo"], "kill -STOP $$; exec sleep 1000", true);
 }
 
@@ -473,7 +473,7 @@ fn a_command_that_ignores_the_hang_up_goes_on_without_a_terminal() {
     at_each_hang_up(&["sudo", "jit-sudo"], script, false);
 }
 
-/// Runs a script on a terminal of its own and closes it.
+/// Runs a script on a terminal of its own and closes the terminal.
 fn at_each_hang_up(programs: &[&str], script: &str, ends: bool) {
     for program in programs {
         let person = root().person(&["deploy"]);

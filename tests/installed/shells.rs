@@ -1,17 +1,17 @@
-//! Completion as people meet it: in a real bash, zsh and fish, with the scripts that `make install` put in their places.
+//! Completion in real shells: in bash, zsh and fish, with the scripts that `make install` has installed.
 
 use harness::{Person, PrivateRoot, PtySession};
 
 use crate::{id, request, root};
 
-/// Somebody with a role to ask for and a request that waits; its id.
+/// Creates a user with an eligible role and a pending request; returns its id.
 fn somebody() -> (Person, String) {
     let person = root().person(&["reviewed", "once"]);
     let pending = id(&request(root(), &person, "reviewed", &["--", "id"]));
     (person, pending)
 }
 
-/// What each shell must know: the line that was typed, and a word that it must propose.
+/// Returns the cases for each shell: the typed line, and a word that the shell must propose.
 fn lines(pending: &str) -> Vec<(&'static str, String)> {
     [
         ("jitctl req", "requests"),
@@ -43,7 +43,7 @@ fn fish_completes_verbs_options_roles_ids_and_the_inner_command() {
     assert!(!complete("jitctl request --role ").contains(&"deploy".to_owned()), "a role of others");
 }
 
-/// A zsh with its completion and nothing else, which writes what it would insert or list.
+/// Starts a zsh with its completion and nothing else, which writes what it would insert or list.
 fn zsh(root: &PrivateRoot, person: &Person) -> PtySession {
     let mut session = root.pty_as(&person.name, ["zsh", "-f"]);
     session.resize(50, 200);
@@ -63,7 +63,7 @@ fn zsh_completes_verbs_options_roles_ids_and_the_inner_command() {
     for (line, word) in lines(&pending) {
         let mut session = zsh(root(), &person);
         session.type_text(format!("{line}\t\t"));
-        // Proposed in a list, or put into the line: then the rest of the word stands behind what was typed.
+        // Proposed in a list, or inserted into the line: then the rest of the word follows the typed part.
         let rest = line.rsplit(' ').next().and_then(|typed| word.strip_prefix(typed)).unwrap_or(&word).to_owned();
         harness::eventually(&format!("{line} is completed with {word}"), harness::PATIENCE, || {
             let screen = session.screen();

@@ -1,5 +1,5 @@
-//! The configurations of docs/shippers.md as they stand there, with Debian's daemons, and with a log host beside them:
-//! what arrives there is held against the journal.
+//! The configurations of docs/shippers.md, unchanged, with Debian's daemons and with a log host beside them: the received lines
+//! are compared with the journal.
 
 use std::fs;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::own_root;
 use crate::sinks::hostile_runs;
 
-/// The log host: it keeps what comes, as it comes.
+/// The log host: it stores what it receives, unchanged.
 const LOG_HOST: &str = "
 import socketserver
 class Lines(socketserver.StreamRequestHandler):
@@ -21,7 +21,7 @@ class Lines(socketserver.StreamRequestHandler):
 socketserver.ThreadingTCPServer(('127.0.0.1', 514), Lines).serve_forever()
 ";
 
-/// The block behind this heading.
+/// Returns the block after this heading.
 fn block(heading: &str) -> String {
     let page = fs::read_to_string(project().join("docs/shippers.md")).unwrap();
     let (_, rest) = page.split_once(heading).unwrap_or_else(|| panic!("docs/shippers.md has no {heading}"));
@@ -30,7 +30,7 @@ fn block(heading: &str) -> String {
     text.replace("logs.example.com", "127.0.0.1")
 }
 
-/// Stops the root's own rsyslogd and starts the log host and then `daemon`, in a network that they share with nobody.
+/// Stops the root's own rsyslogd and starts the log host and then `daemon`, in a network namespace of their own.
 fn start(root: &PrivateRoot, daemon: &str) {
     root.write("/run/log-host.py", 0o644, LOG_HOST);
     root.script("kill $(cat /run/rsyslogd.pid) 2>/dev/null || true; rm -f /dev/log");
@@ -43,7 +43,7 @@ fn start(root: &PrivateRoot, daemon: &str) {
     ));
 }
 
-/// Runs what breaks log formats, and looks at both places that the page names.
+/// Runs commands with input that breaks log formats, and checks both files that the page names.
 fn compare(root: &PrivateRoot) {
     let person = root.person(&["deploy"]);
     hostile_runs(root, &person);
@@ -72,7 +72,7 @@ fn compare(root: &PrivateRoot) {
 fn the_rsyslog_configuration_of_the_manual_sends_and_parses() {
     let root = own_root();
     root.write("/etc/rsyslog.d/30-jit-sudo.conf", 0o644, block("## rsyslog"));
-    // Debian's, but for the kernel's log, which is the host's.
+    // Debian's configuration, except for the kernel log, which belongs to the host.
     root.script("grep -v imklog /etc/rsyslog.conf >/run/local.conf; grep -q rsyslog.d /run/local.conf");
     root.script("rsyslogd -N1 -f /run/local.conf");
     start(&root, "exec rsyslogd -n -f /run/local.conf -i /run/local.pid");

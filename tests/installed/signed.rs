@@ -1,4 +1,4 @@
-//! Approvals that are signed with a key of the approver, made on other machines and carried here by anybody.
+//! Approvals that are signed with a key of the approver on another machine, and imported by any user.
 
 use std::sync::{Mutex, OnceLock};
 
@@ -29,14 +29,14 @@ approvals        = 2
 signed_approvals = true
 "#;
 
-/// A root for one test with two roles that take signed approvals only, and nobody's key yet.
+/// Returns a root for one test with two roles that require signed approvals, and an empty list of keys.
 pub(crate) fn signed_root() -> PrivateRoot {
     let root = own_root();
     root.add_policy("signed", POLICY);
     root
 }
 
-/// The same for the tests that only add keys.
+/// Returns the root for tests that only add keys.
 pub(crate) fn shared() -> &'static PrivateRoot {
     static ROOT: OnceLock<PrivateRoot> = OnceLock::new();
     ROOT.get_or_init(signed_root)
@@ -50,7 +50,7 @@ pub(crate) fn enlist(lines: &[String]) {
     list(shared(), &listed);
 }
 
-/// Makes a key in the person's home; its public line.
+/// Creates a key in the user's home; returns its public line.
 pub(crate) fn key(root: &PrivateRoot, person: &Person, name: &str) -> String {
     let words = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", name];
     root.command(&person.name, words).cwd(&person.home).run().succeeded();
@@ -62,19 +62,19 @@ pub(crate) fn list(root: &PrivateRoot, lines: &[String]) {
     root.write("/etc/jit-sudo/approvers", 0o644, lines.join("\n") + "\n");
 }
 
-/// Somebody who may approve, with a key that is on the list of the returned line.
+/// Creates an approver with a key, and returns the line for the list.
 pub(crate) fn signer(root: &PrivateRoot) -> (Person, String) {
     let person = root.person(&["signers"]);
     let line = format!("{} namespaces=\"jit-sudo/approval/v1\" {}", person.name, key(root, &person, "key"));
     (person, line)
 }
 
-/// jitctl by somebody in their home, with a text on standard input.
+/// Runs jitctl as the user in their home, with a text on standard input.
 pub(crate) fn jitctl(root: &PrivateRoot, person: &Person, words: &[&str], text: &str) -> Output {
     root.command(&person.name, [&["jitctl"][..], words].concat()).cwd(&person.home).stdin(text).run()
 }
 
-/// The approval of `request` as a text, made as on another machine.
+/// Returns the approval of `request` as a text, made as on another machine.
 pub(crate) fn approval(root: &PrivateRoot, approver: &Person, request: &str, more: &[&str]) -> String {
     let words = [&["approve", "-", "--key", "key", "--as", &approver.name][..], more].concat();
     let output = jitctl(root, approver, &words, request);
@@ -82,7 +82,7 @@ pub(crate) fn approval(root: &PrivateRoot, approver: &Person, request: &str, mor
     output.stdout
 }
 
-/// The text of a new request by somebody eligible, and its id.
+/// Creates a request by an eligible user; returns its text and id.
 pub(crate) fn printed(root: &PrivateRoot, person: &Person, role: &str, more: &[&str]) -> (String, String) {
     let grant = id(&request(root, person, role, more));
     let output = jitctl(root, person, &["show", &grant, "--print"], "");
@@ -91,7 +91,7 @@ pub(crate) fn printed(root: &PrivateRoot, person: &Person, role: &str, more: &[&
 }
 
 #[test]
-fn an_approval_made_elsewhere_and_carried_by_anybody_counts() {
+fn an_approval_from_another_machine_counts_whoever_imports_it() {
     let root = shared();
     let (person, (approver, line)) = (root.person(&["signed"]), signer(root));
     enlist(&[line]);
@@ -118,7 +118,7 @@ fn an_approval_made_elsewhere_and_carried_by_anybody_counts() {
 }
 
 #[test]
-fn here_it_is_one_step_and_without_a_signature_it_is_none() {
+fn on_the_host_one_step_signs_and_an_unsigned_approval_is_rejected() {
     let root = shared();
     let (person, (approver, line)) = (root.person(&["signed"]), signer(root));
     enlist(&[line]);
@@ -215,7 +215,7 @@ fn everything_signed_verifies_with_stock_ssh_keygen() {
         let altered = root.run_as("bob", ["bash", "-c", &format!("{check} < <(tr 0 1 < {file})")]);
         assert!(!altered.status.success(), "{altered:?}");
     }
-    // The parts hang together by their digests.
+    // The files refer to each other by their digests.
     let digest = |file: &str| {
         let path = format!("{}/evidence/{file}", person.home);
         root.as_root(["sha256sum", &path]).succeeded().split(' ').next().unwrap_or_default().to_owned()
@@ -235,7 +235,7 @@ fn a_replayed_or_foreign_approval_changes_nothing() {
     let (twice, text) = printed(&root, &person, "signed-twice", &["--", "true"]);
     let approved = approval(&root, &approver, &text, &[]);
     jitctl(&root, &person, &["import"], &approved).succeeded();
-    // Once more, and once more with other words, by the same approver.
+    // The same again, and again with another comment, by the same approver.
     jitctl(&root, &person, &["import"], &approved).refused("already");
     let again = approval(&root, &approver, &text, &["--comment", "again"]);
     jitctl(&root, &person, &["import"], &again).refused("already");
@@ -245,7 +245,7 @@ fn a_replayed_or_foreign_approval_changes_nothing() {
     root.run_as(&person.name, ["jit-sudo", "-n", "true"]).succeeded();
     jitctl(&root, &person, &["import"], &other).refused("not pending");
 
-    // An old approval does not serve a new request, and one that was taken back stays so.
+    // An old approval does not apply to a new request, and not to a cancelled one.
     let (cancelled, text) = printed(&root, &person, "signed", &[]);
     let late = approval(&root, &approver, &text, &[]);
     jitctl(&root, &person, &["cancel", &cancelled], "").succeeded();
@@ -286,7 +286,7 @@ fn a_signature_of_a_wrong_key_purpose_or_text_is_refused() {
     import(&format!("echo >> approval; {}", sign("key", "jit-sudo/approval/v1"))).refused("not an approval");
     import("ssh-keygen -q -t rsa -N '' -f rsa; ssh-keygen -q -Y sign -f rsa -n jit-sudo/approval/v1 approval")
         .refused("not in OpenSSH's format");
-    // Whatever was tried, nothing was recorded and nothing runs.
+    // None of these attempts was recorded, and nothing runs.
     assert!(records_of(root, &approver).is_empty());
     root.run_as(&person.name, ["jit-sudo", "-n", "id"]).refused("");
     import(&sign("key", "jit-sudo/approval/v1")).succeeded();
@@ -321,7 +321,7 @@ fn an_approval_of_another_role_text_or_of_another_time_is_refused() {
 }
 
 #[test]
-fn what_a_later_version_added_to_an_approval_or_a_denial_is_shown() {
+fn unknown_keys_of_an_approval_or_a_denial_are_shown() {
     let root = shared();
     let (person, (approver, line)) = (root.person(&["signed"]), signer(root));
     enlist(&[line]);
@@ -369,7 +369,7 @@ fn a_request_that_was_altered_on_its_way_is_not_shown() {
 }
 
 #[test]
-fn a_key_that_is_removed_or_expired_takes_its_grants_with_it() {
+fn grants_by_a_removed_or_expired_key_are_invalid() {
     let root = signed_root();
     let (person, (approver, line)) = (root.person(&["signed"]), signer(&root));
     let (_, other) = signer(&root);
@@ -389,7 +389,7 @@ fn a_key_that_is_removed_or_expired_takes_its_grants_with_it() {
     refused("is no longer valid");
     list(&root, &[line.replace("approval/v1", "approval/v2")]);
     refused("is not for approvals");
-    // A list that others could have written, or that is not understood, is worth nothing.
+    // A list that other users could have written, or that cannot be parsed, does not count.
     list(&root, &[line.clone(), "bob cert-authority ssh-ed25519 AAAA".to_owned()]);
     refused("/etc/jit-sudo/approvers:2");
     root.as_root(["jitctl", "policy", "check"]).refused("/etc/jit-sudo/approvers:2");
@@ -400,13 +400,13 @@ fn a_key_that_is_removed_or_expired_takes_its_grants_with_it() {
     refused("is not theirs");
     let check = root.as_root(["jitctl", "policy", "check"]);
     assert!(check.succeeded().contains("nobody has a key"), "{check:?}");
-    // Other roles go on.
+    // Other roles are not affected.
     let other = granted(&root, "self-service");
     root.run_as(&other.name, ["jit-sudo", "-n", "id"]).succeeded();
 }
 
 #[test]
-fn nobody_approves_with_a_key_of_their_own() {
+fn a_requester_cannot_approve_with_their_own_key() {
     let root = shared();
     let both = root.person(&["signed", "signers"]);
     let (approver, line) = signer(root);
@@ -416,7 +416,7 @@ fn nobody_approves_with_a_key_of_their_own() {
     let (_, text) = printed(root, &both, "signed", &["--", "id"]);
     let approved = approval(root, &both, &text, &[]);
     jitctl(root, &both, &["import"], &approved).refused("their own request");
-    // The same key under another's name is still the requester's.
+    // The same key under another name still counts as the requester's.
     enlist(&[line, own, format!("{} {public}", approver.name)]);
     let output = jitctl(root, &both, &["approve", "-", "--key", "key", "--as", &approver.name], &text);
     output.succeeded();
@@ -425,7 +425,7 @@ fn nobody_approves_with_a_key_of_their_own() {
 }
 
 #[test]
-fn one_key_is_one_person_and_who_is_no_approver_signs_in_vain() {
+fn one_key_counts_as_one_person_and_only_approvers_can_sign() {
     let root = shared();
     let (person, (approver, line)) = (root.person(&["signed"]), signer(root));
     let (second, _) = signer(root);
@@ -454,7 +454,7 @@ fn an_approver_elsewhere_narrows_and_never_widens() {
         let words = [&["approve", "-", "--key", "key"][..], words].concat();
         jitctl(root, &approver, &words, &text).refused("");
     }
-    // By hand, past jitctl: the host looks again.
+    // Changed without jitctl: the host checks again.
     let place = format!("/home/{}-request", approver.name);
     root.write(&place, 0o644, &text);
     for change in ["s/\"duration\":0/\"duration\":1200/", "s/\"exact\":0/\"exact\":1/"] {

@@ -1,5 +1,5 @@
-//! The mirrors of the journal with the real daemons: what arrives is the journal, byte by byte and in order, also when a
-//! daemon was away in between.
+//! The log sinks with the real daemons: they receive the journal, byte by byte and in order, even when a daemon was away in
+//! between.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::own_root;
 
-/// A root with these lines in `[audit]`, and somebody who may run anything there.
+/// Returns a root with these lines in `[audit]`, and a user who may run anything there.
 fn mirrored(audit: &str) -> (PrivateRoot, Person) {
     let root = own_root();
     root.add_policy("audit", &format!("[audit]\n{audit}\n"));
@@ -17,8 +17,8 @@ fn mirrored(audit: &str) -> (PrivateRoot, Person) {
     (root, person)
 }
 
-/// Runs whose records hold what breaks log formats: line feeds, escapes, quotes, bytes that are not UTF-8, and a
-/// megabyte of environment.
+/// Runs whose records contain what breaks log formats: line feeds, escapes, quotes, bytes that are not UTF-8, and a megabyte of
+/// environment.
 pub(crate) fn hostile_runs(root: &PrivateRoot, person: &Person) {
     use std::os::unix::ffi::OsStringExt;
     let bytes = std::ffi::OsString::from_vec(b"\xff\xfe\x80 not UTF-8 \\xff \"quoted\" %s %n \xe2\x80\xae".to_vec());
@@ -28,16 +28,16 @@ pub(crate) fn hostile_runs(root: &PrivateRoot, person: &Person) {
     };
     run("line\nfeed\r\n\x1b[2J\ttab\u{7f}\nJIT_SUDO_SEQ=1\n\n".as_ref());
     run(&bytes);
-    // The role `deploy` keeps nothing, but every command has words: eight of them, each as long as a word may be.
+    // The role `deploy` keeps no variables, but every command has arguments: eight of them, each of the maximum length.
     let long: Vec<String> = (0..8).map(|_| "e\u{308}\\".repeat(32_000)).collect();
     root.command(&person.name, ["jit-sudo", "-n", "true"].into_iter().map(str::to_owned).chain(long)).run().succeeded();
     root.run_as("alice", ["jit-sudo", "-n", "id", "; rm -rf /"]).refused("");
 }
 
-/// The record of the policy that names the mirror, which gets this one first: the shared policy was there before.
+/// The number of the policy record that names the sink; it is the first one that the sink gets.
 const NAMED: u64 = 2;
 
-/// Waits until what `read` finds are the records of the journal from number `first` on.
+/// Waits until `read` returns the records of the journal from number `first` on.
 fn same_as_journal(root: &PrivateRoot, first: u64, read: impl Fn() -> Vec<(u64, String)>) {
     let journal = root.journal();
     assert_eq!((journal[1].kind(), journal[2].kind()), ("policy", "start"));
@@ -59,7 +59,7 @@ fn same_as_journal(root: &PrivateRoot, first: u64, read: impl Fn() -> Vec<(u64, 
     }
 }
 
-/// The exact text of the JSON value behind `"record":`, up to the last brace.
+/// Returns the number and the exact text of the JSON value after `"record":`, up to the last brace.
 fn record_of(line: &str) -> (u64, String) {
     let seq = serde_json::from_str::<Value>(line).unwrap()["seq"].as_u64().unwrap();
     let record = line.split_once("\"record\":").unwrap().1.strip_suffix('}').unwrap();
@@ -95,7 +95,7 @@ fn a_full_disk_costs_the_json_file_no_record_and_no_run() {
 }
 
 #[test]
-fn a_json_file_is_put_aside_when_it_is_full() {
+fn a_full_json_file_is_rotated() {
     let audit = "json_file = \"/var/log/jit-sudo/audit.jsonl\"\njson_file_size = \"8K\"\njson_file_count = 4";
     let (root, person) = mirrored(audit);
     root.script("mkdir -m 700 /var/log/jit-sudo");
@@ -122,7 +122,7 @@ fn journald_has_every_record_whole() {
     root.script(JOURNALD);
     root.run_as(&person.name, ["jit-sudo", "-n", "true"]).succeeded();
     hostile_runs(&root, &person);
-    // Away for a while, and back: what was missed comes first.
+    // After an absence the missed records come first.
     root.script("kill $(cat /run/journald.pid); sleep 0.3; rm -f /run/systemd/journal/socket");
     for _ in 0..3 {
         root.run_as(&person.name, ["jit-sudo", "-n", "true"]).succeeded();
@@ -151,7 +151,7 @@ fn journald_entry(line: &str) -> (u64, String) {
 }
 
 #[test]
-fn a_stopped_journald_holds_nobody_up() {
+fn a_stopped_journald_does_not_delay_a_run() {
     let (root, person) = mirrored("journald = true\nsyslog = \"off\"");
     root.script(JOURNALD);
     root.script("kill -STOP $(cat /run/journald.pid)");
@@ -170,7 +170,7 @@ fn a_stopped_journald_holds_nobody_up() {
 }
 
 #[test]
-fn a_syslog_that_comes_back_gets_what_it_missed_in_order() {
+fn syslog_gets_missed_records_in_order_when_it_is_back() {
     let (root, person) = mirrored("");
     let run = || root.run_as(&person.name, ["jit-sudo", "-n", "true"]).succeeded().to_owned();
     run();
@@ -185,7 +185,7 @@ fn a_syslog_that_comes_back_gets_what_it_missed_in_order() {
     run();
     let journal = root.journal();
     let numbers = eventually("rsyslog has all", Duration::from_secs(20), || {
-        // PAM has its own lines, which are no JSON.
+        // The lines of PAM are not JSON.
         let lines = root.syslog();
         let numbers: Vec<u64> = lines.iter().filter(|line| line.parsed).map(|line| line.seq).collect();
         (numbers.len() >= journal.len()).then_some(numbers)
@@ -198,7 +198,7 @@ fn a_killed_process_leaves_its_records_to_the_next_one() {
     let (root, person) = mirrored("json_file = \"/var/log/jit-sudo/audit.jsonl\"");
     root.script("mkdir -m 700 /var/log/jit-sudo");
     root.run_as(&person.name, ["jit-sudo", "-n", "true"]).succeeded();
-    // The command kills its supervisor, which has no time to tell of the end.
+    // The command kills its supervisor, which cannot report the end.
     let _ = root.run_as(&person.name, ["jit-sudo", "-n", "sh", "-c", "kill -KILL $PPID"]);
     root.run_as(&person.name, ["jit-sudo", "-n", "true"]).succeeded();
     let journal = root.journal();
@@ -207,7 +207,7 @@ fn a_killed_process_leaves_its_records_to_the_next_one() {
     same_as_journal(&root, NAMED, || root.read("/var/log/jit-sudo/audit.jsonl").lines().map(record_of).collect());
 }
 
-/// The audit daemon listens in the first PID namespace only, so it and the runs are brought there.
+/// The audit daemon only works in the first PID namespace, so it and the runs are moved there.
 #[test]
 fn auditd_has_every_command_with_number_and_chain_head() {
     let (root, person) = mirrored("auditd = true\nsyslog = \"off\"");
@@ -225,7 +225,7 @@ fn auditd_has_every_command_with_number_and_chain_head() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let log = root.read("/var/log/audit/audit.log");
     let ours: Vec<&str> = log.lines().filter(|line| line.contains("jit_seq=")).collect();
-    // What was told before the daemon listened, the kernel alone has.
+    // Records from before the daemon started are only in the kernel's log.
     let told: Vec<Record> = root.journal().into_iter().filter(|record| record.seq > NAMED).collect();
     for record in &told {
         let place = format!("jit_seq={} jit_head={}", record.seq, record.hash);
@@ -250,7 +250,7 @@ fn number(line: &str) -> u64 {
     line.split_once("jit_seq=").unwrap().1.split(' ').next().unwrap().parse().unwrap()
 }
 
-/// The bytes of a word of a record (docs/formats.md).
+/// Decodes the bytes of a text of a record (docs/formats.md).
 fn word(value: &Value) -> Vec<u8> {
     let (text, mut bytes) = (value.as_str().unwrap(), Vec::new());
     let mut rest = text;
@@ -269,14 +269,14 @@ fn word(value: &Value) -> Vec<u8> {
     bytes
 }
 
-/// Debian's syslog-ng takes rsyslog's place in the root, as on a host where the administrator chose it.
+/// Installs Debian's syslog-ng in place of rsyslog in the root, as on a host where the administrator chose it.
 pub(crate) fn install_syslog_ng(root: &PrivateRoot) {
     let install = "printf '#!/bin/sh\\nexit 101\\n' >/usr/sbin/policy-rc.d; \
          chmod 755 /usr/sbin/policy-rc.d; export DEBIAN_FRONTEND=noninteractive; \
          apt-get -qq -y --no-install-recommends install syslog-ng-core >/run/apt.out 2>&1 || \
          { apt-get -qq update && apt-get -qq -y --no-install-recommends install syslog-ng-core; } >/run/apt.out 2>&1 || \
          { cat /run/apt.out >&2; exit 1; }";
-    // From the mirror, however slow it is today.
+    // From the package mirror, which may be slow.
     root.command("root", ["sh", "-euc", install]).patience(Duration::from_secs(180)).run().succeeded();
 }
 
@@ -305,10 +305,10 @@ fn syslog_ng_has_every_record_whole() {
     assert!(parsed > 0);
 }
 
-/// Records from lines as they were sent, parts put together.
+/// Returns records from received lines, with parts joined.
 fn joined(lines: &str) -> Vec<(u64, String)> {
     let mut records: Vec<(u64, String)> = Vec::new();
-    // Other lines are PAM's.
+    // Other lines are from PAM.
     for json in lines.lines().filter_map(|line| line.split_once("@cee: ")).map(|(_, json)| json) {
         let value: Value = serde_json::from_str(json).unwrap();
         let seq = value["seq"].as_u64().unwrap();

@@ -1,4 +1,4 @@
-//! Denials, cancellations, revocations, releases and reviews as signed objects: kept by the host, carried by anybody.
+//! Denials, cancellations, revocations, releases and reviews as signed objects: stored by the host, imported by any user.
 
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
@@ -30,13 +30,13 @@ fn stated_root() -> PrivateRoot {
     root
 }
 
-/// The same for the tests that only add keys.
+/// Returns the root for tests that only add keys.
 fn shared() -> &'static PrivateRoot {
     static ROOT: OnceLock<PrivateRoot> = OnceLock::new();
     ROOT.get_or_init(stated_root)
 }
 
-/// Makes a key in the person's home and lists it; the line of the list.
+/// Creates a key in the user's home and adds it to the list; returns the line of the list.
 fn key(root: &PrivateRoot, person: &Person) -> String {
     let words = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", "key"];
     root.command(&person.name, words).cwd(&person.home).run().succeeded();
@@ -47,7 +47,7 @@ fn list(root: &PrivateRoot, lines: &[String]) {
     root.write("/etc/jit-sudo/approvers", 0o644, lines.join("\n") + "\n");
 }
 
-/// Somebody with a key on the list of the shared root.
+/// Creates a user with a key on the list of the shared root.
 fn keyed(groups: &[&str]) -> Person {
     static LISTED: Mutex<Vec<String>> = Mutex::new(Vec::new());
     let person = shared().person(groups);
@@ -58,19 +58,19 @@ fn keyed(groups: &[&str]) -> Person {
     person
 }
 
-/// jitctl by somebody in their home, with a text on standard input.
+/// Runs jitctl as the user in their home, with a text on standard input.
 fn jitctl(root: &PrivateRoot, person: &Person, words: &[&str], text: &str) -> Output {
     root.command(&person.name, [&["jitctl"][..], words].concat()).cwd(&person.home).stdin(text).run()
 }
 
-/// The text of the request of this id.
+/// Returns the text of the request with this id.
 fn printed(root: &PrivateRoot, person: &Person, grant: &str) -> String {
     let output = jitctl(root, person, &["show", grant, "--print"], "");
     output.succeeded();
     output.stdout
 }
 
-/// A statement about a request, made as on another machine.
+/// Returns a statement about a request, made as on another machine.
 fn made(root: &PrivateRoot, who: &Person, verb: &str, text: &str, reason: Option<&str>) -> String {
     let mut words = vec![verb, "-", "--key", "key", "--as", &who.name];
     words.extend(reason.iter().flat_map(|reason| ["--reason", *reason]));
@@ -85,14 +85,14 @@ fn state(root: &PrivateRoot, person: &Person, grant: &str) -> String {
     info["grant"].as_str().or(info["state"].as_str()).unwrap_or_default().to_owned()
 }
 
-/// A grant of the person's that the other has approved; its id.
+/// Creates a grant of the user that the approver has approved; returns its id.
 fn approved(root: &PrivateRoot, person: &Person, approver: &Person) -> String {
     let grant = id(&request(root, person, "stated", &[]));
     root.run_as(&approver.name, ["jitctl", "approve", &grant]).succeeded();
     grant
 }
 
-/// A command that runs under such a grant.
+/// Starts a command under such a grant.
 fn sleeping(root: &PrivateRoot, person: &Person, approver: &Person) -> (harness::PtySession, String) {
     let grant = approved(root, person, approver);
     let session = root.pty_as(&person.name, ["jit-sudo", "-n", "sleep", "1000"]);
@@ -102,7 +102,7 @@ fn sleeping(root: &PrivateRoot, person: &Person, approver: &Person) -> (harness:
     (session, grant)
 }
 
-/// Exports the evidence of a grant, and has ssh-keygen judge every line; which files were judged.
+/// Exports the evidence of a grant, and verifies every file with ssh-keygen; returns the names of the files.
 fn judged(root: &PrivateRoot, person: &Person, grant: &str) -> Vec<String> {
     let said = jitctl(root, person, &["show", grant, "--export", grant], "");
     let lines: Vec<String> =
@@ -119,7 +119,7 @@ fn judged(root: &PrivateRoot, person: &Person, grant: &str) -> Vec<String> {
 }
 
 #[test]
-fn whatever_ends_a_request_or_grant_leaves_its_object_with_and_without_a_key() {
+fn every_end_of_a_request_or_grant_leaves_a_signed_statement() {
     let root = shared();
     let (person, approver) = (keyed(&["stated"]), keyed(&["staters"]));
     let with_key: [&[&str]; 2] = [&[], &["--key", "key"]];
@@ -153,7 +153,7 @@ fn whatever_ends_a_request_or_grant_leaves_its_object_with_and_without_a_key() {
             assert_eq!(document["signature"].is_string(), !more.is_empty(), "{document}");
             let judged = judged(root, &person, grant);
             assert_eq!(judged.len(), 1 + more.len() / 2, "{judged:?}");
-            // The record names the very bytes, and the key.
+            // The record names the exact bytes, and the key.
             let file = format!("{}/{grant}/statement-{kind}.json", person.home);
             let digest = root.as_root(["sha256sum", &file]).succeeded().split(' ').next().unwrap().to_owned();
             let records = records_of(root, who);
@@ -180,7 +180,7 @@ fn several_grants_are_ended_by_a_statement_each() {
         documents["documents"]["statements"][0]["body"].as_str().unwrap_or_default().to_owned()
     };
     assert!(!statement(&first).contains("follows") && statement(&longer).contains("\"follows\":\""), "{longer}");
-    // The host accepts itself: every open grant ends, each by a statement of root's with the reason.
+    // The host accepts its own state: every open grant ends, each by a statement of root with the reason.
     let open = [(); 2].map(|()| id(&request(&root, &person, "stated-freely", &[])));
     root.as_root(["jitctl", "key", "accept", "--reason", "restored from tape"]).succeeded();
     for grant in &open {
@@ -207,11 +207,11 @@ fn a_denial_made_elsewhere_denies_once() {
     assert_eq!(state(root, &person, &asked), "denied");
     jitctl(root, &root.user("carol"), &["import"], &denial).refused("not pending");
     assert_eq!(kinds(&records_of(root, &approver)), ["denial"]);
-    // It does not hit another request.
+    // It does not affect another request.
     let other = id(&request(root, &person, "stated", &[]));
     jitctl(root, &person, &["import"], &denial).refused("not pending");
     assert_eq!(state(root, &person, &other), "pending");
-    // The requester takes theirs back from elsewhere, and nobody else does.
+    // Only the requester can cancel it from another machine.
     let text = printed(root, &person, &other);
     let cancellation = made(root, &approver, "cancel", &text, None);
     jitctl(root, &person, &["import"], &cancellation).refused("was made by");
@@ -243,7 +243,7 @@ fn a_revocation_made_elsewhere_ends_a_running_command_within_a_second_and_once()
 }
 
 #[test]
-fn who_is_no_approver_or_holds_no_key_of_theirs_ends_nothing() {
+fn a_statement_without_an_approvers_key_ends_nothing() {
     let root = stated_root();
     let (person, approver) = (root.person(&["stated"]), root.person(&["staters"]));
     let outsider = root.person(&[]);
@@ -259,11 +259,11 @@ fn who_is_no_approver_or_holds_no_key_of_theirs_ends_nothing() {
     refused(&made(&root, &outsider, "revoke", &open, Some("x")), "approvers of the role may revoke");
     refused(&made(&root, &outsider, "release", &open, None), "belongs to");
     refused(&made(&root, &person, "deny", &pending, Some("x")), "requester's own key");
-    // In the name of the approver, with another's key.
+    // In the name of the approver, with another key.
     let forged =
         jitctl(&root, &outsider, &["deny", "-", "--key", "key", "--as", &approver.name, "--reason", "x"], &pending);
     refused(&forged.stdout, "is not theirs");
-    // The approver's key was stolen and is on the list no more; or it is there for approvals alone, or no longer.
+    // The approver's key was stolen and removed from the list; or it is listed for approvals only, or has expired.
     let (denial, revocation) =
         (made(&root, &approver, "deny", &pending, Some("x")), made(&root, &approver, "revoke", &open, Some("x")));
     let line = |options: &str| lines[1].replace(" ssh-", &format!(" {options}ssh-"));
@@ -292,7 +292,7 @@ fn an_altered_foreign_or_misdated_statement_ends_nothing() {
     let denial = made(&root, &approver, "deny", &text, Some("x"));
     let place = format!("{}/denial", approver.home);
     root.write(&place, 0o644, &denial);
-    // The exact bytes, changed, and signed again with whichever key and purpose; then brought.
+    // The exact bytes, changed, signed again with different keys and purposes, and imported.
     let script = |change: &str, purpose: &str| {
         let whole = format!(
             "cd; sed -n '/^-----BEGIN JIT/,/^-----END JIT/p' denial | grep -v -e ----- | base64 -d | {change} > body
@@ -312,10 +312,10 @@ fn an_altered_foreign_or_misdated_statement_ends_nothing() {
     script("sed 's/\"host\":\"..../\"host\":\"0000/'", statement).refused("another host");
     script("sed 's/\"at\":1/\"at\":9/'", statement).refused("future");
     script("sed 's/\"at\":1/\"at\":/'", statement).refused("before what it is about");
-    // Said of a grant, while there is none.
+    // A revocation, while there is no grant.
     script("sed 's/\"kind\":\"denial\"/\"kind\":\"revocation\"/'", statement).refused("no active grant");
     script("sed 's/\"kind\":\"denial\"/\"kind\":\"review\"/'", statement).refused("waits for no review");
-    // Any change without signing again.
+    // Any change without a new signature.
     let mut lines: Vec<String> = denial.lines().map(str::to_owned).collect();
     let middle = lines[2].clone();
     for (at, letter) in middle.char_indices().step_by(7) {

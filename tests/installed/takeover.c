@@ -1,5 +1,5 @@
-/* Makes a running process do a system call, as somebody would who has taken it over: takeover PID CALL. For root, on x86-64.
- * Prints what the call gave, or how the process ended. */
+/* Makes a running process make a system call, as an attacker would who controls it: takeover PID CALL. For root, on x86-64.
+ * Prints the result of the call, or how the process ended. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -31,7 +31,7 @@ int main(int argc, char **argv)
     if (waitpid(pid, &status, __WALL) < 0 || ptrace(PTRACE_GETREGS, pid, 0, &before))
         fail("stop");
     regs = before;
-    /* A name, far below what the process has on its stack. */
+    /* A name, far below the stack of the process. */
     unsigned long place = (before.rsp - 65536) & ~15UL;
     char text[32] = "/etc/jit-sudo-was-taken-over";
     if (!strcmp(argv[2], "read"))
@@ -44,7 +44,7 @@ int main(int argc, char **argv)
     if (process_vm_writev(pid, &ours, 1, &theirs, 1, 0) != sizeof text)
         fail("write");
     regs.orig_rax = -1;
-    regs.rip -= 2; /* it waits in a call, behind the instruction that made it */
+    regs.rip -= 2; /* it waits in a system call, after the instruction that made it */
     regs.rdi = regs.rsi = regs.rdx = regs.r10 = regs.r8 = regs.r9 = 0;
     if (!strcmp(argv[2], "write") || !strcmp(argv[2], "read")) {
         regs.rax = SYS_openat;
@@ -76,7 +76,7 @@ int main(int argc, char **argv)
         regs.rdi = place;
     } else if (!strcmp(argv[2], "kill-all")) {
         regs.rax = SYS_kill;
-        regs.rdi = -1; /* with signal 0, which only asks */
+        regs.rdi = -1; /* with signal 0, which only checks */
     } else {
         return 2;
     }

@@ -1,5 +1,5 @@
-//! Root changes the database for a moment and puts it back: what was done meanwhile is in the journal, and a verification says
-//! that it was not by the policy.
+//! Root changes the database temporarily and restores it: acts of that time are in the journal, and a verification reports that
+//! they were not allowed by the policy.
 
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -48,16 +48,16 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// How much of a row is made to fit its new bytes.
+/// Which digests of a row are adapted to its new bytes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Care {
-    /// Its own digest, without which nobody reads it.
+    /// Its own digest, without which the row is not accepted.
     Row,
-    /// Every digest that stands in it.
+    /// Every digest in the row.
     Everything,
 }
 
-/// A row as it was, to be put back.
+/// The former contents of a row, to be restored.
 struct Row {
     role: &'static str,
     columns: [Vec<u8>; 3],
@@ -88,7 +88,7 @@ fn put(root: &PrivateRoot, row: &Row) {
     sql(root, &format!("UPDATE policy_role SET {set} WHERE name = '{}';", row.role));
 }
 
-/// What the verification says, and the same of the checker that was written from the documents.
+/// Returns the message of the verification, and checks that of the checker that was written from the documents.
 fn verdict(root: &PrivateRoot) -> String {
     let said = root.as_root(["jitctl", "audit", "verify"]).refused("").to_owned();
     root.script("sqlite3 /var/lib/jit-sudo/journal.db \".backup /root/copy.db\"");
@@ -105,7 +105,7 @@ fn intact(root: &PrivateRoot) {
 const OTHER_DIGEST: &str = "with another digest than that policy's record";
 
 #[test]
-fn a_run_by_a_role_that_was_changed_for_a_moment_is_named() {
+fn a_run_by_a_temporarily_changed_role_is_reported() {
     let root = own_root();
     root.add_policy("tampering", POLICY);
     let person = root.person(&["lookers"]);
@@ -113,7 +113,7 @@ fn a_run_by_a_role_that_was_changed_for_a_moment_is_named() {
     root.run_as(&person.name, ["jit-sudo", "-n", "id", "-u"]).succeeded();
     intact(&root);
     let wider = ("/usr/bin/id", "/usr/bin/head");
-    // Whatever the row says of its digests, the record has that of the bytes that decided.
+    // Whatever digests the row holds, the record has the digest of the bytes that decided.
     for care in [Care::Row, Care::Everything] {
         let before = forge(&root, "look", wider, care);
         assert!(head().succeeded().starts_with("root:"));
@@ -124,7 +124,7 @@ fn a_run_by_a_role_that_was_changed_for_a_moment_is_named() {
 }
 
 #[test]
-fn people_put_into_a_role_for_a_moment_are_named() {
+fn users_temporarily_added_to_a_role_are_reported() {
     let root = own_root();
     root.add_policy("tampering", POLICY);
     let (person, other) = (root.person(&["lookers"]), root.person(&[]));
@@ -140,7 +140,7 @@ fn people_put_into_a_role_for_a_moment_are_named() {
 }
 
 #[test]
-fn an_approval_that_was_not_needed_for_a_moment_is_named() {
+fn a_temporarily_waived_approval_is_reported() {
     let root = own_root();
     root.add_policy("tampering", POLICY);
     let person = root.person(&["lookers"]);
@@ -155,7 +155,7 @@ fn an_approval_that_was_not_needed_for_a_moment_is_named() {
 }
 
 #[test]
-fn an_approver_who_was_one_for_a_moment_is_named() {
+fn a_temporary_approver_is_reported() {
     let root = own_root();
     root.add_policy("tampering", POLICY);
     let (person, stranger) = (root.person(&["lookers"]), root.person(&[]));
@@ -168,7 +168,7 @@ fn an_approver_who_was_one_for_a_moment_is_named() {
 }
 
 #[test]
-fn a_policy_that_was_in_force_once_is_not_in_force_again() {
+fn a_former_policy_cannot_be_restored_in_the_tables() {
     let root = own_root();
     root.add_policy("tampering", POLICY);
     let person = root.person(&["lookers"]);
@@ -186,7 +186,7 @@ fn a_policy_that_was_in_force_once_is_not_in_force_again() {
     let (stamp, now) = (sql(&root, "SELECT quote(stamp) FROM policy_settings"), sql(&root, &dump));
     let delete: String = tables.iter().map(|table| format!("DELETE FROM {table};\n")).collect();
 
-    // The old tables with the stamp of the new files: it was sealed with another policy, and so it is compiled anew.
+    // The old tables with the stamp of the new files: the seal is for another policy, so the policy is compiled again.
     sql(&root, &format!("{delete}{old}\nUPDATE policy_settings SET stamp = {stamp};"));
     head().refused("not allowed");
     let said = verdict(&root);
@@ -195,7 +195,7 @@ fn a_policy_that_was_in_force_once_is_not_in_force_again() {
         "{said}"
     );
     root.script("rm -r /var/lib/jit-sudo; cp -a /root/good /var/lib/jit-sudo");
-    // With a seal of root's own the old one serves, until somebody verifies.
+    // With a seal computed by root the old policy is used, until a verification.
     sql(&root, &format!("{delete}{old}\nUPDATE policy_settings SET stamp = {stamp};"));
     sql(&root, &format!("UPDATE policy_settings SET seal = x'{}';", hex(&seal(&root))));
     assert!(head().succeeded().starts_with("root:"));
@@ -209,7 +209,7 @@ fn a_policy_that_was_in_force_once_is_not_in_force_again() {
 }
 
 #[test]
-fn tables_of_other_files_that_count_as_compiled_are_named_before_anything_runs() {
+fn tables_compiled_from_other_files_are_reported_before_a_run() {
     let root = own_root();
     root.add_policy("tampering", POLICY);
     root.as_root(["jitctl", "audit", "verify"]).succeeded();
@@ -223,14 +223,14 @@ fn tables_of_other_files_that_count_as_compiled_are_named_before_anything_runs()
     let said = root.as_root(["jitctl", "audit", "verify"]).refused("").to_owned();
     let named = "the policy file /etc/jit-sudo/policy.d/tampering.toml (table policy_settings): the file itself has another digest";
     assert!(said.contains(named), "{said}");
-    // One that cannot be read agrees with nothing.
+    // A file that cannot be read agrees with nothing.
     root.script(r"printf '# \377' >/etc/jit-sudo/policy.d/tampering.toml");
     sql(&root, &format!("UPDATE policy_settings SET stamp = '{}';", stamp_of_the_files(&root)));
     sql(&root, &format!("UPDATE policy_settings SET seal = x'{}';", hex(&seal(&root))));
     root.as_root(["jitctl", "audit", "verify"]).refused("/etc/jit-sudo/policy.d/tampering.toml");
 }
 
-/// As the program writes it: a line for each file.
+/// Returns the stamp as the program writes it: one line for each file.
 fn stamp_of_the_files(root: &PrivateRoot) -> String {
     let script = "cd /etc/jit-sudo && python3 - policy.toml policy.d/*.toml $(ls approvers 2>/dev/null || true) <<'END'
 import os, sys
@@ -241,7 +241,7 @@ END";
     root.script(script)
 }
 
-/// What root can compute who reads the journal's key.
+/// Returns the seal that root can compute with the journal's key.
 fn seal(root: &PrivateRoot) -> Vec<u8> {
     let text = |query: &str| sql(root, query);
     let unhex = |text: String| -> Vec<u8> {
@@ -256,7 +256,7 @@ fn seal(root: &PrivateRoot) -> Vec<u8> {
 }
 
 #[test]
-fn a_journal_of_another_host_is_named_and_not_signed() {
+fn a_journal_of_another_host_is_reported_and_not_signed() {
     let root = own_root();
     root.add_policy("tampering", POLICY);
     let (person, approver) = (root.person(&["lookers"]), root.person(&["approvers"]));
@@ -276,7 +276,7 @@ fn a_journal_of_another_host_is_named_and_not_signed() {
     sql(&root, &format!("DELETE FROM checkpoint; UPDATE journal_meta SET value = x'{host}' WHERE name = 'host';"));
     let said = verdict(&root);
     assert!(said.contains("it was signed by another key than this host's"), "{said}");
-    // The next run does not make it this host's own.
+    // The next run does not make it a journal of this host.
     root.run_as(&person.name, ["jit-sudo", "-n", "id", "-u"]).succeeded();
     root.script("rm -f /root/out; jitctl audit export --output /root/out || true");
     assert_eq!(sql(&root, "SELECT count(*) FROM checkpoint"), "0");
@@ -284,7 +284,7 @@ fn a_journal_of_another_host_is_named_and_not_signed() {
     assert_eq!(sql(&root, alert), "1", "once");
     let said = verdict(&root);
     assert!(said.contains("it was signed by another key than this host's"), "{said}");
-    // What root accepts is signed, and stands in the journal as accepted.
+    // A journal that root accepts is signed, and the acceptance is recorded.
     root.as_root(["jitctl", "key", "accept", "--reason", "moved"]).succeeded();
     intact(&root);
     root.script(&format!("rm -r {state}; cp -a /root/ours {state}"));
@@ -292,7 +292,7 @@ fn a_journal_of_another_host_is_named_and_not_signed() {
 }
 
 #[test]
-fn a_row_of_a_run_that_never_was_makes_no_end_of_it() {
+fn a_row_without_a_run_causes_no_end_record() {
     let root = own_root();
     root.add_policy("tampering", POLICY);
     let person = root.person(&["lookers"]);
@@ -342,7 +342,7 @@ authenticate = false
 
 const HEAD: [&str; 6] = ["jit-sudo", "-n", "head", "-c", "5", "/etc/shadow"];
 
-/// Two who may work, and one who approves.
+/// Creates two users who may work, and one who approves.
 fn workers(root: &PrivateRoot) -> (Person, Person, Person) {
     root.add_policy("tampering", WORK);
     (root.person(&["workers"]), root.person(&["workers"]), root.person(&["approvers"]))
@@ -356,7 +356,7 @@ fn granted(root: &PrivateRoot, person: &Person, approver: &Person, role: &str, m
     id
 }
 
-/// Other bytes in the row of a grant, which root signs with the host's key; the row as it was.
+/// Replaces the bytes in the row of a grant, and signs them with the host's key as root can; returns the former row.
 fn resign(root: &PrivateRoot, id: &str, changes: &[(&str, Value)]) -> String {
     let row = sql(root, &format!(".mode insert granted\nSELECT rowid, * FROM granted WHERE id = '{id}';"));
     let row = row.replacen("INSERT INTO granted", "INSERT OR REPLACE INTO granted(rowid, id, uid, role, starts, expires, body, signature, ended, ended_by, ended_at, ended_reason, used_by)", 1);
@@ -378,7 +378,7 @@ fn resign(root: &PrivateRoot, id: &str, changes: &[(&str, Value)]) -> String {
 }
 
 #[test]
-fn a_run_under_a_grant_that_was_another_for_a_moment_is_named() {
+fn a_run_under_a_temporarily_changed_grant_is_reported() {
     let root = own_root();
     let (alice, bob, approver) = workers(&root);
     root.script("cp -a /var/lib/jit-sudo /root/before");
@@ -447,7 +447,7 @@ fn a_run_under_a_grant_that_was_another_for_a_moment_is_named() {
 }
 
 #[test]
-fn a_request_that_was_decided_or_has_died_and_is_granted_after_that_is_named() {
+fn a_grant_for_a_closed_request_is_reported() {
     let root = own_root();
     let (alice, _, approver) = workers(&root);
     let forget = "ended_by = NULL, ended_at = NULL, ended_reason = NULL";
@@ -484,7 +484,7 @@ fn a_request_that_was_decided_or_has_died_and_is_granted_after_that_is_named() {
 }
 
 #[test]
-fn power_that_an_older_database_gave_before_root_accepted_it_is_named() {
+fn runs_by_an_unaccepted_older_database_are_reported() {
     let root = own_root();
     let (alice, _, approver) = workers(&root);
     let looker = root.person(&["lookers"]);
@@ -511,7 +511,7 @@ fn power_that_an_older_database_gave_before_root_accepted_it_is_named() {
 }
 
 #[test]
-fn a_role_that_was_changed_for_a_moment_behind_a_list_that_was_cut_off_is_named() {
+fn a_temporarily_changed_role_is_reported_despite_a_truncated_list() {
     let root = own_root();
     let (person, other) = (root.person(&["lookers"]), root.person(&[]));
     let roles: String = (0..300)
@@ -535,7 +535,7 @@ fn a_role_that_was_changed_for_a_moment_behind_a_list_that_was_cut_off_is_named(
 }
 
 #[test]
-fn a_role_that_no_policy_had_and_a_changed_one_are_named_behind_a_pruning() {
+fn unknown_and_changed_roles_are_reported_after_a_pruning() {
     let root = own_root();
     root.add_policy("tampering", WORK);
     let (person, other) = (root.person(&["lookers"]), root.person(&[]));
@@ -571,7 +571,7 @@ fn a_role_that_no_policy_had_and_a_changed_one_are_named_behind_a_pruning() {
     assert!(said.contains("the compiled role ghost (table policy_role): record "), "{said}");
 }
 
-/// All that is recorded so far goes, as after a long time.
+/// Prunes all records so far, as after a long time.
 fn pruned(root: &PrivateRoot) {
     root.script("jitctl audit export --output /root/out >/dev/null; rm /root/out");
     let person = root.person(&["lookers"]);
@@ -579,7 +579,7 @@ fn pruned(root: &PrivateRoot) {
     cut(root);
 }
 
-/// All up to the last checkpoint goes.
+/// Prunes everything up to the last checkpoint.
 fn cut(root: &PrivateRoot) {
     let directory = std::env::temp_dir().join(format!("jit-sudo-tampering-{}", std::process::id()));
     let _ = std::fs::remove_dir_all(&directory);
@@ -610,7 +610,7 @@ fn cut(root: &PrivateRoot) {
 }
 
 #[test]
-fn a_one_shot_extension_that_served_two_runs_is_named() {
+fn a_one_shot_extension_of_two_runs_is_reported() {
     let root = own_root();
     let (alice, _, approver) = workers(&root);
     let id = granted(&root, &alice, &approver, "ops", &["--for", "6s"]);
@@ -637,9 +637,9 @@ fn a_one_shot_extension_that_served_two_runs_is_named() {
     assert!(said.contains("it is for one run"), "{said}");
 }
 
-/// Its revocation is gone, and the end of the run that had taken it is not.
+/// The record of its revocation is removed, and the end of the run that used it is not.
 #[test]
-fn a_one_shot_extension_that_was_revoked_before_a_pruning_is_no_alarm() {
+fn a_one_shot_extension_revoked_before_a_pruning_is_not_reported() {
     let root = own_root();
     let (alice, _, approver) = workers(&root);
     let id = granted(&root, &alice, &approver, "ops", &["--for", "3s"]);
@@ -657,7 +657,7 @@ fn a_one_shot_extension_that_was_revoked_before_a_pruning_is_no_alarm() {
         approver = approver.name
     );
     root.script(&script);
-    // The end of such a run makes another checkpoint: then the one of the export is the last again.
+    // The end of such a run makes another checkpoint; it is removed, so that the one of the export is the last again.
     sql(&root, "DELETE FROM checkpoint WHERE seq >= (SELECT max(seq) FROM record WHERE kind = 'end')");
     let behind = "SELECT count(*) FROM record WHERE kind = 'end' AND CAST(body AS TEXT) LIKE '%extended_by%' \
                   AND seq > (SELECT max(seq) FROM checkpoint)";
@@ -667,9 +667,9 @@ fn a_one_shot_extension_that_was_revoked_before_a_pruning_is_no_alarm() {
     both_say_intact(&root);
 }
 
-/// The variables that an exact grant binds, and a grant for one command that names none.
+/// Covers the variables that an exact grant binds, and a grant for one command that names none.
 #[test]
-fn an_exact_grant_that_bound_something_else_for_a_moment_is_named() {
+fn a_temporarily_changed_exact_grant_is_reported() {
     let root = own_root();
     let (alice, _, approver) = workers(&root);
     root.script("cp -a /var/lib/jit-sudo /root/before");
@@ -704,7 +704,7 @@ fn an_exact_grant_that_bound_something_else_for_a_moment_is_named() {
 }
 
 #[test]
-fn a_host_that_was_another_for_a_moment_serves_its_grants_again_and_no_others() {
+fn after_a_temporary_change_of_identity_only_the_own_grants_are_valid() {
     let root = own_root();
     let (alice, _, approver) = workers(&root);
     let id = granted(&root, &alice, &approver, "free", &[]);
@@ -747,9 +747,9 @@ fn a_run_that_outlives_a_restored_backup_ends_in_its_journal() {
     both_say_intact(&root);
 }
 
-/// One record that says what may not be so hides no row that was changed.
+/// A record with invalid contents does not hide a changed row.
 #[test]
-fn a_fault_of_a_record_hides_no_row() {
+fn an_invalid_record_does_not_hide_a_changed_row() {
     let root = own_root();
     let (alice, bob, approver) = workers(&root);
     let id = granted(&root, &alice, &approver, "free", &[]);

@@ -1,4 +1,4 @@
-//! On a terminal: everything that fingers expect of it.
+//! Runs on a terminal, as users expect them.
 
 use std::time::Duration;
 
@@ -6,15 +6,15 @@ use harness::PtySession;
 
 use crate::root;
 
-/// Does the same at a shell where `elevate` is sudo and at one where it is ours: what sudo's fingers know must hold, and
-/// a test that sudo fails expects too much. The alias stands on the screen that a failure shows.
+/// Runs the test in a shell where `elevate` is sudo and in one where it is jit-sudo: the habits of sudo users must work, and a
+/// test that sudo fails expects too much. A failure shows the screen with the alias.
 fn at_both(test: impl Fn(&mut PtySession)) {
     for program in ["sudo", "jit-sudo"] {
         test(&mut shell(program));
     }
 }
 
-/// An interactive shell of somebody who may run anything.
+/// Starts an interactive shell of a user who may run anything.
 fn shell(program: &str) -> PtySession {
     let person = root().person(&["deploy"]);
     let mut session = root().pty_as(&person.name, ["bash", "--norc", "--noprofile"]);
@@ -51,7 +51,7 @@ fn the_window_size_arrives_and_follows() {
 }
 
 #[test]
-fn control_c_interrupts_the_command_and_not_us() {
+fn control_c_interrupts_the_command_and_not_jit_sudo() {
     at_both(|session| {
         session.type_line("elevate sh -c 'echo up; exec sleep 100'");
         session.expect("\r\nup");
@@ -142,7 +142,7 @@ fn a_pipeline_of_two_works_on_a_terminal() {
 
 #[test]
 fn a_command_cannot_type_into_the_callers_terminal() {
-    // TIOCSTI: a process left behind pushes characters into the shell that called us.
+    // TIOCSTI: a process left behind inserts characters into the input of the caller's shell.
     at_both(|session| {
         session
             .type_line("elevate perl -e 'ioctl(STDIN, 0x5412, $_) for split //, \"echo inject\".\"ed\\n\"'; echo done");

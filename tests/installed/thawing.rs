@@ -1,4 +1,5 @@
-//! What is frozen stays so, also where there are no control groups and a caller may wake what is of his own session (kill(2)).
+//! A frozen command stays frozen, even without control groups, where a caller may send SIGCONT to processes of the same session
+//! (kill(2)).
 
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ authenticate = false
 
 const TICKS: &str = "while :; do echo tick >> /tmp/ticks; sleep 0.1; done";
 
-/// Begins a command in the session of its caller, who then wakes it all the time, unless it is told to `leave` it.
+/// Starts a command in the session of its caller, who then continues it all the time, unless told to `leave` it.
 const CALLER: &str = r#"jit-sudo -n bash -c "$0" ticker </dev/null >/dev/null 2>&1 &
 run=$!
 while [ -d /proc/$run ]; do
@@ -99,7 +100,7 @@ fn a_frozen_command_that_its_caller_wakes_is_ended() {
     lasts(&root, &person, "leave");
     act("freeze");
     eventually("it stands still", harness::PATIENCE, || is_still(&root).then_some(()));
-    // Now and then nobody means anything by it.
+    // An occasional SIGCONT is tolerated.
     for _ in 0..2 {
         root.script("pkill -CONT -f '^bash -c .* ticker$'; true");
         assert!(is_still(&root) || is_still(&root), "it is stopped again");

@@ -1,5 +1,5 @@
-//! docs/hardware-keys.md, typed word by word: OpenSSH's own ssh-keygen with a security key (tests/token, in software),
-//! approvals on the host and from elsewhere, and what a key that was not touched, or is somebody else's, does not do.
+//! docs/hardware-keys.md, typed exactly: OpenSSH's own ssh-keygen with a security key (tests/token, in software), approvals on
+//! the host and from other machines; a key that was not touched, or belongs to another user, approves nothing.
 
 use std::sync::OnceLock;
 
@@ -9,27 +9,27 @@ use crate::own_root;
 
 const MANUAL: &str = include_str!("../../docs/hardware-keys.md");
 
-/// Where OpenSSH finds the token, in the root.
+/// The path of the token library for OpenSSH, in the root.
 const PROVIDER: &str = "/usr/local/lib/token.so";
 
-/// What the manual leaves to its reader.
+/// The part of the configuration that the manual leaves to its reader.
 const ROLE: &str =
     "[roles.db-admin]\neligible = [\"alice\"]\ncommands = [\"/usr/local/bin/psql\"]\nauthenticate = false\n";
 
-/// A command that stands in the manual.
+/// Returns a command, which must be in the manual.
 #[track_caller]
 fn written(command: &str) -> &str {
     assert!(MANUAL.contains(command), "the manual does not say: {command}");
     command
 }
 
-/// The block of the manual in this language.
+/// Returns the block of the manual in this language.
 fn block(language: &str) -> &'static str {
     let (_, rest) = MANUAL.split_once(&format!("```{language}\n")).unwrap();
     rest.split_once("```").unwrap().0
 }
 
-/// A root in which psql is installed, the role waits for `approvals`, and OpenSSH finds a token.
+/// Returns a root in which psql is installed, the role requires `approvals`, and OpenSSH finds a token.
 fn host(approvals: u32) -> PrivateRoot {
     static TOKEN: OnceLock<Vec<u8>> = OnceLock::new();
     let root = own_root();
@@ -46,7 +46,7 @@ fn host(approvals: u32) -> PrivateRoot {
     root
 }
 
-/// A line that somebody types in their home, with their token plugged in, or held by nobody.
+/// A user who types in their home, with or without their token.
 struct Context<'a> {
     root: &'a PrivateRoot,
     person: Person,
@@ -58,7 +58,7 @@ impl<'a> Context<'a> {
         Self { root, person: root.user(name), touch: "always" }
     }
 
-    /// `jitctl approve` with a key that verifies its user, at a terminal, with this PIN; what the screen then shows.
+    /// Runs `jitctl approve` with a key that verifies its user, at a terminal, with this PIN; returns the success and the screen.
     fn approves_by_pin(&self, id: &str, pin: &str) -> (bool, String) {
         let words = ["jitctl", "approve", id, "--key", "verified"];
         let run = self.root.command(&self.person.name, words).cwd(&self.person.home);
@@ -73,7 +73,7 @@ impl<'a> Context<'a> {
         run.env("SSH_SK_PROVIDER", PROVIDER).env("TOKEN_TOUCH", self.touch).env("HOME", &self.person.home).run()
     }
 
-    /// Makes a key as the manual says, with these options, and gives its public half.
+    /// Creates a key as the manual says, with these options; returns its public half.
     fn key(&self, line: &str, file: &str) -> String {
         let words = ["bash", "-c", line];
         let run = self.root.command(&self.person.name, words).cwd(&self.person.home);
@@ -92,13 +92,13 @@ impl<'a> Context<'a> {
     }
 }
 
-/// The line of the manual's list of approvers for this key.
+/// Returns the line of the manual's list of approvers for this key.
 fn line(name: &str, key: &str) -> String {
     let example = block("text").lines().next().unwrap();
     let (options, _) = example.split_once(" sk-ssh").unwrap();
     let (kind, rest) = key.split_once(' ').unwrap();
     assert!(example.contains(&format!(" {kind} ")), "{kind}");
-    // The date of the example will be over some day.
+    // The date of the example will pass.
     let options = options.replacen("bob", name, 1).replace("20300101", "29991231");
     format!("{options} {kind} {}\n", rest.split(' ').next().unwrap())
 }
@@ -108,7 +108,7 @@ fn list(root: &PrivateRoot, lines: &[String]) {
 }
 
 #[test]
-fn the_manual_of_hardware_keys_does_what_it_says() {
+fn the_hardware_key_guide_works_as_documented() {
     let root = host(2);
     let (alice, bob, carol) = (Context::of(&root, "alice"), Context::of(&root, "bob"), Context::of(&root, "carol"));
     let check = || root.as_root(["bash", "-c", written("jitctl policy check")]).succeeded().to_owned();
@@ -121,7 +121,7 @@ fn the_manual_of_hardware_keys_does_what_it_says() {
     list(&root, &[line("bob", &bobs), line("carol", &carols)]);
     assert!(!check().contains("nobody has a key"), "{}", check());
 
-    // On the host, with a touch; and from elsewhere, by texts.
+    // On the host, with a touch; and from another machine, by documents.
     let request = written("jitctl request --role db-admin --reason 'index is broken' --print -- psql >request.txt");
     alice.types(request).succeeded();
     let pending = alice.types("jitctl --json requests").json();
@@ -144,7 +144,7 @@ fn the_manual_of_hardware_keys_does_what_it_says() {
     assert!(said.succeeded().contains("approved"), "{said:?}");
     assert_eq!(alice.types("jit-sudo -n psql").succeeded(), "psql as root");
 
-    // What was signed verifies anywhere.
+    // The signed documents can be verified anywhere.
     let said = alice.types(&format!("jitctl show {id} --export evidence"));
     let checks: Vec<&str> = said.succeeded().lines().filter(|line| line.starts_with("ssh-keygen")).collect();
     assert_eq!(checks.len(), 4, "request, two approvals, grant: {said:?}");
@@ -153,7 +153,7 @@ fn the_manual_of_hardware_keys_does_what_it_says() {
         assert!(judged.status.success() && judged.stdout.contains("Good"), "{check}: {judged:?}");
     }
 
-    // A lost key: its line goes, and what rests on it serves no more; what runs goes on until it is revoked.
+    // A lost key: without its line its grants are no longer valid; running commands continue until they are revoked.
     root.script("touch /tmp/open");
     let mut session = root.pty_as("alice", ["jit-sudo", "-n", "psql"]);
     session.expect("psql as root");
@@ -187,7 +187,7 @@ fn a_token_that_was_not_touched_or_is_another_approvers_approves_nothing() {
         asleep.types("jitctl approve - --key ~/.ssh/id_ed25519_sk --as bob </tmp/request.txt"),
         "ssh-keygen cannot sign with",
     );
-    // A key that signs without a touch: here jitctl says so, and past it the host does.
+    // A key that signs without a touch: jitctl rejects it, and without jitctl the host does.
     refused(bob.types("jitctl approve - --key lazy --as bob </tmp/request.txt"), "a security key must be touched");
     let past = |key: &str, name: &str| {
         format!(
@@ -196,13 +196,13 @@ fn a_token_that_was_not_touched_or_is_another_approvers_approves_nothing() {
         )
     };
     refused(bob.types(&past("lazy", "bob")), "touched");
-    // Somebody else's key, though it is an approver's.
+    // The key of another user, even of an approver.
     refused(carol.types(&past("~/.ssh/id_ed25519_sk", "bob")), "is not theirs");
     refused(
         carol.types("jitctl approve - --key ~/.ssh/id_ed25519_sk --as bob </tmp/request.txt | jitctl import"),
         "is not theirs",
     );
-    // With the right one, touched, by plain ssh-keygen.
+    // With the right key, touched, by plain ssh-keygen.
     bob.types(&past("~/.ssh/id_ed25519_sk", "bob")).succeeded();
     assert_eq!(alice.types("jit-sudo -n psql").succeeded(), "psql as root");
 }
@@ -228,7 +228,7 @@ fn where_the_role_wants_a_verified_user_a_touch_or_a_file_approves_nothing() {
     };
     let why = "the approval of bob must be signed with a security key that verified its user";
 
-    // Given with a touch while that was enough; and then it is not, and then it is again.
+    // Approved with a touch while that was enough; then it is not enough, and then it is again.
     set("");
     let touch = ask();
     bob.types(&format!("jitctl approve {touch} --key .ssh/id_ed25519_sk")).succeeded();
@@ -240,7 +240,7 @@ fn where_the_role_wants_a_verified_user_a_touch_or_a_file_approves_nothing() {
     alice.types("jit-sudo -n psql").succeeded();
     alice.types("jitctl release").succeeded();
 
-    // When it is given.
+    // At the time of the approval.
     set(strict);
     let pending = ask();
     for key in [".ssh/id_ed25519_sk", "plain"] {
@@ -258,7 +258,7 @@ fn where_the_role_wants_a_verified_user_a_touch_or_a_file_approves_nothing() {
     assert!(approvals.iter().all(|record| record.text("authenticated") == "key"), "{approvals:?}");
     assert_eq!(approvals.len(), 2, "what was refused is no approval");
 
-    // The list is the switch for these keys, too.
+    // The list also applies to these keys.
     list(&root, &all[..1]);
     alice.types("jit-sudo -n psql").refused("is not theirs");
     list(&root, &all);

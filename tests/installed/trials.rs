@@ -1,5 +1,5 @@
-//! Nobody outlives a grant, tried at random: how a run was begun and what it does to its terminal, its supervisor and its group,
-//! against what takes its grant away. After each end nobody of it lives a second longer.
+//! No process outlives its grant, tried at random: how a run was started and what it does to its terminal, its supervisor and its
+//! process group, against how its grant ends. A second after each end no process of the run is left.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,14 +25,14 @@ authenticate = false
 /// How late an end may be on a quiet machine.
 const A_SECOND: Duration = Duration::from_secs(1);
 
-/// What a run does; NAP is a number that no other process sleeps, INNER somebody with a standing role. All of them leave sleepers.
-/// Shared with the trials under a systemd that has booted (packaging/trial/outlive.sh).
+/// The acts of a run; NAP is a number that no other process sleeps, INNER a user with a standing role. All of them leave sleeping
+/// processes. Shared with the trials on a booted systemd (packaging/trial/outlive.sh).
 const SCENES: &str = include_str!("trials/scenes");
 
-/// One that needs Python.
+/// A scene that needs Python.
 const HEADLESS_SCENE: (&str, &str) = ("main thread gone", "exec python3 /usr/local/lib/headless.py NAP");
 
-/// Ends its main thread, and another goes on, deaf, and begets who sleeps for as long as nobody of these does.
+/// Ends its main thread; another one continues, ignores signals, and forks a sleeping process whenever none is left.
 const HEADLESS: &str = "import ctypes, platform, signal, subprocess, sys, threading, time
 for number in (1, 2, 15, 18, 20): signal.signal(number, signal.SIG_IGN)
 def work():
@@ -43,7 +43,7 @@ time.sleep(0.1)
 ctypes.CDLL(None).syscall(60 if platform.machine() == 'x86_64' else 93, 0)
 ";
 
-/// How it is begun. COMMAND is quoted for sh.
+/// The ways to start a run. COMMAND is quoted for sh.
 const WAYS: &str = include_str!("trials/ways");
 
 #[derive(Clone, Copy, Debug)]
@@ -62,7 +62,7 @@ struct Trial<'a> {
 }
 
 impl Trial<'_> {
-    /// How many of it still slept a second after the end, and how long it took until none did.
+    /// Returns how many processes of the run still slept a second after the end, and how long it took until none did.
     fn run(&self, scene: (&str, &str), way: (&str, &str), end: End) -> (usize, Duration) {
         let nap = (1_000_000 + self.number).to_string();
         let words = scene.1.replace("NAP", &nap).replace("INNER", &self.inner.name);
@@ -90,13 +90,13 @@ impl Trial<'_> {
             std::thread::sleep(Duration::from_millis(10));
         }
         let (left, took) = (self.sleepers(&nap), began.elapsed());
-        // The next trial is under a grant of its own.
+        // The next trial has a grant of its own.
         let _ = self.root.run_as("root", ["jitctl", "revoke", &grant, "--reason", "over"]);
         let _ = self.root.script(&format!("pkill -9 -fx 'sleep {nap}' || :"));
         (left, took)
     }
 
-    /// Some are over so soon that nobody sees them sleep.
+    /// Waits until the run has started. Some runs end too soon to be seen asleep.
     fn begins(&self, nap: &str, grant: &str, what: &str) {
         let began = Instant::now();
         let is_end = |record: &Record| record.kind() == "end" && record.text("grant") == grant;
@@ -112,7 +112,7 @@ impl Trial<'_> {
 
     fn jitctl(&self, user: &str, words: &[&str]) {
         let output = self.root.run_as(user, [&["jitctl"], words].concat());
-        // It may have ended by itself meanwhile.
+        // The grant may have ended by itself meanwhile.
         assert!(output.status.success() || output.stderr.contains("is over"), "{words:?}: {output:?}");
     }
 
@@ -121,13 +121,13 @@ impl Trial<'_> {
     }
 }
 
-/// In single quotes; or escaped for a string in double quotes.
+/// Quotes the text with single quotes; or escapes it for a string in double quotes.
 fn quoted(text: &str, in_double: bool) -> String {
     let single = format!("'{}'", text.replace('\'', "'\\''"));
     if in_double { single.replace('\\', "\\\\").replace('$', "\\$") } else { single }
 }
 
-/// `count` trials, the same for the same seed; every survivor is named.
+/// Runs `total` trials, the same for the same seed; reports every surviving process.
 fn trials(total: u64, seed: u64) {
     let root = own_root();
     root.add_policy("trials", POLICY);
@@ -139,7 +139,7 @@ fn trials(total: u64, seed: u64) {
             scope.spawn(|| {
                 let mut person = root.person(&["trial"]);
                 for count in 1_u32.. {
-                    // Nobody asks more than thirty times an hour.
+                    // A user may make thirty requests per hour.
                     if count % 25 == 0 {
                         person = root.person(&["trial"]);
                     }
@@ -173,7 +173,7 @@ fn trials(total: u64, seed: u64) {
     assert!(failures.is_empty(), "{failures:#?}");
 }
 
-/// Its name, and what it is.
+/// Returns name and text of a line.
 fn line_of(table: &'static str, number: u64) -> (&'static str, &'static str) {
     table.lines().nth(usize::try_from(number).unwrap()).unwrap().split_once('\t').unwrap()
 }

@@ -1,6 +1,6 @@
-//! The mirror in the kernel's audit log: a start and a rejection as `USER_CMD`, as sudo's, anything else as a line with
-//! its kind; number and chain head with each. Who did it is added by the kernel.
-//! May not: send while the daemon's queue is nearly full, for the kernel stops senders beyond that for a minute.
+//! The sink in the kernel's audit log: a start and a rejection as `USER_CMD`, like those of sudo, any other record as a line with
+//! its kind; each with number and chain head. The kernel adds who did it.
+//! May not: send while the daemon's queue is nearly full, because the kernel blocks senders beyond that for a minute.
 
 use std::io;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use jit_core::evidence::record::{Event, Record};
 /// How long one call may take.
 const PATIENCE: Duration = Duration::from_millis(200);
 
-/// A name or directory is cut here, so that the rest of the line has room.
+/// The length at which a name or directory is truncated, so that the rest of the line has room.
 const NAME_LIMIT: usize = 512;
 
 /// The audit log of this host.
@@ -51,7 +51,7 @@ impl Transport for Auditd {
     }
 }
 
-/// Half a queue is room enough for all who look at the same moment.
+/// Whether the kernel has room for a message: half of the queue is enough for all processes that check at the same moment.
 fn listens(status: AuditStatus) -> bool {
     status.enabled && status.daemon && (status.limit == 0 || status.queued < status.limit / 2)
 }
@@ -70,7 +70,8 @@ fn message(record: &Written) -> (u16, String) {
     }
 }
 
-/// As audit_log_user_command(3) writes it. A command that is longer than a message is cut; its record is not.
+/// Formats a command as audit_log_user_command(3) does. Truncates a command that is longer than a message; the record is
+/// complete.
 fn command(cwd: &Word, argv: &[Word], tty: Option<&Word>, tail: &str) -> String {
     let terminal = tty.map_or("?".to_owned(), |tty| {
         value(cut(tty.as_bytes().strip_prefix(b"/dev/").unwrap_or(tty.as_bytes()), NAME_LIMIT))
@@ -88,7 +89,7 @@ fn cut(bytes: &[u8], limit: usize) -> &[u8] {
     bytes.get(..limit).unwrap_or(bytes)
 }
 
-/// In quotes, or in hexadecimal where the kernel's own fields would be (audit_log_n_untrustedstring).
+/// Quotes a value, or encodes it in hexadecimal where the kernel would (audit_log_n_untrustedstring).
 fn value(bytes: &[u8]) -> String {
     let plain = |byte: &u8| (0x21..0x7f).contains(byte) && *byte != b'"';
     match std::str::from_utf8(bytes) {
@@ -104,7 +105,7 @@ mod tests {
     use crate::audit::sample;
 
     #[test]
-    fn a_start_reads_as_sudo_writes_it() {
+    fn a_start_has_the_format_of_sudo() {
         let record = written(Event::Start(Box::new(sample::start("run000000001"))));
         let (kind, text) = message(&record);
         let cmd = "2F7573722F62696E2F73797374656D63746C2072657374617274206E67696E78";
@@ -116,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_has_its_number_and_fits() {
+    fn every_kind_of_record_has_its_number_and_fits() {
         for event in sample::events() {
             let (_, text) = message(&written(event));
             assert!(text.contains("jit_seq=7 ") && text.len() <= TEXT_LIMIT, "{text}");
@@ -132,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_queue_that_is_half_full_or_that_nobody_reads_is_left_alone() {
+    fn nothing_is_sent_to_a_half_full_or_unread_queue() {
         let status = AuditStatus { enabled: true, daemon: true, queued: 3, limit: 64 };
         assert!(listens(status) && listens(AuditStatus { queued: 900, limit: 0, ..status }));
         assert!(!listens(AuditStatus { queued: 32, ..status }));

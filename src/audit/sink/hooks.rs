@@ -1,5 +1,6 @@
-//! The administrator's hooks: what happened to requests and grants is handed to a program that runs them (hooks.rs), after
-//! the commit. May not: wait for a hook, decide anything, or tell of runs, which any user can make by the thousand.
+//! The administrator's hooks: passes records about requests and grants to a program that runs the hooks (hooks.rs), after the
+//! commit.
+//! May not: wait for a hook, decide anything, or report runs, of which any user can make thousands.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -15,31 +16,32 @@ pub struct Hooks {
     starter: Starter,
 }
 
-/// Hands events to the runner, one line each.
+/// Passes events to the runner, one line each.
 pub type Starter = Rc<dyn Fn(&[u8]) -> io::Result<()>>;
 
 impl Hooks {
-    /// For the hooks in `directory`, run by the program at `runner`, which is ours and goes on by itself.
+    /// Creates the sink for the hooks in `directory`. The program `runner`, which is part of jit-sudo, runs them and is not
+    /// waited for.
     pub fn new(directory: impl Into<PathBuf>, runner: impl Into<PathBuf>) -> Self {
         let runner = runner.into();
         Self::started_by(directory, Rc::new(move |events| start(&runner, events)))
     }
 
-    /// The same for a process that may start no program, and leaves that to another.
+    /// Does the same for a process that may not start programs; `starter` has another process do it.
     pub fn started_by(directory: impl Into<PathBuf>, starter: Starter) -> Self {
         Self { directory: directory.into(), starter }
     }
 
-    /// Whether there is anything to run. Whether it may be trusted is the runner's to see.
+    /// Whether there are hooks. The runner checks whether they are trusted.
     fn exist(&self) -> bool {
         std::fs::read_dir(&self.directory).is_ok_and(|mut entries| entries.next().is_some())
     }
 }
 
-/// Starts the runner. Waits only until it has read the events and left the rest to a process of its own.
+/// Starts the runner. Waits only until it has read the events and forked a process that does the rest.
 ///
 /// # Errors
-/// Whatever keeps it from starting or reading.
+/// Fails when the runner cannot be started or does not read.
 pub fn start(runner: &Path, events: &[u8]) -> io::Result<()> {
     let mut runner = Command::new(runner)
         .env_clear()
@@ -60,14 +62,14 @@ impl Sink for Hooks {
     fn mirror(&mut self, commit: &[Written], _: &dyn Backlog) -> Delivery {
         let events = events(commit);
         if !events.is_empty() && self.exist() {
-            // A runner that cannot be started tells nobody; the journal has it all, and the command goes on.
+            // If the runner cannot be started, no hook runs; the journal has the records, and the command continues.
             let _ = (self.starter)(events.as_bytes());
         }
         Delivery::Delivered
     }
 }
 
-/// One line for each record that hooks are told of.
+/// Returns one line for each record that hooks receive.
 fn events(commit: &[Written]) -> String {
     let of_a_run = |record: &&Written| matches!(record.kind(), "start" | "end" | "reject");
     commit.iter().filter(|record| !of_a_run(record)).map(|record| format!("{}\n", record.body)).collect()
@@ -81,7 +83,7 @@ mod tests {
     use crate::audit::sample;
 
     #[test]
-    fn all_but_runs_are_told() {
+    fn hooks_get_all_records_except_those_of_runs() {
         let commit: Vec<Written> = sample::events().into_iter().map(written).collect();
         let told = events(&commit);
         assert_eq!(told.lines().count(), commit.len() - 3);

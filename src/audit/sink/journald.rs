@@ -1,5 +1,6 @@
-//! The mirror in systemd's journal: its native protocol (systemd.io/JOURNAL_NATIVE_PROTOCOL), one datagram a record,
-//! whole at any length. May not: wait longer than `Patience` allows, or try again after it failed.
+//! The sink in systemd's journal: its native protocol (systemd.io/JOURNAL_NATIVE_PROTOCOL), one datagram per record, complete at
+//! any length.
+//! May not: wait longer than `Patience` allows, or try again after a failure.
 
 use std::io;
 use std::os::unix::net::UnixDatagram;
@@ -28,7 +29,7 @@ pub struct Journald {
 }
 
 impl Journald {
-    /// A mirror on `socket` (normally [`SOCKET`]); nothing is opened before the first record.
+    /// Creates a sink on `socket` (normally [`SOCKET`]); nothing is opened before the first record.
     pub fn new(socket: impl Into<PathBuf>) -> Self {
         Self { socket: socket.into(), link: None, given_up: false, patience: Patience::new() }
     }
@@ -63,7 +64,7 @@ impl Transport for Journald {
     }
 }
 
-/// The fields of one entry. No value holds a line feed: a record's exact bytes have every control character escaped.
+/// Formats the fields of one entry. No value holds a line feed: a record's exact bytes have every control character escaped.
 fn entry(record: &Written) -> Vec<u8> {
     let (seq, head, kind, priority) = (record.seq, record.hash, record.kind(), super::syslog::severity(record.kind()));
     let priority = priority as u8;
@@ -92,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_holds_the_record_and_what_people_search_for() {
+    fn an_entry_holds_the_record_and_searchable_fields() {
         let scratch = Scratch::new("journald-entry");
         let daemon = daemon(&scratch);
         let mut sink = Journald::new(scratch.path());
@@ -118,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn an_absent_or_stopped_daemon_is_missed_in_time() {
+    fn an_absent_or_stopped_daemon_is_reported_in_time() {
         let scratch = Scratch::new("journald-absent");
         let record = written(sample::events().remove(0));
         let begun = Instant::now();

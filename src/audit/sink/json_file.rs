@@ -1,5 +1,6 @@
-//! The mirror in a file: one JSON object a line, as in syslog but whole at any length, with rotation. Only one process
-//! writes at a time (see [`super::outbox`]). May not: follow a link, or leave half a line behind.
+//! The sink in a file: one JSON object per line, as in syslog but complete at any length, with rotation. Only one process writes
+//! at a time (see [`super::outbox`]).
+//! May not: follow a symbolic link, or leave an incomplete line.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -12,10 +13,10 @@ use super::{Delivery, Transport};
 use crate::audit::journal::Written;
 use jit_core::policy::JsonFile as Rules;
 
-/// Root and whoever collects logs as root.
+/// The mode of the file: only root may read it, including log collectors that run as root.
 const MODE: u32 = 0o600;
 
-/// A file that grows and is put aside.
+/// A file that grows and is rotated.
 pub struct JsonFile {
     rules: Rules,
     open: Option<Open>,
@@ -28,7 +29,7 @@ struct Open {
 }
 
 impl JsonFile {
-    /// Nothing is opened before the first record.
+    /// Creates the sink; nothing is opened before the first record.
     pub fn new(rules: Rules) -> Self {
         Self { rules, open: None }
     }
@@ -49,7 +50,7 @@ impl JsonFile {
         }
         let failed = |error| TrustError::Io { path: self.rules.path.clone(), error };
         if let Err(error) = open.file.write_all(line.as_bytes()) {
-            // A disk that is full took a part of it: away with that, so that the next line begins as one.
+            // A full disk may have taken a part of the line: remove it, so that the next line begins on its own.
             let _ = open.file.set_len(open.length);
             return Err(failed(error));
         }
@@ -66,7 +67,7 @@ impl JsonFile {
         Ok(Open { directory, file, length })
     }
 
-    /// `audit.jsonl` becomes `audit.jsonl.1`, that `.2`, and the oldest goes.
+    /// Renames `audit.jsonl` to `audit.jsonl.1`, that to `.2`, and removes the oldest.
     fn put_aside(&self, directory: &TrustedDirectory) -> Result<(), TrustError> {
         let numbered = |number: u32| {
             let mut name = OsString::from(self.name());
@@ -101,7 +102,7 @@ mod tests {
     use super::*;
     use crate::audit::sample;
 
-    /// A directory that only root writes, as the file demands.
+    /// Creates a directory that only root can write, as the file requires.
     fn directory(name: &str) -> std::path::PathBuf {
         let path = Path::new("/var/lib").join(format!("jit-sudo-test-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&path).unwrap();
@@ -113,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn records_are_lines_and_old_files_are_put_aside() {
+    fn records_are_lines_and_old_files_are_rotated() {
         let directory = directory("rotate");
         let rules = Rules { path: directory.join("audit.jsonl"), size: 5_000, count: 3 };
         let mut sink = JsonFile::new(rules.clone());
@@ -126,7 +127,7 @@ mod tests {
             assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
         }
         assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 3);
-        // A line that is longer than a file is kept whole, in a file of its own.
+        // A line that is longer than the size limit is kept whole, in a file of its own.
         let large = with_argument(sample::hostile());
         let mut small = JsonFile::new(Rules { size: 10, count: 1, ..rules });
         assert_eq!((small.send(&large), small.send(&large)), (Delivery::Delivered, Delivery::Delivered));
@@ -137,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_and_a_directory_that_others_write_are_refused() {
+    fn a_symlink_and_a_directory_that_others_can_write_are_rejected() {
         let directory = directory("link");
         symlink("/etc/passwd", directory.join("audit.jsonl")).unwrap();
         let rules = |path| Rules { path, size: 5_000, count: 3 };

@@ -1,5 +1,6 @@
-//! Mirrors of the journal. A sink never decides: it says whether a record reached it, and the caller's policy judges.
-//! May not: hang, or write to the database. A new one is a [`Transport`] in a file here and one line in `host.rs`.
+//! The log sinks: copies of the journal elsewhere. A sink never decides: it reports whether a record reached it, and the policy of
+//! the caller judges.
+//! May not: hang, or write to the database. A new sink is a [`Transport`] in a file here and one line in `host.rs`.
 
 use super::journal::{JournalError, Written};
 use jit_core::evidence::record::Digest;
@@ -14,38 +15,38 @@ pub mod syslog;
 
 pub use outbox::Outbox;
 
-/// Whether a mirror got a record.
+/// Whether a sink got a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub enum Delivery {
-    /// It was handed over whole.
+    /// It got the whole record.
     Delivered,
-    /// It was not, or not whole.
+    /// It got nothing, or only a part.
     Missed,
 }
 
-/// What hears of every commit.
+/// A receiver of every commit.
 pub trait Sink {
-    /// Hears, in bounded time, of the records of one commit; `journal` has those before.
+    /// Sends the records of one commit, in bounded time; `journal` has the earlier ones.
     fn mirror(&mut self, commit: &[Written], journal: &dyn Backlog) -> Delivery;
 }
 
-/// Where one record after the other is handed over.
+/// A connection that sends one record after the other.
 pub trait Transport {
-    /// Hands one record over, in bounded time.
+    /// Sends one record, in bounded time.
     fn send(&mut self, record: &Written) -> Delivery;
 }
 
-/// The committed records, for a mirror that missed some.
+/// The committed records, for a sink that missed some.
 pub trait Backlog {
-    /// Records from number `from` up to but not including `to`, in order: as many as fit into a page.
+    /// Returns records from number `from` up to but not including `to`, in order: as many as fit into a page.
     fn between(&self, from: u64, to: u64) -> Result<Vec<Written>, JournalError>;
 
-    /// The hash of a record, if it is there.
+    /// Returns the hash of a record, if it exists.
     fn hash(&self, seq: u64) -> Result<Option<Digest>, JournalError>;
 }
 
-/// Nothing before.
+/// A backlog without records.
 #[cfg(test)]
 pub(crate) struct NoBacklog;
 

@@ -1,9 +1,9 @@
-//! Keeps a mirror whole: every record once and in order, however long the other side was away.
+//! Keeps a sink complete: it gets every record in order, however long the other side was away.
 //!
-//! The number of the last record that arrived lies in a file of each mirror. Whoever commits a record takes the lock of
-//! that file, hands over what others could not or had no time to, then its own, and writes the new number. A process that
-//! dies between its commit and the mirror thus leaves its record to the next one; one that dies in between has the
-//! record sent twice, never not at all.
+//! A file for each sink holds the number of the last record that arrived. A process that commits a record locks that file, sends
+//! what other processes could not or had no time to send, then its own records, and writes the new number. If a process dies
+//! between its commit and the sink, the next process sends its records; if it dies while sending, a record may be sent twice, but
+//! never not at all.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -16,16 +16,16 @@ use crate::audit::journal::{JournalError, Written};
 use jit_core::evidence::{Digest, Mark};
 use sys::lock::Locked;
 
-/// How long one commit may spend on what others left behind. What remains is for the next one.
+/// How long one commit may spend on what others left behind. The next one sends the rest.
 const CATCHING_UP: Duration = Duration::from_secs(1);
 
-/// How long to wait for others who are handing over. They wait for a daemon at most as long.
+/// How long to wait for other processes that are sending. They wait for a daemon at most as long.
 const TURN: Duration = Duration::from_secs(2);
 
-/// How far back to go when the database is not the one that the number was taken from: more than can be lost at a power cut.
+/// How many records to go back when the number was taken from another database: more than a power failure can lose.
 const SLACK: u64 = 64;
 
-/// A transport with a memory.
+/// A transport that resumes after the last delivered record.
 pub struct Outbox<T> {
     transport: T,
     cursor: PathBuf,
@@ -33,7 +33,7 @@ pub struct Outbox<T> {
 }
 
 impl<T: Transport> Outbox<T> {
-    /// Over `transport`; the number of the last delivered record lies in the file `cursor`.
+    /// Creates an outbox for `transport`; the file `cursor` holds the number of the last delivered record.
     pub fn new(transport: T, cursor: PathBuf) -> Self {
         Self { transport, cursor, open: None }
     }
@@ -47,15 +47,15 @@ impl<T: Transport> Outbox<T> {
         self.open.as_ref().ok_or(io::ErrorKind::NotFound)?.try_clone()
     }
 
-    /// Hands over all from the last delivered record on to the end of `commit`.
+    /// Sends all records after the last delivered one, up to the end of `commit`.
     fn carry(&mut self, commit: &[Written], journal: &dyn Backlog, file: &File) -> Delivery {
         let (Some(first), Some(last)) = (commit.first(), commit.last()) else { return Delivery::Delivered };
         let Ok(before) = delivered(file, first, last, journal) else { return self.send_all(commit) };
-        // A new mirror begins here, and from now on misses nothing.
+        // A new sink begins here, and misses nothing from now on.
         let mut done = before.unwrap_or(Mark { seq: first.seq.saturating_sub(1), hash: Digest::ZERO });
         let delivery = self.carry_on(&mut done, commit, journal);
         if before != Some(done) {
-            // Where this fails, the records are sent again.
+            // If this fails, the records are sent again.
             let _ = file.write_all_at(format!("{done}\n").as_bytes(), 0);
         }
         delivery
@@ -84,7 +84,7 @@ impl<T: Transport> Outbox<T> {
         Delivery::Delivered
     }
 
-    /// Without a number, and so perhaps twice or out of order.
+    /// Sends without a number, so records may arrive twice or out of order.
     fn send_all(&mut self, commit: &[Written]) -> Delivery {
         let missed = commit.iter().any(|record| self.transport.send(record) == Delivery::Missed);
         if missed { Delivery::Missed } else { Delivery::Delivered }
@@ -95,14 +95,14 @@ impl<T: Transport> Sink for Outbox<T> {
     fn mirror(&mut self, commit: &[Written], journal: &dyn Backlog) -> Delivery {
         match self.file().and_then(|file| Locked::within(file, TURN)) {
             Ok(locked) => self.carry(commit, journal, locked.file()),
-            // A read-only or full disk is no reason to tell nobody.
+            // Without the file, which a full or read-only disk prevents, the records are sent all the same.
             Err(error) if error.kind() != io::ErrorKind::TimedOut => self.send_all(commit),
             Err(_) => Delivery::Missed,
         }
     }
 }
 
-/// The last record that arrived, or nothing where this mirror begins with `first`.
+/// Returns the last record that arrived; `None` where this sink begins with `first`.
 fn delivered(
     file: &File,
     first: &Written,
@@ -112,7 +112,7 @@ fn delivered(
     let mut bytes = [0; Mark::LENGTH];
     let Some(mark) = file.read_exact_at(&mut bytes, 0).ok().and_then(|()| Mark::parse(&bytes)) else { return Ok(None) };
     let known = match mark.seq {
-        seq if seq < first.seq => true, // the usual case, and no question to the database
+        seq if seq < first.seq => true, // the usual case, without a query
         seq if seq == last.seq => mark.hash == last.hash,
         seq => journal.hash(seq)? == Some(mark.hash),
     };
@@ -130,7 +130,7 @@ mod tests {
     use crate::database::tests::Scratch;
     use crate::database::{Database, Durability};
 
-    /// The other side: what it got, and whether it is there.
+    /// The other side: what it received, and whether it is available.
     #[derive(Clone, Default)]
     struct Daemon(Rc<(RefCell<Vec<u64>>, Cell<bool>)>);
 
@@ -154,7 +154,7 @@ mod tests {
         }
     }
 
-    /// A process: records of one commit, and whether it lives to mirror them.
+    /// Stands for a process: commits `count` records, which the caller may or may not send.
     fn commit(database: &Database, count: usize) -> Vec<Written> {
         let journal = Journal::new(database, "web1", Vec::new());
         let append = |tx: &rusqlite::Transaction<'_>| {
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_mirror_missed_is_sent_in_order_when_it_is_back() {
+    fn a_sink_gets_missed_records_in_order_when_it_is_back() {
         let scratch = Scratch::new("courier-away");
         let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
         let daemon = Daemon::default();
@@ -193,13 +193,13 @@ mod tests {
         let slow = commit(&database, 2);
         assert_eq!(mirror(&database, &scratch, &daemon, &commit(&database, 1)), Delivery::Delivered);
         assert_eq!(daemon.got(), [1, 2, 3, 4]);
-        // It was only slow, and finds its work done.
+        // The process was only slow, and its records have been sent already.
         assert_eq!(mirror(&database, &scratch, &daemon, &slow), Delivery::Delivered);
         assert_eq!(daemon.got(), [1, 2, 3, 4]);
     }
 
     #[test]
-    fn a_number_from_another_database_hides_no_record() {
+    fn a_number_from_another_database_skips_no_record() {
         let scratch = Scratch::new("courier-other");
         let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
         let daemon = Daemon::default();
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_is_gone_silences_no_mirror() {
+    fn a_missing_directory_does_not_stop_a_sink() {
         let scratch = Scratch::new("courier-directory");
         let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
         let daemon = Daemon::default();
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn many_at_once_send_each_record_once_and_in_order() {
+    fn concurrent_processes_send_each_record_once_and_in_order() {
         let scratch = Scratch::new("courier-many");
         drop(Database::create(&scratch.path(), &[SCHEMA]).unwrap());
         let got = scratch.path().with_extension("got");
@@ -254,7 +254,7 @@ mod tests {
             }
         });
         let lines: Vec<u64> = std::fs::read_to_string(got).unwrap().lines().map(|line| line.parse().unwrap()).collect();
-        // Where the first to come was not the first to commit, the mirror begins with its record.
+        // If the first process to send was not the first to commit, the sink begins with its record.
         let first = lines[0];
         assert_eq!(lines, (first..=200).collect::<Vec<_>>());
     }

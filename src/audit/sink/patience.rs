@@ -1,11 +1,11 @@
-//! How long a daemon that does not read may hold this process up.
+//! Bounds how long a daemon that does not read may delay this process.
 
 use std::time::{Duration, Instant};
 
-/// How long one message may wait for a daemon that does not read; after that, nothing more is tried in this process.
+/// How long one message may wait for a daemon that does not read; after that, this process sends nothing more.
 pub(super) const STALL: Duration = Duration::from_millis(200);
 
-/// What is left of the time that all messages of one process may take together, however slowly the daemon reads.
+/// The time that is left for all messages of one process together, however slowly the daemon reads.
 #[derive(Debug)]
 pub(super) struct Patience(Duration);
 
@@ -14,13 +14,13 @@ impl Patience {
         Self(Duration::from_secs(2))
     }
 
-    /// How long the next message may take. A timeout of zero would mean "for ever", so that an exhausted patience still
-    /// waits one microsecond.
+    /// Returns how long the next message may take. A timeout of zero would mean "forever", so that an exhausted limit still
+    /// allows one microsecond.
     pub(super) fn limit(&self) -> Duration {
         STALL.min(self.0).max(Duration::from_micros(1))
     }
 
-    /// Takes the time that `send` needs.
+    /// Runs `send`, and subtracts the time that it takes.
     pub(super) fn during<T>(&mut self, send: impl FnOnce() -> T) -> T {
         let begun = Instant::now();
         let outcome = send();

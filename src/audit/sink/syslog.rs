@@ -1,5 +1,5 @@
-//! The mirror on /dev/log: RFC 3164 framing, `@cee:` and JSON (docs/formats.md, "Syslog lines").
-//! May not: wait longer than `Patience` allows for a daemon that does not read, or try again after it failed.
+//! The sink on /dev/log: RFC 3164 framing, `@cee:` and JSON (docs/formats.md, "Syslog lines").
+//! May not: wait longer than `Patience` allows for a daemon that does not read, or try again after a failure.
 
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ use jit_core::clock::Timestamp;
 /// Where syslog daemons listen (syslog(3)).
 pub const DEV_LOG: &str = "/dev/log";
 
-/// The longest line in bytes: rsyslog cuts at 8 KiB, header included.
+/// The longest line in bytes: rsyslog truncates at 8 KiB, header included.
 pub const LINE_LIMIT: usize = 8_000;
 
 /// The syslog daemon of this host.
@@ -29,17 +29,17 @@ pub struct Syslog {
 enum Link {
     Unconnected,
     Connected(Logger<LoggerBackend, Frame>),
-    /// It failed once; in this process it is not tried again.
+    /// It failed once; this process does not try again.
     GivenUp,
 }
 
 impl Syslog {
-    /// A mirror on `socket` (normally [`DEV_LOG`]); nothing is opened before the first record.
+    /// Creates a sink on `socket` (normally [`DEV_LOG`]); nothing is opened before the first record.
     pub fn new(socket: impl Into<PathBuf>, pid: u32) -> Self {
         Self { socket: socket.into(), pid, link: Link::Unconnected, patience: Patience::new() }
     }
 
-    /// Says aloud what the journal could not take: one line of priority alert that belongs to no record.
+    /// Sends what the journal could not record: one line of priority alert that belongs to no record.
     pub fn alert(&mut self, time: Timestamp, sentence: &str) -> Delivery {
         let text = serde_json::Value::from(jit_core::escape::escape(sentence.as_bytes()));
         let line = format!("{} jit-sudo[{}]: @cee: {{\"alert\":{text}}}", stamp(time), self.pid);
@@ -55,7 +55,7 @@ impl Syslog {
         Ok(Logger::new(LoggerBackend::Unix(socket), Frame))
     }
 
-    /// Sends one line, over a new connection when the daemon was restarted since the last one.
+    /// Sends one line; reconnects when the daemon was restarted since the last one.
     fn hand_over(&mut self, severity: Severity, line: &str) -> std::io::Result<()> {
         if matches!(self.link, Link::Unconnected) {
             self.link = Link::Connected(self.connect()?);
@@ -108,7 +108,7 @@ pub(super) fn severity(kind: &str) -> Severity {
     }
 }
 
-/// The framing: the crate's own formatter would read the local time zone.
+/// The framing. The formatter of the crate would read the local time zone.
 struct Frame;
 
 impl LogFormat<&str> for Frame {
@@ -119,7 +119,7 @@ impl LogFormat<&str> for Frame {
     }
 }
 
-/// A record without `<PRI>`, on as many lines as it needs.
+/// Formats a record without `<PRI>`, on as many lines as it needs.
 fn lines(written: &Written, pid: u32) -> Vec<String> {
     let front = format!("{} jit-sudo[{pid}]: @cee: ", stamp(written.time));
     let (seq, head, body) = (written.seq, written.hash, written.body.as_str());
@@ -139,7 +139,7 @@ fn lines(written: &Written, pid: u32) -> Vec<String> {
     pieces.iter().enumerate().map(line).collect()
 }
 
-/// Cuts `text` between characters so that no piece is longer than `limit` bytes once it is a JSON string.
+/// Splits `text` between characters so that no piece is longer than `limit` bytes as a JSON string.
 fn pieces(text: &str, limit: usize) -> Vec<&str> {
     let mut pieces = Vec::new();
     let (mut rest, mut length, mut end) = (text, 0, 0);
@@ -161,7 +161,7 @@ fn pieces(text: &str, limit: usize) -> Vec<&str> {
     pieces
 }
 
-/// `Mon dd hh:mm:ss` (RFC 3164, 4.1.2) in UTC; daemons put their own time on what comes from /dev/log.
+/// Formats `Mon dd hh:mm:ss` (RFC 3164, 4.1.2) in UTC; daemons put their own time on messages from /dev/log.
 fn stamp(time: Timestamp) -> String {
     let time: DateTime<Utc> = DateTime::from_timestamp_micros(time.0).unwrap_or_default();
     time.format("%b %e %H:%M:%S").to_string()
@@ -304,7 +304,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn an_absent_daemon_is_missed_at_once_and_not_tried_again() {
+    fn an_absent_daemon_is_reported_at_once_and_not_tried_again() {
         let scratch = Scratch::new("syslog-absent");
         let record = written(sample::events().remove(0));
         let mut sink = Syslog::new(scratch.path(), 1);
@@ -317,7 +317,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_daemon_that_does_not_read_costs_one_stall_in_all() {
+    fn a_daemon_that_does_not_read_delays_a_process_only_once() {
         let scratch = Scratch::new("syslog-full");
         let _daemon = Daemon::listen(&scratch.path());
         let record = written(sample::events().remove(0));
@@ -344,7 +344,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_stream_socket_is_missed() {
+    fn a_stream_socket_is_reported_as_missed() {
         let scratch = Scratch::new("syslog-stream");
         let _listener = std::os::unix::net::UnixListener::bind(scratch.path()).unwrap();
         let mut sink = Syslog::new(scratch.path(), 1);

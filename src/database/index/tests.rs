@@ -1,4 +1,4 @@
-//! An index that does not belong to its WAL is never taken: what the WAL holds counts.
+//! An index that does not belong to its WAL is never used: the contents of the WAL count.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -7,13 +7,13 @@ use std::path::PathBuf;
 use super::super::tests::{Scratch, count, create, insert, open};
 use super::*;
 
-/// A database with three rows that nobody has open, whose index was noted.
+/// A database with three rows that no process has open, and whose index has a note.
 struct Left {
     scratch: Scratch,
 }
 
 impl Left {
-    /// `None` where this kernel or file system cannot tell where a file lies.
+    /// Returns `None` where this kernel or file system does not identify the location of a file.
     fn new(name: &str) -> Option<Self> {
         let scratch = Scratch::new(name);
         drop(create(&scratch));
@@ -39,14 +39,15 @@ impl Left {
         beside(&self.scratch.path(), "-wal")
     }
 
-    /// Opens it, and says whether the index was taken and how many rows are seen.
+    /// Opens the database. Returns whether the index was used and how many rows are visible.
     fn opened(&self) -> (bool, i64) {
         let database = open(&self.scratch).unwrap();
         assert_eq!(database.integrity().unwrap(), Vec::<String>::new());
         (matches!(database.index, Index::Kept(_)), count(&database))
     }
 
-    /// Where `spoil` made the two not fit each other, SQLite builds the index, and `rows` are seen; the next process keeps it.
+    /// Checks that after `spoil` made WAL and index inconsistent, SQLite rebuilds the index and `rows` rows are visible, and that
+    /// the next process keeps the index.
     fn is_built_after(&self, rows: i64, spoil: impl FnOnce(&Self)) {
         spoil(self);
         assert_eq!(self.opened(), (false, rows));
@@ -54,8 +55,8 @@ impl Left {
     }
 }
 
-/// In a process of its own: a child that another test begets in this one has what is open here open too until it has executed
-/// something, and the locks with it.
+/// Runs `body` in a process of its own: a child that another test forks in this process inherits the open files, and the locks
+/// with them, until it executes a program.
 fn alone(test: &str, body: impl FnOnce()) {
     const ALONE: &str = "JIT_SUDO_TEST_ALONE";
     if std::env::var_os(ALONE).is_some() {
@@ -70,8 +71,8 @@ fn alone(test: &str, body: impl FnOnce()) {
 }
 
 #[test]
-fn what_the_last_process_left_is_kept() {
-    alone("what_the_last_process_left_is_kept", || {
+fn the_index_of_the_last_process_is_kept() {
+    alone("the_index_of_the_last_process_is_kept", || {
         let Some(left) = Left::new("index-kept") else { return };
         let inode = || fs::metadata(left.index()).unwrap().ino();
         let before = inode();
@@ -83,8 +84,8 @@ fn what_the_last_process_left_is_kept() {
 }
 
 #[test]
-fn an_index_that_others_have_open_is_theirs() {
-    alone("an_index_that_others_have_open_is_theirs", || {
+fn an_index_that_other_processes_have_open_is_shared() {
+    alone("an_index_that_other_processes_have_open_is_shared", || {
         let Some(left) = Left::new("index-shared") else { return };
         let first = open(&left.scratch).unwrap();
         let second = open(&left.scratch).unwrap();
@@ -95,8 +96,8 @@ fn an_index_that_others_have_open_is_theirs() {
 }
 
 #[test]
-fn an_index_of_another_boot_or_file_is_built_anew() {
-    alone("an_index_of_another_boot_or_file_is_built_anew", || {
+fn an_index_of_another_boot_or_file_is_rebuilt() {
+    alone("an_index_of_another_boot_or_file_is_rebuilt", || {
         let Some(left) = Left::new("index-noted") else { return };
         let noted = |note: &str| write_note(&left.index(), NOTE, note.as_bytes()).unwrap();
         let place = place(&left.index()).unwrap().unwrap();
@@ -118,10 +119,10 @@ fn an_index_of_another_boot_or_file_is_built_anew() {
 }
 
 #[test]
-fn an_index_that_is_not_that_of_the_wal_is_built_anew() {
-    alone("an_index_that_is_not_that_of_the_wal_is_built_anew", || {
+fn an_index_of_another_wal_is_rebuilt() {
+    alone("an_index_of_another_wal_is_rebuilt", || {
         let Some(left) = Left::new("index-wal") else { return };
-        // A backup of the one with a later or an earlier state of the other.
+        // A backup of one file with a later or earlier state of the other.
         left.is_built_after(5, |left| {
             let before = fs::read(left.index()).unwrap();
             left.insert(2);
@@ -132,7 +133,7 @@ fn an_index_that_is_not_that_of_the_wal_is_built_anew() {
             left.insert(2);
             fs::write(left.wal(), before).unwrap();
         });
-        // One that has begun anew since, at the same length.
+        // A WAL that has been reset since, at the same length.
         left.is_built_after(9, |left| {
             let before = fs::read(left.index()).unwrap();
             let database = open(&left.scratch).unwrap();
@@ -145,8 +146,8 @@ fn an_index_that_is_not_that_of_the_wal_is_built_anew() {
 }
 
 #[test]
-fn a_commit_that_is_not_whole_is_not_seen() {
-    alone("a_commit_that_is_not_whole_is_not_seen", || {
+fn an_incomplete_commit_is_not_visible() {
+    alone("an_incomplete_commit_is_not_visible", || {
         let Some(left) = Left::new("index-cut") else { return };
         let before = fs::metadata(left.wal()).unwrap().len();
         left.insert(1);
@@ -154,7 +155,7 @@ fn a_commit_that_is_not_whole_is_not_seen() {
         assert!(wal.metadata().unwrap().len() > before);
         wal.set_len(wal.metadata().unwrap().len() - 1).unwrap();
         assert_eq!(left.opened(), (false, 3));
-        // Its first pages are still there, and could belong to a commit until the next one overwrites them.
+        // The first pages of the commit are still there, and could belong to a commit until the next one overwrites them.
         assert_eq!(left.opened(), (false, 3));
         left.insert(1);
         assert_eq!(left.opened(), (true, 4));
@@ -162,10 +163,10 @@ fn a_commit_that_is_not_whole_is_not_seen() {
 }
 
 #[test]
-fn what_counts_as_moved_into_the_database_is_not_believed() {
-    alone("what_counts_as_moved_into_the_database_is_not_believed", || {
+fn an_index_with_checkpointed_frames_is_rebuilt() {
+    alone("an_index_with_checkpointed_frames_is_rebuilt", || {
         let Some(left) = Left::new("index-moved") else { return };
-        // A copy of the database from before a checkpoint, and of index and WAL from after it.
+        // A copy of the database from before a checkpoint, with index and WAL from after it.
         let before = fs::read(left.scratch.path()).unwrap();
         left.is_built_after(6, |left| {
             left.insert(3);
@@ -181,10 +182,10 @@ fn what_counts_as_moved_into_the_database_is_not_believed() {
 }
 
 #[test]
-fn an_index_that_makes_no_sense_is_built_by_the_next_process() {
-    alone("an_index_that_makes_no_sense_is_built_by_the_next_process", || {
+fn an_inconsistent_index_is_rebuilt_by_the_next_process() {
+    alone("an_inconsistent_index_is_rebuilt_by_the_next_process", || {
         let Some(left) = Left::new("index-senseless") else { return };
-        // The table by which pages are found in the WAL.
+        // The hash table by which pages are found in the WAL.
         let table = OpenOptions::new().write(true).open(left.index()).unwrap();
         table.write_all_at(&[0; 16 << 10], 16 << 10).unwrap();
         drop(table);
@@ -194,8 +195,8 @@ fn an_index_that_makes_no_sense_is_built_by_the_next_process() {
 }
 
 #[test]
-fn a_damaged_index_is_built_anew() {
-    alone("a_damaged_index_is_built_anew", || {
+fn a_damaged_index_is_rebuilt() {
+    alone("a_damaged_index_is_rebuilt", || {
         let Some(left) = Left::new("index-damaged") else { return };
         let change = |at: u64, bytes: &[u8]| {
             OpenOptions::new().write(true).open(left.index()).unwrap().write_all_at(bytes, at).unwrap();

@@ -1,5 +1,5 @@
-//! What the product left behind, read without its help: the journal by the sqlite3 program, the log by rsyslog's own
-//! JSON parser.
+//! Reads the evidence without help of the product: the journal through the sqlite3 program, the log through rsyslog's own JSON
+//! parser.
 
 use std::fs;
 use std::time::Duration;
@@ -11,43 +11,43 @@ use crate::root::PrivateRoot;
 /// One record of the journal.
 #[derive(Debug, Clone)]
 pub struct Record {
-    /// Its number.
+    /// The number.
     pub seq: u64,
-    /// Its exact text.
+    /// The exact text.
     pub body: String,
-    /// Its hash as stored, lower-case hexadecimal.
+    /// The stored hash, in lower-case hexadecimal.
     pub hash: String,
     /// The text as JSON.
     pub json: Value,
 }
 
 impl Record {
-    /// A field as text; empty when there is none.
+    /// Returns a field as text; empty when there is none.
     pub fn text(&self, field: &str) -> &str {
         self.json.get(field).and_then(Value::as_str).unwrap_or_default()
     }
 
-    /// A field as a number; -1 when there is none.
+    /// Returns a field as a number; -1 when there is none.
     pub fn number(&self, field: &str) -> i64 {
         self.json.get(field).and_then(Value::as_i64).unwrap_or(-1)
     }
 
-    /// What happened: `start`, `end`, `reject` …
+    /// Returns the kind: `start`, `end`, `reject` …
     pub fn kind(&self) -> &str {
         self.text("kind")
     }
 }
 
-/// One line (perhaps one part of several) of jit-sudo in the log.
+/// One line of jit-sudo in the log; a long record has several.
 #[derive(Debug, Clone)]
 pub struct SyslogLine {
-    /// The record's number.
+    /// The number of the record.
     pub seq: u64,
     /// The chain head that the line states.
     pub head: String,
-    /// rsyslog's parser took it for JSON.
+    /// Whether rsyslog's parser accepted it as JSON.
     pub parsed: bool,
-    /// The JSON as rsyslog understood it.
+    /// The JSON as rsyslog parsed it.
     pub json: Value,
 }
 
@@ -66,7 +66,7 @@ pub(crate) fn journal(root: &PrivateRoot) -> Vec<Record> {
     output.stdout.lines().map(record).collect()
 }
 
-/// Lines are complete when their number does not grow for a moment: rsyslog writes a little later than it is told.
+/// Returns the lines once their number has not grown for a moment: rsyslog writes a little later than it receives.
 pub(crate) fn syslog(root: &PrivateRoot) -> Vec<SyslogLine> {
     settled(root, "/var/log/auth.parsed").iter().map(|line| syslog_line(line)).collect()
 }

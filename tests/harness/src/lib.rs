@@ -1,6 +1,6 @@
-//! The test harness: a private root with the installed product in it, people who use it, and terminals to type at.
-//! It knows the product from outside alone: its programs, its files and what rsyslog wrote of it. Any mishap of the
-//! harness itself is a panic with a sentence, because a test that could not look must not pass.
+//! The test harness: a private root with the installed product, users, and terminals to type at. It knows the product only from
+//! outside: its programs, its files and what rsyslog wrote about it. Any failure of the harness itself is a panic with a message,
+//! because a test that cannot examine the product must not pass.
 
 mod evidence;
 mod person;
@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 /// How long anything in a test may take unless it says otherwise.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Asks `condition` again and again until it has an answer; panics with `what` when it has none within `limit`.
+/// Calls `condition` repeatedly until it returns a value; panics with `what` when it has none within `limit`.
 pub fn eventually<T>(what: &str, limit: Duration, mut condition: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + limit;
     loop {

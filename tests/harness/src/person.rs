@@ -1,8 +1,8 @@
-//! People of the private root. Knows the account database of the root and nothing of the product.
+//! Users of the private root. Knows the account database of the root and nothing of the product.
 
 use crate::root::PrivateRoot;
 
-/// Somebody with an account in the root.
+/// A user with an account in the root.
 #[derive(Debug, Clone)]
 pub struct Person {
     /// The account's name.
@@ -24,7 +24,7 @@ impl Person {
     }
 }
 
-/// Looks an account up in the root's own files.
+/// Looks up an account in the root's own files.
 pub(crate) fn find(root: &PrivateRoot, name: &str) -> Person {
     let passwd = root.read("/etc/passwd");
     let fields: Vec<&str> = passwd
@@ -41,7 +41,7 @@ pub(crate) fn find(root: &PrivateRoot, name: &str) -> Person {
     }
 }
 
-/// Makes an account. The caller holds the lock that keeps useradd from running twice at once.
+/// Creates an account. The caller holds the lock that keeps useradd from running concurrently.
 pub(crate) fn make(root: &PrivateRoot, name: &str, groups: &[&str]) -> Person {
     let mut script = String::new();
     for group in groups {

@@ -1,4 +1,4 @@
-//! A person at a terminal: types, reads the screen, changes the window's size, hangs up.
+//! A user at a terminal: types, reads the screen, resizes the window, hangs up.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
@@ -18,10 +18,10 @@ use nix::unistd::{Gid, Uid, fchown};
 
 use crate::run::{Status, kill_tree, wait};
 
-/// How often a reader looks whether its terminal was hung up.
+/// How often a reader checks whether its terminal was hung up.
 const POLL: Duration = Duration::from_millis(100);
 
-/// A command on a terminal of its own, 80 by 24, with us as the person before it.
+/// A command on a terminal of its own, 80 by 24; the test acts as the user.
 pub struct PtySession {
     what: String,
     leader: File,
@@ -40,7 +40,7 @@ impl PtySession {
         let [Ok(stdin), Ok(stdout)] = streams else { panic!("no descriptors left for `{what}`") };
         command.stdin(Stdio::from(stdin)).stdout(Stdio::from(stdout)).stderr(Stdio::from(follower));
         let child = command.spawn().unwrap_or_else(|error| panic!("nsenter cannot be started: {error}"));
-        // The command owns the follower's descriptors in this process; while it lives the terminal would never hang up.
+        // `command` owns the follower's file descriptors in this process; as long as it exists the terminal would never hang up.
         drop(command);
         let screen = Arc::new(Screen::default());
         match leader.try_clone() {
@@ -63,7 +63,7 @@ impl PtySession {
         self.type_text(format!("{text}\r"));
     }
 
-    /// Types a password as soon as `prompt` stands there and the terminal no longer echoes.
+    /// Types a password as soon as `prompt` is shown and the terminal no longer echoes.
     pub fn type_password(&mut self, prompt: &str, password: &str) {
         self.expect(prompt);
         crate::eventually("the terminal stops to echo for a password", self.patience, || {
@@ -72,13 +72,13 @@ impl PtySession {
         self.type_line(password);
     }
 
-    /// Waits until `text` stands behind everything that was expected before; gives what came up to its end.
+    /// Waits until `text` appears after everything that was expected before; returns the output up to its end.
     #[track_caller]
     pub fn expect(&mut self, text: &str) -> String {
         self.expect_within(text, self.patience)
     }
 
-    /// The same with a limit of its own.
+    /// Does the same with another limit.
     #[track_caller]
     pub fn expect_within(&mut self, text: &str, limit: Duration) -> String {
         let deadline = Instant::now() + limit;
@@ -106,44 +106,44 @@ impl PtySession {
         }
     }
 
-    /// Everything that was ever shown.
+    /// Returns everything that was ever shown.
     pub fn screen(&self) -> String {
         String::from_utf8_lossy(&self.screen.lock().bytes).into_owned()
     }
 
-    /// Changes the window's size, as a person who drags its corner.
+    /// Resizes the window.
     pub fn resize(&self, rows: u16, columns: u16) {
         let size = [rows.to_string(), columns.to_string()];
         let done = Command::new("stty").args(["-F", &self.name, "rows", &size[0], "cols", &size[1]]).status();
         assert!(done.is_ok_and(|status| status.success()), "the size of {} cannot be changed", self.name);
     }
 
-    /// Typed characters are shown.
+    /// Whether the terminal echoes typed characters.
     pub fn echoes(&self) -> bool {
         self.attributes().local_flags.contains(LocalFlags::ECHO)
     }
 
-    /// ^C, ^Z and the like become signals; not while a program passes keys on.
+    /// Whether the terminal turns ^C, ^Z and so on into signals; false while a program reads keys raw.
     pub fn makes_signals(&self) -> bool {
         self.attributes().local_flags.contains(LocalFlags::ISIG)
     }
 
-    /// The terminal's settings, to be compared before and after.
+    /// Returns the terminal's settings, to be compared before and after.
     pub fn attributes(&self) -> Termios {
         tcgetattr(self.leader.as_fd()).unwrap_or_else(|error| panic!("{}: {error}", self.name))
     }
 
-    /// The terminal's name, the same inside and outside.
+    /// Returns the terminal's name, the same inside and outside.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The process, on the host, that entered the root to run the command.
+    /// Returns the pid, on the host, of the process that entered the root to run the command.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// Closes the terminal as a lost connection does; what becomes of the command is its own affair.
+    /// Closes the terminal as a lost connection does; does not wait for the command.
     pub fn hang_up(mut self) {
         self.screen.lock().abandoned = true;
         let mut state = self.screen.lock();
@@ -151,11 +151,11 @@ impl PtySession {
             state = self.screen.wait(state, POLL);
         }
         drop(state);
-        // The last descriptor of the leader; the kernel now tells the session.
+        // Closes the last file descriptor of the leader; the kernel now sends SIGHUP to the session.
         self.leader = File::open("/dev/null").unwrap_or_else(|error| panic!("/dev/null: {error}"));
     }
 
-    /// Waits for the command's end; everything it showed is then on the screen. Panics when it takes too long.
+    /// Waits for the command's end; all its output is then on the screen. Panics when it takes too long.
     pub fn wait(&mut self) -> Status {
         let Some(status) = wait(&mut self.child, self.patience) else {
             panic!("`{}` took longer than {:?}; the screen:\n{}", self.what, self.patience, self.screen());
@@ -202,7 +202,7 @@ impl Screen {
                 if poll(&mut ready, PollTimeout::try_from(POLL).unwrap_or(PollTimeout::ZERO)) == Ok(0) {
                     continue;
                 }
-                // EIO, the hang-up of the last process, is the ordinary end.
+                // EIO, the hang-up of the last process, is the normal end.
                 let Ok(count @ 1..) = leader.read(&mut buffer) else { break };
                 screen.lock().bytes.extend_from_slice(&buffer[..count]);
                 screen.changed.notify_all();
@@ -222,7 +222,7 @@ impl Screen {
     }
 }
 
-/// A new terminal that belongs to `uid`, as a login would give it; it becomes nobody's controlling terminal here.
+/// Opens a new terminal that belongs to `uid`, as a login does; it becomes the controlling terminal of no process here.
 fn open_terminal(uid: u32) -> std::io::Result<(File, File, String)> {
     let leader = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC)?;
     grantpt(&leader)?;
@@ -234,7 +234,7 @@ fn open_terminal(uid: u32) -> std::io::Result<(File, File, String)> {
     Ok((File::from(leader.as_fd().try_clone_to_owned()?), follower, name))
 }
 
-/// The last characters, for a message that shows what a terminal makes invisible.
+/// Returns the last characters, for a message that makes invisible characters visible.
 fn tail(text: &str) -> &str {
     let begin = text.char_indices().rev().nth(200).map_or(0, |(at, _)| at);
     &text[begin..]

@@ -1,4 +1,4 @@
-//! A running private root. Knows how to start it, reach its files and be sure that the product in it is the real one.
+//! A running private root. Starts it, accesses its files, and verifies that the product in it is the real one.
 
 use std::collections::HashMap;
 use std::fs;
@@ -13,7 +13,7 @@ use crate::person::{self, Person};
 use crate::pty::PtySession;
 use crate::run::{Output, Run};
 
-/// A private root; it ends, with everything in it, when the value is dropped or the process that made it dies.
+/// A private root; it ends, with everything in it, when the value is dropped or the process that created it dies.
 pub struct PrivateRoot {
     init: u32,
     script: Child,
@@ -21,13 +21,13 @@ pub struct PrivateRoot {
 }
 
 impl PrivateRoot {
-    /// The root that all tests of one binary share.
+    /// Returns the root that all tests of one binary share.
     pub fn shared() -> &'static PrivateRoot {
         static SHARED: OnceLock<PrivateRoot> = OnceLock::new();
         SHARED.get_or_init(PrivateRoot::start)
     }
 
-    /// A fresh root, in about half a second. `PROFILE` in the environment says which build is installed (`dev`).
+    /// Starts a new root, in about half a second. `PROFILE` in the environment selects the build that is installed (`dev`).
     pub fn start() -> PrivateRoot {
         let profile = std::env::var("PROFILE").unwrap_or_else(|_| "dev".to_owned());
         build(&profile);
@@ -36,8 +36,8 @@ impl PrivateRoot {
         PrivateRoot::held_by(script)
     }
 
-    /// A fresh root with another version: the release build of its checkout, which nobody brings up to date. `target` is its
-    /// target directory where that is not in the checkout.
+    /// Starts a new root with another version: the release build of its checkout, which is not rebuilt. `target` is its target
+    /// directory where that is not in the checkout.
     pub fn start_of(checkout: &Path, target: Option<&Path>) -> PrivateRoot {
         let mut script = Command::new(checkout.join("tests/private-root"));
         script.env("PROFILE", "release").env_remove("CARGO_TARGET_DIR");
@@ -69,17 +69,17 @@ impl PrivateRoot {
         root
     }
 
-    /// The process id, on the host, of the root's first process.
+    /// Returns the pid, on the host, of the root's first process.
     pub fn init(&self) -> u32 {
         self.init
     }
 
-    /// Where the host finds a file of the root.
+    /// Returns the path on the host of a file of the root.
     pub fn path(&self, inside: &str) -> PathBuf {
         PathBuf::from(format!("/proc/{}/root{inside}", self.init))
     }
 
-    /// The text of a file in the root.
+    /// Returns the text of a file in the root.
     pub fn read(&self, inside: &str) -> String {
         let bytes = fs::read(self.path(inside)).unwrap_or_else(|error| panic!("{inside} cannot be read: {error}"));
         String::from_utf8_lossy(&bytes).into_owned()
@@ -95,7 +95,7 @@ impl PrivateRoot {
         written.unwrap_or_else(|error| panic!("{inside} cannot be written: {error}"));
     }
 
-    /// Adds a policy file beside the installed default; the whole policy must be valid with it.
+    /// Adds a policy file to the installed default; the whole policy must be valid with it.
     pub fn add_policy(&self, name: &str, text: &str) {
         self.write(&format!("/etc/jit-sudo/policy.d/{name}.toml"), 0o640, text);
         let check = self.as_root(["jitctl", "policy", "check"]);
@@ -107,7 +107,7 @@ impl PrivateRoot {
         self.write("/etc/jit-sudo/policy.toml", 0o640, text);
     }
 
-    /// One of the people that the root begins with, or that [`PrivateRoot::person`] made.
+    /// Returns a user that the root starts with, or that [`PrivateRoot::person`] created.
     pub fn user(&self, name: &str) -> Person {
         let mut people = self.people.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         if let Some(known) = people.get(name) {
@@ -118,7 +118,7 @@ impl PrivateRoot {
         found
     }
 
-    /// Somebody new, in these groups (made where missing), with a password and a home: no other test knows them.
+    /// Creates a user in these groups (created where missing), with a password and a home, that no other test uses.
     pub fn person(&self, groups: &[&str]) -> Person {
         let mut people = self.people.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let name = format!("person{}", people.len());
@@ -127,12 +127,12 @@ impl PrivateRoot {
         made
     }
 
-    /// A command to be run in the root by `user`; see [`Run`] for what can be set before it is run.
+    /// Returns a command to be run in the root by `user`; see [`Run`] for its options.
     pub fn command<W: AsRef<std::ffi::OsStr>>(&self, user: &str, words: impl IntoIterator<Item = W>) -> Run<'_> {
         Run::new(self, if user == "root" { Person::root() } else { self.user(user) }, words)
     }
 
-    /// Runs a command as a user without a terminal and with nothing on standard input.
+    /// Runs a command as a user without a terminal and with empty standard input.
     pub fn run_as<W: AsRef<std::ffi::OsStr>>(&self, user: &str, words: impl IntoIterator<Item = W>) -> Output {
         self.command(user, words).run()
     }
@@ -142,7 +142,7 @@ impl PrivateRoot {
         self.command("root", words).run()
     }
 
-    /// Runs a shell script as root that must succeed, and gives what it printed.
+    /// Runs a shell script as root that must succeed, and returns its output.
     pub fn script(&self, text: &str) -> String {
         let output = self.as_root(["sh", "-euc", text]);
         assert!(output.status.success(), "{text}\n{output:?}");
@@ -154,28 +154,28 @@ impl PrivateRoot {
         self.command(user, words).on_terminal()
     }
 
-    /// Every record of the journal, in order, read from the database and not through the product.
+    /// Returns every record of the journal, in order, from the database and not through the product.
     pub fn journal(&self) -> Vec<Record> {
         evidence::journal(self)
     }
 
-    /// What rsyslog has stored of jit-sudo so far, as its own JSON parser understood it.
+    /// Returns what rsyslog has stored of jit-sudo so far, as its own JSON parser parsed it.
     pub fn syslog(&self) -> Vec<SyslogLine> {
         evidence::syslog(self)
     }
 
-    /// What rsyslog has stored of all programs, in its traditional format.
+    /// Returns what rsyslog has stored of all programs, in its traditional format.
     pub fn auth_log(&self) -> Vec<String> {
         evidence::auth_log(self)
     }
 
-    /// A test of anything but the real setuid programs would prove nothing.
+    /// Checks that the installed programs are the real setuid programs: a test of anything else would prove nothing.
     fn assert_real(&self) {
         for program in ["/usr/bin/jit-sudo", "/usr/libexec/jit-sudo/jit-sudo-broker"] {
             let status = fs::metadata(self.path(program)).unwrap_or_else(|error| panic!("{program}: {error}"));
             assert_eq!((status.uid(), status.mode() & 0o7777), (0, 0o4755), "{program} is not setuid root (uid, mode)");
         }
-        // And the bit counts here: a setuid program that shows who it is runs as root for alice.
+        // Also checks that the setuid bit has an effect here: a setuid id(1) shows that it runs as root for alice.
         self.script("install -m 4755 /usr/bin/id /run/setuid-id");
         let seen = self.run_as("alice", ["/run/setuid-id", "-u"]);
         assert_eq!(seen.stdout.trim(), "0", "the setuid bit has no effect in the private root: {seen:?}");
@@ -189,14 +189,14 @@ impl Drop for PrivateRoot {
     }
 }
 
-/// The project's directory.
+/// Returns the directory of the project.
 pub fn project() -> &'static Path {
     static PROJECT: OnceLock<PathBuf> = OnceLock::new();
     PROJECT.get_or_init(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap_or_default())
 }
 
-/// Has cargo make something that is not installed, with these words besides, in `place` below the target directory; gives the
-/// bytes of `file` there. What has other features than the product needs a place of its own.
+/// Builds something with cargo that is not installed, with these additional arguments, in `place` below the target directory.
+/// Returns the bytes of `file` there. A build with other features than the product needs a directory of its own.
 pub fn extra(words: &[&str], place: &str, file: &str) -> Vec<u8> {
     let target =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| project().join("target"), PathBuf::from).join(place);
@@ -212,7 +212,7 @@ pub fn extra(words: &[&str], place: &str, file: &str) -> Vec<u8> {
     fs::read(&file).unwrap_or_else(|error| panic!("{file:?} was not made: {error}"))
 }
 
-/// Brings the programs up to date, once per process: cargo has built this test but perhaps not jitctl.
+/// Builds the programs, once per process: cargo has built this test but perhaps not jitctl.
 fn build(profile: &str) {
     static BUILT: OnceLock<()> = OnceLock::new();
     BUILT.get_or_init(|| {

@@ -1,4 +1,4 @@
-//! One command in the private root: who runs it, with what around it, and what came of it.
+//! One command in the private root: its user, its environment and its result.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -19,7 +19,7 @@ use crate::person::Person;
 use crate::pty::PtySession;
 use crate::root::PrivateRoot;
 
-/// A command that is about to be run.
+/// A command that is not started yet.
 #[must_use]
 pub struct Run<'a> {
     root: &'a PrivateRoot,
@@ -65,19 +65,19 @@ impl<'a> Run<'a> {
         self
     }
 
-    /// What the command finds on standard input; without a terminal only.
+    /// Sets the standard input; only without a terminal.
     pub fn stdin(mut self, bytes: impl AsRef<[u8]>) -> Self {
         self.stdin = bytes.as_ref().to_owned();
         self
     }
 
-    /// The working directory; the home directory when nothing is said.
+    /// Sets the working directory; the default is the home directory.
     pub fn cwd(mut self, directory: &str) -> Self {
         directory.clone_into(&mut self.directory);
         self
     }
 
-    /// How long the command may take; 20 seconds when nothing is said.
+    /// Sets how long the command may take; the default is 20 seconds.
     pub fn patience(mut self, limit: Duration) -> Self {
         self.patience = limit;
         self
@@ -91,7 +91,7 @@ impl<'a> Run<'a> {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("nsenter cannot be started: {error}"));
         if let Some(mut pipe) = child.stdin.take() {
-            // A command may end without having read; and one that prints before it reads must not wait for us.
+            // A command may end without reading its input, and one that prints before it reads must not block on the test.
             thread::spawn(move || pipe.write_all(&stdin));
         }
         let stdout = child.stdout.take().map(Collector::start);
@@ -104,14 +104,14 @@ impl<'a> Run<'a> {
         Output { status: Status(status), stdout: text(&stdout), stderr: text(&stderr), raw_stdout: stdout }
     }
 
-    /// Starts it as the leader of a session on a new terminal.
+    /// Starts it as the session leader of a new terminal.
     pub fn on_terminal(self) -> PtySession {
         let what = self.to_string();
         let (uid, patience) = (self.person.uid, self.patience);
         PtySession::start(what, uid, patience, self.enter(Session::OnTerminal))
     }
 
-    /// The command that enters the root's namespaces and cgroup, becomes the person and then is the command itself.
+    /// Returns the command that enters the root's namespaces and cgroup, becomes the user and executes the command itself.
     fn enter(self, session: Session) -> Command {
         let mut command = Command::new("nsenter");
         command.arg(format!("--target={}", self.root.init()));
@@ -125,7 +125,7 @@ impl<'a> Run<'a> {
             let Person { uid, gid, .. } = self.person;
             command.arg("setpriv").args([format!("--reuid={uid}"), format!("--regid={gid}")]).arg("--init-groups");
         }
-        // Whoever runs the tests may ignore signals (nohup); a login does not.
+        // The user that runs the tests may ignore signals (nohup); a login does not.
         command.args(["env", "-i", "--default-signal"]);
         for (name, value) in &self.environment {
             let mut entry = name.clone();
@@ -152,17 +152,17 @@ enum Session {
     OnTerminal,
 }
 
-/// What came of a command.
+/// The result of a command.
 #[derive(Clone)]
 #[must_use]
 pub struct Output {
     /// How it ended.
     pub status: Status,
-    /// Its standard output, with U+FFFD for what is not UTF-8.
+    /// Standard output, with U+FFFD for bytes that are not UTF-8.
     pub stdout: String,
-    /// Its standard error, likewise.
+    /// Standard error, likewise.
     pub stderr: String,
-    /// Its standard output as it is.
+    /// Standard output, unchanged.
     pub raw_stdout: Vec<u8>,
 }
 
@@ -173,7 +173,7 @@ impl fmt::Debug for Output {
 }
 
 impl Output {
-    /// Panics unless the command ended well; gives what it printed, without the last line's end.
+    /// Panics unless the command succeeded; returns its output without the final newline.
     #[track_caller]
     pub fn succeeded(&self) -> &str {
         assert!(self.status.success(), "{self:?}");
@@ -186,8 +186,8 @@ impl Output {
         assert_eq!(self.status.code(), Some(status), "{self:?}");
     }
 
-    /// Panics unless it ended with status 1, printed nothing on standard output, and said on standard error, in lines
-    /// that begin as ours do and without any word of a crash, something that holds `sentence`.
+    /// Panics unless it exited with status 1, printed nothing on standard output, and printed on standard error, in lines with
+    /// the prefix of jit-sudo and without a sign of a crash, text that contains `sentence`.
     #[track_caller]
     pub fn refused(&self, sentence: &str) -> &str {
         assert_eq!(self.status.code(), Some(1), "{self:?}");
@@ -197,7 +197,7 @@ impl Output {
         &self.stderr
     }
 
-    /// Standard output as one JSON value.
+    /// Parses standard output as one JSON value.
     #[track_caller]
     pub fn json(&self) -> serde_json::Value {
         match serde_json::from_str(&self.stdout) {
@@ -212,17 +212,17 @@ impl Output {
 pub struct Status(pub(crate) ExitStatus);
 
 impl Status {
-    /// It exited with 0.
+    /// Whether it exited with 0.
     pub fn success(self) -> bool {
         self.0.success()
     }
 
-    /// The exit status, unless a signal ended it.
+    /// Returns the exit status, unless a signal ended it.
     pub fn code(self) -> Option<i32> {
         self.0.code()
     }
 
-    /// The signal that ended it.
+    /// Returns the signal that ended it.
     pub fn signal(self) -> Option<i32> {
         self.0.signal()
     }
@@ -234,7 +234,7 @@ impl fmt::Debug for Status {
     }
 }
 
-/// Waits for a child, and ends it and all its descendants when it takes longer than `limit`.
+/// Waits for a child, and kills it and all its descendants when it takes longer than `limit`.
 pub(crate) fn wait(child: &mut Child, limit: Duration) -> Option<ExitStatus> {
     let deadline = Instant::now() + limit;
     loop {
@@ -250,7 +250,7 @@ pub(crate) fn wait(child: &mut Child, limit: Duration) -> Option<ExitStatus> {
     }
 }
 
-/// Kills a process and its descendants: nsenter does not take its child along.
+/// Kills a process and its descendants: killing nsenter does not kill its child.
 pub(crate) fn kill_tree(top: u32) {
     let mut doomed = vec![top];
     let mut next = 0;
@@ -264,7 +264,7 @@ pub(crate) fn kill_tree(top: u32) {
     }
 }
 
-/// Reads a pipe to its end beside everything else.
+/// Reads a pipe to its end in a thread.
 struct Collector {
     bytes: Arc<Mutex<Vec<u8>>>,
     ended: mpsc::Receiver<()>,
@@ -285,7 +285,7 @@ impl Collector {
         Collector { bytes, ended }
     }
 
-    /// What was read. A command left in the background may hold the pipe open; we do not wait for it.
+    /// Returns what was read. A command left in the background may keep the pipe open; this does not wait for it.
     fn finish(self) -> Vec<u8> {
         let _ = self.ended.recv_timeout(Duration::from_millis(500));
         self.bytes.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()

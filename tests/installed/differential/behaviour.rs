@@ -15,42 +15,42 @@ use std::fs;
 
 use harness::project;
 
-/// One thing that a person does with sudo.
+/// One action of a user with sudo.
 #[derive(Debug)]
 pub(super) struct Behaviour {
-    /// The table's name.
+    /// The name of the table.
     pub(super) topic: String,
-    /// A sentence, unique among those of the topic and the person.
+    /// A sentence, unique within the topic and the user.
     pub(super) name: String,
-    /// The groups of the person who does it, or `nobody` for none.
+    /// The groups of the user, or `nobody` for none.
     pub(super) person: String,
-    /// True when it is done on a terminal.
+    /// Whether it is done on a terminal.
     pub(super) on_terminal: bool,
-    /// What is done.
+    /// The script.
     pub(super) script: String,
-    /// What the person at the terminal waits for and types.
+    /// What the user at the terminal waits for and types.
     pub(super) steps: Vec<Step>,
 }
 
-/// What a person at a terminal does.
+/// An action of a user at a terminal.
 #[derive(Debug)]
 pub(super) enum Step {
     /// Waits for a text.
     Expect(String),
     /// Types a line and Enter, or a single key.
     Type(String),
-    /// The same, but not before the terminal has stopped to show what is typed.
+    /// Does the same, but only after the terminal has stopped to echo.
     TypeUnseen(String),
 }
 
 impl Behaviour {
-    /// What it is called in docs/sudo-differences.md.
+    /// Returns its title in docs/sudo-differences.md.
     pub(super) fn title(&self) -> String {
         format!("{}, {}: {}", self.topic, self.person, self.name)
     }
 }
 
-/// Every behaviour of every table.
+/// Returns every behaviour of every table.
 pub(super) fn all() -> Vec<Behaviour> {
     let directory = project().join("tests/installed/differential");
     let mut tables: Vec<_> = fs::read_dir(&directory)

@@ -1,4 +1,4 @@
-//! The list of differences, docs/sudo-differences.md: a line that is a bullet and a title in backquotes names one.
+//! The list of differences, docs/sudo-differences.md: a bullet line with a title in backquotes names one.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -8,7 +8,7 @@ use harness::project;
 
 use super::trial::Outcome;
 
-/// The titles that the document lists.
+/// Returns the titles that the document lists.
 pub(super) fn listed() -> BTreeSet<String> {
     let text = fs::read_to_string(project().join("docs/sudo-differences.md")).unwrap();
     let mut titles = BTreeSet::new();
@@ -20,7 +20,7 @@ pub(super) fn listed() -> BTreeSet<String> {
     titles
 }
 
-/// A difference for a person to read.
+/// Returns a readable description of a difference.
 pub(super) fn describe(sudo: &Outcome, ours: &Outcome) -> String {
     let mut text = String::new();
     if sudo.status != ours.status {

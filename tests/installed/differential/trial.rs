@@ -1,4 +1,4 @@
-//! One behaviour, done with one of the two programs, and what came of it in a form that both share.
+//! Runs one behaviour with one of the two programs, and returns the result in a form that both share.
 
 use std::any::Any;
 use std::fs;
@@ -10,18 +10,18 @@ use harness::{Person, PrivateRoot, PtySession, Run, Status};
 
 use super::behaviour::{Behaviour, Step};
 
-/// What can be compared.
+/// The results that are compared.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Outcome {
-    /// How the script ended; `None` when it did not, or not as the person at the terminal expected.
+    /// How the script ended; `None` when it did not, or not as the user at the terminal expected.
     pub(super) status: Option<Status>,
-    /// Its standard output; of a terminal, all that was shown.
+    /// Standard output; on a terminal, everything that was shown.
     pub(super) stdout: String,
-    /// Its standard error; empty for a terminal.
+    /// Standard error; empty on a terminal.
     pub(super) stderr: String,
 }
 
-/// Does it, in an empty directory of the person's own.
+/// Runs it, in an empty directory of the user's own.
 pub(super) fn run(root: &PrivateRoot, person: &Person, behaviour: &Behaviour, program: &str) -> Outcome {
     let place = format!("/tmp/{}", slug(&behaviour.title()));
     let _ = fs::remove_dir_all(root.path(&place));
@@ -32,7 +32,7 @@ pub(super) fn run(root: &PrivateRoot, person: &Person, behaviour: &Behaviour, pr
         .env("S", program)
         .env("PASSWORD", &person.password)
         .cwd(&place);
-    // The harness panics when a command takes too long or a text does not come.
+    // The harness panics when a command takes too long or an expected text does not appear.
     let done = std::panic::catch_unwind(AssertUnwindSafe(|| {
         if behaviour.on_terminal { at_terminal(command, person, behaviour) } else { without_terminal(command) }
     }));
@@ -56,7 +56,7 @@ fn at_terminal(command: Run<'_>, person: &Person, behaviour: &Behaviour) -> Outc
                 harness::eventually("the terminal stops to echo", harness::PATIENCE, || {
                     (!session.echoes()).then_some(())
                 });
-                // sudo overlooks a key that comes before it has begun to read.
+                // sudo loses a key that is pressed before it reads.
                 std::thread::sleep(Duration::from_millis(100));
                 type_line(&mut session, person, text);
             }
@@ -76,8 +76,8 @@ fn type_line(session: &mut PtySession, person: &Person, text: &str) {
     }
 }
 
-/// Waits a moment for the program to hand the terminal over, as somebody does who looks before they type ^C: a busy machine may
-/// show what the command says before that. Where a command has no terminal of its own it never comes.
+/// Waits a moment until the program reads the keys raw, like a user who looks before typing ^C: on a busy machine the command's
+/// output may be shown before that. If the command has no terminal of its own, this waits for the full time.
 fn keys_are_passed_on(session: &PtySession) {
     for _ in 0..20 {
         if !session.makes_signals() {
@@ -87,20 +87,20 @@ fn keys_are_passed_on(session: &PtySession) {
     }
 }
 
-/// A directory's name.
+/// Returns a name for a directory.
 fn slug(name: &str) -> String {
     name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect()
 }
 
-/// Without what every use of either program has in addition, as docs/sudo-differences.md says at its beginning: another
-/// name, another usage text, help after a refusal, variables and words of their own. Nor is the test's own shell heard.
+/// Removes what every use of either program prints in addition, as docs/sudo-differences.md says at its beginning: another name,
+/// another usage text, hints after an error, variables and messages of their own. Also removes output of the test's own shell.
 fn in_sudos_words(text: &str) -> String {
     const OURS: [&str; 4] = ["hint: ", "jit-sudo: you have no active grant", "jit-sudo: role ", "JIT_SUDO_"];
     const SUDOS: &str = "sudo: error initializing audit plugin";
     const SHELLS: &str = "bash: line 1: ";
     let mut words: Vec<String> = Vec::new();
     for text in text.lines() {
-        // The shell says how its jobs ended, with their numbers and words.
+        // The shell reports how its jobs ended, with their numbers and command lines.
         let text = if text.contains("$S") { text.split(SHELLS).next().unwrap_or_default() } else { text };
         let usage = text.starts_with("usage: ") || text.starts_with("            ");
         let line = if usage { "(usage)".to_owned() } else { text.trim_end_matches('\r').replace("jit-sudo", "sudo") };

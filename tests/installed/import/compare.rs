@@ -1,6 +1,6 @@
-//! What `jitctl policy import` makes of generated sudoers files, compared with what Debian's sudo answers. This part runs
-//! inside a private root, as root: it replaces /etc/sudoers and the policy there. Every tenth file is also installed and
-//! asked of `jit-sudo -l`.
+//! Compares the result of `jitctl policy import` for generated sudoers files with the answers of Debian's sudo. This part runs
+//! inside a private root, as root: it replaces /etc/sudoers and the policy there. Every tenth file is also installed and checked
+//! with `jit-sudo -l`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -62,8 +62,8 @@ pub(super) struct Question {
 }
 
 impl Question {
-    /// Asks `program -l`: as root of the person, or where a group is named, which sudo compares with who asks, as the
-    /// person.
+    /// Runs `program -l`: as root for the user, or as the user where a group is given, because sudo compares the group with those
+    /// of the caller.
     fn is_allowed_by(&self, program: &str) -> bool {
         let mut words = vec![program, "-n"];
         words.extend(self.asked());
@@ -75,7 +75,7 @@ impl Question {
         succeeds(program, words.get(1..).unwrap_or_default())
     }
 
-    /// Runs what is allowed, as the person: whether `program` wants a password first.
+    /// Runs an allowed command, as the user; returns whether `program` requires a password first.
     fn needs_password(&self, program: &str) -> bool {
         let mut words =
             vec!["--reuid", self.user, "--regid", self.user, "--init-groups", "--reset-env", "--", program, "-n"];
@@ -88,7 +88,7 @@ impl Question {
         self.run_as.iter().flat_map(|user| ["-u", user]).chain(self.group.iter().flat_map(|group| ["-g", group]))
     }
 
-    /// Options and words.
+    /// Returns options and arguments.
     fn asked(&self) -> Vec<&str> {
         let mut words = vec!["-l"];
         if self.group.is_none() {
@@ -101,7 +101,7 @@ impl Question {
 }
 
 fn compare(text: &str, part: &str, questions: &[Question], install: bool, tally: &mut Tally) {
-    // To list needs no password, so that nobody is asked for one; the rest is what is imported.
+    // Listing requires no password, so that there is no prompt; the rest is imported.
     write("/etc/sudoers", 0o440, &format!("Defaults listpw=never\n{text}"));
     write("/root/sudoers", 0o440, text);
     let text = &format!("{text}{part}");
@@ -156,7 +156,7 @@ fn case(question: &Question, allowed: bool) -> String {
     let quoted = |word: &String| format!("{word:?}");
     let words: Vec<String> = question.words.iter().map(quoted).collect();
     let mut text = format!("[[case]]\nuser = \"{}\"\ncommand = [{}]\n", question.user, words.join(", "));
-    // Who names only a group stays who they are.
+    // With -g alone the command runs as the invoking user.
     let run_as = question.run_as.or(question.group.and(Some(question.user)));
     if let Some(user) = run_as {
         let _ = writeln!(text, "run_as = \"{user}\"");
@@ -181,15 +181,15 @@ fn write(path: &str, mode: u32, text: &str) {
     done.unwrap_or_else(|error| panic!("{path}: {error}"));
 }
 
-/// What the generator has to know of this host.
+/// The facts about this host that the generator needs.
 pub(super) struct Host {
-    /// Those of one program, as sudoers writes them, and wrong ones.
+    /// The digests of one program, as sudoers writes them, and wrong ones.
     pub(super) digests: Vec<String>,
     /// Users and groups by number.
     pub(super) ids: Vec<String>,
 }
 
-/// People in groups and netgroups, and programs to ask about.
+/// Creates users in groups and netgroups, and programs to ask about.
 fn prepare() -> Host {
     let script = "set -e
         for group in ops web night; do getent group $group >/dev/null || groupadd $group; done

@@ -1,5 +1,5 @@
-//! Sudoers files and questions about them, by a seed: every kind of list, alias, tag, wildcard, expression and digest, with
-//! `!` at every place where sudoers(5) lets it stand.
+//! Generates sudoers files and questions about them from a seed: every kind of list, alias, tag, wildcard, expression and digest,
+//! with `!` at every place where sudoers(5) permits it.
 
 use std::fmt::Write as _;
 
@@ -8,14 +8,14 @@ use super::compare::{Host, Question};
 const PEOPLE: [&str; 3] = ["alice", "bob", "carol"];
 const GROUPS: [&str; 3] = ["ops", "web", "night"];
 
-/// Sudoers and questions by a seed.
+/// Generates sudoers files and questions from a seed.
 pub(super) struct Generator<'a> {
     numbers: fastrand::Rng,
     host: &'a Host,
     aliases: [Vec<String>; 4],
-    /// The file says whom commands run as when nobody is named.
+    /// Whether the file sets the default run-as user.
     default_user: bool,
-    /// Every rule has a runas list; without one, sudo 1.9.13 forgets to look at -g beside -u.
+    /// Whether every rule has a runas list; without one, sudo 1.9.13 ignores -g beside -u.
     groups: bool,
 }
 
@@ -44,7 +44,7 @@ impl<'a> Generator<'a> {
         list[self.below(list.len())]
     }
 
-    /// A file, and one that it may include.
+    /// Returns a file, and one that it may include.
     pub(super) fn sudoers(&mut self) -> (String, String) {
         let (mut text, mut part) = (String::new(), String::new());
         if self.one_in(3) {
@@ -73,7 +73,7 @@ impl<'a> Generator<'a> {
                     _ => self.list(Self::command),
                 };
                 lines.push(format!("{word} {name} = {list}"));
-                // Aliases name only aliases that came before, so that none refers to itself.
+                // Aliases name only earlier aliases, so that none refers to itself.
                 self.aliases[kind].push(name);
             }
         }
@@ -82,7 +82,7 @@ impl<'a> Generator<'a> {
         }
         let from = if self.one_in(4) { self.below(lines.len()) } else { lines.len() };
         for (index, line) in lines.into_iter().enumerate() {
-            // Long lines are broken as people break them.
+            // Breaks long lines as people do.
             let line = if self.one_in(6) { line.replacen(", ", ", \\\n    ", 1) } else { line };
             _ = writeln!(if index < from { &mut text } else { &mut part }, "{line}");
         }
@@ -93,13 +93,13 @@ impl<'a> Generator<'a> {
         (text, part)
     }
 
-    /// Settings for some; sudo knows aliases that come later.
+    /// Returns a setting with a scope; sudo accepts aliases that are defined later.
     fn scoped(&mut self) -> String {
         let (sign, list) = match self.below(4) {
             0 => (':', self.list(Self::user)),
             1 => ('@', self.list(Self::host)),
             2 => ('>', self.list(Self::target)),
-            // Here sudo wants commands without arguments.
+            // Here sudo requires commands without arguments.
             _ => ('!', self.list(Self::program)),
         };
         let setting = self.pick(&["!authenticate", "authenticate", "passwd_tries=1", "timestamp_timeout=0", "noexec"]);
@@ -159,7 +159,7 @@ impl<'a> Generator<'a> {
     }
 
     fn target(&mut self) -> String {
-        // With -g, sudo 1.9.13 looks into an alias for the groups that only the rule can say.
+        // With -g, sudo 1.9.13 searches an alias for groups that only the rule can name.
         if !self.groups
             && let Some(alias) = self.alias(2)
         {
@@ -315,11 +315,11 @@ impl<'a> Generator<'a> {
         let mut run_as = [None, None, None, Some("root"), Some("bob"), Some("carol"), Some("daemon")][self.below(7)];
         let group = if self.one_in(6) { Some(self.pick(&GROUPS)) } else { None };
         if group.is_some() && (!self.groups || run_as == Some(user)) {
-            // Whom -u names beside -g, and whether it is the caller: docs/sudo-differences.md.
+            // The user of -u beside -g, and whether it is the caller: docs/sudo-differences.md.
             run_as = None;
         }
         if self.default_user && group.is_none() {
-            // Whom sudo takes when nobody is named is not converted.
+            // The default user of sudo is not converted.
             run_as = run_as.or(Some("root"));
         }
         Question { user, run_as, group, words }

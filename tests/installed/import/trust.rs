@@ -1,25 +1,25 @@
-//! Whose files `jitctl policy import` believes: those that sudo believes. Sudo itself is asked about each.
+//! Which files `jitctl policy import` trusts: the same as sudo, which is called for each.
 
 use harness::{Output, PrivateRoot};
 use serde_json::Value;
 
 use crate::own_root;
 
-/// What the files hold that are tried: more than anybody here has otherwise.
+/// The rule in the tested files, which gives alice permissions that she does not have otherwise.
 const POWER: &str = "alice ALL=(ALL) NOPASSWD: ALL";
 
-/// A root where only the sudoers counts, with files to include.
+/// Returns a root where only the sudoers file counts, with files to include.
 fn host() -> PrivateRoot {
     let root = own_root();
     root.script("rm -f /etc/sudoers.d/* /etc/jit-sudo/policy.d/*; cp /etc/sudoers /root/sudoers.kept; cp -a /etc/sudoers /root/s");
     root
 }
 
-/// What the sudoers says, and what is done to the files before they are read.
+/// The contents of the sudoers file, and the changes to the files before they are read.
 struct Case {
     sudoers: &'static str,
     script: &'static str,
-    /// What the importer says of it; nothing where it reads it, or passes over it in silence.
+    /// The message of the importer; empty where it reads the file, or skips it without a message.
     said: &'static str,
 }
 
@@ -58,7 +58,7 @@ const CASES: &[Case] = &[
     case("@include /etc/x", "rm /etc/x; mkfifo /etc/x", "/etc/sudoers:2: /etc/x cannot be read: it is not a file"),
     case("@include /etc/x", "rm /etc/x; mkdir /etc/x", "/etc/sudoers:2: /etc/x cannot be read: it is not a file"),
     case("@include /dev/null", "", "/etc/sudoers:2: /dev/null cannot be read: it is not a file"),
-    // The directory of a file that is named does not matter to sudo.
+    // sudo does not check the directory of a file that is named.
     case("@include /etc/w/x", "mkdir -m 777 /etc/w; mv /etc/x /etc/w/x", ""),
     case("@includedir /etc/w", "mkdir -m 755 /etc/w; mv /etc/x /etc/w/x", ""),
     case(
@@ -90,7 +90,7 @@ const CASES: &[Case] = &[
     ),
     case("@includedir /etc/w", "mkdir /etc/v; mv /etc/x /etc/v/x; ln -s v /etc/w", ""),
     case("@includedir /etc/w", "mkdir /etc/w; mv /etc/x '/etc/w/a b\nc'", ""),
-    // Names that sudo passes over, whoever owns them.
+    // Names that sudo skips, whatever their owner.
     case("@includedir /etc/w", "mkdir /etc/w; mv /etc/x /etc/w/x~", ""),
     case("@includedir /etc/w", "mkdir /etc/w; mv /etc/x /etc/w/x.bak; chmod 666 /etc/w/x.bak", ""),
     case(
@@ -102,13 +102,13 @@ const CASES: &[Case] = &[
     case("@includedir /etc/nowhere", "", ""),
 ];
 
-/// Whether the policy that is printed gives alice anything.
+/// Whether the printed policy gives alice any permission.
 fn gives_alice_power(output: &Output) -> bool {
     output.stdout.contains("alice")
 }
 
 #[test]
-fn the_importer_believes_the_files_that_sudo_believes() {
+fn the_importer_trusts_the_same_files_as_sudo() {
     let root = host();
     for Case { sudoers, script, said } in CASES {
         root.script(&format!(
@@ -116,7 +116,7 @@ fn the_importer_believes_the_files_that_sudo_believes() {
              printf 'root ALL=(ALL) ALL\\n%s\\n' '{sudoers}' >/root/new; install -m 440 /root/new $S
              echo '{POWER}' >/root/x; install -m 440 /root/x /etc/x; {script}"
         ));
-        // Sudo waits for ever where a directory holds a pipe; root may ask it whatever it thinks of the sudoers.
+        // sudo hangs where a directory holds a pipe; root may call it whatever the sudoers file says.
         let theirs = root.as_root(["timeout", "10", "sudo", "-n", "-l", "-U", "alice"]);
         let ours = root.as_root(["jitctl", "policy", "import"]);
         let told = format!("{sudoers} after {script}:\n{}{}\n{}", theirs.stdout, theirs.stderr, ours.stderr);
@@ -130,7 +130,7 @@ fn the_importer_believes_the_files_that_sudo_believes() {
 }
 
 #[test]
-fn a_sudoers_that_sudo_refuses_prints_no_policy_and_says_what_mends_it() {
+fn a_sudoers_file_that_sudo_rejects_gives_no_policy_and_a_fix() {
     let root = host();
     root.script("cd /root; chmod 666 s; cp s 'a b'; chmod 666 'a b'");
     let output = root.as_root(["jitctl", "policy", "import", "/root/s"]);
@@ -195,7 +195,7 @@ fn a_copy_can_be_reviewed_and_says_in_the_policy_that_sudo_would_not_read_it() {
 
 #[test]
 fn a_file_that_changes_while_it_is_looked_at_is_read_as_the_one_that_was_looked_at() {
-    // Somebody who may write to the directory of an included file puts their own in its place and takes it away again.
+    // A user who may write to the directory of an included file replaces it temporarily by their own.
     let root = host();
     root.script(&format!(
         "mkdir -m 777 /etc/w; install -m 440 /root/s /etc/x; echo 'bob ALL=ALL' >/etc/w/x; chmod 440 /etc/w/x

@@ -1,7 +1,7 @@
-//! A security key in software, for the tests alone: OpenSSH's own ssh-keygen loads it in the place of a FIDO2 token
-//! (`SSH_SK_PROVIDER`; PROTOCOL.u2f and sk-api.h of OpenSSH). What a token keeps to itself is written into the key's handle
-//! here, so it guards nothing. Who holds it touches it, unless `TOKEN_TOUCH=never` is in the environment. Its PIN is 1234, and it
-//! says that it has verified its user when that was typed.
+//! A security key in software, for tests only: OpenSSH's own ssh-keygen loads it in place of a FIDO2 token (`SSH_SK_PROVIDER`;
+//! PROTOCOL.u2f and sk-api.h of OpenSSH). Secrets that a token keeps to itself are written into the key handle here, so it
+//! protects nothing. It acts as if its holder touched it, unless `TOKEN_TOUCH=never` is in the environment. Its PIN is 1234, and
+//! it reports a verified user when that was typed.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::fs::File;
@@ -23,7 +23,7 @@ const GENERAL: c_int = -1;
 const UNSUPPORTED: c_int = -2;
 const PIN_REQUIRED: c_int = -3;
 
-/// sk-api.h; the caller gives each pointer to free(3).
+/// A struct of sk-api.h; the caller passes each pointer to free(3).
 #[repr(C)]
 pub struct Enrolled {
     flags: u8,
@@ -39,7 +39,7 @@ pub struct Enrolled {
     authdata_len: usize,
 }
 
-/// As above.
+/// A struct of sk-api.h; the caller passes each pointer to free(3).
 #[repr(C)]
 pub struct Signed {
     flags: u8,
@@ -50,16 +50,16 @@ pub struct Signed {
     sig_s_len: usize,
 }
 
-/// Which interface this is.
+/// Returns the version of the interface.
 #[unsafe(no_mangle)]
 pub extern "C" fn sk_api_version() -> u32 {
     VERSION
 }
 
-/// A new key, when it is touched.
+/// Creates a new key, if the token is touched.
 ///
 /// # Safety
-/// For OpenSSH alone: see sk-api.h.
+/// Only for OpenSSH: see sk-api.h.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sk_enroll(
     algorithm: u32,
@@ -80,7 +80,7 @@ pub unsafe extern "C" fn sk_enroll(
     }
     let (public_key, public_key_len) = given(SigningKey::from_bytes(&seed).verifying_key().as_bytes());
     let (key_handle, key_handle_len) = given(&seed);
-    let (signature, signature_len) = given(&[0; 64]); // its maker's, in which nobody here is interested
+    let (signature, signature_len) = given(&[0; 64]); // of the manufacturer, which the tests do not use
     let enrolled = Enrolled {
         flags,
         public_key,
@@ -94,16 +94,16 @@ pub unsafe extern "C" fn sk_enroll(
         authdata: ptr::null_mut(),
         authdata_len: 0,
     };
-    // SAFETY: the caller has given a place for the answer.
+    // SAFETY: the caller passes a valid pointer for the answer.
     unsafe { out.write(boxed(enrolled)) };
     0
 }
 
-/// A signature: over the application, the flags, a counter and the data (PROTOCOL.u2f). Where presence is demanded, when it is
+/// Signs the application, the flags, a counter and the data (PROTOCOL.u2f). Where user presence is required, the token must be
 /// touched.
 ///
 /// # Safety
-/// For OpenSSH alone: see sk-api.h.
+/// Only for OpenSSH: see sk-api.h.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sk_sign(
     algorithm: u32,
@@ -117,7 +117,7 @@ pub unsafe extern "C" fn sk_sign(
     _options: *mut *mut c_void,
     out: *mut *mut Signed,
 ) -> c_int {
-    // SAFETY: the caller says how many bytes stand at each place, and the application ends with NUL.
+    // SAFETY: the caller passes the number of bytes at each pointer, and the application ends with NUL.
     let (data, handle, application) = unsafe {
         (
             std::slice::from_raw_parts(data, data_len),
@@ -132,7 +132,7 @@ pub unsafe extern "C" fn sk_sign(
     if flags & USER_PRESENCE != 0 && !is_touched() {
         return GENERAL;
     }
-    // SAFETY: the caller gives a text that ends with NUL, or none.
+    // SAFETY: the caller passes a string that ends with NUL, or a null pointer.
     let is_known = !pin.is_null() && unsafe { CStr::from_ptr(pin) } == PIN;
     if flags & USER_VERIFICATION != 0 && !is_known {
         return PIN_REQUIRED;
@@ -144,15 +144,15 @@ pub unsafe extern "C" fn sk_sign(
     message.extend_from_slice(&counter.to_be_bytes());
     message.extend_from_slice(&Sha256::digest(data));
     let (sig_r, sig_r_len) = given(&SigningKey::from_bytes(seed).sign(&message).to_bytes());
-    // SAFETY: the caller has given a place for the answer.
+    // SAFETY: the caller passes a valid pointer for the answer.
     unsafe { out.write(boxed(Signed { flags, counter, sig_r, sig_r_len, sig_s: ptr::null_mut(), sig_s_len: 0 })) };
     0
 }
 
-/// It remembers no keys.
+/// Fails: the token stores no keys.
 ///
 /// # Safety
-/// For OpenSSH alone: see sk-api.h.
+/// Only for OpenSSH: see sk-api.h.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sk_load_resident_keys(
     _pin: *const c_char,
@@ -167,10 +167,10 @@ fn is_touched() -> bool {
     std::env::var_os("TOKEN_TOUCH").is_none_or(|how| how != "never")
 }
 
-/// Bytes that the caller frees.
+/// Copies bytes to memory that the caller frees.
 fn given(bytes: &[u8]) -> (*mut u8, usize) {
-    // SAFETY: as many bytes are copied as there are, to memory that is nobody else's; calloc of some bytes that fails has
-    // nothing to do with what is tested, and ends the program.
+    // SAFETY: copies the length of the slice to newly allocated memory. If calloc of a few bytes fails, which has nothing to do
+    // with the tests, the program aborts.
     unsafe {
         let place = libc::calloc(1, bytes.len()).cast::<u8>();
         if place.is_null() {
@@ -181,9 +181,9 @@ fn given(bytes: &[u8]) -> (*mut u8, usize) {
     }
 }
 
-/// A value that the caller frees.
+/// Copies a value to memory that the caller frees.
 fn boxed<T>(value: T) -> *mut T {
-    // SAFETY: calloc gives memory that is aligned for everything here, of the size of the value; see `given`.
+    // SAFETY: calloc returns memory that is aligned for every type used here, of the size of the value; see `given`.
     unsafe {
         let place = libc::calloc(1, size_of::<T>()).cast::<T>();
         if place.is_null() {

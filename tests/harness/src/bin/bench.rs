@@ -1,8 +1,8 @@
-//! `make bench`: what a run costs, measured beside Debian's sudo and doas in one private root, interleaved, as an ordinary
-//! user with Debian's PAM stack; then the same with many grants and rules. The files lie on a real disk, so that syncing
-//! costs what it costs. Prints medians with their spread (10th to 90th percentile) and ratios to sudo. Where OLD names the
-//! checkout of an older version with a release build in it (or OLD_TARGET its target directory), both builds are measured, in
-//! turns, each in a root of its own, and nothing else is.
+//! `make bench`: measures the cost of a run beside Debian's sudo and doas in one private root, interleaved, as an ordinary
+//! user with Debian's PAM stack; then the same with many grants and rules. The files are on a real disk, so that syncs have
+//! their real cost. Prints medians with their spread (10th to 90th percentile) and ratios to sudo. If OLD names the
+//! checkout of an older version with a release build in it (or OLD_TARGET its target directory), it measures only the two
+//! builds, in turns, each in a root of its own.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -20,24 +20,24 @@ const OURS: &str = "/usr/bin/jit-sudo -n /usr/bin/true";
 /// How often each command is run for one table; odd, so that the median is a measurement.
 const ROUNDS: usize = 301;
 
-/// Runs before each series that do not count.
+/// Runs before each series that are not counted.
 const WARM_UP: usize = 20;
 
-/// How often both builds take their turn, and how many runs of a turn count.
+/// The number of turns of both builds, and the number of counted runs in a turn.
 const TURNS: usize = 40;
 const RUNS_OF_A_TURN: usize = 15;
 
-/// Runs at the begin of each turn that do not count.
+/// Runs at the start of each turn that are not counted.
 const WARM_UP_OF_A_TURN: usize = 3;
 
-/// How many grants and rules there are in the second table.
+/// The numbers of grants and rules in the second table.
 const SCALES: [u32; 3] = [10, 1_000, 100_000];
 
-/// sudo writes nothing that would have to pass the overlay of the private root; on a real host we do not either.
+/// sudo writes nothing through the overlay of the private root; on a real host jit-sudo does not either.
 const STATE_ON_DISK: &str =
     "disk=/run/private-root/disk/state; cp -a /var/lib/jit-sudo $disk; mount --bind $disk /var/lib/jit-sudo";
 
-/// Making 100,000 of anything takes its time.
+/// Creating 100,000 of anything takes time.
 const LONG: Duration = Duration::from_secs(300);
 
 fn main() -> ExitCode {
@@ -47,7 +47,7 @@ fn main() -> ExitCode {
             None => compare(),
             Some(old) => compare_with(&PathBuf::from(old)),
         },
-        // The two that run inside, as the user.
+        // These two run inside, as the user.
         Some("--series") => series(&arguments[3..], number(&arguments[1]), number(&arguments[2])),
         Some("--peak") => peak(&arguments[1]),
         Some(_) => {
@@ -64,7 +64,7 @@ fn number(text: &str) -> usize {
     text.parse().unwrap_or_else(|_| panic!("not a number: {text}"))
 }
 
-/// Runs the commands one after the other, again and again, and prints `index wall_us cpu_us` for each run that counts.
+/// Runs the commands one after the other, repeatedly, and prints `index wall_us cpu_us` for each run that counts.
 fn series(commands: &[String], warm_up: usize, rounds: usize) {
     let mut out = std::io::stdout().lock();
     for round in 0..warm_up + rounds {
@@ -157,7 +157,7 @@ fn compare() {
     );
 }
 
-/// The same run by an older build and by this one, in turns.
+/// Measures the same run by an older build and by this one, in turns.
 fn compare_with(old: &Path) {
     let target = std::env::var_os("OLD_TARGET").filter(|target| !target.is_empty()).map(PathBuf::from);
     let roots = [PrivateRoot::start_of(old, target.as_deref()), PrivateRoot::start()];
@@ -165,7 +165,7 @@ fn compare_with(old: &Path) {
     let mut samples: [Samples; 2] = Default::default();
     for turn in 0..TURNS {
         for place in 0..2 {
-            // Neither is always the first.
+            // Neither build is always the first.
             let which = (turn + place) % 2;
             let taken = sampled(&roots[which], &people[which], &[OURS], WARM_UP_OF_A_TURN, RUNS_OF_A_TURN);
             for (wall, cpu) in taken {
@@ -187,7 +187,7 @@ fn compare_with(old: &Path) {
     println!("{:<8}{wall:>24}{cpu:>24}", "new/old");
 }
 
-/// Somebody whom all three programs let run `true` without a password; ours through an active grant.
+/// Creates a user who may run `true` without a password by all three programs; by jit-sudo through an active grant.
 fn prepare(root: &PrivateRoot) -> Person {
     let person = root.person(&["bench"]);
     root.write("/etc/sudoers.d/bench", 0o440, "%bench ALL=(ALL:ALL) NOPASSWD: ALL\n");
@@ -200,7 +200,7 @@ fn prepare(root: &PrivateRoot) -> Person {
     person
 }
 
-/// Brings the number of past and foreign grants, and of roles for others, from `from` to `to`.
+/// Increases the number of past and other users' grants, and of other users' roles, from `from` to `to`.
 fn grow(root: &PrivateRoot, person: &Person, from: u32, to: u32) {
     let mut policy = String::new();
     for number in 0..to {
@@ -211,8 +211,8 @@ fn grow(root: &PrivateRoot, person: &Person, from: u32, to: u32) {
     }
     root.write("/etc/jit-sudo/policy.d/others.toml", 0o640, policy);
 
-    // Copies of the one real request and grant: every other one the person's own and long over, the rest of other people
-    // and still open. Their signatures no longer fit, and nobody should ever look.
+    // Copies the one real request and grant: every other one belongs to the user and expired long ago, the rest belong to other
+    // users and are active. Their signatures do not match, and no run should ever verify them.
     let (uid, count) = (person.uid, to - from);
     let number = format!("WITH RECURSIVE n(i) AS (SELECT {from} UNION ALL SELECT i + 1 FROM n LIMIT {count})");
     let sql = format!(
@@ -285,7 +285,7 @@ fn peak_of(root: &PrivateRoot, person: &Person, command: &str) -> String {
     root.run_as(&person.name, ["/usr/local/bin/bench", "--peak", command]).succeeded().to_owned()
 }
 
-/// All system calls of a run and its children, counted by strace as root, who alone may trace a setuid program.
+/// Counts all system calls of a run and its children with strace, run by root, who alone may trace a setuid program.
 fn system_calls(root: &PrivateRoot, person: &Person, command: &str) -> String {
     let strace = ["strace", "-f", "-c", "-U", "calls", "-o", "/root/calls", "-u", &person.name];
     root.as_root(strace.into_iter().chain(command.split(' '))).succeeded();

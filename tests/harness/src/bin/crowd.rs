@@ -1,5 +1,5 @@
-//! `make crowd`: 1,000 runs at once, by 10 users of one private root, each under its own user's grant. Prints how many
-//! failed and how long each took, from its own start to its end.
+//! `make crowd`: 1,000 concurrent runs, by 10 users of one private root, each under that user's own grant. Prints how many
+//! failed and how long each took, from its start to its end.
 
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::thread;
@@ -10,7 +10,7 @@ use harness::{Person, PrivateRoot};
 const USERS: usize = 10;
 const RUNS_OF_EACH: usize = 100;
 
-/// What is promised: 99 of 100 runs end within this time, on two processors.
+/// The documented limit: 99 of 100 runs end within this time, on two processors.
 const AIM: Duration = Duration::from_secs(2);
 
 const LONG: Duration = Duration::from_secs(120);

@@ -1,5 +1,5 @@
-//! `make demo`: the main job, played by alice and bob at real terminals of a private root, with the installed setuid
-//! programs, real PAM and a real rsyslogd. Prints what they type and see, and ends with 0 only when all of it was right.
+//! `make demo`: the main use case, played by alice and bob at real terminals of a private root, with the installed setuid
+//! programs, real PAM and a real rsyslogd. Prints what they type and see, and exits with 0 only when everything was correct.
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -28,7 +28,7 @@ struct Story<'a> {
     mishaps: Vec<String>,
 }
 
-/// What a step must come to.
+/// The expected result of a step.
 struct Expected<'a> {
     status: i32,
     shown: &'a [&'a str],
@@ -102,7 +102,7 @@ impl Story<'_> {
         self.step(&mut admin, "jitctl audit verify", Expected { status: 0, shown: &["chain intact"] });
     }
 
-    /// Types a line, shows what came of it and compares.
+    /// Types a line, prints the result and compares it.
     fn step(&mut self, shell: &mut Shell, line: &str, expected: Expected) -> String {
         shell.enter(line);
         let seen = shell.finish();
@@ -128,13 +128,13 @@ impl Story<'_> {
     }
 }
 
-/// A person's shell on a terminal of its own, whose prompt tells the status of the last command.
+/// A user's shell on a terminal of its own, whose prompt shows the status of the last command.
 struct Shell {
     prompt: String,
     session: PtySession,
 }
 
-/// What a command showed, and its status as the shell saw it.
+/// The output of a command, and its status as the shell saw it.
 struct Seen {
     text: String,
     status: i32,
@@ -160,7 +160,7 @@ impl Shell {
     fn enter(&mut self, line: &str) {
         print!("{}{line}", self.prompt.trim_start());
         self.session.type_line(line);
-        // The terminal echoes what was typed before the command says anything.
+        // The terminal echoes the typed line before the command prints anything.
         self.session.expect("\n");
         println!();
     }

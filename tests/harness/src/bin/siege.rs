@@ -1,6 +1,6 @@
-//! `make siege`: one hostile user, who may only ask for a role, does everything at once that could hold up others or fill the host;
-//! another user's runs are timed on the quiet host and then beside it, and beside sudo's, which stands for what the scheduler gives to
-//! another user of a busy host. SECONDS= says how long, 600 unless told.
+//! `make siege`: one hostile user, who may only request a role, attacks in every way at once that could delay others or fill the
+//! disk. Another user's runs are timed on the quiet host and then during the attack, beside sudo's, which stand for what the
+//! scheduler gives another user of a busy host. SECONDS= sets the duration, 600 by default.
 
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,17 +24,17 @@ require_approval = true
 approvers        = ["root"]
 "#;
 
-/// So much slower than on the quiet host 99 of 100 runs of another user may be, where the processors are not what is missing: so much
-/// slower than sudo's beside them otherwise.
+/// How much slower than on the quiet host 99 of 100 runs of another user may be, where processors are not the bottleneck;
+/// otherwise how much slower than sudo's during the attack.
 const FACTOR: f64 = 3.0;
 const BESIDE_SUDO: f64 = 1.5;
 
-/// What a user may cause to be stored at once by default, and in a day (jit-sudo-policy(5), BUDGETS), in bytes; each byte of it
-/// stands in the journal and in a log sink.
+/// The bytes that a user may cause to be stored at once by default, and in a day (jit-sudo-policy(5), BUDGETS); each byte of them
+/// is in the journal and in a log sink.
 const AT_ONCE: u64 = 2 << 20;
 const PER_DAY: u64 = 32 << 20;
 
-/// The times of one person's runs in microseconds, and how many failed.
+/// The durations of one user's runs in microseconds, and the number of failures.
 struct Runs {
     times: Vec<u64>,
     failed: usize,
@@ -103,7 +103,7 @@ fn python(root: &PrivateRoot, person: &Person, script: &str, seconds: u64) -> St
     root.command(&person.name, words).patience(Duration::from_secs(seconds + 120)).run().succeeded().to_owned()
 }
 
-/// Those by jit-sudo, and by sudo.
+/// Returns the runs by jit-sudo, and those by sudo.
 fn runs(root: &PrivateRoot, victim: &Person, seconds: u64) -> [Runs; 2] {
     let said = python(root, victim, "victim.py", seconds);
     ["jit-sudo", "sudo"].map(|program| {
@@ -115,12 +115,12 @@ fn runs(root: &PrivateRoot, victim: &Person, seconds: u64) -> [Runs; 2] {
     })
 }
 
-/// What the state directory has, in bytes.
+/// Returns the size of the state directory, in bytes.
 fn stored(root: &PrivateRoot) -> u64 {
     root.script("du -sb /var/lib/jit-sudo | cut -f 1").trim().parse().unwrap_or(0)
 }
 
-/// The most that one of our processes, and all of them together, had at one moment, in KiB.
+/// Returns the maximum memory of one process of jit-sudo, and of all of them together at one moment, in KiB.
 fn largest(root: &PrivateRoot, over: &AtomicBool) -> (u64, u64) {
     let (mut one, mut all) = (0, 0);
     while !over.load(Ordering::Relaxed) {

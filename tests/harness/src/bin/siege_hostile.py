@@ -1,5 +1,5 @@
-# What one hostile user does all at once: siege.rs runs it as somebody who may only ask for a role. Each attack is a process of
-# its own that goes on until the time is over. Usage: siege_hostile.py SECONDS
+# The attacks of one hostile user, all at once: siege.rs runs it as a user who may only request a role. Each attack is a process
+# of its own that continues until the time is over. Usage: siege_hostile.py SECONDS
 import fcntl, os, pty, random, resource, signal, subprocess, sys, time
 
 END = time.monotonic() + float(sys.argv[1])

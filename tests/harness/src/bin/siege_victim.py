@@ -1,4 +1,5 @@
-# Somebody else's runs beside it, by jit-sudo and sudo in turns: `program status microseconds` of each. Usage: siege_victim.py SECONDS
+# The runs of another user during the attack, by jit-sudo and sudo in turns. Prints `program status microseconds` for each. Usage:
+# siege_victim.py SECONDS
 import os, sys, time
 
 end = time.monotonic() + float(sys.argv[1])

@@ -1,5 +1,5 @@
-# soak.pl USER KILLS WORKERS SPAN_US SEED: starts jit-sudo as USER again and again and kills it at a random moment of its
-# life, with and without its children, until that hit as often as wanted; prints how often it did.
+# soak.pl USER KILLS WORKERS SPAN_US SEED: starts jit-sudo as USER repeatedly and kills it at a random moment, with or without its
+# children, until that has hit KILLS times; prints the number of hits.
 use strict;
 use warnings;
 use Time::HiRes qw(usleep);
@@ -20,9 +20,9 @@ for my $worker (1 .. $workers) {
                 exit 127;
             }
             usleep(int rand $span);
-            # Before its supervisor is gone they can still be told apart from those of others.
+            # Its children can only be distinguished from those of others while its supervisor lives.
             my @doomed = rand() < 0.3 ? split ' ', children($pid) : ();
-            # One that has ended by itself is still there to be signalled until it is waited for, and counts for nothing.
+            # A process that has exited by itself can still be signalled until it is reaped; it does not count.
             next if waitpid($pid, 1) == $pid;
             $killed += kill 'KILL', $pid;
             kill 'KILL', @doomed if @doomed;

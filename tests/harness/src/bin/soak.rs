@@ -1,5 +1,5 @@
 //! `make soak`: kill -9 at random moments of thousands of runs. The oracle is a ledger that the command itself writes with
-//! O_DSYNC: whatever stands in it ran. Ends with 0 only when each of those runs has its record, once, and nothing is lost.
+//! O_DSYNC: a run that is in it has run. Exits with 0 only when each of those runs has exactly one record, and nothing is lost.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use harness::{PrivateRoot, Record};
 
-/// At once on the machine.
+/// Concurrent workers.
 const WORKERS: u64 = 6;
 
-/// Kills in one call of the script, so that progress shows.
+/// Kills in one call of the script, so that progress is shown.
 const ROUND: u64 = 600;
 
 fn main() -> ExitCode {
@@ -39,14 +39,15 @@ fn main() -> ExitCode {
     if found == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// One write of one line: a pipe would give dd what it likes to take.
+/// Writes one line with one write: from a pipe dd could read a part of it.
 const LEDGER: &str = "#!/bin/sh
 printf '%s\\n' \"$JIT_SUDO_RUN\" >/run/ledger.$$
 dd if=/run/ledger.$$ of=/var/ledger oflag=append,dsync conv=notrunc status=none
 rm -f /run/ledger.$$
 ";
 
-/// Half as long again as an undisturbed run takes among as many others, so that most kills hit and some come too late.
+/// Returns one and a half times the duration of an undisturbed run among as many others, so that most kills hit and some come too
+/// late.
 fn calibrate(root: &PrivateRoot) -> u64 {
     let began = Instant::now();
     let script = "for i in $(seq 10); do for j in 1 2 3 4 5 6; do jit-sudo -n /usr/local/bin/ledger & done; wait; done";
@@ -55,9 +56,9 @@ fn calibrate(root: &PrivateRoot) -> u64 {
     run + run / 2
 }
 
-/// Counts what must not be.
+/// Counts violations.
 fn judge(root: &PrivateRoot, killed: u64) -> usize {
-    // The command of a killed supervisor goes on without a terminal: let the last ones end.
+    // The command of a killed supervisor continues without a terminal: wait until the last ones have ended.
     std::thread::sleep(Duration::from_secs(2));
     let open = || root.script("sqlite3 /var/lib/jit-sudo/journal.db 'SELECT count(*) FROM open_run WHERE ended = 0'");
     while open().trim() != "0" {
