@@ -35,7 +35,7 @@ use attempt::Attempt;
 use authorize::authorize;
 use grant_watch::GrantWatch;
 use jit_core::cli::{EnvironmentWish, Run};
-use jit_core::evidence::record::{EndedBy, Ending};
+use jit_core::evidence::record::{EndedBy, RunOutcome};
 use jit_core::policy::SyslogMode;
 use run_recording::RunRecording;
 use sys::sanitize::Inherited;
@@ -137,7 +137,7 @@ fn record(
 
 /// Records the end. The command has run: its status stays as it is whatever happens here, but a failure of the journal is reported
 /// on the alert path.
-fn end(recorded: &Recorded, ending: Ending, context: &RunContext<'_>, console: &mut Console) {
+fn end(recorded: &Recorded, ending: RunOutcome, context: &RunContext<'_>, console: &mut Console) {
     let written = context
         .host
         .clocks()
@@ -149,15 +149,15 @@ fn end(recorded: &Recorded, ending: Ending, context: &RunContext<'_>, console: &
 }
 
 /// Returns the end record of a command that never began, or whose end was not seen.
-fn without_outcome(error: &LaunchError) -> Ending {
+fn without_outcome(error: &LaunchError) -> RunOutcome {
     let why = error.to_string();
     if error.has_begun() {
-        Ending { detail: Some(why.into()), ..Ending::unknown(EndedBy::Lost) }
+        RunOutcome { detail: Some(why.into()), ..RunOutcome::unknown(EndedBy::Lost) }
     } else {
         not_executed(&why)
     }
 }
 
-fn not_executed(why: &str) -> Ending {
-    Ending { detail: Some(why.into()), ..Ending::unknown(EndedBy::NotExecuted) }
+fn not_executed(why: &str) -> RunOutcome {
+    RunOutcome { detail: Some(why.into()), ..RunOutcome::unknown(EndedBy::NotExecuted) }
 }

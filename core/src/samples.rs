@@ -89,14 +89,14 @@ pub fn start(run: &str) -> Start {
 }
 
 /// How it ended.
-pub fn ending() -> Ending {
-    Ending {
+pub fn ending() -> RunOutcome {
+    RunOutcome {
         exit: Some(3),
         duration_us: Some(1_500_000),
         user_us: Some(20_000),
         system_us: Some(10_000),
         max_rss_kib: Some(4096),
-        ..Ending::unknown(EndedBy::Itself)
+        ..RunOutcome::unknown(EndedBy::Itself)
     }
 }
 
@@ -134,7 +134,7 @@ pub fn events() -> Vec<Event> {
         start: 1,
         uid: 1000,
         grant: Some(grant.clone()),
-        ending: Ending { exit: None, signal: Some(9), core: Some(1), detail: Some("x".into()), ..ending() },
+        ending: RunOutcome { exit: None, signal: Some(9), core: Some(1), detail: Some("x".into()), ..ending() },
     };
     let reject = Reject {
         uid: 1000,

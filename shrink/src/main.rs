@@ -59,7 +59,7 @@ fn compress_apart(from: &File, to: &File) -> io::Result<()> {
         exit_now(i32::from(compress(from, to).is_err()))
     })?;
     // What is left to do is to put one file in the place of the other.
-    let _ = confine(Post::Subreaper, &[], Files::Below(&[AllowedPath::Write(Path::new(STATE))])); // as above
+    let _ = confine(Post::Enforcer, &[], Files::Below(&[AllowedPath::Write(Path::new(STATE))])); // as above
     match wait(worker, Waiting::ForEnd)? {
         Some((WaitEvent::Exited(0), _)) => Ok(()),
         _ => Err(io::Error::other("the compressor failed")),

@@ -20,7 +20,7 @@ use jit_core::escape::Word;
 use jit_core::evidence::Mark;
 use jit_core::evidence::acceptance;
 use jit_core::evidence::chain;
-use jit_core::evidence::record::{Change, Digest, Edit, End, Ending, Event, Keys, Record, Start};
+use jit_core::evidence::record::{Change, Digest, Edit, End, Event, Keys, Record, RunOutcome, Start};
 use jit_core::names::GrantId;
 
 /// The tables of this module. `kind`, `uid`, `run`, `grant_id` and `at` are copies of the record's own keys for searching; `high`
@@ -331,7 +331,7 @@ impl<'a> Journal<'a> {
 
     /// Records the end of a run. The record survives a killed process, but not necessarily a power failure (the next start syncs
     /// it); after one the run is closed as lost.
-    pub fn end(&self, started: &Started, moment: &Moment, ending: Ending) -> Result<Written, JournalError> {
+    pub fn end(&self, started: &Started, moment: &Moment, ending: RunOutcome) -> Result<Written, JournalError> {
         self.database.write(Durability::Ordered, |transaction| {
             if !open_run::close(transaction, started.which(), Phase::Running)? {
                 return Err(JournalError::NotOpen(started.run.clone()));
@@ -365,7 +365,7 @@ impl<'a> Journal<'a> {
 
 /// Removes from an ending a reference that this journal does not know: the extension of a run may be younger than a backup that
 /// root has restored and accepted meanwhile.
-fn in_this_journal(transaction: &Transaction<'_>, ending: Ending) -> Result<Ending, JournalError> {
+fn in_this_journal(transaction: &Transaction<'_>, ending: RunOutcome) -> Result<RunOutcome, JournalError> {
     let Some(last) = &ending.extended_by else { return Ok(ending) };
     let query = "SELECT EXISTS (SELECT 1 FROM granted WHERE id = ?1)";
     if transaction.query_row(query, [last.as_str()], |row| row.get(0))? {
@@ -376,7 +376,7 @@ fn in_this_journal(transaction: &Transaction<'_>, ending: Ending) -> Result<Endi
         Some(detail) => format!("{detail}; {lost}"),
         None => lost,
     };
-    Ok(Ending { extended_by: None, detail: Some(Word::from(detail.as_str())), ..ending })
+    Ok(RunOutcome { extended_by: None, detail: Some(Word::from(detail.as_str())), ..ending })
 }
 
 /// Returns number, hash and greatest time of the last record.
@@ -434,7 +434,7 @@ mod tests {
         let journal = Journal::new(&database, "web1", Vec::new());
         let started = sample::started(&journal, "run000000001", 1);
         let _ = journal.end(&started, &sample::moment(2), sample::ending()).unwrap();
-        let again = journal.end(&started, &sample::moment(3), Ending::unknown(EndedBy::Itself));
+        let again = journal.end(&started, &sample::moment(3), RunOutcome::unknown(EndedBy::Itself));
         assert!(matches!(again, Err(JournalError::NotOpen(run)) if run == "run000000001"));
         assert_eq!(journal.head().unwrap().unwrap().0, 2);
     }

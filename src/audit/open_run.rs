@@ -10,7 +10,7 @@ use super::journal::{Journal, JournalError, Written, sql_bound, sql_integer};
 use crate::database::Durability;
 use jit_core::clock::Moment;
 use jit_core::escape::Word;
-use jit_core::evidence::record::{Act, End, EndedBy, Ending, Event, Intervention};
+use jit_core::evidence::record::{Act, End, EndedBy, Event, Intervention, RunOutcome};
 use jit_core::names::GrantId;
 
 /// The number of rows that one ordinary run examines to find lost runs, at most twice.
@@ -145,7 +145,7 @@ impl Journal<'_> {
                         written.push(self.append(transaction, moment, unknown(&run))?);
                         continue;
                     };
-                    let ending = Ending { detail: ended(left), ..Ending::unknown(EndedBy::Lost) };
+                    let ending = RunOutcome { detail: ended(left), ..RunOutcome::unknown(EndedBy::Lost) };
                     let end = End { run: run.run, start: run.start, uid: run.uid, grant: run.grant, ending };
                     written.push(self.append(transaction, moment, Event::End(Box::new(end)))?);
                 }
@@ -397,7 +397,7 @@ mod tests {
         assert_eq!(close(false), []);
         let Event::End(end) = Record::decode(&written[0].body).unwrap().event else { panic!() };
         assert_eq!((end.start, end.run.as_str(), end.uid), (1, "run000000001", 1000));
-        assert_eq!((end.ending, end.grant), (Ending::unknown(EndedBy::Lost), Some(sample::grant())));
+        assert_eq!((end.ending, end.grant), (RunOutcome::unknown(EndedBy::Lost), Some(sample::grant())));
         assert!(matches!(
             journal.end(&lost, &sample::moment(3), sample::ending()),
             Err(JournalError::NotOpen(run)) if run == "run000000001"

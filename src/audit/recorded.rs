@@ -18,7 +18,7 @@ use crate::elevation::CommandError;
 use crate::store::keep_role;
 use jit_core::clock::{Moment, Timestamp};
 use jit_core::escape::{Word, unhex};
-use jit_core::evidence::record::{Assignment, Authentication, Change, Digest, Ending, Start};
+use jit_core::evidence::record::{Assignment, Authentication, Change, Digest, RunOutcome, Start};
 use jit_core::evidence::redact::Redactor;
 use jit_core::grant::GrantTerms;
 use jit_core::names::GrantId;
@@ -138,7 +138,7 @@ impl Recorded {
     }
 
     /// Records the end and sends it to the sinks.
-    pub fn end(&self, journal: &Journal<'_>, ending: Ending, moment: &Moment) -> Result<(), JournalError> {
+    pub fn end(&self, journal: &Journal<'_>, ending: RunOutcome, moment: &Moment) -> Result<(), JournalError> {
         let written = journal.end(&self.started, moment, ending)?;
         let _ = journal.mirror(&[written]); // a sink never decides once the command has run
         Ok(())

@@ -46,7 +46,7 @@ impl Context<'_> {
         let attested = Attested::in_person(approval, &request.bytes, &role.activation, consent)
             .map_err(|fault| unattested(fault).hint(format!("jitctl approve {}", request.terms.id)))?;
         self.add(&attested, &request, &role, &identity)?;
-        Ok(self.info_of(&request.terms.id)?)
+        self.info_of(&request.terms.id)
     }
 
     /// What the caller would approve without a signature, and its role: where nothing is said against it now, the password
@@ -152,7 +152,7 @@ impl Context<'_> {
     pub(super) fn deny(&self, id: &IdPrefix, reason: &Word) -> Result<GrantInfo, Refused> {
         let request = self.visible(id)?;
         self.deny_as(StatementAuthor::Here(self.caller), &request, reason)?;
-        Ok(self.info_of(&request.terms.id)?)
+        self.info_of(&request.terms.id)
     }
 
     pub(super) fn deny_as(

@@ -20,7 +20,7 @@ use crate::run::removal::{Looking, RemovalWatch};
 use crate::session::{Hosted, Program, supervise_for};
 use crate::store::keep_role;
 use jit_core::escape::{Word, unhex};
-use jit_core::evidence::record::{Assignment, Authentication, Digest, EndedBy, Ending, Start};
+use jit_core::evidence::record::{Assignment, Authentication, Digest, EndedBy, RunOutcome, Start};
 use jit_core::grant::GrantTerms;
 use jit_core::policy::{OnExpiry, SyslogMode};
 use jit_core::wire::{Closed, LoginInfo, NewSession};
@@ -177,7 +177,7 @@ impl Context<'_> {
     }
 
     /// Records the end; what cannot be recorded is shouted.
-    fn close(&self, started: &Started, ending: Ending) {
+    fn close(&self, started: &Started, ending: RunOutcome) {
         let written = self.host.clocks().map_err(Refusal::from).and_then(|moment| {
             let written = self.journal.end(started, &moment, ending).map_err(Refusal::from)?;
             let _ = self.journal.mirror(&[written]); // the journal has it; a sink never decides
@@ -199,8 +199,8 @@ impl Membership {
     }
 }
 
-fn not_begun(why: &str) -> Ending {
-    Ending { detail: Some(why.into()), ..Ending::unknown(EndedBy::NotExecuted) }
+fn not_begun(why: &str) -> RunOutcome {
+    RunOutcome { detail: Some(why.into()), ..RunOutcome::unknown(EndedBy::NotExecuted) }
 }
 
 fn start(

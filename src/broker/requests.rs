@@ -117,13 +117,13 @@ impl Context<'_> {
         let request = self.visible(id)?;
         wait(self.host, self.caller.uid(), &request.terms.id, Duration::from_secs(seconds.min(WAIT_LIMIT)))?;
         let later = Context { now: &self.host.now()?, ..*self };
-        Ok(later.info_of(&request.terms.id)?)
+        later.info_of(&request.terms.id)
     }
 
     pub(super) fn cancel(&self, id: &IdPrefix) -> Result<GrantInfo, Refused> {
         let request = self.visible(id)?;
         self.cancel_as(StatementAuthor::Here(self.caller), &request)?;
-        Ok(self.info_of(&request.terms.id)?)
+        self.info_of(&request.terms.id)
     }
 
     pub(super) fn cancel_as(&self, author: StatementAuthor<'_>, request: &StoredRequest) -> Result<(), Refused> {

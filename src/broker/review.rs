@@ -37,7 +37,7 @@ impl Context<'_> {
     ) -> Result<GrantInfo, Refused> {
         let request = self.visible(id)?;
         self.settle_as(StatementAuthor::Here(self.caller), &request, comment, consent)?;
-        Ok(self.info_of(&request.terms.id)?)
+        self.info_of(&request.terms.id)
     }
 
     pub(super) fn settle_as(

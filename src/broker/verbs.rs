@@ -69,7 +69,7 @@ pub(super) struct Row {
 /// The functions that answer one question.
 pub(super) enum Answered {
     /// On a host that may not be set up.
-    Before(Box<dyn FnOnce(&Caller, PolicyReader) -> Result<Reply, Refused>>),
+    Before(Box<Early>),
     /// With everything that [`Context`] holds.
     At {
         /// Whether the caller has to consent first, with a password.
@@ -84,6 +84,7 @@ type Reply = Vec<u8>;
 
 /// Reads what the caller has to consent to; nothing where the role asks for no password.
 pub(super) type Consenting = dyn FnOnce(&Context<'_>) -> Result<Option<ConsentRequest>, Refused>;
+type Early = dyn FnOnce(&Caller, PolicyReader) -> Result<Reply, Refused>;
 type Handler = dyn FnOnce(&Context<'_>, Option<Consent>, &mut dyn Write) -> Result<Option<Reply>, Refused>;
 
 /// The row of a question, and the functions that answer it.
@@ -209,6 +210,8 @@ fn reply<V: Verb>(answer: V::Answer) -> Result<Reply, Refused> {
     line::<V>(answer).map_err(|error| refused("host", format!("the answer cannot be written: {error}")))
 }
 
+type Due<V> = fn(&Context<'_>, &V) -> Result<Option<ConsentRequest>, Refused>;
+type Decides<V> = fn(&Context<'_>, &V, Option<Consent>) -> Result<<V as Verb>::Answer, Refused>;
 type Answers<V> = fn(&Context<'_>, V) -> Result<<V as Verb>::Answer, Refused>;
 
 fn at_context<V: Verb + 'static>(who: Who, answer: Answers<V>) -> Row {
@@ -231,10 +234,7 @@ fn root<V: Verb + 'static>(what: &'static str, answer: Answers<V>) -> Row {
 }
 
 /// `due` says whether the role wants the caller's password for this, and what the caller is shown first.
-fn consenting<V: Verb + 'static>(
-    due: fn(&Context<'_>, &V) -> Result<Option<ConsentRequest>, Refused>,
-    answer: fn(&Context<'_>, &V, Option<Consent>) -> Result<V::Answer, Refused>,
-) -> Row {
+fn consenting<V: Verb + 'static>(due: Due<V>, answer: Decides<V>) -> Row {
     Row::new(Who::Anyone, move |verb| {
         let verb = Rc::new(verb);
         let shown = Rc::clone(&verb);

@@ -202,8 +202,8 @@ fn confine(audit: &AuditSettings) {
     let _ = if sys::procfs::hides_processes() {
         // Landlock does not allow tracing processes outside the sandbox, and so hides which processes are left to be ended.
         kept.push(Capability::Ptrace);
-        sandbox::confine(Post::Subreaper, &kept, Files::Any)
+        sandbox::confine(Post::Enforcer, &kept, Files::Any)
     } else {
-        sandbox::confine(Post::Subreaper, &kept, Files::Below(&grounds))
+        sandbox::confine(Post::Enforcer, &kept, Files::Below(&grounds))
     };
 }

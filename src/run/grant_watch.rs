@@ -16,7 +16,7 @@ use crate::audit::recorded::Recorded;
 use crate::authorized::Power;
 use crate::database::{DatabaseFiles, Durability};
 use crate::host::{Host, SystemClock};
-use crate::session::{Ending, EnforcedRun, Verdict, Watch};
+use crate::session::{EndReason, EnforcedRun, Verdict, Watch};
 use crate::store::use_up;
 use jit_core::clock::duration::spell;
 use jit_core::clock::{Clock, Moment, Timestamp};
@@ -65,7 +65,7 @@ pub(crate) struct GrantWatch<'a> {
     left: Duration,
     /// The first reading of the clocks.
     began: OnceCell<Moment>,
-    taken: Option<Ending>,
+    taken: Option<EndReason>,
     /// No control group holds what is frozen.
     is_loose: bool,
     /// An administrator has frozen the session.
@@ -215,11 +215,11 @@ impl<'a> GrantWatch<'a> {
     }
 
     /// Adds what the watch knows to the end record.
-    pub(crate) fn complete(&self, ending: record::Ending) -> record::Ending {
+    pub(crate) fn complete(&self, ending: record::RunOutcome) -> record::RunOutcome {
         let Some(last) = self.held.last() else { return ending };
         let over = self.clocks().is_ok_and(|moment| last.left(&moment).is_zero());
         let finished = over && self.role.on_expiry == OnExpiry::Finish && ending.ended_by == record::EndedBy::Itself;
-        record::Ending {
+        record::RunOutcome {
             expired: finished.then(|| Timestamp::from_seconds(last.expires)),
             extended_by: (self.held.len() > 1).then(|| last.id.clone()),
             ..ending
@@ -237,7 +237,7 @@ impl<'a> GrantWatch<'a> {
             return Verdict::End(ending);
         }
         match self.judge_grant() {
-            Verdict::Run if self.frozen => Verdict::Freeze(Ending::Kill),
+            Verdict::Run if self.frozen => Verdict::Freeze(EndReason::Kill),
             verdict => verdict,
         }
     }
@@ -253,7 +253,7 @@ impl<'a> GrantWatch<'a> {
             return Verdict::Run;
         }
         // When the clocks cannot be read, the grant could not be ended in time later, so it ends now.
-        let Ok(moment) = self.clocks() else { return Verdict::End(Ending::Expiry) };
+        let Ok(moment) = self.clocks() else { return Verdict::End(EndReason::Expiry) };
         let Some(last) = self.held.last() else { return Verdict::Run };
         let before = std::mem::replace(&mut self.left, last.left(&moment));
         if !self.left.is_zero() {
@@ -261,8 +261,8 @@ impl<'a> GrantWatch<'a> {
             return Verdict::Run;
         }
         match self.on_expiry() {
-            OnExpiry::Terminate => Verdict::End(Ending::Expiry),
-            OnExpiry::Freeze => Verdict::Freeze(Ending::Expiry),
+            OnExpiry::Terminate => Verdict::End(EndReason::Expiry),
+            OnExpiry::Freeze => Verdict::Freeze(EndReason::Expiry),
             OnExpiry::Finish => {
                 let words = || format!("grant {} has expired; {} may finish", last.id, self.what.noun());
                 self.words = self.words.take().or_else(|| (!before.is_zero()).then(words));
@@ -292,7 +292,7 @@ impl<'a> GrantWatch<'a> {
     /// Ends the run, because no process sees what is done to the old database, and this one does not see the new one.
     fn abandon(&mut self) {
         self.words = Some(format!("the database was replaced: {} is ended", self.what.noun()));
-        self.ended_by(Ending::Kill);
+        self.ended_by(EndReason::Kill);
         if !self.handed_over {
             let user = self.concerns.user.clone().unwrap_or_default();
             self.host.alert(&format!("the database was replaced during run {} of {user}, which is ended", self.run()));
@@ -326,8 +326,8 @@ impl<'a> GrantWatch<'a> {
         let ends: Vec<_> = self.held.iter().map(|terms| self.host.store().end_of(&terms.id)).collect();
         for end in ends {
             match end {
-                Ok(Some(GrantEnd::Revoked)) => self.ended_by(Ending::Revocation),
-                Ok(Some(GrantEnd::Released)) => self.ended_by(Ending::Release),
+                Ok(Some(GrantEnd::Revoked)) => self.ended_by(EndReason::Revocation),
+                Ok(Some(GrantEnd::Released)) => self.ended_by(EndReason::Release),
                 // A one-shot grant was used up by this very run: it holds no other run's.
                 Ok(Some(GrantEnd::Used) | None) => {}
                 Err(_) => self.heard = None, // busy or failing: try again at the next look
@@ -336,14 +336,14 @@ impl<'a> GrantWatch<'a> {
     }
 
     /// Keeps the first reason. Of two that are seen at once, the one concerning the session itself wins, because it is read first.
-    fn ended_by(&mut self, ending: Ending) {
+    fn ended_by(&mut self, ending: EndReason) {
         self.taken.get_or_insert(ending);
     }
 
     /// Ends a run of which the journal has no record.
     pub(crate) fn forsake(&mut self) {
         self.words = Some(format!("the journal has no record of {}, which is ended", self.what.noun()));
-        self.ended_by(Ending::Kill);
+        self.ended_by(EndReason::Kill);
     }
 
     fn look_for_a_wish(&mut self) {
@@ -355,7 +355,7 @@ impl<'a> GrantWatch<'a> {
         match wish {
             Some(Wish { act: Act::Kill, by }) => {
                 self.words = Some(format!("{by} ends this session"));
-                self.ended_by(Ending::Kill);
+                self.ended_by(EndReason::Kill);
             }
             Some(Wish { act: Act::Freeze, by }) => {
                 self.frozen = true;
@@ -459,7 +459,7 @@ impl<'a> GrantWatch<'a> {
         let last = self.held.last()?;
         match verdict {
             Verdict::Run | Verdict::Say(_) => None,
-            Verdict::Freeze(Ending::Expiry) => Some(format!(
+            Verdict::Freeze(EndReason::Expiry) => Some(format!(
                 "grant {} has expired and {} is frozen{}; to continue it: {}",
                 last.id,
                 self.what.noun(),
@@ -468,18 +468,18 @@ impl<'a> GrantWatch<'a> {
             )),
             // Announced when the order was seen.
             Verdict::Freeze(_) => None,
-            Verdict::End(Ending::Expiry) if self.on_expiry() != self.role.on_expiry => Some(format!(
+            Verdict::End(EndReason::Expiry) if self.on_expiry() != self.role.on_expiry => Some(format!(
                 "grant {} has expired: {} cannot be frozen without a control group of its own and is ended",
                 last.id,
                 self.what.noun()
             )),
             Verdict::End(ending) => {
                 let how = match ending {
-                    Ending::Expiry => "has expired",
-                    Ending::Revocation => "was revoked",
-                    Ending::Release => "was released",
+                    EndReason::Expiry => "has expired",
+                    EndReason::Revocation => "was revoked",
+                    EndReason::Release => "was released",
                     // Not caused by the grant, and announced elsewhere.
-                    Ending::Unrecorded | Ending::Kill | Ending::TimeLimit => return None,
+                    EndReason::Unrecorded | EndReason::Kill | EndReason::TimeLimit => return None,
                 };
                 Some(format!("grant {} {how}: {} is ended", last.id, self.what.noun()))
             }

@@ -8,7 +8,7 @@ use super::grant_watch::{Supervised, Watched};
 use super::removal::{Looks, RemovalWatch};
 use crate::audit::{Journal, Process};
 use crate::host::{Host, HostError};
-use crate::session::{Ending, Watch, outcome::ended_by};
+use crate::session::{EndReason, Watch, outcome::ended_by};
 use jit_core::escape::Word;
 use jit_core::evidence::record::{LeftEnded, LeftProcess, LeftRunning};
 use jit_core::grant::GrantTerms;
@@ -56,7 +56,7 @@ impl Left<'_> {
         host: &Host,
         journal: &Journal<'_>,
         looks: &dyn Looks,
-        outwatch: &dyn Fn(&mut dyn Watch) -> Option<Ending>,
+        outwatch: &dyn Fn(&mut dyn Watch) -> Option<EndReason>,
     ) -> Result<(), HostError> {
         let end_it = || {
             let mut watch = RemovalWatch::over(self.watched(), host, journal, looks);

@@ -31,21 +31,19 @@ pub(super) fn activate(
     console: &mut Console,
 ) -> Result<Eligible, Refusal> {
     let wish = &run.activation;
-    let run_options = run_options(wish, &run.asking);
+    let mode = mode(wish, &run.asking);
     let Some(role) = choose(&refused, wish).cloned() else { return Err(Refusal::NoGrant(Box::new(refused))) };
-    let id = match (asked_before(&refused, &role, wish, context)?, run_options) {
+    let id = match (asked_before(&refused, &role, wish, context)?, mode) {
         (Some(id), _) => id,
         (None, OfferMode::Refuse) => return Err(Refusal::NoGrant(Box::new(refused))),
-        (None, OfferMode::Told | OfferMode::Ask) => {
-            match ask_now(&refused, &role, wish, run_options, context, console)? {
-                Some(Activation::Granted(_)) => return Ok(refused.eligible),
-                Some(Activation::Pending(id)) => id,
-                None => return Err(Refusal::NoGrant(Box::new(refused))),
-            }
-        }
+        (None, OfferMode::Told | OfferMode::Ask) => match ask_now(&refused, &role, wish, mode, context, console)? {
+            Some(Activation::Granted(_)) => return Ok(refused.eligible),
+            Some(Activation::Pending(id)) => id,
+            None => return Err(Refusal::NoGrant(Box::new(refused))),
+        },
     };
     let approvers = approvers(&role);
-    let state = match limit(wish, &role, run_options) {
+    let state = match limit(wish, &role, mode) {
         Some(limit) => await_approval(&id, &approvers, limit, context, console)?,
         None => RequestState::Pending,
     };
@@ -79,13 +77,13 @@ fn ask_now(
     refused: &NoGrant,
     role: &Role,
     wish: &ActivationWish,
-    run_options: OfferMode,
+    mode: OfferMode,
     context: &RunContext<'_>,
     console: &mut Console,
 ) -> Result<Option<Activation>, Refusal> {
     let mut wish = wish.clone();
-    console.say(&offer_text(role, refused.eligible.roles().len(), &wish, run_options));
-    if run_options == OfferMode::Ask && complete(&mut wish, role, console).is_none() {
+    console.say(&offer_text(role, refused.eligible.roles().len(), &wish, mode));
+    if mode == OfferMode::Ask && complete(&mut wish, role, console).is_none() {
         return Ok(None);
     }
     let elevation = refused.eligible.elevation();
@@ -114,7 +112,7 @@ enum OfferMode {
     Ask,
 }
 
-fn run_options(wish: &ActivationWish, asking: &Asking) -> OfferMode {
+fn mode(wish: &ActivationWish, asking: &Asking) -> OfferMode {
     // The password is asked for on the controlling terminal: without one, a grant made now could not be used.
     let there = std::io::stdin().is_terminal() && std::io::stderr().is_terminal() && Terminal::controlling().is_ok();
     let wished = *wish != ActivationWish::default();
@@ -142,15 +140,15 @@ fn choose<'r>(refused: &'r NoGrant, wish: &ActivationWish) -> Option<&'r Role> {
 }
 
 /// Returns how long to wait for approvers, in seconds; `None` when not to wait.
-fn limit(wish: &ActivationWish, role: &Role, run_options: OfferMode) -> Option<u64> {
-    match (wish.wait, run_options) {
+fn limit(wish: &ActivationWish, role: &Role, mode: OfferMode) -> Option<u64> {
+    match (wish.wait, mode) {
         (_, OfferMode::Refuse) | (Wait::Unsaid, OfferMode::Told) => None,
         (Wait::AtMost(seconds), _) => Some(seconds),
         (Wait::AsLongAsPending, _) | (Wait::Unsaid, OfferMode::Ask) => Some(role.activation.request_lifetime),
     }
 }
 
-fn offer_text(role: &Role, choices: usize, wish: &ActivationWish, run_options: OfferMode) -> String {
+fn offer_text(role: &Role, choices: usize, wish: &ActivationWish, mode: OfferMode) -> String {
     let (name, span) = (&role.name, spell(role.activation.maximum_duration));
     let which = if choices > 1 && wish.role.is_none() {
         format!("{name}, the narrowest of {choices} that fit,")
@@ -164,7 +162,7 @@ fn offer_text(role: &Role, choices: usize, wish: &ActivationWish, run_options: O
     } else {
         String::new()
     };
-    let leave = if run_options == OfferMode::Ask { " (^C to leave)" } else { "" };
+    let leave = if mode == OfferMode::Ask { " (^C to leave)" } else { "" };
     format!("jit-sudo: no active grant; asking for role {which} for at most {span}{approval}{leave}\n")
 }
 
@@ -247,6 +245,6 @@ mod tests {
     fn dash_n_neither_prompts_nor_requests() {
         let asking = Asking { non_interactive: true, ..Asking::default() };
         let wish = ActivationWish { reason: Some("x".into()), break_glass: true, ..ActivationWish::default() };
-        assert!(run_options(&wish, &asking) == OfferMode::Refuse);
+        assert!(mode(&wish, &asking) == OfferMode::Refuse);
     }
 }

@@ -11,7 +11,7 @@ use crate::run::RunContext;
 use crate::session::{BlankOf, SessionRecording, Watch};
 use crate::shrink::{WORTH, start};
 use jit_core::evidence::Digest;
-use jit_core::evidence::record::Ending;
+use jit_core::evidence::record::RunOutcome;
 use jit_core::names::Person;
 use jit_core::places::SHRINKER;
 use jit_core::policy::RecordingSettings;
@@ -75,9 +75,9 @@ impl<'s> RunRecording<'s> {
     pub(super) fn seal(
         &self,
         session_recording: SessionRecording<'_>,
-        ending: Ending,
+        ending: RunOutcome,
         watch: &mut dyn Watch,
-    ) -> Ending {
+    ) -> RunOutcome {
         let finished = session_recording.finish();
         self.give_back(finished.as_ref().map_or(0, |(seal, _)| seal.bytes));
         let Some((seal, last)) = finished else { return ending };
@@ -88,7 +88,7 @@ impl<'s> RunRecording<'s> {
             // It stays where it is, and is found there too.
             watch.unrecorded(&error.to_string());
         }
-        Ending { recording: Some(Digest(seal.sha256)), recording_bytes: Some(seal.bytes), ..ending }
+        RunOutcome { recording: Some(Digest(seal.sha256)), recording_bytes: Some(seal.bytes), ..ending }
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::ending::{Act, Enforcer};
 use super::process_tree::{Known, ProcessTree, settle_beside};
-use super::watch::{Ending, Watch};
+use super::watch::{EndReason, Watch};
 use crate::programs::Ours;
 use sys::poll::{PollEntry, poll};
 use sys::process::{self, Pid};
@@ -68,7 +68,7 @@ impl Custody {
     }
 
     /// Watches until the supervisor has ended, and ends the run when the watch says so. Returns why it was ended, if it was.
-    pub fn attend(&self, watch: &mut dyn Watch, grace: Duration, limit: Option<Duration>) -> Option<Ending> {
+    pub fn attend(&self, watch: &mut dyn Watch, grace: Duration, limit: Option<Duration>) -> Option<EndReason> {
         let mut enforcer = Enforcer::new(watch, grace, limit);
         if self.process_tree.group().is_none() {
             enforcer.cannot_hold();
@@ -116,7 +116,7 @@ impl Custody {
 
     /// Watches the processes that a finished command has left behind until none is left, or ends them when the watch demands it.
     /// Returns why they were ended, if they were.
-    pub fn outwatch(&self, watch: &mut dyn Watch, grace: Duration) -> Option<Ending> {
+    pub fn outwatch(&self, watch: &mut dyn Watch, grace: Duration) -> Option<EndReason> {
         Enforcer::new(watch, grace, None)
             .outwatch(&|act, enforcer| self.act(Some(act), enforcer), &|| self.left() == Left::Nobody)
     }

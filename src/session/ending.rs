@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::freeze::{Freeze, Hold};
-use super::watch::{Ending, EnforcedRun, Verdict, Watch};
+use super::watch::{EndReason, EnforcedRun, Verdict, Watch};
 use jit_core::policy::RecordingMode;
 use sys::process::{Pid, Waiting, wait};
 
@@ -76,7 +76,7 @@ enum State {
     Frozen,
     /// The caller does not want to wait any longer for a frozen command.
     GivenUp,
-    CommandStreams(Ending, Instant),
+    Ending(EndReason, Instant),
 }
 
 /// What the session does next: an action, if there is one, and how long at most to wait for events afterwards.
@@ -127,9 +127,9 @@ impl<'a> Enforcer<'a> {
     }
 
     /// Returns why the command was ended, if it was.
-    pub(super) fn ending(&self) -> Option<Ending> {
+    pub(super) fn ending(&self) -> Option<EndReason> {
         match self.state {
-            State::CommandStreams(ending, _) => Some(ending),
+            State::Ending(ending, _) => Some(ending),
             State::Runs | State::Frozen | State::GivenUp => None,
         }
     }
@@ -137,7 +137,7 @@ impl<'a> Enforcer<'a> {
     /// Returns when the grace period ends, once the command is being ended.
     pub(super) fn deadline(&self) -> Option<Instant> {
         match self.state {
-            State::CommandStreams(_, since) => Some(since + self.grace),
+            State::Ending(_, since) => Some(since + self.grace),
             State::Runs | State::Frozen | State::GivenUp => None,
         }
     }
@@ -222,7 +222,7 @@ impl<'a> Enforcer<'a> {
     pub(super) fn interferes(&mut self) -> bool {
         let handed_over = self.is_handed_over();
         match self.state {
-            State::CommandStreams(..) | State::Frozen => true,
+            State::Ending(..) | State::Frozen => true,
             State::Runs | State::GivenUp => handed_over && !matches!(self.settled_verdict(), Verdict::Run),
         }
     }
@@ -233,11 +233,11 @@ impl<'a> Enforcer<'a> {
             return;
         }
         match self.settled_verdict() {
-            Verdict::End(ending) => self.state = State::CommandStreams(ending, Instant::now()),
+            Verdict::End(ending) => self.state = State::Ending(ending, Instant::now()),
             // A frozen command does not end by itself, and a control group would not let another process wake it.
             Verdict::Freeze(ending) if self.is_frozen() && self.is_loose => {
                 self.unsaid = Some(WOKEN.to_owned());
-                self.state = State::CommandStreams(ending, Instant::now());
+                self.state = State::Ending(ending, Instant::now());
             }
             Verdict::Freeze(_) | Verdict::Run | Verdict::Say(_) => {}
         }
@@ -245,7 +245,7 @@ impl<'a> Enforcer<'a> {
 
     /// Watches the processes that a finished command or session has left behind and applies the watch's verdicts to them with `act`
     /// until `is_gone` returns true. Returns why they were ended, if they were. Shows no messages.
-    pub(super) fn outwatch(mut self, act: &dyn Fn(&Act, &mut Self), is_gone: &dyn Fn() -> bool) -> Option<Ending> {
+    pub(super) fn outwatch(mut self, act: &dyn Fn(&Act, &mut Self), is_gone: &dyn Fn() -> bool) -> Option<EndReason> {
         self.begun(None);
         loop {
             let step = self.step(Instant::now());
@@ -324,12 +324,12 @@ impl<'a> Enforcer<'a> {
                 self.unrecorded = Some(Unrecorded::End);
                 return Step::act(Act::Say(words), Duration::ZERO);
             }
-            Some(Unrecorded::End) => return self.end(Ending::Unrecorded, now),
+            Some(Unrecorded::End) => return self.end(EndReason::Unrecorded, now),
             None => {}
         }
         let left = self.over.map(|over| over.saturating_duration_since(now));
         if left.is_some_and(|left| left.is_zero()) {
-            let step = self.end(Ending::TimeLimit, now);
+            let step = self.end(EndReason::TimeLimit, now);
             return self.unless_handed_over(step);
         }
         let step = self.look(now);
@@ -349,7 +349,7 @@ impl<'a> Enforcer<'a> {
                 let step = Step { act: Some(Act::Thaw), ..Step::wait(self.watch.patience()) };
                 self.unless_handed_over(step)
             }
-            (State::GivenUp, Verdict::Run) => self.end(Ending::Expiry, now),
+            (State::GivenUp, Verdict::Run) => self.end(EndReason::Expiry, now),
             (State::GivenUp, Verdict::Freeze(ending)) => self.end(ending, now),
             (State::Runs, Verdict::Freeze(_)) => {
                 self.state = State::Frozen;
@@ -357,8 +357,9 @@ impl<'a> Enforcer<'a> {
                 self.keep_frozen(now)
             }
             (State::Frozen, Verdict::Freeze(_)) => self.keep_frozen(now),
-            (State::Runs | State::CommandStreams(..), Verdict::Run)
-            | (State::CommandStreams(..), Verdict::Freeze(_)) => Step::wait(self.watch.patience()),
+            (State::Runs | State::Ending(..), Verdict::Run) | (State::Ending(..), Verdict::Freeze(_)) => {
+                Step::wait(self.watch.patience())
+            }
         }
     }
 
@@ -374,8 +375,8 @@ impl<'a> Enforcer<'a> {
         if let Delegate::Acts(_) = self.delegate { Step { act: None, ..step } } else { step }
     }
 
-    fn end(&mut self, ending: Ending, now: Instant) -> Step {
-        self.state = State::CommandStreams(ending, now);
+    fn end(&mut self, ending: EndReason, now: Instant) -> Step {
+        self.state = State::Ending(ending, now);
         Step::act(Act::Terminate, self.grace)
     }
 }
@@ -395,7 +396,7 @@ mod tests {
     use super::*;
 
     const GLANCE: Option<Duration> = Some(Duration::from_millis(250));
-    const FREEZE: Verdict = Verdict::Freeze(Ending::Expiry);
+    const FREEZE: Verdict = Verdict::Freeze(EndReason::Expiry);
     const GRACE: Duration = Duration::from_millis(500);
 
     /// Returns its verdicts from last to first.
@@ -412,14 +413,14 @@ mod tests {
 
     #[test]
     fn a_command_is_killed_after_its_grace_period() {
-        let mut watch = Script(vec![Verdict::End(Ending::Expiry), Verdict::Run]);
+        let mut watch = Script(vec![Verdict::End(EndReason::Expiry), Verdict::Run]);
         let mut enforcer = Enforcer::new(&mut watch, GRACE, None);
         let start = Instant::now();
         assert_eq!(enforcer.step(start), Step::wait(GLANCE));
         assert_eq!(enforcer.step(start), Step::act(Act::Terminate, GRACE));
         assert_eq!(enforcer.step(start + GRACE / 2), Step::wait(Some(GRACE / 2)));
         assert_eq!(enforcer.step(start + GRACE), Step::act(Act::Kill, ROUND));
-        assert_eq!(enforcer.ending(), Some(Ending::Expiry));
+        assert_eq!(enforcer.ending(), Some(EndReason::Expiry));
     }
 
     #[test]
@@ -433,7 +434,7 @@ mod tests {
         enforcer.unrecorded(error, RecordingMode::Strict);
         assert!(matches!(enforcer.step(now).act, Some(Act::Say(words)) if words.contains("its limit of 1 KiB")));
         assert_eq!(enforcer.step(now), Step::act(Act::Terminate, GRACE));
-        assert_eq!(enforcer.ending(), Some(Ending::Unrecorded));
+        assert_eq!(enforcer.ending(), Some(EndReason::Unrecorded));
     }
 
     #[test]
@@ -462,18 +463,18 @@ mod tests {
         let _ = enforcer.step(now);
         enforcer.give_up();
         assert_eq!(enforcer.step(now).act, Some(Act::Terminate));
-        assert_eq!(enforcer.ending(), Some(Ending::Expiry));
+        assert_eq!(enforcer.ending(), Some(EndReason::Expiry));
 
-        let mut watch = Script(vec![Verdict::End(Ending::Revocation), FREEZE]);
+        let mut watch = Script(vec![Verdict::End(EndReason::Revocation), FREEZE]);
         let mut enforcer = Enforcer::new(&mut watch, GRACE, None);
         let _ = enforcer.step(now);
         assert_eq!(enforcer.step(now).act, Some(Act::Terminate));
-        assert_eq!(enforcer.ending(), Some(Ending::Revocation));
+        assert_eq!(enforcer.ending(), Some(EndReason::Revocation));
     }
 
     #[test]
     fn a_frozen_command_that_is_woken_again_and_again_ends() {
-        let mut watch = Script(vec![Verdict::Freeze(Ending::Kill); 9]);
+        let mut watch = Script(vec![Verdict::Freeze(EndReason::Kill); 9]);
         let mut enforcer = Enforcer::new(&mut watch, GRACE, None);
         let mut now = Instant::now();
         let mut count = 0;
@@ -484,7 +485,7 @@ mod tests {
         }
         assert_eq!(count, 6);
         assert_eq!(enforcer.step(now).act, Some(Act::Terminate));
-        assert_eq!(enforcer.ending(), Some(Ending::Kill));
+        assert_eq!(enforcer.ending(), Some(EndReason::Kill));
     }
 
     #[test]
@@ -496,6 +497,6 @@ mod tests {
         let now = Instant::now();
         assert_eq!(enforcer.step(now), Step::wait(GLANCE));
         assert_eq!(enforcer.step(now + limit), Step::act(Act::Terminate, GRACE));
-        assert_eq!(enforcer.ending(), Some(Ending::TimeLimit));
+        assert_eq!(enforcer.ending(), Some(EndReason::TimeLimit));
     }
 }

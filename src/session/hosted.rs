@@ -12,7 +12,7 @@ use super::ending::{Act, Enforcer};
 use super::freeze::Hold;
 use super::outcome::ended_by;
 use super::process_tree::PARENT;
-use super::watch::{Ending, Watch};
+use super::watch::{EndReason, Watch};
 use crate::authorized::environment::RUN_VARIABLE;
 use crate::programs::ours;
 use jit_core::escape::Word;
@@ -76,7 +76,7 @@ impl<'a> Hosted<'a> {
     }
 
     /// Watches the session until the program closes it on `line`, or dies; `grace` is the time between SIGTERM and SIGKILL.
-    pub fn supervise(&self, line: BorrowedFd<'_>, watch: &mut dyn Watch, grace: Duration) -> record::Ending {
+    pub fn supervise(&self, line: BorrowedFd<'_>, watch: &mut dyn Watch, grace: Duration) -> record::RunOutcome {
         let begun = Instant::now();
         let mut enforcer = Enforcer::new(watch, grace, None);
         if !self.foreign_processes.can_be_held() {
@@ -98,10 +98,10 @@ impl<'a> Hosted<'a> {
             (false, false) => Some("the program that opened the session ended without closing it"),
         };
         let detail = detail.map(Word::from);
-        record::Ending {
+        record::RunOutcome {
             duration_us: u64::try_from(begun.elapsed().as_micros()).ok(),
             detail,
-            ..record::Ending::unknown(ended_by(enforcer.ending()))
+            ..record::RunOutcome::unknown(ended_by(enforcer.ending()))
         }
     }
 
@@ -112,7 +112,7 @@ impl<'a> Hosted<'a> {
 
     /// Watches these processes until none is left, or ends them when the watch demands it. Returns why they were ended, if they
     /// were.
-    pub fn outwatch(&self, watch: &mut dyn Watch, grace: Duration) -> Option<Ending> {
+    pub fn outwatch(&self, watch: &mut dyn Watch, grace: Duration) -> Option<EndReason> {
         let is_gone = || self.foreign_processes.count().is_ok_and(|count| count == 0);
         let act = |act: &Act, enforcer: &mut Enforcer<'_>| {
             let _ = self.act(act, enforcer); // how many there are is asked below

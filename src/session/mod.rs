@@ -37,7 +37,7 @@ pub use process_tree::{
     take_sessions_back,
 };
 pub use session_recording::{BlankOf, SessionRecording};
-pub use watch::{Ending, EnforcedRun, Verdict, Watch};
+pub use watch::{EndReason, EnforcedRun, Verdict, Watch};
 
 use crate::audit::recorded::Recorded;
 use crate::elevation::Editor;

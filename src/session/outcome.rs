@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::watch::Ending;
+use super::watch::EndReason;
 use jit_core::escape::Word;
 use jit_core::evidence::record::{self, EndedBy};
 use sys::process::{Usage, WaitEvent, exit_now, raise_default};
@@ -23,7 +23,7 @@ pub struct Outcome {
     /// How the command's process ended.
     pub end: CommandEnd,
     /// Why we ended it, if we did.
-    pub ending: Option<Ending>,
+    pub ending: Option<EndReason>,
     /// From exec to the end.
     pub duration: Duration,
     /// Why an edited file could not be written back.
@@ -42,7 +42,7 @@ pub enum ExitStatus {
 
 impl Outcome {
     /// Returns the `end` record.
-    pub fn to_record(&self) -> record::Ending {
+    pub fn to_record(&self) -> record::RunOutcome {
         let micros = |time: Duration| Some(u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
         let (exit, signal, core) = match self.end.event {
             _ if self.failed.is_some() => (Some(1), None, None),
@@ -50,7 +50,7 @@ impl Outcome {
             WaitEvent::Signaled { signal, core } => (None, Some(signal), Some(u32::from(core))),
             WaitEvent::Stopped(_) | WaitEvent::Continued => (None, None, None),
         };
-        record::Ending {
+        record::RunOutcome {
             exit,
             signal,
             core,
@@ -59,7 +59,7 @@ impl Outcome {
             system_us: micros(self.end.usage.system),
             max_rss_kib: Some(self.end.usage.max_rss_kib),
             detail: self.failed.as_ref().map(Word::from),
-            ..record::Ending::unknown(ended_by(self.ending))
+            ..record::RunOutcome::unknown(ended_by(self.ending))
         }
     }
 
@@ -76,15 +76,15 @@ impl Outcome {
 }
 
 /// Returns what has ended the run, for the record.
-pub fn ended_by(ending: Option<Ending>) -> EndedBy {
+pub fn ended_by(ending: Option<EndReason>) -> EndedBy {
     match ending {
         None => EndedBy::Itself,
-        Some(Ending::Expiry) => EndedBy::Expiry,
-        Some(Ending::Revocation) => EndedBy::Revocation,
-        Some(Ending::Release) => EndedBy::Release,
-        Some(Ending::TimeLimit) => EndedBy::TimeLimit,
-        Some(Ending::Unrecorded) => EndedBy::Unrecorded,
-        Some(Ending::Kill) => EndedBy::Kill,
+        Some(EndReason::Expiry) => EndedBy::Expiry,
+        Some(EndReason::Revocation) => EndedBy::Revocation,
+        Some(EndReason::Release) => EndedBy::Release,
+        Some(EndReason::TimeLimit) => EndedBy::TimeLimit,
+        Some(EndReason::Unrecorded) => EndedBy::Unrecorded,
+        Some(EndReason::Kill) => EndedBy::Kill,
     }
 }
 

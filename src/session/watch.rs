@@ -7,7 +7,7 @@ use sys::process::Pid;
 
 /// Why a running command must end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
+pub enum EndReason {
     /// The grant has expired.
     Expiry,
     /// The grant was revoked.
@@ -30,9 +30,9 @@ pub enum Verdict {
     /// Show this message to the person at the terminal, one line without prefix and full stop, and ask again at once.
     Say(String),
     /// The command may not run now, but may again later. Should the caller not wait for that, it ends with this reason.
-    Freeze(Ending),
+    Freeze(EndReason),
     /// It must end.
-    End(Ending),
+    End(EndReason),
 }
 
 /// What the enforcer has to know of a running command.

@@ -121,7 +121,7 @@ pub struct Execution<'a> {
     pub dies_with: Option<Pid>,
     /// Its resource limits.
     pub limits: &'a Limits,
-    /// How it is scheduled, and the like; [`Manner::default`] leaves it as this process is.
+    /// How it is scheduled, and the like; [`SchedulingState::default`] leaves it as this process is.
     pub scheduling: &'a SchedulingState,
     /// Its file mode mask.
     pub umask: u32,

@@ -127,10 +127,7 @@ fn the_budget_limits_requests_but_not_break_glass() {
     for _ in 0..20 {
         last = ask(&root, &person, file)["begins"].as_str().unwrap().to_owned();
     }
-    assert!(
-        last.contains("you have stored as much as one user may (2048 KiB at once, 32768 KiB a day)"),
-        "{last}"
-    );
+    assert!(last.contains("you have stored as much as one user may (2048 KiB at once, 32768 KiB a day)"), "{last}");
     assert!(state(&root) - before < 2 * STORED, "{} bytes", state(&root) - before);
     let alerts: Vec<_> = root.journal().into_iter().filter(|record| record.text("code") == "budget-used").collect();
     assert_eq!(alerts.len(), 1, "{alerts:?}");

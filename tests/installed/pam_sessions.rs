@@ -153,9 +153,8 @@ fn a_session_is_frozen_at_expiry_and_goes_on_when_it_is_extended() {
     let grant = id(&request(&root, &person, "door", &["--for", "6s"]));
     let mut session = root.pty_as(&person.name, ["su", "-c", &ticker("/tmp/tick")]);
     until(&root, "/tmp/tick", true);
-    session.expect(&format!(
-        "grant {grant} has expired and the session is frozen; to continue it: jitctl extend {grant}"
-    ));
+    session
+        .expect(&format!("grant {grant} has expired and the session is frozen; to continue it: jitctl extend {grant}"));
     until(&root, "/tmp/tick", false);
     // Every process of the same terminal session may send SIGCONT to the others; that thaws nothing.
     root.script("for i in 1 2 3 4 5; do pkill -CONT -f 'echo >>/tmp/tick'; sleep 0.1; done");

@@ -1,8 +1,8 @@
 use jit_sudo::authorized::ExecPlan;
-use jit_sudo::judge::Manner;
+use jit_sudo::judge::RunOptions;
 
-fn forge(manner: Manner, another: ExecPlan) -> ExecPlan {
-    ExecPlan { manner, ..another }
+fn forge(run_options: RunOptions, another: ExecPlan) -> ExecPlan {
+    ExecPlan { run_options, ..another }
 }
 
 fn main() {}

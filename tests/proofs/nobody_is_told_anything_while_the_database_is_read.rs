@@ -1,9 +1,9 @@
 use jit_sudo::database::Database;
-use jit_sudo::voice::Voice;
+use jit_sudo::console::Console;
 
-fn told_meanwhile(database: &Database, voice: &mut Voice) {
-    let reading = database.reading(voice);
-    voice.say("a pipe that nobody reads");
+fn told_meanwhile(database: &Database, console: &mut Console) {
+    let reading = database.reading(console);
+    console.say("a pipe that nobody reads");
     let _ = reading.close();
 }
 

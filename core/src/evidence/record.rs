@@ -16,7 +16,7 @@ pub use super::policy_event::{CompiledBy, PolicyRecord};
 pub use super::prune_event::Prune;
 pub use super::review_event::{Review, Verdict};
 pub use super::run_event::{
-    Alert, Assignment, Authentication, End, EndedBy, Ending, Reject, Start, Variable, Whole, cut,
+    Alert, Assignment, Authentication, End, EndedBy, Reject, RunOutcome, Start, Variable, Whole, cut,
 };
 pub use super::session_event::{Act, Intervention, LeftEnded, LeftProcess, LeftRunning, Purpose, RecordingRead};
 use crate::clock::{Moment, Timestamp};
@@ -126,7 +126,7 @@ impl Record {
         let of_kind: fn(&[u8]) -> Result<(), serde_json::Error> = match kind {
             "start" => read::<Start>,
             // One after the other: what is flattened is kept before it is read.
-            "end" => |body| parse::<EndWithoutOutcome<'_>>(body).and_then(|_| read::<Ending>(body)),
+            "end" => |body| parse::<EndWithoutOutcome<'_>>(body).and_then(|_| read::<RunOutcome>(body)),
             "reject" => read::<Reject>,
             "request" => read::<Request>,
             "approval" => read::<Approval>,

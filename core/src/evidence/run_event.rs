@@ -144,12 +144,12 @@ pub struct End {
     pub grant: Option<GrantId>,
     /// How it ended.
     #[serde(flatten)]
-    pub ending: Ending,
+    pub ending: RunOutcome,
 }
 
 /// How a run ended. Exactly one of `exit` and `signal` is there, neither for a lost run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ending {
+pub struct RunOutcome {
     /// The exit status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit: Option<i32>,
@@ -190,7 +190,7 @@ pub struct Ending {
     pub recording_bytes: Option<u64>,
 }
 
-impl Ending {
+impl RunOutcome {
     /// An ending of which nothing more is known.
     pub fn unknown(ended_by: EndedBy) -> Self {
         Self {

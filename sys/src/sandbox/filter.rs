@@ -29,7 +29,7 @@ pub(super) fn rows() -> impl Iterator<Item = &'static Row> {
 pub(super) fn answer_for(row: &Row, post: Post) -> Answer {
     match post {
         Post::RelayProcess => row.relay_process,
-        Post::Subreaper => row.subreaper,
+        Post::Enforcer => row.enforcer,
         Post::Worker => row.worker,
     }
 }

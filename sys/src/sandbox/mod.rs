@@ -27,7 +27,7 @@ pub enum Post {
     /// Carries the bytes of caller and command, and waits for the command: opens nothing.
     RelayProcess,
     /// Keeps records and ends runs: opens files, and sockets of this host.
-    Subreaper,
+    Enforcer,
     /// Computes: reads and writes what is open.
     Worker,
 }

@@ -35,7 +35,7 @@ pub(super) enum Condition {
 pub(super) struct Row {
     pub(super) calls: &'static [(&'static str, c_long)],
     pub(super) relay_process: Answer,
-    pub(super) subreaper: Answer,
+    pub(super) enforcer: Answer,
     pub(super) worker: Answer,
     /// Why, for whoever reads the table.
     #[allow(dead_code, reason = "for the reader")]
@@ -58,11 +58,11 @@ const TERMINAL: [u32; 5] =
     [libc::TCGETS as u32, TCGETS2, libc::TIOCGPGRP as u32, libc::TIOCSPGRP as u32, libc::TIOCGWINSZ as u32];
 
 macro_rules! row {
-    ($relay_process:expr, $subreaper:expr, $worker:expr, $why:literal; $($call:ident),+) => {
+    ($relay_process:expr, $enforcer:expr, $worker:expr, $why:literal; $($call:ident),+) => {
         Row {
             calls: &[$((stringify!($call), libc::$call)),+],
             relay_process: $relay_process,
-            subreaper: $subreaper,
+            enforcer: $enforcer,
             worker: $worker,
             why: $why,
         }

@@ -123,7 +123,7 @@ fn sides(condition: Condition) -> Vec<(Arguments, Fate)> {
 
 #[test]
 fn the_kernel_answers_every_call_as_the_table_says() {
-    for post in [Post::RelayProcess, Post::Subreaper, Post::Worker] {
+    for post in [Post::RelayProcess, Post::Enforcer, Post::Worker] {
         let told = told(post);
         for number in (0..NUMBERS).filter(|number| !UNFILTERED.contains(number)) {
             let unknown = vec![([0; 3], Fate::Refused)];
@@ -139,7 +139,7 @@ fn the_kernel_answers_every_call_as_the_table_says() {
 #[test]
 fn numbers_of_another_abi_are_fatal() {
     #[cfg(target_arch = "x86_64")]
-    for post in [Post::RelayProcess, Post::Subreaper, Post::Worker] {
+    for post in [Post::RelayProcess, Post::Enforcer, Post::Worker] {
         assert_eq!(fate(post, libc::SYS_read | i64::from(bpf::X32_BIT), [0; 3]), Fate::Killed);
     }
 }
@@ -158,7 +158,7 @@ fn what_the_issue_names_is_never_possible() {
         libc::SYS_unshare,
         libc::SYS_setns,
     ];
-    for post in [Post::RelayProcess, Post::Subreaper, Post::Worker] {
+    for post in [Post::RelayProcess, Post::Enforcer, Post::Worker] {
         for number in named {
             assert_eq!(fate(post, number, [0; 3]), Fate::Killed, "{post:?} {number}");
         }
@@ -193,7 +193,7 @@ fn in_a_child(child: impl FnOnce() -> bool) {
 }
 
 #[test]
-fn a_subreaper_writes_below_its_ground_and_nowhere_else() {
+fn a_enforcer_writes_below_its_ground_and_nowhere_else() {
     let scratch = Scratch::new("ground");
     if landlock_version().is_err() {
         return;
@@ -202,7 +202,7 @@ fn a_subreaper_writes_below_its_ground_and_nowhere_else() {
     std::fs::write(&outside, "old").unwrap();
     in_a_child(|| {
         let grounds = [AllowedPath::Write(&inside), AllowedPath::Read(Path::new("/proc"))];
-        let parts = confine(Post::Subreaper, &[], Files::Below(&grounds));
+        let parts = confine(Post::Enforcer, &[], Files::Below(&grounds));
         parts == Parts { capabilities: true, files: true, calls: true }
             && std::fs::write(inside.join("a"), "1").is_ok()
             && std::fs::rename(inside.join("a"), inside.join("b")).is_ok()
@@ -219,13 +219,13 @@ fn a_subreaper_writes_below_its_ground_and_nowhere_else() {
 }
 
 #[test]
-fn a_subreaper_waits_for_its_turn_to_write_and_not_for_ever() {
+fn a_enforcer_waits_for_its_turn_to_write_and_not_for_ever() {
     let scratch = Scratch::new("turn");
     let open = || std::fs::File::open(scratch.0.join("inside")).unwrap();
     let held = crate::lock::Locked::within(open(), std::time::Duration::from_secs(1)).unwrap();
     let file = open();
     in_a_child(|| {
-        confine(Post::Subreaper, &[], Files::Any);
+        confine(Post::Enforcer, &[], Files::Any);
         let turn = crate::lock::Locked::within(file, std::time::Duration::from_millis(100));
         turn.is_err_and(|error| error.kind() == io::ErrorKind::TimedOut)
     });
@@ -241,7 +241,7 @@ fn a_confined_process_has_the_named_capabilities_alone() {
             u64::from_str_radix(&found, 16).unwrap()
         };
         let before = held("CapPrm:");
-        let parts = confine(Post::Subreaper, &[Capability::Kill, Capability::AuditWrite], Files::Any);
+        let parts = confine(Post::Enforcer, &[Capability::Kill, Capability::AuditWrite], Files::Any);
         let wanted = (1 << 5 | 1 << 29) & before;
         parts.capabilities
             && ["CapPrm:", "CapEff:"].into_iter().all(|line| held(line) == wanted)
