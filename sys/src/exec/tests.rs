@@ -34,7 +34,7 @@ fn plain<'a>(
     }
 }
 
-/// Runs a shell line as nobody; gives what it wrote and how it ended.
+/// Runs a shell command as nobody; returns its output and how it ended.
 fn shell(line: &str, change: impl FnOnce(&mut Execution<'_>)) -> (String, WaitEvent) {
     let (reader, writer) = pipe().unwrap();
     let program = File::open("/bin/sh").unwrap();
@@ -102,7 +102,7 @@ fn command_has_exactly_the_environment_it_was_given() {
 
 #[test]
 fn no_descriptor_above_two_reaches_the_command() {
-    // Three is what `ls` opens for itself.
+    // `ls` opens descriptor 3 itself.
     let (output, _) = shell("ls /proc/self/fd | sort -n | tr '\\n' ' '", |_| {
         // SAFETY: F_DUPFD takes an integer; the child owns the copy until it becomes the shell.
         assert!(unsafe { libc::fcntl(0, libc::F_DUPFD, 40) } >= 40);
@@ -117,7 +117,7 @@ fn ignored_and_blocked_signals_are_restored() {
         execution.blocked_signals = SignalSet::of(&[libc::SIGUSR1]);
     });
     let masks: Vec<_> = output.lines().map(|mask| u64::from_str_radix(mask, 16).unwrap()).collect();
-    // 32 and 33 are libc's: left as the caller had them.
+    // 32 and 33 are libc's: they stay as the caller had them.
     assert_eq!([masks[0], masks[1] & !(3 << 31)], [1 << (libc::SIGUSR1 - 1), 1 << (libc::SIGHUP - 1)]);
 }
 
@@ -140,8 +140,8 @@ fn directory_is_entered_with_the_new_credentials() {
 fn what_the_kernel_cannot_execute_is_a_script_for_the_shell() {
     let path = c"/tmp/sys-exec-script";
     let file = path.to_str().unwrap();
-    // Written by another process: a child of another test could inherit our descriptor, and what is open for writing cannot be
-    // executed.
+    // Another process writes it: a child of another test could inherit our descriptor, and a file that is open for
+    // writing cannot be executed.
     let write = format!("echo 'echo \"$0\" \"$@\"' >{file}; chmod 755 {file}");
     assert!(std::process::Command::new("sh").args(["-c", &write]).status().unwrap().success());
     let (output, event) = shell("one", |execution| execution.image = Image::Powerless(path));
@@ -211,7 +211,7 @@ fn minus_one_is_no_user() {
 fn streams_may_be_swapped() {
     let (reader, writer) = pipe().unwrap();
     let pid = fork(|| {
-        // 1 and 2 exchanged, then something to each.
+        // Exchange 1 and 2, then write to each.
         place_streams([None, Some(writer.as_fd()), Some(reader.as_fd())]).unwrap();
         // SAFETY: both are open: they were placed above.
         let (one, two) = unsafe { (BorrowedFd::borrow_raw(1), BorrowedFd::borrow_raw(2)) };

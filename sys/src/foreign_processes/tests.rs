@@ -7,7 +7,7 @@ fn foreign_processes(pid: Pid, group: Option<Cgroup>) -> ForeignProcesses {
     ForeignProcesses::of(host, group, Programs::at(&[]), false).unwrap()
 }
 
-/// A process that does as it is told by the lines that it reads; `None` where there is no shell.
+/// A shell that executes the lines that the test writes; `None` where there is no shell.
 fn host() -> (std::process::Child, Pid) {
     let child = std::process::Command::new("sh").stdin(std::process::Stdio::piped()).spawn().unwrap();
     let pid = Pid::new(i32::try_from(child.id()).unwrap()).unwrap();
@@ -54,7 +54,7 @@ fn what_is_frozen_stands_still_though_it_is_told_to_go_on_and_the_program_does_n
     assert_eq!(procfs::stat(pid).unwrap().state, b'S');
     foreign_processes.thaw().unwrap();
     assert!((0..50).any(|_| grows()));
-    // And a frozen one can be killed.
+    // A frozen process can be killed.
     foreign_processes.freeze().unwrap();
     foreign_processes.signal(libc::SIGKILL, "").unwrap();
     drop(child.stdin.take());
