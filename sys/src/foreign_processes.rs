@@ -62,7 +62,7 @@ pub struct ForeignProcesses {
 }
 
 impl ForeignProcesses {
-    /// Tracks what `host` starts from now on. The processes of the session live in a control group made in `group`, so
+    /// Tracks what `host` starts from now on. `group`, which was created for it, holds the processes of the session, so
     /// that those that leave the process tree are still found; without a group only the process tree is seen. The
     /// program itself is moved there too unless it serves other users, as it does if it `is_shared` with another
     /// session. A process that runs one of our `programs` with root's rights counts as ours.

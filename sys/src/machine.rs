@@ -1,4 +1,4 @@
-//! Which machine this is: its host name, its id and its addresses.
+//! The identity of this machine: its host name, its id and its addresses.
 
 use std::io;
 use std::net::IpAddr;
@@ -9,7 +9,7 @@ use nix::sys::socket::SockaddrStorage;
 
 use crate::trusted::{TrustError, TrustedFile};
 
-/// The node name of the kernel (gethostname(2)); never asks DNS.
+/// Returns the node name of the kernel (gethostname(2)); never asks DNS.
 ///
 /// # Errors
 /// A name that is empty or not UTF-8.
@@ -21,11 +21,11 @@ pub fn host_name() -> io::Result<String> {
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the host name is empty or not UTF-8"))
 }
 
-/// The id of this installation, 32 hexadecimal digits (machine-id(5)); `None` when the file holds something else,
-/// such as `uninitialized`.
+/// Returns the id of this installation, 32 hexadecimal digits (machine-id(5)); `None` when the file holds something
+/// else, such as `uninitialized`.
 ///
 /// # Errors
-/// [`TrustError`] when the file is absent or others could have written it.
+/// [`TrustError`] when the file is missing or users other than root could have written it.
 pub fn machine_id() -> Result<Option<String>, TrustError> {
     let bytes = TrustedFile::open(Path::new("/etc/machine-id"))?.read(4096)?;
     Ok(parse_machine_id(&bytes))
@@ -34,13 +34,12 @@ pub fn machine_id() -> Result<Option<String>, TrustError> {
 /// An address of an interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OwnAddress {
-    /// The address.
     pub address: IpAddr,
-    /// The mask of its network, where the kernel tells one.
+    /// The mask of its network, if the kernel reports one.
     pub mask: Option<IpAddr>,
 }
 
-/// The addresses of the interfaces that are up, without loopback (getifaddrs(3)).
+/// Returns the addresses of the interfaces that are up, without loopback (getifaddrs(3)).
 ///
 /// # Errors
 /// Those of the kernel.

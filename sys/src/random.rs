@@ -4,7 +4,7 @@ use std::io;
 
 use crate::kernel::{check_length, retry};
 
-/// `N` random bytes (getrandom(2)).
+/// Returns `N` random bytes (getrandom(2)).
 pub fn random<const N: usize>() -> io::Result<[u8; N]> {
     let mut bytes = [0; N];
     let mut rest = &mut bytes[..];

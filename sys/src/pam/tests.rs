@@ -1,4 +1,4 @@
-//! Against the callback itself, and against libpam with a service that has no file (Debian's `other`).
+//! Tests the callback itself, and libpam with a service that has no file (Debian's `other`).
 
 use super::conversation::{ConversationState, speak};
 use super::*;
@@ -14,7 +14,7 @@ impl Conversation for Scripted {
     }
 }
 
-/// Calls the callback with these messages; its code and the answers.
+/// Calls the callback with these messages; returns its code and the answers.
 fn converse(messages: &[(i32, &CStr)], say: Say) -> (i32, Vec<Option<Vec<u8>>>) {
     let mut talk = ConversationState::new(Box::new(Scripted(say)));
     let mut messages: Vec<_> =
@@ -144,7 +144,7 @@ fn conversation_that_was_broken_off_is_told_from_a_wrong_password() {
     assert!(!error.is_wrong_password() && error.is_aborted());
 }
 
-/// Through the real library and pam_unix, as Debian's `other` service has it.
+/// Authenticates with the real library and pam_unix, as Debian's `other` service does.
 fn authenticated(say: Say) -> Result<(), PamError> {
     let mut pam = Pam::start("jit-sudo-sys-test", "nobody", Box::new(Scripted(say))).unwrap();
     pam.authenticate(Messages::Silent, EmptyPassword::Refused)

@@ -1,24 +1,25 @@
-//! Which system calls pass the wall, for whom and why: one table. What is not in it is refused.
+//! The table of system calls that the sandbox permits, for which process and why. A call that is not in it is denied.
 
 use libc::c_long;
 
 use Answer::{Fatal, Only, Passes, Refused};
 use Condition::{Not, NotBoth, OneOf, Without};
 
-/// What becomes of a system call.
+/// What happens with a system call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Answer {
-    /// The kernel does it.
+    /// It is permitted.
     Passes,
-    /// Where its arguments are harmless the kernel does it, else it is refused.
+    /// It is permitted if its arguments meet the condition, else denied.
     Only(Condition),
-    /// EPERM.
+    /// It is denied with EPERM.
     Refused,
-    /// The process is killed: no build of ours and no library asks for it, so whoever does has taken the process over.
+    /// The process is killed: neither our code nor a library makes this call, so an attacker has taken the process
+    /// over.
     Fatal,
 }
 
-/// About one argument, counted from 0; the kernel reads 32 bits of each of these.
+/// A condition on one argument, counted from 0; the kernel reads 32 bits of each of these.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Condition {
     /// It is one of these.
@@ -31,13 +32,13 @@ pub(super) enum Condition {
     NotBoth(u32, u32, u32),
 }
 
-/// Some calls, and what becomes of them for the process of each kind ([`super::Post`]).
+/// Some calls, and what happens with them for each kind of process ([`super::Post`]).
 pub(super) struct Row {
     pub(super) calls: &'static [(&'static str, c_long)],
     pub(super) relay_process: Answer,
     pub(super) subreaper: Answer,
     pub(super) worker: Answer,
-    /// Why, for whoever reads the table.
+    /// The reason, for readers of the table.
     #[allow(dead_code, reason = "for the reader")]
     pub(super) why: &'static str,
 }
@@ -45,13 +46,13 @@ pub(super) struct Row {
 const PROT_WRITE: u32 = libc::PROT_WRITE as u32;
 const PROT_EXEC: u32 = libc::PROT_EXEC as u32;
 
-/// -1 to kill(2).
+/// -1 for kill(2): every process.
 const EVERYBODY: u32 = u32::MAX;
 
-/// Local sockets, and the kernel's own.
+/// Local sockets, and netlink.
 const FAMILIES: [u32; 2] = [libc::AF_UNIX as u32, libc::AF_NETLINK as u32];
 
-/// TCGETS2, by which newer C libraries ask for a terminal's settings (asm-generic/ioctls.h).
+/// TCGETS2, which newer C libraries use to read a terminal's settings (asm-generic/ioctls.h).
 const TCGETS2: u32 = 0x802c_542a;
 
 const TERMINAL: [u32; 5] =
@@ -69,7 +70,7 @@ macro_rules! row {
     };
 }
 
-/// For the carrier, the keeper and the worker, in this order.
+/// For the relay process, the subreaper and the worker, in this order.
 #[rustfmt::skip]
 pub(super) const TABLE: &[Row] = &[
     row!(Passes, Passes, Passes,
@@ -166,7 +167,7 @@ pub(super) const TABLE: &[Row] = &[
         SYS_setfsgid, SYS_setgroups, SYS_capset, SYS_prctl),
 ];
 
-/// Calls that x86-64 alone has.
+/// Calls that only x86-64 has.
 #[cfg(target_arch = "x86_64")]
 #[rustfmt::skip]
 pub(super) const LEGACY: &[Row] = &[
