@@ -146,7 +146,7 @@ pub struct Execution<'a> {
 impl Execution<'_> {
     /// Starts the command in a child that borrows our memory until it executes the command (vfork(2)), and waits until
     /// it has. No page table is copied and no page is copied on write, which halves the cost of a fork. The child is a
-    /// member of `group` from the start, if one is given and the kernel permits it.
+    /// member of `group` from the start, if one is given.
     ///
     /// # Errors
     /// The step that failed in the child, which has ended and was reaped; [`Step::Process`] when there is no child.

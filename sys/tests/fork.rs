@@ -1,4 +1,4 @@
-//! Forks for real, which a test harness with threads cannot do.
+//! Forks in a program with one thread, unlike a test harness.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 

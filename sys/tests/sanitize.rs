@@ -1,5 +1,5 @@
-//! What a hostile caller leaves in the process is gone after `sanitize`, and kept as a value. Starts a real
-//! set-user-id copy of this program as `nobody`; fails where that is not possible. To be run as root.
+//! `sanitize` resets what a hostile caller leaves in the process, and keeps it as a value. Starts a real set-user-id
+//! copy of this program as `nobody`; fails where that is not possible. Run as root.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
@@ -47,7 +47,7 @@ fn main() {
 
 type Test = (&'static str, fn(&Copy));
 
-/// Runs in the set-user-id copy: one `key value` a line about what was there and what is there now.
+/// Runs in the set-user-id copy: prints one `key value` a line about the state before and after.
 fn inside() {
     let inherited = match sys::sanitize(c"sanitize") {
         Ok(inherited) => inherited,
@@ -80,7 +80,7 @@ fn inside() {
             println!("now-{}", words.join(" "));
         }
     }
-    // SAFETY: F_GETFD takes nothing; a closed descriptor is an answer too.
+    // SAFETY: F_GETFD takes nothing; a closed descriptor only causes an error.
     println!("now-seven {}", unsafe { libc::fcntl(7, libc::F_GETFD) });
     std::thread::sleep(std::time::Duration::from_millis(30));
     println!("done");
@@ -104,7 +104,7 @@ impl Copy {
         Self(path)
     }
 
-    /// What it prints when nobody runs it with this left behind.
+    /// Runs it as nobody with these attributes and returns its output.
     fn run(&self, hostile: impl FnOnce(&mut Execution<'_>)) -> String {
         let (reader, writer) = sys::poll::pipe().unwrap();
         let program = File::open(&self.0).unwrap();
@@ -142,7 +142,7 @@ impl Copy {
         output
     }
 
-    /// What it prints when nobody's shell runs it after this line.
+    /// Runs it from a shell of nobody after this command and returns its output.
     fn through_shell(&self, line: &str) -> String {
         let script = format!("{line}; exec /proc/self/fd/0 {INSIDE}");
         let output = Command::new("setpriv")
@@ -198,7 +198,7 @@ fn hostile_limits_are_lifted_and_kept(copy: &Copy) {
     says(&output, &["now-fsize true", "now-cpu true", "now-nofile true", "now-core 0", "write Ok", "done"]);
 }
 
-/// CAP_SYS_RESOURCE decides whether such a limit can be lifted; either way it never kills us.
+/// CAP_SYS_RESOURCE decides whether such a limit can be lifted; in both cases it never kills us.
 fn file_size_limit_never_kills_us(copy: &Copy) {
     let output = copy.run(|execution| execution.limits = lowered(&[(libc::RLIMIT_FSIZE, 0, 0)]));
     assert!(
@@ -245,11 +245,11 @@ fn armed_timers_are_disarmed(copy: &Copy) {
     says(&output, &["now-timers [(0, 0), (0, 0), (0, 0)]", "done"]);
 }
 
-/// Seconds and microseconds that are left of each.
+/// Returns the seconds and microseconds that are left of each timer.
 fn timers() -> [(i64, i64); 3] {
     TIMERS.map(|timer| {
         let mut value = std::mem::MaybeUninit::<libc::itimerval>::zeroed();
-        // SAFETY: the structure is written, and zeroes are a value of it anyhow.
+        // SAFETY: the structure is written, and zeros are a valid value of it.
         let left = unsafe {
             assert_eq!(libc::getitimer(timer, value.as_mut_ptr()), 0);
             value.assume_init().it_value
@@ -269,7 +269,7 @@ fn closed_streams_are_opened_in_every_combination(copy: &Copy) {
         let open = [0, 1, 2].map(|fd| !closed.contains(&fd));
         says(&output, &[&format!("streams {open:?}"), "done"]);
     }
-    // Without standard output it has nowhere to say so; it must neither fail nor write into anything else.
+    // Without standard output it cannot report anything; it must neither fail nor write into another file.
     let output = copy.run(|execution| {
         execution.standard = [None; 3];
         for fd in [0, 1, 2] {
@@ -281,7 +281,7 @@ fn closed_streams_are_opened_in_every_combination(copy: &Copy) {
 }
 
 fn inherited_descriptor_is_kept_from_the_command(copy: &Copy) {
-    // `run` marks everything close-on-exec, so a shell opens it.
+    // `run` sets close-on-exec on everything, so a shell opens it.
     let output = copy.through_shell("exec 7</dev/null");
     says(&output, &[&format!("now-seven {}", libc::FD_CLOEXEC), "done"]);
 }

@@ -1,4 +1,4 @@
-//! On real pseudo-terminals, with a child as session leader where job control matters.
+//! Uses real pseudo-terminals, with a child as session leader where job control matters.
 
 use super::*;
 use crate::poll::{PollEntry, poll, read, write};
@@ -10,7 +10,7 @@ fn pty() -> Pty {
     Pty::open(WindowSize { rows: 24, columns: 80, width: 0, height: 0 }, None, 0, None).unwrap()
 }
 
-/// What a user sees on the leader until `until` has appeared.
+/// Returns what the user sees on the leader until `until` has appeared.
 fn screen(leader: &OwnedFd, until: &str) -> String {
     let mut seen = Vec::new();
     while !String::from_utf8_lossy(&seen).contains(until) {
@@ -23,7 +23,7 @@ fn screen(leader: &OwnedFd, until: &str) -> String {
     String::from_utf8(seen).unwrap()
 }
 
-/// Asks in a child that leads a session on the pty; exit 0 when the outcome is as `expected` says.
+/// Asks in a child that leads a session on the pty; exits with 0 if `expected` accepts the outcome.
 fn asked(pty: &Pty, timeout: Option<Duration>, expected: fn(Result<Secret, PasswordError>) -> bool) -> Pid {
     let before = Attributes::of(pty.follower.as_fd()).unwrap();
     let follower = pty.follower.try_clone().unwrap();
@@ -120,7 +120,7 @@ fn terminal_left_raw_can_still_be_asked_on() {
 fn suspend_key_stops_us_and_the_prompt_comes_again() {
     let pty = pty();
     let follower = pty.follower.try_clone().unwrap();
-    // A shell (session leader) with a job in a group of its own, put to the foreground.
+    // A shell (session leader) with a job in its own process group, in the foreground.
     let shell = fork(move || {
         new_session().unwrap();
         set_controlling_terminal(follower.as_fd()).unwrap();
@@ -128,7 +128,7 @@ fn suspend_key_stops_us_and_the_prompt_comes_again() {
             let own = Pid::own();
             crate::process::set_process_group(own, own).unwrap();
             let terminal = Terminal::controlling().unwrap();
-            // Begins in the background: stopped until the shell says otherwise.
+            // Starts in the background: stopped until the shell moves it to the foreground.
             let answer = terminal.read_password(b"Password: ", None);
             exit_now(i32::from(!answer.is_ok_and(|secret| secret.as_bytes() == b"right")))
         })

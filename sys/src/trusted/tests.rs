@@ -1,10 +1,10 @@
-//! As root, in a directory of root's below `/run`: the one above temporary files is everybody's.
+//! Runs as root, in a directory of root below `/run`: all users can write to the directory of temporary files.
 
 use super::*;
 use std::fs;
 use std::os::unix::fs::{chown, symlink};
 
-/// A directory of root's below `/run`; gone at the end.
+/// A directory of root below `/run`, removed at the end.
 struct TestDir(PathBuf);
 
 impl TestDir {

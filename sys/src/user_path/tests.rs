@@ -1,7 +1,7 @@
 use super::*;
 use std::os::unix::fs::{chown, symlink};
 
-/// A directory of root's, with one in it that the stranger may write to.
+/// A directory of root, with one in it that the untrusted user may write to.
 struct TestDir(PathBuf);
 
 const STRANGER: u32 = 65534;
@@ -62,7 +62,7 @@ fn a_directory_that_the_stranger_can_write_to_is_no_place() {
         let directory = directory.trim_start_matches('/');
         assert!(scene.find(&format!("{directory}/file")).is_ok(), "{directory}");
     }
-    // Root is no stranger.
+    // Root counts as trusted.
     assert!(Place::find(&scene.0.join("all/file"), &root_user(), &root_user()).is_ok());
 }
 
