@@ -34,6 +34,7 @@ pub fn machine_id() -> Result<Option<String>, TrustError> {
 /// An address of an interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OwnAddress {
+    /// The address.
     pub address: IpAddr,
     /// The mask of its network, if the kernel reports one.
     pub mask: Option<IpAddr>,

@@ -57,6 +57,7 @@ pub trait Conversation {
 /// Whether modules may show messages.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Messages {
+    /// Modules may show messages.
     Shown,
     /// Modules are asked for silence (PAM_SILENT); prompts are not affected.
     Silent,

@@ -1,4 +1,4 @@
-//! The grammar, flag by flag; `tests/` compares exit codes with sudo's.
+//! Tests the grammar, flag by flag; `tests/` compares exit codes with sudo's.
 
 mod hostile;
 mod words;
@@ -340,8 +340,8 @@ fn the_version_is_on_the_first_line() {
     assert_eq!(version().lines().next(), Some(concat!("jit-sudo version ", env!("CARGO_PKG_VERSION"))));
 }
 
-/// Where sudo is there, it judges: what it calls a usage error is one here, and the other way round. Its own `-l`,
-/// `-v`, `-K` and commands are not run.
+/// Compares with sudo if it is installed: each of the two rejects what the other rejects. Does not run sudo's `-l`,
+/// `-v`, `-K` and commands.
 #[test]
 fn sudo_refuses_the_same_words() {
     let sudo = OsStr::new("/usr/bin/sudo");

@@ -14,7 +14,9 @@ use crate::signals::SignalQueue;
 /// Whether the answer is echoed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Echo {
+    /// It is echoed.
     Shown,
+    /// It is not echoed.
     Hidden,
 }
 

@@ -1,4 +1,4 @@
-//! Words that nobody types: bytes, floods, chance.
+//! Arguments that no user types: arbitrary bytes, very many, random.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! What help and completion say beside the one table of flags.
+//! Tests that help and completion match the table of flags.
 
 use std::process::Command;
 
@@ -28,7 +28,7 @@ fn every_completion_knows_every_built_flag_and_no_other() {
     }
 }
 
-/// What bash, without bash-completion, offers for the last of these words.
+/// Returns what bash, without bash-completion, offers for the last of these words.
 fn offered(line: &[&str]) -> Vec<String> {
     let script = completion::script(completion::Shell::Bash);
     let ask = "COMP_WORDS=(\"$@\"); COMP_CWORD=$(($# - 1)); _jit_sudo; printf '%s\\n' \"${COMPREPLY[@]}\"";

@@ -1,21 +1,21 @@
-//! What may follow what: the acts of one request and of the grant that comes of it, in the order of their records.
-//! May not: know of rows.
+//! Which records may follow which, for one request and its grant, in the order of their records. This module knows no
+//! rows.
 
 use super::said::{Id, Recorded};
 use super::{Cause, FirstBad, Power};
 use crate::clock::Timestamp;
 
-/// What has become of a request.
+/// The state of a request.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
-    /// No record tells of it.
+    /// No record mentions it.
     #[default]
     New,
-    /// Its records were pruned, as far as it had any: it may be in any state.
+    /// Its records were pruned, if there were any: it may be in any state.
     Older,
     /// It waits for approvals, or for its deadline.
     Pending,
-    /// It was denied or cancelled, and no grant comes of it.
+    /// It was denied or cancelled; there will be no grant.
     Closed,
     /// There is a grant.
     Granted,
@@ -23,28 +23,28 @@ pub(super) enum State {
     Ended,
 }
 
-/// A record as far as requests and grants are concerned.
+/// The effect of a record on requests and grants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Act {
     Request,
-    /// The alert that the glass was broken.
+    /// The alert of a break-glass activation.
     Glass,
     Approval,
     Denial,
     Cancellation,
     Grant,
-    /// A run begins under it.
+    /// A run starts under the grant.
     Use,
-    /// A run went on under it.
+    /// A run continued under the grant.
     GoneOn,
     Revocation,
     Release,
-    /// The review of a broken glass.
+    /// The review of a break-glass activation.
     Review,
 }
 
 impl State {
-    /// The table: what an act makes of it, or nothing where it may not be.
+    /// Returns the state after an act, or `None` where the act is not allowed.
     fn after(self, act: Act) -> Option<Self> {
         match (self, act) {
             (Self::New | Self::Older, Act::Request) => Some(Self::Pending),
@@ -53,7 +53,7 @@ impl State {
             (Self::Pending | Self::Older, Act::Grant) => Some(Self::Granted),
             (Self::Granted | Self::Older, Act::Use) => Some(Self::Granted),
             (Self::Granted | Self::Older, Act::Revocation | Act::Release) => Some(Self::Ended),
-            // The end of a run is recorded after the end of the grant that it went on under.
+            // The end of a run is recorded after the end of the grant under which it continued.
             (Self::Older, Act::GoneOn) => Some(Self::Granted),
             (Self::Granted | Self::Ended, Act::GoneOn | Act::Review) | (Self::Older, Act::Review) => Some(self),
             _ => None,
@@ -72,7 +72,7 @@ impl State {
 }
 
 impl Act {
-    /// Of a record of this kind; the others are told apart by more than their kind.
+    /// Returns the act of a record of this kind; `None` when the kind alone does not determine it.
     pub(super) fn of(kind: &str) -> Option<Self> {
         Some(match kind {
             "request" => Self::Request,
@@ -102,25 +102,25 @@ impl Act {
         }
     }
 
-    /// What only a request can take whose time is not over. What takes power away has no deadline.
+    /// Returns whether the act requires a request that has not expired. Acts that take power away have no deadline.
     fn needs_time(self) -> bool {
         matches!(self, Self::Approval)
     }
 
-    /// What gives power, which waits while the database is an older copy.
+    /// Returns whether the act gives power; such an act is not allowed while the database is an older copy.
     pub(super) fn gives_power(self) -> bool {
         matches!(self, Self::Approval | Self::Grant | Self::Use)
     }
 }
 
-/// Record `seq` does not fit what the records before it say.
+/// Returns the error that record `seq` contradicts earlier records.
 pub(super) fn inconsistency(seq: u64, what: String) -> FirstBad {
     FirstBad { seq, cause: Cause::Acts(what) }
 }
 
 impl Power {
-    /// Record `seq` is this act, at the latest time so far. Also where it may not follow the records before it, which is the error beside it,
-    /// it counts as what it says.
+    /// Applies record `seq` at the latest time so far. Even if it contradicts earlier records, which is the error, it
+    /// counts.
     pub(super) fn act(&mut self, seq: u64, id: Id, act: Act) -> (&mut Recorded, Result<(), FirstBad>) {
         let doubted = self.kept.doubted.filter(|_| act.gives_power()).map_or(Ok(()), |alert| {
             let what =

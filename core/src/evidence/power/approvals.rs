@@ -9,7 +9,7 @@ use crate::escape::hex;
 use crate::grant::sshsig::Namespace;
 
 impl Power {
-    /// The next row.
+    /// Compares the next row.
     pub fn approval(&mut self, row: &ApprovalRow<'_>) {
         self.compared.approvals = self.compared.approvals.saturating_add(1);
         if let Err(what) = self.compare_approval(row) {
@@ -17,7 +17,7 @@ impl Power {
         }
     }
 
-    /// There are no more.
+    /// Ends the table and reports missing rows.
     pub fn end_of_approvals(&mut self) {
         self.lacking(Table::Approval, |said| said.approvals.iter().any(|approval| !approval.met));
     }

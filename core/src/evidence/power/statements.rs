@@ -25,14 +25,14 @@ pub(super) struct Stated {
     at: i64,
     by: u32,
     key: Option<u32>,
-    /// What the record says of the document.
+    /// The digest of what the record says of the document.
     words: Words,
-    /// Its row was met.
+    /// Whether its row was found.
     met: bool,
 }
 
 impl Power {
-    /// Keeps what a record of this kind says of its statement; records of earlier versions have none.
+    /// Stores what a record of this kind says of its statement; records of earlier versions have none.
     pub(super) fn stated(
         &mut self,
         (seq, kind): (u64, &str),
@@ -48,7 +48,7 @@ impl Power {
         Some(())
     }
 
-    /// The next row.
+    /// Compares the next row.
     pub fn statement(&mut self, row: &StatementRow<'_>) {
         self.compared.statements = self.compared.statements.saturating_add(1);
         if let Err(what) = self.compare_statement(row) {
@@ -57,7 +57,7 @@ impl Power {
         }
     }
 
-    /// There are no more.
+    /// Ends the table and reports missing rows.
     pub fn end_of_statements(&mut self) {
         let mut missing: Vec<(Id, StatementKind)> = self
             .statements

@@ -1,5 +1,5 @@
-//! What the random journals of tests/installed/journals.rs do not have: rows of version 1, prunings by earlier versions, and very
-//! many grants.
+//! Cases that the random journals of tests/installed/journals.rs do not have: rows of version 1, prunings by earlier
+//! versions, and very many grants.
 
 use std::time::Instant;
 
@@ -27,11 +27,11 @@ fn sha(text: &str) -> String {
     crate::escape::hex(&said::digest_of(text.as_bytes()))
 }
 
-/// The records of requests that were granted at once, each a second after the other.
+/// The records of requests that were granted at once, each one second after the previous one.
 struct Story {
     power: Power,
     seq: u64,
-    /// The least of the latest time, µs.
+    /// The minimum of the latest time, µs.
     high: i64,
 }
 
@@ -44,7 +44,7 @@ impl Story {
         self.tried(kind, id, 100, body).unwrap();
     }
 
-    /// The same at another second, and what a verification says.
+    /// Adds a record at another second, and returns the result of the verification.
     fn tried(&mut self, kind: &str, id: Option<&str>, second: i64, body: &str) -> Result<(), String> {
         self.seq += 1;
         let at = second * 1_000_000;
@@ -69,7 +69,7 @@ impl Story {
         self.record("revocation", Some(id), r#"{"reason":"enough","user":"bob","uid":1001}"#);
     }
 
-    /// Every row as it should be, but for the end of each grant.
+    /// Adds every row correctly, except for the end of each grant.
     fn rows(&mut self, ids: &[&str], key: &HostKey, ended: Option<&str>) {
         let none = EndColumns { by: None, at: None, words: None };
         for (rowid, id) in (1..).zip(ids) {
@@ -215,12 +215,12 @@ fn a_request_that_was_denied_or_has_died_is_neither_approved_nor_granted() {
         story.tried("approval", id, 900, &approval),
         Err("record 2 is an approval of 0000000001, and by record 1 that was over by then".to_owned())
     );
-    // By the latest time so far, also where the clock was set back since.
+    // By the latest time so far, even if the clock was set back since.
     let mut story = Story::new(None);
     story.record("request", id, &asked);
     story.high = 900_000_000;
     assert!(story.tried("approval", id, 100, &approval).unwrap_err().ends_with("by record 1 that was over by then"));
-    // What takes it away has no deadline.
+    // Acts that take power away have no deadline.
     for kind in ["denial", "cancellation"] {
         let mut story = Story::new(None);
         story.record("request", id, &asked);
@@ -234,7 +234,7 @@ fn a_request_that_was_denied_or_has_died_is_neither_approved_nor_granted() {
         let wrong =
             format!("record 3 is {what} of 0000000001: it may not follow record 2, which denied or cancelled it");
         assert_eq!(said, wrong);
-        // It counts as what it says: the next one follows that.
+        // The record counts even though it is wrong: the next one follows it.
         assert_eq!(story.tried("revocation", id, 100, words).is_ok(), kind == "grant");
     }
 }
@@ -242,7 +242,7 @@ fn a_request_that_was_denied_or_has_died_is_neither_approved_nor_granted() {
 #[test]
 fn only_rows_before_a_pruning_may_lack_their_record() {
     let prune = |counts: &str| format!(r#"{{"through":9,"uid":0,"user":"root"{counts}}}"#);
-    // An earlier version did not count: all before the first that has a record.
+    // An earlier version did not count them: all before the first row with a record.
     for (counts, ids, good) in [
         ("", ["0000000001", "0000000002"], true),
         ("", ["0000000002", "0000000001"], false),
@@ -260,7 +260,7 @@ fn only_rows_before_a_pruning_may_lack_their_record() {
             assert_eq!((compared.older, compared.older_open), (1, 1));
         }
     }
-    // What could still be used when records were pruned kept them.
+    // Records that could still be used were not pruned.
     for (pruned_at, ended, good) in [(160, None, true), (159, None, false), (159, Some("revoked"), true)] {
         let mut story = Story::new(Some(9));
         story.tried("prune", None, pruned_at, &prune(r#","requests":1,"grants":1"#)).unwrap();
@@ -277,7 +277,7 @@ fn what_is_left_of_pruned_runs_may_be_as_late_as_the_latest_of_them() {
         story.power.precedent(&PrecedentRow { uid: ALICE, command: &[1; 32], runs: 3, last });
         story.power.end().is_err()
     };
-    // The clock stood ahead once, and root has accepted since that it was put right.
+    // The clock was once ahead, and root has accepted since that it was corrected.
     assert_eq!([499, 500, 9000, 9001].map(|last| differs(r#","latest":9000"#, last)), [false, false, false, true]);
     assert_eq!([499, 500].map(|last| differs("", last)), [false, true], "an earlier version did not say");
 }
@@ -300,7 +300,8 @@ fn resident() -> u64 {
     line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
 }
 
-/// `cargo test --release -p jit-sudo --lib a_hundred_thousand_grants -- --ignored --nocapture` prints what it takes.
+/// `cargo test --release -p jit-sudo --lib a_hundred_thousand_grants -- --ignored --nocapture` prints the time and
+/// memory used.
 #[test]
 #[ignore = "takes some seconds; prints figures"]
 fn a_hundred_thousand_grants_need_little_memory() {

@@ -14,21 +14,21 @@ use crate::escape::{Word, unhex};
 /// All runs under one grant, as far as they are compared with its bytes.
 #[derive(Debug, Clone)]
 pub(super) struct Used {
-    /// The first of them.
+    /// The record of the first run.
     seq: u64,
     who: (i64, u32, u32),
-    /// By the latest time that the journal had seen, seconds since 1970.
+    /// By the latest time in the journal so far, in seconds since 1970.
     earliest: i64,
     latest: i64,
     command: [u8; 32],
     cwd: [u8; 32],
-    /// The first by somebody else or of another role, of another command, or elsewhere.
+    /// The first run by another user or in another role, of another command, and in another directory.
     other: [Option<u64>; 3],
     /// The last time on the boot clock of each boot, µs.
     boots: Vec<(u32, i64)>,
     /// The ids that the host had, each with the first run.
     hosts: Vec<(u32, u64)>,
-    /// The digests of the bytes by which they were allowed, likewise.
+    /// The digests of the grant's bytes that permitted the runs, each with the first run.
     bytes: Vec<([u8; 32], u64)>,
 }
 
@@ -74,7 +74,7 @@ fn command_digest(
 }
 
 impl Power {
-    /// Record `seq` is the start of a run under a grant.
+    /// Processes record `seq`, the start of a run under a grant.
     pub(super) fn used(&mut self, seq: u64, copies: &Copies<'_>, id: Id, start: &Command<'_>) -> Result<(), FirstBad> {
         let who = (
             copies.uid.unwrap_or(-1),
@@ -105,7 +105,7 @@ impl Power {
         follows.and(fits)
     }
 
-    /// Record `seq` is the end of a run that began under `base` and went on under `last`.
+    /// Processes record `seq`, the end of a run that started under `base` and continued under `last`.
     pub(super) fn gone_on(&mut self, seq: u64, base: Id, last: Id) -> Result<(), FirstBad> {
         let (said, follows) = self.act(seq, last, Act::GoneOn);
         let before = said.went_on;
@@ -133,12 +133,13 @@ impl Power {
         follows.and(alone).and(leads)
     }
 
-    /// Whether `last` extends `base`, perhaps over others, for the same person in the same role; nothing where that is not known.
+    /// Returns whether `last` extends `base`, perhaps through other grants, for the same user in the same role; `None`
+    /// when that is unknown.
     fn leads(&self, base: Id, last: Id) -> Option<bool> {
         let terms = |id: &Id| self.said.get(id).and_then(Recorded::terms);
         let first = terms(&base)?;
         let mut at = last;
-        // None extends itself: each is younger than what it extends.
+        // No grant extends itself: each is younger than the one that it extends.
         for _ in 0..self.said.len() {
             let here = terms(&at)?;
             if here.holder() != first.holder() {
@@ -153,7 +154,7 @@ impl Power {
         Some(false)
     }
 
-    /// What was not known of extensions when runs ended, now that all rows were fed.
+    /// Checks the extensions that were unknown when their runs ended, now that all rows are known.
     pub(super) fn end_of_extended(&mut self) {
         for ((base, last), seq) in std::mem::take(&mut self.unproven) {
             if self.leads(base, last) != Some(true) {
@@ -165,7 +166,7 @@ impl Power {
     }
 }
 
-/// In what a run by `who` at `now` (seconds since 1970) differs from the terms of its grant.
+/// Returns how a run by `who` at `now` (seconds since 1970) differs from the terms of its grant.
 fn differs(terms: &Terms, who: (i64, u32, u32), now: i64, before: bool) -> Option<String> {
     let time = |seconds| Timestamp::from_seconds(seconds).to_the_second();
     if (terms.uid, terms.user) != (who.0, who.1) {
@@ -209,7 +210,7 @@ impl Used {
         }
     }
 
-    /// The runs are those that the bytes of the grant allow.
+    /// Checks that the bytes of the grant permit the runs.
     pub(super) fn compare(
         &self,
         said: &Recorded,
@@ -251,7 +252,7 @@ impl Used {
         }
     }
 
-    /// All are the command of an exact grant.
+    /// Checks that all runs are of the command of an exact grant.
     fn commands(&self, document: &GrantDocument) -> Result<(), String> {
         let bad = |seq: u64, what: &str| Err(format!("record {seq} is the start of a run under it {what}"));
         let [_, command, cwd] = self.other;
@@ -265,7 +266,7 @@ impl Used {
         if let Some(seq) = command {
             return bad(seq, "with another command, and it is exact");
         }
-        // Files to edit are named by where they lie.
+        // Files to edit are identified by their path.
         if !exact.cwd.as_bytes().is_empty() && (digest_of(exact.cwd.as_bytes()) != self.cwd || cwd.is_some()) {
             return bad(cwd.unwrap_or(self.seq), "in another directory, and it is exact");
         }
@@ -273,7 +274,7 @@ impl Used {
     }
 }
 
-/// Keeps what a run says with the first run that says it.
+/// Stores a value with the first run that has it.
 fn note<T: PartialEq>(seen: &mut Vec<(T, u64)>, said: Option<T>, seq: u64) {
     if let Some(said) = said.filter(|said| !seen.iter().any(|(known, _)| known == said)) {
         seen.push((said, seq));
