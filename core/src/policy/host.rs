@@ -1,4 +1,4 @@
-//! On which hosts a role means something: names with wildcards, netgroups of hosts, addresses.
+//! The hosts for which a role is valid: names with wildcards, netgroups of hosts, addresses.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -12,12 +12,12 @@ use super::lookup::Lookup;
 pub enum Hosts {
     /// `ALL`, also written `*`
     All,
-    /// A name; one with a dot means the full name, one without the first label (sudoers(5)). Case does not matter
-    /// (RFC 4343).
+    /// A name; with a dot it is the full name, without one the first label (sudoers(5)). Case does not matter (RFC
+    /// 4343).
     Name(Glob),
-    /// `+netgroup`: the hosts of it (netgroup(5)).
+    /// `+netgroup`: its hosts (netgroup(5)).
     Netgroup(String),
-    /// An address of this host, or the network of one: `10.0.0.1`, `10.0.0.0/24`, `fe80::1`.
+    /// An address of this host, or of one of its networks: `10.0.0.1`, `10.0.0.0/24`, `fe80::1`.
     Address(Network),
 }
 
@@ -29,7 +29,7 @@ pub struct Network {
 }
 
 impl Listed<Hosts> {
-    /// Whether this host is meant.
+    /// Returns whether this host matches.
     pub fn mean(&self, host: &str, lookup: &Lookup) -> bool {
         let full = host.strip_suffix('.').unwrap_or(host);
         let short = full.split('.').next().unwrap_or(full);
@@ -55,12 +55,13 @@ impl Network {
             Some(bits) if bits.bytes().all(|byte| byte.is_ascii_digit()) => Some(prefix(address, bits.parse().ok()?)?),
             Some(mask) => Some(mask.parse().ok().filter(|mask: &IpAddr| mask.is_ipv4() == address.is_ipv4())?),
         };
-        // sudo masks what was written for IPv4 alone.
+        // sudo applies the mask only to IPv4 addresses.
         let masked = mask.filter(|_| address.is_ipv4()).and_then(|mask| and(address, mask));
         Some(Self { address: masked.unwrap_or(address), mask })
     }
 
-    /// As `addr_matches` of sudo: without a mask, the very address or the network of the interface.
+    /// Compares as `addr_matches` of sudo does: without a mask, with the address itself or the network of the
+    /// interface.
     fn covers(&self, own: IpAddr, own_mask: Option<IpAddr>) -> bool {
         match self.mask {
             Some(mask) => and(own, mask).is_some_and(|masked| masked == self.address),

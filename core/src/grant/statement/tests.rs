@@ -23,7 +23,7 @@ fn bobs_key() -> SigningKey {
     SigningKey::from_bytes(&[3; 32])
 }
 
-/// The list with one line.
+/// Returns a list of approvers with one line.
 fn list(who: &str, options: &str, key: &SigningKey) -> Approvers {
     let public = Base64::encode_string(&PublicKey::Plain(key.verifying_key().to_bytes()).blob());
     Approvers::parse("/a", format!("{who} {options}ssh-ed25519 {public}\n").as_bytes()).unwrap()
@@ -49,7 +49,7 @@ fn carried(bytes: &[u8], signature: &[u8]) -> Result<CarriedStatement, TermsFaul
     CarriedStatement::read(bytes.to_vec(), signature.to_vec())
 }
 
-/// What the list of bob's key alone says of these bytes and signature.
+/// Verifies these bytes and signature against a list with bob's key alone.
 fn judged(bytes: &[u8], signature: &[u8]) -> Option<StatementFault> {
     carried(bytes, signature).unwrap().vouch(&list("bob", "", &bobs_key()), NOW).err()
 }
@@ -159,11 +159,11 @@ fn what_this_version_would_not_have_written_is_no_statement() {
         ("\"version\":2", "\"version\":2,\"x\":1"),
         ("\"by\":\"bob\",", ""),
         ("\"reason\":\"no\\\\x0a\"", "\"reason\":\"no\\n\""),
-        // That it follows from another is the host's to say.
+        // Only the host may say that it follows another statement.
         ("\"host\"", "\"follows\":\"00\",\"host\""),
     ] {
         assert_eq!(fault(from, to), Some(TermsFault::Malformed), "{to}");
     }
-    // What nobody has to know does no harm.
+    // An optional extension is ignored.
     assert_eq!(fault("\"extensions\":{}", "\"extensions\":{\"x\":\"y\"}"), None);
 }

@@ -1,4 +1,4 @@
-//! Rules and the commands that they mean.
+//! Rules and the commands that they match.
 
 use std::path::Path;
 

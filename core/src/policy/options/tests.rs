@@ -1,4 +1,4 @@
-//! The keys, as they are read, written back and refused.
+//! Tests how keys are parsed, written and rejected.
 
 use super::super::{Policy, PolicyReader, PolicyText};
 use super::variables::ENV_CHECK;

@@ -7,7 +7,7 @@ fn role(text: &str) -> Role {
     Policy::parse(&[file]).unwrap_or_else(|error| panic!("{error}")).roles()[0].clone()
 }
 
-/// What is left of a role that is `now`, where a grant was approved while it was `then`.
+/// Returns the role `now`, narrowed for a grant that was approved while the role was `then`.
 fn left(now: &str, then: &str) -> Option<Narrowed> {
     role(now).narrowed(&RolePower::of(&role(then)))
 }
