@@ -1,5 +1,5 @@
 #![no_main]
-//! What a caller says to the broker, and what the broker answers.
+//! Questions to the broker, and its answers.
 
 use jit_core::wire::{Ask, Frame, Reply, RequestDocument};
 use jit_sudo_fuzz::{json_comes_back, shown};

@@ -1,6 +1,6 @@
-//! How a shell reads a line of words in quotes (bash(1), "QUOTING"), as far as our lines use it.
+//! Parses a line with quoted arguments as a shell does (bash(1), "QUOTING"), as far as our lines use it.
 
-/// The words of a line; `None` where a shell would do anything else than read words.
+/// Returns the arguments of the line; `None` if a shell would do anything else than read arguments.
 pub fn words(line: &str) -> Option<Vec<Vec<u8>>> {
     let mut words = Vec::new();
     let mut rest = line.chars().peekable();

@@ -1,7 +1,7 @@
-//! A POSIX extended regular expression (regex(7), with what glibc adds) in the syntax of the policy. What both would read
-//! differently is refused, never guessed.
+//! Translates a POSIX extended regular expression (regex(7), with glibc's extensions) to the syntax of the policy.
+//! Rejects whatever the two would interpret differently.
 
-/// The same expression for the policy; the error is a sentence fragment.
+/// Translates the expression; the error is a sentence fragment.
 pub(super) fn translate(posix: &str) -> Result<String, String> {
     if posix.len() > 1024 {
         return Err("it is longer than 1024 bytes, which sudo refuses".to_owned());
@@ -17,7 +17,7 @@ pub(super) fn translate(posix: &str) -> Result<String, String> {
     Ok(translator.out)
 }
 
-/// What the policy's syntax does not read as itself.
+/// The characters with a special meaning in the policy's syntax.
 const SPECIAL: &str = "\\.+*?()|[]{}^$";
 
 /// The same between brackets.
@@ -29,7 +29,7 @@ struct Translator<'a> {
     last: Last,
 }
 
-/// What stands before, as far as a repetition cares.
+/// What precedes, as far as it matters for a repetition.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Last {
     Begin,
@@ -136,7 +136,7 @@ impl Translator<'_> {
     }
 }
 
-/// The bounds after `{`, and their length; `None` where the brace is an ordinary character.
+/// Parses the bounds after `{`, with their length; `None` if the brace is an ordinary character.
 fn bounds(text: &str) -> Option<(Result<String, String>, usize)> {
     let end = text.find('}')?;
     let inner = text.get(..end)?;

@@ -50,8 +50,8 @@ pub fn with(assignment: Assignment, roles: Vec<Role>) -> Vec<(Assignment, Role)>
 }
 
 /// Decides among the roles that match the command: those of the highest order count, one that allows is enough, and a
-/// standing assignment is preferred; if `only` names a role, only that one counts. Stores the last rule that denied in
-/// `denied`.
+/// standing assignment is preferred; if `only` names a role, no other role that allows counts. Stores the last rule
+/// that denied in `denied`.
 pub fn decide(
     mut roles: Vec<(Assignment, Role)>,
     answers: impl for<'r> Fn(&'r Role) -> Answer<'r>,

@@ -55,7 +55,7 @@ impl Network {
             Some(bits) if bits.bytes().all(|byte| byte.is_ascii_digit()) => Some(prefix(address, bits.parse().ok()?)?),
             Some(mask) => Some(mask.parse().ok().filter(|mask: &IpAddr| mask.is_ipv4() == address.is_ipv4())?),
         };
-        // sudo applies the mask only to IPv4 addresses.
+        // sudo masks the written address only for IPv4.
         let masked = mask.filter(|_| address.is_ipv4()).and_then(|mask| and(address, mask));
         Some(Self { address: masked.unwrap_or(address), mask })
     }

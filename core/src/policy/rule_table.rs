@@ -1,4 +1,4 @@
-//! The table form of a command rule, as it stands in a file: which keys go together, and what they mean.
+//! The table form of a command rule: which keys may be combined, and their meaning.
 
 use super::arguments::{Arguments, parse_arguments};
 use super::command_rule::{Effect, ProgramPath, parse_path, refuse_invisible, split_effect};
@@ -6,7 +6,7 @@ use super::digest::Digest;
 use super::expression::Expression;
 use super::glob::Glob;
 
-/// The table form of a rule, as it was written.
+/// The table form of a rule, as written.
 #[derive(Debug, Default)]
 pub(super) struct RuleTable<'a> {
     pub(super) path: Option<&'a str>,
@@ -22,7 +22,7 @@ pub(super) struct RuleTable<'a> {
 type Reader = fn(&str) -> Result<ProgramPath, String>;
 
 impl RuleTable<'_> {
-    /// The program; `None` for ALL.
+    /// Returns the program; `None` for ALL.
     pub(super) fn program(&self) -> Result<(Effect, Option<ProgramPath>), String> {
         let (text, read): (_, Reader) = match (self.path, self.path_glob, self.path_regex) {
             (Some(path), None, None) => (path, |text| parse_path(text).map(ProgramPath::Words)),
@@ -36,7 +36,7 @@ impl RuleTable<'_> {
         if self.path.is_some() && program == "ALL" { Ok((effect, None)) } else { Ok((effect, Some(read(program)?))) }
     }
 
-    /// The arguments; `None` where nothing is said of them.
+    /// Returns the arguments; `None` if they are not restricted.
     pub(super) fn arguments(&self) -> Result<Option<Arguments>, String> {
         for word in self.args.iter().flatten().map(String::as_str).chain(self.args_glob).chain(self.args_regex) {
             refuse_invisible(word)?;
@@ -55,7 +55,7 @@ impl RuleTable<'_> {
         sha256.iter().chain(&self.digests).map(|text| Digest::read(text)).collect()
     }
 
-    /// As one line: the words, or what stands in the table.
+    /// Formats the rule as one line: in the string form, or with the keys of the table.
     pub(super) fn text(&self, digests: &[Digest]) -> String {
         let mut parts = Vec::new();
         match (self.path, &self.args) {

@@ -1,4 +1,4 @@
-//! Whole policies: what they mean, and what each mistake says.
+//! Whole policies: their meaning, and the message for each mistake.
 
 mod answers;
 mod manual;
@@ -28,7 +28,8 @@ fn mistake(text: &str) -> String {
     }
 }
 
-/// What is said to somebody who may read the policy; that nobody else hears more than the place is seen on the way.
+/// Returns the message for a reader of the policy; also checks that the message for other users contains only the
+/// position.
 fn whole(error: &PolicyError) -> String {
     let (words, cause) = (error.words(), error.cause());
     let reader = PolicyReader::of(&[]);
@@ -42,7 +43,7 @@ fn role(text: &str) -> Role {
     policy(text).roles()[0].clone()
 }
 
-/// The rest of a role that is about to be made wrong in one place.
+/// The rest of a role with one wrong line.
 fn with(line: &str) -> String {
     format!("[roles.r]\neligible = [\"alice\"]\ncommands = [\"/usr/bin/id\"]\n{line}\n")
 }
@@ -313,7 +314,7 @@ fn a_quorum_of_two_asks_each_approver_for_a_password_unless_somebody_says_otherw
     ] {
         assert_eq!(asks(defaults, terms), expected, "{defaults}; {terms}");
     }
-    // A default is for roles that ask for approval at all.
+    // A default applies only to roles that require approval.
     assert!(!role(&format!("[defaults]\n{on}\n{}", with(""))).activation.approval_authentication);
     assert!(!role(&format!("[defaults]\n{on}\n{}", with("[roles.r.activation]"))).activation.approval_authentication);
 }

@@ -1,4 +1,4 @@
-//! What a policy may say and should not: found by `jitctl policy check`, never by a run.
+//! Warnings about valid but unwise policies: shown by `jitctl policy check`, never by a run.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,7 @@ use super::principal::Principal;
 use super::role::Role;
 use super::settings::Settings;
 
-/// Variables with which a caller runs code of their own inside the command.
+/// Variables with which a caller can run code of their own inside the command.
 const DANGEROUS: [&str; 12] = [
     "LD_PRELOAD",
     "LD_LIBRARY_PATH",
@@ -24,7 +24,7 @@ const DANGEROUS: [&str; 12] = [
     "SHELLOPTS",
 ];
 
-/// All warnings, in the order of the files.
+/// Returns all warnings, in the order of the files.
 pub(super) fn of(settings: &Settings, roles: &[Role]) -> Vec<String> {
     let mut warnings: Vec<String> =
         dangerous(&settings.options.env_keep).map(|text| format!("env_keep in [defaults] {text}")).collect();
@@ -74,7 +74,8 @@ fn of_role(settings: &Settings, role: &Role) -> Vec<String> {
     warnings
 }
 
-/// Taking commands away from ALL is easily gone round: sudoers(5), "Limitations of the '!' operator".
+/// Warns about commands that are excluded from ALL, which is easy to bypass: sudoers(5), "Limitations of the '!'
+/// operator".
 fn subtraction(role: &Role) -> Option<String> {
     let from_all = role.commands.iter().position(CommandRule::means_all)?;
     let denied = role.commands.iter().skip(from_all).find(|rule| rule.effect() == Effect::Deny && !rule.means_all())?;
@@ -101,7 +102,7 @@ fn dangerous(patterns: &[Cow<'_, str>]) -> impl Iterator<Item = String> {
     })
 }
 
-/// Nobody approves their own request, so the requester never counts towards the quorum.
+/// Warns about a number of approvals that cannot be reached: users never approve their own requests.
 fn quorum(role: &Role) -> Option<String> {
     let terms = &role.activation;
     if !terms.require_approval

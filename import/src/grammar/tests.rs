@@ -1,4 +1,4 @@
-//! Lines of sudoers and what is read of them.
+//! Lines of sudoers files and how they are parsed.
 
 use super::*;
 
