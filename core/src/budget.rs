@@ -134,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_full_bucket_takes_more_when_it_has_leaked() {
+    fn a_full_bucket_accepts_more_after_it_has_leaked() {
         let storage = Storage::default();
         let full = Level { bytes: storage.at_once, at: 5 };
         assert_eq!(full.with(1, storage.at_once), None);

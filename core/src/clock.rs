@@ -132,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_clock_that_is_set_back_holds_nothing_up() {
+    fn setting_the_clock_back_delays_nothing() {
         let read = |wall, boot| Moment { wall: Timestamp(wall), boot: BootTime(boot), boot_id: "this".to_owned() };
         let began = read(1_000, 10);
         assert_eq!(read(1_500, 510).onward(&began).wall, Timestamp(1_500));
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_journal_has_seen_counts() {
+    fn the_latest_time_in_the_journal_counts() {
         let read = |wall| Moment { wall: Timestamp::from_seconds(wall), boot: BootTime(0), boot_id: "this".to_owned() };
         let behind = Now::of(read(7), Some(Timestamp::from_seconds(9)));
         assert_eq!((behind.seconds(), behind.behind(), behind.moment()), (9, 2_000_000, &read(7)));
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn timestamps_read_as_rfc_3339() {
+    fn timestamps_are_formatted_as_rfc_3339() {
         assert_eq!(Timestamp::from_seconds(0).to_string(), "1970-01-01T00:00:00.000000Z");
         assert_eq!(Timestamp(-1).seconds(), -1);
         assert_eq!(Timestamp(i64::MAX).to_string(), "@9223372036854775807us");

@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_sees_is_escaped_and_what_is_seen_is_not() {
+    fn invisible_characters_are_escaped_and_visible_ones_are_not() {
         // One character of each range, and the ends of the long ranges.
         let unseen = "\u{a0}\u{ad}\u{34f}\u{61c}\u{115f}\u{1160}\u{1680}\u{17b4}\u{17b5}\u{180b}\u{180e}\u{180f}\u{2000}\
                       \u{200b}\u{200d}\u{200f}\u{2028}\u{2029}\u{202a}\u{202e}\u{202f}\u{205f}\u{2060}\u{2065}\u{206f}\
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn one_word_never_looks_like_two() {
+    fn one_argument_never_looks_like_two() {
         for (word, line) in [
             ("a\u{2800}b", "'a\\xe2\\xa0\\x80b'"),
             ("a\u{3164}b", "'a\\xe3\\x85\\xa4b'"),
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_an_escaped_text_is_refused() {
+    fn unescaping_another_text_fails() {
         for text in ["\\", "\\x", "\\x1", "\\xZZ", "\\n", "\\x1F", "a\\é"] {
             assert_eq!(unescape(text), None, "{text}");
         }
@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shell_reads_the_very_words_from_a_line() {
+    fn a_shell_parses_the_line_to_the_same_arguments() {
         let words: [&[u8]; 9] =
             [b"id", b"", b"a b", b"it's", b"C:\\dir\\", b"\x1b[2J'", b"\xff\\", "gr\u{fc}n".as_bytes(), b"~"];
         let line = shell_line(words.map(OsStr::from_bytes));

@@ -250,7 +250,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn account_names_that_look_like_something_else_are_refused() {
+    fn account_names_that_look_like_something_else_are_rejected() {
         for text in ["", "-u", "#0", "%wheel", "0", "4294967295", "a/b", "..", "a:b", "a b", "a\nb", &"x".repeat(257)] {
             assert!(UserName::parse(text).is_err(), "{text:?}");
         }
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn a_typed_prefix_is_forgiving_about_look_alikes() {
+    fn a_typed_prefix_accepts_look_alike_characters() {
         assert_eq!(IdPrefix::parse("oIL").map(String::from).as_deref(), Ok("011"));
         for text in ["", "abc%", "u", "01234567890"] {
             assert!(IdPrefix::parse(text).is_err(), "{text:?}");

@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_acts_is_told_from_what_draws() {
+    fn sequences_that_act_are_distinguished_from_drawing() {
         only_draws("a\r\n\x1b[1;31mred\x1b[0m\x1b(0\x1b7\x1b[?1049h\x1b[2J\x1b[!p\x1b[4l");
         let acts = [
             "\x07",

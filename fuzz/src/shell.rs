@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_is_read_as_a_shell_does() {
+    fn a_line_is_parsed_as_by_a_shell() {
         let line = r"id '' 'a b' 'it'\''s' $'\x1b[2J\'' $'\xff\\'";
         let read: Vec<&[u8]> = vec![b"id", b"", b"a b", b"it's", b"\x1b[2J'", b"\xff\\"];
         assert_eq!(words(line), Some(read.into_iter().map(<[u8]>::to_vec).collect()));

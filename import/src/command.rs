@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn plain_commands_become_words() {
+    fn plain_commands_become_arguments() {
         let allowed = |path, args| one(path, args, Effect::Allow);
         assert_eq!(allowed("/no/such/a", None), r#""/no/such/a **""#);
         assert_eq!(allowed("/no/such/a", Some("\"\"")), r#""/no/such/a""#);
@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_keep_the_meaning_of_lines() {
+    fn lines_of_arguments_keep_their_meaning() {
         let glob = r#"{ path = "/no/such/a", args_glob = "/var/log/* -n" }"#;
         assert_eq!(one("/no/such/a", Some("/var/log/* -n"), Effect::Allow), glob);
         assert_eq!(one("/no/such/a", Some("b c"), Effect::Deny), r#"{ path = "!/no/such/a", args_glob = "b c" }"#);
@@ -356,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_said_has_a_refusal_that_holds_more() {
+    fn inexpressible_denials_are_replaced_by_wider_ones() {
         let command =
             Command { path: "/no/such/a".into(), args: Some("^(a)\\1$".into()), blanks: false, digests: Vec::new() };
         assert!(rules(&command, Effect::Deny).is_err());

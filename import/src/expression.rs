@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_mean_something_else_is_refused() {
+    fn ambiguous_expressions_are_rejected() {
         for posix in [
             r"^(a)\1$",
             r"^\<a$",

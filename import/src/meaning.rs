@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_tell_only_what_they_say() {
+    fn names_are_related_only_as_far_as_they_show() {
         for (line, name, said) in [
             ("ALL", "%web", Relation::Holds),
             ("%web", "%web", Relation::Holds),

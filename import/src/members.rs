@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_lose_only_what_means_nothing() {
+    fn simplified_lists_keep_their_meaning() {
         assert_eq!(lines(&["alice", "ALL"]), ["ALL"]);
         assert_eq!(lines(&["!alice", "bob"]), ["bob"]);
         assert_eq!(lines(&["alice", "!ALL", "bob"]), ["bob"]);
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_roles_are_names() {
+    fn role_names_are_valid() {
         for (users, name) in
             [("%sudo", "sudo"), ("ALL", "everybody"), ("#1000", "uid-1000"), ("+n g", "n-g"), ("%", "role")]
         {

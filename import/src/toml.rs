@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_text_comes_back() {
+    fn every_text_round_trips() {
         for text in ["", "a", "a\"b", "a\\b", "a'b\\", "\u{1b}\n\u{7f}", "é\"'\\"] {
             let line = format!("x = {}", quoted(text));
             let table: std::collections::BTreeMap<String, String> = ::toml::from_str(&line).unwrap();

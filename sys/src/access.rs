@@ -45,7 +45,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     #[test]
-    fn only_what_the_user_could_look_up_is_seen() {
+    fn only_paths_that_the_user_can_resolve_are_visible() {
         let hidden = std::env::temp_dir().join(format!("sight-{}", std::process::id()));
         fs::create_dir(&hidden).unwrap();
         fs::write(hidden.join("file"), "").unwrap();

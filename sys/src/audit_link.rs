@@ -139,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_kernel_answers_or_says_why_not() {
+    fn the_kernel_answers_or_returns_an_error() {
         let Ok(mut link) = AuditLink::open(Duration::from_secs(1)) else { return };
         // Both calls return, however the kernel is configured; without audit or the capability they fail.
         if let Ok(Some(status)) = link.status() {
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn acknowledgements_and_errors_are_told_apart() {
+    fn acknowledgements_and_errors_are_distinguished() {
         assert!(error(&0_i32.to_ne_bytes()).unwrap().is_ok());
         let refused = error(&(-libc::EPERM).to_ne_bytes()).unwrap().unwrap_err();
         assert_eq!(refused.raw_os_error(), Some(libc::EPERM));

@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn ring_is_heard_at_once_by_one_who_waits() {
+    fn a_ring_wakes_a_waiter_at_once() {
         let hung = TempBell::new();
         let mut waiter = hung.0.waiter(0).unwrap();
         assert!(waiter.descriptor().is_some());
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn each_of_many_rings_within_one_tick_changes_it() {
+    fn each_of_many_rings_within_one_tick_is_a_change() {
         let hung = TempBell::new();
         assert!(!hung.0.changed_since(Ring::default()).unwrap());
         for _ in 0..1000 {
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn waiter_without_inotify_hears_it_too() {
+    fn a_waiter_without_inotify_wakes_too() {
         let hung = TempBell::new();
         let mut waiter = Waiter { bell: &hung.0, inotify: None, last: hung.0.now().unwrap() };
         assert!(!waiter.wait(Duration::from_millis(20)).unwrap());
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_uses_up_their_own_instances_and_not_roots() {
+    fn a_waiter_uses_the_inotify_instances_of_its_own_user() {
         const SOMEBODY: u32 = 3_999_999_999;
         let hung = TempBell::new();
         let mut waiters = Vec::new();
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn bell_is_no_link() {
+    fn a_symbolic_link_is_rejected_as_a_bell() {
         let hung = TempBell::new();
         let link = hung.0.path().with_extension("link");
         std::os::unix::fs::symlink(hung.0.path(), &link).unwrap();

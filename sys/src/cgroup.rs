@@ -646,7 +646,7 @@ mod tests {
     }
 
     #[test]
-    fn child_is_born_in_the_group_and_dies_with_it() {
+    fn a_child_starts_in_the_group_and_is_killed_with_it() {
         let Some((group, child)) = sleeper("kill") else { return };
         assert!(group.holds(child) && !group.holds(Pid::own()));
         group.kill();
@@ -658,14 +658,14 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_born_elsewhere_when_the_group_is_gone() {
+    fn no_child_starts_elsewhere_when_the_group_is_gone() {
         let Some(group) = Cgroup::create("sys-tests", "gone").ok() else { return };
         fs::remove_dir(&group.path).unwrap();
         assert!(!group.exists() && fork_into(Some(&group), || exit_now(0)).is_err());
     }
 
     #[test]
-    fn a_refuge_is_found_again_and_who_is_in_it_is_left_there() {
+    fn a_refuge_is_reused_and_keeps_its_processes() {
         let Some(group) = refuge("sys-tests", "harbour", 99).ok() else { return };
         let child = fork_into(Some(&group), || {
             let settled = settle("sys-tests", "harbour", 99).is_ok();
@@ -677,7 +677,7 @@ mod tests {
     }
 
     #[test]
-    fn a_share_that_nobody_is_in_is_removed_and_made_anew_for_who_is_about_to_be_born_in_it() {
+    fn an_empty_share_is_removed_and_created_again_for_a_new_child() {
         let name = share("berth", 4_000_000_000);
         let Some(group) = refuge("sys-tests", &name, 99).ok() else { return };
         let parent = group.path.parent().unwrap().to_owned();
@@ -702,7 +702,7 @@ mod tests {
     }
 
     #[test]
-    fn who_settles_in_a_share_that_is_removed_all_the_time_is_in_it() {
+    fn settling_succeeds_while_the_share_is_repeatedly_removed() {
         let name = share("mooring", 4_000_000_001);
         let Some(group) = refuge("sys-tests", &name, 99).ok() else { return };
         let child = fork(|| {
@@ -723,7 +723,7 @@ mod tests {
     }
 
     #[test]
-    fn each_group_has_the_bound_of_its_own() {
+    fn each_group_has_its_own_limit() {
         let tree = std::env::temp_dir().join(format!("bounds-{}", Pid::own()));
         let group = tree.join("group");
         fs::create_dir_all(&group).unwrap();
@@ -740,7 +740,7 @@ mod tests {
     }
 
     #[test]
-    fn frozen_child_does_nothing_until_it_is_thawed() {
+    fn a_frozen_child_does_nothing_until_it_is_thawed() {
         let Some(group) = Cgroup::create("sys-tests", "freeze").ok() else { return };
         group.freeze().unwrap();
         let child = fork_into(Some(&group), || exit_now(7)).unwrap();
@@ -752,7 +752,7 @@ mod tests {
     }
 
     #[test]
-    fn group_with_a_process_stays_and_what_the_dead_left_is_swept() {
+    fn a_group_with_a_process_stays_and_stale_groups_are_swept() {
         let Some((group, child)) = sleeper("stays") else { return };
         let (path, parent) = (group.path.clone(), group.path.parent().unwrap().to_owned());
         fs::create_dir(path.join("below")).unwrap();
@@ -777,7 +777,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_the_number_of_a_maker_or_is_dead_is_not_the_maker() {
+    fn a_reused_pid_or_a_zombie_is_not_the_creator() {
         let maker = Maker::this_process().unwrap();
         let other = Maker(Living { started: maker.0.started + 1, ..maker.0 });
         assert!(!maker.has_ended() && other.has_ended());
@@ -796,7 +796,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_is_found_by_the_name_that_its_maker_gave_it() {
+    fn a_group_is_found_by_its_name() {
         let Some((group, child)) = sleeper("outer") else { return };
         let inner = Cgroup::create_for("sys-tests", "inner", child).unwrap();
         assert_eq!(inner.path.parent(), Some(group.path()));
@@ -824,7 +824,7 @@ mod tests {
     }
 
     #[test]
-    fn process_leaves_a_group_that_a_user_owns() {
+    fn a_process_leaves_a_group_that_a_user_owns() {
         let Some(group) = Cgroup::create("sys-tests", "foreign").ok() else { return };
         let inside = |move_to: bool| {
             // It is not started in the group: a child that allocates, in a program with threads, needs libc's fork.

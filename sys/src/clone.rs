@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_born_elsewhere_when_the_group_takes_nobody() {
+    fn no_child_starts_elsewhere_when_the_group_rejects_it() {
         // One group that holds groups of threads and so accepts no processes, and one that was removed.
         let Some(outer) = Cgroup::create("sys-tests", "closed").ok() else { return };
         let [threads, closed, gone] = ["threads", "closed", "gone"].map(|name| outer.path().join(name));

@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn double_forked_daemon_is_found_and_ended() {
+    fn a_double_forked_daemon_is_found_and_killed() {
         // A separate subreaper, so that the test's own process does not become one.
         let reaper = fork(|| {
             become_subreaper().unwrap();
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn process_with_another_start_is_not_signalled() {
+    fn a_process_with_another_start_time_is_not_signalled() {
         let child = fork(|| sleep_for_ever()).unwrap();
         let started = procfs::stat(child).unwrap().started;
         assert!(send(Living { pid: child, started: started + 1 }, libc::SIGKILL).is_err());

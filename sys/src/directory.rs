@@ -81,7 +81,7 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     #[test]
-    fn a_directory_is_known_by_its_canonical_path_and_stays_the_one_that_was_opened() {
+    fn an_opened_directory_keeps_its_canonical_path_and_identity() {
         let place = std::env::temp_dir().join(format!("directory-{}", std::process::id()));
         fs::create_dir_all(place.join("closed")).unwrap();
         fs::create_dir(place.join("one")).unwrap();

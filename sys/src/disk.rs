@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn two_files_of_one_mount_lie_beside_each_other() {
+    fn two_files_of_one_mount_have_the_same_mount_id() {
         let places = ["/etc", "/etc/passwd", "/proc/self/stat"].map(|path| place(Path::new(path)).unwrap());
         let [Some(directory), Some(file), Some(process)] = places else {
             return; // before Linux 6.8

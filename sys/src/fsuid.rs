@@ -81,7 +81,7 @@ mod tests {
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
     #[test]
-    fn an_act_is_done_with_the_powers_of_the_other_alone() {
+    fn as_user_runs_with_only_the_permissions_of_that_user() {
         let place = std::env::temp_dir().join(format!("lent-{}", std::process::id()));
         fs::create_dir(&place).unwrap();
         fs::set_permissions(&place, fs::Permissions::from_mode(0o1777)).unwrap();

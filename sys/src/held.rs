@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_held_is_not_written() {
+    fn a_held_program_cannot_be_written() {
         // In memory, which supports leases; the file system of the directory for temporary files is unknown.
         let path = std::path::PathBuf::from(format!("/dev/shm/held-{}", std::process::id()));
         fs::write(&path, "one").unwrap();

@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn a_usual_process_has_nothing_to_get_back() {
+    fn a_default_process_has_nothing_to_restore() {
         aside(|| {
             SchedulingState::reset();
             assert_eq!(SchedulingState::reset(), SchedulingState::default());
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn a_manner_is_reset_and_resumed() {
+    fn scheduling_is_reset_and_restored() {
         aside(|| {
             let mut first = CpuSet([0; 128]);
             let cpus = CpuSet::current().unwrap();
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn each_attribute_stands_once_in_the_table() {
+    fn each_attribute_occurs_once_in_the_table() {
         let mut names: Vec<_> = TABLE.iter().map(|attribute| attribute.name).collect();
         names.sort_unstable();
         names.dedup();

@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interpreter_of_somebody_else_is_named_at_any_depth() {
+    fn an_untrusted_interpreter_is_found_at_any_depth() {
         let place = PathBuf::from(format!("/var/lib/jit-sudo-interpreter-{}", std::process::id()));
         std::fs::create_dir(&place).unwrap();
         let write = |name: &str, text: &str, owner: u32| {

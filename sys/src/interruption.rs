@@ -187,7 +187,7 @@ mod tests {
     const SHORT: Duration = Duration::from_millis(50);
 
     #[test]
-    fn a_pipe_that_nobody_reads_is_given_up_in_time() {
+    fn writing_to_a_pipe_that_no_process_reads_times_out() {
         let (_reader, writer) = pipe().unwrap();
         let begun = Instant::now();
         let error = Patiently::new(writer, SHORT).write_all(&[0; 1 << 20]).unwrap_err();
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn who_reads_slowly_gets_everything() {
+    fn a_slow_reader_gets_everything_within_the_timeout() {
         let (mut reader, writer) = pipe().unwrap();
         let slow = std::thread::spawn(move || {
             let (mut all, mut part) = (Vec::<u8>::new(), [0; 1 << 16]);
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn who_takes_a_little_now_and_then_is_given_up_all_the_same() {
+    fn a_reader_that_is_too_slow_times_out() {
         let (mut reader, writer) = pipe().unwrap();
         let slow = std::thread::spawn(move || {
             let mut part = [0; 4096];
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_says_it_takes_something_and_never_does_is_given_up_and_costs_little() {
+    fn a_file_that_is_writable_but_takes_nothing_times_out_without_spinning() {
         let receiver = netlink(None);
         let sender = netlink(Some(&receiver));
         let begun = (Instant::now(), spent());

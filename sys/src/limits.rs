@@ -277,7 +277,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn changes_of_a_session_reach_the_command_and_nothing_else_does() {
+    fn only_changes_by_the_session_reach_the_command() {
         let original = Limits([Limit { soft: 1, hard: 1 }; COUNT]);
         let before = Limits([Limit { soft: 2, hard: 2 }; COUNT]);
         let mut after = before.clone();
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn applying_what_is_in_force_changes_nothing() {
+    fn applying_current_limits_changes_nothing() {
         let limits = Limits::current().unwrap();
         limits.apply().unwrap();
         assert_eq!(Limits::current().unwrap(), limits);

@@ -134,7 +134,7 @@ mod tests {
     use crate::signals::{self, SignalSet};
 
     #[test]
-    fn a_lock_that_others_hold_is_given_up_in_time() {
+    fn waiting_for_a_held_lock_times_out() {
         let path = std::env::temp_dir().join(format!("jit-sudo-lock-{}", std::process::id()));
         File::create(&path).unwrap();
         let held = Locked::within(File::open(&path).unwrap(), Duration::ZERO).unwrap();
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn who_holds_the_lock_cannot_be_stopped_from_a_terminal() {
+    fn a_lock_holder_cannot_be_stopped_from_a_terminal() {
         let path = std::env::temp_dir().join(format!("jit-sudo-stop-{}", std::process::id()));
         File::create(&path).unwrap();
         let before = signals::block(SignalSet::EMPTY).unwrap();
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn who_shares_a_byte_is_seen_by_the_others() {
+    fn a_shared_byte_lock_is_visible_to_others() {
         let path = std::env::temp_dir().join(format!("jit-sudo-share-{}", std::process::id()));
         File::create(&path).unwrap();
         let open = || File::options().read(true).write(true).open(&path).unwrap();

@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_there_is_told_from_what_nobody_can_tell() {
+    fn missing_and_unknown_results_are_distinguished() {
         assert_eq!(gid_of("root"), Some(Some(0)));
         assert_eq!(gid_of("no-group-of-this-host"), Some(None));
         assert_eq!(file(Path::new("/no/such/file")), Some(None));

@@ -70,12 +70,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn host_has_a_name() {
+    fn the_host_has_a_name() {
         assert!(!host_name().unwrap().is_empty());
     }
 
     #[test]
-    fn only_a_real_machine_id_counts() {
+    fn only_a_valid_machine_id_is_accepted() {
         assert!(parse_machine_id(b"0123456789abcdef0123456789abcdef\n").is_some());
         for bytes in [&b""[..], b"uninitialized\n", b"0123456789ABCDEF0123456789abcdef\n", b"\xff"] {
             assert_eq!(parse_machine_id(bytes), None);

@@ -64,7 +64,7 @@ mod tests {
     use std::process::Command;
 
     #[test]
-    fn a_process_bears_the_mark_that_it_was_executed_with() {
+    fn a_process_carries_the_mark_with_which_it_was_executed() {
         let mark = Mark::new("SYS_MARKED_TEST", "one");
         let run = |value: &str| {
             let child = Command::new("sleep").arg("60").env("SYS_MARKED_TEST", value).spawn().unwrap();

@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nobody_is_in_a_netgroup_that_does_not_exist() {
+    fn a_missing_netgroup_has_no_members() {
         assert!(!has_user("no-such-netgroup", "root") && !has_host("no-such-netgroup", "localhost"));
         assert!(!has_user("no\0such", "root") && !has_user("x", "ro\0ot"));
     }

@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_found_is_what_is_read_whatever_the_name_means_now() {
+    fn the_found_file_is_read_even_after_its_name_was_replaced() {
         let place = std::env::temp_dir().join(format!("opened-{}", std::process::id()));
         fs::create_dir_all(place.join("directory")).unwrap();
         fs::write(place.join("one"), "first").unwrap();

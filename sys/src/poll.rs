@@ -176,7 +176,7 @@ mod tests {
     use std::os::fd::AsFd;
 
     #[test]
-    fn data_and_hangup_are_told_apart() {
+    fn data_and_hangup_are_distinguished() {
         let (reader, writer) = pipe().unwrap();
         let mut entries = [PollEntry::reading(reader.as_fd())];
         assert_eq!(poll(&mut entries, Some(Duration::ZERO)).unwrap(), 0);
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn poll_ends_when_the_time_is_over() {
+    fn poll_returns_after_the_timeout() {
         let (reader, _writer) = pipe().unwrap();
         let begun = Instant::now();
         let ready = poll(&mut [PollEntry::reading(reader.as_fd())], Some(Duration::from_millis(30))).unwrap();
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_pipe_that_can_be_written_is_opened_anew() {
+    fn only_a_writable_pipe_is_reopened() {
         let (reader, writer) = pipe().unwrap();
         assert!(!is_left(writer.as_fd(), Duration::ZERO).unwrap());
         assert!(is_writable(writer.as_fd()) && !is_writable(reader.as_fd()));
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn socket_pair_keeps_messages_apart() {
+    fn a_socket_pair_preserves_message_boundaries() {
         let (left, right) = socket_pair().unwrap();
         write(left.as_fd(), b"one").unwrap();
         write(left.as_fd(), b"two").unwrap();

@@ -519,12 +519,12 @@ mod tests {
     }
 
     #[test]
-    fn exit_status_of_a_child_is_told() {
+    fn the_exit_status_of_a_child_is_reported() {
         assert_eq!(status_of(|| 7), WaitEvent::Exited(7));
     }
 
     #[test]
-    fn raised_signal_is_what_the_parent_sees_even_when_it_was_blocked_and_ignored() {
+    fn a_raised_signal_kills_even_when_it_was_blocked_and_ignored() {
         let event = status_of(|| {
             signals::set_disposition(libc::SIGTERM, Disposition::Ignore).unwrap();
             signals::block(SignalSet::of(&[libc::SIGTERM])).unwrap();
@@ -534,12 +534,12 @@ mod tests {
     }
 
     #[test]
-    fn signal_that_does_not_kill_becomes_an_exit_status() {
+    fn a_signal_that_does_not_kill_becomes_an_exit_status() {
         assert_eq!(status_of(|| raise_default(libc::SIGCHLD)), WaitEvent::Exited(128 + libc::SIGCHLD));
     }
 
     #[test]
-    fn stopped_child_is_seen_and_resumed() {
+    fn a_stopped_child_is_reported_and_resumed() {
         let (reader, writer) = crate::poll::pipe().unwrap();
         let pid = fork(|| {
             // In a process group of its own, whose parent is in the same session: not orphaned.
@@ -558,7 +558,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stop_signal_that_waits_already_does_not_stop_twice() {
+    fn a_pending_stop_signal_does_not_stop_twice() {
         let child = fork(|| {
             set_process_group(Pid::own(), Pid::own()).unwrap();
             signals::block(SignalSet::of(&[libc::SIGTSTP])).unwrap();
@@ -579,7 +579,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_is_known_before_it_is_waited_for() {
+    fn a_change_is_reported_without_reaping() {
         let child = fork(|| {
             loop {
                 std::thread::sleep(Duration::from_secs(60));
@@ -603,7 +603,7 @@ mod tests {
     }
 
     #[test]
-    fn orphaned_group_is_not_stopped_and_says_so() {
+    fn stopping_an_orphaned_group_is_reported_as_refused() {
         let event = status_of(|| {
             new_session().unwrap();
             if stop_self(libc::SIGTTIN).unwrap() == Suspension::Refused { 0 } else { 1 }
@@ -612,7 +612,7 @@ mod tests {
     }
 
     #[test]
-    fn pid_is_never_a_group_or_everybody() {
+    fn a_pid_never_means_a_group_or_every_process() {
         assert!(Pid::new(0).is_none() && Pid::new(-1).is_none());
         assert!(kill_group(Pid::new(1).unwrap(), 0).is_err());
     }
@@ -629,7 +629,7 @@ mod tests {
     }
 
     #[test]
-    fn children_are_listed_by_who_can_open_nothing() {
+    fn an_open_list_of_children_works_without_opening_files() {
         let Ok(children) = Children::open() else { return };
         let event = status_of(|| {
             let Ok(children) = Children::open() else { return 1 };
@@ -648,7 +648,7 @@ mod tests {
     }
 
     #[test]
-    fn own_session_has_a_leader_with_a_start() {
+    fn the_own_session_has_a_leader_with_a_start_time() {
         let key = session_of_self();
         assert_eq!(key, session_of_self());
         assert!(key.sid == 0 || Pid::new(key.sid).is_some());

@@ -179,14 +179,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn own_line_agrees_with_the_kernel() {
+    fn the_own_stat_line_agrees_with_the_kernel() {
         let own = stat(Pid::own()).unwrap();
         assert_eq!(own.parent, i32::try_from(std::os::unix::process::parent_id()).unwrap());
         assert!(own.started > 0 && own.stack > 0 && !own.is_copy);
     }
 
     #[test]
-    fn name_with_parentheses_and_newlines_does_not_shift_the_fields() {
+    fn a_name_with_parentheses_and_newlines_does_not_shift_the_fields() {
         let line = b"42 (a) S 1 1 1 34816 \n) R) T 7 8 9 34817 9 0 0 0 0 0 0 0 0 0 20 0 1 0 123456 0 0\n";
         let parsed = parse_stat(line).unwrap();
         assert_eq!((parsed.state, parsed.parent, parsed.group, parsed.session), (b'T', 7, 8, 9));
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn user_ids_are_not_read_from_a_name() {
+    fn user_ids_are_not_parsed_from_a_process_name() {
         // The kernel writes a newline in a name as a backslash and an n.
         let status = "Name:\tx\\nUid:\t0\t0\nUid:\t1000\t1001\t0\t0\n";
         assert_eq!((uid_in(status, 0), uid_in(status, 1)), (Some(1000), Some(1001)));
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proc_that_hides_processes_is_known_by_its_mount() {
+    fn hidepid_is_detected_from_the_mount_options() {
         for options in ["rw,nosuid,hidepid=invisible", "rw,hidepid=2,gid=4", "hidepid=ptraceable", "hidepid=1"] {
             assert!(is_hiding(&format!("proc /proc proc {options} 0 0")), "{options}");
         }
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_has_logged_in_where_the_kernel_says_minus_one() {
+    fn login_uid_minus_one_means_unset() {
         for (text, uid) in [
             ("1000", Some(1000)),
             ("0\n", Some(0)),
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn short_or_foreign_lines_are_refused() {
+    fn short_or_invalid_lines_are_rejected() {
         for line in [&b""[..], b")", b"1 (x) R", b"1 (x) R 1 2 3 4 5", b"1 (x R 1 2 3", b"1 (x) R a b c d \xff"] {
             assert_eq!(parse_stat(line), None, "{line:?}");
         }

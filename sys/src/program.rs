@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn program_is_known_by_its_canonical_path() {
+    fn a_program_has_its_canonical_path() {
         let place = TestDir::new();
         let path = place.file("tool", "#! /bin/sh -e \necho\n", 0o755);
         symlink(&path, place.0.join("link")).unwrap();
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_counts_where_every_link_to_the_file_is_roots() {
+    fn a_name_is_trusted_if_root_owns_every_link_to_the_file() {
         let place = TestDir::new();
         let tool = place.file("tool", "one", 0o755);
         let open = |path: &Path| OpenedProgram::open(path).unwrap();
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn who_may_not_look_so_far_opens_nothing_and_learns_nothing() {
+    fn a_user_without_search_permission_opens_nothing() {
         let place = TestDir::new();
         let nobody = Credentials { uid: 65534, gid: 65534, groups: vec![] };
         let seen = place.file("seen", "", 0o755);
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn swapped_file_is_noticed() {
+    fn a_replaced_file_is_detected() {
         let place = TestDir::new();
         let path = place.file("tool", "one", 0o755);
         let program = OpenedProgram::open(&path).unwrap();
@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn file_written_in_place_is_noticed() {
+    fn a_file_written_in_place_is_detected() {
         let place = TestDir::new();
         let path = place.file("tool", "one", 0o755);
         let program = OpenedProgram::open(&path).unwrap();
@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_program_is_refused_by_kind() {
+    fn other_kinds_of_files_are_rejected_with_their_errors() {
         let place = TestDir::new();
         let kind = |path: &Path| OpenedProgram::open(path).unwrap_err().kind();
         assert_eq!(kind(&place.0), io::ErrorKind::IsADirectory);
@@ -343,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn program_that_others_can_write_is_known_as_such() {
+    fn a_program_that_others_can_write_is_detected() {
         let place = TestDir::new();
         assert!(OpenedProgram::open(&place.file("a", "", 0o775)).unwrap().writable_by_others());
         let path = place.file("b", "", 0o755);

@@ -81,7 +81,7 @@ mod tests {
     const PLACE: &str = "/run/sys-programs-tests/sleep";
 
     #[test]
-    fn a_child_that_is_about_to_execute_a_command_in_the_group_made_for_that_is_no_program() {
+    fn a_forked_child_in_the_group_of_its_command_is_not_a_program() {
         let Some(group) = Cgroup::create("sys-tests", "unborn").ok() else { return };
         let own: &'static str = fs::read_link("/proc/self/exe").unwrap().to_str().unwrap().to_owned().leak();
         let programs = Programs::at(vec![own].leak());
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_is_known_by_its_file_and_not_by_its_name() {
+    fn a_program_is_identified_by_its_file_and_not_by_its_name() {
         let directory = std::path::Path::new(PLACE).parent().unwrap();
         fs::create_dir_all(directory.join("theirs")).unwrap();
         let theirs = directory.join("theirs/sleep");

@@ -65,7 +65,7 @@ mod tests {
     use std::os::unix::fs::MetadataExt;
 
     #[test]
-    fn follower_is_what_its_path_says_and_belongs_to_the_owner() {
+    fn the_follower_matches_its_path_and_belongs_to_the_owner() {
         let size = WindowSize { rows: 40, columns: 132, width: 0, height: 0 };
         let pty = Pty::open(size, None, 65534, None).unwrap();
         let node = std::fs::metadata(pty.name()).unwrap();

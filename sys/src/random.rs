@@ -21,7 +21,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn two_draws_differ() {
+    fn random_values_differ() {
         assert_ne!(random::<32>().unwrap(), random::<32>().unwrap());
         assert_eq!(random::<0>().unwrap(), []);
         assert!(random::<1000>().unwrap().iter().any(|byte| *byte != 0));

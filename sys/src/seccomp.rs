@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_pass_opens_exec_and_no_other_abi_has_one() {
+    fn only_the_pass_permits_exec_and_only_in_this_abi() {
         let pass = 0x0123_4567_89ab_cdef;
         let [own, compatible] = &ABIS;
         for number in own.exec {

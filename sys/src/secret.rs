@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn full_secret_takes_no_more() {
+    fn a_full_secret_accepts_no_more_bytes() {
         let mut secret = Secret::with_room();
         assert!((0..MAX_SECRET).all(|_| secret.push(b'x')));
         assert!(!secret.push(b'x'));
@@ -65,14 +65,14 @@ mod tests {
     }
 
     #[test]
-    fn wipe_zeroes_every_byte() {
+    fn wiping_zeroes_every_byte() {
         let mut bytes = *b"hunter2";
         wipe(&mut bytes);
         assert_eq!(bytes, [0; 7]);
     }
 
     #[test]
-    fn drop_wipes_what_was_there() {
+    fn dropping_a_secret_wipes_it() {
         let mut bytes = b"hunter2".to_vec();
         bytes.clear();
         wipe_spare(&mut bytes);

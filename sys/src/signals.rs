@@ -272,7 +272,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn set_holds_what_was_put_in_and_nothing_else() {
+    fn a_set_contains_exactly_the_inserted_signals() {
         let mut set = SignalSet::of(&[libc::SIGINT, libc::SIGTERM, 0, -3, 65, 64]);
         assert_eq!(set.iter().collect::<Vec<_>>(), [2, 15, 64]);
         set.remove(15);
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn kernel_form_and_back_is_the_same_set() {
+    fn a_set_round_trips_through_the_kernel_form() {
         let set = SignalSet::of(&[1, 2, 15, 34, 64]);
         assert_eq!(SignalSet::from_raw(&set.to_raw()), set);
         assert_eq!(SignalSet::from_raw(&SignalSet::of(&[32, 33]).to_raw()), SignalSet::EMPTY);
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn signal_to_self_becomes_an_event_with_its_sender() {
+    fn a_signal_to_self_becomes_an_event_with_its_sender() {
         // SIGUSR2 to the thread itself: other tests run in other threads and must not get it.
         let queue = SignalQueue::open(&[libc::SIGUSR2]).unwrap();
         assert_eq!(queue.next_event().unwrap(), None);
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn kill_cannot_be_ignored() {
+    fn sigkill_cannot_be_ignored() {
         assert!(set_disposition(libc::SIGKILL, Disposition::Ignore).is_err());
         assert_eq!(changeable().count(), 60);
     }

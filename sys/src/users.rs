@@ -149,19 +149,19 @@ mod tests {
     }
 
     #[test]
-    fn absent_user_is_no_error() {
+    fn a_missing_user_is_not_an_error() {
         assert_eq!(account_by_name("no-such-user-here").unwrap(), None);
         assert_eq!(account_by_name("").unwrap(), None);
         assert_eq!(group_by_name("no-such-group-here").unwrap(), None);
     }
 
     #[test]
-    fn primary_group_is_a_group_of_the_user() {
+    fn the_primary_group_is_a_group_of_the_user() {
         assert!(groups_of("nobody", 4242).unwrap().contains(&4242));
     }
 
     #[test]
-    fn minus_one_and_nul_are_refused() {
+    fn minus_one_and_nul_are_rejected() {
         assert!(account_by_uid(u32::MAX).is_err());
         assert!(group_by_gid(u32::MAX).is_err());
         assert!(groups_of("root", u32::MAX).is_err());

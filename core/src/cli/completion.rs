@@ -194,7 +194,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_flag_that_is_built_is_known_to_every_shell_and_no_other() {
+    fn each_shell_completes_exactly_the_supported_flags() {
         for shell in [Shell::Bash, Shell::Zsh] {
             let script = script(shell);
             for flag in FLAGS {
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn no_help_breaks_out_of_its_quotes() {
+    fn help_texts_stay_inside_their_quotes() {
         for line in script(Shell::Zsh).lines().filter(|line| line.starts_with("    '")) {
             assert_eq!(line.replace("'\\''", "").matches('\'').count(), 2, "{line}");
         }

@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn time_limits_are_read_as_sudo_reads_them() {
+    fn time_limits_are_parsed_as_by_sudo() {
         for (text, seconds) in
             [("0", 0), ("5", 5), ("5s", 5), ("1M", 60), ("1d2h3m4", 93_784), ("2h10", 7210), ("2147483647", MOST)]
         {

@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn spans_are_read_as_written() {
+    fn durations_round_trip() {
         for (text, expected) in
             [("30s", 30), ("15m", 900), ("1h30m", 5400), ("7d", 604_800), ("366d", LONGEST), ("0s", 0)]
         {
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_be_misread_is_refused() {
+    fn ambiguous_durations_are_rejected() {
         for text in [
             "",
             "s",
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_show_what_was_typed_without_its_control_characters() {
+    fn errors_show_the_input_without_control_characters() {
         assert_eq!(
             seconds("\x1b[2J").unwrap_err().to_string(),
             "'\\x1b[2J' is not a duration such as 30s, 15m, 1h30m or 7d"

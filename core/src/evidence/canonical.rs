@@ -151,7 +151,7 @@ mod tests {
     use crate::samples;
 
     #[test]
-    fn what_is_written_is_in_this_form_and_nothing_else_that_says_the_same() {
+    fn written_records_are_canonical_and_equivalent_json_is_not() {
         for (_, body, _) in samples::chain(20) {
             assert_eq!(text(body.as_bytes()), Ok(body.as_str()));
             for at in 1..body.len() {
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn each_other_form_is_none() {
+    fn every_other_form_is_rejected() {
         for good in
             [r#"{}"#, r#"{"a":[],"b":{},"c":[-9223372036854775808,18446744073709551615,0]}"#, r#"{"a":"\\\"ü"}"#]
         {

@@ -498,7 +498,7 @@ mod tests {
     }
 
     #[test]
-    fn altered_places_in_the_chain_are_found_at_once() {
+    fn altered_numbers_and_links_are_found_at_once() {
         let altered = |from: &str, to: &str| {
             let mut records = samples::chain(5);
             let body = records[2].1.replacen(from, to, 1);

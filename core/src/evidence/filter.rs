@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_asked_for_must_be_there() {
+    fn a_record_must_match_every_condition() {
         assert!(Words::default().fit("not even json"));
         assert!(fits(START, |words| words.role = RoleName::parse("web-ops").ok()));
         assert!(!fits(END, |words| words.role = RoleName::parse("web-ops").ok()));
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_found_in_any_word_but_not_in_environments() {
+    fn a_text_is_found_in_any_value_except_environments() {
         for (text, found) in [
             ("DATA", true),
             ("alice", true),
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_policy_is_found_by_the_roles_that_it_changes_and_not_by_digits_of_a_digest() {
+    fn a_policy_record_is_found_by_changed_roles_and_not_by_digests() {
         let body = r#"{"kind":"policy","policy":"ab12","added":[{"role":"web-ops","sha256":"beef"}],"removed":[{"role":"dba"}],
             "files":[{"path":"/etc/jit-sudo/policy.toml","sha256":"cafe","change":"changed"}],"host":"web1"}"#;
         for (role, found) in [("web-ops", true), ("dba", true), ("web", false)] {

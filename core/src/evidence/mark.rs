@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mark_is_read_as_it_was_written_and_not_otherwise() {
+    fn a_mark_round_trips_and_other_bytes_are_rejected() {
         for seq in [0, 7, u64::MAX] {
             let mark = Mark { seq, hash: Digest([seq.to_le_bytes()[0]; 32]) };
             let text = format!("{mark}\n");

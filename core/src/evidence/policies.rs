@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_start_or_grant_names_a_policy_of_which_a_record_before_it_tells() {
+    fn a_start_or_grant_names_a_policy_of_an_earlier_record() {
         let unknown = |seq, policy: &str| Err(FirstBad { seq, cause: Cause::UnknownPolicy(policy.to_owned()) });
         let two = [("policy", "a"), ("start", "a"), ("policy", "b"), ("grant", "b"), ("start", "b")];
         assert_eq!(fed(Begin::First, &two).unwrap().records, 5);
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn behind_a_pruned_beginning_the_record_of_the_pruning_knows_the_policies() {
+    fn the_prune_record_lists_the_policies_of_removed_records() {
         let mark = Mark { seq: 2, hash: Digest([9; 32]) };
         // The records of a pruned chain are numbered and linked after the last removed one.
         let fed = |kinds: &[(&str, &str)]| {

@@ -175,7 +175,7 @@ mod tests {
     use crate::samples;
 
     #[test]
-    fn the_longest_record_of_a_policy_stays_short() {
+    fn the_longest_policy_record_is_bounded() {
         let name = |n: usize| (format!("{n:064}"), RoleDigests { sha256: [n as u8; 32], power: Some([n as u8; 32]) });
         let names = Names { first: (0..LISTED).map(name).collect(), count: 100_000, sha256: Some([7; 32]) };
         let file = |n: usize| FileEntry {

@@ -399,7 +399,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_is_whole_or_cut_off_as_long_lists_are() {
+    fn a_list_is_complete_or_truncated_at_the_limit() {
         let said = |changed: &str| {
             let text = format!(
                 r#"{{"file_count":0,"replaces":"o",{},{changed},{}}}"#,
@@ -419,7 +419,7 @@ mod tests {
     }
 
     #[test]
-    fn a_role_is_that_of_the_policy_in_force_and_of_no_other() {
+    fn a_record_names_a_role_of_the_policy_in_force() {
         let mut history = PolicyHistory::new(true);
         told(&mut history, "p", (&[("a", "1"), ("b", "2")], &[], &[])).unwrap();
         let check = |history: &PolicyHistory, rows: &[(&str, Option<&str>, bool)]| {
@@ -450,7 +450,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_cannot_remove_change_or_add_what_the_records_before_contradict() {
+    fn a_policy_record_that_contradicts_earlier_ones_is_found() {
         let after = |lists: Lists<'_>| {
             let mut history = PolicyHistory::new(true);
             told(&mut history, "p", (&[("a", "1")], &[], &[])).unwrap();
@@ -469,7 +469,7 @@ mod tests {
     }
 
     #[test]
-    fn behind_a_list_that_was_cut_off_or_a_pruning_only_what_is_listed_is_known() {
+    fn after_a_truncated_list_or_a_pruning_only_listed_roles_are_known() {
         let mut history = PolicyHistory::new(true);
         told(&mut history, "p", (&[("a", "1")], &[], &[])).unwrap();
         assert!(judged(&history, "b", Some("2"), None).is_err(), "before it all is known");
@@ -489,7 +489,7 @@ mod tests {
     }
 
     #[test]
-    fn a_policy_that_replaces_none_has_nothing_but_what_it_adds() {
+    fn a_policy_that_replaces_none_has_only_the_roles_that_it_adds() {
         let mut history = PolicyHistory::new(true);
         told(&mut history, "p", (&[("a", "1"), ("b", "2")], &[], &[])).unwrap();
         let lists = [list("added", &[("b", "2")], 1), list("changed", &[], 0), list("removed", &[], 0)];
@@ -500,7 +500,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_pruned_is_known_from_the_record_of_the_pruning_until_another_policy_comes() {
+    fn the_prune_record_describes_the_policy_until_the_next_one() {
         let keys: PolicyKeys<'_> = serde_json::from_str(r#"{"roles_sha256":"r","settings_sha256":"s"}"#).unwrap();
         let mut history = PolicyHistory::new(false);
         history.remembered(Some("p"), &keys);

@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn on_its_host_what_other_keys_signed_counts_when_root_has_accepted_it() {
+    fn on_its_host_signatures_of_other_keys_count_after_roots_acceptance() {
         let prove = |events: &[(&str, &str)], signed: &[(u64, u8)]| {
             let mut prev = Digest::ZERO;
             let mut proof = Proof::new(Begin::First, Signers::Host(key(HOST_SEED).public_key()), []);
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chain_that_was_written_anew_is_not_the_one_that_was_signed_or_anchored() {
+    fn a_rewritten_chain_does_not_match_signature_or_anchor() {
         let records = samples::chain(12);
         let other = Digest([9; 32]);
         assert_eq!(prove(&records, &[checkpoint(10, other, &key(HOST_SEED))], &[]), bad(10, Cause::OtherSigned));
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn every_bit_of_a_checkpoint_counts() {
+    fn every_flipped_bit_of_a_checkpoint_is_rejected() {
         let records = samples::chain(12);
         let good = checkpoint(12, records[11].2, &key(HOST_SEED));
         assert!(prove(&records, std::slice::from_ref(&good), &[]).is_ok());
@@ -343,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_that_lacks_what_its_kind_has_is_none_in_an_export_either() {
+    fn an_exported_record_without_a_key_of_its_kind_is_rejected() {
         let records = samples::chain(1);
         let fed = |body: &str| Proof::new(Begin::First, Signers::Anybody, []).bare_record(body.as_bytes());
         assert_eq!(fed(&records[0].1), Ok(()));
@@ -410,7 +410,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_is_verified_for_itself() {
+    fn a_part_is_verified_by_itself() {
         let records = samples::chain(12);
         let prove = |begin| {
             let mut proof = Proof::new(begin, Signers::Anybody, []);

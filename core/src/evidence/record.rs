@@ -284,7 +284,7 @@ mod tests {
     use crate::samples;
 
     #[test]
-    fn every_kind_is_one_and_nothing_that_lacks_a_key_of_it() {
+    fn every_kind_is_valid_and_invalid_without_one_of_its_keys() {
         for (seq, event) in (1..).zip(samples::events()) {
             let kind = event.keys().kind;
             let body = Record::new(seq, Digest::ZERO, &samples::moment(1), "web1", event).encode().unwrap();
@@ -375,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_record_is_an_error() {
+    fn other_bytes_are_not_decoded_as_a_record() {
         for body in ["", "{}", "[]", "null", "{\"kind\":\"start\"}", &"[".repeat(100_000)] {
             assert!(Record::decode(body).is_err());
         }

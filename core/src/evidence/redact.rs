@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn values_of_secret_names_become_digests_and_order_stays() {
+    fn secret_values_become_digests_and_the_order_is_kept() {
         let patterns = ["*_TOKEN".to_owned(), "*secret*".to_owned()];
         let redactor = Redactor::new(&patterns, [1; 32]);
         let variables =
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn hostile_names_cost_no_more_than_their_length() {
+    fn matching_hostile_names_takes_bounded_time() {
         let name = "a".repeat(100_000);
         let begun = std::time::Instant::now();
         assert!(!matches(b"*a*a*a*a*a*a*a*b", name.as_bytes()));

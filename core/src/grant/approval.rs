@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signature_speaks_for_the_approver_whose_key_made_it() {
+    fn a_signature_is_valid_for_the_owner_of_its_key() {
         let list = approvers(&[("bob", 1), ("carol", 2), ("alice", 3)]);
         assert!(approval("bob", 1).signer_for(&name("alice"), &list, ANY, NOW).is_ok());
         assert!(matches!(approval("bob", 2).signer(&list, ANY, NOW), Err(ApprovalFault::Key(_, _, KeyFault::Unknown))));
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_of_the_requester_approves_nothing_under_any_name() {
+    fn the_requesters_key_never_approves_under_any_name() {
         let list = approvers(&[("bob", 1), ("alice", 1)]);
         let signed = approval("bob", 1);
         assert!(matches!(signed.signer_for(&name("alice"), &list, ANY, NOW), Err(ApprovalFault::OwnKey(_))));
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn a_grant_holds_while_each_of_its_approvals_does() {
+    fn a_grant_is_valid_while_all_of_its_approvals_are() {
         let (one, two) = (approval("bob", 1), approval("carol", 2));
         let both = grant(&[&one, &two]);
         let all = [one.clone(), two.clone()];
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_key_does_not_say_who_used_it() {
+    fn a_plain_key_does_not_prove_user_verification() {
         let list = approvers(&[("bob", 1)]);
         let signed = approval("bob", 1);
         assert!(signed.signer(&list, ANY, NOW).is_ok());
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn an_approval_of_another_request_vouches_for_nothing() {
+    fn an_approval_of_another_request_does_not_count() {
         let one = approval("bob", 1);
         let other = GrantTerms { id: GrantId::parse("zzzzzzzzzz").unwrap(), ..grant(&[&one]) };
         assert_eq!(vouched(&[("bob", 1)], std::slice::from_ref(&one), &other), Err(ApprovalFault::Missing));

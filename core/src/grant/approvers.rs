@@ -369,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_speaks_for_those_whom_its_line_names() {
+    fn a_key_is_valid_for_the_users_that_its_line_names() {
         let text = format!(
             "# ours\n\n  alice,bob {}  bob@laptop # a comment\r\n\"carol\" {}\n",
             words(&key(1)),
@@ -412,7 +412,7 @@ mod tests {
     }
 
     #[test]
-    fn the_window_is_kept_in_every_form_of_a_date() {
+    fn validity_dates_are_parsed_in_every_form() {
         for (options, expected) in [
             ("valid-after=\"20270115\"", Ok(())),
             ("valid-after=\"20270115Z\"", Ok(())),
@@ -435,7 +435,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_are_named_with_file_and_line() {
+    fn mistakes_are_reported_with_file_and_line() {
         let good = words(&key(1));
         let encoded = good.split(' ').nth(1).unwrap();
         for (line, sentence) in [

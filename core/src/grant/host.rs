@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_descriptor_whose_id_does_not_fit_names_no_host() {
+    fn a_descriptor_with_a_wrong_id_is_rejected() {
         let good = described(1, "web1", "m");
         let other = described(2, "web1", "n");
         for bad in [
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn the_machine_id_itself_is_not_told() {
+    fn the_machine_id_itself_is_not_disclosed() {
         assert!(!serde_json::to_string(&described(1, "web1", "3d1219c7c4c5")).unwrap().contains("3d1219c7c4c5"));
     }
 }

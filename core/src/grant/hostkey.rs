@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn damaged_key_files_are_refused() {
+    fn damaged_key_files_are_rejected() {
         let text = HostKey::from_seed([7; 32]).to_openssh(42);
         assert!(
             HostKey::from_openssh("").is_err()

@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_kinds_round_trip_and_every_cut_is_refused() {
+    fn both_kinds_round_trip_and_truncated_keys_are_rejected() {
         let point = SigningKey::from_bytes(&[3; 32]).verifying_key().to_bytes();
         for key in [PublicKey::Plain(point), PublicKey::Token { point, application: b"ssh:".to_vec() }] {
             let blob = key.blob();
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_of_low_order_is_no_key() {
+    fn a_key_of_low_order_is_rejected() {
         for point in [[0; 32], std::array::from_fn(|index| u8::from(index == 0)), [0xff; 32]] {
             let blob = PublicKey::Plain(point).blob();
             assert_eq!(PublicKey::from_words(PLAIN, &Base64::encode_string(&blob)), None);
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_does_not_fit_the_blob_is_refused() {
+    fn a_name_that_differs_from_the_blob_is_rejected() {
         let point = SigningKey::from_bytes(&[3; 32]).verifying_key().to_bytes();
         assert_eq!(PublicKey::from_words(TOKEN, &Base64::encode_string(&PublicKey::Plain(point).blob())), None);
     }

@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signature_serves_its_key_purpose_and_bytes_only() {
+    fn a_signature_is_valid_for_its_key_purpose_and_bytes_only() {
         let (ours, other) = (key(1), key(2));
         let blob = sign(&ours, Namespace::Grant, b"message");
         let public = ours.verifying_key();
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn every_flipped_bit_and_every_cut_is_refused() {
+    fn flipped_bits_and_truncated_signatures_are_rejected() {
         let ours = key(1);
         let blob = sign(&ours, Namespace::Grant, b"message");
         for position in 0..blob.len() * 8 {
@@ -348,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_must_have_been_touched() {
+    fn a_token_signature_requires_a_touch() {
         let ours = key(1);
         let touched = token_signature(&ours, 1, b"message");
         let signed_by = signer(Namespace::Approval, b"message", &touched).unwrap();
@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_token_says_that_it_verified_its_user() {
+    fn only_a_token_proves_user_verification() {
         let ours = key(1);
         let verified =
             |blob: &[u8]| signed_by(Namespace::Approval, b"message", blob).map(|signed| signed.user_verified);
@@ -381,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn every_flipped_bit_of_a_tokens_signature_is_refused() {
+    fn every_flipped_bit_of_a_token_signature_is_rejected() {
         let blob = token_signature(&key(1), 1, b"message");
         let expected = signer(Namespace::Approval, b"message", &blob).unwrap();
         for position in 0..blob.len() * 8 {
@@ -392,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn openssh_verifies_what_we_take_for_a_tokens_signature() {
+    fn openssh_accepts_our_token_signatures() {
         let ours = key(1);
         let blob = token_signature(&ours, 1, b"message");
         let public = PublicKey::Token { point: ours.verifying_key().to_bytes(), application: b"ssh:".to_vec() };
@@ -413,7 +413,7 @@ mod tests {
     }
 
     #[test]
-    fn the_armor_comes_off_again_and_nothing_else_does() {
+    fn armor_round_trips_and_other_texts_are_rejected() {
         let blob = sign(&key(1), Namespace::Grant, b"m");
         let text = armor(&blob);
         assert_eq!(dearmor(&text), Some(blob.clone()));

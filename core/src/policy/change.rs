@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn the_digest_is_that_of_what_sha256sum_prints() {
+    fn the_digest_is_that_of_the_output_of_sha256sum() {
         let files = [file("/etc/jit-sudo/policy.toml", 0xab), file("/etc/jit-sudo/policy.d/a.toml", 1)];
         let text = format!(
             "{}  /etc/jit-sudo/policy.toml\n{}  /etc/jit-sudo/policy.d/a.toml\n",
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn each_role_is_added_changed_removed_or_as_it_was() {
+    fn each_role_is_added_changed_removed_or_unchanged() {
         let files = [file("/a", 1)];
         let before = roles(&[("gone", 1), ("other", 2), ("same", 3)]);
         let now = roles(&[("new", 4), ("other", 5), ("same", 3)]);
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_hundred_thousand_roles_256_are_named_and_all_are_counted_and_digested() {
+    fn a_long_list_names_256_roles_and_counts_and_digests_all() {
         let many: Roles = (0..100_000).map(|n| (format!("role{n:06}"), digests(7))).collect();
         let (nothing, many) = (stored(Roles::new()), stored(many));
         let change = PolicyChange::between(None, (&Digests::new(), &[]), (&nothing, &many)).unwrap();
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn of_many_files_those_that_changed_come_first() {
+    fn changed_files_are_listed_first() {
         let before: Vec<SourceFile> = (0..1000).map(|n| file(&format!("/f{n:04}"), 1)).collect();
         let mut now = before.clone();
         now[999] = file("/f0999", 2);

@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_of_name_and_value_means_both() {
+    fn a_pattern_of_name_and_value_must_match_both() {
         let options = Options { env_keep: vec!["BASH_FUNC_*=()*".into(), "USER".into()], ..Options::default() };
         let rules = rules(&options, true);
         assert!(rules.keeps(b"BASH_FUNC_f%%", b"() { :; }") && !rules.keeps(b"BASH_FUNC_f%%", b"x"));
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_sets_the_path_without_setenv() {
+    fn without_setenv_path_cannot_be_set() {
         let options = Options { env_keep: vec!["*".into()], ..Options::default() };
         let rules = VariableRules { options: &options, each: vec![rules(&options, true)] };
         assert!(!rules.may_set(b"PATH", b"/x") && rules.may_set(b"FOO", b"/x"));

@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn of_the_roles_that_mean_a_command_those_of_the_highest_order_decide() {
+    fn roles_of_the_highest_order_decide() {
         let text = r#"
 [roles.all]
 eligible = ["alice"]
@@ -157,7 +157,7 @@ commands = ["/usr/bin/su root", "/usr/bin/id"]
     }
 
     #[test]
-    fn without_an_order_a_role_that_refuses_stops_no_other() {
+    fn without_an_order_a_denying_role_does_not_affect_others() {
         let text = r#"
 [roles.no-su]
 standing = ["alice"]

@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_without_a_dot_is_the_short_name() {
+    fn a_name_without_a_dot_matches_the_short_name() {
         assert!(mean(&["web1"], "WEB1.example.org") && mean(&["Web*"], "web01") && mean(&["*"], "x"));
         assert!(mean(&["web?.example.org"], "web1.Example.ORG.") && !mean(&["web?.example.org"], "web1"));
         assert!(!mean(&["*org"], "web1.example.org") && !mean(&["web"], "web1"));
@@ -143,13 +143,13 @@ mod tests {
     }
 
     #[test]
-    fn the_last_line_that_means_the_host_decides() {
+    fn the_last_line_that_matches_the_host_decides() {
         assert!(!mean(&["ALL", "!db*"], "db1") && mean(&["ALL", "!db*", "db1"], "db1"));
         assert!(!mean(&["!db*"], "web1") && !mean(&[], "web1"));
     }
 
     #[test]
-    fn networks_cover_addresses_as_sudo_reckons() {
+    fn networks_match_addresses_as_in_sudo() {
         let covers = |text: &str, own: &str, mask: &str| {
             Network::read(text).unwrap().covers(own.parse().unwrap(), mask.parse().ok())
         };
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_host_is_refused() {
+    fn invalid_hosts_are_rejected() {
         for text in ["", "a b", "a/b", "+", "web[", "g::b", "\u{e9}"] {
             assert!(Line::<Hosts>::read(text).is_err() || text == "web[", "{text}");
         }

@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn of_two_lists_of_rules_the_narrower_lines_are_kept() {
+    fn the_intersection_keeps_the_narrower_rules() {
         let id = "/usr/bin/id **";
         for (one, other, common) in [
             (&["ALL"][..], &[id][..], &[id][..]),
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_in_common_that_either_list_refuses() {
+    fn the_intersection_excludes_what_either_list_denies() {
         const LINES: [&str; 8] = [
             "ALL",
             "!ALL",

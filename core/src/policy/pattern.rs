@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hostile_word_takes_no_exponential_time() {
+    fn matching_a_hostile_argument_takes_no_exponential_time() {
         let pattern = WordPattern::parse(&format!("{}b", "*a".repeat(200))).unwrap();
         assert!(!pattern.matches(&vec![b'a'; 128 * 1024]));
     }

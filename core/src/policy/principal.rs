@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn each_form_means_whom_it_says() {
+    fn each_form_of_principal_matches_its_users() {
         let groups = [(33, Some("web".to_owned())), (500, None)];
         let alice = subject("alice", 1001, &groups);
         for text in ["alice", "#1001", "%web", "%#33", "%#500", "ALL"] {
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn where_nobody_can_tell_a_line_that_takes_out_does_and_one_that_lets_in_does_not() {
+    fn with_an_unknown_match_exclusions_apply_and_inclusions_do_not() {
         let groups = [(33, Some("web".to_owned()))];
         let (web, alice) = (Principal::parse("%web").unwrap(), subject("alice", 1001, &groups));
         let among = |lookup: &Lookup| web.fits(&Subject { lookup, ..alice });
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn negative_overflowing_and_odd_ids_are_refused() {
+    fn negative_overflowing_and_odd_ids_are_rejected() {
         for text in
             ["#-1", "#4294967295", "#4294967296", "#+1", "#", "#01", "#1x", "%#-1", "%#4294967295", "#0x1", "# 1"]
         {
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_are_not_names_are_refused() {
+    fn invalid_names_are_rejected() {
         for text in ["", "1000", "-alice", "+", "+a b", "+a,b", "!alice", "a b", "a:b", "a/b", "%a b", "%%x", "\u{1b}x"]
         {
             assert!(Principal::parse(text).is_err(), "{text}");
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn a_principal_is_shown_as_written_and_found_under_a_key_of_its_subject() {
+    fn a_principal_is_shown_as_written_and_found_by_a_key_of_its_subject() {
         let groups = [(33, Some("web".to_owned()))];
         let keys = subject("alice", 1001, &groups).keys();
         for text in ["alice", "#1001", "%web", "%#33", "ALL", "+staff"] {
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_line_that_means_somebody_decides() {
+    fn the_last_line_that_matches_a_user_decides() {
         let groups = [(33, Some("web".to_owned()))];
         let alice = subject("alice", 1001, &groups);
         for (lines, meant) in [

@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_usual_costs_the_index_nothing() {
+    fn defaults_take_no_space_in_the_index() {
         assert_eq!(serde_json::to_string(&Recording::default()).unwrap(), "{}");
     }
 }

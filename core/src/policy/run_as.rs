@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn anybody_but_root_is_not_root() {
+    fn all_but_root_excludes_root() {
         let anybody = run_as(&["ALL", "!root"]);
         assert!(anybody.allows(&target("bob", 5, &NONE)) && !anybody.allows(&target("root", 0, &NONE)));
         assert!(!anybody.is_anyone() && run_as(&["ALL"]).is_anyone());
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn groups_are_asked_for_only_by_lines_that_need_them() {
+    fn groups_are_looked_up_only_for_lines_that_need_them() {
         let web = || Some(vec![(33, Some("web".to_owned()))]);
         assert!(run_as(&["%web"]).allows(&target("bob", 5, &web)) && run_as(&["%#33"]).allows(&target("bob", 5, &web)));
         assert!(!run_as(&["%web"]).allows(&target("bob", 5, &NONE)));
@@ -208,13 +208,13 @@ mod tests {
     }
 
     #[test]
-    fn oneself_is_the_caller() {
+    fn self_is_the_caller() {
         assert!(run_as(&["SELF"]).allows(&target("alice", 7, &NONE)));
         assert!(!run_as(&["SELF"]).allows(&target("root", 0, &NONE)));
     }
 
     #[test]
-    fn a_group_of_the_user_needs_no_line_and_another_does() {
+    fn only_groups_that_the_user_is_not_in_need_a_line() {
         let groups = |lines: &[&str]| {
             RunAsGroups(Listed::try_from(lines.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>()).unwrap())
         };

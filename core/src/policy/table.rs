@@ -285,7 +285,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn near_keys_are_suggested_and_far_ones_are_not() {
+    fn only_similar_keys_are_suggested() {
         let keys: [&[&str]; 2] = [&["approvers", "approvals"], &["ticket"]];
         assert_eq!(suggest("aprovers", &keys, &[]), Suggestion::Key("approvers".into()));
         assert_eq!(suggest("tikcet", &keys, &[]), Suggestion::Key("ticket".into()));

@@ -104,7 +104,7 @@ authenticate          = false
 "##;
 
 #[test]
-fn every_key_means_what_it_says() {
+fn every_key_is_parsed() {
     let policy = policy(WHOLE);
     let settings = policy.settings();
     assert_eq!(settings.options.path_variable(), "/usr/sbin:/usr/bin");
@@ -143,7 +143,7 @@ fn every_key_means_what_it_says() {
 }
 
 #[test]
-fn what_is_not_said_is_the_default() {
+fn missing_keys_have_defaults() {
     let policy =
         policy("[defaults]\nmaximum_duration = \"30m\"\nrequest_lifetime = \"1h\"\n[roles.r]\ncommands = \"ALL\"\n");
     assert_eq!(*policy.settings(), Settings::default());
@@ -159,7 +159,7 @@ fn what_is_not_said_is_the_default() {
 }
 
 #[test]
-fn defaults_of_a_later_file_hold_for_an_earlier_one() {
+fn defaults_of_a_later_file_apply_to_an_earlier_one() {
     let roles = with("");
     let policy = Policy::parse(&files(&[
         &roles,
@@ -175,7 +175,7 @@ fn defaults_of_a_later_file_hold_for_an_earlier_one() {
 }
 
 #[test]
-fn mistakes_are_told_with_file_line_and_cause() {
+fn mistakes_are_reported_with_file_line_and_cause() {
     assert_eq!(
         mistake(&with("[roles.r.activation]\naprovers = [\"bob\"]")),
         "/etc/p0.toml:5: unknown key 'aprovers' in [roles.r.activation]; did you mean 'approvers'?"
@@ -206,7 +206,7 @@ fn mistakes_are_told_with_file_line_and_cause() {
 }
 
 #[test]
-fn what_is_said_twice_names_both_places() {
+fn repetitions_are_reported_with_both_positions() {
     let (one, two) = (with(""), format!("\n\n{}", with("")));
     let error = Policy::parse(&files(&[&one, &two])).unwrap_err();
     assert_eq!(whole(&error), "/etc/p1.toml:3: role 'r' is already defined at /etc/p0.toml:1");
@@ -221,7 +221,7 @@ fn what_is_said_twice_names_both_places() {
 }
 
 #[test]
-fn what_is_recorded_is_said_in_the_role_its_activation_or_the_defaults() {
+fn record_is_set_in_a_role_or_the_defaults() {
     let found = |text: &str| {
         let recording = policy(text).roles()[0].recording.clone();
         (recording.record, recording.input)
@@ -250,7 +250,7 @@ fn what_is_recorded_is_said_in_the_role_its_activation_or_the_defaults() {
 }
 
 #[test]
-fn what_may_execute_no_other_program_is_said_in_the_role_or_the_defaults() {
+fn noexec_is_set_in_a_role_or_the_defaults() {
     let found = |text: &str| policy(text).roles()[0].noexec;
     assert!(!found(&with("")) && found(&with("noexec = true")));
     assert!(found(&with("[defaults]\nnoexec = true")));
@@ -258,7 +258,7 @@ fn what_may_execute_no_other_program_is_said_in_the_role_or_the_defaults() {
 }
 
 #[test]
-fn what_expiry_does_is_said_in_the_role_its_activation_or_the_defaults() {
+fn on_expiry_is_set_in_a_role_its_activation_or_the_defaults() {
     let found = |text: &str| policy(text).roles()[0].on_expiry;
     assert_eq!(found(&with("")), OnExpiry::Terminate);
     assert_eq!(found(&with("on_expiry = \"freeze\"")), OnExpiry::Freeze);
@@ -270,7 +270,7 @@ fn what_expiry_does_is_said_in_the_role_its_activation_or_the_defaults() {
 }
 
 #[test]
-fn half_an_approval_is_a_mistake() {
+fn incomplete_approval_settings_are_rejected() {
     let terms = |text: &str| mistake(&with(&format!("[roles.r.activation]\n{text}")));
     assert!(terms("require_approval = true").contains("approvers names nobody"));
     assert!(terms("require_approval = true\napprovers = []").contains("approvers names nobody"));
@@ -295,7 +295,7 @@ fn half_an_approval_is_a_mistake() {
 }
 
 #[test]
-fn a_quorum_of_two_asks_each_approver_for_a_password_unless_somebody_says_otherwise() {
+fn two_approvals_require_authentication_by_default() {
     let asks = |defaults: &str, terms: &str| {
         let terms = format!("[roles.r.activation]\nrequire_approval = true\napprovers = [\"%sre\"]\n{terms}");
         role(&format!("[defaults]\n{defaults}\n{}", with(&terms))).activation.approval_authentication
@@ -320,7 +320,7 @@ fn a_quorum_of_two_asks_each_approver_for_a_password_unless_somebody_says_otherw
 }
 
 #[test]
-fn a_verified_user_is_demanded_of_roles_that_take_signed_approvals_only() {
+fn user_verification_requires_signed_approvals() {
     let demands = |defaults: &str, terms: &str| {
         let terms = format!("[roles.r.activation]\nrequire_approval = true\napprovers = [\"%sre\"]\n{terms}");
         role(&format!("[defaults]\n{defaults}\n{}", with(&terms))).activation.user_verification
@@ -334,7 +334,7 @@ fn a_verified_user_is_demanded_of_roles_that_take_signed_approvals_only() {
 }
 
 #[test]
-fn values_that_cannot_be_meant_are_refused() {
+fn invalid_values_are_rejected() {
     for line in [
         "run_as = []",
         "eligible = [\"!bob\"]",
@@ -415,7 +415,7 @@ fn tickets_are_whole_short_and_printable() {
 }
 
 #[test]
-fn unwise_policies_are_warned_about() {
+fn unwise_policies_cause_warnings() {
     let one = |text: &str, part: &str| {
         let warnings = policy(text).warnings();
         assert!(warnings.iter().any(|warning| warning.contains(part)), "{part}: {warnings:?}");
@@ -468,7 +468,7 @@ fn random_changes_to_a_policy_never_panic_and_errors_stay_one_line() {
 }
 
 #[test]
-fn deep_and_large_files_are_refused_or_read_without_trouble() {
+fn deep_and_large_files_are_rejected_or_parsed() {
     for text in [
         "[".repeat(200_000),
         format!("a = {}", "[".repeat(200_000)),

@@ -106,7 +106,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn what_is_made_in_a_session_is_inside_of_what_is_frozen_with_it() {
+    fn groups_of_a_session_are_nested_in_its_frozen_group() {
         let Some(session) = Cgroup::create("sys-tests", "session").ok() else { return };
         let sleeper = || {
             fork(|| {

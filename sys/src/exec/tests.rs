@@ -73,7 +73,7 @@ fn end(pid: Pid) -> WaitEvent {
 }
 
 #[test]
-fn nothing_is_executed_after_a_program_that_shall_be_alone() {
+fn a_program_without_exec_permission_executes_nothing() {
     let line = "echo in; (/bin/true; echo $?); /bin/true & wait $!; echo $?; exec /bin/true";
     for descriptor in [true, false] {
         let (output, event) = shell(line, |execution| {
@@ -87,7 +87,7 @@ fn nothing_is_executed_after_a_program_that_shall_be_alone() {
 }
 
 #[test]
-fn command_has_exactly_the_credentials_it_was_given() {
+fn a_command_has_exactly_the_given_credentials() {
     let (output, event) = shell("grep -E '^(Uid|Gid|Groups)' /proc/self/status | tr -s '\\t ' ' '; umask", |_| {});
     assert_eq!(event, WaitEvent::Exited(0), "{output}");
     let expected = "Uid: 65534 65534 65534 65534\nGid: 65533 65533 65533 65533\nGroups: 65531 65531 65532 \n0027\n";
@@ -95,7 +95,7 @@ fn command_has_exactly_the_credentials_it_was_given() {
 }
 
 #[test]
-fn command_has_exactly_the_environment_it_was_given() {
+fn a_command_has_exactly_the_given_environment() {
     let (output, _) = shell("tr '\\0' '\\n' < /proc/$$/environ | grep -v '^\\(PWD\\|_\\)='", |_| {});
     assert_eq!(output, "PATH=/usr/bin:/bin\nA=b\n");
 }
@@ -137,7 +137,7 @@ fn directory_is_entered_with_the_new_credentials() {
 }
 
 #[test]
-fn what_the_kernel_cannot_execute_is_a_script_for_the_shell() {
+fn a_file_without_a_known_format_is_run_by_the_shell() {
     let path = c"/tmp/sys-exec-script";
     let file = path.to_str().unwrap();
     // Another process writes it: a child of another test could inherit our descriptor, and a file that is open for
@@ -150,7 +150,7 @@ fn what_the_kernel_cannot_execute_is_a_script_for_the_shell() {
 }
 
 #[test]
-fn a_command_dies_with_the_process_that_begot_it() {
+fn a_command_dies_with_the_process_that_started_it() {
     let (reader, writer) = pipe().unwrap();
     let parent = fork(|| {
         let (argv, limits, credentials) =
@@ -179,7 +179,7 @@ fn a_command_dies_with_the_process_that_begot_it() {
 }
 
 #[test]
-fn spawned_command_is_born_in_its_group_and_its_errors_are_told() {
+fn a_spawned_command_starts_in_its_group_and_reports_errors() {
     let group = Cgroup::create("sys-tests", "spawn").ok();
     let program = File::open("/bin/sleep").unwrap();
     let spawn = |directory| {
@@ -202,13 +202,13 @@ fn spawned_command_is_born_in_its_group_and_its_errors_are_told() {
 }
 
 #[test]
-fn minus_one_is_no_user() {
+fn user_id_minus_one_is_rejected() {
     let credentials = Credentials { uid: u32::MAX, gid: 0, groups: vec![] };
     assert_eq!(credentials.assume(), Err(ExecError { step: Step::Verify, errno: libc::EINVAL }));
 }
 
 #[test]
-fn streams_may_be_swapped() {
+fn standard_streams_may_be_swapped() {
     let (reader, writer) = pipe().unwrap();
     let pid = fork(|| {
         // Exchange 1 and 2, then write to each.

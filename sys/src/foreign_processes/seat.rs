@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn terminals_have_the_names_that_people_know() {
+    fn terminals_have_their_usual_names() {
         assert_eq!(terminal(0), None);
         assert_eq!(terminal(0x0500), None, "/dev/tty itself");
         for number_of in [0x8800, 0x8803, 0x0401, 0x0010_8812] {

@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn tables_of_sockets_are_read_by_their_columns() {
+    fn socket_tables_are_parsed_by_column() {
         let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n   \
                      0: 0100007F:1F40 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4711 1 0 100\n";
         assert_eq!(tcp(table), [("0A".to_owned(), "4711".to_owned())]);

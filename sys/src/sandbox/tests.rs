@@ -124,7 +124,7 @@ fn sides(condition: Condition) -> Vec<(Arguments, Fate)> {
 }
 
 #[test]
-fn the_kernel_answers_every_call_as_the_table_says() {
+fn the_filter_answers_every_call_as_the_table_says() {
     for post in [Post::RelayProcess, Post::Subreaper, Post::Worker] {
         let told = told(post);
         for number in (0..NUMBERS).filter(|number| !UNFILTERED.contains(number)) {
@@ -147,7 +147,7 @@ fn numbers_of_another_abi_are_fatal() {
 }
 
 #[test]
-fn what_the_issue_names_is_never_possible() {
+fn dangerous_calls_are_never_possible() {
     let named = [
         libc::SYS_execve,
         libc::SYS_execveat,
@@ -195,7 +195,7 @@ fn in_a_child(child: impl FnOnce() -> bool) {
 }
 
 #[test]
-fn a_subreaper_writes_below_its_ground_and_nowhere_else() {
+fn a_subreaper_writes_only_below_its_allowed_path() {
     let scratch = Scratch::new("ground");
     if landlock_version().is_err() {
         return;
@@ -221,7 +221,7 @@ fn a_subreaper_writes_below_its_ground_and_nowhere_else() {
 }
 
 #[test]
-fn a_subreaper_waits_for_its_turn_to_write_and_not_for_ever() {
+fn a_confined_subreaper_waits_for_a_lock_with_a_timeout() {
     let scratch = Scratch::new("turn");
     let open = || std::fs::File::open(scratch.0.join("inside")).unwrap();
     let held = crate::lock::Locked::within(open(), std::time::Duration::from_secs(1)).unwrap();
@@ -235,7 +235,7 @@ fn a_subreaper_waits_for_its_turn_to_write_and_not_for_ever() {
 }
 
 #[test]
-fn a_confined_process_has_the_named_capabilities_alone() {
+fn a_confined_process_has_only_the_named_capabilities() {
     in_a_child(|| {
         let held = |line: &str| {
             let status = std::fs::read_to_string("/proc/self/status").unwrap();

@@ -170,7 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_in_procfs_are_nobodys_to_keep() {
+    fn paths_in_procfs_are_not_trusted() {
         for path in ["/proc/self/exe", "/proc/1/exe", "/dev/fd/0", "/proc/1/root/bin/sh"] {
             assert!(matches!(RootsName::check(Path::new(path)), Err(TrustError::FileSystem { .. })), "{path}");
         }
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mount_of_roots_in_fstab_is_roots() {
+    fn a_mount_in_fstab_for_root_is_trusted() {
         let fstab =
             b"# /dev/sda9 /usb ext4 nosuid\n/dev/sda2 /var\text4  nosuid,nodev 0 2\n/dev/sdb1 /usb vfat rw,user 0 0\n";
         assert!(in_fstab_for_root(fstab, Path::new("/var")));

@@ -5,7 +5,7 @@ use std::process::Command;
 use super::*;
 
 #[test]
-fn every_completion_knows_every_built_flag_and_no_other() {
+fn every_completion_contains_exactly_the_supported_flags() {
     let words = |text: &str| -> Vec<String> {
         text.split(|c: char| c.is_whitespace() || "\"'(){}|=,:;".contains(c)).map(str::to_owned).collect()
     };
@@ -40,7 +40,7 @@ fn offered(line: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn bash_completes_the_inner_command_wherever_it_stands() {
+fn bash_completes_the_command_after_any_flags() {
     for before in [
         &[][..],
         &["-n"],

@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_but_uses_ends_and_reviews_follows_a_grant_and_nothing_a_denial() {
+    fn only_uses_ends_and_reviews_follow_a_grant_and_nothing_follows_a_denial() {
         assert_eq!(allowed(State::New), [Act::Request]);
         assert_eq!(allowed(State::Closed), []);
         assert_eq!(allowed(State::Pending), [Act::Glass, Act::Approval, Act::Denial, Act::Cancellation, Act::Grant]);

@@ -136,7 +136,7 @@ fn rows_of_the_first_version_are_compared_by_their_digests() {
 }
 
 #[test]
-fn a_grant_that_was_opened_again_is_named_with_who_had_ended_it() {
+fn a_reopened_grant_is_reported_with_the_user_who_ended_it() {
     let mut story = Story::new(None);
     story.granted("0000000001");
     story.revoked("0000000001");
@@ -150,7 +150,7 @@ fn a_grant_that_was_opened_again_is_named_with_who_had_ended_it() {
 }
 
 #[test]
-fn a_run_after_the_end_of_its_grant_is_named() {
+fn a_run_after_the_end_of_its_grant_is_reported() {
     let mut story = Story::new(None);
     story.granted("0000000001");
     story.revoked("0000000001");
@@ -166,7 +166,7 @@ fn start(role: &str) -> String {
 }
 
 #[test]
-fn a_run_is_by_the_person_in_the_role_and_in_the_time_of_its_grant() {
+fn a_run_must_match_the_user_role_and_validity_of_its_grant() {
     let id = Some("0000000001");
     let said = |role: &str, second| {
         let mut story = Story::new(None);
@@ -202,7 +202,7 @@ fn nothing_gives_power_while_the_database_is_an_older_copy() {
 }
 
 #[test]
-fn a_request_that_was_denied_or_has_died_is_neither_approved_nor_granted() {
+fn a_denied_or_expired_request_is_neither_approved_nor_granted() {
     let id = Some("0000000001");
     let words = r#"{"reason":"no","user":"bob","uid":1001}"#;
     let asked =
@@ -270,7 +270,7 @@ fn only_rows_before_a_pruning_may_lack_their_record() {
 }
 
 #[test]
-fn what_is_left_of_pruned_runs_may_be_as_late_as_the_latest_of_them() {
+fn counts_of_pruned_runs_may_be_as_late_as_the_latest_pruned_run() {
     let differs = |prune: &str, last: i64| {
         let mut story = Story::new(Some(9));
         story.record("prune", None, &format!(r#"{{"through":9,"before":500{prune}}}"#));
@@ -283,7 +283,7 @@ fn what_is_left_of_pruned_runs_may_be_as_late_as_the_latest_of_them() {
 }
 
 #[test]
-fn a_record_that_lacks_what_its_kind_has_is_named() {
+fn a_record_without_a_key_of_its_kind_is_reported() {
     let copies = Copies { kind: "grant", uid: None, run: None, grant: Some("0000000001"), at: 1, high: 1 };
     let fed = |copies: Copies<'_>, body: &str| Power::new(None).record(3, &copies, body.as_bytes());
     assert!(matches!(

@@ -69,7 +69,7 @@ fn the_bytes_of_each_kind_are_fixed() {
 }
 
 #[test]
-fn a_statement_counts_with_the_key_of_who_made_it_and_with_no_other() {
+fn a_statement_is_valid_only_with_the_key_of_its_author() {
     let bytes = encode(&terms(StatementKind::Denial)).unwrap();
     let signature = sign(&bobs_key(), Namespace::Statement, &bytes);
     let vouch = |approvers: &Approvers| carried(&bytes, &signature).unwrap().vouch(approvers, NOW);
@@ -94,7 +94,7 @@ fn a_statement_counts_with_the_key_of_who_made_it_and_with_no_other() {
 }
 
 #[test]
-fn every_flipped_bit_of_a_statement_is_refused() {
+fn every_flipped_bit_of_a_statement_is_rejected() {
     let host = HostKey::from_seed([9; 32]);
     for kind in KINDS {
         let bytes = encode(&terms(kind)).unwrap();
@@ -118,7 +118,7 @@ fn every_flipped_bit_of_a_statement_is_refused() {
 }
 
 #[test]
-fn a_signature_for_another_statement_or_purpose_serves_none() {
+fn a_signature_for_another_statement_or_purpose_is_rejected() {
     let bytes = encode(&terms(StatementKind::Denial)).unwrap();
     for purpose in [Namespace::Approval, Namespace::Grant, Namespace::Request, Namespace::Checkpoint] {
         let fault = judged(&bytes, &sign(&bobs_key(), purpose, &bytes));
@@ -140,7 +140,7 @@ fn a_signature_for_another_statement_or_purpose_serves_none() {
 }
 
 #[test]
-fn what_this_version_would_not_have_written_is_no_statement() {
+fn bytes_that_this_version_does_not_write_are_rejected() {
     let text = String::from_utf8(encode(&terms(StatementKind::Denial)).unwrap()).unwrap();
     let fault = |from: &str, to: &str| {
         let bad = text.replacen(from, to, 1);

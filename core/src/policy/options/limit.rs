@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn limits_are_read_as_written_and_nothing_else_is_one() {
+    fn limits_round_trip_and_invalid_ones_are_rejected() {
         for text in ["default", "user", "0,0", "1,2", "1,infinity", "infinity,infinity"] {
             assert_eq!(Rlimit::parse(text).unwrap().to_string(), text);
         }

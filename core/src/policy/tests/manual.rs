@@ -7,7 +7,7 @@ use super::*;
 const MANUAL: &str = include_str!("../../../../docs/man/jit-sudo-policy.5");
 
 #[test]
-fn the_manual_knows_every_key_and_no_other() {
+fn the_manual_documents_exactly_the_known_keys() {
     let headings = MANUAL.lines().filter_map(|line| line.strip_prefix(".It Cm ")).flat_map(|line| line.split(" , "));
     let described: BTreeSet<&str> = headings.collect();
     let tables =
@@ -17,7 +17,7 @@ fn the_manual_knows_every_key_and_no_other() {
 }
 
 #[test]
-fn a_default_of_the_manual_changes_nothing_when_it_is_written_down() {
+fn setting_a_documented_default_changes_nothing() {
     let shown = |table: &str, line: &str| {
         let policy = policy(&format!("{}[{table}]\n{line}\n", with("")));
         format!("{:?} {:?}", policy.settings(), policy.roles())
