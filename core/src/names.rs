@@ -134,7 +134,7 @@ impl IdPrefix {
         if typed.bytes().all(|byte| ALPHABET.contains(&byte)) {
             Ok(Self(typed))
         } else {
-            Err(refuse("holds a character that no id has"))
+            Err(refuse("contains a character that is not allowed in an id"))
         }
     }
 

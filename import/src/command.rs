@@ -120,7 +120,7 @@ pub(super) fn rules(command: &Command, effect: Effect) -> Result<Vec<Rule>, Stri
         }
         Some(b'/') => named(command, effect),
         _ if path == "sudoedit" => edited(command, effect),
-        _ => Err("the right to list is that of root and of the readers of the audit".to_owned()),
+        _ => Err("only root and audit readers may list commands of others".to_owned()),
     }
 }
 
@@ -215,7 +215,7 @@ fn program_expression(posix: &str) -> Result<String, String> {
         posix.starts_with(&format!("^/{name}/")) && link.is_symlink()
     });
     match linked {
-        Some(name) => Err(format!("the expression {posix}: programs of /{name} are known by /usr/{name} here")),
+        Some(name) => Err(format!("the expression {posix}: programs of /{name} are identified by /usr/{name} here")),
         None => Ok(translated),
     }
 }

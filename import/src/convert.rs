@@ -107,7 +107,7 @@ impl Carrier<'_> {
         };
         let mut lists = Lists { sudoers: self.sudoers, findings: self.findings, place: &command.place };
         if run_as.users.iter().flatten().any(|member| member.what == MemberKind::Myself) {
-            lists.findings.lost(lists.place, "an empty runas list: whoever means themselves has to say so with -u");
+            lists.findings.lost(lists.place, "an empty runas list: users have to name themselves with -u");
         }
         let users = match &run_as.users {
             Some(users) => lists.users(users, Kind::Runas)?,
@@ -151,12 +151,11 @@ impl Carrier<'_> {
         let shown = shown.trim_end();
         match (command::at_least(what).filter(|refusal| known(refusal).is_ok()), effect) {
             (Some(refusal), _) => {
-                self.findings.lost(place, format!("command {shown}: {why}; all of {} is refused instead", what.path));
+                self.findings.lost(place, format!("command {shown}: {why}; all of {} is denied instead", what.path));
                 Some(vec![refusal])
             }
             (None, Effect::Deny) => {
-                self.findings
-                    .lost(place, format!("the refusal of {shown}: {why}; everything before it is refused too"));
+                self.findings.lost(place, format!("the denial of {shown}: {why}; everything before it is denied too"));
                 Some(vec![command::everything(&[], Effect::Deny)])
             }
             (None, Effect::Allow) => {
@@ -203,7 +202,7 @@ impl Carrier<'_> {
             }
         }
         if spec.tags.contains(&(Tag::Intercept, Say::Yes)) {
-            self.findings.lost(&spec.place, "INTERCEPT: what it allows is refused; noexec is near to it");
+            self.findings.lost(&spec.place, "INTERCEPT: what it allows is denied; noexec is similar");
             refused = true;
         }
         if refused { CommandOutcome::Refused } else { CommandOutcome::With(terms) }
@@ -261,7 +260,7 @@ impl Carrier<'_> {
                 Conversion::Yes
             }
             Err(why) => {
-                self.findings.lost(place, format!("{name}={value}: {why}; what it allows is refused"));
+                self.findings.lost(place, format!("{name}={value}: {why}; what it allows is denied"));
                 Conversion::No
             }
         }

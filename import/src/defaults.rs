@@ -85,7 +85,7 @@ pub(super) fn everywhere(sudoers: &Sudoers, findings: &mut Findings) -> Settings
                     if accepted(&format!("[roles.x]\ncommands = \"ALL\"\nrun_as = [{}]\n", quoted(user))).is_ok() =>
                 {
                     settings.runas_default.clone_from(user);
-                    let why = format!("rules without a runas list mean {user}, but whoever names nobody runs as root");
+                    let why = format!("rules without a runas list mean {user}, but without -u commands run as root");
                     findings.lost(&default.place, told(default, &why));
                 }
                 _ => findings.lost(&default.place, told(default, "names no user")),
@@ -186,12 +186,12 @@ fn key(default: &Default) -> Result<Option<(String, String)>, String> {
         ("passwd_tries" | "closefrom", Value::Set(number)) => said(name, number.trim().to_owned()),
         ("timestamp_timeout" | "passwd_timeout", Value::Set(minutes)) => match time_of(minutes) {
             Some(text) => said(name, quoted(&text)),
-            None => Err("is no number of minutes".to_owned()),
+            None => Err("is not a number of minutes".to_owned()),
         },
         ("timestamp_timeout" | "passwd_timeout", Value::Off) => said(name, quoted("0s")),
         ("command_timeout", Value::Set(text)) => match timeout(text) {
             Some(text) => said(name, quoted(&text)),
-            None => Err("is no time".to_owned()),
+            None => Err("is not a time".to_owned()),
         },
         ("umask", Value::Off) => said(name, quoted("0777")),
         ("tty_tickets", Value::On) => said("timestamp_type", quoted("tty")),

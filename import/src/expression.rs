@@ -4,7 +4,7 @@
 /// Translates the expression; the error is a sentence fragment.
 pub(super) fn translate(posix: &str) -> Result<String, String> {
     if posix.len() > 1024 {
-        return Err("it is longer than 1024 bytes, which sudo refuses".to_owned());
+        return Err("it is longer than 1024 bytes, which sudo rejects".to_owned());
     }
     let (flags, body) = match posix.strip_prefix("^(?i)") {
         Some(body) => ("(?i)", format!("^{body}")),
@@ -147,7 +147,7 @@ fn bounds(text: &str) -> Option<(Result<String, String>, usize)> {
     }
     let small = |text: &str| text.is_empty() || text.parse::<u32>().is_ok_and(|number| number <= 255);
     if !small(least) || !most.is_none_or(small) {
-        return Some((Err("it repeats more than 255 times, which sudo refuses".to_owned()), end + 1));
+        return Some((Err("it repeats more than 255 times, which sudo rejects".to_owned()), end + 1));
     }
     let least = if least.is_empty() { "0" } else { least };
     let bounds = most.map_or_else(|| format!("{{{least}}}"), |most| format!("{{{least},{most}}}"));

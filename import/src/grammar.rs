@@ -89,9 +89,9 @@ impl<'a> Parser<'a> {
 
     fn unexpected(&self, wanted: &str) -> Wrong {
         match &self.token {
-            Token::Wrong(why) => format!("{why}, where {wanted} is wanted"),
-            Token::Newline | Token::End => format!("the line ends where {wanted} is wanted"),
-            token => format!("{} where {wanted} is wanted", shown(token)),
+            Token::Wrong(why) => format!("{why}, where {wanted} is expected"),
+            Token::Newline | Token::End => format!("the line ends where {wanted} is expected"),
+            token => format!("{} where {wanted} is expected", shown(token)),
         }
     }
 
@@ -405,7 +405,7 @@ fn shown(token: &Token) -> String {
         Token::Opt(option) => option.name(),
         Token::Tag(..) => "a tag",
         Token::Defaults(_) => "Defaults",
-        Token::AliasKind(_) => "the begin of an alias",
+        Token::AliasKind(_) => "the beginning of an alias",
         Token::Include | Token::IncludeDirectory => "an include",
         Token::Newline | Token::End => "the end of the line",
         Token::Wrong(why) => why,

@@ -108,7 +108,7 @@ impl<'a> Lexer<'a> {
             return Some(self.newline());
         }
         self.take(1);
-        Some(Token::Wrong("a character that cannot stand here"))
+        Some(Token::Wrong("a character that is not allowed here"))
     }
 
     fn newline(&mut self) -> Token {

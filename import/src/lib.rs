@@ -84,7 +84,7 @@ impl fmt::Display for ImportError {
         match self {
             Self::Unreadable(path, why) => write!(f, "cannot read {}: {why}", shown(path)),
             Self::Untrusted(path, fault) => write!(f, "{} {}, so sudo does not read it", shown(path), fault.what),
-            Self::NoPolicy(path, why) => write!(f, "cannot make a policy of {}: {why}", shown(path)),
+            Self::NoPolicy(path, why) => write!(f, "cannot convert {} to a policy: {why}", shown(path)),
         }
     }
 }
@@ -126,7 +126,7 @@ pub fn import_text(wanted: &Sudoers<'_>, text: &[u8]) -> Result<Imported, Import
 
 /// Returns the command with which root fixes an untrusted file.
 fn cure(fault: &Distrust, path: &Path) -> String {
-    format!("look at it, then {} {}", fault.cure, command_line([path.as_os_str()]))
+    format!("review it, then {} {}", fault.cure, command_line([path.as_os_str()]))
 }
 
 #[cfg(test)]

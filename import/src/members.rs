@@ -106,7 +106,7 @@ impl Lists<'_, '_> {
                 Ok(()) => lines.push(line),
                 Err(why) if member.negated => {
                     // Without it the list would match more.
-                    self.findings.lost(self.place, format!("the rule: {why}, and it is taken out of a list"));
+                    self.findings.lost(self.place, format!("the rule: {why}, and it is excluded from a list"));
                     return None;
                 }
                 Err(why) => self.findings.lost(self.place, format!("a member of a list: {why}")),

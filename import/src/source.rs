@@ -66,7 +66,7 @@ pub(super) fn of_text(path: &Path, bytes: &[u8], findings: &mut Findings) -> Sud
 }
 
 fn refused(why: &str, place: &Position, findings: &mut Findings) {
-    findings.lost(place, format!("a line that sudo refuses: {why}"));
+    findings.lost(place, format!("a line that sudo rejects: {why}"));
 }
 
 fn unusable(path: &Path, why: Unread) -> ImportError {
@@ -149,7 +149,7 @@ impl Reader<'_> {
     /// Reads standard input. The author of text from a pipe is unknown.
     fn standard_input(&mut self) -> Result<String, Unread> {
         let fault =
-            Distrust { what: "has no owner that could be looked at".to_owned(), cure: "name the file instead of" };
+            Distrust { what: "has no owner that could be checked".to_owned(), cure: "name the file instead of" };
         match self.authors {
             Authors::Root => Err(Unread::Untrusted(fault)),
             Authors::Anybody => {

@@ -31,7 +31,7 @@ pub(super) fn policy(
     for line in untrusted {
         text.push_str(&format!("# WARNING: {line}, so sudo would not read it.\n"));
     }
-    text.push_str("# Look at it, then try it: jitctl policy check FILE; jitctl policy test --policy FILE -- COMMAND\n");
+    text.push_str("# Review it, then test it: jitctl policy check FILE; jitctl policy test --policy FILE -- COMMAND\n");
     if !settings.keys.is_empty() {
         text.push_str("\n[defaults]\n");
         lines(settings.keys.iter().map(|(key, value)| (key.clone(), value.clone())).collect(), &mut text);

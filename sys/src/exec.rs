@@ -315,7 +315,7 @@ impl ExecError {
         match (self.step, self.errno) {
             (Step::Process, libc::EAGAIN) => NO_ROOM,
             (Step::Process, libc::ENOENT | libc::ENODEV) => "its control group was removed",
-            (Step::Process, libc::EBUSY | libc::EOPNOTSUPP) => "its control group takes no processes",
+            (Step::Process, libc::EBUSY | libc::EOPNOTSUPP) => "its control group accepts no processes",
             (_, errno) => nix::errno::Errno::from_raw(errno).desc(),
         }
     }

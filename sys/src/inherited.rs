@@ -53,7 +53,11 @@ pub const TABLE: [Attribute; 38] = [
     row("out-of-memory score", "proc_pid_oom_score_adj(5)", Fate::Returned),
     row("environment and arguments", "execve(2)", Fate::Reset),
     row("timer slack", "PR_SET_TIMERSLACK(2const)", Fate::Reset),
-    row("time stamp counter that raises SIGSEGV", "PR_SET_TSC(2const)", Fate::Stays("the loader ends by it at once")),
+    row(
+        "time stamp counter that raises SIGSEGV",
+        "PR_SET_TSC(2const)",
+        Fate::Stays("the loader is killed by it at once"),
+    ),
     row("child subreaper", "PR_SET_CHILD_SUBREAPER(2const)", Fate::Reset),
     row("core scheduling cookie", "PR_SCHED_CORE(2const)", Fate::Reset),
     row("transparent huge pages disabled", "PR_SET_THP_DISABLE(2const)", Fate::Reset),
@@ -72,10 +76,14 @@ pub const TABLE: [Attribute; 38] = [
     row("no new privileges, and with it seccomp and Landlock", "PR_SET_NO_NEW_PRIVS(2const)", Fate::Refused),
     row("securebits and bounding set", "capabilities(7)", Fate::Refused), // where they keep us from becoming root
     row("user namespace", "user_namespaces(7)", Fate::Refused), // the bit counts only in its owner's namespace
-    row("pending signals", "signal(7)", Fate::Stays("those that end a process end it before it has done anything")),
+    row("pending signals", "signal(7)", Fate::Stays("a fatal one kills the process before it does anything")),
     row("keyrings", "keyrings(7)", Fate::Stays("we ask for no key; pam_keyinit(8) gives the command its own")),
-    row("speculation control", "PR_SET_SPECULATION_CTRL(2const)", Fate::Stays("nobody can make it less strict")),
-    row("memory-deny-write-execute", "PR_SET_MDWE(2const)", Fate::Stays("we map nothing so, and it is for good")),
+    row("speculation control", "PR_SET_SPECULATION_CTRL(2const)", Fate::Stays("it cannot be made less strict")),
+    row(
+        "memory-deny-write-execute",
+        "PR_SET_MDWE(2const)",
+        Fate::Stays("we make no such mapping, and it cannot be reset"),
+    ),
     row("nice value of the session", "sched(7), autogroup", Fate::Stays("it is shared with the session")),
 ];
 

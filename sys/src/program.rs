@@ -91,7 +91,9 @@ impl OpenedProgram {
     pub fn roots_name(&self) -> Result<&RootsName, String> {
         match &self.name {
             Err(error) => Err(error.to_string()),
-            Ok(name) if self.writable_by_others() => Err(format!("{:?} is not root's alone", name.path())),
+            Ok(name) if self.writable_by_others() => {
+                Err(format!("{:?} can be changed by users other than root", name.path()))
+            }
             Ok(name) => Ok(name),
         }
     }

@@ -122,7 +122,7 @@ impl fmt::Display for TrustError {
             Self::TooLarge { path, limit } => write!(f, "{} is larger than {limit}", Shown(path)),
             Self::Readable { path, mode } => write!(f, "{} is open to others (mode {mode:04o})", Shown(path)),
             Self::FileSystem { path, kind } => {
-                write!(f, "{} is on {kind}, where not root alone decides what a name means", Shown(path))
+                write!(f, "{} is on {kind}, where users other than root may control what a path refers to", Shown(path))
             }
             Self::Io { path, error } => write!(f, "{}: {error}", Shown(path)),
         }

@@ -82,7 +82,7 @@ const MOST_GROUPS: usize = 65_536;
 /// A name that contains NUL; more groups than the kernel accepts; a group whose id means "no id".
 pub fn groups_of(name: &str, gid: u32) -> io::Result<Vec<u32>> {
     real_id(gid)?;
-    let name = CString::new(name).map_err(|_| refused("a name holds NUL"))?;
+    let name = CString::new(name).map_err(|_| refused("a name contains NUL"))?;
     let mut groups = vec![0; FEW_GROUPS];
     loop {
         let room = libc::c_int::try_from(groups.len()).map_err(io::Error::other)?;
@@ -124,11 +124,11 @@ fn whole(name: String) -> io::Result<String> {
 }
 
 fn real_id(id: u32) -> io::Result<u32> {
-    if id == u32::MAX { Err(refused("the id 4294967295 names nobody")) } else { Ok(id) }
+    if id == u32::MAX { Err(refused("the id 4294967295 is not a user or group")) } else { Ok(id) }
 }
 
 fn plain(name: &str) -> io::Result<()> {
-    if name.contains('\0') { Err(refused("a name holds NUL")) } else { Ok(()) }
+    if name.contains('\0') { Err(refused("a name contains NUL")) } else { Ok(()) }
 }
 
 fn refused(why: &'static str) -> io::Error {

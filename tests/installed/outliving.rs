@@ -509,7 +509,7 @@ fn an_editor_begins_nowhere_when_the_group_of_its_caller_takes_nobody() {
             root().script(&format!("grep -qx edited {place} && : >{place}"));
             return false;
         }
-        assert!(output.stderr.contains("cannot start a process: its control group takes no processes"), "{output:?}");
+        assert!(output.stderr.contains("cannot start a process: its control group accepts no processes"), "{output:?}");
         true
     });
     assert!(closed_in_time);

@@ -190,10 +190,7 @@ fn a_policy_that_was_in_force_once_is_not_in_force_again() {
     sql(&root, &format!("{delete}{old}\nUPDATE policy_settings SET stamp = {stamp};"));
     head().refused("not allowed");
     let said = verdict(&root);
-    assert!(
-        said.contains("says that role wide was removed, and by the policy records before it that cannot be"),
-        "{said}"
-    );
+    assert!(said.contains("says that role wide was removed, which contradicts the earlier policy records"), "{said}");
     root.script("rm -r /var/lib/jit-sudo; cp -a /root/good /var/lib/jit-sudo");
     // With a seal of root's own the old one serves, until somebody verifies.
     sql(&root, &format!("{delete}{old}\nUPDATE policy_settings SET stamp = {stamp};"));
@@ -307,7 +304,7 @@ fn a_row_of_a_run_that_never_was_makes_no_end_of_it() {
     for row in rows {
         sql(&root, &format!("INSERT INTO open_run VALUES {row};"));
         let said = verdict(&root);
-        assert!(said.contains("(table open_run): it has ended, or no record says that it began"), "{said}");
+        assert!(said.contains("(table open_run): it has ended, or no record says that it started"), "{said}");
         run();
         intact(&root);
         let lost = "SELECT count(*) FROM record WHERE kind = 'end' AND CAST(body AS TEXT) LIKE '%\"lost\"%'";
@@ -406,7 +403,7 @@ fn a_run_under_a_grant_that_was_another_for_a_moment_is_named() {
     run(&bob);
     sql(&root, &row);
     let said = verdict(&root);
-    assert!(said.contains("it was given to somebody else"), "{said}");
+    assert!(said.contains("it was given to another user"), "{said}");
 
     again();
     granted(&root, &alice, &approver, "ops", &[]);
@@ -478,7 +475,8 @@ fn a_request_that_was_decided_or_has_died_and_is_granted_after_that_is_named() {
     sql(&root, &format!("UPDATE request SET deadline = deadline - 9000, body = x'{body}'"));
     let said = verdict(&root);
     assert!(
-        said.contains(&format!("is an approval of {wanted}, and by record")) && said.contains("was over by then"),
+        said.contains(&format!("is an approval of {wanted}, but according to record"))
+            && said.contains("it had expired by then"),
         "{said}"
     );
 }
@@ -504,7 +502,7 @@ fn power_that_an_older_database_gave_before_root_accepted_it_is_named() {
     root.run_as(&alice.name, HEAD).succeeded();
     sql(&root, &format!("INSERT INTO journal_meta VALUES ('restored', {kept})"));
     let said = verdict(&root);
-    assert!(said.contains(&format!("is the start of a run of {id}, and by record")), "{said}");
+    assert!(said.contains(&format!("is the start of a run of {id}, but according to record")), "{said}");
     assert!(said.contains("the database was an older copy then"), "{said}");
     root.as_root(["jitctl", "key", "accept", "--reason", "fine"]).succeeded();
     verdict(&root);
@@ -767,7 +765,7 @@ fn a_fault_of_a_record_hides_no_row() {
     let output = root.as_root(["jitctl", "audit", "verify"]);
     let said = output.refused("chain broken");
     let row = format!("granted {other}: the database says active, the journal says revoked");
-    assert!(said.contains("it was given to somebody else") && said.contains(&row), "{said}");
+    assert!(said.contains("it was given to another user") && said.contains(&row), "{said}");
     root.script("sqlite3 /var/lib/jit-sudo/journal.db \".backup /root/copy.db\"");
     let check = "python3 /run/private-root/project/tests/check_journal.py /root/copy.db \"$(head -n 1 /var/lib/jit-sudo/host_key.pub)\" || true";
     let theirs = root.script(check);

@@ -370,7 +370,7 @@ fn first_time(absent: bool) -> Result<(), UsageError> {
 
 fn span(flag: &str, value: &OsStr) -> Result<u64, UsageError> {
     match duration::seconds(&value.to_string_lossy()) {
-        Ok(0) => mistake(&format!("the argument to {flag} must be longer than nothing")),
+        Ok(0) => mistake(&format!("the argument to {flag} must be longer than zero")),
         Ok(seconds) => Ok(seconds),
         Err(error) => mistake(&format!("the argument to {flag}, {error}")),
     }

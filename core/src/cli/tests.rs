@@ -128,7 +128,7 @@ fn the_options_of_an_activation_are_parsed() {
     assert_eq!(run("--wait id").activation.wait, Wait::AsLongAsPending);
     assert_eq!(run("--wait 5m id").command, [os("5m"), os("id")]);
     assert_eq!(run("-i --reason x").activation.reason, Some(os("x")));
-    assert_eq!(mistake("--for 0s id"), "the argument to --for must be longer than nothing");
+    assert_eq!(mistake("--for 0s id"), "the argument to --for must be longer than zero");
     assert!(mistake("--for 5 id").starts_with("the argument to --for, '5' has no unit"));
     assert!(mistake("--wait=x id").contains("'x' is not a duration"));
     assert!(mistake("--role a/b id").starts_with("role name 'a/b'"));

@@ -158,7 +158,7 @@ impl fmt::Display for FirstBad {
             Cause::Gap { found } => write!(f, "record {seq} is missing, the next one is {found}"),
             Cause::Hash => write!(f, "record {seq} was altered: its hash is not that of its bytes"),
             Cause::Malformed(why) => write!(f, "record {seq} is not a record: {why}"),
-            Cause::Lacks(what) => write!(f, "record {seq} lacks or misstates what one of its kind has: {what}"),
+            Cause::Lacks(what) => write!(f, "record {seq} lacks a key of its kind, or has a wrong one: {what}"),
             Cause::Number(inside) => write!(f, "record {seq} says that its number is {inside}"),
             Cause::Link => {
                 let before = seq.saturating_sub(1);
@@ -168,13 +168,13 @@ impl fmt::Display for FirstBad {
             Cause::NotPruned => write!(f, "records 1 to {seq} are missing, and no record says that they were pruned"),
             Cause::Checkpoint(why) => write!(f, "the checkpoint of record {seq} {why}"),
             Cause::OtherSigned => {
-                write!(f, "record {seq} is not the one that the host signed: the chain up to it was written anew")
+                write!(f, "record {seq} is not the one that the host signed: the chain up to it was rewritten")
             }
             Cause::OtherAnchored => {
-                write!(f, "record {seq} is not the one that the anchor knows: the chain up to it was written anew")
+                write!(f, "record {seq} is not the one in the anchor: the chain up to it was rewritten")
             }
             Cause::CutOff(u64::MAX) => {
-                write!(f, "whether record {seq} was cut off cannot be told: the anchor is damaged")
+                write!(f, "cannot tell whether record {seq} was cut off: the anchor is damaged")
             }
             Cause::CutOff(known) => {
                 write!(
@@ -183,7 +183,7 @@ impl fmt::Display for FirstBad {
                 )
             }
             Cause::UnknownPolicy(policy) => {
-                write!(f, "record {seq} names policy {policy}, and no policy record before it has that digest")
+                write!(f, "record {seq} names policy {policy}, and no earlier policy record has that digest")
             }
             Cause::OtherPolicy(policy, last) => {
                 write!(f, "record {seq} names policy {policy}, and at that time policy {last} was in force")
@@ -201,7 +201,7 @@ impl fmt::Display for FirstBad {
                 "record {seq} is older than a minute, and no checkpoint is by this host's key: put this host's own journal back, \
                  or accept this one with jitctl key accept --reason WHY"
             ),
-            Cause::Unsigned => write!(f, "record {seq} and what follows it are covered by no checkpoint"),
+            Cause::Unsigned => write!(f, "no checkpoint covers record {seq} and those after it"),
         }
     }
 }

@@ -134,7 +134,7 @@ mod tests {
         let said = fed(Begin::First, &back).unwrap_err().to_string();
         assert_eq!(said, "record 3 names policy a, and at that time policy b was in force");
         let said = fed(Begin::First, &[("start", "a")]).unwrap_err().to_string();
-        assert_eq!(said, "record 1 names policy a, and no policy record before it has that digest");
+        assert_eq!(said, "record 1 names policy a, and no earlier policy record has that digest");
     }
 
     #[test]

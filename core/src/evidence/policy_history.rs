@@ -143,7 +143,7 @@ impl PolicyHistory {
     pub(super) fn tells(&mut self, seq: u64, policy: &str, keys: &PolicyKeys<'_>) -> Result<(), FirstBad> {
         let index = self.count;
         let counted = keys.counted().map_or(Ok(()), |list| {
-            let what = format!("says how many roles were {list}, and does not list them");
+            let what = format!("counts the roles that were {list}, but does not list them");
             Err(FirstBad { seq, cause: Cause::Policies(what) })
         });
         if !keys.are_whole() {
@@ -166,7 +166,7 @@ impl PolicyHistory {
                 };
                 if !fits {
                     let role = crate::escape::escape(entry.role.as_bytes());
-                    let what = format!("role {role} was {list}, and by the policy records before it that cannot be");
+                    let what = format!("role {role} was {list}, which contradicts the earlier policy records");
                     inconsistency =
                         inconsistency.and(Err(FirstBad { seq, cause: Cause::Policies(format!("says that {what}")) }));
                 }
@@ -243,8 +243,7 @@ impl PolicyHistory {
         let mut inconsistency = Ok(());
         for entry in &keys.added {
             if let Some(held) = self.held.remove(&*entry.role) {
-                inconsistency =
-                    inconsistency.and(wrong(&held, &entry.role, "which a later policy was the first to have"));
+                inconsistency = inconsistency.and(wrong(&held, &entry.role, "which a later policy added first"));
             }
         }
         for entry in &keys.removed {
@@ -464,7 +463,7 @@ mod tests {
             (&[], &[("ghost", "2")], &[]),
         ] {
             let said = after(lists).unwrap_err();
-            assert!(said.ends_with("and by the policy records before it that cannot be"), "{said}");
+            assert!(said.ends_with("which contradicts the earlier policy records"), "{said}");
         }
     }
 

@@ -205,7 +205,7 @@ impl Power {
         body: &[u8],
     ) -> Result<(), FirstBad> {
         let bad = |why: &str| FirstBad { seq, cause: Cause::Malformed(why.to_owned()) };
-        let id = copies.grant.map(|id| Id::parse(id).ok_or_else(|| bad("its grant is no id"))).transpose()?;
+        let id = copies.grant.map(|id| Id::parse(id).ok_or_else(|| bad("its grant is not an id"))).transpose()?;
         match (copies.kind, id) {
             ("start", Some(id)) => {
                 let start = start.ok_or_else(|| bad("it lacks a key of its kind"))?;
@@ -217,7 +217,7 @@ impl Power {
                 let missing = || bad("it lacks a key of its kind");
                 let act = told.act(copies.kind).map_or(Ok(()), |act| self.act(seq, id, act).1);
                 if let Some(last) = told.extended_by.filter(|_| copies.kind == "end") {
-                    let last = Id::parse(last).ok_or_else(|| bad("its grant is no id"))?;
+                    let last = Id::parse(last).ok_or_else(|| bad("its grant is not an id"))?;
                     return self.gone_on(seq, id, last);
                 }
                 return act.and(self.told(seq, copies, id, (&told, body)).ok_or_else(missing));
@@ -324,7 +324,7 @@ impl Power {
     fn lacking_in_order(&mut self, which: Ordered, table: Table, is: impl Fn(&Recorded) -> bool) {
         let gap = self.place.get(which as usize).and_then(|place| place.gap);
         if let (0, Some((rowid, id))) = (self.lacking(table, is), gap) {
-            self.differs(table, &id.to_string(), format!("row {rowid}, which stood before it, is missing"));
+            self.differs(table, &id.to_string(), format!("row {rowid} before it is missing"));
         }
     }
 
@@ -354,11 +354,11 @@ impl Power {
         };
         match seq {
             None if among && !is_closed && self.pruned_at.is_some_and(|at| until > at) => {
-                Err("its records were pruned, and by what it says they had to stay".to_owned())
+                Err("its records were pruned, although its contents required them to stay".to_owned())
             }
             None if among => Ok(true),
             None => Err("the journal has no record of it".to_owned()),
-            Some(seq) if among || seq <= place.seq => Err("it does not stand where its record does".to_owned()),
+            Some(seq) if among || seq <= place.seq => Err("it is not in the place of its record".to_owned()),
             Some(seq) => {
                 place.seq = seq;
                 Ok(false)

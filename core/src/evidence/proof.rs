@@ -141,7 +141,7 @@ impl Proof {
             return bad(Cause::Checkpoint("is not in the format that this version knows".to_owned()));
         };
         if statement.seq != checkpoint.seq || checkpoint.seq != last.seq {
-            return bad(Cause::Checkpoint("stands in the wrong place".to_owned()));
+            return bad(Cause::Checkpoint("is in the wrong place".to_owned()));
         }
         let key = match signer(Namespace::Checkpoint, &checkpoint.body, &checkpoint.signature) {
             Ok(key) => key,

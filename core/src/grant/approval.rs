@@ -79,11 +79,11 @@ impl fmt::Display for ApprovalFault {
             Self::Unsigned(name) => write!(f, "the approval of {name} is not signed"),
             Self::Signature(name, fault) => write!(f, "the approval of {name} does not hold: {fault}"),
             Self::Key(name, key, fault) => write!(f, "the approval of {name} does not hold: the key {key} {fault}"),
-            Self::OwnKey(key) => write!(f, "nobody approves their own request, and {key} is the requester's key"),
+            Self::OwnKey(key) => write!(f, "users cannot approve their own requests, and {key} is the requester's key"),
             Self::NotVerified(name) => {
                 write!(f, "the approval of {name} must be signed with a security key that verified its user")
             }
-            Self::Missing => f.write_str("no signed approval stands behind it"),
+            Self::Missing => f.write_str("it has no signed approval"),
         }
     }
 }

@@ -163,7 +163,7 @@ impl Line {
         if let (Some(after), Some(before)) = (line.valid_after, line.valid_before)
             && before <= after
         {
-            return Err("is never valid: valid-before does not lie after valid-after".to_owned());
+            return Err("is never valid: valid-before is not after valid-after".to_owned());
         }
         Ok(line)
     }
@@ -196,7 +196,7 @@ impl Line {
             match after.strip_prefix(',') {
                 Some(more) => rest = more,
                 None if after.is_empty() || after.starts_with([' ', '\t']) => return Ok(after),
-                None => return Err("has something behind a quoted value that does not belong there".to_owned()),
+                None => return Err("has unexpected text after a quoted value".to_owned()),
             }
         }
     }
@@ -217,7 +217,7 @@ impl Line {
 /// Splits the first word, which may be in quotes, from the rest.
 fn principals(text: &str) -> Result<(&str, &str), String> {
     if let Some(inside) = text.strip_prefix('"') {
-        return inside.split_once('"').ok_or_else(|| "has a quote that does not end".to_owned());
+        return inside.split_once('"').ok_or_else(|| "has an unterminated quote".to_owned());
     }
     Ok(text.split_at(text.find([' ', '\t']).unwrap_or(text.len()))).map(|(word, rest)| (word, rest.trim_start()))
 }
@@ -226,9 +226,9 @@ fn principals(text: &str) -> Result<(&str, &str), String> {
 /// unknown.
 fn name(text: &str) -> Result<UserName, String> {
     if text.contains(['*', '?', '!']) {
-        return Err(format!("has the pattern '{}' where user names stand; write each name", shorten(text)));
+        return Err(format!("has the pattern '{}' where user names are expected; write each name", shorten(text)));
     }
-    UserName::parse(text).map_err(|error| format!("has a principal that is no user: {error}"))
+    UserName::parse(text).map_err(|error| format!("has a principal that is not a user: {error}"))
 }
 
 fn first_word(text: &str) -> &str {
@@ -444,14 +444,14 @@ mod tests {
             (format!("bob namespaces=\"*\",cert-authority {good}"), "certificate authority"),
             (format!("* {good}"), "write each name"),
             (format!("!bob {good}"), "write each name"),
-            (format!("#0,bob {good}").replacen('#', "bob,#", 1), "no user"),
-            (format!("bob,,alice {good}"), "no user"),
-            (format!("\"bob {good}"), "quote that does not end"),
+            (format!("#0,bob {good}").replacen('#', "bob,#", 1), "not a user"),
+            (format!("bob,,alice {good}"), "not a user"),
+            (format!("\"bob {good}"), "unterminated quote"),
             (format!("bob namespaces=git {good}"), "without quotes"),
             (format!("bob namespaces=\"git {good}"), "without quotes"),
             (format!("bob namespaces {good}"), "without a value"),
             (format!("bob namespaces=\"\" {good}"), "empty namespace"),
-            (format!("bob namespaces=\"a\"b {good}"), "does not belong there"),
+            (format!("bob namespaces=\"a\"b {good}"), "unexpected text"),
             (format!("bob namespaces=\"a\",namespaces=\"b\" {good}"), "namespaces twice"),
             (format!("bob valid-until=\"20270101\" {good}"), "unknown option"),
             (format!("bob valid-after=\"20271301\" {good}"), "is not YYYYMMDD"),

@@ -33,7 +33,7 @@ pub struct InvalidHostKey;
 
 impl fmt::Display for InvalidHostKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("is not an unencrypted ed25519 key in OpenSSH's format, or its public half is another's")
+        f.write_str("is not an unencrypted ed25519 key in OpenSSH's format, or its public half does not match")
     }
 }
 

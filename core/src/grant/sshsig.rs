@@ -60,8 +60,8 @@ impl fmt::Display for SignatureFault {
             Self::Malformed => "the signature is not in OpenSSH's format",
             Self::WrongNamespace => "the signature was made for another purpose",
             Self::WrongKey => "the signature was made with another key",
-            Self::Mismatch => "the signature does not fit the signed bytes",
-            Self::NobodyPresent => "nobody touched the security key when it signed",
+            Self::Mismatch => "the signature does not match the signed bytes",
+            Self::NobodyPresent => "the security key was not touched when it signed",
         })
     }
 }

@@ -84,7 +84,7 @@ impl fmt::Display for TermsFault {
             Self::Later => f.write_str("it was made by a later version, which this one cannot read"),
             Self::Critical(key) => {
                 let key = crate::escape::escape(key.as_bytes());
-                write!(f, "it demands \"{key}\", which this version does not know")
+                write!(f, "it requires \"{key}\", which this version does not know")
             }
             Self::Malformed => f.write_str("its terms are not readable"),
         }

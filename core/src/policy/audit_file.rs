@@ -84,8 +84,8 @@ fn read_json_file(table: &Table<'_>, audit: &mut AuditSettings) -> Result<(), Po
             file.count = count.unwrap_or(file.count);
             Ok(())
         }
-        None if size.is_some() => Err(table.invalid("json_file_size", "means nothing without json_file")),
-        None if count.is_some() => Err(table.invalid("json_file_count", "means nothing without json_file")),
+        None if size.is_some() => Err(table.invalid("json_file_size", "has no effect without json_file")),
+        None if count.is_some() => Err(table.invalid("json_file_count", "has no effect without json_file")),
         None => Ok(()),
     }
 }

@@ -90,7 +90,7 @@ impl CommandRule {
         if table.path.is_some_and(|path| split_effect(path).1 == EDIT) {
             check_files(EDIT, table.args.as_deref().unwrap_or_default())?;
             if !digests.is_empty() {
-                return Err(format!("has a digest for {EDIT}, which is no file"));
+                return Err(format!("has a digest for {EDIT}, which is not a file"));
             }
         }
         Ok(Self { text: table.text(&digests), effect, means, digests })
@@ -293,7 +293,7 @@ pub(super) fn parse_path(text: &str) -> Result<WordPattern, String> {
 /// would never match.
 fn check_files(program: &str, words: &[String]) -> Result<(), String> {
     match words.iter().find(|word| program == EDIT && !word.starts_with('/') && !matches!(word.as_str(), "*" | "**")) {
-        Some(word) => Err(format!("has the word '{word}', which is no absolute path, after {EDIT}")),
+        Some(word) => Err(format!("has the word '{word}', which is not an absolute path, after {EDIT}")),
         None => Ok(()),
     }
 }

@@ -295,7 +295,7 @@ fn set<T>(place: &mut T, value: Option<T>) {
 /// Parses absolute paths separated by colons.
 fn directories(text: &str) -> Result<Vec<PathBuf>, String> {
     text.split(':')
-        .map(|part| absolute(part).map_err(|_| "must be absolute paths parted by ':', without '..'".to_owned()))
+        .map(|part| absolute(part).map_err(|_| "must be absolute paths separated by ':', without '..'".to_owned()))
         .collect()
 }
 

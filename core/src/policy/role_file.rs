@@ -119,7 +119,7 @@ pub(super) fn read(name: &str, table: &Table<'_>, defaults: &Defaults) -> Result
     };
     for key in ["authenticate", "pam_service", "on_expiry", "record", "record_input"] {
         if let Some(inner) = inner.as_ref().filter(|inner| inner.has(key) && table.has(key)) {
-            return Err(inner.invalid(key, format!("stands in [roles.{name}] too; say it once")));
+            return Err(inner.invalid(key, format!("is also in [roles.{name}]; write it once")));
         }
     }
     let holder = |key| inner.as_ref().filter(|inner| inner.has(key)).unwrap_or(table);
@@ -167,7 +167,7 @@ pub(super) fn read(name: &str, table: &Table<'_>, defaults: &Defaults) -> Result
 /// Parses a duration that may be neither zero nor unlimited.
 pub(super) fn span(table: &Table<'_>, key: &str) -> Result<Option<u64>, PolicyError> {
     match table.parsed(key, duration::seconds)? {
-        Some(0) => Err(table.invalid(key, "must be longer than nothing")),
+        Some(0) => Err(table.invalid(key, "must be longer than zero")),
         seconds => Ok(seconds),
     }
 }
@@ -239,7 +239,7 @@ fn read_activation(table: &Table<'_>, defaults: &Defaults) -> Result<Activation,
 /// Rejects an incomplete combination of keys for approval, which would otherwise mean that no approval is required.
 fn check_quorum(table: &Table<'_>, activation: &Activation) -> Result<(), PolicyError> {
     if activation.user_verification && !activation.signed_approvals {
-        return Err(table.invalid("user_verification", "means nothing unless signed_approvals is true"));
+        return Err(table.invalid("user_verification", "has no effect unless signed_approvals is true"));
     }
     if !activation.require_approval {
         let useless = [
@@ -250,7 +250,7 @@ fn check_quorum(table: &Table<'_>, activation: &Activation) -> Result<(), Policy
             ("break_glass", activation.break_glass),
         ];
         return match useless.iter().find(|(_, given)| *given) {
-            Some((key, _)) => Err(table.invalid(key, "means nothing unless require_approval is true")),
+            Some((key, _)) => Err(table.invalid(key, "has no effect unless require_approval is true")),
             None => Ok(()),
         };
     }
@@ -301,7 +301,7 @@ fn hosts(table: &Table<'_>) -> Result<Listed<Hosts>, PolicyError> {
 fn lines<T: Entry + PartialEq>(table: &Table<'_>, key: &str) -> Result<Option<Listed<T>>, PolicyError> {
     match written(table, key)? {
         Some(listed) if listed.takes_out() && listed.named().next().is_none() => {
-            Err(table.invalid(key, "takes out with '!' what no line lets in"))
+            Err(table.invalid(key, "excludes with '!' what no line includes"))
         }
         listed => Ok(listed),
     }

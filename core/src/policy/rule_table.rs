@@ -29,7 +29,7 @@ impl RuleTable<'_> {
             (None, Some(glob), None) => (glob, |text| absolute_glob(text).map(ProgramPath::Glob)),
             (None, None, Some(regex)) => (regex, |text| Expression::read(text).map(ProgramPath::Regex)),
             (None, None, None) => return Err("has an entry without path".to_owned()),
-            _ => return Err("says the program twice: path, path_glob or path_regex".to_owned()),
+            _ => return Err("names the program twice: path, path_glob or path_regex".to_owned()),
         };
         refuse_invisible(text)?;
         let (effect, program) = split_effect(text);
@@ -46,7 +46,7 @@ impl RuleTable<'_> {
             (Some(words), None, None) => parse_arguments(words).map(|words| Some(Arguments::Words(words))),
             (None, Some(glob), None) => Glob::read(glob).map(|glob| Some(Arguments::Glob(glob))),
             (None, None, Some(regex)) => Expression::read(regex).map(|regex| Some(Arguments::Regex(regex))),
-            _ => Err("says the arguments twice: args, args_glob or args_regex".to_owned()),
+            _ => Err("has the arguments twice: args, args_glob or args_regex".to_owned()),
         }
     }
 

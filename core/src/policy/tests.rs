@@ -215,7 +215,7 @@ fn repetitions_are_reported_with_both_positions() {
     assert_eq!(whole(&error), "/etc/p1.toml:2: authenticate in [defaults] is already defined at /etc/p0.toml:2");
     assert!(
         mistake(&with("authenticate = false\n[roles.r.activation]\nauthenticate = true"))
-            .contains("stands in [roles.r] too")
+            .contains("is also in [roles.r]")
     );
     assert!(mistake(&format!("{}{}", with(""), with(""))).starts_with("/etc/p0.toml:5: "));
 }
@@ -232,7 +232,7 @@ fn record_is_set_in_a_role_or_the_defaults() {
     let defaults = "[defaults]\nrecord = \"all\"\nrecord_input = true\n";
     assert_eq!(found(&format!("{defaults}{}", with("record_input = false"))), (Record::All, false));
     let sentence = mistake(&with("record = \"tty\"\n[roles.r.activation]\nrecord = \"tty\""));
-    assert!(sentence.contains("stands in [roles.r] too"), "{sentence}");
+    assert!(sentence.contains("is also in [roles.r]"), "{sentence}");
     for (line, why) in [
         ("record = true", "must be a string"),
         ("record = \"TTY\"", "must be \"none\", \"tty\" or \"all\""),
@@ -265,7 +265,7 @@ fn on_expiry_is_set_in_a_role_its_activation_or_the_defaults() {
     assert_eq!(found(&with("[roles.r.activation]\non_expiry = \"finish\"")), OnExpiry::Finish);
     assert_eq!(found(&format!("[defaults]\non_expiry = \"freeze\"\n{}", with(""))), OnExpiry::Freeze);
     let both = "on_expiry = \"freeze\"\n[roles.r.activation]\non_expiry = \"finish\"";
-    assert!(mistake(&with(both)).contains("stands in [roles.r] too"));
+    assert!(mistake(&with(both)).contains("is also in [roles.r]"));
     assert!(mistake(&with("on_expiry = \"Freeze\"")).contains("must be \"terminate\", \"freeze\" or \"finish\""));
 }
 
@@ -281,7 +281,7 @@ fn incomplete_approval_settings_are_rejected() {
     assert!(terms("user_verification = true").contains("unless signed_approvals is true"));
     assert!(
         terms("require_approval = true\napprovers = [\"bob\"]\nuser_verification = true")
-            .contains("user_verification in [roles.r.activation]: means nothing unless signed_approvals is true")
+            .contains("user_verification in [roles.r.activation]: has no effect unless signed_approvals is true")
     );
     assert!(
         terms("require_approval = true\napprovers = [\"bob\", \"bob\"]\napprovals = 2")
@@ -424,7 +424,7 @@ fn unwise_policies_cause_warnings() {
     one(&with("env_keep = [\"LD_*\"]"), "keeps LD_PRELOAD ('LD_*')");
     one("[defaults]\nenv_keep = [\"*\"]", "env_keep in [defaults] keeps LD_PRELOAD");
     one(&with("setenv = true"), "lets the caller set any variable");
-    one(&with("[roles.r.activation]\nticket = \"OPS\""), "is not held by ^ and $");
+    one(&with("[roles.r.activation]\nticket = \"OPS\""), "is not anchored by ^ and $");
     one("[roles.r]\nstanding=[\"a\"]\ncommands = [\"ALL\", \"!/usr/bin/su\"]", "takes '!/usr/bin/su' away from ALL");
     one("[roles.r]\nstanding=[\"a\"]\ncommands = [\"!/usr/bin/su\"]", "only rules that deny");
     one("[roles.r]\nstanding=[\"a\"]\ncommands = [\"/bin/ls\"]", "/bin is a link to /usr/bin");

@@ -45,7 +45,7 @@ fn of_role(settings: &Settings, role: &Role) -> Vec<String> {
         warnings.push("has only rules that deny, so it allows nothing".to_owned());
     }
     if role.run_as.names_nobody() {
-        warnings.push("has a run_as that lets in nobody: take them out of \"ALL\"".to_owned());
+        warnings.push("has a run_as that includes no user: exclude users from \"ALL\"".to_owned());
     }
     warnings.extend(subtraction(role));
     warnings.extend(role.commands.iter().filter_map(rule_warning));
@@ -54,13 +54,13 @@ fn of_role(settings: &Settings, role: &Role) -> Vec<String> {
     warnings.extend(dangerous(&own).map(|text| format!("has an env_keep that {text}")));
     if role.options.setenv == Some(true) && !role.commands.iter().any(CommandRule::means_all) {
         warnings
-            .push("lets the caller set any variable (setenv), which makes most commands into any command".to_owned());
+            .push("lets the caller set any variable (setenv), with which most commands can run any other".to_owned());
     }
     if let Some(pattern) = &role.activation.ticket {
         let text = pattern.as_str();
         if !(text.starts_with('^') && text.ends_with('$')) {
             warnings.push(format!(
-                "has a ticket pattern '{text}' that is not held by ^ and $, so any text around a match passes"
+                "has a ticket pattern '{text}' that is not anchored by ^ and $, so any text around a match passes"
             ));
         }
     }
@@ -68,7 +68,7 @@ fn of_role(settings: &Settings, role: &Role) -> Vec<String> {
         && !role.activation.require_approval
         && role.eligible.named().any(|principal| *principal == Principal::All)
     {
-        warnings.push("gives everybody its commands without a password or an approval".to_owned());
+        warnings.push("gives all users its commands without a password or an approval".to_owned());
     }
     warnings.extend(quorum(role));
     warnings
@@ -80,7 +80,7 @@ fn subtraction(role: &Role) -> Option<String> {
     let from_all = role.commands.iter().position(CommandRule::means_all)?;
     let denied = role.commands.iter().skip(from_all).find(|rule| rule.effect() == Effect::Deny && !rule.means_all())?;
     let allows = role.commands.iter().any(|rule| rule.means_all() && rule.effect() == Effect::Allow);
-    allows.then(|| format!("takes '{denied}' away from ALL, which a copy or a shell goes round"))
+    allows.then(|| format!("excludes '{denied}' from ALL, which a copy or a shell bypasses"))
 }
 
 fn rule_warning(rule: &CommandRule) -> Option<String> {
@@ -98,7 +98,7 @@ fn rule_warning(rule: &CommandRule) -> Option<String> {
 fn dangerous(patterns: &[Cow<'_, str>]) -> impl Iterator<Item = String> {
     patterns.iter().filter_map(|pattern| {
         let name = DANGEROUS.iter().find(|name| name_matches(pattern, name.as_bytes()))?;
-        Some(format!("keeps {name} ('{pattern}'), with which a caller runs code of their own"))
+        Some(format!("keeps {name} ('{pattern}'), with which a caller can run their own code"))
     })
 }
 

@@ -72,7 +72,7 @@ impl Lexer<'_> {
             match rest {
                 [] | [b'#' | b'\r' | b'\n', ..] => {
                     self.state = State::Initial;
-                    return Token::Wrong("a regular expression without its end");
+                    return Token::Wrong("an unterminated regular expression");
                 }
                 [b'\\', ..] => args.push_str(self.take(2)),
                 [b'$', ..] => {

@@ -74,13 +74,13 @@ macro_rules! row {
 #[rustfmt::skip]
 pub(super) const TABLE: &[Row] = &[
     row!(Passes, Passes, Passes,
-        "Carries bytes, and talks to its supervisor.";
+        "Relays bytes, and communicates with its supervisor.";
         SYS_read, SYS_write, SYS_close, SYS_ppoll),
     row!(Passes, Passes, Refused,
         "Vectors of bytes, as std writes them.";
         SYS_readv, SYS_writev, SYS_pread64, SYS_pwrite64),
     row!(Only(Without(2, PROT_EXEC)), Only(NotBoth(2, PROT_EXEC, PROT_WRITE)), Only(Without(2, PROT_EXEC)),
-        "Memory. None that can be executed is made, so that foreign code finds no place.";
+        "Memory. No executable mapping is made, so that foreign code cannot be added.";
         SYS_mmap),
     row!(Only(Without(2, PROT_EXEC)), Only(Without(2, PROT_EXEC)), Only(Without(2, PROT_EXEC)),
         "As mmap. A module of NSS is loaded by mmap alone.";
@@ -89,7 +89,7 @@ pub(super) const TABLE: &[Row] = &[
         "The allocator's.";
         SYS_munmap, SYS_mremap, SYS_madvise, SYS_brk),
     row!(Passes, Passes, Passes,
-        "What time it is, where the kernel does not show it without a call, and waiting.";
+        "The time, where the kernel provides it only by a call, and waiting.";
         SYS_clock_gettime, SYS_clock_nanosleep, SYS_nanosleep, SYS_gettimeofday, SYS_restart_syscall),
     row!(Passes, Passes, Passes,
         "Locks of the C library and of the allocator.";
@@ -108,26 +108,26 @@ pub(super) const TABLE: &[Row] = &[
         "The recording: its reserve, and no half line in it. The database: durable and whole.";
         SYS_fstatfs, SYS_ftruncate, SYS_fsync, SYS_fdatasync, SYS_lseek, SYS_fstat),
     row!(Only(Not(0, EVERYBODY)), Only(Not(0, EVERYBODY)), Refused,
-        "The command's process group and its orphans are ended, but never everybody.";
+        "Ends the command's process group and its orphans, but never all processes.";
         SYS_kill),
     row!(Passes, Passes, Refused,
-        "Which children ended, and who is in whose group.";
+        "Waits for children, and reads process groups.";
         SYS_wait4, SYS_waitid, SYS_getpgid, SYS_getsid, SYS_getppid),
     row!(Refused, Passes, Refused,
         "A signal to exactly one process of the run.";
         SYS_pidfd_open, SYS_pidfd_send_signal),
     row!(Refused, Passes, Refused,
-        "Files: the database, the policy, /proc and the control group. Where, Landlock says.";
+        "Files: the database, the policy, /proc and the control group. Landlock restricts the paths.";
         SYS_openat, SYS_openat2, SYS_newfstatat, SYS_statx, SYS_faccessat, SYS_faccessat2, SYS_readlinkat,
         SYS_getdents64, SYS_getcwd, SYS_statfs, SYS_fchdir, SYS_chdir, SYS_unlinkat, SYS_renameat, SYS_renameat2, SYS_mkdirat,
         SYS_linkat, SYS_fchmod, SYS_fchmodat, SYS_fchown, SYS_fchownat, SYS_utimensat, SYS_fallocate, SYS_fadvise64,
         SYS_flock, SYS_sync_file_range, SYS_copy_file_range, SYS_umask, SYS_dup, SYS_dup3, SYS_pipe2,
         SYS_memfd_create),
     row!(Refused, Passes, Refused,
-        "The end of a wait for the turn to write.";
+        "The timeout of a wait for a lock.";
         SYS_timer_create, SYS_timer_settime, SYS_timer_delete),
     row!(Refused, Passes, Refused,
-        "Who it is and where it runs.";
+        "Its ids and the host.";
         SYS_getuid, SYS_geteuid, SYS_getgid, SYS_getegid, SYS_getgroups, SYS_uname, SYS_sysinfo, SYS_getrusage,
         SYS_times, SYS_capget, SYS_sched_getaffinity),
     row!(Refused, Only(OneOf(0, &FAMILIES)), Refused,
@@ -145,7 +145,7 @@ pub(super) const TABLE: &[Row] = &[
         "Other processes' memory.";
         SYS_ptrace, SYS_process_vm_readv, SYS_process_vm_writev, SYS_process_madvise, SYS_kcmp, SYS_pidfd_getfd),
     row!(Fatal, Fatal, Fatal,
-        "What is mounted where, and another root.";
+        "Mounts, and another root directory.";
         SYS_mount, SYS_umount2, SYS_pivot_root, SYS_chroot, SYS_move_mount, SYS_open_tree, SYS_fsopen, SYS_fsconfig,
         SYS_fsmount, SYS_fspick, SYS_mount_setattr),
     row!(Fatal, Fatal, Fatal,

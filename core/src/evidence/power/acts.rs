@@ -89,13 +89,13 @@ impl Act {
     fn phrase(self) -> &'static str {
         match self {
             Self::Request => "the request",
-            Self::Glass => "the broken glass",
+            Self::Glass => "the break-glass alert",
             Self::Approval => "an approval",
             Self::Denial => "the denial",
             Self::Cancellation => "the cancellation",
             Self::Grant => "the grant",
             Self::Use => "the start of a run",
-            Self::GoneOn => "the end of a run that went on under the grant",
+            Self::GoneOn => "the end of a run that continued under the grant",
             Self::Revocation => "the revocation",
             Self::Release => "the release",
             Self::Review => "the review",
@@ -123,8 +123,10 @@ impl Power {
     /// counts.
     pub(super) fn act(&mut self, seq: u64, id: Id, act: Act) -> (&mut Recorded, Result<(), FirstBad>) {
         let doubted = self.kept.doubted.filter(|_| act.gives_power()).map_or(Ok(()), |alert| {
-            let what =
-                format!("is {} of {id}, and by record {alert} the database was an older copy then", act.phrase());
+            let what = format!(
+                "is {} of {id}, but according to record {alert} the database was an older copy then",
+                act.phrase()
+            );
             Err(inconsistency(seq, what))
         });
         let now = Timestamp(self.last).seconds();
@@ -133,14 +135,15 @@ impl Power {
         let allowed = said.state.after(act);
         let follows = allowed.map(|_| ()).ok_or_else(|| {
             let before = match said.since {
-                0 => "no record before it tells of that".to_owned(),
+                0 => "no earlier record mentions it".to_owned(),
                 since => format!("it may not follow record {since}, {}", said.state.phrase()),
             };
             inconsistency(seq, format!("is {} of {id}: {before}", act.phrase()))
         });
         let dead = said.request.filter(|asked| asked.deadline.is_some_and(|end| now >= end));
         let in_time = dead.filter(|_| act.needs_time()).map_or(Ok(()), |asked| {
-            let what = format!("is {} of {id}, and by record {} that was over by then", act.phrase(), asked.seq);
+            let what =
+                format!("is {} of {id}, but according to record {} it had expired by then", act.phrase(), asked.seq);
             Err(inconsistency(seq, what))
         });
         let next = allowed.or_else(|| State::Older.after(act)).unwrap_or(said.state);

@@ -64,7 +64,7 @@ impl Power {
         if document.id != row.request || document.request != hex(&request) {
             return Err("it was given for another request".to_owned());
         }
-        let asked = row.request_body.filter(|bytes| digest_of(bytes) == request).ok_or("its request is not there")?;
+        let asked = row.request_body.filter(|bytes| digest_of(bytes) == request).ok_or("its request is missing")?;
         let asked = RequestDocument::read(asked)?;
         if asked.role_digest != document.role_digest {
             return Err("it was given for another text of the role".to_owned());

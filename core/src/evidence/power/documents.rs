@@ -47,7 +47,7 @@ impl Host {
 
 impl RequestDocument {
     pub(super) fn read(bytes: &[u8]) -> Result<Self, String> {
-        serde_json::from_slice(bytes).map_err(|_| "its bytes are no request".to_owned())
+        serde_json::from_slice(bytes).map_err(|_| "its bytes are not a request".to_owned())
     }
 
     pub(super) fn is_of_the_first_version(&self) -> bool {
@@ -92,7 +92,7 @@ pub(super) struct ApprovalDocument {
 
 impl ApprovalDocument {
     pub(super) fn read(bytes: &[u8]) -> Result<Self, String> {
-        serde_json::from_slice(bytes).map_err(|_| "its bytes are no approval".to_owned())
+        serde_json::from_slice(bytes).map_err(|_| "its bytes are not an approval".to_owned())
     }
 }
 
@@ -129,7 +129,7 @@ pub(super) struct GrantDocument {
 
 impl GrantDocument {
     pub(super) fn read(bytes: &[u8]) -> Result<Self, String> {
-        serde_json::from_slice(bytes).map_err(|_| "its bytes are no grant".to_owned())
+        serde_json::from_slice(bytes).map_err(|_| "its bytes are not a grant".to_owned())
     }
 
     pub(super) fn is_of_the_first_version(&self) -> bool {
@@ -173,7 +173,7 @@ pub(super) struct StatementDocument {
 
 impl StatementDocument {
     pub(super) fn read(bytes: &[u8]) -> Result<Self, String> {
-        serde_json::from_slice(bytes).map_err(|_| "its bytes are no statement".to_owned())
+        serde_json::from_slice(bytes).map_err(|_| "its bytes are not a statement".to_owned())
     }
 }
 

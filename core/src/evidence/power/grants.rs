@@ -27,12 +27,12 @@ impl Power {
     }
 
     fn compare_grant(&mut self, row: &GrantRow<'_>) -> Result<(), String> {
-        let id = Id::parse(row.id).ok_or("its id is none")?;
+        let id = Id::parse(row.id).ok_or("its id is not valid")?;
         let seq = self.said.get(&id).and_then(|said| said.grant).map(|issued| issued.seq);
         let placed = self.placed(Ordered::Grants, row.rowid, id, seq, (row.expires, row.ended.is_some()));
         let said = self.said.entry(id).or_default();
         if std::mem::replace(&mut said.rows.grant, true) {
-            return Err("it stands there twice".to_owned());
+            return Err("there is a second row for it".to_owned());
         }
         let pruned = placed?;
         if said.grant.is_some_and(|issued| issued.sha256 != digest_of(row.body)) {
@@ -109,7 +109,7 @@ fn approvals(said: &Recorded, document: &GrantDocument, names: &Names) -> Result
             Some(approval) if names.name(approval.by) == approver.as_bytes() && !met.contains(&approval.uid) => {
                 met.push(approval.uid);
             }
-            Some(_) | None => return Err(format!("the approval of {} that it names is not there", spoken(approver))),
+            Some(_) | None => return Err(format!("the approval of {} that it names is missing", spoken(approver))),
         }
     }
     let needed = said.rows.needed;
@@ -124,18 +124,18 @@ fn approvals(said: &Recorded, document: &GrantDocument, names: &Names) -> Result
 fn uses(row: &GrantRow<'_>, said: &Recorded, document: &GrantDocument, pruned: bool) -> Result<(), String> {
     let one_shot = document.one_shot == 1;
     if one_shot && said.starts > 1 {
-        return Err(format!("it is for one run, and {} began", said.starts));
+        return Err(format!("it is for one run, but {} started", said.starts));
     }
     if one_shot && document.extends.is_some() && said.starts > 0 {
-        return Err("it lets one run go on and serves no new one, and one began".to_owned());
+        return Err("it continues one run and permits no new one, but one started".to_owned());
     }
     if let (true, Some(seq)) = (one_shot, said.again) {
-        return Err(format!("it is for one run, and record {seq} ends a second one that went on under it"));
+        return Err(format!("it is for one run, and record {seq} ends a second one that continued under it"));
     }
     // The record of its end is older than all remaining ones.
     let over = matches!(row.ended, Some("revoked" | "released")) && said.ended.is_none();
     if pruned && over && said.starts > 0 {
-        return Err("a run began after its end".to_owned());
+        return Err("a run started after its end".to_owned());
     }
     Ok(())
 }
@@ -165,7 +165,7 @@ fn end(
         None if begun => wrong(&format!("used at {}", Timestamp::from_seconds(said.first).to_the_second())),
         None if one_shot && said.went_on.is_some() => wrong("used"),
         None if row.end.are_empty() => Ok(()),
-        None => Err("the database says who ended it, and nobody has".to_owned()),
+        None => Err("the database says who ended it, but it was not ended".to_owned()),
         Some("used") if begun || taken || (one_shot && pruned) => {
             let by = row.end.by == Some(&document.user) && row.end.words == Some(b"");
             let at = !begun || row.end.at == Some(said.first);

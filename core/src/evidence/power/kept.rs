@@ -147,7 +147,7 @@ impl Power {
             }
             "pruned" | "unsealed" => None,
             name if name.starts_with("stored:") || name.starts_with("recorded:") => None,
-            _ => Some("nothing is kept under that name"),
+            _ => Some("the name is unknown"),
         };
         if let Some(what) = what {
             self.differs(Table::JournalMeta, row.name, what.to_owned());

@@ -118,7 +118,7 @@ impl Power {
     }
 
     fn compare_settings(&self, row: &SettingsRow<'_>) -> Result<(), String> {
-        let policy: [u8; 32] = row.policy.try_into().map_err(|_| "the digest of the policy is none")?;
+        let policy: [u8; 32] = row.policy.try_into().map_err(|_| "the digest of the policy is not valid")?;
         let sha256 = settings_digest(&policy, row.body);
         if row.sha256 != sha256 {
             return Err("its bytes have another digest".to_owned());
@@ -157,13 +157,13 @@ impl Power {
         // Another text for the same files could hide a file behind another one with the same name.
         let written =
             |files: &BTreeMap<String, String>| serde_json::to_string(files).is_ok_and(|text| text == row.files);
-        let files = files.filter(written).ok_or("its list of files is none")?;
+        let files = files.filter(written).ok_or("its list of files is not valid")?;
         for (path, sha256) in files {
             let recorded = self.recorded_otherwise(&path, &sha256);
             let disk = self.policy.disk.as_mut().and_then(|disk| match disk.digests.remove(&path) {
                 Some(digest) if digest == sha256 => None,
-                Some(_) => Some("the file itself has another digest, and counts as compiled"),
-                None => Some("there is no such file any more, and it counts as compiled"),
+                Some(_) => Some("the file itself has another digest, but counts as compiled"),
+                None => Some("the file no longer exists, but counts as compiled"),
             });
             if let Some(what) = recorded.or(disk) {
                 self.differs(Table::PolicyFile, &path, what.to_owned());
@@ -190,7 +190,7 @@ impl Power {
         }
         let Some(disk) = self.policy.disk.take() else { return };
         for path in disk.digests.into_keys().filter(|path| !missing.contains_key(path)) {
-            self.differs(Table::PolicyFile, &path, "it counts as compiled, and is missing there".to_owned());
+            self.differs(Table::PolicyFile, &path, "it counts as compiled, but is missing there".to_owned());
         }
         let last = self.policy.history.as_ref().and_then(|history| history.last().policy.clone());
         if let Some(last) = last.filter(|last| *last != disk.policy) {
@@ -216,7 +216,7 @@ impl Power {
             tables.lines.update(part);
         }
         tables.met.insert(row.name.to_owned());
-        let role = role.ok_or("its bytes are no role")?;
+        let role = role.ok_or("its bytes are not a role")?;
         let name = row.name;
         let found = role.principals.into_iter().map(|(who, kind)| (name.to_owned(), kind.to_owned(), who));
         tables.principals.extend(found);

@@ -24,12 +24,12 @@ impl Power {
     }
 
     fn compare_request(&mut self, row: &RequestRow<'_>) -> Result<(), String> {
-        let id = Id::parse(row.id).ok_or("its id is none")?;
+        let id = Id::parse(row.id).ok_or("its id is not valid")?;
         let seq = self.said.get(&id).and_then(|said| said.request).map(|asked| asked.seq);
         let placed = self.placed(Ordered::Requests, row.rowid, id, seq, (row.deadline, row.state != "pending"));
         let said = self.said.entry(id).or_default();
         if std::mem::replace(&mut said.rows.request, true) {
-            return Err("it stands there twice".to_owned());
+            return Err("there is a second row for it".to_owned());
         }
         let digest = digest_of(row.body);
         // Another fault of the row does not hide what depends on it.
@@ -53,7 +53,7 @@ impl Power {
         columns(row, &document)?;
         state(row, said, &document, pruned, &self.names)?;
         if let Some(digest) = document.role_digest.as_deref() {
-            self.roles.insert(unhex(digest).ok_or("its role digest is none")?, false);
+            self.roles.insert(unhex(digest).ok_or("its role digest is not valid")?, false);
         }
         Ok(())
     }
@@ -95,7 +95,7 @@ fn state(
 }
 
 fn unclosed(row: &RequestRow<'_>) -> Result<(), String> {
-    if row.ended.are_empty() { Ok(()) } else { Err("the database says who ended it, and nobody has".to_owned()) }
+    if row.ended.are_empty() { Ok(()) } else { Err("the database says who ended it, but it was not ended".to_owned()) }
 }
 
 /// Checks that the columns name the same user, time and text as the record.

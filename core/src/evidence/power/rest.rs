@@ -26,15 +26,15 @@ impl Power {
 
     fn compare_debt(&mut self, row: &DebtRow<'_>) -> Result<(), String> {
         let said = Id::parse(row.id).and_then(|id| self.said.get_mut(&id)).filter(|said| said.rows.broken);
-        let said = said.ok_or("no request says that the glass was broken")?;
+        let said = said.ok_or("no request says that it was a break-glass activation")?;
         if std::mem::replace(&mut said.rows.debt, true) {
-            return Err("it stands there twice".to_owned());
+            return Err("there is a second row for it".to_owned());
         }
         if said.request.is_some() && !said.owed {
             return Err("the journal has no record of it".to_owned());
         }
         let bytes = row.request.filter(|bytes| said.request_digest() == Some(digest_of(bytes)));
-        let asked = RequestDocument::read(bytes.ok_or("its request is not there")?)?;
+        let asked = RequestDocument::read(bytes.ok_or("its request is missing")?)?;
         if (row.uid, row.user, row.role, row.at) != (asked.uid, &asked.user, &asked.role, asked.created) {
             return Err("it differs from its request".to_owned());
         }
@@ -53,7 +53,7 @@ impl Power {
     /// # Errors
     /// When it is not a digest.
     pub fn names_role(&mut self, seq: u64, digest: &str) -> Result<(), FirstBad> {
-        let malformed = || FirstBad { seq, cause: Cause::Malformed("its role digest is none".to_owned()) };
+        let malformed = || FirstBad { seq, cause: Cause::Malformed("its role digest is not valid".to_owned()) };
         self.roles.insert(unhex(digest).ok_or_else(malformed)?, false);
         Ok(())
     }
@@ -76,7 +76,8 @@ impl Power {
 
     fn compare_role(&mut self, row: &RoleRow<'_>) -> Result<(), String> {
         // An upper-case digest is another key, which no lookup finds.
-        let named = unhex::<32>(row.digest).filter(|named| hex(named) == row.digest).ok_or("its digest is none")?;
+        let named =
+            unhex::<32>(row.digest).filter(|named| hex(named) == row.digest).ok_or("its digest is not valid")?;
         match self.roles.get_mut(&named) {
             Some(met) => *met = true,
             // The run that named it may be gone.

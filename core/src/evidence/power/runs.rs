@@ -147,7 +147,7 @@ impl Power {
         if paired {
             return Ok(None);
         }
-        let what = format!("says that run {} has ended, and no record says that it was there", shown(&run.run));
+        let what = format!("says that run {} has ended, but no record says that it started", shown(&run.run));
         Err(FirstBad { seq, cause: Cause::Runs(what) })
     }
 
@@ -156,10 +156,10 @@ impl Power {
         let start = number(row.start);
         if row.ended == 0 {
             let begun = start.and_then(|start| self.runs.open.remove(&start)).map(|begun| begun.run);
-            self.compare_run(Table::OpenRun, begun.as_ref(), row, "it has ended, or no record says that it began");
+            self.compare_run(Table::OpenRun, begun.as_ref(), row, "it has ended, or no record says that it started");
         } else {
             let left = start.and_then(|start| self.runs.left.remove(&start));
-            self.compare_run(Table::LeftRun, left.as_ref(), row, "no record says that it left anybody running");
+            self.compare_run(Table::LeftRun, left.as_ref(), row, "no record says that it left processes running");
         }
     }
 
@@ -200,12 +200,12 @@ impl Power {
     pub fn precedent(&mut self, row: &PrecedentRow<'_>) {
         let command: Option<[u8; 32]> = row.command.try_into().ok();
         let ran = command.and_then(|command| self.runs.ran.get(&(row.uid, command)));
-        let negative = || Some("no number is less than none".to_owned());
+        let negative = || Some("the number is negative".to_owned());
         let wrong = match (ran, self.runs.pruned_until.filter(|_| self.pruned.is_some())) {
             _ if row.runs < 0 => negative(),
             (Some(ran), None) if row.runs > ran.runs => Some(format!("the journal says {}", ran.runs)),
             (Some(ran), until) if row.last > ran.last.max(until.unwrap_or(i64::MIN)) => {
-                Some("the journal knows none so late".to_owned())
+                Some("the journal has no run as late".to_owned())
             }
             (Some(_), _) => None,
             (None, Some(until)) if row.last <= until => None,

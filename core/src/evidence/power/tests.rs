@@ -176,12 +176,12 @@ fn a_run_must_match_the_user_role_and_validity_of_its_grant() {
     assert_eq!((said("ops", 100), said("ops", 159)), (Ok(()), Ok(())));
     let under = "record 3 is the start of a run under grant 0000000001 of record 2: ";
     assert_eq!(said("ops", 160), Err(format!("{under}it ended at 1970-01-01T00:02:40Z")));
-    assert_eq!(said("ops", 99), Err(format!("{under}it begins at 1970-01-01T00:01:40Z")));
+    assert_eq!(said("ops", 99), Err(format!("{under}it starts at 1970-01-01T00:01:40Z")));
     assert_eq!(said("free", 100), Err(format!("{under}it was given for another role")));
     let mut story = Story::new(None);
     story.granted("0000000001");
     let said = story.tried("start", id, 100, &start("ops").replace("alice", "bob"));
-    assert_eq!(said, Err(format!("{under}it was given to somebody else")));
+    assert_eq!(said, Err(format!("{under}it was given to another user")));
 }
 
 #[test]
@@ -194,7 +194,7 @@ fn nothing_gives_power_while_the_database_is_an_older_copy() {
     let said = story.tried("start", Some("0000000001"), 100, &start("ops")).unwrap_err();
     assert_eq!(
         said,
-        "record 4 is the start of a run of 0000000001, and by record 3 the database was an older copy then"
+        "record 4 is the start of a run of 0000000001, but according to record 3 the database was an older copy then"
     );
     alert(&mut other, "database-older");
     alert(&mut other, "state-accepted");
@@ -213,13 +213,18 @@ fn a_denied_or_expired_request_is_neither_approved_nor_granted() {
     story.record("request", id, &asked);
     assert_eq!(
         story.tried("approval", id, 900, &approval),
-        Err("record 2 is an approval of 0000000001, and by record 1 that was over by then".to_owned())
+        Err("record 2 is an approval of 0000000001, but according to record 1 it had expired by then".to_owned())
     );
     // By the latest time so far, even if the clock was set back since.
     let mut story = Story::new(None);
     story.record("request", id, &asked);
     story.high = 900_000_000;
-    assert!(story.tried("approval", id, 100, &approval).unwrap_err().ends_with("by record 1 that was over by then"));
+    assert!(
+        story
+            .tried("approval", id, 100, &approval)
+            .unwrap_err()
+            .ends_with("according to record 1 it had expired by then")
+    );
     // Acts that take power away have no deadline.
     for kind in ["denial", "cancellation"] {
         let mut story = Story::new(None);

@@ -115,20 +115,20 @@ impl Power {
         }
         let one_shot = said.grant.is_some_and(|issued| issued.terms.one_shot);
         let alone = before.filter(|_| one_shot).map_or(Ok(()), |before| {
-            let what = format!("ends a run that went on under {last}, as that of record {before}: it is for one run");
+            let what = format!("ends a run that continued under {last}, as that of record {before}: it is for one run");
             Err(inconsistency(seq, what))
         });
         let leads = match self.leads(base, last) {
             Some(true) => Ok(()),
             Some(false) => {
-                let what = format!("ends a run under {base} that went on under {last}, which does not extend that");
+                let what = format!("ends a run under {base} that continued under {last}, which does not extend that");
                 Err(inconsistency(seq, what))
             }
             None if self.pruned.is_some() => {
                 self.unproven.insert((base, last), seq);
                 Ok(())
             }
-            None => Err(inconsistency(seq, format!("names grant {base}, of which no record before it tells"))),
+            None => Err(inconsistency(seq, format!("names grant {base}, which no earlier record mentions"))),
         };
         follows.and(alone).and(leads)
     }
@@ -158,8 +158,9 @@ impl Power {
     pub(super) fn end_of_extended(&mut self) {
         for ((base, last), seq) in std::mem::take(&mut self.unproven) {
             if self.leads(base, last) != Some(true) {
-                let what =
-                    format!("record {seq} ends a run under {base} that went on under it, and it does not extend that");
+                let what = format!(
+                    "record {seq} ends a run under {base} that continued under it, and it does not extend that"
+                );
                 self.differs(Table::Granted, &last.to_string(), what);
             }
         }
@@ -170,15 +171,15 @@ impl Power {
 fn differs(terms: &Terms, who: (i64, u32, u32), now: i64, before: bool) -> Option<String> {
     let time = |seconds| Timestamp::from_seconds(seconds).to_the_second();
     if (terms.uid, terms.user) != (who.0, who.1) {
-        Some("it was given to somebody else".to_owned())
+        Some("it was given to another user".to_owned())
     } else if terms.role != who.2 {
         Some("it was given for another role".to_owned())
     } else if now < terms.starts {
-        Some(format!("it begins at {}", time(terms.starts)))
+        Some(format!("it starts at {}", time(terms.starts)))
     } else if now >= terms.expires {
         Some(format!("it ended at {}", time(terms.expires)))
     } else if terms.one_shot && terms.extends.is_some() {
-        Some("it lets one run go on and serves no new one".to_owned())
+        Some("it continues one run and permits no new one".to_owned())
     } else if terms.one_shot && before {
         Some("it is for one run, and it was used before".to_owned())
     } else {
@@ -224,7 +225,7 @@ impl Used {
             if self.who != who || person.is_some() {
                 return bad(
                     person.filter(|_| self.who == who).unwrap_or(self.seq),
-                    "by somebody else or in another role",
+                    "by another user or in another role",
                 );
             }
             if self.earliest < document.starts || self.latest >= document.expires {
@@ -240,7 +241,7 @@ impl Used {
         }
         let other = |(boot, _): &(u32, i64)| Some(names.name(*boot)) != document.boot_id.as_deref().map(str::as_bytes);
         if document.this_boot == 1 && self.boots.iter().any(other) {
-            return bad(self.seq, "or one that follows, in another boot than the one that it serves");
+            return bad(self.seq, "or one that follows, in another boot than the one for which it is valid");
         }
         if let Some((_, seq)) = self.hosts.iter().find(|(host, _)| names.name(*host) != document.host.as_bytes()) {
             return bad(*seq, "when this host had another identity than the one that it names");
@@ -257,7 +258,7 @@ impl Used {
         let bad = |seq: u64, what: &str| Err(format!("record {seq} is the start of a run under it {what}"));
         let [_, command, cwd] = self.other;
         if document.serves_nothing() {
-            return bad(self.seq, "and it serves one command alone, and names none");
+            return bad(self.seq, "but it is limited to its command, and names none");
         }
         let Some(exact) = document.command.as_ref().filter(|_| document.exact == 1) else { return Ok(()) };
         if exact.digest(&document.run_as) != self.command {

@@ -11,7 +11,7 @@ use crate::evidence::record::parse;
 pub(super) type Words = [u8; 16];
 
 /// The message when they differ.
-pub(super) const OTHER: &str = "its record says something else than its bytes";
+pub(super) const OTHER: &str = "its record differs from its bytes";
 
 /// Returns the keys of a record of this kind that its document has too.
 fn keys(kind: &str) -> &'static [&'static str] {
