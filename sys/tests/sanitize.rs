@@ -25,19 +25,19 @@ fn main() {
     }
     let copy = Copy::new(0o4755);
     let tests: [Test; 13] = [
-        ("caller_is_who_the_kernel_says", caller_is_who_the_kernel_says),
-        ("process_is_fully_root_afterwards", process_is_fully_root_afterwards),
-        ("environment_is_kept_as_a_value_and_emptied", environment_is_kept_as_a_value_and_emptied),
-        ("hostile_limits_are_lifted_and_kept", hostile_limits_are_lifted_and_kept),
-        ("file_size_limit_never_kills_us", file_size_limit_never_kills_us),
-        ("hostile_signals_are_reset_and_kept", hostile_signals_are_reset_and_kept),
+        ("the_caller_is_identified_by_the_kernel", the_caller_is_identified_by_the_kernel),
+        ("the_process_is_root_in_all_ids_afterwards", the_process_is_root_in_all_ids_afterwards),
+        ("the_environment_is_returned_and_cleared", the_environment_is_returned_and_cleared),
+        ("hostile_limits_are_lifted_and_returned", hostile_limits_are_lifted_and_returned),
+        ("a_file_size_limit_never_kills_the_process", a_file_size_limit_never_kills_the_process),
+        ("hostile_signals_are_reset_and_returned", hostile_signals_are_reset_and_returned),
         ("armed_timers_are_disarmed", armed_timers_are_disarmed),
         ("closed_streams_are_opened_in_every_combination", closed_streams_are_opened_in_every_combination),
-        ("inherited_descriptor_is_kept_from_the_command", inherited_descriptor_is_kept_from_the_command),
+        ("an_inherited_descriptor_does_not_reach_the_command", an_inherited_descriptor_does_not_reach_the_command),
         ("mask_score_and_dumps_are_reset", mask_score_and_dumps_are_reset),
-        ("program_without_the_bit_says_so", program_without_the_bit_says_so),
-        ("program_under_no_new_privileges_says_so", program_under_no_new_privileges_says_so),
-        ("program_on_a_nosuid_mount_says_so", program_on_a_nosuid_mount_says_so),
+        ("a_program_without_the_setuid_bit_reports_it", a_program_without_the_setuid_bit_reports_it),
+        ("a_program_under_no_new_privileges_reports_it", a_program_under_no_new_privileges_reports_it),
+        ("a_program_on_a_nosuid_mount_reports_it", a_program_on_a_nosuid_mount_reports_it),
     ];
     for (name, test) in tests {
         test(&copy);
@@ -167,24 +167,24 @@ fn says(output: &str, lines: &[&str]) {
     }
 }
 
-fn caller_is_who_the_kernel_says(copy: &Copy) {
+fn the_caller_is_identified_by_the_kernel(copy: &Copy) {
     let output = copy.run(|_| {});
     says(&output, &["caller KernelIdentity { uid: 65534, gid: 65533, groups: [4242] }", "done"]);
     says(&output, &["arguments [\"sanitize\", \"--inside\"]", "streams [true, true, true]"]);
 }
 
-fn process_is_fully_root_afterwards(copy: &Copy) {
+fn the_process_is_root_in_all_ids_afterwards(copy: &Copy) {
     says(&copy.run(|_| {}), &["now-Uid: 0 0 0 0", "now-Gid: 0 0 0 0", "now-Groups:"]);
 }
 
-fn environment_is_kept_as_a_value_and_emptied(copy: &Copy) {
+fn the_environment_is_returned_and_cleared(copy: &Copy) {
     let entries = ["A=1", "A=2", "no-equals", "SQLITE_TMPDIR=/tmp", "=odd"].map(|entry| CString::new(entry).unwrap());
     let output = copy.run(|execution| execution.environment = Vec::leak(entries.to_vec()));
     let kept: Vec<OsString> = ["A=1", "A=2", "no-equals", "SQLITE_TMPDIR=/tmp", "=odd"].map(OsString::from).to_vec();
     says(&output, &[&format!("environment {kept:?}"), "now-environment 0"]);
 }
 
-fn hostile_limits_are_lifted_and_kept(copy: &Copy) {
+fn hostile_limits_are_lifted_and_returned(copy: &Copy) {
     let hard = Limits::current().unwrap().get(libc::RLIMIT_NOFILE).unwrap().hard;
     let output = copy.run(|execution| {
         execution.limits = lowered(&[
@@ -199,7 +199,7 @@ fn hostile_limits_are_lifted_and_kept(copy: &Copy) {
 }
 
 /// CAP_SYS_RESOURCE decides whether such a limit can be lifted; in both cases it never kills us.
-fn file_size_limit_never_kills_us(copy: &Copy) {
+fn a_file_size_limit_never_kills_the_process(copy: &Copy) {
     let output = copy.run(|execution| execution.limits = lowered(&[(libc::RLIMIT_FSIZE, 0, 0)]));
     assert!(
         output.contains("\nwrite Ok\n") || output.starts_with("error your hard limit of file size is 0 "),
@@ -216,7 +216,7 @@ fn lowered(limits: &[(u32, u64, u64)]) -> &'static Limits {
     Box::leak(Box::new(Limits::current().unwrap()))
 }
 
-fn hostile_signals_are_reset_and_kept(copy: &Copy) {
+fn hostile_signals_are_reset_and_returned(copy: &Copy) {
     let output = copy.run(|execution| {
         execution.ignored_signals = SignalSet::of(&[libc::SIGCHLD, libc::SIGTERM, libc::SIGPIPE]);
         execution.blocked_signals = SignalSet::of(&[libc::SIGCHLD, libc::SIGHUP, libc::SIGALRM]);
@@ -280,7 +280,7 @@ fn closed_streams_are_opened_in_every_combination(copy: &Copy) {
     assert_eq!(output, "");
 }
 
-fn inherited_descriptor_is_kept_from_the_command(copy: &Copy) {
+fn an_inherited_descriptor_does_not_reach_the_command(copy: &Copy) {
     // `run` sets close-on-exec on everything, so a shell opens it.
     let output = copy.through_shell("exec 7</dev/null");
     says(&output, &[&format!("now-seven {}", libc::FD_CLOEXEC), "done"]);
@@ -294,17 +294,17 @@ fn mask_score_and_dumps_are_reset(copy: &Copy) {
     says(&output, &["umask 777", "now-Umask: 0077", "score Some(900)", "now-score 0", "now-dumpable false"]);
 }
 
-fn program_without_the_bit_says_so(_: &Copy) {
+fn a_program_without_the_setuid_bit_reports_it(_: &Copy) {
     let output = Copy::new(0o755).run(|_| {});
     assert!(output.contains("must be owned by uid 0 and have the setuid bit set"), "{output}");
 }
 
-fn program_under_no_new_privileges_says_so(copy: &Copy) {
+fn a_program_under_no_new_privileges_reports_it(copy: &Copy) {
     let output = copy.run(|_| nix::sys::prctl::set_no_new_privs().unwrap());
     assert!(output.contains("\"no new privileges\" flag"), "{output}");
 }
 
-fn program_on_a_nosuid_mount_says_so(copy: &Copy) {
+fn a_program_on_a_nosuid_mount_reports_it(copy: &Copy) {
     let script = "mount -t tmpfs -o nosuid,mode=755 none /mnt && cp --preserve=mode \"$0\" /mnt/copy && \
                   exec setpriv --reuid 65534 --clear-groups /mnt/copy --inside";
     let output = Command::new("unshare").args(["-m", "sh", "-c", script]).arg(&copy.0).output().unwrap();

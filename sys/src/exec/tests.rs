@@ -73,7 +73,7 @@ fn end(pid: Pid) -> WaitEvent {
 }
 
 #[test]
-fn a_program_without_exec_permission_executes_nothing() {
+fn with_this_alone_no_other_program_is_executed() {
     let line = "echo in; (/bin/true; echo $?); /bin/true & wait $!; echo $?; exec /bin/true";
     for descriptor in [true, false] {
         let (output, event) = shell(line, |execution| {
