@@ -142,7 +142,7 @@ mod tests {
         let wait = full.wait_for(cost, &storage);
         let later = full.leaked(5 + i64::try_from(wait).unwrap() * 1_000_000, &storage);
         assert!(later.with(cost, storage.at_once).is_some(), "{wait}");
-        assert_eq!(full.leaked(0, &storage), full, "a clock that stands gives nothing away");
+        assert_eq!(full.leaked(0, &storage), full, "a stopped clock frees nothing");
         assert_eq!(full.leaked(i64::MAX, &storage).bytes, 0);
     }
 

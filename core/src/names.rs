@@ -216,9 +216,9 @@ fn account_name(text: &str) -> Option<&'static str> {
     } else if text.bytes().all(|byte| byte.is_ascii_digit()) {
         Some("is a number; write an id as #NUMBER")
     } else if text == "." || text == ".." || text.contains([':', '/', ',']) {
-        Some("holds a character that no account name has")
+        Some("contains a character that is not allowed in an account name")
     } else if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
-        Some("holds white space or a control character")
+        Some("contains white space or a control character")
     } else {
         None
     }

@@ -243,7 +243,7 @@ impl Carrier<'_> {
                 return match moment(value) {
                     Some(begin) if begin <= self.now => Conversion::Yes,
                     _ => {
-                        self.findings.lost(place, format!("NOTBEFORE={value}: a rule that holds only later"));
+                        self.findings.lost(place, format!("NOTBEFORE={value}: a rule that is not valid yet"));
                         Conversion::Never
                     }
                 };

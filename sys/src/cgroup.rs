@@ -790,7 +790,7 @@ mod tests {
         while !procfs::stat(child).unwrap().has_ended() {
             std::thread::yield_now();
         }
-        assert!(dead.has_ended(), "nobody has buried it");
+        assert!(dead.has_ended(), "it has not been reaped");
         wait(child, Waiting::ForEnd).unwrap();
         assert!(dead.has_ended());
     }

@@ -144,7 +144,7 @@ mod tests {
             assert!(leased.is_leased && leased.stands());
             let busy = OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(&path);
             assert_eq!(busy.unwrap_err().kind(), io::ErrorKind::WouldBlock);
-            assert!(!leased.stands(), "somebody wants to write");
+            assert!(!leased.stands(), "a writer waits");
         }
         let mut writer = OpenOptions::new().write(true).open(&path).unwrap();
         let held = HeldProgram::program(program.as_fd(), &root()).unwrap();

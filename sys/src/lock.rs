@@ -166,7 +166,7 @@ mod tests {
         let open = || File::options().read(true).write(true).open(&path).unwrap();
         let (first, second) = (open(), open());
         share(&first, 1 << 40).unwrap();
-        assert!(!is_shared(&first, 1 << 40).unwrap(), "one's own lock is nobody else's");
+        assert!(!is_shared(&first, 1 << 40).unwrap(), "the own lock does not count");
         assert!(is_shared(&second, 1 << 40).unwrap() && !is_shared(&second, (1 << 40) + 1).unwrap());
         share(&second, 1 << 40).unwrap();
         assert!(is_shared(&first, 1 << 40).unwrap());

@@ -277,7 +277,7 @@ mod tests {
         assert_eq!(prove(&story, &[(1, 9), (2, 9)]), other(2), "none of its own");
         assert_eq!(prove(&story, &[(2, 9), (4, HOST_SEED)]).unwrap().foreign, 1);
         assert_eq!(prove(&story, &[(3, 9), (4, HOST_SEED)]), other(3), "the other key signed the acceptance");
-        assert_eq!(prove(&[other_kind; 4], &[(2, 9), (4, HOST_SEED)]), other(2), "nobody accepted it");
+        assert_eq!(prove(&[other_kind; 4], &[(2, 9), (4, HOST_SEED)]), other(2), "root did not accept it");
         assert_eq!(prove(&story, &[(2, HOST_SEED)]).unwrap().foreign, 0);
         assert!(prove(&story, &[]).is_ok(), "a new journal has none");
     }

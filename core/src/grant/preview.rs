@@ -125,10 +125,10 @@ impl<'a> Preview<'a> {
         };
         let mut lines: Vec<String> = self.power.changed_options().into_iter().map(option).collect();
         if self.power.on_expiry == OnExpiry::Finish {
-            lines.push("  what runs when the grant expires may go on to its end".to_owned());
+            lines.push("  what runs when the grant expires may run to its end".to_owned());
         }
         if self.power.leftovers == Leftovers::Keep {
-            lines.push("  what a finished command leaves running may go on".to_owned());
+            lines.push("  what a finished command leaves running may continue".to_owned());
         }
         lines
     }
@@ -142,7 +142,7 @@ impl<'a> Preview<'a> {
             said("reason", &asked.reason),
             said("ticket", &asked.ticket),
             (begins > 0).then(delay),
-            asked.extends.as_ref().map(|grant| format!("extends grant {grant}: what runs under it goes on")),
+            asked.extends.as_ref().map(|grant| format!("extends grant {grant}: what runs under it continues")),
         ]
         .into_iter()
         .flatten()

@@ -5,7 +5,7 @@ use super::sshsig::Namespace;
 use super::terms::{GrantTerms, encode};
 
 /// Stored bytes that claim to be a grant.
-#[must_use = "a signed grant has one use: to be verified"]
+#[must_use = "a signed grant must be verified"]
 pub struct SignedGrant {
     pub(super) bytes: Vec<u8>,
     pub(super) signature: Vec<u8>,

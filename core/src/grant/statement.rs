@@ -110,7 +110,7 @@ impl fmt::Display for StatementFault {
 }
 
 /// An imported statement with a user's signature, which is not verified yet.
-#[must_use = "a carried statement has one use: to be vouched for"]
+#[must_use = "an imported statement must be verified"]
 pub struct CarriedStatement {
     terms: StatementTerms,
     bytes: Vec<u8>,
@@ -181,7 +181,7 @@ impl VouchedStatement {
 
 /// A statement with the host's signature. Every change in the database that denies or cancels a request, revokes or
 /// releases a grant, or settles a debt requires one, and only the host's key can make it.
-#[must_use = "a signed statement is carried out"]
+#[must_use = "a signed statement must be executed"]
 pub struct SignedStatement {
     terms: StatementTerms,
     bytes: Vec<u8>,

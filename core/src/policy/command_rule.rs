@@ -243,7 +243,7 @@ fn split_words(text: &str) -> Result<Vec<String>, String> {
             ' ' | '\t' => words.push(std::mem::take(&mut word)),
             '\'' | '"' => {
                 return Err(format!(
-                    "holds {character}, but quotes do not group words here: write \\{character}, or the table form"
+                    "contains {character}, but quotes do not group words here: write \\{character}, or the table form"
                 ));
             }
             '\\' => {
@@ -304,7 +304,7 @@ pub(super) fn refuse_invisible(text: &str) -> Result<(), String> {
     if escape::escape(visible.as_bytes()) == visible {
         Ok(())
     } else {
-        Err("holds a control character or an invisible character".to_owned())
+        Err("contains a control character or an invisible character".to_owned())
     }
 }
 

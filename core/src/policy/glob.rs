@@ -35,7 +35,7 @@ impl Glob {
             return Err(format!("is longer than {LONGEST_PATTERN} bytes"));
         }
         if text.contains('\0') {
-            return Err("holds a NUL byte, which no argument can hold".to_owned());
+            return Err("contains a NUL byte, which no argument can contain".to_owned());
         }
         let mut tokens = Vec::new();
         let mut rest = text.as_bytes();
@@ -210,7 +210,7 @@ type Class = fn(&u8) -> bool;
 /// Parses the class after the inner `[`, and returns the rest after its `:]`; `None` if it is not terminated.
 fn class(text: &[u8]) -> Result<Option<Rest<'_, Class>>, String> {
     let Some((b':', named)) = text.split_first() else {
-        return Err("holds '[.' or '[=', which are not supported".to_owned());
+        return Err("contains '[.' or '[=', which are not supported".to_owned());
     };
     let Some(end) = named.windows(2).position(|pair| pair == b":]") else { return Ok(None) };
     let (name, after) = named.split_at(end);
@@ -227,7 +227,7 @@ fn class(text: &[u8]) -> Result<Option<Rest<'_, Class>>, String> {
         b"graph" => u8::is_ascii_graphic,
         b"cntrl" => u8::is_ascii_control,
         b"xdigit" => u8::is_ascii_hexdigit,
-        _ => return Err("holds a character class that does not exist".to_owned()),
+        _ => return Err("contains a character class that does not exist".to_owned()),
     };
     Ok(Some((class, after.get(2..).unwrap_or_default())))
 }

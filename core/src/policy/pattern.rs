@@ -28,7 +28,7 @@ impl WordPattern {
             return Err(format!("is longer than {LONGEST_PATTERN} bytes"));
         }
         if text.contains('\0') {
-            return Err("holds a NUL byte, which no argument can hold".to_owned());
+            return Err("contains a NUL byte, which no argument can contain".to_owned());
         }
         let mut tokens = Vec::with_capacity(text.len());
         let mut bytes = text.bytes();
@@ -36,7 +36,9 @@ impl WordPattern {
             tokens.push(match byte {
                 b'\\' => Token::Byte(bytes.next().ok_or("ends with a backslash that escapes nothing")?),
                 b'*' if tokens.last() == Some(&Token::AnyRun) => {
-                    return Err("holds '**' inside a word; it must stand alone, and '*' never matches '/'".to_owned());
+                    return Err(
+                        "contains '**' inside a word; it must stand alone, and '*' never matches '/'".to_owned()
+                    );
                 }
                 b'*' => Token::AnyRun,
                 b'?' => Token::AnyCharacter,

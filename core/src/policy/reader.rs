@@ -6,7 +6,7 @@ use std::fmt;
 use super::PolicyText;
 
 /// Proof that a user may read the policy, which gives access to [`PolicyWords`].
-#[must_use = "it opens the words of the policy"]
+#[must_use = "it gives access to the text of the policy"]
 pub struct PolicyReader(());
 
 impl PolicyReader {

@@ -255,7 +255,7 @@ fn check_quorum(table: &Table<'_>, activation: &Activation) -> Result<(), Policy
         };
     }
     if activation.approvers.is_empty() {
-        return Err(table.invalid("require_approval", "is true, but approvers names nobody"));
+        return Err(table.invalid("require_approval", "is true, but approvers names no user"));
     }
     let people = activation.approvers.len();
     let reachable = activation.approvers.iter().any(Principal::is_plural) || people >= activation.approvals as usize;

@@ -203,7 +203,7 @@ mod tests {
         assert!(run_as(&["%web"]).allows(&target("bob", 5, &web)) && run_as(&["%#33"]).allows(&target("bob", 5, &web)));
         assert!(!run_as(&["%web"]).allows(&target("bob", 5, &NONE)));
         assert!(!run_as(&["%web"]).allows(&target("bob", 5, &|| None)));
-        assert!(!run_as(&["ALL", "!%web"]).allows(&target("bob", 5, &|| None)), "nobody can tell, so no");
+        assert!(!run_as(&["ALL", "!%web"]).allows(&target("bob", 5, &|| None)), "unknown, so no");
         assert!(run_as(&["bob"]).allows(&target("bob", 5, &|| panic!("asked without need"))));
     }
 

@@ -272,8 +272,8 @@ fn on_expiry_is_set_in_a_role_its_activation_or_the_defaults() {
 #[test]
 fn incomplete_approval_settings_are_rejected() {
     let terms = |text: &str| mistake(&with(&format!("[roles.r.activation]\n{text}")));
-    assert!(terms("require_approval = true").contains("approvers names nobody"));
-    assert!(terms("require_approval = true\napprovers = []").contains("approvers names nobody"));
+    assert!(terms("require_approval = true").contains("approvers names no user"));
+    assert!(terms("require_approval = true\napprovers = []").contains("approvers names no user"));
     assert!(terms("approvers = [\"bob\"]").contains("unless require_approval is true"));
     assert!(terms("approvals = 2").contains("unless require_approval is true"));
     assert!(terms("signed_approvals = true").contains("unless require_approval is true"));
@@ -420,12 +420,12 @@ fn unwise_policies_cause_warnings() {
         let warnings = policy(text).warnings();
         assert!(warnings.iter().any(|warning| warning.contains(part)), "{part}: {warnings:?}");
     };
-    one("[roles.r]\ncommands = [\"ALL\"]", "/etc/p0.toml:1: role 'r' names nobody");
+    one("[roles.r]\ncommands = [\"ALL\"]", "/etc/p0.toml:1: role 'r' names no user");
     one(&with("env_keep = [\"LD_*\"]"), "keeps LD_PRELOAD ('LD_*')");
     one("[defaults]\nenv_keep = [\"*\"]", "env_keep in [defaults] keeps LD_PRELOAD");
     one(&with("setenv = true"), "lets the caller set any variable");
     one(&with("[roles.r.activation]\nticket = \"OPS\""), "is not anchored by ^ and $");
-    one("[roles.r]\nstanding=[\"a\"]\ncommands = [\"ALL\", \"!/usr/bin/su\"]", "takes '!/usr/bin/su' away from ALL");
+    one("[roles.r]\nstanding=[\"a\"]\ncommands = [\"ALL\", \"!/usr/bin/su\"]", "excludes '!/usr/bin/su' from ALL");
     one("[roles.r]\nstanding=[\"a\"]\ncommands = [\"!/usr/bin/su\"]", "only rules that deny");
     one("[roles.r]\nstanding=[\"a\"]\ncommands = [\"/bin/ls\"]", "/bin is a link to /usr/bin");
     one("[roles.r]\nstanding=[\"a\"]\ncommands = [\"/usr/bin/x [0-9]\"]", "'[', which is an ordinary character");

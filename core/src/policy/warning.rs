@@ -39,7 +39,7 @@ pub(super) fn of(settings: &Settings, roles: &[Role]) -> Vec<String> {
 fn of_role(settings: &Settings, role: &Role) -> Vec<String> {
     let mut warnings = Vec::new();
     if role.eligible.is_empty() && role.standing.is_empty() {
-        warnings.push("names nobody: neither eligible nor standing".to_owned());
+        warnings.push("names no user: neither eligible nor standing".to_owned());
     }
     if role.commands.iter().all(|rule| rule.effect() == Effect::Deny) {
         warnings.push("has only rules that deny, so it allows nothing".to_owned());

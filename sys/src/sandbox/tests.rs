@@ -84,7 +84,7 @@ fn told(post: Post) -> BTreeMap<i64, Vec<(Arguments, Fate)>> {
                 Answer::Fatal => vec![([0; 3], Fate::Killed)],
                 Answer::Only(condition) => sides(condition),
             };
-            assert!(told.insert(*number, fates).is_none(), "{name} stands in two rows");
+            assert!(told.insert(*number, fates).is_none(), "{name} is in two rows");
         }
     }
     told

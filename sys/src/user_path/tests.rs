@@ -101,7 +101,7 @@ fn only_a_regular_file_is_read_with_the_privileges_of_the_reader() {
     assert!(matches!(refused, Err(PlaceError::Io(error)) if error.raw_os_error() == Some(libc::EACCES)));
     fs::set_permissions(scene.0.join("safe"), fs::Permissions::from_mode(0o700)).unwrap();
     fs::set_permissions(scene.0.join("safe/file"), fs::Permissions::from_mode(0o644)).unwrap();
-    assert!(!read("safe/file", &root_user(), 9).unwrap().unwrap().public, "nobody gets there");
+    assert!(!read("safe/file", &root_user(), 9).unwrap().unwrap().public, "other users cannot reach it");
 }
 
 #[test]

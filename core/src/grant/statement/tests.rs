@@ -85,7 +85,7 @@ fn a_statement_is_valid_only_with_the_key_of_its_author() {
         _ => None,
     };
     assert_eq!(fault(Approvers::default()), Some(KeyFault::Unknown), "a key that was removed");
-    assert_eq!(fault(list("carol", "", &bobs_key())), Some(KeyFault::Unknown), "a key of somebody else");
+    assert_eq!(fault(list("carol", "", &bobs_key())), Some(KeyFault::Unknown), "a key of another user");
     assert_eq!(fault(list("bob", "", &SigningKey::from_bytes(&[4; 32]))), Some(KeyFault::Unknown), "another key");
     let approvals_only = list("bob", "namespaces=\"jit-sudo/approval/v1\" ", &bobs_key());
     assert_eq!(fault(approvals_only), Some(KeyFault::OtherPurpose));

@@ -98,7 +98,7 @@ impl Rlimit {
 }
 
 /// Returns the stricter of two rules for the working directory; the outer `None` if they have no directory in common.
-#[allow(clippy::option_option, reason = "the inner one is the absence of the key, which means something")]
+#[allow(clippy::option_option, reason = "the inner one is the absence of the key, which has a meaning")]
 fn directory(one: Option<&RunDirectory>, two: Option<&RunDirectory>) -> Option<Option<RunDirectory>> {
     let choice = Some(&RunDirectory::CallersChoice);
     match (one, two) {
