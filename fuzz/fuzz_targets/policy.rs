@@ -26,7 +26,7 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     }
 });
 
-/// The text of a role from an untrusted user.
+/// Checks the text of a role from an untrusted user.
 fn carried(data: &[u8]) {
     if let Some(power) = exact(data, RolePower::decode, |power| power.encode().expect("what was read is written")) {
         power.changed_options();

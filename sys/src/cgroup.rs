@@ -505,7 +505,7 @@ impl Maker {
         Ok(Self(Living { pid, started: process::process_start(pid)? }))
     }
 
-    /// A process whose state cannot be read counts as running while its pid exists.
+    /// Returns whether the process has ended. One whose state cannot be read counts as running while its pid exists.
     fn has_ended(self) -> bool {
         let Self(Living { pid, started }) = self;
         match procfs::stat(pid) {
@@ -633,7 +633,7 @@ mod tests {
     use crate::process::{WaitEvent, Waiting, exit_now, fork, fork_into, wait};
     use std::time::Duration;
 
-    /// A group for one test, and a child that sleeps in it; `None` on a machine without version 2.
+    /// Returns a group for one test, and a child that sleeps in it; `None` on a machine without version 2.
     fn sleeper(name: &str) -> Option<(Cgroup, Pid)> {
         let group = Cgroup::create("sys-tests", name).ok()?;
         let child = fork_into(Some(&group), || {

@@ -119,7 +119,7 @@ pub(crate) fn send(process: Living, signal: i32) -> io::Result<()> {
 
 fn send_along(line: &OwnedFd, signal: i32) -> io::Result<()> {
     let no_info = std::ptr::null::<libc::siginfo_t>();
-    // SAFETY: the descriptor is open, the information is absent, the flags are none.
+    // SAFETY: the descriptor is open; no information and no flags are passed.
     let answer = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, line.as_raw_fd(), signal, no_info, 0) };
     check(answer as libc::c_int).map(drop)
 }

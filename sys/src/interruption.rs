@@ -243,7 +243,7 @@ mod tests {
         assert!(spent() - begun.1 < SHORT, "{:?} of {:?}", spent() - begun.1, begun.0.elapsed());
     }
 
-    /// A non-blocking socket, connected to another one that no process reads.
+    /// Returns a non-blocking socket, connected to another one that no process reads.
     fn netlink(to: Option<&OwnedFd>) -> OwnedFd {
         let flags = libc::SOCK_RAW | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
         // SAFETY: the calls take integers and addresses that live through them; nothing else owns the descriptor.
@@ -264,7 +264,7 @@ mod tests {
         }
     }
 
-    /// The processor time of this thread.
+    /// Returns the processor time of this thread.
     fn spent() -> Duration {
         // SAFETY: clock_gettime fills the structure, for which zeros are valid.
         let now = unsafe {

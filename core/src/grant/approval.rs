@@ -172,7 +172,7 @@ mod tests {
     const NOW: i64 = 1_800_000_000;
     const ANY: UserVerification = UserVerification::NotDemanded;
 
-    /// The rules of a role that accepts only signed approvals.
+    /// Returns the rules of a role that accepts only signed approvals.
     fn rules(more: &str) -> Activation {
         let text = format!(
             "[roles.ops]\ncommands = [\"ALL\"]\n[roles.ops.activation]\nrequire_approval = true\n\

@@ -228,7 +228,7 @@ mod tests {
         );
     }
 
-    /// A simple and slow recursive matcher, to compare with.
+    /// Matches recursively, simply and slowly, to compare with.
     fn reference(tokens: &[Token], text: &[char]) -> bool {
         match tokens.split_first() {
             None => text.is_empty(),

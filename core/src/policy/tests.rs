@@ -43,7 +43,7 @@ fn role(text: &str) -> Role {
     policy(text).roles()[0].clone()
 }
 
-/// The rest of a role with one wrong line.
+/// Returns a role with one more line, which is to be wrong.
 fn with(line: &str) -> String {
     format!("[roles.r]\neligible = [\"alice\"]\ncommands = [\"/usr/bin/id\"]\n{line}\n")
 }

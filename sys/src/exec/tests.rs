@@ -7,7 +7,7 @@ fn nobody() -> Credentials {
     Credentials { uid: 65534, gid: 65533, groups: vec![65532, 65531, 65531] }
 }
 
-/// A program as nobody, with nothing but its arguments.
+/// Returns the execution of a program as nobody, with nothing but its arguments.
 fn plain<'a>(
     program: &'a File,
     argv: &'a [CString],

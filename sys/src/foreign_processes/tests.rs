@@ -7,7 +7,7 @@ fn foreign_processes(pid: Pid, group: Option<Cgroup>) -> ForeignProcesses {
     ForeignProcesses::of(host, group, Programs::at(&[]), false).unwrap()
 }
 
-/// A shell that executes the lines that the test writes; `None` where there is no shell.
+/// Starts a shell that executes the lines that the test writes; `None` where there is no shell.
 fn host() -> (std::process::Child, Pid) {
     let child = std::process::Command::new("sh").stdin(std::process::Stdio::piped()).spawn().unwrap();
     let pid = Pid::new(i32::try_from(child.id()).unwrap()).unwrap();

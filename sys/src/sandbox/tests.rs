@@ -34,9 +34,9 @@ const UNFILTERED: [i64; 0] = [];
 
 type Arguments = [u64; 3];
 
-/// Of two filters that both answer with an error number, the newest determines the number, and the severest answer
-/// takes precedence (seccomp(2)). So a call that the sandbox permits gets the number of the test's filter, which was
-/// set before, and is not made.
+/// Returns what happens to a call under the filter. Of two filters that both answer with an error number, the newest
+/// determines the number, and the severest answer takes precedence (seccomp(2)). So a call that the sandbox permits gets
+/// the number of the test's filter, which was set before, and is not made.
 fn fate(post: Post, number: i64, arguments: Arguments) -> Fate {
     let child = fork(|| {
         let mut probe = vec![
