@@ -307,7 +307,7 @@ mod tests {
         crate::evidence::chain::stands(body) && Record::is_of(kind, body).is_ok()
     }
 
-    /// Run with `cargo test -p jit-sudo --lib what_it_takes_to_read -- --ignored --nocapture`.
+    /// Run with `cargo test -p jit-sudo-core --lib what_it_takes_to_read -- --ignored --nocapture`.
     #[test]
     #[ignore = "prints figures"]
     fn what_it_takes_to_read_a_record() {

@@ -305,7 +305,7 @@ fn resident() -> u64 {
     line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
 }
 
-/// `cargo test --release -p jit-sudo --lib a_hundred_thousand_grants -- --ignored --nocapture` prints the time and
+/// `cargo test --release -p jit-sudo-core --lib a_hundred_thousand_grants -- --ignored --nocapture` prints the time and
 /// memory used.
 #[test]
 #[ignore = "takes some seconds; prints figures"]
