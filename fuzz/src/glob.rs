@@ -1,7 +1,7 @@
 //! Matches wildcards with a table of all pairs of positions, which is slow and simple, to compare with the product's
 //! matcher.
 
-/// Returns whether a pattern of a command rule (jit-sudo.toml(5)) matches an argument; `None` if it is not a valid
+/// Returns whether a pattern of a command rule (jit-sudo-policy(5)) matches an argument; `None` if it is not a valid
 /// pattern.
 pub fn matches(pattern: &str, word: &[u8]) -> Option<bool> {
     let mut tokens = Vec::new();
