@@ -1,4 +1,5 @@
-//! Time as an argument: a [`Moment`] is read once at the border and passed down. Wall time is UTC, so `TZ` is never read.
+//! Time as an argument: a [`Moment`] is read once at the edge of the program and passed down. Wall time is UTC, so `TZ`
+//! is never read.
 
 pub mod duration;
 
@@ -13,22 +14,22 @@ use serde::{Deserialize, Serialize};
 pub struct Timestamp(pub i64);
 
 impl Timestamp {
-    /// From whole seconds since 1970.
+    /// Converts whole seconds since 1970.
     pub fn from_seconds(seconds: i64) -> Self {
         Self(seconds.saturating_mul(1_000_000))
     }
 
-    /// Whole seconds since 1970, rounded down.
+    /// Returns whole seconds since 1970, rounded down.
     pub fn seconds(self) -> i64 {
         self.0.div_euclid(1_000_000)
     }
 
-    /// `seconds` later.
+    /// Returns the time `seconds` later.
     pub fn plus_seconds(self, seconds: i64) -> Self {
         Self(self.0.saturating_add(seconds.saturating_mul(1_000_000)))
     }
 
-    /// RFC 3339 in UTC without a fraction, for sentences.
+    /// Formats the time for messages: RFC 3339 in UTC without a fraction.
     pub fn to_the_second(self) -> String {
         match DateTime::<Utc>::from_timestamp_micros(self.0) {
             Some(time) => time.to_rfc3339_opts(SecondsFormat::Secs, true),
@@ -37,7 +38,7 @@ impl Timestamp {
     }
 }
 
-/// RFC 3339 in UTC with microseconds.
+/// Formats the time as RFC 3339 in UTC with microseconds.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match DateTime::<Utc>::from_timestamp_micros(self.0) {
@@ -57,15 +58,15 @@ pub struct BootTime(pub i64);
 pub struct Moment {
     /// The wall clock, which root or NTP may set.
     pub wall: Timestamp,
-    /// The boot clock, which nobody can set.
+    /// The boot clock, which no user can set.
     pub boot: BootTime,
-    /// `/proc/sys/kernel/random/boot_id`: the boot clock means something only within one boot.
+    /// `/proc/sys/kernel/random/boot_id`: the boot clock is comparable only within one boot.
     pub boot_id: String,
 }
 
 impl Moment {
-    /// The same, except where the wall clock was set back since `before`, which was read in the same boot: then it is as if it had
-    /// gone on as the boot clock did.
+    /// Returns this moment. If the wall clock was set back since `before`, which was read in the same boot, the wall
+    /// time is corrected by the boot clock.
     #[must_use]
     pub fn onward(self, before: &Self) -> Self {
         let passed = self.boot.0.saturating_sub(before.boot.0);
@@ -74,8 +75,9 @@ impl Moment {
     }
 }
 
-/// The time that counts for whatever begins, ends or runs out: a reading of all clocks beside the latest time in the journal, so that
-/// nothing that is over begins again where the wall clock was set back. Records bear the reading itself.
+/// The time that determines whether something has started or expired: a reading of all clocks, and the latest time in
+/// the journal, so that setting the wall clock back revives nothing that has expired. Records contain the reading
+/// itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Now {
     moment: Moment,
@@ -83,43 +85,43 @@ pub struct Now {
 }
 
 impl Now {
-    /// The reading beside the latest time that the journal has seen, if any.
+    /// Combines a reading with the latest time in the journal, if any.
     pub fn of(moment: Moment, seen: Option<Timestamp>) -> Self {
         let latest = seen.map_or(moment.wall, |seen| seen.max(moment.wall));
         Self { moment, latest }
     }
 
-    /// What the clocks read.
+    /// Returns the reading of the clocks.
     pub fn moment(&self) -> &Moment {
         &self.moment
     }
 
-    /// The wall clock, or the latest time in the journal where the clock stands before it.
+    /// Returns the wall clock, or the latest time in the journal if the clock is behind it.
     pub fn latest(&self) -> Timestamp {
         self.latest
     }
 
-    /// The same in whole seconds since 1970.
+    /// Returns [`Self::latest`] in whole seconds since 1970.
     pub fn seconds(&self) -> i64 {
         self.latest.seconds()
     }
 
-    /// As if the wall clock read the latest time.
+    /// Returns this time with the wall clock set to the latest time.
     #[must_use]
     pub fn caught_up(self) -> Self {
         Self { moment: Moment { wall: self.latest, ..self.moment }, ..self }
     }
 
-    /// How far the wall clock stands before the latest time in the journal, in µs.
+    /// Returns how far the wall clock is behind the latest time in the journal, in µs.
     pub fn behind(&self) -> i64 {
         self.latest.0.saturating_sub(self.moment.wall.0)
     }
 }
 
-/// A clock that is off by less is right: time daemons step it, and records are written a little after their moment.
+/// The tolerated error of a clock: time daemons step it, and records are written a little after their moment.
 pub const TOLERANCE_US: i64 = 60_000_000;
 
-/// Where moments come from: the system, or a test.
+/// A source of moments: the system, or a test.
 pub trait Clock {
     /// Reads all clocks now.
     fn read(&self) -> std::io::Result<Moment>;
@@ -130,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_clock_that_is_set_back_holds_nothing_up() {
+    fn setting_the_clock_back_delays_nothing() {
         let read = |wall, boot| Moment { wall: Timestamp(wall), boot: BootTime(boot), boot_id: "this".to_owned() };
         let began = read(1_000, 10);
         assert_eq!(read(1_500, 510).onward(&began).wall, Timestamp(1_500));
@@ -139,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_journal_has_seen_counts() {
+    fn the_latest_time_in_the_journal_counts() {
         let read = |wall| Moment { wall: Timestamp::from_seconds(wall), boot: BootTime(0), boot_id: "this".to_owned() };
         let behind = Now::of(read(7), Some(Timestamp::from_seconds(9)));
         assert_eq!((behind.seconds(), behind.behind(), behind.moment()), (9, 2_000_000, &read(7)));
@@ -149,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn timestamps_read_as_rfc_3339() {
+    fn timestamps_are_formatted_as_rfc_3339() {
         assert_eq!(Timestamp::from_seconds(0).to_string(), "1970-01-01T00:00:00.000000Z");
         assert_eq!(Timestamp(-1).seconds(), -1);
         assert_eq!(Timestamp(i64::MAX).to_string(), "@9223372036854775807us");

@@ -1,8 +1,8 @@
-//! Bytes as text that can be shown, logged and read back. Knows no domain word.
+//! Converts bytes to text that can be displayed, logged and read back. Knows no concepts of jit-sudo.
 //!
-//! What a caller typed reaches terminals, logs and JSON only through this room. Printable UTF-8 stays as it is; a
-//! backslash is doubled; control characters, bytes that are not UTF-8 and characters that nobody sees become `\xNN`.
-//! [`unescape`] is the exact inverse, so evidence keeps every byte.
+//! Input of the caller reaches terminals, logs and JSON only through this module. Printable UTF-8 stays as it is; a
+//! backslash is doubled; control characters, bytes that are not UTF-8 and invisible characters become `\xNN`.
+//! [`unescape`] is the exact inverse, so evidence preserves every byte.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -10,7 +10,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Escapes `bytes`; the result holds no control character and is valid UTF-8.
+/// Escapes `bytes`; the result contains no control character and is valid UTF-8.
 pub fn escape(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
@@ -29,7 +29,7 @@ pub fn escape(bytes: &[u8]) -> String {
     text
 }
 
-/// The bytes that [`escape`] was given, or `None` when `text` is not an escaped text.
+/// Returns the bytes that [`escape`] was given, or `None` when `text` is not an escaped text.
 pub fn unescape(text: &str) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text;
@@ -48,7 +48,7 @@ pub fn unescape(text: &str) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// Lower-case hexadecimal, for digests.
+/// Formats bytes as lower-case hexadecimal, for digests.
 pub fn hex(bytes: &[u8]) -> String {
     let mut text = vec![0; bytes.len() * 2];
     for (digits, byte) in text.chunks_exact_mut(2).zip(bytes) {
@@ -57,7 +57,7 @@ pub fn hex(bytes: &[u8]) -> String {
     String::from_utf8(text).unwrap_or_default()
 }
 
-/// The inverse of [`hex`]; `None` when `text` is not lower-case hexadecimal of exactly `N` bytes.
+/// Parses the result of [`hex`]; `None` when `text` is not lower-case hexadecimal of exactly `N` bytes.
 pub fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
     if text.len() != N * 2 {
         return None;
@@ -70,31 +70,31 @@ pub fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
     Some(bytes)
 }
 
-/// A word of any bytes whose text form (JSON, `Display`, `Debug`) is escaped.
+/// Arbitrary bytes whose text form (JSON, `Display`, `Debug`) is escaped.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Word(pub OsString);
 
 impl Word {
-    /// The bytes as they are.
+    /// Returns the raw bytes.
     pub fn as_bytes(&self) -> &[u8] {
         self.0.as_bytes()
     }
 
-    /// Of a text that is escaped already, such as a sentence: its bytes, so that it is not escaped once more when it is
-    /// written. A text that nobody escaped stays as it is.
+    /// Creates it from a text that is already escaped, such as a message, so that writing it does not escape it again.
+    /// A text that is not escaped stays as it is.
     pub fn of_escaped(text: &str) -> Self {
         unescape(text).map_or_else(|| Self::from(text), |bytes| Self(OsString::from_vec(bytes)))
     }
 
-    /// How many bytes it has as it is written in JSON: escaped, with backslashes doubled.
+    /// Returns its length in JSON, in bytes: escaped, with backslashes doubled.
     pub fn written_length(&self) -> usize {
         written_length(self.as_bytes())
     }
 
-    /// The longest beginning of it that has at most `most` bytes as it is written.
+    /// Returns the longest prefix that has at most `most` bytes as written.
     pub fn beginning(&self, most: usize) -> Self {
         let bytes = self.as_bytes();
-        // A byte is written as one at least, so more than that need not be looked at.
+        // Each byte takes at least one, so no more than this can fit.
         let mut end = bytes.len().min(most);
         while written_length(bytes.get(..end).unwrap_or_default()) > most {
             end = end * 3 / 4;
@@ -106,7 +106,7 @@ impl Word {
         Self(OsString::from_vec(bytes.get(..end).unwrap_or_default().to_vec()))
     }
 
-    /// The word as the system takes it.
+    /// Returns the raw bytes as a string for system calls.
     pub fn as_os_str(&self) -> &OsStr {
         &self.0
     }
@@ -142,7 +142,7 @@ impl<'de> Deserialize<'de> for Word {
     }
 }
 
-/// Reads one without a copy of its text.
+/// Deserializes a value without copying its text.
 struct Escaped;
 
 impl serde::de::Visitor<'_> for Escaped {
@@ -159,8 +159,8 @@ impl serde::de::Visitor<'_> for Escaped {
     }
 }
 
-/// Words as one shell-like line for people: a word with anything but letters, digits and harmless signs stands in single
-/// quotes.
+/// Formats arguments as one shell-like line for display; an argument with anything but letters, digits and harmless
+/// punctuation is in single quotes.
 pub fn command_line<W: AsRef<OsStr>>(words: impl IntoIterator<Item = W>) -> String {
     let mut line = String::new();
     for word in words {
@@ -179,7 +179,8 @@ pub fn command_line<W: AsRef<OsStr>>(words: impl IntoIterator<Item = W>) -> Stri
     line
 }
 
-/// Words as a line that a shell reads as these very words; a word with bytes that cannot be shown stands in `$'…'`.
+/// Formats arguments as a line that a shell parses back to the same arguments; an argument with bytes that cannot be
+/// displayed is in `$'…'`.
 pub fn shell_line<W: AsRef<OsStr>>(words: impl IntoIterator<Item = W>) -> String {
     let quoted = |word: W| {
         let bytes = word.as_ref().as_bytes();
@@ -197,20 +198,20 @@ fn written_length(bytes: &[u8]) -> usize {
     escape(bytes).bytes().map(|byte| if matches!(byte, b'\\' | b'"') { 2 } else { 1 }).sum()
 }
 
-/// Letters and digits of any script, and the signs of ASCII that no shell minds: everything else stands in quotes, so that no
-/// sign looks like the end of a word.
+/// Returns whether a character needs no quotes: letters and digits of any script, and ASCII punctuation without meaning
+/// to a shell. Everything else is quoted, so that no character looks like the end of an argument.
 fn is_plain(character: char) -> bool {
     character.is_alphanumeric() || "_@%+=:,./-".contains(character)
 }
 
-/// Characters that a reader does not see, or that change what a reader sees (Trojan Source, CVE-2021-42574): separators, and
-/// every blank that is not the space, because `a<NO-BREAK SPACE>b` is one word and must not look like two.
+/// Returns whether a character is invisible, or changes what a reader sees (Trojan Source, CVE-2021-42574): separators,
+/// and every blank but the space, because `a<NO-BREAK SPACE>b` is one argument and must not look like two.
 fn is_invisible(character: char) -> bool {
     is_blank(character) || is_ignorable(character)
 }
 
-/// White_Space but for the space and controls, and what is drawn as a blank though it is none: the braille pattern without
-/// dots, the musical symbol of a null notehead, the Khitan filler and the object replacement.
+/// Returns whether a character is displayed as a blank: White_Space except the space and controls, the braille pattern
+/// without dots, the musical symbol of a null notehead, the Khitan filler and the object replacement.
 fn is_blank(character: char) -> bool {
     matches!(
         character,
@@ -228,8 +229,8 @@ fn is_blank(character: char) -> bool {
     )
 }
 
-/// Default_Ignorable_Code_Point (Unicode, DerivedCoreProperties), and the format characters (Cf) beside it that have no look of
-/// their own: interlinear annotations and the joiners of hieroglyphs.
+/// Returns whether a character is not displayed: Default_Ignorable_Code_Point (Unicode, DerivedCoreProperties), and the
+/// other format characters (Cf) without a glyph: interlinear annotations and the joiners of hieroglyphs.
 fn is_ignorable(character: char) -> bool {
     matches!(character,
         '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
@@ -245,7 +246,7 @@ fn push_hex(text: &mut String, bytes: &[u8]) {
     }
 }
 
-/// The byte as two digits.
+/// Returns the byte as two hexadecimal digits.
 fn hex_digits(byte: u8) -> [u8; 2] {
     let digit = |nibble: u8| if nibble < 10 { b'0' + nibble } else { b'a' + (nibble - 10) };
     [digit(byte >> 4), digit(byte & 15)]
@@ -283,8 +284,8 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_sees_is_escaped_and_what_is_seen_is_not() {
-        // One of each range, and the ends of the long ones.
+    fn invisible_characters_are_escaped_and_visible_ones_are_not() {
+        // One character of each range, and the ends of the long ranges.
         let unseen = "\u{a0}\u{ad}\u{34f}\u{61c}\u{115f}\u{1160}\u{1680}\u{17b4}\u{17b5}\u{180b}\u{180e}\u{180f}\u{2000}\
                       \u{200b}\u{200d}\u{200f}\u{2028}\u{2029}\u{202a}\u{202e}\u{202f}\u{205f}\u{2060}\u{2065}\u{206f}\
                       \u{2800}\u{3000}\u{3164}\u{fe00}\u{fe0f}\u{feff}\u{ffa0}\u{fff0}\u{fff8}\u{fff9}\u{fffb}\u{fffc}\
@@ -301,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn one_word_never_looks_like_two() {
+    fn one_argument_never_looks_like_two() {
         for (word, line) in [
             ("a\u{2800}b", "'a\\xe2\\xa0\\x80b'"),
             ("a\u{3164}b", "'a\\xe3\\x85\\xa4b'"),
@@ -316,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_an_escaped_text_is_refused() {
+    fn unescaping_another_text_fails() {
         for text in ["\\", "\\x", "\\x1", "\\xZZ", "\\n", "\\x1F", "a\\é"] {
             assert_eq!(unescape(text), None, "{text}");
         }
@@ -335,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shell_reads_the_very_words_from_a_line() {
+    fn a_shell_parses_the_line_to_the_same_arguments() {
         let words: [&[u8]; 9] =
             [b"id", b"", b"a b", b"it's", b"C:\\dir\\", b"\x1b[2J'", b"\xff\\", "gr\u{fc}n".as_bytes(), b"~"];
         let line = shell_line(words.map(OsStr::from_bytes));

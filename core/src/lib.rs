@@ -1,5 +1,5 @@
-//! What jit-sudo decides and proves, without a host: nothing here reads a file, asks a name service or a clock, or calls C.
-//! `jit-sudo` and its broker act on it, `jitctl` shows and verifies with it.
+//! The decisions and proofs of jit-sudo, independent of a host: nothing here reads a file, asks a name service or a
+//! clock, or calls C. `jit-sudo` and its broker use it to act, `jitctl` to display and verify.
 
 pub mod budget;
 pub mod cli;

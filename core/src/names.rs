@@ -1,4 +1,4 @@
-//! Names checked at birth: whoever holds one need not check it again. Knows no file and no policy.
+//! Names that are validated when they are created, so that later code need not check them. Knows no file and no policy.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::escape::Word;
 
-/// Why a text is not a name; `Display` is a sentence fragment such as `role name "a b" may not contain ' '`.
+/// Why a text is not a valid name; `Display` is a sentence fragment such as `role name "a b" may not contain ' '`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InvalidName {
     kind: &'static str,
@@ -31,7 +31,7 @@ macro_rules! name {
         pub struct $name(String);
 
         impl $name {
-            /// Checks `text`.
+            /// Validates `text`.
             pub fn parse(text: &str) -> Result<Self, InvalidName> {
                 let check: fn(&str) -> Option<&'static str> = $check;
                 match check(text) {
@@ -40,7 +40,7 @@ macro_rules! name {
                 }
             }
 
-            /// The name as text.
+            /// Returns the name as text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -81,13 +81,13 @@ name!(
     account_name
 );
 name!(
-    /// A role: 1 to 64 of `a-z A-Z 0-9 . _ -`, beginning with a letter or digit.
+    /// A role name: 1 to 64 of `a-z A-Z 0-9 . _ -`, beginning with a letter or digit.
     RoleName,
     "role name",
     role_name
 );
 name!(
-    /// The id of a request and of the grant that comes of it: 10 characters of Crockford's base 32 in lower case.
+    /// The id of a request and of the grant that results from it: 10 characters of Crockford's base 32 in lower case.
     GrantId,
     "id",
     grant_id
@@ -96,28 +96,28 @@ name!(
 /// Crockford's base 32: no `i`, `l`, `o`, `u`, so that an id can be read aloud.
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 
-/// Characters in a [`GrantId`].
+/// The length of a [`GrantId`] in characters.
 pub const ID_LENGTH: usize = 10;
 
 impl GrantId {
-    /// An id from 8 random bytes (50 bits of them are used).
+    /// Creates an id from 8 random bytes (50 bits of them are used).
     pub fn from_random(random: [u8; 8]) -> Self {
         Self(base32(u64::from_le_bytes(random), ID_LENGTH))
     }
 }
 
-/// The id of a run from 8 random bytes: 12 characters (60 bits) of the same alphabet.
+/// Creates the id of a run from 8 random bytes: 12 characters (60 bits) of the same alphabet.
 pub fn run_id(random: [u8; 8]) -> String {
     base32(u64::from_le_bytes(random), 12)
 }
 
-/// The first characters of an id, as a person types it; `O` is read as 0, `I` and `L` as 1.
+/// The first characters of an id, as a user types it; `O` is read as 0, `I` and `L` as 1.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct IdPrefix(String);
 
 impl IdPrefix {
-    /// Checks and normalises what was typed.
+    /// Validates and normalises what was typed.
     pub fn parse(text: &str) -> Result<Self, InvalidName> {
         let refuse = |cause| InvalidName { kind: "id", text: text.to_owned(), cause };
         if text.is_empty() || text.len() > ID_LENGTH {
@@ -134,11 +134,11 @@ impl IdPrefix {
         if typed.bytes().all(|byte| ALPHABET.contains(&byte)) {
             Ok(Self(typed))
         } else {
-            Err(refuse("holds a character that no id has"))
+            Err(refuse("contains a character that is not allowed in an id"))
         }
     }
 
-    /// The prefix as text.
+    /// Returns the prefix as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -169,8 +169,8 @@ impl fmt::Display for IdPrefix {
     }
 }
 
-/// One person of this host: a uid and the name that goes with it, never one without the other. A uid is given to the next
-/// account when its account is deleted, and a name can be given to another uid, so either alone would inherit.
+/// A user of this host: a uid together with its name. After an account is deleted, its uid may be given to another
+/// account, and its name to another uid, so either alone could pass permissions on to another user.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Person {
     /// The user id.
@@ -180,17 +180,17 @@ pub struct Person {
 }
 
 impl Person {
-    /// Whether these two mean this person.
+    /// Returns whether uid and name are those of this user.
     pub fn is(&self, uid: u32, name: &UserName) -> bool {
         self.uid == uid && self.name == *name
     }
 
-    /// The same for a name as records keep it.
+    /// Returns the same for a name as records contain it.
     pub fn is_recorded(&self, uid: u32, name: &Word) -> bool {
         self.uid == uid && self.name.as_str().as_bytes() == name.as_bytes()
     }
 
-    /// Whether one of the two is theirs: enough to keep somebody from deciding about themselves.
+    /// Returns whether the uid or the name is that of this user, which is enough to prevent decisions about oneself.
     pub fn shares(&self, uid: u32, name: &UserName) -> bool {
         self.uid == uid || self.name == *name
     }
@@ -216,9 +216,9 @@ fn account_name(text: &str) -> Option<&'static str> {
     } else if text.bytes().all(|byte| byte.is_ascii_digit()) {
         Some("is a number; write an id as #NUMBER")
     } else if text == "." || text == ".." || text.contains([':', '/', ',']) {
-        Some("holds a character that no account name has")
+        Some("contains a character that is not allowed in an account name")
     } else if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
-        Some("holds white space or a control character")
+        Some("contains white space or a control character")
     } else {
         None
     }
@@ -250,7 +250,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn account_names_that_look_like_something_else_are_refused() {
+    fn account_names_that_look_like_something_else_are_rejected() {
         for text in ["", "-u", "#0", "%wheel", "0", "4294967295", "a/b", "..", "a:b", "a b", "a\nb", &"x".repeat(257)] {
             assert!(UserName::parse(text).is_err(), "{text:?}");
         }
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn a_typed_prefix_is_forgiving_about_look_alikes() {
+    fn a_typed_prefix_accepts_look_alike_characters() {
         assert_eq!(IdPrefix::parse("oIL").map(String::from).as_deref(), Ok("011"));
         for text in ["", "abc%", "u", "01234567890"] {
             assert!(IdPrefix::parse(text).is_err(), "{text:?}");

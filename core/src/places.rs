@@ -1,54 +1,54 @@
-//! Where things lie, fixed when the programs are built (Makefile).
+//! The paths of programs and directories, set when the programs are built (Makefile).
 
-/// The administrator's directory.
+/// The directory of the configuration.
 pub const CONFIGURATION: &str = match option_env!("JIT_SUDO_SYSCONFDIR") {
     Some(directory) => directory,
     None => "/etc/jit-sudo",
 };
 
-/// Our own directory: 0700 root.
+/// The directory for the state of jit-sudo: mode 0700, owner root.
 pub const STATE: &str = match option_env!("JIT_SUDO_STATEDIR") {
     Some(directory) => directory,
     None => "/var/lib/jit-sudo",
 };
 
-/// The administrator's hooks.
+/// The directory of the administrator's hooks.
 pub const HOOKS: &str = match option_env!("JIT_SUDO_HOOKSDIR") {
     Some(directory) => directory,
     None => "/etc/jit-sudo/hooks.d",
 };
 
-/// Our own PAM services: links to those of `/etc/pam.d`, beside an `other` that refuses.
+/// The directory of our PAM services: links to those of `/etc/pam.d`, and an `other` that denies.
 pub const PAM_SERVICES: &str = match option_env!("JIT_SUDO_PAM_SERVICES") {
     Some(directory) => directory,
     None => "/usr/libexec/jit-sudo/pam.d",
 };
 
-/// The program that people call.
+/// The program that users call.
 pub const JIT_SUDO: &str = match option_env!("JIT_SUDO_PROGRAM") {
     Some(path) => path,
     None => "/usr/bin/jit-sudo",
 };
 
-/// The one that answers jitctl and the PAM module.
+/// The broker, which answers jitctl and the PAM module.
 pub const BROKER: &str = match option_env!("JIT_SUDO_BROKER") {
     Some(path) => path,
     None => "/usr/libexec/jit-sudo/jit-sudo-broker",
 };
 
-/// The one that ends runs in time.
+/// The enforcer, which ends runs in time.
 pub const ENFORCER: &str = match option_env!("JIT_SUDO_ENFORCER") {
     Some(path) => path,
     None => "/usr/libexec/jit-sudo/jit-sudo-enforcer",
 };
 
-/// The one that runs the administrator's hooks.
+/// The program that runs the administrator's hooks.
 pub const HOOK_RUNNER: &str = match option_env!("JIT_SUDO_HOOK_RUNNER") {
     Some(path) => path,
     None => "/usr/libexec/jit-sudo/jit-sudo-hooks",
 };
 
-/// The one that compresses recordings.
+/// The program that compresses recordings.
 pub const SHRINKER: &str = match option_env!("JIT_SUDO_SHRINKER") {
     Some(path) => path,
     None => "/usr/libexec/jit-sudo/jit-sudo-shrink",

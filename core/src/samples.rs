@@ -1,6 +1,6 @@
-//! What tests of several rooms and crates are made of. Not in the product.
+//! Samples for tests of several modules and crates. Not part of the product.
 
-// A test that cannot look must fail, and a panic is how it does.
+// A test that fails panics.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use base64ct::{Base64, Encoding};
@@ -15,12 +15,12 @@ use crate::grant::{Approvers, Means, PublicKey};
 use crate::names::{GrantId, RoleName};
 use crate::policy::{Became, FileEntry, Names, PolicyChange, RoleDigests};
 
-/// The key of a person.
+/// Returns the key of a user.
 pub fn key(seed: u8) -> SigningKey {
     SigningKey::from_bytes(&[seed; 32])
 }
 
-/// A list that gives the key of each seed to a name.
+/// Returns a list that gives the key of each seed to a name.
 pub fn approvers(lines: &[(&str, u8)]) -> Approvers {
     let line = |(name, seed): &(&str, u8)| {
         let public = PublicKey::Plain(key(*seed).verifying_key().to_bytes());
@@ -29,7 +29,7 @@ pub fn approvers(lines: &[(&str, u8)]) -> Approvers {
     Approvers::parse("/a", lines.iter().map(line).collect::<String>().as_bytes()).unwrap()
 }
 
-/// A second of a boot.
+/// Returns the moment at this second of a boot.
 pub fn moment(second: i64) -> Moment {
     Moment {
         wall: Timestamp(1_800_000_000_000_000 + second * 1_000_000),
@@ -38,17 +38,17 @@ pub fn moment(second: i64) -> Moment {
     }
 }
 
-/// The id of a grant.
+/// Returns the id of a grant.
 pub fn grant() -> GrantId {
     GrantId::from_random([7; 8])
 }
 
-/// The name of a role.
+/// Returns the name of a role.
 pub fn role() -> RoleName {
     RoleName::parse("web-ops").unwrap()
 }
 
-/// A run that begins.
+/// Returns the start of a run.
 pub fn start(run: &str) -> Start {
     Start {
         run: run.to_owned(),
@@ -88,7 +88,7 @@ pub fn start(run: &str) -> Start {
     }
 }
 
-/// How it ended.
+/// Returns how it ended.
 pub fn ending() -> RunOutcome {
     RunOutcome {
         exit: Some(3),
@@ -100,7 +100,7 @@ pub fn ending() -> RunOutcome {
     }
 }
 
-/// The record of a policy.
+/// Returns the record of a policy.
 pub fn policy() -> PolicyRecord {
     let digests = RoleDigests { sha256: [6; 32], power: Some([9; 32]) };
     let names = |count| Names { first: vec![("web-ops".to_owned(), digests)], count, sha256: Some([5; 32]) };
@@ -108,7 +108,7 @@ pub fn policy() -> PolicyRecord {
     let file = |became, written| FileEntry { path: path.clone(), sha256: [3; 32], written, became };
     let change = PolicyChange {
         policy: [8; 32],
-        // As in new tables: it may stand anywhere in a chain.
+        // As in new tables, so that it is valid anywhere in a chain.
         before: None,
         files: vec![file(None, Some((1_700_000_000_000_000, 0))), file(Some(Became::Removed), None)],
         file_count: 1,
@@ -124,8 +124,7 @@ pub fn policy() -> PolicyRecord {
 /// The host's key in these tests.
 pub const HOST_SEED: u8 = 7;
 
-/// One event of every kind.
-/// One event of each kind.
+/// Returns one event of each kind.
 pub fn events() -> Vec<Event> {
     let (grant, role, user) = (grant(), role(), Word::from("bob"));
     let limits = vec![Limit::OneShot, Limit::Exact];
@@ -324,14 +323,14 @@ pub fn events() -> Vec<Event> {
     ]
 }
 
-/// A word with every byte value, escapes, quotes and direction marks.
+/// Returns a word with every byte value, escapes, quotes and direction marks.
 pub fn hostile() -> Word {
     let mut bytes: Vec<u8> = (1..=255).collect();
     bytes.extend("\u{202e}\u{7f}\"\\\\x41\n\r\t<13>Jan  1 00:00:00 forged".as_bytes());
     Word::from(std::ffi::OsString::from_vec(bytes))
 }
 
-/// A chain of `length` records as they are stored: number, bytes, hash.
+/// Returns a chain of `length` records as they are stored: number, bytes, hash.
 pub fn chain(length: u64) -> Vec<(u64, String, Digest)> {
     let mut prev = Digest::ZERO;
     let mut records = Vec::new();
@@ -343,7 +342,7 @@ pub fn chain(length: u64) -> Vec<(u64, String, Digest)> {
     records
 }
 
-/// The same records with links and hashes that fit again.
+/// Returns the same records with new links and hashes that match.
 pub fn relink(records: &[(u64, String, Digest)]) -> Vec<(u64, String, Digest)> {
     let mut prev = Digest::ZERO;
     let mut linked = Vec::new();

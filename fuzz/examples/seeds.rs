@@ -1,5 +1,5 @@
-//! Writes the seeds that only code can make, because they are signed or linked: `cargo run --example seeds` in `fuzz/`. The others
-//! are written by hand.
+//! Writes the seeds that require code, because they are signed or linked: `cargo run --example seeds` in `fuzz/`. The
+//! others are written by hand.
 
 use std::fs;
 use std::path::Path;

@@ -1,5 +1,5 @@
 #![no_main]
-//! Whose key is whose, in OpenSSH's allowed_signers; and the list of known hosts.
+//! The list of approvers' keys in OpenSSH's allowed_signers format, and the list of known hosts.
 
 use jit_core::grant::sshsig::Namespace;
 use jit_core::grant::{Approvers, HostDescriptor, HostKey, PublicKey};
@@ -22,7 +22,7 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     }
 });
 
-/// Each line stands for itself, and a comment changes nothing.
+/// Checks that each line is valid by itself, and that a comment changes nothing.
 fn accepted(approvers: &Approvers, data: &[u8]) {
     let alone = |line: &[u8]| Approvers::parse("/a", line).expect("a line of a good file").len();
     assert_eq!(data.split(|byte| *byte == b'\n').map(alone).sum::<usize>(), approvers.len());

@@ -1,5 +1,5 @@
 #![no_main]
-//! The words typed, parted by NUL bytes, the program's name first.
+//! Command lines: arguments separated by NUL bytes, the program's name first.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -21,7 +21,7 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     }
 });
 
-/// What is run is what was typed last, word by word; nothing that must say something is empty.
+/// Checks that the command is the last part of the arguments, unchanged, and that required values are not empty.
 fn runs(run: &Run, words: &[OsString]) {
     assert!(words.ends_with(&run.command));
     assert!(run.mode != Mode::Command || !run.command.is_empty());

@@ -1,5 +1,5 @@
 #![no_main]
-//! Requests, approvals and statements as texts that mail and chat have carried.
+//! Requests, approvals and statements as texts that were sent by mail or chat.
 
 use jit_sudo_fuzz::shown;
 use jitctl::readers::{document, signed_document};
@@ -13,7 +13,7 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
         Ok((read, again)) => {
             let (same, _) = document(&again).expect("what was read is written");
             assert_eq!((same.body, same.signature), (read.body, read.signature));
-            // Marks of quotation are none of the document's.
+            // Quotation marks are not part of the document.
             let quoted: String = again.lines().map(|line| format!("> {line}\n")).collect();
             let (same, _) = document(&quoted).expect("a quoted document");
             assert_eq!(document(&again).map(|(read, _)| (read.body, read.signature)), Ok((same.body, same.signature)));

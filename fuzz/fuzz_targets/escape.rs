@@ -1,5 +1,6 @@
 #![no_main]
-//! Bytes as text and back: nothing is lost, nothing acts, and a shell reads the words that a line shows.
+//! Bytes converted to text and back: nothing is lost, nothing acts on a terminal, and a shell parses a line to the same
+//! arguments.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;

@@ -32,7 +32,7 @@ fn record(line: &[u8]) {
     if let Err(bad) = Chain::new(Begin::Part(seq)).feed_bare(line) {
         return shown(bad);
     }
-    // Whoever reads it reads the same: there is one form.
+    // All readers read the same, because there is only one form.
     assert_eq!(value.to_string(), text);
     if let Ok(record) = Record::decode(text) {
         let again = record.encode().expect("what was read is written");

@@ -1,5 +1,5 @@
 #![no_main]
-//! A policy file, and the text of a role that requests carry.
+//! A policy file, and the text of a role in a request.
 
 use std::path::{Path, PathBuf};
 
@@ -26,14 +26,15 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     }
 });
 
-/// The text of a role as strangers carry it.
+/// Checks the text of a role from an untrusted user.
 fn carried(data: &[u8]) {
     if let Some(power) = exact(data, RolePower::decode, |power| power.encode().expect("what was read is written")) {
         power.changed_options();
     }
 }
 
-/// What is approved of a role is read again as the same. To narrow a role twice changes no more than to narrow it once.
+/// Checks that the approved part of a role is decoded to the same value, and that narrowing a role twice is the same as
+/// once.
 fn role(role: &Role) {
     let power = RolePower::of(role);
     let bytes = power.encode().expect("each role is written down");
@@ -44,7 +45,7 @@ fn role(role: &Role) {
     assert_eq!(RolePower::of(&again.both), both);
 }
 
-/// Where there is no role nobody may do anything.
+/// Checks that without a role everything is denied.
 fn weighs(policy: &Policy) {
     let weigh = |name, uid| {
         let program =

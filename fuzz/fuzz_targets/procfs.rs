@@ -1,5 +1,6 @@
 #![no_main]
-//! What the kernel tells of processes, terminals and tables, some of it in the words of those who want to be taken for others.
+//! Texts from the kernel about processes, terminals and tables, some of which contain names that a process has chosen
+//! to mislead.
 
 use jit_sudo_fuzz::cut;
 use sys::procfs::parse_stat;
@@ -26,7 +27,7 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     }
 });
 
-/// Whatever a process calls itself, its numbers are those behind its name (CVE-2017-1000367).
+/// Checks that the numbers are those after the name, whatever name a process has chosen (CVE-2017-1000367).
 fn stat(data: &[u8]) {
     let _ = parse_stat(data);
     let rest = b" T 7 8 9 34817 9 0 0 0 0 0 0 0 0 0 20 0 1 0 123456 0 0\n";
@@ -35,7 +36,7 @@ fn stat(data: &[u8]) {
     assert_eq!(parse_stat(&[b"42 (", name, b")", rest].concat()), Some(honest));
 }
 
-/// Two terminals never have one number.
+/// Checks that two terminals never have the same number.
 fn terminal(encoded: u32) {
     let device = readers::terminal(encoded);
     let (major, minor) = ((device >> 8) & 0xfff, (device & 0xff) | ((device >> 12) & 0xfff00));

@@ -1,11 +1,11 @@
 #![no_main]
-//! What a terminal shows, on its way into a recording and out of it; and files that say that they are recordings.
+//! The output of a terminal, written to a recording and read from it; and files that claim to be recordings.
 
 use jit_sudo_fuzz::cast::recording;
 use jit_sudo_fuzz::cut;
 use jitctl::readers::recorded;
 
-/// The longest beginning of a character that waits for its end.
+/// The maximum length of an incomplete character that waits for its end.
 const WAITING: usize = "\u{fffd}".len();
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
@@ -18,7 +18,7 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     assert_eq!(recorded([header, begin, end]), recorded([&[header, bytes].concat()[..]]));
 });
 
-/// Each piece is an event, and together they are the text.
+/// Checks that each piece is one event, and that together they are the text.
 fn written(pieces: [&[u8]; 2]) {
     let file = recording(&pieces);
     let events = recorded([&file[..]]).expect("a recording");

@@ -1,5 +1,5 @@
 #![no_main]
-//! What a replay lets through to an auditor's terminal.
+//! The output of a replay to an auditor's terminal.
 
 use jit_sudo_fuzz::{cut, screen};
 use jitctl::readers::{plain, shown};

@@ -1,5 +1,5 @@
 #![no_main]
-//! Patterns of a policy and the words that they are asked about: a pattern, and behind a NUL byte what was typed.
+//! Patterns of a policy and the arguments that they are matched with: a pattern, a NUL byte, and the arguments.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -34,7 +34,7 @@ fn of_words(pattern: &str, word: &[u8]) {
     }
 }
 
-/// What has a backslash before each of its bytes means itself and nothing else.
+/// Checks that a text with a backslash before each byte matches itself and nothing else.
 fn literally(word: &[u8]) {
     let Some(text) = std::str::from_utf8(word).ok().filter(|text| text.is_ascii() && text.len() < 1024) else { return };
     let pattern: String = text.chars().flat_map(|character| ['\\', character]).collect();
@@ -58,7 +58,7 @@ fn names(text: &str) {
     }
 }
 
-/// A rule alone denies what it allows, when a `!` stands before it.
+/// Checks that a single rule denies with `!` what it allows without it.
 fn of_commands(rule: &str, words: &[OsString]) {
     if let Err(why) = CommandRule::parse(rule) {
         shown(why);
@@ -76,7 +76,7 @@ fn of_commands(rule: &str, words: &[OsString]) {
 }
 
 fn role(rule: &str) -> Option<Role> {
-    // A text of JSON is one of TOML, but for what TOML refuses.
+    // A JSON string is a TOML string, except for what TOML rejects.
     let text = format!("[roles.r]\nstanding=[\"ALL\"]\ncommands=[{}]\n", serde_json::to_string(rule).ok()?);
     Policy::parse(&[PolicyText { path: "p".into(), text }]).ok().map(|policy| policy.roles()[0].clone())
 }

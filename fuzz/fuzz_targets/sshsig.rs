@@ -30,14 +30,14 @@ fn blob(blob: &[u8]) {
     for purpose in holding {
         signature(purpose, blob);
     }
-    // Nobody but its holder can make another signature of this key.
+    // Only the holder of the key can make another signature with it.
     let key = samples::key(1);
     if verify(&key.verifying_key(), Namespace::Grant, MESSAGE, blob).is_ok() {
         assert_eq!(blob, sign(&key, Namespace::Grant, MESSAGE));
     }
 }
 
-/// A signature that holds is its only form, and is of its message alone.
+/// Checks that a valid signature has only one form, and is valid for its message only.
 fn signature(purpose: Namespace, blob: &[u8]) {
     assert!(signer(purpose, b"massage", blob).is_err());
     assert!(signer(purpose, MESSAGE, &[blob, b"x"].concat()).is_err());

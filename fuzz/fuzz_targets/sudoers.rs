@@ -1,5 +1,5 @@
 #![no_main]
-//! A sudoers, which nobody has to have checked: whatever it is, a policy comes out, or the line is told.
+//! An unchecked sudoers file: the result is always a policy, or an error with the line.
 
 use std::path::Path;
 

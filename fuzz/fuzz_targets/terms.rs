@@ -1,5 +1,5 @@
 #![no_main]
-//! Requests, approvals, grants and statements: exact bytes, of which there is one form each.
+//! Requests, approvals, grants and statements: exact bytes, each in one form only.
 
 use jit_core::grant::terms::{Terms, claimed_id, decode, encode};
 use jit_core::grant::{ApprovalTerms, CarriedStatement, GrantTerms, RequestTerms, StatementTerms};

@@ -1,5 +1,5 @@
 #![no_main]
-//! What a caller says to the broker, and what the broker answers.
+//! Questions to the broker, and its answers.
 
 use jit_core::wire::{
     AuditList, AuditVerify, Examine, Frame, Intervene, KeyShow, Membership, NewRequest, NewSession, Question, Recording, Release,

@@ -1,6 +1,8 @@
-//! Wildcards by a table of all pairs of places, which is slow and plain: what the product's matcher is compared with.
+//! Matches wildcards with a table of all pairs of positions, which is slow and simple, to compare with the product's
+//! matcher.
 
-/// Whether a word pattern of a command rule (jit-sudo.toml(5)) matches a word; `None` where it is no such pattern.
+/// Returns whether a pattern of a command rule (jit-sudo-policy(5)) matches an argument; `None` if it is not a valid
+/// pattern.
 pub fn matches(pattern: &str, word: &[u8]) -> Option<bool> {
     let mut tokens = Vec::new();
     let mut bytes = pattern.bytes();
@@ -32,7 +34,7 @@ fn component(pattern: &[Token], part: &[u8]) -> bool {
     (is_name || !wild) && fits(pattern, part)
 }
 
-/// `reach[at]`: whether the tokens so far match the first `at` bytes.
+/// Matches one component. `reach[at]`: whether the tokens so far match the first `at` bytes.
 fn fits(pattern: &[Token], part: &[u8]) -> bool {
     let mut reach = vec![false; part.len() + 1];
     reach[0] = true;
@@ -62,7 +64,7 @@ fn fits(pattern: &[Token], part: &[u8]) -> bool {
     reach[part.len()]
 }
 
-/// Where the character ends that begins here; what is not UTF-8 is one byte.
+/// Returns the end of the character that starts here; a byte that is not UTF-8 counts as one character.
 fn end(part: &[u8], at: usize) -> usize {
     let length =
         (1..=4).find(|length| part.get(at..at + length).is_some_and(|bytes| std::str::from_utf8(bytes).is_ok()));

@@ -1,4 +1,5 @@
-//! What the fuzz targets share. A target reads bytes as the product does, and asserts what the product promises of them.
+//! Helpers for the fuzz targets. A target reads bytes as the product does, and asserts what the product promises about
+//! them.
 
 pub mod cast;
 pub mod glob;
@@ -10,18 +11,18 @@ use std::fmt::{Debug, Display};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// What a person reads holds nothing that acts on a terminal.
+/// Checks that a text for display contains nothing that acts on a terminal.
 pub fn shown(text: impl Display) {
     let text = text.to_string();
     assert!(!text.chars().any(char::is_control), "a control character is shown: {text:?}");
 }
 
-/// The same of a text of several lines.
+/// Checks the same for a text of several lines.
 pub fn shown_lines(text: &str) {
     text.split('\n').for_each(shown);
 }
 
-/// What is read as JSON is written so that it is read as the same again.
+/// Checks that a value that is read from JSON is the same after it is written and read again.
 pub fn json_comes_back<T: DeserializeOwned + Serialize>(bytes: &[u8]) {
     let Ok(value) = serde_json::from_slice::<T>(bytes) else { return };
     let text = serde_json::to_string(&value).expect("what was read is written");
@@ -29,7 +30,8 @@ pub fn json_comes_back<T: DeserializeOwned + Serialize>(bytes: &[u8]) {
     assert_eq!(serde_json::to_string(&again).expect("it was written before"), text);
 }
 
-/// What is accepted is the only form of what it says: it is written as these very bytes, and nothing may follow it.
+/// Checks that accepted bytes are the only form of their value: it is encoded as exactly these bytes, and nothing may
+/// follow them.
 pub fn exact<T, E: Debug>(
     bytes: &[u8],
     decode: impl Fn(&[u8]) -> Result<T, E>,
@@ -44,7 +46,7 @@ pub fn exact<T, E: Debug>(
     Some(value)
 }
 
-/// Where an input is cut into two; each place can be reached.
+/// Returns where an input is split in two; every position is possible.
 pub fn cut(length: usize, seed: u8) -> usize {
     usize::from(seed) % (length + 1)
 }

@@ -1,10 +1,11 @@
-//! What a replay promises of all that it shows (ctl/src/replay/filter.rs, jitctl(1)), read from the other side: by the grammar of
-//! ECMA-48, section 5.4, and not by the filter's own states.
+//! What a replay promises about its output (ctl/src/replay/filter.rs, jitctl(1)), checked independently: by the grammar
+//! of ECMA-48, section 5.4, and not by the filter's own states.
 
-/// Private modes that draw.
+/// Private modes that only affect drawing.
 const MODES: [&str; 8] = ["6", "7", "25", "47", "1047", "1048", "1049", "2026"];
 
-/// Fails where a terminal would do anything else than draw: answer, ring, or set titles, keys, mice, clipboards or printers.
+/// Panics if a terminal would do anything else than draw: answer, ring, or set titles, keys, mice, clipboards or
+/// printers.
 pub fn only_draws(shown: &str) {
     let mut rest = shown;
     while let Some(character) = rest.chars().next() {
@@ -17,7 +18,7 @@ pub fn only_draws(shown: &str) {
     }
 }
 
-/// What follows the sequence behind an ESC, if it is one that draws.
+/// Returns what follows the sequence after an ESC, if that only draws.
 fn sequence(text: &str) -> Option<&str> {
     let mut characters = text.chars();
     match characters.next()? {
@@ -40,9 +41,9 @@ fn draws(parameters: &str, last: char) -> bool {
     match (parameters, last) {
         ("4", 'h' | 'l') | ("!", 'p') => true,
         (_, 'h' | 'l') => parameters.strip_prefix('?').is_some_and(|mode| MODES.contains(&mode)),
-        // Asks for an answer (n, c, x), moves windows (t), prints (i), sets lights or the cursor's shape (q).
+        // Requests an answer (n, c, x), moves windows (t), prints (i), sets lights or the cursor's shape (q).
         (_, 'n' | 'c' | 'x' | 't' | 'i' | 'q') => false,
-        // Five parameters follow the mouse.
+        // With five parameters it tracks the mouse.
         (_, 'T') => plain && !parameters.contains(';'),
         (_, '@'..='z') => plain,
         _ => false,
@@ -54,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_acts_is_told_from_what_draws() {
+    fn sequences_that_act_are_distinguished_from_drawing() {
         only_draws("a\r\n\x1b[1;31mred\x1b[0m\x1b(0\x1b7\x1b[?1049h\x1b[2J\x1b[!p\x1b[4l");
         let acts = [
             "\x07",

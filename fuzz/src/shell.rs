@@ -1,6 +1,6 @@
-//! How a shell reads a line of words in quotes (bash(1), "QUOTING"), as far as our lines use it.
+//! Parses a line with quoted arguments as a shell does (bash(1), "QUOTING"), as far as our lines use it.
 
-/// The words of a line; `None` where a shell would do anything else than read words.
+/// Returns the arguments of the line; `None` if a shell would do anything else than read arguments.
 pub fn words(line: &str) -> Option<Vec<Vec<u8>>> {
     let mut words = Vec::new();
     let mut rest = line.chars().peekable();
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_is_read_as_a_shell_does() {
+    fn a_line_is_parsed_as_by_a_shell() {
         let line = r"id '' 'a b' 'it'\''s' $'\x1b[2J\'' $'\xff\\'";
         let read: Vec<&[u8]> = vec![b"id", b"", b"a b", b"it's", b"\x1b[2J'", b"\xff\\"];
         assert_eq!(words(line), Some(read.into_iter().map(<[u8]>::to_vec).collect()));

@@ -1,5 +1,6 @@
-//! A command of a sudoers as a rule of the policy: words where they mean the same, otherwise a line of wildcards or an
-//! expression. A rule that allows may be stricter where arguments are joined; one that denies never is weaker.
+//! Converts a command of a sudoers file to a rule of the policy: to arguments if they have the same meaning, otherwise
+//! to a line of wildcards or a regular expression. A rule that allows may become stricter where arguments are joined;
+//! one that denies never becomes weaker.
 
 use std::path::Path;
 
@@ -12,11 +13,11 @@ use super::tree::Command;
 /// A rule of the policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Rule {
-    /// As it stands in TOML: a string or an inline table.
+    /// Its TOML: a string or an inline table.
     pub(super) toml: String,
     /// Whether it allows or denies.
     pub(super) effect: Effect,
-    /// What it means.
+    /// The command that it matches.
     pub(super) of: Command,
 }
 
@@ -25,12 +26,12 @@ impl Rule {
         Self { toml, effect, of: of.clone() }
     }
 
-    /// Whether it means every command.
+    /// Returns whether it matches every command.
     pub(super) fn is_everything(&self) -> bool {
         self.of.path == ALL && self.any()
     }
 
-    /// Its only program, where there is only one.
+    /// Returns its only program, if there is only one.
     fn program(&self) -> Option<String> {
         match self.of.path.as_str() {
             "sudoedit" => Some(self.of.path.clone()),
@@ -39,19 +40,19 @@ impl Rule {
         }
     }
 
-    /// Whether arguments and digests do not matter.
+    /// Returns whether it matches any arguments and digests.
     fn any(&self) -> bool {
         self.of.args.is_none() && self.of.digests.is_empty()
     }
 
-    /// Whether it means `program`, whatever the arguments; asked of the policy.
+    /// Returns whether it matches `program` with any arguments; the policy's own code decides.
     fn means(&self, program: &str) -> bool {
         let of = Command { args: None, digests: Vec::new(), ..self.of.clone() };
         let Ok(rules) = rules(&of, Effect::Allow) else { return false };
         rules.iter().any(|rule| matches(&rule.toml, program))
     }
 
-    /// The rule for what both mean, with the effect of this one; the outer `None` where that cannot be said.
+    /// Returns rules for what both match, with the effect of this one; the outer `None` if that cannot be expressed.
     pub(super) fn shared_with(&self, other: &Self) -> Option<Option<Vec<Self>>> {
         if other.is_everything() || self.of == other.of {
             return Some(Some(vec![self.clone()]));
@@ -73,7 +74,7 @@ impl Rule {
     }
 }
 
-/// Whether a rule of the policy means this program without arguments.
+/// Returns whether a rule of the policy matches this program without arguments.
 fn matches(rule: &str, program: &str) -> bool {
     let names = ProgramNames { place: Path::new(program), canonical: Path::new(program), lookup: &NOWHERE };
     policy(&format!("[roles.x]\ncommands = [{rule}]\n")).is_ok_and(|policy| {
@@ -81,20 +82,20 @@ fn matches(rule: &str, program: &str) -> bool {
     })
 }
 
-/// Whether the rule will allow or deny.
+/// Whether the rule allows or denies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Effect {
     Allow,
     Deny,
 }
 
-/// The path that means every command.
+/// The path that matches every command.
 const ALL: &str = "ALL";
 
 /// Any arguments.
 const ANY: &str = "**";
 
-/// ALL, perhaps with digests.
+/// Returns the rule for ALL, with or without digests.
 pub(super) fn everything(digests: &[String], effect: Effect) -> Rule {
     let all = format!("{}ALL", sign(effect));
     let toml = if digests.is_empty() { quoted(&all) } else { table(&[("path", quoted(&all))], digests) };
@@ -102,7 +103,7 @@ pub(super) fn everything(digests: &[String], effect: Effect) -> Rule {
     Rule { toml, effect, of }
 }
 
-/// The rules that mean what the command means; the error is a sentence fragment.
+/// Returns the rules with the meaning of the command; the error is a sentence fragment.
 pub(super) fn rules(command: &Command, effect: Effect) -> Result<Vec<Rule>, String> {
     let path = command.path.as_str();
     match path.as_bytes().first() {
@@ -119,12 +120,12 @@ pub(super) fn rules(command: &Command, effect: Effect) -> Result<Vec<Rule>, Stri
         }
         Some(b'/') => named(command, effect),
         _ if path == "sudoedit" => edited(command, effect),
-        _ => Err("the right to list is that of root and of the readers of the audit".to_owned()),
+        _ => Err("only root and audit readers may list commands of others".to_owned()),
     }
 }
 
-/// A refusal that holds at least what the command means, for where it cannot be said exactly; `None` where nothing
-/// short of everything would.
+/// Returns a rule that denies at least what the command matches, if it cannot be expressed exactly; `None` if only a
+/// rule that denies everything would.
 pub(super) fn at_least(command: &Command) -> Option<Rule> {
     is_plain(&command.path).then(|| {
         let path = place_of(&command.path);
@@ -152,14 +153,14 @@ fn globbed(command: &Command, effect: Effect) -> Result<Vec<Rule>, String> {
     let said = |pattern: &str| ("path_glob", quoted(&format!("{}{pattern}", sign(effect))));
     let rule = |toml| Rule::new(toml, effect, command);
     if pattern.ends_with('/') {
-        // Every program of the directories, hidden ones too, with any arguments.
+        // Every program in the directories, hidden ones too, with any arguments.
         let any = |pattern: String| table(&[said(&pattern), ("args", format!("[{}]", quoted(ANY)))], &command.digests);
         return Ok(vec![rule(any(format!("{pattern}*"))), rule(any(format!("{pattern}.?*")))]);
     }
     Ok(vec![rule(with_arguments(said(&pattern), command)?)])
 }
 
-/// `sudoedit` takes paths, in which no wildcard matches a slash: as words have it.
+/// Converts a rule for `sudoedit`, whose arguments are paths in which no wildcard matches a slash, as in the policy.
 fn edited(command: &Command, effect: Effect) -> Result<Vec<Rule>, String> {
     let rule = |words: &str| {
         let toml = self::words("sudoedit", Some(words), &command.digests, effect);
@@ -173,13 +174,13 @@ fn edited(command: &Command, effect: Effect) -> Result<Vec<Rule>, String> {
     rule(&paths.join(" "))
 }
 
-/// The arguments as words of a rule, where that means the same: the outer `None` where it does not.
+/// Returns the arguments as arguments of a rule, if these have the same meaning; otherwise the outer `None`.
 fn argument_words(command: &Command, effect: Effect) -> Option<Option<String>> {
     match command.args.as_deref() {
         None => Some(Some(ANY.to_owned())),
         Some("\"\"") => Some(None),
         Some(args) if is_expression(args) || command.blanks || effect == Effect::Deny => {
-            // One word cannot be joined otherwise.
+            // A single argument cannot be joined in another way.
             let literal = literal(args).filter(|_| !is_expression(args) && !args.contains(' '))?;
             Some(Some(escaped(&literal)))
         }
@@ -205,7 +206,8 @@ fn with_arguments(path: (&str, String), command: &Command) -> Result<String, Str
     Ok(table(&fields, &command.digests))
 }
 
-/// An expression for a path. Programs are known by directories without links, which an expression cannot know.
+/// Converts a regular expression for a path. The policy identifies programs by directories without links, which an
+/// expression cannot know.
 fn program_expression(posix: &str) -> Result<String, String> {
     let translated = expression::translate(posix).map_err(|why| format!("the expression {posix}: {why}"))?;
     let linked = ["bin", "sbin", "lib"].iter().find(|name| {
@@ -213,7 +215,7 @@ fn program_expression(posix: &str) -> Result<String, String> {
         posix.starts_with(&format!("^/{name}/")) && link.is_symlink()
     });
     match linked {
-        Some(name) => Err(format!("the expression {posix}: programs of /{name} are known by /usr/{name} here")),
+        Some(name) => Err(format!("the expression {posix}: programs of /{name} are identified by /usr/{name} here")),
         None => Ok(translated),
     }
 }
@@ -240,7 +242,7 @@ fn words(path: &str, arguments: Option<&str>, digests: &[String], effect: Effect
     table(&fields, digests)
 }
 
-/// Words of the string form, parted at blanks that are not escaped.
+/// Splits the arguments of the string form at blanks that are not escaped.
 fn split(words: &str) -> Vec<String> {
     let mut parts = vec![String::new()];
     let mut characters = words.chars();
@@ -275,7 +277,7 @@ fn sign(effect: Effect) -> &'static str {
     }
 }
 
-/// What fnmatch(3) would match, where that is one text only.
+/// Returns the only text that fnmatch(3) would match, if there is only one.
 fn literal(pattern: &str) -> Option<String> {
     let mut text = String::with_capacity(pattern.len());
     let mut characters = pattern.chars();
@@ -289,7 +291,7 @@ fn literal(pattern: &str) -> Option<String> {
     Some(text)
 }
 
-/// A text as a word of a rule.
+/// Escapes a text as an argument of a rule.
 fn escaped(text: impl AsRef<str>) -> String {
     let mut word = String::new();
     for character in text.as_ref().chars() {
@@ -301,7 +303,7 @@ fn escaped(text: impl AsRef<str>) -> String {
     word
 }
 
-/// The path by which a program is known: its directory without links, and its name.
+/// Returns the path by which the policy identifies a program: its directory without links, and its name.
 fn place_of(path: &str) -> String {
     match path.rsplit_once('/') {
         Some((directory, name)) => format!("{}/{name}", canonical(directory)),
@@ -316,7 +318,7 @@ fn canonical(directory: &str) -> String {
     if found == "/" { String::new() } else { found }
 }
 
-/// The directories before the first wildcard without links.
+/// Resolves the links in the directories before the first wildcard.
 fn canonical_glob(pattern: &str) -> String {
     let wild = pattern.find(['*', '?', '[', ']', '\\']).unwrap_or(pattern.len());
     let (plain, rest) = pattern.split_at(pattern.get(..wild).and_then(|before| before.rfind('/')).unwrap_or(0));
@@ -333,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn plain_commands_become_words() {
+    fn plain_commands_become_arguments() {
         let allowed = |path, args| one(path, args, Effect::Allow);
         assert_eq!(allowed("/no/such/a", None), r#""/no/such/a **""#);
         assert_eq!(allowed("/no/such/a", Some("\"\"")), r#""/no/such/a""#);
@@ -344,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_keep_the_meaning_of_lines() {
+    fn lines_of_arguments_keep_their_meaning() {
         let glob = r#"{ path = "/no/such/a", args_glob = "/var/log/* -n" }"#;
         assert_eq!(one("/no/such/a", Some("/var/log/* -n"), Effect::Allow), glob);
         assert_eq!(one("/no/such/a", Some("b c"), Effect::Deny), r#"{ path = "!/no/such/a", args_glob = "b c" }"#);
@@ -354,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_said_has_a_refusal_that_holds_more() {
+    fn inexpressible_denials_are_replaced_by_wider_ones() {
         let command =
             Command { path: "/no/such/a".into(), args: Some("^(a)\\1$".into()), blanks: false, digests: Vec::new() };
         assert!(rules(&command, Effect::Deny).is_err());

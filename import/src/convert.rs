@@ -1,5 +1,5 @@
-//! From the rules of a sudoers to roles: the lists without aliases, the tags as keys of a role, and an order where the last
-//! rule that matches has to decide.
+//! Converts the rules of a sudoers file to roles: the lists without aliases, the tags as keys of a role, and an order
+//! where the last matching rule has to decide.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,35 +16,35 @@ use super::tree::{CommandSpec, Kind, MemberKind, Opt, Position, Say, Scope, Sudo
 /// Keys of a role with their values in TOML.
 pub(super) type Terms = BTreeMap<String, String>;
 
-/// A role as it will be written.
+/// A role to be written.
 #[derive(Debug, Clone)]
 pub(super) struct Role {
-    /// Where it comes from.
+    /// The position of its rule.
     pub(super) place: Position,
-    /// What it may be called, before others of the same name are counted.
+    /// Its name, before others of the same name are numbered.
     pub(super) name: String,
     pub(super) users: Vec<String>,
     pub(super) hosts: Vec<String>,
     pub(super) run_as: Vec<String>,
     pub(super) run_as_groups: Vec<String>,
-    /// `None` for a role that only refuses, which goes with any.
+    /// `None` for a role that only denies, which combines with any.
     pub(super) terms: Option<Terms>,
     pub(super) commands: Vec<Rule>,
-    /// Keys that a tag has said, which no Defaults overrules.
+    /// Keys that a tag has set, which no Defaults line overrides.
     pub(super) tagged: BTreeSet<String>,
 }
 
 impl Role {
-    /// Whether a rule refuses.
+    /// Returns whether a rule denies.
     pub(super) fn refuses(&self) -> bool {
         self.commands.iter().any(|rule| rule.effect == Effect::Deny)
     }
 }
 
-/// The most roles that are made of one sudoers.
+/// The maximum number of roles from one sudoers file.
 pub(super) const MOST_ROLES: usize = 100_000;
 
-/// All roles of the sudoers, in its order.
+/// Returns all roles, in the order of the file.
 pub(super) fn roles(sudoers: &Sudoers, settings: &Settings, now: DateTime<Utc>, findings: &mut Findings) -> Vec<Role> {
     let scoped = sudoers.defaults.iter().any(|default| default.scope != Scope::Everywhere);
     let mut carrier = Carrier { sudoers, settings, scoped, now, findings, roles: Vec::new() };
@@ -61,7 +61,7 @@ pub(super) fn roles(sudoers: &Sudoers, settings: &Settings, now: DateTime<Utc>, 
 struct Carrier<'a> {
     sudoers: &'a Sudoers,
     settings: &'a Settings,
-    /// Settings for some may follow, which no tag gives way to.
+    /// Whether there are settings for some users, hosts, run-as users or commands, which do not override tags.
     scoped: bool,
     now: DateTime<Utc>,
     findings: &'a mut Findings,
@@ -100,14 +100,14 @@ impl Carrier<'_> {
         }
     }
 
-    /// `run_as` and `run_as_groups`.
+    /// Returns `run_as` and `run_as_groups`.
     fn run_as(&mut self, command: &CommandSpec) -> Option<(Vec<String>, Vec<String>)> {
         let Some(run_as) = &command.run_as else {
             return Some((vec![self.settings.runas_default.clone()], Vec::new()));
         };
         let mut lists = Lists { sudoers: self.sudoers, findings: self.findings, place: &command.place };
         if run_as.users.iter().flatten().any(|member| member.what == MemberKind::Myself) {
-            lists.findings.lost(lists.place, "an empty runas list: whoever means themselves has to say so with -u");
+            lists.findings.lost(lists.place, "an empty runas list: users have to name themselves with -u");
         }
         let users = match &run_as.users {
             Some(users) => lists.users(users, Kind::Runas)?,
@@ -121,7 +121,7 @@ impl Carrier<'_> {
         Some((users, groups))
     }
 
-    /// The rules of one command, or of every member of its alias; those that are negated refuse.
+    /// Adds the rules of one command, or of every member of its alias; negated ones deny.
     fn commands(&mut self, spec: &CommandSpec, role: Role) {
         let place = &spec.place;
         let mut lists = Lists { sudoers: self.sudoers, findings: self.findings, place };
@@ -151,12 +151,11 @@ impl Carrier<'_> {
         let shown = shown.trim_end();
         match (command::at_least(what).filter(|refusal| known(refusal).is_ok()), effect) {
             (Some(refusal), _) => {
-                self.findings.lost(place, format!("command {shown}: {why}; all of {} is refused instead", what.path));
+                self.findings.lost(place, format!("command {shown}: {why}; all of {} is denied instead", what.path));
                 Some(vec![refusal])
             }
             (None, Effect::Deny) => {
-                self.findings
-                    .lost(place, format!("the refusal of {shown}: {why}; everything before it is refused too"));
+                self.findings.lost(place, format!("the denial of {shown}: {why}; everything before it is denied too"));
                 Some(vec![command::everything(&[], Effect::Deny)])
             }
             (None, Effect::Allow) => {
@@ -166,7 +165,7 @@ impl Carrier<'_> {
         }
     }
 
-    /// A role of its own, or more commands of the last one where only they differ.
+    /// Adds a role, or adds its commands to the last one if only they differ.
     fn add(&mut self, role: Role) {
         if let Some(last) = self.roles.last_mut() {
             let terms = last.terms.is_none() || role.terms.is_none() || last.terms == role.terms;
@@ -184,7 +183,7 @@ impl Carrier<'_> {
         self.roles.push(role);
     }
 
-    /// What the tags and options of a command make of it.
+    /// Converts the tags and options of a command.
     fn terms(&mut self, spec: &CommandSpec) -> CommandOutcome {
         let mut terms = Terms::new();
         for (tag, say) in &spec.tags {
@@ -203,7 +202,7 @@ impl Carrier<'_> {
             }
         }
         if spec.tags.contains(&(Tag::Intercept, Say::Yes)) {
-            self.findings.lost(&spec.place, "INTERCEPT: what it allows is refused; noexec is near to it");
+            self.findings.lost(&spec.place, "INTERCEPT: what it allows is denied; noexec is similar");
             refused = true;
         }
         if refused { CommandOutcome::Refused } else { CommandOutcome::With(terms) }
@@ -244,7 +243,7 @@ impl Carrier<'_> {
                 return match moment(value) {
                     Some(begin) if begin <= self.now => Conversion::Yes,
                     _ => {
-                        self.findings.lost(place, format!("NOTBEFORE={value}: a rule that holds only later"));
+                        self.findings.lost(place, format!("NOTBEFORE={value}: a rule that is not valid yet"));
                         Conversion::Never
                     }
                 };
@@ -261,30 +260,30 @@ impl Carrier<'_> {
                 Conversion::Yes
             }
             Err(why) => {
-                self.findings.lost(place, format!("{name}={value}: {why}; what it allows is refused"));
+                self.findings.lost(place, format!("{name}={value}: {why}; what it allows is denied"));
                 Conversion::No
             }
         }
     }
 }
 
-/// How an option was converted.
+/// The result of converting an option.
 enum Conversion {
     Yes,
-    /// The rule does not hold today, and is left out.
+    /// The rule is not valid today, and is skipped.
     Never,
     No,
 }
 
-/// What becomes of a command.
+/// The result of converting a command.
 enum CommandOutcome {
     With(Terms),
-    /// It holds under conditions that cannot be said, so it is refused.
+    /// It has conditions that cannot be expressed, so it is denied.
     Refused,
     Never,
 }
 
-/// `20300101000000Z` (sudoers(5), "Date_Spec"); local times are not known here.
+/// Parses `20300101000000Z` (sudoers(5), "Date_Spec"); local times are not supported.
 fn moment(text: &str) -> Option<DateTime<Utc>> {
     let digits = text.strip_suffix('Z')?;
     let whole = match digits.len() {

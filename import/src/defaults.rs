@@ -1,5 +1,5 @@
-//! Defaults (sudoers(5), "SUDOERS OPTIONS") as keys of the policy. Whether a key is known, and with this value, is asked of
-//! the policy itself: what it does not take is not converted.
+//! Converts Defaults (sudoers(5), "SUDOERS OPTIONS") to keys of the policy. The policy's own parser decides whether a
+//! key with this value is valid: what it rejects is not converted.
 
 use std::collections::BTreeMap;
 
@@ -10,16 +10,16 @@ use super::scope;
 use super::toml::{accepted, entry, quoted};
 use super::tree::{Default, Scope, Sudoers, Value};
 
-/// What holds everywhere.
+/// The settings for the whole file.
 #[derive(Debug)]
 pub(super) struct Settings {
-    /// As whom a rule without a runas list runs commands.
+    /// The run-as user of a rule without a runas list.
     pub(super) runas_default: String,
     /// `[defaults]`: keys with their values in TOML.
     pub(super) keys: BTreeMap<String, String>,
 }
 
-/// Flags that are on in sudo when nobody says anything; all others are off.
+/// Flags that are on by default in sudo; all others are off.
 const ON: [&str; 34] = [
     "authenticate",
     "case_insensitive_group",
@@ -61,7 +61,7 @@ const ON: [&str; 34] = [
 const LISTS: [&str; 3] = ["env_check", "env_delete", "env_keep"];
 
 impl Settings {
-    /// Whether a role need not say this.
+    /// Returns whether this is the default, so that a role need not set it.
     pub(super) fn is_usual(&self, key: &str, value: &str) -> bool {
         let usual = match key {
             "authenticate" => self.keys.get(key).map_or("true", String::as_str),
@@ -73,7 +73,7 @@ impl Settings {
     }
 }
 
-/// The settings that hold everywhere.
+/// Converts the settings for the whole file.
 pub(super) fn everywhere(sudoers: &Sudoers, findings: &mut Findings) -> Settings {
     let mut settings = Settings { runas_default: "root".to_owned(), keys: BTreeMap::new() };
     let mut lists: BTreeMap<&str, Vec<String>> = usual_lists();
@@ -85,7 +85,7 @@ pub(super) fn everywhere(sudoers: &Sudoers, findings: &mut Findings) -> Settings
                     if accepted(&format!("[roles.x]\ncommands = \"ALL\"\nrun_as = [{}]\n", quoted(user))).is_ok() =>
                 {
                     settings.runas_default.clone_from(user);
-                    let why = format!("rules without a runas list mean {user}, but whoever names nobody runs as root");
+                    let why = format!("rules without a runas list mean {user}, but without -u commands run as root");
                     findings.lost(&default.place, told(default, &why));
                 }
                 _ => findings.lost(&default.place, told(default, "names no user")),
@@ -104,9 +104,10 @@ pub(super) fn everywhere(sudoers: &Sudoers, findings: &mut Findings) -> Settings
     settings
 }
 
-/// Settings for some people, hosts, run-as users or commands: roles get keys, or a copy with them that comes right after.
+/// Applies the settings for some users, hosts, run-as users or commands: roles get the keys, or a copy with them that
+/// follows immediately.
 pub(super) fn somewhere(sudoers: &Sudoers, mut roles: Vec<Role>, findings: &mut Findings) -> Vec<Role> {
-    // sudo reads those for commands and run-as users after the rest.
+    // sudo applies those for commands and run-as users after the others.
     let late = |default: &&Default| matches!(default.scope, Scope::RunAs(_) | Scope::Commands(_));
     let scoped: Vec<&Default> = sudoers.defaults.iter().filter(|default| default.scope != Scope::Everywhere).collect();
     let (after, before): (Vec<&Default>, Vec<&Default>) = scoped.into_iter().partition(late);
@@ -132,7 +133,7 @@ pub(super) fn somewhere(sudoers: &Sudoers, mut roles: Vec<Role>, findings: &mut 
     roles
 }
 
-/// Takes a key where the policy takes it, and tells where not.
+/// Stores a key if the policy accepts it, and otherwise reports it.
 fn keep(
     key: Result<Option<(String, String)>, String>,
     before: &str,
@@ -143,7 +144,7 @@ fn keep(
     let taken = key.and_then(|key| match key {
         Some((key, value)) => {
             let known = accepted(&format!("{before}{}\n", entry(&key, &value)));
-            // What we do anyway needs no key.
+            // A key that only sets the default is not needed.
             if known.is_err() && is_default(default) { Ok(None) } else { known.map(|()| Some((key, value))) }
         }
         None => Ok(None),
@@ -157,7 +158,7 @@ fn keep(
     }
 }
 
-/// The key of a setting and its value in TOML; `None` where sudo does the same without it.
+/// Returns the key of a setting and its value in TOML; `None` if sudo does the same without it.
 fn key(default: &Default) -> Result<Option<(String, String)>, String> {
     let name = default.name.as_str();
     let said = |key: &str, value: String| Ok(Some((key.to_owned(), value)));
@@ -185,12 +186,12 @@ fn key(default: &Default) -> Result<Option<(String, String)>, String> {
         ("passwd_tries" | "closefrom", Value::Set(number)) => said(name, number.trim().to_owned()),
         ("timestamp_timeout" | "passwd_timeout", Value::Set(minutes)) => match time_of(minutes) {
             Some(text) => said(name, quoted(&text)),
-            None => Err("is no number of minutes".to_owned()),
+            None => Err("is not a number of minutes".to_owned()),
         },
         ("timestamp_timeout" | "passwd_timeout", Value::Off) => said(name, quoted("0s")),
         ("command_timeout", Value::Set(text)) => match timeout(text) {
             Some(text) => said(name, quoted(&text)),
-            None => Err("is no time".to_owned()),
+            None => Err("is not a time".to_owned()),
         },
         ("umask", Value::Off) => said(name, quoted("0777")),
         ("tty_tickets", Value::On) => said("timestamp_type", quoted("tty")),
@@ -231,24 +232,24 @@ fn told(default: &Default, why: &str) -> String {
     format!("Defaults {said}: {why}")
 }
 
-/// Minutes, perhaps with a fraction; less than none is for ever.
+/// Converts minutes, which may have a fraction; a negative value means no limit.
 fn time_of(minutes: &str) -> Option<String> {
     let minutes: f64 = minutes.trim().parse().ok().filter(|minutes: &f64| minutes.is_finite())?;
     if minutes < 0.0 {
         return Some("until-reboot".to_owned());
     }
-    // At most a year, which is far more than the policy takes.
+    // At most a year, which is more than the policy accepts.
     let seconds = (minutes.min(527_040.0) * 60.0).round() as u64;
     Some(if seconds.is_multiple_of(60) && seconds > 0 { format!("{}m", seconds / 60) } else { format!("{seconds}s") })
 }
 
-/// `90`, `2h30m` (sudoers(5), "TIMEOUT"): a time of the policy.
+/// Converts a time span such as `90` or `2h30m` (sudoers(5), "TIMEOUT").
 pub(super) fn timeout(text: &str) -> Option<String> {
     let lower = text.to_ascii_lowercase();
     if lower.bytes().all(|byte| byte.is_ascii_digit()) { Some(format!("{lower}s")) } else { Some(lower) }
 }
 
-/// The lists with which Debian's sudo begins (`sudo -V`), without PATH: that is always `secure_path`.
+/// Returns the default lists of Debian's sudo (`sudo -V`), without PATH: that is always `secure_path`.
 fn usual_lists() -> BTreeMap<&'static str, Vec<String>> {
     let words = |text: &str| text.split_whitespace().map(str::to_owned).collect();
     BTreeMap::from([("env_keep", words(ENV_KEEP)), ("env_check", words(ENV_CHECK)), ("env_delete", words(ENV_DELETE))])
@@ -284,7 +285,7 @@ fn change(list: &mut Vec<String>, value: &Value) {
     }
 }
 
-/// What a role says of a list: it changes that of `[defaults]`.
+/// Formats a list of a role, which changes that of `[defaults]`.
 fn role_list(value: &Value) -> String {
     let words =
         |text: &str, sign: &str| text.split_whitespace().map(|word| format!("{sign}{word}")).collect::<Vec<_>>();

@@ -1,10 +1,10 @@
-//! A POSIX extended regular expression (regex(7), with what glibc adds) in the syntax of the policy. What both would read
-//! differently is refused, never guessed.
+//! Translates a POSIX extended regular expression (regex(7), with glibc's extensions) to the syntax of the policy.
+//! Rejects whatever the two would interpret differently.
 
-/// The same expression for the policy; the error is a sentence fragment.
+/// Translates the expression; the error is a sentence fragment.
 pub(super) fn translate(posix: &str) -> Result<String, String> {
     if posix.len() > 1024 {
-        return Err("it is longer than 1024 bytes, which sudo refuses".to_owned());
+        return Err("it is longer than 1024 bytes, which sudo rejects".to_owned());
     }
     let (flags, body) = match posix.strip_prefix("^(?i)") {
         Some(body) => ("(?i)", format!("^{body}")),
@@ -17,7 +17,7 @@ pub(super) fn translate(posix: &str) -> Result<String, String> {
     Ok(translator.out)
 }
 
-/// What the policy's syntax does not read as itself.
+/// The characters with a special meaning in the policy's syntax.
 const SPECIAL: &str = "\\.+*?()|[]{}^$";
 
 /// The same between brackets.
@@ -29,7 +29,7 @@ struct Translator<'a> {
     last: Last,
 }
 
-/// What stands before, as far as a repetition cares.
+/// What precedes, as far as it matters for a repetition.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Last {
     Begin,
@@ -136,7 +136,7 @@ impl Translator<'_> {
     }
 }
 
-/// The bounds after `{`, and their length; `None` where the brace is an ordinary character.
+/// Parses the bounds after `{`, with their length; `None` if the brace is an ordinary character.
 fn bounds(text: &str) -> Option<(Result<String, String>, usize)> {
     let end = text.find('}')?;
     let inner = text.get(..end)?;
@@ -147,7 +147,7 @@ fn bounds(text: &str) -> Option<(Result<String, String>, usize)> {
     }
     let small = |text: &str| text.is_empty() || text.parse::<u32>().is_ok_and(|number| number <= 255);
     if !small(least) || !most.is_none_or(small) {
-        return Some((Err("it repeats more than 255 times, which sudo refuses".to_owned()), end + 1));
+        return Some((Err("it repeats more than 255 times, which sudo rejects".to_owned()), end + 1));
     }
     let least = if least.is_empty() { "0" } else { least };
     let bounds = most.map_or_else(|| format!("{{{least}}}"), |most| format!("{{{least},{most}}}"));
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_mean_something_else_is_refused() {
+    fn ambiguous_expressions_are_rejected() {
         for posix in [
             r"^(a)\1$",
             r"^\<a$",

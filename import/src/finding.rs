@@ -1,4 +1,4 @@
-//! What could not be converted, by file and line.
+//! The parts of a sudoers file that could not be converted, by file and line.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ pub(super) struct Findings {
 }
 
 impl Findings {
-    /// Something that the policy does not say as the sudoers does.
+    /// Adds something that the policy cannot express as the sudoers file does.
     pub(super) fn lost(&mut self, place: &Position, what: impl AsRef<str>) {
         let name = place.file.to_string();
         let file = self.files.iter().position(|known| *known == name).unwrap_or_else(|| {
@@ -24,7 +24,7 @@ impl Findings {
         self.lost.insert((file, place.line, escape(what.as_ref().as_bytes())));
     }
 
-    /// One line each: `FILE:LINE: what`.
+    /// Returns one line for each: `FILE:LINE: what`.
     pub(super) fn lines(&self) -> Vec<String> {
         let name = |file: &usize| self.files.get(*file).map(|name| escape(name.as_bytes())).unwrap_or_default();
         self.lost.iter().map(|(file, line, what)| format!("{}:{line}: {what}", name(file))).collect()

@@ -1,5 +1,5 @@
-//! The grammar of sudoers(5) (`plugins/sudoers/gram.y`). A line that is wrong is told and left out, as sudo does it, and
-//! the rest counts.
+//! The grammar of sudoers(5) (`plugins/sudoers/gram.y`). An invalid line is reported and skipped, as sudo does, and the
+//! rest counts.
 
 use std::collections::hash_map::Entry;
 use std::mem;
@@ -12,18 +12,18 @@ use super::tree::{
     UserSpec, Value,
 };
 
-/// What a file makes its reader do.
+/// An event that the reader of a file has to handle.
 #[derive(Debug)]
 pub(super) enum Event {
     /// `@include`
     Include(String, Position),
     /// `@includedir`
     IncludeDirectory(String, Position),
-    /// A line, or a part of one, that is left out, and why.
+    /// A line, or a part of one, that is skipped, and why.
     Wrong(String, Position),
 }
 
-/// Reads one file; stops at each [`Event`], so that what is included stands where it is included.
+/// Parses one file; stops at each [`Event`], so that included text takes the place of the include.
 pub(super) struct Parser<'a> {
     lexer: Lexer<'a>,
     token: Token,
@@ -31,7 +31,7 @@ pub(super) struct Parser<'a> {
     file: Rc<str>,
 }
 
-/// Why a line is wrong.
+/// Why a line is invalid.
 type Wrong = String;
 
 impl<'a> Parser<'a> {
@@ -41,7 +41,7 @@ impl<'a> Parser<'a> {
         parser
     }
 
-    /// Reads on until something has to be done or said; `None` at the end of the file.
+    /// Parses up to the next event; `None` at the end of the file.
     pub(super) fn next_event(&mut self, sudoers: &mut Sudoers) -> Option<Event> {
         loop {
             let place = self.place();
@@ -89,9 +89,9 @@ impl<'a> Parser<'a> {
 
     fn unexpected(&self, wanted: &str) -> Wrong {
         match &self.token {
-            Token::Wrong(why) => format!("{why}, where {wanted} is wanted"),
-            Token::Newline | Token::End => format!("the line ends where {wanted} is wanted"),
-            token => format!("{} where {wanted} is wanted", shown(token)),
+            Token::Wrong(why) => format!("{why}, where {wanted} is expected"),
+            Token::Newline | Token::End => format!("the line ends where {wanted} is expected"),
+            token => format!("{} where {wanted} is expected", shown(token)),
         }
     }
 
@@ -109,7 +109,7 @@ impl<'a> Parser<'a> {
             token @ (Token::Include | Token::IncludeDirectory) => {
                 self.advance();
                 let Token::Word(path) = self.token.clone() else { return Err(self.unexpected("a path")) };
-                // Taken before the line ends: what is included comes next.
+                // Taken before the line ends, because the included text comes next.
                 self.advance();
                 self.skip_line();
                 return Ok(Step::Tell(match token {
@@ -196,7 +196,7 @@ impl<'a> Parser<'a> {
             match self.privilege() {
                 Ok(privilege) => privileges.push(privilege),
                 Err(why) => {
-                    // What stood before it counts, and what comes after the next colon.
+                    // What precedes it counts, and so does what follows the next colon.
                     wrong = wrong.or(Some((why, self.place())));
                     while !matches!(self.token, Token::Colon | Token::Newline | Token::End) {
                         self.advance();
@@ -350,10 +350,11 @@ enum Step {
     Tell(Event),
 }
 
-/// Lists, options and tags hold for the commands after them too; SETENV not where ALL alone implied it.
+/// Copies lists, options and tags to the next command, to which they also apply; SETENV does not if only ALL implied
+/// it.
 fn inherit(spec: &mut CommandSpec, before: &CommandSpec) {
     for (option, value) in &before.options {
-        // SELinux role and type are passed on together.
+        // SELinux role and type are inherited together.
         let own = |known: &Opt| match option {
             Opt::Role | Opt::Type => matches!(known, Opt::Role | Opt::Type),
             _ => known == option,
@@ -373,7 +374,7 @@ fn inherit(spec: &mut CommandSpec, before: &CommandSpec) {
     }
 }
 
-/// Whether SETENV is implied: ALL without `!`.
+/// Returns whether SETENV is implied: by ALL without `!`.
 pub(super) fn allows_all(spec: &CommandSpec) -> bool {
     !spec.command.negated && matches!(spec.command.what, MemberKind::All(_))
 }
@@ -404,7 +405,7 @@ fn shown(token: &Token) -> String {
         Token::Opt(option) => option.name(),
         Token::Tag(..) => "a tag",
         Token::Defaults(_) => "Defaults",
-        Token::AliasKind(_) => "the begin of an alias",
+        Token::AliasKind(_) => "the beginning of an alias",
         Token::Include | Token::IncludeDirectory => "an include",
         Token::Newline | Token::End => "the end of the line",
         Token::Wrong(why) => why,

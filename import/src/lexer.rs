@@ -1,5 +1,5 @@
-//! The words of a sudoers, by the rules of sudo 1.9's own scanner (`plugins/sudoers/toke.l`): the longest rule wins, of
-//! two of one length the first, and what a word means depends on what came before it.
+//! Splits a sudoers file into tokens, by the rules of sudo 1.9's own scanner (`plugins/sudoers/toke.l`): the longest
+//! rule applies, of two rules of the same length the first, and the meaning of a token depends on what precedes it.
 
 mod program;
 mod shape;
@@ -23,7 +23,7 @@ enum State {
     GotInclude,
 }
 
-/// Reads one file from its begin to its end.
+/// Scans one file from its beginning to its end.
 pub(super) struct Lexer<'a> {
     text: &'a str,
     at: usize,
@@ -38,12 +38,12 @@ impl<'a> Lexer<'a> {
         Self { text, at: 0, line: 1, state: State::Initial, continued: false }
     }
 
-    /// The line of the token that comes next.
+    /// Returns the line of the next token.
     pub(super) fn line(&self) -> usize {
         self.line
     }
 
-    /// The next token; [`Token::End`] for ever when there is none. A last line without its end gets one, as in sudo.
+    /// Returns the next token; always [`Token::End`] at the end. A last line without a line break gets one, as in sudo.
     pub(super) fn next(&mut self) -> Token {
         loop {
             if self.rest().is_empty() {
@@ -69,7 +69,7 @@ impl<'a> Lexer<'a> {
     }
 
     fn take(&mut self, length: usize) -> &'a str {
-        // Rules count bytes of characters they know; what is left of a longer character goes with it.
+        // Rules count bytes of ASCII characters; the rest of a longer character is included.
         let mut end = (self.at + length).min(self.text.len());
         while !self.text.is_char_boundary(end) {
             end += 1;
@@ -83,7 +83,7 @@ impl<'a> Lexer<'a> {
         self.at == 0 || self.text.as_bytes().get(self.at - 1) == Some(&b'\n')
     }
 
-    /// What every state skips or returns: blanks, line breaks escaped or not, `!`, and what is nothing at all.
+    /// Scans what every state skips or returns: blanks, line breaks escaped or not, `!`, and unknown characters.
     fn anywhere(&mut self) -> Option<Token> {
         let rest = self.rest().as_bytes();
         let blanks = blanks(rest);
@@ -108,7 +108,7 @@ impl<'a> Lexer<'a> {
             return Some(self.newline());
         }
         self.take(1);
-        Some(Token::Wrong("a character that cannot stand here"))
+        Some(Token::Wrong("a character that is not allowed here"))
     }
 
     fn newline(&mut self) -> Token {
@@ -118,7 +118,7 @@ impl<'a> Lexer<'a> {
         Token::Newline
     }
 
-    /// `#` and what follows, unless it is a uid.
+    /// Scans a comment: `#` and what follows, unless it is a uid.
     fn comment(&mut self) -> Option<Token> {
         let rest = self.rest().as_bytes();
         if rest.first() != Some(&b'#') {
@@ -179,7 +179,7 @@ impl<'a> Lexer<'a> {
         if comment.is_some() || self.at != before { comment } else { self.anywhere() }
     }
 
-    /// The states that share the rules without a state.
+    /// Scans in the states that share the rules without a state.
     fn ordinary(&mut self) -> Option<Token> {
         if self.state == State::GotDefaults {
             let rest = self.rest().as_bytes();
@@ -217,7 +217,7 @@ impl<'a> Lexer<'a> {
         self.longest()
     }
 
-    /// Rules that hold at the begin of a line alone, and `@include`.
+    /// Applies the rules for the beginning of a line, and `@include`.
     fn line_begin(&mut self) -> Option<Token> {
         let rest = self.rest();
         let found = if let Some(token) =
@@ -409,7 +409,7 @@ fn include(rest: &str, word: &str, token: Token) -> Option<(usize, Token, State)
     rest.starts_with(word).then_some((word.len(), token, State::GotInclude))
 }
 
-/// `Defaults`, with the sign that stands right behind it, or the name of a kind of alias.
+/// Scans `Defaults` with a sign that follows it immediately, or the name of a kind of alias.
 fn keyword(rest: &str) -> Option<(usize, Token, State)> {
     let gap = blanks(rest.as_bytes());
     let line = rest.get(gap..)?;
@@ -433,7 +433,7 @@ fn keyword(rest: &str) -> Option<(usize, Token, State)> {
         Some(b'!') => DefaultsFor::Commands,
         _ => return Some((length, Token::Defaults(None), State::GotDefaults)),
     };
-    // The sign counts only where a name follows it.
+    // The sign counts only if a name follows it.
     let list = after.get(1..)?.trim_start_matches([' ', '\t']);
     let name = list.trim_start_matches('!');
     let name = name.strip_prefix('"').unwrap_or(name);

@@ -1,5 +1,5 @@
-//! A sudoers becomes a policy that gives the same answers, and whatever could not be converted is told by file and line. Reads
-//! what sudo would read, with the caller's own rights, and writes nothing.
+//! Converts a sudoers file to a policy that gives the same answers, and reports what could not be converted by file and
+//! line. Reads what sudo would read, with the caller's own rights, and writes nothing.
 
 mod command;
 mod convert;
@@ -29,47 +29,47 @@ pub use trust::Authors;
 use trust::Distrust;
 pub use write::People;
 
-/// What is to be converted.
+/// The conversion that is requested.
 #[derive(Debug)]
 pub struct Sudoers<'a> {
-    /// The file; what it includes is read too. `-` is standard input, which only [`Authors::Anybody`] take.
+    /// The file; the files that it includes are read too. `-` is standard input, which requires [`Authors::Anybody`].
     pub file: &'a Path,
-    /// Who may have written it.
+    /// Which files are trusted.
     pub authors: Authors,
     /// The name of this host, short or fully qualified, for `%h`.
     pub host: &'a str,
-    /// When it is: what sudo does not know any more then is left out.
+    /// The present time: rules that are no longer valid are skipped.
     pub now: DateTime<Utc>,
-    /// How people come to the roles.
+    /// How users get the roles.
     pub people: People,
 }
 
-/// A policy made of a sudoers.
+/// The policy from a sudoers file.
 #[derive(Debug)]
 pub struct Imported {
-    /// The policy in TOML; this version reads it without an error.
+    /// The policy in TOML; this version parses it without an error.
     pub policy: String,
-    /// How many roles it has.
+    /// The number of roles.
     pub roles: usize,
     /// What could not be converted: `FILE:LINE: what`.
     pub left_out: Vec<String>,
-    /// What sudo would not read, and was read all the same: one line each.
+    /// Files that sudo would not read, but that were read: one line each.
     pub untrusted: Vec<String>,
 }
 
-/// Why there is no policy. `Display` is a sentence.
+/// Why there is no policy. `Display` is a message.
 #[derive(Debug)]
 pub enum ImportError {
     /// The file cannot be read.
     Unreadable(PathBuf, String),
-    /// Others than root may have written it, so sudo would not read it.
+    /// Users other than root may have written it, so sudo would not read it.
     Untrusted(PathBuf, Distrust),
-    /// What came out of it is no policy (a bug).
+    /// The result is not a valid policy (a bug).
     NoPolicy(PathBuf, String),
 }
 
 impl ImportError {
-    /// What root types against it.
+    /// Returns the command with which root fixes it.
     pub fn cure(&self) -> Option<String> {
         match self {
             Self::Untrusted(path, fault) => Some(format!("{}; to review a copy, add --untrusted", cure(fault, path))),
@@ -84,17 +84,17 @@ impl fmt::Display for ImportError {
         match self {
             Self::Unreadable(path, why) => write!(f, "cannot read {}: {why}", shown(path)),
             Self::Untrusted(path, fault) => write!(f, "{} {}, so sudo does not read it", shown(path), fault.what),
-            Self::NoPolicy(path, why) => write!(f, "cannot make a policy of {}: {why}", shown(path)),
+            Self::NoPolicy(path, why) => write!(f, "cannot convert {} to a policy: {why}", shown(path)),
         }
     }
 }
 
 impl std::error::Error for ImportError {}
 
-/// Converts a sudoers.
+/// Converts a sudoers file.
 ///
 /// # Errors
-/// The file itself cannot be read, or sudo would not read it. What it includes is left out then, and told.
+/// When the file itself cannot be read, or sudo would not read it. Included files are then skipped and reported.
 pub fn import(wanted: &Sudoers<'_>) -> Result<Imported, ImportError> {
     let short = wanted.host.split('.').next().unwrap_or_default();
     let mut findings = Findings::default();
@@ -113,7 +113,7 @@ fn converted(wanted: &Sudoers<'_>, source: source::Source, mut findings: Finding
     Ok(Imported { policy, roles: roles.len(), left_out: findings.lines(), untrusted })
 }
 
-/// Converts a sudoers that is one text; what it includes is told and not read.
+/// Converts the text of a sudoers file; included files are reported, not read.
 ///
 /// # Errors
 /// [`ImportError::NoPolicy`].
@@ -124,9 +124,9 @@ pub fn import_text(wanted: &Sudoers<'_>, text: &[u8]) -> Result<Imported, Import
     converted(wanted, source::Source { sudoers, untrusted: Vec::new() }, findings)
 }
 
-/// What root types against a distrust.
+/// Returns the command with which root fixes an untrusted file.
 fn cure(fault: &Distrust, path: &Path) -> String {
-    format!("look at it, then {} {}", fault.cure, command_line([path.as_os_str()]))
+    format!("review it, then {} {}", fault.cure, command_line([path.as_os_str()]))
 }
 
 #[cfg(test)]

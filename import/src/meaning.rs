@@ -1,22 +1,22 @@
-//! What the lines of two lists say of each other, as far as their names tell: never by asking who is in a group today.
+//! How the lines of two lists relate, as far as their names show it, without looking up the present members of groups.
 
 use jit_core::policy::{Entry, Hosts};
 
-/// Whether a line means all that a name means.
+/// Whether a line matches everything that a name matches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Relation {
-    /// All of it.
+    /// It matches all of it.
     Holds,
-    /// None of it.
+    /// It matches none of it.
     Apart,
-    /// Nobody can tell.
+    /// Unknown.
     Unknown,
 }
 
-/// What a line (without its `!`) says of a name.
+/// Relates a line (without its `!`) to a name.
 pub(super) type Meaning = fn(&str, &str) -> Relation;
 
-/// Of users.
+/// Relates users.
 pub(super) fn user(line: &str, name: &str) -> Relation {
     let plain = |line: &str| !line.starts_with(['!', '%', '+', '#']) && line != "ALL" && line != "SELF";
     match line {
@@ -27,7 +27,7 @@ pub(super) fn user(line: &str, name: &str) -> Relation {
     }
 }
 
-/// Of hosts: patterns of short names are tried on short names.
+/// Relates hosts: patterns for short names are tried on short names.
 pub(super) fn host(line: &str, name: &str) -> Relation {
     let short = |text: &str| matches!(Hosts::read(text), Ok(Hosts::Name(_))) && !text.contains('.');
     match Hosts::read(line) {
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_tell_only_what_they_say() {
+    fn names_are_related_only_as_far_as_they_show() {
         for (line, name, said) in [
             ("ALL", "%web", Relation::Holds),
             ("%web", "%web", Relation::Holds),

@@ -1,14 +1,15 @@
-//! The lists of a sudoers without their aliases, as lists of the policy: in both the last member that fits decides.
+//! Converts the lists of a sudoers file, with aliases resolved, to lists of the policy: in both the last matching
+//! member decides.
 
 use jit_core::policy::{Entry, Hosts, Principal, RunAsGroup, RunAsUser};
 
 use super::finding::Findings;
 use super::tree::{Kind, Member, MemberKind, Position, Sudoers};
 
-/// The most members of one list, aliases resolved.
+/// The maximum number of members of one list, with aliases resolved.
 const MOST_MEMBERS: usize = 20_000;
 
-/// Resolves lists; what it cannot say of them goes to the findings.
+/// Converts lists; reports what the policy cannot express.
 pub(super) struct Lists<'a, 'f> {
     pub(super) sudoers: &'a Sudoers,
     pub(super) findings: &'f mut Findings,
@@ -16,7 +17,7 @@ pub(super) struct Lists<'a, 'f> {
 }
 
 impl Lists<'_, '_> {
-    /// Members with their aliases resolved. `!ALIAS` turns the signs of its members, as in sudo.
+    /// Resolves aliases. `!ALIAS` inverts the signs of its members, as in sudo.
     pub(super) fn flat(&mut self, members: &[Member], kind: Kind) -> Vec<Member> {
         let mut out = Vec::new();
         self.flatten(members, kind, false, &mut Vec::new(), &mut out);
@@ -46,7 +47,7 @@ impl Lists<'_, '_> {
                 found => {
                     let why = if found.is_some() { "refers to itself" } else { "is not defined" };
                     self.findings.lost(self.place, format!("alias {name} {why}"));
-                    // sudo takes the name for that of a user or host then.
+                    // sudo then treats the name as that of a user or host.
                     if kind != Kind::Command {
                         out.push(Member { negated, what: MemberKind::Word(name.clone()) });
                     }
@@ -55,8 +56,8 @@ impl Lists<'_, '_> {
         }
     }
 
-    /// Users, as principals or lines of `run_as`; `None` where the list means nobody who asks, or cannot be said without
-    /// meaning somebody more.
+    /// Converts users to principals or lines of `run_as`; `None` if the list matches no caller, or cannot be expressed
+    /// without matching more users.
     pub(super) fn users(&mut self, members: &[Member], kind: Kind) -> Option<Vec<String>> {
         let check = |text: &str| match kind {
             Kind::Runas => RunAsUser::read(text).map(|_| ()),
@@ -65,25 +66,25 @@ impl Lists<'_, '_> {
         let lines = simplified(self.lines(members, kind, user, check)?);
         match (lines.is_empty(), kind) {
             (false, _) => Some(lines),
-            // Who changes only their group is not asked for here.
+            // Commands that only change the group are not handled here.
             (true, Kind::Runas) => Some(vec!["!ALL".to_owned()]),
             (true, _) => None,
         }
     }
 
-    /// Hosts.
+    /// Converts hosts.
     pub(super) fn hosts(&mut self, members: &[Member]) -> Option<Vec<String>> {
         let lines = simplified(self.lines(members, Kind::Host, host, |text| Hosts::read(text).map(|_| ()))?);
         (!lines.is_empty()).then_some(lines)
     }
 
-    /// Groups for -g. What is taken out counts by itself: otherwise the groups of the user would be let in.
+    /// Converts groups for -g. An exclusion counts by itself: otherwise the groups of the user would be permitted.
     pub(super) fn groups(&mut self, members: &[Member]) -> Option<Vec<String>> {
         let mut lines = self.lines(members, Kind::Runas, group, |text| RunAsGroup::read(text).map(|_| ()))?;
         let last = lines.iter().rposition(|line| line == "ALL" || line == "!ALL").unwrap_or(0);
         lines.drain(..last);
         lines.dedup();
-        // ALL with others is refused by the policy where nothing is taken out.
+        // The policy rejects ALL with other names if nothing is excluded.
         if lines.first().is_some_and(|line| line == "ALL") && !lines.iter().any(|line| line.starts_with('!')) {
             lines.truncate(1);
         }
@@ -104,8 +105,8 @@ impl Lists<'_, '_> {
                 Ok(()) if member.negated => lines.push(format!("!{line}")),
                 Ok(()) => lines.push(line),
                 Err(why) if member.negated => {
-                    // Without it the list would mean more.
-                    self.findings.lost(self.place, format!("the rule: {why}, and it is taken out of a list"));
+                    // Without it the list would match more.
+                    self.findings.lost(self.place, format!("the rule: {why}, and it is excluded from a list"));
                     return None;
                 }
                 Err(why) => self.findings.lost(self.place, format!("a member of a list: {why}")),
@@ -115,7 +116,7 @@ impl Lists<'_, '_> {
     }
 }
 
-/// The same list without what a later ALL overrules, and without exceptions from nothing.
+/// Returns the list without lines that a later ALL overrides, and without exclusions from an empty list.
 pub(super) fn simplified(lines: Vec<String>) -> Vec<String> {
     let from = match lines.iter().rposition(|line| line == "ALL" || line == "!ALL") {
         Some(all) if lines.get(all).is_some_and(|line| line == "ALL") => all,
@@ -124,7 +125,7 @@ pub(super) fn simplified(lines: Vec<String>) -> Vec<String> {
     };
     let mut rest: Vec<String> = lines.into_iter().skip(from).skip_while(|line| line.starts_with('!')).collect();
     rest.dedup();
-    // Beside ALL nothing needs to be let in that nothing has taken out.
+    // After ALL, names are needed only if something was excluded.
     if rest.first().is_some_and(|line| line == "ALL") && !rest.iter().any(|line| line.starts_with('!')) {
         rest.truncate(1);
     }
@@ -165,20 +166,21 @@ fn host(what: &MemberKind) -> String {
     }
 }
 
-/// Without leading zeros, which sudo does not mind.
+/// Removes leading zeros, which sudo ignores.
 fn id(text: &str) -> String {
     text.strip_prefix('#')
         .and_then(|digits| digits.parse::<u32>().ok())
         .map_or_else(|| text.to_owned(), |id| format!("#{id}"))
 }
 
-/// sudo ignores the case of names, and the policy does not: the name in lower case where only that exists here.
+/// sudo ignores the case of names, and the policy does not: returns the name in lower case if only that one exists
+/// here.
 fn known(name: &str, exists: fn(&str) -> bool) -> String {
     let lower = name.to_lowercase();
     if lower != name && !exists(name) && exists(&lower) { lower } else { name.to_owned() }
 }
 
-/// What a role for these users may be called: by their alias, or by the first of them.
+/// Returns a name for the role of these users: their alias, or the first of them.
 pub(super) fn role_name(members: &[Member], users: &[String]) -> String {
     let source = match members {
         [Member { negated: false, what: MemberKind::Alias(name) }] => name.to_lowercase(),
@@ -196,12 +198,12 @@ pub(super) fn role_name(members: &[Member], users: &[String]) -> String {
     if name.is_empty() { "role".to_owned() } else { name.to_owned() }
 }
 
-/// Whether the account database knows a user of this name.
+/// Returns whether the account database has a user of this name.
 fn knows_user(name: &str) -> bool {
     sys::users::account_by_name(name).is_ok_and(|user| user.is_some())
 }
 
-/// Whether the account database knows a group of this name.
+/// Returns whether the account database has a group of this name.
 fn knows_group(name: &str) -> bool {
     sys::users::group_by_name(name).is_ok_and(|group| group.is_some())
 }
@@ -215,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_lose_only_what_means_nothing() {
+    fn simplified_lists_keep_their_meaning() {
         assert_eq!(lines(&["alice", "ALL"]), ["ALL"]);
         assert_eq!(lines(&["!alice", "bob"]), ["bob"]);
         assert_eq!(lines(&["alice", "!ALL", "bob"]), ["bob"]);
@@ -225,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_roles_are_names() {
+    fn role_names_are_valid() {
         for (users, name) in
             [("%sudo", "sudo"), ("ALL", "everybody"), ("#1000", "uid-1000"), ("+n g", "n-g"), ("%", "role")]
         {

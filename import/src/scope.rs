@@ -1,6 +1,6 @@
-//! Settings for some people, hosts, run-as users or commands: the roles that they reach get copies, of which the last one
-//! that means somebody decides. What lists share is taken from their names where these say it; otherwise one copy has the
-//! setting, and one that comes right after, and from which they are taken out, has it not.
+//! Applies settings for some users, hosts, run-as users or commands: the affected roles get copies, of which the last
+//! one that matches decides. The intersection of lists is computed from their names if possible. Otherwise one copy has
+//! the setting, and is followed by a copy without the setting, from whose list the affected names are excluded.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use super::tree::{Kind, Member, MemberKind, Scope};
 /// Keys with their values in TOML.
 type Keys = BTreeMap<String, String>;
 
-/// Gives `keys` to what `scope` reaches of the roles.
+/// Adds `keys` to the part of the roles that `scope` affects.
 pub(super) fn apply(roles: Vec<Role>, scope: &Scope, keys: &Keys, mut lists: Lists<'_, '_>) -> Vec<Role> {
     let Some(wanted) = ScopeNames::of(scope, &mut lists) else { return roles };
     let mut out = Vec::with_capacity(roles.len());
@@ -36,7 +36,7 @@ pub(super) fn apply(roles: Vec<Role>, scope: &Scope, keys: &Keys, mut lists: Lis
     out
 }
 
-/// What a scope names.
+/// The names in a scope.
 enum ScopeNames {
     Users(Vec<String>),
     Hosts(Vec<String>),
@@ -45,7 +45,7 @@ enum ScopeNames {
 }
 
 impl ScopeNames {
-    /// `None` where it names nothing, or something that cannot be said.
+    /// Converts the names; `None` if there are none, or if the policy cannot express one.
     fn of(scope: &Scope, lists: &mut Lists<'_, '_>) -> Option<Self> {
         match scope {
             Scope::Everywhere => None,
@@ -56,7 +56,7 @@ impl ScopeNames {
         }
     }
 
-    /// The role in copies with the keys and without them; `None` where nobody can tell.
+    /// Returns copies of the role with the keys and without them; `None` if the intersection is unknown.
     fn copies(&self, role: &Role, keys: &Keys) -> Option<Vec<Role>> {
         match self {
             Self::Users(users) => {
@@ -90,7 +90,7 @@ fn commands(members: &[Member], lists: &mut Lists<'_, '_>) -> Option<Vec<Rule>> 
     Some(wanted)
 }
 
-/// A tag says more than a setting.
+/// Adds the keys. A tag takes precedence over a setting.
 fn with(mut role: Role, keys: &Keys) -> Role {
     let terms = role.terms.get_or_insert_default();
     for (key, value) in keys {
@@ -101,7 +101,7 @@ fn with(mut role: Role, keys: &Keys) -> Role {
     role
 }
 
-/// Copies of a role whose list is `own`: those whom `wanted` means have the keys, the others not.
+/// Returns copies of a role whose list is `own`: those that `wanted` matches have the keys, the others do not.
 fn parted(
     own: &[String],
     wanted: &[String],
@@ -120,8 +120,8 @@ fn parted(
             false => vec![copy(own.to_vec()), with(copy(both), keys)],
         };
     }
-    // From the last stretch of lines with one sign to the first: what it names is as it says, whatever stands before; the
-    // rest is for the copies that come after.
+    // From the last group of lines with the same sign to the first: it decides about the names in it, whatever
+    // precedes; the rest is for the copies that follow.
     let mut copies = Vec::new();
     let mut rest = own.to_vec();
     for stretch in wanted.chunk_by(|one, other| one.starts_with('!') == other.starts_with('!')).rev() {
@@ -140,7 +140,7 @@ fn parted(
     copies
 }
 
-/// Who names only a group stays who they are, which is a matter of who asks.
+/// With `-g` alone the command runs as the caller, so the setting depends on the caller.
 fn run_as(role: &Role, wanted: &[String], keys: &Keys) -> Vec<Role> {
     let nobody = ["!ALL".to_owned()];
     let mut copies = Vec::new();
@@ -154,7 +154,7 @@ fn run_as(role: &Role, wanted: &[String], keys: &Keys) -> Vec<Role> {
     copies
 }
 
-/// The names of `wanted` that `own` means too; `None` where that cannot be seen.
+/// Returns the names of `wanted` that `own` matches too; `None` if that is unknown.
 fn shared(own: &[String], wanted: &[String], meaning: Meaning) -> Option<Vec<String>> {
     let mut both = Vec::new();
     for name in wanted {
@@ -170,12 +170,12 @@ fn shared(own: &[String], wanted: &[String], meaning: Meaning) -> Option<Vec<Str
             both.push(name.clone());
         }
     }
-    // What is left of ALL has no names.
+    // What remains of ALL has no names.
     let everybody = both.iter().any(|name| name == "ALL");
     (!everybody && !wanted.iter().any(|name| name.starts_with('!'))).then_some(both)
 }
 
-/// `own` without `names`.
+/// Returns `own` without `names`.
 fn without(own: &[String], names: &[&str], meaning: Meaning) -> Vec<String> {
     let mut left = own.to_vec();
     for name in names {
@@ -190,7 +190,7 @@ fn without(own: &[String], names: &[&str], meaning: Meaning) -> Vec<String> {
     simplified(left)
 }
 
-/// Stretch by stretch of `wanted`, the commands that the role shares with it.
+/// Splits off the commands that the role shares with each group of `wanted`.
 fn with_commands(role: &Role, wanted: &[Rule], keys: &Keys) -> Option<Vec<Role>> {
     let mut copies = vec![role.clone()];
     for stretch in wanted.chunk_by(|one, other| one.effect == other.effect) {

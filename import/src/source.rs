@@ -1,5 +1,5 @@
-//! The files of a sudoers: opened one after the other, where they are included, with the caller's own rights. What is read
-//! is what was looked at: each file is found once, and its owner and mode are those of the open file.
+//! Reads the files of a sudoers configuration: in the order in which they are included, with the caller's own rights.
+//! Each file is resolved once, and its owner and mode are checked on the open file.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,29 +13,29 @@ use super::tree::{Position, Sudoers};
 use super::trust::{Authors, Believed, Distrust, Kind, Unread};
 use crate::{ImportError, cure};
 
-/// The longest file that is read, in bytes.
+/// The maximum size of a file, in bytes.
 const LONGEST: u64 = 16 << 20;
 
-/// The most files, so that two that include each other come to an end.
+/// The maximum number of files, so that files that include each other cause no endless loop.
 const MOST_FILES: usize = 2000;
 
-/// The most names in a directory.
+/// The maximum number of names in a directory.
 const MOST_NAMES: usize = 100_000;
 
-/// The deepest include, as in sudo.
+/// The maximum depth of includes, as in sudo.
 const DEEPEST: usize = 128;
 
-/// What stands for standard input.
+/// The name for standard input.
 const STANDARD_INPUT: &str = "-";
 
-/// A sudoers with all that it includes.
+/// A sudoers file with everything that it includes.
 pub(super) struct Source {
     pub(super) sudoers: Sudoers,
-    /// What sudo would not have read and the caller wanted to be read, one line each.
+    /// Files that sudo would not have read, but that were read at the caller's request, one line each.
     pub(super) untrusted: Vec<String>,
 }
 
-/// Reads `path` and all that it includes.
+/// Reads `path` and everything that it includes.
 pub(super) fn read(path: &Path, authors: Authors, host: &str, findings: &mut Findings) -> Result<Source, ImportError> {
     let mut reader = Reader { sudoers: Sudoers::default(), authors, host, findings, untrusted: Vec::new(), files: 0 };
     let (path, text) = if path == Path::new(STANDARD_INPUT) {
@@ -50,7 +50,7 @@ pub(super) fn read(path: &Path, authors: Authors, host: &str, findings: &mut Fin
     Ok(Source { sudoers: reader.sudoers, untrusted: reader.untrusted })
 }
 
-/// Reads one text and nothing that it includes.
+/// Parses one text without its includes.
 pub(super) fn of_text(path: &Path, bytes: &[u8], findings: &mut Findings) -> Sudoers {
     let (text, mut sudoers) = (lines(bytes), Sudoers::default());
     let mut parser = Parser::new(path.to_string_lossy().into(), &text);
@@ -66,7 +66,7 @@ pub(super) fn of_text(path: &Path, bytes: &[u8], findings: &mut Findings) -> Sud
 }
 
 fn refused(why: &str, place: &Position, findings: &mut Findings) {
-    findings.lost(place, format!("a line that sudo refuses: {why}"));
+    findings.lost(place, format!("a line that sudo rejects: {why}"));
 }
 
 fn unusable(path: &Path, why: Unread) -> ImportError {
@@ -114,10 +114,11 @@ impl Reader<'_> {
         }
     }
 
-    /// The files of a directory that sudo reads: names without a dot or a `~` at the end, in the order of their bytes.
+    /// Reads the files of a directory that sudo reads: names without a dot or a `~` at the end, in the order of their
+    /// bytes.
     fn directory(&mut self, path: &Path, place: &Position, depth: usize) {
         let found = match Opened::find(path) {
-            // A directory that is not there is no mistake.
+            // A missing directory is no error.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return,
             found => found,
         };
@@ -132,7 +133,7 @@ impl Reader<'_> {
         let counts = |name: &[u8]| !name.contains(&b'.') && !name.ends_with(b"~");
         for name in names.iter().filter(|name| counts(name.as_encoded_bytes())) {
             match directory.opened().find_in(name) {
-                // What is no file, or a link to nothing, is passed over in silence, as sudo does.
+                // Ignored, as sudo does: what is not a file, and a link to nothing.
                 Ok(found) if !found.metadata().is_file() => {}
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 found => self.include(&path.join(name), found, place, depth),
@@ -145,10 +146,10 @@ impl Reader<'_> {
         text(believed.opened().read(LONGEST))
     }
 
-    /// Nobody can tell who wrote what comes through a pipe.
+    /// Reads standard input. The author of text from a pipe is unknown.
     fn standard_input(&mut self) -> Result<String, Unread> {
         let fault =
-            Distrust { what: "has no owner that could be looked at".to_owned(), cure: "name the file instead of" };
+            Distrust { what: "has no owner that could be checked".to_owned(), cure: "name the file instead of" };
         match self.authors {
             Authors::Root => Err(Unread::Untrusted(fault)),
             Authors::Anybody => {
@@ -179,7 +180,8 @@ impl Reader<'_> {
         );
     }
 
-    /// `%h` is the short name of the host; a relative path begins where the including file is.
+    /// Resolves an include: `%h` is the short name of the host; a relative path starts at the directory of the
+    /// including file.
     fn included(&self, from: &Path, name: &str) -> PathBuf {
         let path = name.replace("%h", self.host);
         from.parent().unwrap_or(Path::new("/")).join(path)
@@ -196,7 +198,7 @@ fn text(bytes: io::Result<Option<Vec<u8>>>) -> Result<String, Unread> {
     Ok(lines(&bytes))
 }
 
-/// As in sudo, a NUL ends its line; other bytes that are no text end up in names that nobody has.
+/// Converts bytes to text. As in sudo, a NUL ends its line; other invalid bytes end up in names that no user has.
 fn lines(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).split_inclusive('\n').map(until_nul).collect()
 }

@@ -1,8 +1,8 @@
-//! The words and signs of a sudoers.
+//! The tokens of a sudoers file.
 
 use super::tree::{Kind, Opt, Say, Tag};
 
-/// A word or a sign.
+/// A token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Token {
     Newline,
@@ -20,7 +20,7 @@ pub(super) enum Token {
     Netgroup(String),
     Group(String),
     Network(String),
-    /// Path, arguments, and whether an argument holds an escaped blank.
+    /// Path, arguments, and whether an argument contains an escaped blank.
     Command(String, Option<String>, bool),
     Variable(String),
     /// The algorithm; its digest comes after a colon.
@@ -37,7 +37,7 @@ pub(super) enum Token {
     End,
 }
 
-/// The sign behind `Defaults`.
+/// The sign after `Defaults`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum DefaultsFor {
     Users,
@@ -46,7 +46,7 @@ pub(super) enum DefaultsFor {
     Commands,
 }
 
-/// SHA-2 by name and length in bytes.
+/// A SHA-2 algorithm: name and length in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Sha(pub(super) &'static str, pub(super) usize);
 

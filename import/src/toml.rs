@@ -1,8 +1,8 @@
-//! Texts as TOML writes them, and whether the policy knows a key.
+//! Formats texts as TOML, and checks whether the policy accepts a key.
 
 use jit_core::policy::{Policy, PolicyReader, PolicyText};
 
-/// A TOML string: basic, or literal where that needs no backslashes.
+/// Returns a TOML string: basic, or literal if that needs no backslashes.
 pub(super) fn quoted(text: &str) -> String {
     let literal = text.contains(['\\', '"']) && !text.contains('\'') && !text.chars().any(char::is_control);
     if literal {
@@ -20,20 +20,20 @@ pub(super) fn quoted(text: &str) -> String {
     out
 }
 
-/// `key = value`
+/// Returns `key = value`.
 pub(super) fn entry(key: &str, value: &str) -> String {
     format!("{key} = {value}")
 }
 
-/// Whether the policy takes this text; the error is what it says.
+/// Checks that the policy accepts this text; the error is its message.
 pub(super) fn accepted(text: &str) -> Result<(), String> {
     policy(text).map(|_| ())
 }
 
-/// This text as a policy.
+/// Parses this text as a policy.
 pub(super) fn policy(text: &str) -> Result<Policy, String> {
     let files = [PolicyText { path: "policy".into(), text: text.to_owned() }];
-    // Without its place: that is one in a text that nobody sees.
+    // Without the position, which is in a text that the user does not see.
     Policy::parse(&files).map_err(|error| error.cause().told_to(&PolicyReader::of(&files)).to_owned())
 }
 
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_text_comes_back() {
+    fn every_text_round_trips() {
         for text in ["", "a", "a\"b", "a\\b", "a'b\\", "\u{1b}\n\u{7f}", "é\"'\\"] {
             let line = format!("x = {}", quoted(text));
             let table: std::collections::BTreeMap<String, String> = ::toml::from_str(&line).unwrap();

@@ -1,4 +1,4 @@
-//! What stands in a sudoers, as sudoers(5) reads it: nothing is judged here.
+//! The contents of a sudoers file, as sudoers(5) defines them, without evaluation.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -9,9 +9,9 @@ use jit_core::escape::escape;
 /// File and line.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Position {
-    /// As it is shown.
+    /// The name of the file, for display.
     pub(super) file: Rc<str>,
-    /// From 1.
+    /// The line, from 1.
     pub(super) line: usize,
 }
 
@@ -21,7 +21,7 @@ impl fmt::Display for Position {
     }
 }
 
-/// A whole sudoers with all that it includes.
+/// A sudoers file with everything that it includes.
 #[derive(Debug, Default)]
 pub(super) struct Sudoers {
     pub(super) specs: Vec<UserSpec>,
@@ -38,7 +38,7 @@ pub(super) enum Kind {
     Command,
 }
 
-/// Users and what they may do.
+/// Users and their privileges.
 #[derive(Debug)]
 pub(super) struct UserSpec {
     pub(super) users: Vec<Member>,
@@ -53,7 +53,7 @@ pub(super) struct Privilege {
     pub(super) commands: Vec<CommandSpec>,
 }
 
-/// One command with its runas lists, options and tags; those of the commands before it are already in it.
+/// One command with its runas lists, options and tags, including those of the preceding commands.
 #[derive(Debug)]
 pub(super) struct CommandSpec {
     pub(super) run_as: Option<RunAs>,
@@ -63,7 +63,7 @@ pub(super) struct CommandSpec {
     pub(super) place: Position,
 }
 
-/// The lists between parentheses; `None` where one is not given.
+/// The lists in parentheses; `None` if one is missing.
 #[derive(Debug, Clone)]
 pub(super) struct RunAs {
     pub(super) users: Option<Vec<Member>>,
@@ -77,12 +77,12 @@ pub(super) struct Member {
     pub(super) what: MemberKind,
 }
 
-/// What a member names.
+/// The kind and name of a member.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum MemberKind {
     /// `ALL`; digests for commands only.
     All(Vec<String>),
-    /// A name in capitals, which is an alias where there is one.
+    /// A name in capitals, which is an alias if one is defined.
     Alias(String),
     /// A user, uid, host or group.
     Word(String),
@@ -102,9 +102,9 @@ pub(super) enum MemberKind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Command {
     pub(super) path: String,
-    /// `None`: any.
+    /// `None` for any.
     pub(super) args: Option<String>,
-    /// A blank in them was escaped, so that it does not part two arguments.
+    /// Whether a blank in them was escaped, so that it does not separate two arguments.
     pub(super) blanks: bool,
     /// `sha512:hex`
     pub(super) digests: Vec<String>,
@@ -123,7 +123,7 @@ pub(super) enum Opt {
 }
 
 impl Opt {
-    /// As written.
+    /// Returns the name as written.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Chroot => "CHROOT",
@@ -150,7 +150,7 @@ pub(super) enum Tag {
     Intercept,
 }
 
-/// What a tag says.
+/// The effect of a tag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Say {
     Yes,
@@ -166,7 +166,7 @@ pub(super) struct Default {
     pub(super) place: Position,
 }
 
-/// For whom, where and for what a setting holds.
+/// The users, hosts, run-as users or commands that a setting applies to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Scope {
     Everywhere,
@@ -176,7 +176,7 @@ pub(super) enum Scope {
     Commands(Vec<Member>),
 }
 
-/// What is done with a setting.
+/// The operation of a setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Value {
     On,

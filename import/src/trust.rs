@@ -1,5 +1,5 @@
-//! Which files are believed. sudo reads a sudoers only where nobody but root could have written it, and so does the importer:
-//! its policy must give nobody what sudo would not have given them (sudo's `lib/util/secure_path.c`).
+//! Which files are trusted. sudo reads a sudoers file only if no user but root could have written it, and so does the
+//! importer: its policy must give no user what sudo would not (sudo's `lib/util/secure_path.c`).
 
 use std::fs::Metadata;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -7,16 +7,16 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use sys::opened::Opened;
 use sys::users::{account_by_uid, group_by_gid};
 
-/// Whose files are read.
+/// Which files are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Authors {
-    /// Those that only root can have written, as sudo does.
+    /// Those that only root can have written, as in sudo.
     Root,
-    /// Anybody's, each with a warning: to review a copy that is in force nowhere.
+    /// All files, with a warning for each untrusted one: to review a copy that is not in force.
     Anybody,
 }
 
-/// What a path has to lead to.
+/// What a path has to refer to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     File,
@@ -26,23 +26,23 @@ pub(super) enum Kind {
 /// Why sudo would not read a file or directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Distrust {
-    /// What is said of its name, such as `is writable by everybody (mode 0666)`.
+    /// The text after its name, such as `is writable by everybody (mode 0666)`.
     pub(super) what: String,
-    /// The command that makes it root's alone, without its last word, the name.
+    /// The command that fixes owner and mode, without its last argument, the name.
     pub(super) cure: &'static str,
 }
 
-/// Why a file is left out.
+/// Why a file is skipped.
 #[derive(Debug)]
 pub(super) enum Unread {
-    /// It cannot be read; a sentence fragment.
+    /// It cannot be read; the text is a sentence fragment.
     Unreadable(String),
-    /// Somebody besides root could have written it.
+    /// A user other than root could have written it.
     Untrusted(Distrust),
 }
 
-/// A file or directory of the right kind that may be read: only root can have written it, or the caller wants it whoever
-/// has.
+/// A file or directory of the right kind that may be read: only root can have written it, or the caller accepts all
+/// authors.
 #[derive(Debug)]
 pub(super) struct Believed {
     opened: Opened,
@@ -51,12 +51,12 @@ pub(super) struct Believed {
 }
 
 impl Believed {
-    /// Judges what was opened by owner and mode of that very file.
+    /// Checks owner and mode of the opened file.
     pub(super) fn of(kind: Kind, opened: Opened, authors: Authors) -> Result<Self, Unread> {
         let metadata = opened.metadata();
         let wrong = |what: &str| Err(Unread::Unreadable(what.to_owned()));
         match kind {
-            // Nothing else has an end that can be trusted.
+            // Nothing else has a reliable end.
             Kind::File if !metadata.is_file() => return wrong("it is not a file"),
             Kind::Directory if !metadata.is_dir() => return wrong("it is not a directory"),
             Kind::File | Kind::Directory => {}
@@ -67,13 +67,13 @@ impl Believed {
         }
     }
 
-    /// What is read.
+    /// Returns the opened file.
     pub(super) fn opened(&self) -> &Opened {
         &self.opened
     }
 }
 
-/// Who besides root could have written it. A group that may write must be root's own, as sudo has it.
+/// Returns which users besides root could have written it. A group that may write must be root's own, as in sudo.
 fn distrust(kind: Kind, metadata: &Metadata) -> Option<Distrust> {
     let (mode, uid, gid) = (metadata.permissions().mode() & 0o7777, metadata.uid(), metadata.gid());
     let closed = if kind == Kind::File { "chmod 0440" } else { "chmod 0755" };

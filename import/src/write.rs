@@ -1,4 +1,4 @@
-//! The policy as TOML that people read: where each role comes from, and only the keys that say something.
+//! Writes the policy as readable TOML: with the origin of each role, and only the keys that differ from the defaults.
 
 use std::collections::BTreeMap;
 
@@ -7,19 +7,19 @@ use super::defaults::{Settings, toml_list};
 use super::toml::entry;
 use super::tree::Position;
 
-/// How people come to the roles.
+/// How users get the roles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum People {
-    /// They have them, as in sudo.
+    /// They have standing assignments, as in sudo.
     Standing,
-    /// They activate them; only root, who could do without, has them.
+    /// They are eligible and activate them; only root has standing assignments.
     Eligible,
 }
 
-/// The longest line of a list.
+/// The maximum length of a line in a list.
 const WIDTH: usize = 110;
 
-/// The whole file.
+/// Returns the whole file.
 pub(super) fn policy(
     source: &str,
     untrusted: &[String],
@@ -31,7 +31,7 @@ pub(super) fn policy(
     for line in untrusted {
         text.push_str(&format!("# WARNING: {line}, so sudo would not read it.\n"));
     }
-    text.push_str("# Look at it, then try it: jitctl policy check FILE; jitctl policy test --policy FILE -- COMMAND\n");
+    text.push_str("# Review it, then test it: jitctl policy check FILE; jitctl policy test --policy FILE -- COMMAND\n");
     if !settings.keys.is_empty() {
         text.push_str("\n[defaults]\n");
         lines(settings.keys.iter().map(|(key, value)| (key.clone(), value.clone())).collect(), &mut text);
@@ -51,14 +51,14 @@ pub(super) fn policy(
     text
 }
 
-/// Whether it matters which of two roles decides.
+/// Returns whether the order of the roles matters.
 fn needs_order(roles: &[Role]) -> bool {
     let mut terms = roles.iter().filter_map(|role| role.terms.as_ref());
     let first = terms.next();
     roles.iter().any(Role::refuses) || terms.any(|other| Some(other) != first)
 }
 
-/// Table names need quotes where there is a dot in them.
+/// Returns a unique name, in quotes if it contains a dot.
 fn name(role: &Role, names: &mut BTreeMap<String, usize>) -> String {
     let mut name = role.name.clone();
     loop {
@@ -67,7 +67,7 @@ fn name(role: &Role, names: &mut BTreeMap<String, usize>) -> String {
         if *count == 1 {
             return if name.contains('.') { format!("\"{name}\"") } else { name };
         }
-        // Another role may be called so already.
+        // Another role may already have this name.
         name = format!("{}-{count}", role.name);
     }
 }
@@ -101,7 +101,7 @@ fn keys(role: &Role, people: People, order: Option<usize>) -> Vec<(String, Strin
     keys
 }
 
-/// Keys and values with their signs below each other.
+/// Writes keys and values with aligned equals signs.
 fn lines(keys: Vec<(String, String)>, text: &mut String) {
     let width = keys.iter().map(|(key, _)| key.len()).max().unwrap_or(0);
     for (key, value) in keys {

@@ -1,5 +1,5 @@
-//! jit-sudo-shrink, not setuid, started by root's own programs alone: compresses one finished recording, while nobody waits. The
-//! work itself is done in a child that has given root up, because what it reads was written by whatever ran.
+//! jit-sudo-shrink, not set-user-ID, started only by root's own programs: compresses one finished recording in the
+//! background. A child that has given root up does the work, because it reads data that arbitrary programs wrote.
 
 use std::fs::File;
 use std::io;
@@ -13,10 +13,10 @@ use sys::process::{WaitEvent, Waiting, exit_now, fork, wait};
 use sys::sandbox::{AllowedPath, Files, Post, close_all_but, confine};
 use sys::sanitize::Inherited;
 
-/// Who reads and writes the bytes: "nobody" (the kernel's overflow id), who owns nothing.
+/// The user who reads and writes the bytes: "nobody" (the kernel's overflow id), who owns nothing.
 const NOBODY: u32 = 65534;
 
-/// The level of zstd(1) by default.
+/// The default level of zstd(1).
 const LEVEL: i32 = 3;
 
 fn main() {
@@ -27,7 +27,7 @@ fn main() {
     exit_now(status)
 }
 
-/// Compresses the recording of the run that the first word names, and returns the exit status. Only for root.
+/// Compresses the recording of the run that the first argument names, and returns the exit status. Only for root.
 fn serve(inherited: &Inherited) -> i32 {
     let run = inherited.arguments.get(1).and_then(|word| word.to_str());
     let (Some(run), 0) = (run, inherited.identity.uid()) else { return 1 };
@@ -54,11 +54,12 @@ fn compress_apart(from: &File, to: &File) -> io::Result<()> {
         if nobody.assume().is_err() || close_all_but(&[from.as_fd(), to.as_fd()]).is_err() {
             exit_now(1)
         }
-        // A kernel without a part of the wall has the rest, and the worker is nobody all the same.
+        // On a kernel without one part of the sandbox the other parts still apply, and the worker runs as nobody in any
+        // case.
         let _ = confine(Post::Worker, &[], Files::Below(&[]));
         exit_now(i32::from(compress(from, to).is_err()))
     })?;
-    // What is left to do is to put one file in the place of the other.
+    // What remains is to replace one file by the other.
     let _ = confine(Post::Enforcer, &[], Files::Below(&[AllowedPath::Write(Path::new(STATE))])); // as above
     match wait(worker, Waiting::ForEnd)? {
         Some((WaitEvent::Exited(0), _)) => Ok(()),

@@ -1,5 +1,5 @@
-//! What somebody else may see of the file system: the kernel answers, with their identity on this process for the moment of
-//! the question.
+//! Checks what a user may see of the file system: the kernel answers, while this process has that user's file-system
+//! ids.
 
 use std::fs;
 use std::io;
@@ -9,7 +9,7 @@ use crate::exec::Credentials;
 use crate::fsuid::as_user;
 use crate::opened::Opened;
 
-/// Whether a user with these ids may look a path up, and it is there (stat(2) as them). Every error is a no.
+/// Returns whether a user with these ids can look a path up, and it exists (stat(2) as them). Every error means no.
 ///
 /// # Errors
 /// As [`as_user`].
@@ -17,8 +17,8 @@ pub fn can_see(uid: u32, gid: u32, groups: &[u32], path: &Path) -> io::Result<bo
     as_user(&Credentials { uid, gid, groups: groups.to_vec() }, || fs::metadata(path).is_ok())
 }
 
-/// Whether a user with these ids is kept from finding out what lies in a directory: false where they may look into it, and
-/// where they can tell that there is none. Every other error is a yes.
+/// Returns whether a user with these ids cannot find out what is in a directory: false when they may list it, and when
+/// they can tell that it does not exist. Every other error means yes.
 ///
 /// # Errors
 /// As [`as_user`].
@@ -30,7 +30,7 @@ pub fn is_hidden(uid: u32, gid: u32, groups: &[u32], directory: &Path) -> io::Re
     })
 }
 
-/// Whether a user with these ids may read the regular file at a path. Every error is a no.
+/// Returns whether a user with these ids may read the regular file at a path. Every error means no.
 ///
 /// # Errors
 /// As [`as_user`].
@@ -45,7 +45,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     #[test]
-    fn only_what_the_user_could_look_up_is_seen() {
+    fn only_paths_that_the_user_can_resolve_are_visible() {
         let hidden = std::env::temp_dir().join(format!("sight-{}", std::process::id()));
         fs::create_dir(&hidden).unwrap();
         fs::write(hidden.join("file"), "").unwrap();

@@ -1,4 +1,4 @@
-//! The kernel's audit subsystem (netlink(7) `NETLINK_AUDIT`, `linux/audit.h`): how messages are framed and answered.
+//! Sends messages to the kernel's audit subsystem and reads its answers (netlink(7) `NETLINK_AUDIT`, `linux/audit.h`).
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -10,7 +10,7 @@ use nix::sys::socket::{
 };
 use nix::sys::time::TimeVal;
 
-/// The longest text of a message that the kernel takes whole (`AUDIT_MESSAGE_TEXT_MAX`).
+/// The maximum length of a message text that the kernel does not truncate (`AUDIT_MESSAGE_TEXT_MAX`).
 pub const TEXT_LIMIT: usize = 8_560;
 
 /// A command that a user ran (`AUDIT_USER_CMD`).
@@ -25,28 +25,28 @@ const NLM_F_REQUEST: u16 = 1;
 const NLM_F_ACK: u16 = 4;
 const HEADER: usize = 16;
 
-/// An open link; it needs CAP_AUDIT_WRITE.
+/// An open audit socket; sending requires CAP_AUDIT_WRITE.
 #[derive(Debug)]
 pub struct AuditLink {
     socket: OwnedFd,
     sequence: u32,
 }
 
-/// Where messages go to at the moment (`struct audit_status`).
+/// The state of the audit subsystem (`struct audit_status`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AuditStatus {
-    /// The kernel keeps messages at all.
+    /// Whether the kernel records messages.
     pub enabled: bool,
-    /// A daemon takes them.
+    /// Whether a daemon receives them.
     pub daemon: bool,
-    /// How many wait for the daemon.
+    /// The number of messages in the queue for the daemon.
     pub queued: u32,
-    /// How many may; a sender beyond is stopped for a minute. 0 means any number.
+    /// The limit of the queue; the kernel stops a sender beyond it for a minute. 0 means no limit.
     pub limit: u32,
 }
 
 impl AuditLink {
-    /// Opens a link on which no call waits longer than `patience`.
+    /// Opens a socket on which no call blocks longer than `patience`.
     ///
     /// # Errors
     /// `EPROTONOSUPPORT` on a kernel without audit.
@@ -60,7 +60,7 @@ impl AuditLink {
         Ok(Self { socket, sequence: 0 })
     }
 
-    /// Asks the kernel; `None` where it tells only the first PID namespace.
+    /// Asks the kernel for its state; `None` outside the initial PID namespace, where the kernel denies it.
     pub fn status(&mut self) -> io::Result<Option<AuditStatus>> {
         self.request(AUDIT_GET, NLM_F_REQUEST, &[])?;
         loop {
@@ -83,9 +83,9 @@ impl AuditLink {
         }
     }
 
-    /// Sends one message; the kernel has taken it when this returns.
+    /// Sends one message; returns when the kernel has accepted it.
     pub fn send(&mut self, kind: u16, text: &[u8]) -> io::Result<()> {
-        // The kernel takes a C string and writes over its last byte.
+        // The kernel expects a C string and overwrites its last byte.
         self.request(kind, NLM_F_REQUEST | NLM_F_ACK, &[text, b"\0"].concat())?;
         loop {
             let (kind, data) = self.answer()?;
@@ -110,7 +110,7 @@ impl AuditLink {
         Ok(())
     }
 
-    /// The next answer to the last request: its kind and data. Older answers are passed over.
+    /// Returns kind and data of the next answer to the last request. Skips older answers.
     fn answer(&self) -> io::Result<(u16, Vec<u8>)> {
         let mut buffer = vec![0; HEADER + 9_000];
         loop {
@@ -125,7 +125,7 @@ impl AuditLink {
     }
 }
 
-/// What an `NLMSG_ERROR` says; 0 is an acknowledgement.
+/// Decodes an `NLMSG_ERROR`; 0 is an acknowledgement.
 fn error(data: &[u8]) -> io::Result<io::Result<()>> {
     let code = data.get(..4).and_then(|bytes| bytes.try_into().ok()).map(i32::from_ne_bytes);
     match code.ok_or(io::ErrorKind::InvalidData)? {
@@ -139,9 +139,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_kernel_answers_or_says_why_not() {
+    fn the_kernel_answers_or_returns_an_error() {
         let Ok(mut link) = AuditLink::open(Duration::from_secs(1)) else { return };
-        // Whatever the kernel is set to, both come back; a machine without audit or without the capability refuses.
+        // Both calls return, however the kernel is configured; without audit or the capability they fail.
         if let Ok(Some(status)) = link.status() {
             assert!(status.limit == 0 || status.queued <= status.limit + 64, "{status:?}");
         }
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn acknowledgements_and_errors_are_told_apart() {
+    fn acknowledgements_and_errors_are_distinguished() {
         assert!(error(&0_i32.to_ne_bytes()).unwrap().is_ok());
         let refused = error(&(-libc::EPERM).to_ne_bytes()).unwrap().unwrap_err();
         assert_eq!(refused.raw_os_error(), Some(libc::EPERM));

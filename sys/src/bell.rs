@@ -1,5 +1,5 @@
-//! A bell: a small file whose change wakes whoever waits, in any process. It carries no meaning of its own; whoever is
-//! woken looks for what changed.
+//! A bell: a small file whose change wakes all waiting processes. It has no content of its own; a process that wakes
+//! checks what has changed.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -14,7 +14,7 @@ use crate::fsuid::on_account_of;
 use crate::poll::{PollEntry, poll};
 use crate::random::random;
 
-/// How often a waiter looks that could get no inotify instance (limits of inotify(7)).
+/// The polling interval of a waiter that got no inotify instance (limits of inotify(7)).
 const FALLBACK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// An open bell.
@@ -24,7 +24,7 @@ pub struct Bell {
     path: PathBuf,
 }
 
-/// What the bell showed at a moment. The default is a bell that was never rung.
+/// The state of the bell at a moment. The default is a bell that was never rung.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Ring([u8; 8]);
 
@@ -35,7 +35,7 @@ impl AsFd for Bell {
 }
 
 impl Bell {
-    /// Opens a bell, hanging it first where there is none (mode 0600). Its directory must be trusted.
+    /// Opens a bell; creates the file if it is missing (mode 0600). Its directory must be trusted.
     pub fn open(path: &Path) -> io::Result<Self> {
         let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
         let file = OpenOptions::new()
@@ -49,47 +49,48 @@ impl Bell {
         Ok(Self { file, path: path.to_owned() })
     }
 
-    /// Wakes all who wait. Not synced: after a crash nobody waits.
+    /// Wakes all waiters. Not synced: after a crash there are none.
     pub fn ring(&self) -> io::Result<()> {
-        // Fresh bytes, not a counter or a time: two who ring at once, or within one tick of the clock, are both heard.
+        // Random bytes, not a counter or a time: two processes that ring at once, or within one tick of the clock, both
+        // cause a change.
         self.file.write_all_at(&random::<8>()?, 0)
     }
 
-    /// What it shows now; compare with [`Self::changed_since`].
+    /// Returns the present state, for [`Self::changed_since`].
     pub fn now(&self) -> io::Result<Ring> {
         let mut bytes = [0; 8];
         let length = self.file.read_at(&mut bytes, 0)?;
         Ok(if length == bytes.len() { Ring(bytes) } else { Ring::default() })
     }
 
-    /// Whether it was rung since; one read of 8 bytes.
+    /// Returns whether the bell was rung since; one read of 8 bytes.
     pub fn changed_since(&self, ring: Ring) -> io::Result<bool> {
         Ok(self.now()? != ring)
     }
 
-    /// Begins to wait. Rings from this call on are not missed; look at the matter itself after it, then wait.
+    /// Starts to wait. No ring after this call is missed: the caller checks its condition after it, then waits.
     ///
-    /// `uid` is on whose account: each user has only so many instances of inotify(7), and whoever could make root wait would
-    /// use up those of every program of root's.
+    /// `uid` is the user for whom the kernel counts the inotify(7) instance: the number for each user is limited, and a
+    /// user who could make root wait would otherwise use up the instances of root's programs.
     pub fn waiter(&self, uid: u32) -> io::Result<Waiter<'_>> {
         let made = on_account_of(uid, || Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK))?;
         let inotify = made.and_then(|inotify| {
-            // Through the open file, so that it is the bell even if the path means another file by now.
+            // Through the open file, so that it is the bell even if the path now refers to another file.
             let own = format!("/proc/self/fd/{}", self.file.as_raw_fd());
             inotify.add_watch(own.as_str(), AddWatchFlags::IN_MODIFY)?;
             Ok(inotify)
         });
-        // Without inotify the bell is heard later, but it is heard.
+        // Without inotify the waiter notices a ring later, by polling.
         Ok(Waiter { bell: self, inotify: inotify.ok(), last: self.now()? })
     }
 
-    /// Where it hangs.
+    /// Returns the path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 }
 
-/// One who waits for a bell.
+/// A process that waits for a bell.
 #[derive(Debug)]
 pub struct Waiter<'a> {
     bell: &'a Bell,
@@ -98,7 +99,7 @@ pub struct Waiter<'a> {
 }
 
 impl Waiter<'_> {
-    /// Waits until the bell is rung or the time is over; `true` when it was rung since the last call.
+    /// Waits until the bell is rung or the timeout has passed; `true` when it was rung since the last call.
     pub fn wait(&mut self, timeout: Duration) -> io::Result<bool> {
         let deadline = Instant::now().checked_add(timeout);
         loop {
@@ -116,10 +117,10 @@ impl Waiter<'_> {
         }
     }
 
-    /// Whether it was rung since the last call; never waits.
+    /// Returns whether it was rung since the last call; never blocks.
     pub fn rung(&mut self) -> io::Result<bool> {
         if let Some(inotify) = &self.inotify {
-            // Emptied, so that a poll of the descriptor waits again; what matters is read from the bell itself.
+            // Emptied, so that a poll of the descriptor waits again; the state is read from the bell itself.
             while inotify.read_events().is_ok_and(|events| !events.is_empty()) {}
         }
         let now = self.bell.now()?;
@@ -128,8 +129,8 @@ impl Waiter<'_> {
         Ok(rung)
     }
 
-    /// For a poll with other descriptors: readable after a ring, until [`Self::rung`] is called. `None` when there is
-    /// no inotify; then call [`Self::rung`] once a second.
+    /// Returns a descriptor for a poll with others: readable after a ring, until [`Self::rung`] is called. `None`
+    /// without inotify; then the caller calls [`Self::rung`] once a second.
     pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         self.inotify.as_ref().map(AsFd::as_fd)
     }
@@ -155,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn ring_is_heard_at_once_by_one_who_waits() {
+    fn a_ring_wakes_a_waiter_at_once() {
         let hung = TempBell::new();
         let mut waiter = hung.0.waiter(0).unwrap();
         assert!(waiter.descriptor().is_some());
@@ -173,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn each_of_many_rings_within_one_tick_changes_it() {
+    fn each_of_many_rings_within_one_tick_is_a_change() {
         let hung = TempBell::new();
         assert!(!hung.0.changed_since(Ring::default()).unwrap());
         for _ in 0..1000 {
@@ -184,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn waiter_without_inotify_hears_it_too() {
+    fn a_waiter_without_inotify_wakes_too() {
         let hung = TempBell::new();
         let mut waiter = Waiter { bell: &hung.0, inotify: None, last: hung.0.now().unwrap() };
         assert!(!waiter.wait(Duration::from_millis(20)).unwrap());
@@ -193,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_uses_up_their_own_instances_and_not_roots() {
+    fn a_waiter_uses_the_inotify_instances_of_its_own_user() {
         const SOMEBODY: u32 = 3_999_999_999;
         let hung = TempBell::new();
         let mut waiters = Vec::new();
@@ -204,14 +205,14 @@ mod tests {
             }
             waiters.push(waiter);
         }
-        // They wait without one from here on, and are heard.
+        // From here on they wait without inotify, and still notice a ring.
         assert!(hung.0.waiter(SOMEBODY).unwrap().descriptor().is_none(), "{}", waiters.len());
         assert!(hung.0.waiter(SOMEBODY - 1).unwrap().descriptor().is_some());
         assert!(hung.0.waiter(0).unwrap().descriptor().is_some());
     }
 
     #[test]
-    fn bell_is_no_link() {
+    fn a_symbolic_link_is_rejected_as_a_bell() {
         let hung = TempBell::new();
         let link = hung.0.path().with_extension("link");
         std::os::unix::fs::symlink(hung.0.path(), &link).unwrap();

@@ -1,47 +1,47 @@
-//! The few instructions that our filters of system calls are made of (seccomp(2), linux/filter.h), and how one is set.
+//! The few instructions that our system call filters consist of (seccomp(2), linux/filter.h), and their installation.
 
 use std::io;
 
 use crate::kernel::check;
 
-// Offsets in seccomp_data: nr, arch, instruction_pointer, args[6]; both machines are little-endian.
+// Offsets in seccomp_data: nr, arch, instruction_pointer, args[6]; both architectures are little-endian.
 pub(crate) const NUMBER: u32 = 0;
 pub(crate) const ARCH: u32 = 4;
 
 /// x32 calls are those of x86-64 with this bit.
 pub(crate) const X32_BIT: u32 = 0x4000_0000;
 
-/// Where the lower half of an argument lies; `index` is 0 to 5.
+/// Returns the offset of the lower half of an argument; `index` is 0 to 5.
 pub(crate) const fn argument(index: u32) -> u32 {
     16 + index * 8
 }
 
-/// Takes four bytes of the call's description.
+/// Loads four bytes of seccomp_data.
 pub(crate) fn load(offset: u32) -> libc::sock_filter {
     instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, offset)
 }
 
-/// Skips so many instructions when what was loaded is `value`, and so many when not.
+/// Skips `then` instructions when the loaded value is `value`, else `otherwise`.
 pub(crate) fn equal(value: u32, then: u8, otherwise: u8) -> libc::sock_filter {
     instruction(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, then, otherwise, value)
 }
 
-/// The same when it is not below `value`.
+/// Skips `then` instructions when the loaded value is at least `value`, else `otherwise`.
 pub(crate) fn at_least(value: u32, then: u8, otherwise: u8) -> libc::sock_filter {
     instruction(libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K, then, otherwise, value)
 }
 
-/// The same when it has one of these bits.
+/// Skips `then` instructions when the loaded value has one of these bits, else `otherwise`.
 pub(crate) fn any_bit(bits: u32, then: u8, otherwise: u8) -> libc::sock_filter {
     instruction(libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K, then, otherwise, bits)
 }
 
-/// Skips so many instructions.
+/// Skips `count` instructions.
 pub(crate) fn skip(count: u32) -> libc::sock_filter {
     instruction(libc::BPF_JMP | libc::BPF_JA, 0, 0, count)
 }
 
-/// The end: what becomes of the call.
+/// Ends the filter with this result.
 pub(crate) fn answer(value: u32) -> libc::sock_filter {
     instruction(libc::BPF_RET | libc::BPF_K, 0, 0, value)
 }
@@ -50,7 +50,7 @@ fn instruction(code: u32, jt: u8, jf: u8, k: u32) -> libc::sock_filter {
     libc::sock_filter { code: code as u16, jt, jf, k }
 }
 
-/// Puts this process and all that it will beget under a filter, for good.
+/// Installs a filter for this process and its future children, for good.
 ///
 /// # Errors
 /// `EACCES` without CAP_SYS_ADMIN and `no_new_privs`; `ENOSYS` or `EINVAL` from a kernel without filters.

@@ -1,5 +1,5 @@
-//! Control groups of version 2 (cgroups(7)): a group for everything that one process starts, which can be frozen and
-//! killed as a whole, and a way out of a group that an ordinary user controls.
+//! Control groups, version 2 (cgroups(7)): creates groups that can be frozen and killed as a whole, and moves a process
+//! out of a group that an ordinary user controls.
 
 mod nest;
 
@@ -18,40 +18,41 @@ use crate::descendants::{Living, send};
 use crate::process::{self, Pid};
 use crate::procfs;
 
-/// Where version 2 is mounted: alone, or beside version 1 (systemd's "hybrid" layout).
+/// Mount points of version 2: alone, or beside version 1 (systemd's "hybrid" layout).
 const TREES: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
 
-/// What logind knows of login sessions, one file for each.
+/// Where logind keeps its state of login sessions, one file for each.
 const SESSIONS: &str = "/run/systemd/sessions";
 
-/// How deep groups below one of ours are removed.
+/// The maximum depth to which nested groups are searched and removed.
 const DEPTH: u32 = 16;
 
-/// One in so many makers looks at what others have left: where many daemons stay, that takes its time.
+/// One in this many created groups triggers a sweep of stale groups: a sweep is slow where many daemons still run.
 const SWEEPERS: i32 = 7;
 
-/// How often a refuge is made anew that somebody removes each time, because nobody was in it yet.
+/// How many times a refuge is created again when another process removes it while it is still empty.
 const REMADE: u32 = 100;
 
-/// The longest `/proc/PID/cgroup` that is believed, in bytes.
+/// The maximum size of `/proc/PID/cgroup` that is read, in bytes.
 const MAX_MEMBERSHIP: u64 = 64 << 10;
 
-/// A group of our own: `PARENT/NAME.PID-START` below the root of the tree, root's alone; by its maker and when that began.
+/// A control group that only root can change: `PARENT/NAME.PID-START` below the root of the tree, where PID and START
+/// are the id and the start time of the process that created it.
 #[derive(Debug)]
 pub struct Cgroup {
     directory: File,
     path: PathBuf,
-    /// It is a [`refuge`] with this bound.
+    /// Set for a [`refuge`]: its limit of processes.
     most: Option<u32>,
 }
 
 impl Cgroup {
-    /// Makes the group. What is left of groups whose makers are gone is removed now and then, where it is empty. None is
-    /// used twice: Linux (from 6.14 on, `kill_seq`) kills at birth what is cloned into a group that was killed once.
+    /// Creates the group, and now and then removes empty groups whose creators have ended. A group is never used twice:
+    /// since 6.14 (`kill_seq`), Linux kills at once every process that is cloned into a group that was killed before.
     ///
     /// # Errors
-    /// `Unsupported` where there is no version 2; `PermissionDenied` where the tree is not root's alone; whatever
-    /// mkdir(2) says where it cannot be written.
+    /// `Unsupported` without version 2; `PermissionDenied` when users other than root can change the tree; any error of
+    /// mkdir(2).
     pub fn create(parent: &str, name: &str) -> io::Result<Self> {
         let (tree, member) = match STAYED.get() {
             Some(known) => known.clone(),
@@ -60,11 +61,12 @@ impl Cgroup {
         Self::create_within(&tree.join(parent), name, &member, Pid::own())
     }
 
-    /// The same, inside of the group of ours that a process is in, where it is in one: whatever freezes or ends that one freezes or
-    /// ends this one too. The group of another session that the process hosts is none to be inside of.
+    /// Creates the group as [`Self::create`] does, but inside the group of ours that `process` is in, if any: freezing
+    /// or killing the outer group then affects the inner one too. The group of another session that `process` hosts
+    /// does not count as outer.
     ///
     /// # Errors
-    /// As [`Self::create`], and when there is no such process.
+    /// As [`Self::create`], and when the process does not exist.
     pub fn create_for(parent: &str, name: &str, process: Pid) -> io::Result<Self> {
         Self::create_within(&tree()?.join(parent), name, &membership(&process.to_string())?, process)
     }
@@ -74,7 +76,7 @@ impl Cgroup {
         let around = nest::around(parent, member, process);
         let path = around.join(format!("{name}.{}", Maker::this_process()?));
         DirBuilder::new().mode(0o755).create(&path)?;
-        // Two links of its own, and one for each group that was in it.
+        // A directory has two links, and one more for each group in it.
         if links > 2 && Pid::own().raw() % SWEEPERS == 0 {
             sweep(parent);
         }
@@ -82,15 +84,17 @@ impl Cgroup {
         Ok(Self { directory, path, most: None })
     }
 
-    /// A [`refuge`] once more, for when it was removed. No other group is made anew: what was to be born there is not to live.
+    /// Opens or creates a [`refuge`] again after it was removed. Returns `None` for any other group: no process may
+    /// start there any more.
     pub(crate) fn anew(&self) -> Option<io::Result<Self>> {
         self.most.map(|most| open_refuge(&self.path, most))
     }
 
-    /// The group at a path that [`Self::path`] gave.
+    /// Opens the group at a path that [`Self::path`] returned.
     ///
     /// # Errors
-    /// `NotFound` when it is gone; `PermissionDenied` when it is not below `parent`, or not root's alone.
+    /// `NotFound` when it no longer exists; `PermissionDenied` when it is not below `parent`, or users other than root
+    /// can change it.
     pub fn open(parent: &str, path: &Path) -> io::Result<Self> {
         let denied = || io::Error::from(io::ErrorKind::PermissionDenied);
         let is_below =
@@ -101,7 +105,7 @@ impl Cgroup {
         Ok(Self { directory: open(path)?, path: path.to_owned(), most: None })
     }
 
-    /// Every group of this name, whoever made it, below `parent` and inside of others.
+    /// Returns every group of this name below `parent`, nested ones included, whoever created it.
     pub fn named(parent: &str, name: &str) -> Vec<Self> {
         let Ok(parent) = tree().map(|tree| tree.join(parent)) else { return Vec::new() };
         let mut found = Vec::new();
@@ -111,7 +115,8 @@ impl Cgroup {
         found
     }
 
-    /// The name of every group, below `parent` and inside of others, in which somebody lives and whose maker does not.
+    /// Returns the name of every group below `parent`, nested ones included, that still has processes although its
+    /// creator has ended.
     pub fn orphaned(parent: &str) -> Vec<String> {
         let Ok(parent) = tree().map(|tree| tree.join(parent)) else { return Vec::new() };
         let mut found = Vec::new();
@@ -121,30 +126,30 @@ impl Cgroup {
         found
     }
 
-    /// The one of the login session that a process leads, as logind says (sd_session_get_leader(3)): su(1) and others of the kind are
-    /// moved there by PAM, and with them whatever they beget. It is logind's to remove.
+    /// Returns the group that logind made for the login session that `leader` leads (sd_session_get_leader(3)): PAM
+    /// moves su(1) and similar programs there, with their descendants. logind removes it.
     pub fn of_session_led_by(leader: Pid) -> Option<Self> {
         let Scope(path) = Scope::around(leader).ok()?;
         let is_led = leader_in(&path) == Some(leader);
         is_led.then(|| open(&path).ok()).flatten().map(|directory| Self { directory, path, most: None })
     }
 
-    /// Whether nobody has removed it.
+    /// Returns whether the group still exists.
     pub fn exists(&self) -> bool {
         self.path.is_dir()
     }
 
-    /// Where it is.
+    /// Returns the path of the group.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Whether a living process is in it or in a group below it; false when it is gone.
+    /// Returns whether a living process is in the group or in a nested one; false when the group no longer exists.
     pub fn is_populated(&self) -> bool {
         is_populated(&self.path)
     }
 
-    /// Removes it if nobody is in it; false where somebody is.
+    /// Removes the group if it has no processes. Returns false if it has some.
     pub fn remove_if_empty(&self) -> bool {
         if fs::remove_dir(&self.path).is_ok() {
             return true;
@@ -153,35 +158,37 @@ impl Cgroup {
         !self.is_populated()
     }
 
-    /// Makes a group inside of this one, for what `host` begets but not for `host`. Whatever [`Self::create`] and
-    /// [`Self::create_for`] would make inside of this one they make inside of that one from now on. It goes when this one is removed.
+    /// Creates a group inside this one for the descendants of `host`, but not for `host` itself. From now on
+    /// [`Self::create`] and [`Self::create_for`] use that group where they would have used this one. It is removed with
+    /// this one.
     ///
     /// # Errors
-    /// Whatever mkdir(2) says where it cannot be made, and when there is no such process.
+    /// Any error of mkdir(2), and when the process does not exist.
     pub fn for_foreign_of(&self, host: Pid) -> io::Result<Self> {
         let path = self.path.join(nest::name_of(host)?);
         DirBuilder::new().mode(0o755).create(&path)?;
         Ok(Self { directory: open(&path)?, path, most: None })
     }
 
-    /// Stops every process in it, without a signal and for whatever will be started in it too; they can still be
-    /// killed.
+    /// Freezes every process in the group, without a signal, and every process that will be started in it. Frozen
+    /// processes can still be killed.
     pub fn freeze(&self) -> io::Result<()> {
         self.write("cgroup.freeze", "1")
     }
 
-    /// Lets them go on.
+    /// Thaws the group.
     pub fn thaw(&self) -> io::Result<()> {
         self.write("cgroup.freeze", "0")
     }
 
-    /// SIGKILL to every process in it and in groups below it: to all at once, so that no fork escapes, and then to each. The former
-    /// is for main threads, and passes over a process that goes on without one. Before Linux 5.14 there is only the latter, while
-    /// they stand still. Who is not dead then is to be killed again.
+    /// Kills every process in the group and in nested groups: first all at once, so that no fork escapes
+    /// (`cgroup.kill`), then each by SIGKILL. `cgroup.kill` passes over a process whose main thread has ended. Before
+    /// Linux 5.14 only the second step exists, and the group is frozen meanwhile. The caller repeats the call for
+    /// processes that survive it.
     pub fn kill(&self) {
         let is_held = self.write("cgroup.kill", "1").is_err() && self.freeze().is_ok();
         for pid in self.members() {
-            // It may have ended, and its number be another's.
+            // The process may have ended, and its pid may belong to another one.
             if let Ok(stat) = procfs::stat(pid)
                 && self.holds(pid)
             {
@@ -193,35 +200,35 @@ impl Cgroup {
         }
     }
 
-    /// What kills every process in it, for a process that can open nothing later.
+    /// Opens `cgroup.kill`, for a process that cannot open files later.
     ///
     /// # Errors
-    /// Whatever open(2) says; `NotFound` before Linux 5.14.
+    /// Any error of open(2); `NotFound` before Linux 5.14.
     pub fn killer(&self) -> io::Result<Killer> {
         OpenOptions::new().write(true).open(self.path.join("cgroup.kill")).map(Killer)
     }
 
-    /// Whether a process is in it or in a group below it; false when the process is gone.
+    /// Returns whether a process is in the group or in a nested one; false when the process no longer exists.
     pub fn holds(&self, pid: Pid) -> bool {
         membership(&pid.to_string()).is_ok_and(|path| nest::is_in(&path, &self.path))
     }
 
-    /// Moves a process into it; whatever that begets from now on is born there.
+    /// Moves a process into the group; the children that it forks from now on start there.
     ///
     /// # Errors
-    /// When there is no such process.
+    /// When the process does not exist.
     pub fn adopt(&self, pid: Pid) -> io::Result<()> {
         self.write("cgroup.procs", &pid.to_string())
     }
 
-    /// The processes in it and in groups below it.
+    /// Returns the processes in the group and in nested groups.
     pub fn members(&self) -> Vec<Pid> {
         let mut found = Vec::new();
         members(&self.path, DEPTH, &mut found);
         found
     }
 
-    /// The group of one login session that logind has made and moved a process to, which was in this one before.
+    /// Returns the group of the login session to which logind has moved a process that was in this group before.
     pub fn scope_of(&self, pid: Pid) -> Option<Scope> {
         let path = membership(&pid.to_string()).ok()?;
         let name = path.file_name()?.to_str()?;
@@ -231,7 +238,7 @@ impl Cgroup {
             .map(|tree| Scope(tree.join(path.strip_prefix("/").unwrap_or(&path))))
     }
 
-    /// Removes it; one in which processes stay is left, and removed by a later [`Self::create`] when they have ended.
+    /// Removes the group. If processes remain in it, a later [`Self::create`] removes it when they have ended.
     pub fn remove(self) {
         remove(&self.path, DEPTH);
     }
@@ -241,12 +248,12 @@ impl Cgroup {
     }
 }
 
-/// The power to end a group, see [`Cgroup::killer`].
+/// An open `cgroup.kill`, see [`Cgroup::killer`].
 #[derive(Debug)]
 pub struct Killer(File);
 
 impl Killer {
-    /// SIGKILL to every process that has a main thread.
+    /// Kills every process that has a main thread.
     pub fn kill(&self) -> io::Result<()> {
         (&self.0).write_all(b"1")
     }
@@ -258,29 +265,29 @@ impl AsFd for Killer {
     }
 }
 
-/// A group that is somebody else's to make and remove.
+/// A group that another program creates and removes.
 #[derive(Debug)]
 pub struct Scope(PathBuf);
 
 impl Scope {
-    /// The one that a process is in.
+    /// Returns the group that a process is in.
     ///
     /// # Errors
-    /// When there is no such process, or no version 2.
+    /// When the process does not exist, and without version 2.
     pub fn around(pid: Pid) -> io::Result<Self> {
         let path = membership(&pid.to_string())?;
         Ok(Self(tree()?.join(path.strip_prefix("/").unwrap_or(&path))))
     }
 
-    /// Moves a process into it.
+    /// Moves a process into the group.
     ///
     /// # Errors
-    /// When there is no such process, or the group is gone.
+    /// When the process or the group does not exist.
     pub fn adopt(&self, pid: Pid) -> io::Result<()> {
         write(&self.0, "cgroup.procs", &pid.to_string())
     }
 
-    /// The processes in it and in groups below it.
+    /// Returns the processes in the group and in nested groups.
     pub fn members(&self) -> Vec<Pid> {
         let mut found = Vec::new();
         members(&self.0, DEPTH, &mut found);
@@ -294,25 +301,25 @@ impl AsFd for Cgroup {
     }
 }
 
-/// Who has made the group of ours that a process is in, if that lives.
+/// Returns the process that created the group of ours that `pid` is in, if it still runs.
 pub(crate) fn maker_of_group_of(pid: Pid) -> Option<Pid> {
     let path = membership(&pid.to_string()).ok()?;
     let (_, maker) = path.file_name()?.to_str().and_then(made)?;
     (!maker.has_ended()).then_some(maker.0.pid)
 }
 
-/// Leaves a group that somebody else than root controls: its owner could freeze or kill even a setuid process in it.
-/// Goes to the group `name` below `parent`; a process that is in root's groups all the way up stays where it is. Gives the
-/// group that was left: what is done as its owner belongs there, under the limits that its owner has.
+/// Leaves a group that a user other than root controls: its owner could freeze or kill even a set-user-ID process in
+/// it. Moves this process to the group `name` below `parent`; a process stays where it is if root controls every group
+/// above it. Returns the group that was left: work that is done as its owner belongs there, under its owner's limits.
 ///
 /// # Errors
 /// As [`Cgroup::create`], and when the group of this process is unknown.
 pub fn leave_foreign(parent: &str, name: &str, most: u32) -> io::Result<Option<Cgroup>> {
     let (tree, own) = (tree()?, membership("self")?);
-    // A group outside our view of the tree: whoever made that view is answerable for it.
+    // The group is outside our view of the tree: the creator of that view is responsible for it.
     let Some(path) = seen(&tree, &own) else { return Ok(None) };
     if is_roots_all_the_way(&tree, &path)? {
-        let _ = STAYED.set((tree, own)); // it is the same the second time
+        let _ = STAYED.set((tree, own)); // a second call stores the same value
         return Ok(None);
     }
     let left = open(&path).ok();
@@ -320,8 +327,8 @@ pub fn leave_foreign(parent: &str, name: &str, most: u32) -> io::Result<Option<C
     Ok(left.map(|directory| Cgroup { directory, path, most: None }))
 }
 
-/// Goes to the [`refuge`] `name` below `parent`, wherever this process was before: there the limits of a session and its end
-/// reach it no more, and it holds no session open.
+/// Moves this process to the [`refuge`] `name` below `parent`, wherever it was before. The limits and the end of a
+/// session no longer apply to it there, and it does not keep the session open.
 ///
 /// # Errors
 /// As [`Cgroup::create`].
@@ -329,17 +336,17 @@ pub fn settle(parent: &str, name: &str, most: u32) -> io::Result<()> {
     place(parent, name, most, "0")
 }
 
-/// Has another process settle there; one that was frozen goes on.
+/// Moves another process to the refuge; a frozen process runs again there.
 ///
 /// # Errors
-/// As [`settle`], and when there is no such process.
+/// As [`settle`], and when the process does not exist.
 pub fn take_out(pid: Pid, parent: &str, name: &str, most: u32) -> io::Result<()> {
     place(parent, name, most, &pid.to_string())
 }
 
-/// The group where processes settle, for a child to be born in it: that costs nothing, while moving one later holds up every
-/// fork on the machine for milliseconds. Beyond `most` processes and threads in it none of them can fork. It is made where there is
-/// none, and a later [`Cgroup::create`] removes it when nobody is left in it.
+/// Opens the group that [`settle`] moves processes to, so that a child can be started in it. That costs nothing; moving
+/// a process later blocks every fork on the machine for milliseconds. With `most` processes and threads in the group,
+/// none of them can fork. Creates the group if it is missing; a later [`Cgroup::create`] removes it when it is empty.
 ///
 /// # Errors
 /// As [`settle`].
@@ -358,7 +365,7 @@ fn open_refuge(path: &Path, most: u32) -> io::Result<Cgroup> {
     Ok(Cgroup { directory, path: path.to_owned(), most: Some(most) })
 }
 
-/// Whether a group was removed before something could be done with it.
+/// Returns whether the error says that the group was removed meanwhile.
 pub(crate) fn is_gone(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENODEV | libc::ENOENT))
 }
@@ -373,7 +380,7 @@ fn again<T>(mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     attempt()
 }
 
-/// Begets in a group. A refuge that was removed because nobody was in it yet is made anew.
+/// Starts a process in a group. Creates a refuge again that was removed while it was still empty.
 pub(crate) fn beget<T>(group: &Cgroup, mut beget: impl FnMut(BorrowedFd<'_>) -> io::Result<T>) -> io::Result<T> {
     let mut born = beget(group.as_fd());
     for _ in 0..REMADE {
@@ -397,7 +404,7 @@ fn place(parent: &str, name: &str, most: u32, who: &str) -> io::Result<()> {
     again(|| refuge(parent, name, most)?.write("cgroup.procs", who))
 }
 
-/// Once for each group: the kernel stops every fork while a controller is switched on.
+/// Sets the limit of processes, once for each group: the kernel blocks every fork while a controller is enabled.
 fn bound(parent: &Path, group: &Path, bound: &str) {
     if fs::read_to_string(parent.join("cgroup.subtree_control"))
         .is_ok_and(|on| on.split_whitespace().any(|on| on == "pids"))
@@ -407,7 +414,7 @@ fn bound(parent: &Path, group: &Path, bound: &str) {
         }
         return;
     }
-    // Where the controller is not to be had the group is without a bound, as it is without a group.
+    // Without the controller the group has no limit, as a process without a group has none.
     let available = fs::read_to_string(parent.join("cgroup.controllers")).unwrap_or_default();
     if available.split_whitespace().any(|controller| controller == "pids") {
         let _ = write(parent, "cgroup.subtree_control", "+pids").and_then(|()| write(group, "pids.max", bound));
@@ -418,10 +425,10 @@ fn write(group: &Path, file: &str, text: &str) -> io::Result<()> {
     OpenOptions::new().write(true).open(group.join(file))?.write_all(text.as_bytes())
 }
 
-/// The root of the tree of version 2.
+/// Returns the root of the version 2 tree.
 ///
 /// # Errors
-/// `Unsupported` where there is none.
+/// `Unsupported` without version 2.
 pub fn root() -> io::Result<PathBuf> {
     tree()
 }
@@ -432,11 +439,11 @@ fn tree() -> io::Result<PathBuf> {
     found.ok_or_else(|| io::Error::from(io::ErrorKind::Unsupported))
 }
 
-/// Makes a group where there is none, and sees to it that it is root's alone.
+/// Creates a group if it is missing, and checks that only root can change it.
 fn own_directory(path: &Path) -> io::Result<Metadata> {
     let found = match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            // Another run may make it at this very moment.
+            // Another run may create it at the same time.
             let _ = DirBuilder::new().mode(0o755).create(path);
             fs::symlink_metadata(path)?
         }
@@ -445,7 +452,7 @@ fn own_directory(path: &Path) -> io::Result<Metadata> {
     if is_roots_alone(&found) { Ok(found) } else { Err(io::Error::from(io::ErrorKind::PermissionDenied)) }
 }
 
-/// The directory of the group of this membership; none where it is outside of what we see of the tree.
+/// Returns the directory of a group; `None` when it is outside our view of the tree.
 fn seen(tree: &Path, membership: &Path) -> Option<PathBuf> {
     let is_outside = membership.components().any(|part| part == Component::ParentDir);
     (!is_outside).then(|| tree.join(membership.strip_prefix("/").unwrap_or(membership)))
@@ -471,21 +478,21 @@ fn open(path: &Path) -> io::Result<File> {
 /// Where [`leave_foreign`] found this process and left it: the root of the tree, and the group.
 static STAYED: OnceLock<(PathBuf, PathBuf)> = OnceLock::new();
 
-/// Who leads the login session that logind has made this group for, as it says.
+/// Returns the leader of the login session for which logind made this group, from logind's own file.
 fn leader_in(scope: &Path) -> Option<Pid> {
     let id = scope.file_name()?.to_str()?.strip_prefix("session-")?.strip_suffix(".scope")?;
     let told = fs::read_to_string(Path::new(SESSIONS).join(id)).ok()?;
     told.lines().find_map(|line| line.strip_prefix("LEADER="))?.parse().ok().and_then(Pid::new)
 }
 
-/// The group of version 2 that a process is in, as a path from the root of the tree that we see.
+/// Returns the version 2 group of a process, as a path from the root of the tree that we see.
 fn membership(pid: &str) -> io::Result<PathBuf> {
     let mut bytes = Vec::with_capacity(1024);
     File::open(format!("/proc/{pid}/cgroup"))?.take(MAX_MEMBERSHIP).read_to_end(&mut bytes)?;
     parse_membership(&bytes).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
 }
 
-/// The process that made a group. Its number alone may be another's by now.
+/// The process that created a group. Its pid alone may belong to another process by now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Maker(Living);
 
@@ -498,7 +505,7 @@ impl Maker {
         Ok(Self(Living { pid, started: process::process_start(pid)? }))
     }
 
-    /// One of which nothing can be read lives as long as there is a process of its number.
+    /// Returns whether the process has ended. One whose state cannot be read counts as running while its pid exists.
     fn has_ended(self) -> bool {
         let Self(Living { pid, started }) = self;
         match procfs::stat(pid) {
@@ -525,7 +532,7 @@ impl FromStr for Maker {
     }
 }
 
-/// What a group is called without its maker, and that.
+/// Splits the name of a group from its creator.
 fn made(name: &str) -> Option<(&str, Maker)> {
     let (called, maker) = name.rsplit_once('.')?;
     Some((called, maker.parse().ok()?))
@@ -536,7 +543,7 @@ pub(crate) fn parse_membership(bytes: &[u8]) -> Option<PathBuf> {
     Some(PathBuf::from(std::ffi::OsStr::new(std::str::from_utf8(path).ok()?)))
 }
 
-/// What the [`refuge`] of one user's processes is called among those of this name.
+/// Returns the name of the [`refuge`] for the processes of one user.
 pub fn share(name: &str, uid: u32) -> String {
     format!("{name}-{uid}")
 }
@@ -545,14 +552,14 @@ fn is_share(name: &str) -> bool {
     name.rsplit_once('-').is_some_and(|(name, uid)| !name.contains('.') && uid.parse::<u32>().is_ok())
 }
 
-/// Removes what makers that are gone have left, and the shares of users of whom nobody is in them. A group whose maker lives is
-/// never touched, though it may be empty: a process may be about to be born in it.
+/// Removes groups whose creators have ended, and empty refuges of users. It never touches a group whose creator runs,
+/// even an empty one: a process may be about to start in it.
 fn sweep(parent: &Path) {
     let Ok(entries) = fs::read_dir(parent) else { return };
     for entry in entries.flatten() {
         let name = entry.file_name();
         if name.to_str().is_some_and(is_share) {
-            let _ = fs::remove_dir(entry.path()); // most of them are in use
+            let _ = fs::remove_dir(entry.path()); // most refuges are in use
         } else if name.to_str().and_then(made).is_some_and(|(_, maker)| maker.has_ended()) {
             remove(&entry.path(), DEPTH);
         }
@@ -607,7 +614,7 @@ fn is_populated(path: &Path) -> bool {
     fs::read_to_string(path.join("cgroup.events")).is_ok_and(|events| events.lines().any(|line| line == "populated 1"))
 }
 
-/// From the leaves up. What cannot be removed holds processes, or is gone already.
+/// Removes nested groups first. A group that cannot be removed has processes, or no longer exists.
 fn remove(path: &Path, depth: u32) {
     if fs::remove_dir(path).is_ok() || depth == 0 {
         return;
@@ -626,7 +633,7 @@ mod tests {
     use crate::process::{WaitEvent, Waiting, exit_now, fork, fork_into, wait};
     use std::time::Duration;
 
-    /// A group for one test, and a child that sleeps in it; `None` on a machine without version 2.
+    /// Returns a group for one test, and a child that sleeps in it; `None` on a machine without version 2.
     fn sleeper(name: &str) -> Option<(Cgroup, Pid)> {
         let group = Cgroup::create("sys-tests", name).ok()?;
         let child = fork_into(Some(&group), || {
@@ -639,7 +646,7 @@ mod tests {
     }
 
     #[test]
-    fn child_is_born_in_the_group_and_dies_with_it() {
+    fn a_child_starts_in_the_group_and_is_killed_with_it() {
         let Some((group, child)) = sleeper("kill") else { return };
         assert!(group.holds(child) && !group.holds(Pid::own()));
         group.kill();
@@ -651,14 +658,14 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_born_elsewhere_when_the_group_is_gone() {
+    fn no_child_starts_elsewhere_when_the_group_is_gone() {
         let Some(group) = Cgroup::create("sys-tests", "gone").ok() else { return };
         fs::remove_dir(&group.path).unwrap();
         assert!(!group.exists() && fork_into(Some(&group), || exit_now(0)).is_err());
     }
 
     #[test]
-    fn a_refuge_is_found_again_and_who_is_in_it_is_left_there() {
+    fn a_refuge_is_reused_and_keeps_its_processes() {
         let Some(group) = refuge("sys-tests", "harbour", 99).ok() else { return };
         let child = fork_into(Some(&group), || {
             let settled = settle("sys-tests", "harbour", 99).is_ok();
@@ -670,7 +677,7 @@ mod tests {
     }
 
     #[test]
-    fn a_share_that_nobody_is_in_is_removed_and_made_anew_for_who_is_about_to_be_born_in_it() {
+    fn an_empty_share_is_removed_and_created_again_for_a_new_child() {
         let name = share("berth", 4_000_000_000);
         let Some(group) = refuge("sys-tests", &name, 99).ok() else { return };
         let parent = group.path.parent().unwrap().to_owned();
@@ -695,7 +702,7 @@ mod tests {
     }
 
     #[test]
-    fn who_settles_in_a_share_that_is_removed_all_the_time_is_in_it() {
+    fn settling_succeeds_while_the_share_is_repeatedly_removed() {
         let name = share("mooring", 4_000_000_001);
         let Some(group) = refuge("sys-tests", &name, 99).ok() else { return };
         let child = fork(|| {
@@ -716,7 +723,7 @@ mod tests {
     }
 
     #[test]
-    fn each_group_has_the_bound_of_its_own() {
+    fn each_group_has_its_own_limit() {
         let tree = std::env::temp_dir().join(format!("bounds-{}", Pid::own()));
         let group = tree.join("group");
         fs::create_dir_all(&group).unwrap();
@@ -733,7 +740,7 @@ mod tests {
     }
 
     #[test]
-    fn frozen_child_does_nothing_until_it_is_thawed() {
+    fn a_frozen_child_does_nothing_until_it_is_thawed() {
         let Some(group) = Cgroup::create("sys-tests", "freeze").ok() else { return };
         group.freeze().unwrap();
         let child = fork_into(Some(&group), || exit_now(7)).unwrap();
@@ -745,12 +752,13 @@ mod tests {
     }
 
     #[test]
-    fn group_with_a_process_stays_and_what_the_dead_left_is_swept() {
+    fn a_group_with_a_process_stays_and_stale_groups_are_swept() {
         let Some((group, child)) = sleeper("stays") else { return };
         let (path, parent) = (group.path.clone(), group.path.parent().unwrap().to_owned());
         fs::create_dir(path.join("below")).unwrap();
         let own = Maker::this_process().unwrap().0;
-        // Of a maker that cannot live, as the largest pid is 2^22; of one that had our number before us; and of us.
+        // One creator that cannot exist, because the largest pid is 2^22; one that had our pid before us; and this
+        // process.
         let [gone, before, ours] =
             [(4_194_999, own.started), (own.pid.raw(), own.started - 1), (own.pid.raw(), own.started)]
                 .map(|(pid, started)| parent.join(format!("left.{pid}-{started}")));
@@ -769,7 +777,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_the_number_of_a_maker_or_is_dead_is_not_the_maker() {
+    fn a_reused_pid_or_a_zombie_is_not_the_creator() {
         let maker = Maker::this_process().unwrap();
         let other = Maker(Living { started: maker.0.started + 1, ..maker.0 });
         assert!(!maker.has_ended() && other.has_ended());
@@ -782,13 +790,13 @@ mod tests {
         while !procfs::stat(child).unwrap().has_ended() {
             std::thread::yield_now();
         }
-        assert!(dead.has_ended(), "nobody has buried it");
+        assert!(dead.has_ended(), "it has not been reaped");
         wait(child, Waiting::ForEnd).unwrap();
         assert!(dead.has_ended());
     }
 
     #[test]
-    fn a_group_is_found_by_the_name_that_its_maker_gave_it() {
+    fn a_group_is_found_by_its_name() {
         let Some((group, child)) = sleeper("outer") else { return };
         let inner = Cgroup::create_for("sys-tests", "inner", child).unwrap();
         assert_eq!(inner.path.parent(), Some(group.path()));
@@ -816,10 +824,10 @@ mod tests {
     }
 
     #[test]
-    fn process_leaves_a_group_that_a_user_owns() {
+    fn a_process_leaves_a_group_that_a_user_owns() {
         let Some(group) = Cgroup::create("sys-tests", "foreign").ok() else { return };
         let inside = |move_to: bool| {
-            // Not born in it: a child that allocates, in a program with threads, must come from libc's fork.
+            // It is not started in the group: a child that allocates, in a program with threads, needs libc's fork.
             let pid = fork(|| {
                 group.adopt(Pid::own()).unwrap();
                 let left = !move_to || leave_foreign("sys-tests", "refuge", 99).is_ok();

@@ -1,5 +1,5 @@
-//! How children are made: as copies, or in borrowed memory until they have become another program; where wanted, as
-//! members of a control group from their first moment on (moving a process later can cost milliseconds).
+//! Starts children: as copies, or in borrowed memory until they execute another program; where asked, as members of a
+//! control group from the start (moving a process later can take milliseconds).
 
 use std::fs::File;
 use std::io::{self, PipeReader, Read, Write};
@@ -12,20 +12,20 @@ use crate::process::{Pid, Waiting, wait};
 /// Since Linux 5.7; not in every libc.
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
-/// What a child runs that borrows our memory; it must not come back.
+/// The function that a child runs in borrowed memory; it must not return.
 pub(crate) type Entry = extern "C" fn(*mut libc::c_void) -> libc::c_int;
 
-/// fork(2), with the child in `cgroup` where one is given: from its first moment on, or, where there is no clone3(2), before it
-/// does anything else. Where the group takes nobody there is no child. 0 in the child.
+/// Calls fork(2), with the child in `cgroup` if one is given: from the start or, without clone3(2), before it does
+/// anything else. If the group does not accept the child, there is none. Returns 0 in the child.
 ///
 /// # Safety
-/// For a process with one thread, or a child that is content with what fork(2) promises to others.
+/// For a process with one thread, or a child that needs no more than fork(2) promises to a process with several.
 pub(crate) unsafe fn fork(cgroup: Option<BorrowedFd<'_>>) -> io::Result<libc::c_int> {
     if let Some(cgroup) = cgroup {
         let arguments = arguments(0, cgroup);
         // SAFETY: the arguments are complete and live through the call; without CLONE_VM the child has a copy of our
-        // memory and goes on in this very place, as after fork(2). libc's own list of things to do at a fork is empty
-        // of anything that a process with one thread needs.
+        // memory and continues here, as after fork(2). libc's own work at a fork is not needed by a process with one
+        // thread.
         let answer = unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of_val(&arguments)) };
         match check(answer as libc::c_int) {
             Err(error) if is_missing(&error) => {}
@@ -38,7 +38,7 @@ pub(crate) unsafe fn fork(cgroup: Option<BorrowedFd<'_>>) -> io::Result<libc::c_
     check(unsafe { libc::fork() })
 }
 
-/// The child does nothing before it is in the group, and ends where it cannot be.
+/// Forks a child that first enters the group, and exits if it cannot.
 ///
 /// # Safety
 /// As [`fork`].
@@ -70,11 +70,11 @@ fn await_word(mut told: PipeReader) {
 }
 
 fn bury(child: libc::c_int) {
-    let _ = Pid::new(child).map(|child| wait(child, Waiting::ForEnd)); // how it ended says nothing
+    let _ = Pid::new(child).map(|child| wait(child, Waiting::ForEnd)); // its status does not matter
 }
 
-/// vfork(2) on a stack of its own: runs `entry` in a child that shares our memory, and returns when it has become another
-/// program or has ended. In `cgroup` where one is given, as in [`fork`].
+/// Calls vfork(2) on a separate stack: runs `entry` in a child that shares our memory, and returns when the child has
+/// executed another program or ended. The child is in `cgroup` if one is given, as in [`fork`].
 ///
 /// # Safety
 /// `entry` leaves by exec or _exit, without unwinding; `argument` is what it expects; all signals are blocked, so that
@@ -90,8 +90,8 @@ pub(crate) unsafe fn vfork(
         let mut arguments = arguments(BORROWED, cgroup);
         arguments.stack = stack.as_mut_ptr().addr() as u64;
         arguments.stack_size = size_of_val(stack) as u64;
-        // SAFETY: the stack is exclusively ours and outlives the child's stay on it, which CLONE_VFORK bounds; the rest
-        // is the caller's promise.
+        // SAFETY: the stack is exclusively ours and outlives the child's use of it, which CLONE_VFORK bounds; the
+        // caller promises the rest.
         match unsafe { clone3_with_stack(&arguments, entry, argument) } {
             Err(error) if is_missing(&error) => {}
             done => return done,
@@ -99,7 +99,7 @@ pub(crate) unsafe fn vfork(
     }
     let top = stack.as_mut_ptr_range().end;
     let mut entrance = Entrance { cgroup, entry, argument, refused: None };
-    // SAFETY: as above; the entrance lives as long as the child stays on our stack.
+    // SAFETY: as above; the entrance lives as long as the child uses our stack.
     let child =
         check(unsafe { libc::clone(enter_first, top.cast(), BORROWED | libc::SIGCHLD, (&raw mut entrance).cast()) })?;
     match entrance.refused {
@@ -111,23 +111,24 @@ pub(crate) unsafe fn vfork(
     }
 }
 
-/// An older kernel has no such call, or does not know of groups, and the filter of a container says that it is not permitted. Whatever
-/// else is said is said of the group: it was removed meanwhile, is full, or takes nobody. What is to be born there lives nowhere else.
+/// Returns whether clone3(2) cannot start a child in a group here: an older kernel lacks the call or does not know
+/// groups, and the filter of a container denies it (EPERM). Any other error concerns the group: it was removed, is
+/// full, or accepts no process. Then the child must not run elsewhere.
 fn is_missing(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::E2BIG | libc::EINVAL | libc::EPERM))
 }
 
-/// What a child does that could not be begotten in its group.
+/// What a child needs that enters its group by itself.
 struct Entrance<'a> {
     cgroup: Option<BorrowedFd<'a>>,
     entry: Entry,
     argument: *mut libc::c_void,
-    /// Why it could not enter the group.
+    /// The error with which the group rejected it.
     refused: Option<libc::c_int>,
 }
 
 extern "C" fn enter_first(entrance: *mut libc::c_void) -> libc::c_int {
-    // SAFETY: `vfork` passes its own `Entrance` and does not touch it before we are gone.
+    // SAFETY: `vfork` passes its own `Entrance` and does not touch it before the child has left.
     let entrance = unsafe { &mut *entrance.cast::<Entrance<'_>>() };
     if let Some(error) = entrance.cgroup.and_then(|cgroup| enter(cgroup, "0").err()) {
         entrance.refused = Some(error.raw_os_error().unwrap_or(libc::EIO));
@@ -137,12 +138,12 @@ extern "C" fn enter_first(entrance: *mut libc::c_void) -> libc::c_int {
     (entrance.entry)(entrance.argument)
 }
 
-/// A process, or the one that says it of itself, moves to the group; while we are root still.
+/// Moves a process to the group, or the calling one if `who` is "0". For a process that is still root.
 fn enter(cgroup: BorrowedFd<'_>, who: &str) -> io::Result<()> {
     // SAFETY: the name ends in NUL and lives through the call.
     let members =
         check(unsafe { libc::openat(cgroup.as_raw_fd(), c"cgroup.procs".as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC) })?;
-    // SAFETY: the kernel has just made the descriptor and nobody else owns it.
+    // SAFETY: the kernel has just made the descriptor and nothing else owns it.
     File::from(unsafe { OwnedFd::from_raw_fd(members) }).write_all(who.as_bytes())
 }
 
@@ -162,7 +163,7 @@ fn arguments(flags: libc::c_int, cgroup: BorrowedFd<'_>) -> libc::clone_args {
     }
 }
 
-/// libc has no wrapper that could start a child of clone3(2) on another stack.
+/// Calls clone3(2) with a child that starts on another stack. libc has no wrapper for that.
 #[cfg(target_arch = "x86_64")]
 unsafe fn clone3_with_stack(
     arguments: &libc::clone_args,
@@ -170,9 +171,9 @@ unsafe fn clone3_with_stack(
     argument: *mut libc::c_void,
 ) -> io::Result<libc::c_int> {
     let answer: i64;
-    // SAFETY: clone3 takes the arguments and their size; the parent goes on behind it with everything but rax, rcx and
-    // r11 as it was. The child goes on with the same registers but the new stack, whose top is aligned to 16 bytes: it
-    // marks the outermost frame, calls `entry` and never passes the trap.
+    // SAFETY: clone3 takes the arguments and their size; the parent continues after it with everything but rax, rcx and
+    // r11 unchanged. The child continues with the same registers but the new stack, whose top is aligned to 16 bytes:
+    // it marks the outermost frame, calls `entry` and never passes the trap.
     unsafe {
         std::arch::asm!(
             "syscall",
@@ -199,7 +200,7 @@ unsafe fn clone3_with_stack(
     }
 }
 
-/// Elsewhere the child enters the group by itself.
+/// On other architectures the child enters the group by itself.
 #[cfg(not(target_arch = "x86_64"))]
 unsafe fn clone3_with_stack(_: &libc::clone_args, _: Entry, _: *mut libc::c_void) -> io::Result<libc::c_int> {
     Err(io::Error::from_raw_os_error(libc::ENOSYS))
@@ -218,12 +219,12 @@ mod tests {
         exit_now(9)
     }
 
-    /// As `vfork` of a kernel without clone3(2).
+    /// Calls `vfork` as on a kernel without clone3(2).
     fn enter_as(entrance: &mut Entrance<'_>) -> io::Result<libc::c_int> {
         let mut stack = Vec::<u128>::with_capacity(1 << 12);
         let top = stack.spare_capacity_mut().as_mut_ptr_range().end;
         let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
-        // SAFETY: stack and entrance outlive the child's stay, which CLONE_VFORK bounds.
+        // SAFETY: stack and entrance outlive the child's use of them, which CLONE_VFORK bounds.
         check(unsafe { libc::clone(enter_first, top.cast(), flags, std::ptr::from_mut(entrance).cast()) })
     }
 
@@ -232,8 +233,8 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_born_elsewhere_when_the_group_takes_nobody() {
-        // One that has no room for processes between groups of threads, and one that was removed.
+    fn no_child_starts_elsewhere_when_the_group_rejects_it() {
+        // One group that holds groups of threads and so accepts no processes, and one that was removed.
         let Some(outer) = Cgroup::create("sys-tests", "closed").ok() else { return };
         let [threads, closed, gone] = ["threads", "closed", "gone"].map(|name| outer.path().join(name));
         for path in [&threads, &closed, &gone] {
@@ -242,12 +243,12 @@ mod tests {
         fs::write(threads.join("cgroup.type"), "threaded").unwrap();
         let [closed, gone] = [&closed, &gone].map(|path| Cgroup::open("sys-tests", path).unwrap());
         fs::remove_dir(gone.path()).unwrap();
-        // Another process, so that the children of other tests are none of ours.
+        // In another process, so that this test does not reap the children of other tests.
         let other = fork_into(None, || {
             for group in [&closed, &gone] {
                 let born = fork_into(Some(group), || exit_now(9));
                 let mut stack = Vec::<u128>::with_capacity(1 << 12);
-                // SAFETY: `end` leaves by _exit, and so do the forked.
+                // SAFETY: `end` leaves by _exit, and so do the forked children.
                 let borrowed =
                     unsafe { vfork(end, std::ptr::null_mut(), stack.spare_capacity_mut(), Some(group.as_fd())) };
                 // SAFETY: as above.
@@ -272,7 +273,7 @@ mod tests {
     #[test]
     fn without_clone3_a_child_is_in_its_group_before_it_does_anything() {
         let Some(group) = Cgroup::create("sys-tests", "moved").ok() else { return };
-        // SAFETY: the child leaves by _exit and is content with what fork(2) promises.
+        // SAFETY: the child leaves by _exit and needs no more than fork(2) promises.
         let child = match unsafe { fork_moved(group.as_fd()) }.unwrap() {
             0 => exit_now(i32::from(!group.holds(Pid::own()))),
             child => child,

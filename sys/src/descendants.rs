@@ -1,5 +1,5 @@
-//! Everything that a process started, and an end to it. Reads `/proc`; signals through pidfds, so that a pid that was
-//! reused meanwhile is never hit.
+//! Finds and kills the descendants of a process. Reads `/proc`; sends signals through pidfds, so that a reused pid is
+//! never hit.
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -10,15 +10,15 @@ use crate::kernel::check;
 use crate::process::{Pid, kill, open_process};
 use crate::procfs;
 
-/// More processes than this are not looked at in one pass; the next pass finds the rest.
+/// The maximum number of processes that one pass examines; the next pass finds the rest.
 const MAX_PROCESSES: usize = 1 << 17;
 
-/// How often a signal is repeated for processes that were started meanwhile.
+/// How many times a signal is repeated for processes that were started meanwhile.
 pub(crate) const MAX_PASSES: usize = 64;
 
-/// Every living descendant of a process, itself not included.
+/// Returns every living descendant of a process, without the process itself.
 ///
-/// Complete for orphans too when `of` is a subreaper ([`become_subreaper`](crate::process::become_subreaper)).
+/// The result includes orphans if `of` is a subreaper ([`become_subreaper`](crate::process::become_subreaper)).
 ///
 /// # Errors
 /// When `/proc` cannot be listed.
@@ -26,9 +26,9 @@ pub fn descendants(of: Pid) -> io::Result<Vec<Pid>> {
     Ok(scan(of)?.into_iter().map(|process| process.pid).collect())
 }
 
-/// SIGKILL to every descendant that is `meant`, and again to those that appeared meanwhile; gives how many there were.
+/// Sends SIGKILL to every descendant that is `meant`, and again to those that appeared meanwhile. Returns their number.
 ///
-/// Everything is stopped first, so that a program that forks faster than it is killed loses the race.
+/// It first stops all of them, so that a program that forks faster than it is killed loses the race.
 ///
 /// # Errors
 /// When `/proc` cannot be listed.
@@ -37,21 +37,21 @@ pub fn kill_descendants(of: Pid, meant: &dyn Fn(Pid) -> bool) -> io::Result<usiz
     signal_descendants(of, libc::SIGKILL, meant)
 }
 
-/// Sends a signal to every descendant that is `meant`, and again to those that appeared meanwhile; gives how many were
+/// Sends a signal to every descendant that is `meant`, and again to those that appeared meanwhile. Returns how many it
 /// signalled.
 ///
 /// # Errors
 /// When `/proc` cannot be listed.
 pub fn signal_descendants(of: Pid, signal: i32, meant: &dyn Fn(Pid) -> bool) -> io::Result<usize> {
     let mut seen = HashSet::new();
-    // What can be disobeyed needs no chase: who forks away from it meets SIGKILL next.
+    // A signal that a process can ignore needs no second pass: SIGKILL follows for those that fork away from it.
     let passes = if matches!(signal, libc::SIGKILL | libc::SIGSTOP) { MAX_PASSES } else { 1 };
     for _ in 0..passes {
         let before = seen.len();
         for process in scan(of)? {
             if !seen.contains(&process) && meant(process.pid) {
                 seen.insert(process);
-                // It may have ended since the scan; then there is nothing to signal.
+                // The process may have ended since the scan; then there is nothing to signal.
                 let _ = send(process, signal);
             }
         }
@@ -62,26 +62,26 @@ pub fn signal_descendants(of: Pid, signal: i32, meant: &dyn Fn(Pid) -> bool) -> 
     Ok(seen.len())
 }
 
-/// A process at one moment; pid and start together name it for ever.
+/// A process at one moment; pid and start time together identify it for ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Living {
     pub(crate) pid: Pid,
     pub(crate) started: u64,
 }
 
-/// Every living descendant.
+/// Returns every living descendant.
 pub(crate) fn scan(of: Pid) -> io::Result<Vec<Living>> {
     Ok(kin(of)?.into_iter().map(|kin| kin.process).collect())
 }
 
-/// A descendant, and whose child it is.
+/// A descendant and its parent.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Descendant {
     pub(crate) process: Living,
     pub(crate) parent: i32,
 }
 
-/// Every living descendant, each after its parent.
+/// Returns every living descendant, each after its parent.
 pub(crate) fn kin(of: Pid) -> io::Result<Vec<Descendant>> {
     let mut children: HashMap<i32, Vec<Living>> = HashMap::new();
     for entry in fs::read_dir("/proc")?.take(MAX_PROCESSES) {
@@ -95,7 +95,7 @@ pub(crate) fn kin(of: Pid) -> io::Result<Vec<Descendant>> {
     let mut found = Vec::new();
     let mut parents = vec![of.raw()];
     while let Some(parent) = parents.pop() {
-        // Removed, not read: a parent that changed during the scan cannot lead in a circle.
+        // Removed, not only read: a parent that changed during the scan cannot cause a cycle.
         for child in children.remove(&parent).unwrap_or_default() {
             parents.push(child.pid.raw());
             found.push(Descendant { process: child, parent });
@@ -104,8 +104,8 @@ pub(crate) fn kin(of: Pid) -> io::Result<Vec<Descendant>> {
     Ok(found)
 }
 
-/// A signal to exactly this process. Where the kernel, or a filter before it, has no pidfds the number is looked at once more
-/// just before it is used.
+/// Sends a signal to exactly this process. Without pidfds, in the kernel or because of a filter, it checks the pid
+/// again immediately before it uses it.
 pub(crate) fn send(process: Living, signal: i32) -> io::Result<()> {
     let line = open_process(process.pid);
     if procfs::stat(process.pid)?.started != process.started {
@@ -119,12 +119,12 @@ pub(crate) fn send(process: Living, signal: i32) -> io::Result<()> {
 
 fn send_along(line: &OwnedFd, signal: i32) -> io::Result<()> {
     let no_info = std::ptr::null::<libc::siginfo_t>();
-    // SAFETY: the descriptor is open, the information is absent, the flags are none.
+    // SAFETY: the descriptor is open; no information and no flags are passed.
     let answer = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, line.as_raw_fd(), signal, no_info, 0) };
     check(answer as libc::c_int).map(drop)
 }
 
-/// An old kernel has no such call, and the filter of a container says that it is not permitted.
+/// Returns whether pidfds are unavailable: an old kernel lacks the call, and the filter of a container denies it.
 fn is_missing(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM))
 }
@@ -141,8 +141,8 @@ mod tests {
     }
 
     #[test]
-    fn double_forked_daemon_is_found_and_ended() {
-        // A subreaper of our own, so that the test's own process does not become one.
+    fn a_double_forked_daemon_is_found_and_killed() {
+        // A separate subreaper, so that the test's own process does not become one.
         let reaper = fork(|| {
             become_subreaper().unwrap();
             let middle = fork(|| {
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn process_with_another_start_is_not_signalled() {
+    fn a_process_with_another_start_time_is_not_signalled() {
         let child = fork(|| sleep_for_ever()).unwrap();
         let started = procfs::stat(child).unwrap().started;
         assert!(send(Living { pid: child, started: started + 1 }, libc::SIGKILL).is_err());

@@ -1,4 +1,5 @@
-//! A directory that was opened once, with somebody's permissions: what is compared, recorded and entered is this descriptor.
+//! A directory that is opened once, with a user's permissions, and then compared, recorded and entered by its
+//! descriptor.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -21,12 +22,12 @@ pub struct OpenedDirectory {
 }
 
 impl OpenedDirectory {
-    /// Opens what a path means to somebody who may enter it. What the kernel calls it is looked up again and must lead to the
-    /// same directory: in another mount namespace the name would mean another one.
+    /// Opens a path as `who`, who must be allowed to enter it. Resolves the canonical path from the kernel again, which
+    /// must lead to the same directory: in another mount namespace the same path means another directory.
     ///
     /// # Errors
-    /// Those of open(2) and chdir(2); `NotFound` also for one that was removed; `Unsupported` for one that cannot be reached
-    /// from our root.
+    /// Those of open(2) and chdir(2); `NotFound` also for a directory that was removed; `Unsupported` for one that
+    /// cannot be reached from our root.
     pub fn open_as(path: &Path, who: &Credentials) -> io::Result<Self> {
         let typed = as_user(who, || enterable(path))??;
         let name = name_of(&typed)?;
@@ -42,7 +43,7 @@ impl OpenedDirectory {
         }
     }
 
-    /// Its canonical path, from the kernel, at the time of opening.
+    /// Returns the canonical path, as the kernel reported it at the time of opening.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -54,7 +55,7 @@ impl AsFd for OpenedDirectory {
     }
 }
 
-/// The reason of an error in the C library's words, without its number.
+/// Returns the C library's text for an error, without its number.
 pub fn reason(error: &io::Error) -> &'static str {
     match error.raw_os_error() {
         Some(number) => Errno::from_raw(number).desc(),
@@ -63,7 +64,7 @@ pub fn reason(error: &io::Error) -> &'static str {
     }
 }
 
-/// `.` in it asks for the permission to search it, as chdir(2) does.
+/// Opens a directory. `.` in the path requires the permission to search it, as chdir(2) does.
 fn enterable(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(libc::O_PATH | libc::O_DIRECTORY).open(path.join("."))
 }
@@ -80,7 +81,7 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     #[test]
-    fn a_directory_is_known_by_its_canonical_path_and_stays_the_one_that_was_opened() {
+    fn an_opened_directory_keeps_its_canonical_path_and_identity() {
         let place = std::env::temp_dir().join(format!("directory-{}", std::process::id()));
         fs::create_dir_all(place.join("closed")).unwrap();
         fs::create_dir(place.join("one")).unwrap();

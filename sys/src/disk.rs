@@ -1,4 +1,5 @@
-//! Files and the disk below them: writing ahead of a sync, where a file lies, and notes on it.
+//! Files on disk: starts writing before a sync, identifies the location of a file, and stores notes in extended
+//! attributes.
 
 use std::ffi::{CStr, CString};
 use std::fs::File;
@@ -10,26 +11,26 @@ use std::path::Path;
 
 use crate::kernel::{check, check_length};
 
-/// Has the kernel write what the file holds in memory, without waiting for it (sync_file_range(2)): a sync that comes later
-/// has less to wait for. It is no sync: nothing is promised, so an error is nobody's.
+/// Makes the kernel start to write the file's dirty pages, without waiting (sync_file_range(2)), so that a later sync
+/// waits less. It is no sync and promises nothing, so errors are ignored.
 pub fn write_out(file: &File) {
     // SAFETY: takes integers; the descriptor is open through the call.
     unsafe { libc::sync_file_range(file.as_raw_fd(), 0, 0, libc::SYNC_FILE_RANGE_WRITE) };
 }
 
-/// Where a file lies, for as long as the host runs: a mount that is made anew has another number.
+/// The location of a file, valid until the next boot: a mount that is made again gets another number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileLocation {
-    /// The mount, by a number that no other gets before the next boot (`STATX_MNT_ID_UNIQUE`, statx(2)).
+    /// The id of the mount, unique until the next boot (`STATX_MNT_ID_UNIQUE`, statx(2)).
     pub mount: u64,
-    /// The inode there.
+    /// The inode on that mount.
     pub inode: u64,
 }
 
 /// `STATX_MNT_ID_UNIQUE` of linux/stat.h, since Linux 6.8.
 const UNIQUE_MOUNT: u32 = 0x4000;
 
-/// Where the file at `path` lies; `None` where the kernel gives no such numbers to mounts.
+/// Returns the location of the file at `path`; `None` where the kernel gives mounts no unique ids.
 pub fn place(path: &Path) -> io::Result<Option<FileLocation>> {
     let path = CString::new(path.as_os_str().as_bytes())?;
     let wanted = libc::STATX_INO | UNIQUE_MOUNT;
@@ -38,7 +39,7 @@ pub fn place(path: &Path) -> io::Result<Option<FileLocation>> {
     Ok((found.stx_mask & wanted == wanted).then_some(place))
 }
 
-/// What the kernel tells of the file at `path` (statx(2)): what is `wanted`, where its mask has that bit.
+/// Calls statx(2) for the file at `path`, with the fields of the mask `wanted`.
 pub(crate) fn statx(path: &CStr, flags: libc::c_int, wanted: libc::c_uint) -> io::Result<libc::statx> {
     // SAFETY: statx is plain integers, for which zero is valid.
     let mut found: libc::statx = unsafe { mem::zeroed() };
@@ -47,10 +48,11 @@ pub(crate) fn statx(path: &CStr, flags: libc::c_int, wanted: libc::c_uint) -> io
     Ok(found)
 }
 
-/// What [`write_note`] left on the file under this name (fgetxattr(2)), at most 128 bytes of it.
+/// Reads the note that [`write_note`] stored under this name (fgetxattr(2)), at most 128 bytes.
 ///
 /// # Errors
-/// `ENODATA` where there is none, `ERANGE` where it is longer, `ENOTSUP` where the file system keeps none.
+/// `ENODATA` where there is none, `ERANGE` where it is longer, `ENOTSUP` where the file system does not support
+/// extended attributes.
 pub fn read_note(file: &File, name: &CStr) -> io::Result<Vec<u8>> {
     let mut note = vec![0; 128];
     // SAFETY: the kernel writes at most as many bytes as `note` has; the name lives through the call.
@@ -59,14 +61,14 @@ pub fn read_note(file: &File, name: &CStr) -> io::Result<Vec<u8>> {
     Ok(note)
 }
 
-/// Leaves a note on a file (lsetxattr(2)), without opening it. Only who may write to the file can do so.
+/// Stores a note on a file (lsetxattr(2)), without opening it. The process needs write permission for the file.
 pub fn write_note(path: &Path, name: &CStr, note: &[u8]) -> io::Result<()> {
     let path = CString::new(path.as_os_str().as_bytes())?;
     // SAFETY: all pointers live through the call, and the length is that of `note`.
     check(unsafe { libc::lsetxattr(path.as_ptr(), name.as_ptr(), note.as_ptr().cast(), note.len(), 0) }).map(drop)
 }
 
-/// Takes the note away (lremovexattr(2)).
+/// Removes the note (lremovexattr(2)).
 ///
 /// # Errors
 /// `ENODATA` where there is none.
@@ -98,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn two_files_of_one_mount_lie_beside_each_other() {
+    fn two_files_of_one_mount_have_the_same_mount_id() {
         let places = ["/etc", "/etc/passwd", "/proc/self/stat"].map(|path| place(Path::new(path)).unwrap());
         let [Some(directory), Some(file), Some(process)] = places else {
             return; // before Linux 6.8

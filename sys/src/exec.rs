@@ -1,4 +1,4 @@
-//! The last act: what the command gets of its process, in the order in which it must be done, then exec.
+//! Sets the attributes of the command's process, in the order that they require, then calls exec.
 
 use std::convert::Infallible;
 use std::ffi::{CStr, CString};
@@ -19,24 +19,24 @@ use crate::seccomp::Pass;
 use crate::signals::{self, Disposition, SignalSet};
 use crate::trusted::RootsName;
 
-/// Whom a process runs as.
+/// The user and groups that a process runs as.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Credentials {
-    /// User id, in all three places.
+    /// The user id: real, effective and saved.
     pub uid: u32,
-    /// Group id, in all three places.
+    /// The group id: real, effective and saved.
     pub gid: u32,
-    /// Supplementary groups; these and no others.
+    /// The supplementary groups, and no others.
     pub groups: Vec<u32>,
 }
 
 impl Credentials {
-    /// Takes them on for good, and asks the kernel whether they are really in force. For root, in a program with one
+    /// Sets these ids for good, and verifies with the kernel that they are in force. For root, in a program with one
     /// thread.
     ///
     /// # Errors
     /// The id `u32::MAX`, which means "leave as it is" to the kernel (CVE-2019-14287); a call that fails; any mismatch.
-    /// The process may then hold some of them and must end.
+    /// The process may then have some of the ids and must exit.
     pub fn assume(&self) -> Result<(), ExecError> {
         if self.uid == u32::MAX || self.gid == u32::MAX || self.groups.contains(&u32::MAX) {
             return Err(ExecError { step: Step::Verify, errno: libc::EINVAL });
@@ -54,7 +54,7 @@ impl Credentials {
         let ids = ids().map_err(at(Step::Verify))?;
         let mut held = supplementary_groups().map_err(at(Step::Verify))?;
         let mut wanted = self.groups.clone();
-        // The kernel sorts; duplicates may stay or go.
+        // The kernel sorts the groups and may drop duplicates.
         held.sort_unstable();
         held.dedup();
         wanted.sort_unstable();
@@ -70,42 +70,42 @@ impl Credentials {
 /// What to execute.
 #[derive(Clone, Copy, Debug)]
 pub enum Image<'a> {
-    /// The opened file itself, whatever its path means by now. Not for scripts: their interpreter needs a path. Before
-    /// Linux 6.14 the process is listed under the descriptor's number instead of its name.
+    /// The opened file itself, whatever its path refers to by now. Not for scripts: their interpreter needs a path.
+    /// Before Linux 6.14 the process list shows the number of the descriptor instead of the program's name.
     Descriptor(BorrowedFd<'a>),
-    /// The opened file itself, a script: its interpreter reads it as `/dev/fd/N`, so the descriptor stays open. Without an
-    /// interpreter (`ENOEXEC`) it is one for /bin/sh.
+    /// The opened file itself, a script: its interpreter reads it as `/dev/fd/N`, so the descriptor stays open. A
+    /// script without an interpreter (`ENOEXEC`) is run by /bin/sh.
     Script(BorrowedFd<'a>),
-    /// The file at a name that root alone can make mean another one. What the kernel does not know how to execute
-    /// (`ENOEXEC`) is a script for /bin/sh, as for every shell.
+    /// The file at a path that only root can redirect. A file that the kernel does not know how to execute (`ENOEXEC`)
+    /// is run by /bin/sh, as every shell does.
     Path(&'a RootsName),
-    /// The file that a path means at this moment, for a process that has no power but its caller's own: an editor.
+    /// The file at a path as it is now, for a process without more privilege than its caller: an editor.
     Powerless(&'a CStr),
 }
 
-/// Which programs a command and all that it begets may execute.
+/// The programs that a command and its descendants may execute.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Programs {
     /// Any.
     Any,
-    /// The command's own image, once: every later execve(2), by whom ever, fails with EACCES.
+    /// Only the command's own image, once: every later execve(2) of any process in the tree fails with EACCES.
     ThisAlone,
 }
 
-/// Where a command begins.
+/// The directory in which a command starts.
 #[derive(Clone, Copy, Debug)]
 pub enum Directory<'a> {
-    /// Where we are.
+    /// The current directory.
     Unchanged,
-    /// There, or not at all.
+    /// This directory; an error if it cannot be entered.
     Required(&'a CStr),
-    /// In this one, which was opened.
+    /// This opened directory.
     Opened(BorrowedFd<'a>),
-    /// Where we are instead of where was wished, and these words go to its standard error.
+    /// The current directory instead of the requested one; the text goes to standard error.
     Instead(&'a str),
 }
 
-/// Everything that a command's process is made of.
+/// All attributes of a command's process.
 #[derive(Debug)]
 pub struct Execution<'a> {
     /// What to execute.
@@ -114,45 +114,46 @@ pub struct Execution<'a> {
     pub argv: &'a [CString],
     /// Its environment, as `NAME=value`.
     pub environment: &'a [CString],
-    /// Whom it runs as.
+    /// The user and groups that it runs as.
     pub credentials: &'a Credentials,
-    /// The process that begets it, where the kernel shall kill it at that one's death (PR_SET_PDEATHSIG(2const)). Its children
-    /// do not inherit that.
+    /// The process that starts it, if the kernel shall kill the command when that process dies
+    /// (PR_SET_PDEATHSIG(2const)). The command's children do not inherit that.
     pub dies_with: Option<Pid>,
     /// Its resource limits.
     pub limits: &'a Limits,
-    /// How it is scheduled, and the like; [`SchedulingState::default`] leaves it as this process is.
+    /// Its scheduling and similar attributes; [`SchedulingState::default`] leaves them as they are in this process.
     pub scheduling: &'a SchedulingState,
     /// Its file mode mask.
     pub umask: u32,
     /// Its working directory, entered with the new credentials.
     pub directory: Directory<'a>,
-    /// Signals that it ignores from the start; all others have their default.
+    /// Signals that it ignores from the start; all others have their default action.
     pub ignored_signals: SignalSet,
     /// Signals that are blocked from the start.
     pub blocked_signals: SignalSet,
-    /// Written before root is given up where [`sanitize`](crate::sanitize()) had taken it away, which it does with a
-    /// positive one; ignored where that fails.
+    /// Its oom_score_adj, written before root is given up, for a positive value that [`sanitize`](crate::sanitize())
+    /// removed; errors are ignored.
     pub oom_score_adj: Option<i32>,
-    /// Its standard streams; `None` leaves one as it is. All descriptors from 3 on are closed.
+    /// Its standard streams; `None` leaves one as it is. All descriptors from 3 on are closed
+    /// but for `kept`.
     pub standard: [Option<BorrowedFd<'a>>; 3],
-    /// But for these.
+    /// The descriptors from 3 on that stay open.
     pub kept: &'a [RawFd],
-    /// What it and its descendants may execute after that.
+    /// The programs that it and its descendants may execute after that.
     pub programs: Programs,
 }
 
 impl Execution<'_> {
-    /// Starts the command in a child that borrows our memory until it has become the command (vfork(2)): no page table is
-    /// copied and no page is copied on write afterwards, which is half the price of a fork. We wait for it. It is a member
-    /// of `group` from the start, where one is given and the kernel agrees.
+    /// Starts the command in a child that borrows our memory until it executes the command (vfork(2)), and waits until
+    /// it has. No page table is copied and no page is copied on write, which halves the cost of a fork. The child is a
+    /// member of `group` from the start, if one is given.
     ///
     /// # Errors
-    /// The step that failed in the child, which has ended and was waited for; [`Step::Process`] when there is no child.
+    /// The step that failed in the child, which has ended and was reaped; [`Step::Process`] when there is no child.
     pub fn spawn(self, group: Option<&Cgroup>) -> Result<Pid, ExecError> {
         let mask = signals::set_mask(SignalSet::ALL).map_err(at(Step::Process))?;
         let mut birth = NewProcess { execution: Some(self), error: None };
-        // Not zeroed: most of it is never touched.
+        // Not zeroed, because most of it is never touched.
         let mut stack = Vec::with_capacity(STACK / size_of::<u128>());
         let group = group.map(AsFd::as_fd);
         // SAFETY: `become_command` runs on a stack of its own, which is aligned for any type and lives until the child
@@ -170,7 +171,8 @@ impl Execution<'_> {
         child.ok_or(ExecError { step: Step::Process, errno: libc::ECHILD })
     }
 
-    /// Becomes the command. For a forked child: after an error the process is half changed and must exit.
+    /// Executes the command in this process. For a forked child: after an error the process is in an undefined state
+    /// and must exit.
     ///
     /// # Errors
     /// The step that failed; `ENOENT` at [`Step::Image`] also for a missing interpreter (execve(2)).
@@ -185,7 +187,7 @@ impl Execution<'_> {
         place_streams(self.standard).map_err(at(Step::Descriptors))?;
         self.kept.iter().try_for_each(|fd| keep_over_exec(*fd)).map_err(at(Step::Descriptors))?;
         if let Some(score) = self.oom_score_adj.filter(|score| *score > 0) {
-            // Only the odds of being killed first; not worth refusing a command for.
+            // It only affects which process the kernel kills first; the command starts in any case.
             let _ = fs::write("/proc/self/oom_score_adj", score.to_string());
         }
         for signal in signals::changeable() {
@@ -198,12 +200,12 @@ impl Execution<'_> {
         self.limits.apply().map_err(at(Step::Limits))?;
         let pass = match self.programs {
             Programs::Any => Pass::NONE,
-            // While we are root, who may do it without giving up set-user-ID programs.
+            // While we are root, which may install a filter without disabling set-user-ID programs.
             Programs::ThisAlone => Pass::install().map_err(at(Step::Filter))?,
         };
         self.scheduling.resume();
         self.credentials.assume()?;
-        // New credentials take it away, so not before them.
+        // A change of credentials clears it, so it comes after them.
         self.dies_with.map_or(Ok(()), die_with).map_err(at(Step::Process))?;
         self.directory.enter()?;
         signals::set_mask(self.blocked_signals).map_err(at(Step::Signals))?;
@@ -225,7 +227,7 @@ impl Execution<'_> {
     }
 }
 
-/// A stage on the way to the command.
+/// A step in starting the command.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Step {
     /// Standard streams and close-on-exec.
@@ -240,7 +242,7 @@ pub enum Step {
     Group,
     /// setresuid(2).
     User,
-    /// The kernel holds other credentials than were set.
+    /// The kernel reports other credentials than were set.
     Verify,
     /// chdir(2) or fchdir(2).
     Directory,
@@ -266,52 +268,54 @@ const STEPS: [Step; 11] = [
     Step::Filter,
 ];
 
-/// What EAGAIN means where a process should begin: fork(2) and the controller of pids (cgroups(7)) do not say which bound it is.
+/// The text for EAGAIN when a process is started: fork(2) and the pids controller (cgroups(7)) do not say which limit
+/// was reached.
 pub const NO_ROOM: &str = "too many processes are running, of this user or in a control group";
 
-/// Why a command did not begin.
+/// Why a command did not start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ExecError {
-    /// Where.
+    /// The step that failed.
     pub step: Step,
-    /// The kernel's reason.
+    /// The kernel's error number.
     pub errno: i32,
 }
 
 impl ExecError {
-    /// The program is not the one any more that was to be executed.
+    /// The program is no longer the one that was to be executed.
     pub const CHANGED: Self = Self { step: Step::Image, errno: libc::ESTALE };
 
-    /// For the pipe to the parent.
+    /// Encodes the error for the pipe to the parent.
     pub fn to_bytes(self) -> [u8; 5] {
         let place = STEPS.iter().position(|step| *step == self.step).and_then(|place| u8::try_from(place).ok());
         let [a, b, c, d] = self.errno.to_le_bytes();
         [place.unwrap_or(u8::MAX), a, b, c, d]
     }
 
-    /// The inverse of [`Self::to_bytes`]; `None` for anything else.
+    /// Decodes [`Self::to_bytes`]; `None` for any other bytes.
     pub fn from_bytes(bytes: [u8; 5]) -> Option<Self> {
         let [place, a, b, c, d] = bytes;
         let step = *STEPS.get(usize::from(place))?;
         Some(Self { step, errno: i32::from_le_bytes([a, b, c, d]) })
     }
 
-    /// The reason as a standard error.
+    /// Returns the error number as a standard error.
     pub fn error(self) -> io::Error {
         io::Error::from_raw_os_error(self.errno)
     }
 
-    /// Why there is no process that could become the command.
+    /// Returns the error of a process that could not be started.
     pub fn unborn(error: &io::Error) -> Self {
         Self { step: Step::Process, errno: error.raw_os_error().unwrap_or(libc::EINVAL) }
     }
 
-    /// The reason in the C library's words, without its number; those of a process that could not be are for anything else.
+    /// Returns the C library's text for the error, without its number, or [`NO_ROOM`] for a process that could not be
+    /// started.
     pub fn reason(self) -> &'static str {
         match (self.step, self.errno) {
             (Step::Process, libc::EAGAIN) => NO_ROOM,
             (Step::Process, libc::ENOENT | libc::ENODEV) => "its control group was removed",
-            (Step::Process, libc::EBUSY | libc::EOPNOTSUPP) => "its control group takes no processes",
+            (Step::Process, libc::EBUSY | libc::EOPNOTSUPP) => "its control group accepts no processes",
             (_, errno) => nix::errno::Errno::from_raw(errno).desc(),
         }
     }
@@ -347,7 +351,7 @@ impl Directory<'_> {
             // SAFETY: takes a descriptor, which is open.
             Self::Opened(fd) => check(unsafe { libc::fchdir(fd.as_raw_fd()) }),
             Self::Instead(words) => {
-                // Whoever closed standard error does not want to know.
+                // Standard error may be closed.
                 let _ = writeln!(io::stderr(), "{words}");
                 Ok(0)
             }
@@ -356,7 +360,7 @@ impl Directory<'_> {
     }
 }
 
-/// The same by the shell where the kernel does not know how to execute it.
+/// Executes the program, or runs it by the shell when the kernel does not know how to execute it.
 fn execute_or_interpret(
     path: &CStr,
     argv: &[*const libc::c_char],
@@ -369,16 +373,16 @@ fn execute_or_interpret(
     }
 }
 
-/// Becomes the program at a path; returns only with the reason why not.
+/// Executes the program at a path; returns only with the error.
 fn execute(path: &CStr, argv: &[*const libc::c_char], environment: &[*const libc::c_char], pass: &Pass) -> io::Error {
     let (argv, environment) = (argv.as_ptr(), environment.as_ptr());
-    // SAFETY: path and strings end in NUL, both arrays end with a null pointer, and all of them live on. The kernel reads
-    // three arguments, and a filter the sixth.
+    // SAFETY: path and strings end in NUL, both arrays end with a null pointer, and all of them outlive the call. The
+    // kernel reads three arguments, and a filter the sixth.
     unsafe { libc::syscall(libc::SYS_execve, path.as_ptr(), argv, environment, 0, 0, pass.word()) };
     io::Error::last_os_error()
 }
 
-/// The same with an opened program.
+/// Executes an opened program.
 fn execute_opened(
     fd: BorrowedFd<'_>,
     argv: &[*const libc::c_char],
@@ -387,13 +391,13 @@ fn execute_opened(
 ) -> io::Error {
     let (fd, path, flags) = (fd.as_raw_fd(), c"".as_ptr(), libc::AT_EMPTY_PATH);
     let (argv, environment) = (argv.as_ptr(), environment.as_ptr());
-    // SAFETY: the strings end in NUL, both arrays end with a null pointer, and all of them live on; the empty path with
-    // AT_EMPTY_PATH names the descriptor, which is open. A filter reads the sixth argument.
+    // SAFETY: the strings end in NUL, both arrays end with a null pointer, and all of them outlive the call; the empty
+    // path with AT_EMPTY_PATH names the descriptor, which is open. A filter reads the sixth argument.
     unsafe { libc::syscall(libc::SYS_execveat, fd, path, argv, environment, flags, pass.word()) };
     io::Error::last_os_error()
 }
 
-/// The same with a script that names no interpreter.
+/// Runs a script that names no interpreter by the shell.
 fn execute_by_shell(
     script: &CStr,
     argv: &[*const libc::c_char],
@@ -409,19 +413,19 @@ fn at(step: Step) -> impl Fn(io::Error) -> ExecError {
     move |error| ExecError { step, errno: error.raw_os_error().unwrap_or(libc::EIO) }
 }
 
-/// What parent and child of [`Execution::spawn`] share.
+/// The memory that parent and child of [`Execution::spawn`] share.
 struct NewProcess<'a> {
     execution: Option<Execution<'a>>,
     error: Option<ExecError>,
 }
 
-/// Room for the few frames between clone and exec.
+/// The size of the stack for the few frames between clone and exec, in bytes.
 const STACK: usize = 128 << 10;
 
 extern "C" fn become_command(birth: *mut libc::c_void) -> libc::c_int {
-    // SAFETY: `spawn` passes its own `Birth` and does not touch it before we are gone.
+    // SAFETY: `spawn` passes its own `NewProcess` and does not touch it before the child has left.
     let birth = unsafe { &mut *birth.cast::<NewProcess<'_>>() };
-    // A panic must not unwind into C, nor past a parent that goes on in the same memory.
+    // A panic must not unwind into C, nor into a parent that continues in the same memory.
     let outcome = catch_unwind(AssertUnwindSafe(|| birth.execution.take().map(Execution::run)));
     birth.error = Some(match outcome {
         Ok(Some(Err(error))) => error,
@@ -433,7 +437,7 @@ extern "C" fn become_command(birth: *mut libc::c_void) -> libc::c_int {
 }
 
 /// # Errors
-/// `ESRCH` where `parent` has died already, of which no signal would tell any more.
+/// `ESRCH` when `parent` has already died, so that the kernel would send no signal.
 fn die_with(parent: Pid) -> io::Result<()> {
     // SAFETY: takes integers.
     check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong, 0, 0, 0) })?;
@@ -444,7 +448,7 @@ fn pointers(words: &[CString]) -> Vec<*const libc::c_char> {
     words.iter().map(|word| word.as_ptr()).chain([std::ptr::null()]).collect()
 }
 
-/// Puts descriptors at 0, 1 and 2. They are first copied above 2, since one may sit where another has to go.
+/// Moves descriptors to 0, 1 and 2. It first copies them above 2, since one may have a number that another needs.
 fn place_streams(standard: [Option<BorrowedFd<'_>>; 3]) -> io::Result<()> {
     let mut copies: [Option<RawFd>; 3] = [None; 3];
     for (copy, fd) in copies.iter_mut().zip(standard) {
@@ -455,7 +459,7 @@ fn place_streams(standard: [Option<BorrowedFd<'_>>; 3]) -> io::Result<()> {
     }
     for (place, copy) in (0..).zip(copies) {
         if let Some(copy) = copy {
-            // SAFETY: replaces a standard stream, which no value owns; the copy goes away at exec.
+            // SAFETY: replaces a standard stream, which no value owns; the copy is closed at exec.
             retry(|| check(unsafe { libc::dup2(copy, place) }))?;
         }
     }

@@ -1,6 +1,6 @@
-//! What a program that is not ours begets from a moment on, for one session among those that it may serve: found as its descendants
-//! and as the members of a control group. Signals go through pidfds, as in `descendants`. Our own programs among them never
-//! stay frozen, and are killed last.
+//! The processes that a foreign program, such as sshd or su, starts for one of the sessions that it may serve: found as
+//! its descendants and as the members of a control group. Signals go through pidfds, as in `descendants`. Programs of
+//! ours among them never stay frozen, and are killed last.
 
 mod seat;
 mod service;
@@ -22,26 +22,27 @@ use seat::Seat;
 pub use service::Service;
 pub(crate) use service::sockets_in;
 
-/// The program that is not ours, and who is served.
+/// The foreign program, and the user that it serves.
 #[derive(Debug)]
 pub struct ForeignProgram<'a> {
     /// The process.
     pub pid: Pid,
-    /// Who asked for the session.
+    /// The user who asked for the session.
     pub holder: u32,
-    /// As whom they work in it.
+    /// The user that the session's processes run as.
     pub run_as: u32,
-    /// The terminal at which they sit, such as `/dev/pts/3` or `pts/3`; what the program begets may have none, or another.
+    /// The terminal of the session, such as `/dev/pts/3` or `pts/3`; the program's descendants may have none, or
+    /// another one.
     pub terminal: Option<&'a OsStr>,
-    /// What the program's children are told that belong to the session.
+    /// The environment variable that marks the program's children as part of the session.
     pub mark: Mark,
 }
 
-/// The program, and since when what it begets is meant.
+/// The program and the descendants that it started after a given moment.
 #[derive(Debug)]
 pub struct ForeignProcesses {
     host: Living,
-    /// Where the program was before it was moved into the group.
+    /// The group of the program before it was moved into `group`.
     home: Option<Scope>,
     service: Cell<Service>,
     is_closed: Cell<bool>,
@@ -49,23 +50,25 @@ pub struct ForeignProcesses {
     people: [u32; 2],
     mark: Mark,
     group: Option<Cgroup>,
-    /// In it, for all but the program: it is frozen and thawed. Runs and sessions of theirs have their groups there.
+    /// A group inside `group` for every process but the program; it is frozen and thawed. Runs and sessions of these
+    /// processes have their groups there.
     inside: Option<Cgroup>,
     programs: Programs,
     seat: Option<Seat>,
-    /// Where logind has moved them.
+    /// The group to which logind has moved the processes.
     scope: OnceCell<Scope>,
-    /// Who was moved to stand still, from where.
+    /// The processes that were moved to be frozen, each with its previous group.
     moved: RefCell<Vec<(Living, Scope)>>,
 }
 
 impl ForeignProcesses {
-    /// What `host` begets from now on. In the `group` that is made for it lives what belongs to the session, so that whatever leaves
-    /// the family stays in sight; where there is none the family alone is seen. The program itself is moved there unless it serves
-    /// others, as it does when it `is_shared` with another session. What runs one of our `programs` with the rights of root is ours.
+    /// Tracks what `host` starts from now on. `group`, which was created for it, holds the processes of the session, so
+    /// that those that leave the process tree are still found; without a group only the process tree is seen. The
+    /// program itself is moved there too unless it serves other users, as it does if it `is_shared` with another
+    /// session. A process that runs one of our `programs` with root's rights counts as ours.
     ///
     /// # Errors
-    /// When there is no such process.
+    /// When the process does not exist.
     pub fn of(
         host: ForeignProgram<'_>,
         group: Option<Cgroup>,
@@ -89,7 +92,7 @@ impl ForeignProcesses {
             home,
             service: Cell::new(service),
             is_closed: Cell::new(false),
-            // This very process was started when the host asked: whatever is younger is meant.
+            // This process was started at the host's request: everything younger belongs to the session.
             since: procfs::stat(Pid::own())?.started,
             people: [host.run_as, host.holder],
             mark: host.mark,
@@ -102,8 +105,9 @@ impl ForeignProcesses {
         })
     }
 
-    /// Looks what has changed around the program: whether it serves others by now (`is_shared`: in another session), and whether
-    /// logind has given it a group of its own, as pam_systemd has it do; whatever leaves the family is seen there then.
+    /// Checks what has changed around the program: whether it now serves others (`is_shared`: another session), and
+    /// whether logind has given it a group, as pam_systemd requests; processes that leave the process tree are then
+    /// found there.
     pub fn look(&self, is_shared: bool) {
         self.programs.look();
         let service = self.service.get();
@@ -121,17 +125,17 @@ impl ForeignProcesses {
         }
     }
 
-    /// Whether the program still runs; false for one that is dead and not buried yet.
+    /// Returns whether the program still runs; false for a zombie.
     pub fn host_lives(&self) -> bool {
         lives(self.host)
     }
 
-    /// Whether the program serves this session alone, and may be ended with it.
+    /// Returns whether the program serves this session only, and may be ended with it.
     pub fn host_is_theirs(&self) -> bool {
         self.service.get().is_alone()
     }
 
-    /// A signal to the program itself, and SIGCONT after it; only where it serves nobody else.
+    /// Sends a signal and then SIGCONT to the program itself, if it serves this session only.
     pub fn signal_host(&self, signal: i32) {
         if self.host_is_theirs() {
             let _ = send(self.host, signal); // it may have ended
@@ -139,11 +143,11 @@ impl ForeignProcesses {
         }
     }
 
-    /// Sends a signal to every one, and again to those that appeared meanwhile; gives how many were signalled. Of our own programs
-    /// only `asked` is, and never by SIGKILL.
+    /// Sends a signal to every process, and again to those that appeared meanwhile. Returns how many it signalled. Of
+    /// our own programs it signals only `asked`, and never with SIGKILL.
     ///
-    /// For SIGKILL all are frozen first, or stopped where that cannot be, so that none forks faster than it is killed. Nobody is
-    /// frozen after it.
+    /// For SIGKILL it first freezes all of them, or stops them where it cannot freeze, so that none forks faster than
+    /// it is killed. No process is frozen afterwards.
     ///
     /// # Errors
     /// When `/proc` cannot be listed.
@@ -155,11 +159,11 @@ impl ForeignProcesses {
             self.signal_all(libc::SIGSTOP, |process| self.program_of(process).is_none())?;
         }
         let killed = self.signal_all(signal, |process| self.program_of(process).is_none());
-        let _ = self.thaw(); // whoever is being killed does nothing any more
+        let _ = self.thaw(); // killed processes do no more work
         killed
     }
 
-    /// SIGKILL to our own programs among them, when the others are gone.
+    /// Sends SIGKILL to our own programs among them, when the others are gone.
     ///
     /// # Errors
     /// When `/proc` cannot be listed.
@@ -167,7 +171,8 @@ impl ForeignProcesses {
         self.signal_all(libc::SIGKILL, |process| self.program_of(process).is_some())
     }
 
-    /// SIGSTOP, where [`Self::freeze`] cannot be had: whoever may signal them can wake them. How many were awake.
+    /// Sends SIGSTOP, where [`Self::freeze`] is unavailable: any process that may signal them can wake them. Returns
+    /// how many were running.
     ///
     /// # Errors
     /// When `/proc` cannot be listed.
@@ -181,18 +186,19 @@ impl ForeignProcesses {
         Ok(awake.get())
     }
 
-    /// Whether a group of control could hold them: without one [`Self::freeze`] cannot be had.
+    /// Returns whether there is a control group for them: without one [`Self::freeze`] is unavailable.
     #[must_use]
     pub fn can_be_held(&self) -> bool {
         self.inside.is_some()
     }
 
-    /// Stops every one until [`Self::thaw`], and what they beget: in a group of control of their own, where neither their parents
-    /// notice it nor anybody but root can wake them, as SIGCONT could (kill(2): whoever is of the same session). A program that
-    /// serves root over a connection does so by itself, and stands still too. Our own programs go on, outside of that group.
+    /// Stops every process, and those that they start, until [`Self::thaw`], by moving them to a control group of their
+    /// own. Their parents do not notice it, and only root can wake them, while SIGCONT may come from any process of the
+    /// same session (kill(2)). A program that serves root over a connection works by itself and is stopped too. Our own
+    /// programs continue, outside of that group.
     ///
     /// # Errors
-    /// `Unsupported` where there are no groups of control; whatever the kernel says where they cannot be written.
+    /// `Unsupported` without control groups; any error of the kernel when they cannot be written.
     pub fn freeze(&self) -> io::Result<()> {
         let is_meant = self.service.get() == Service::Connection && self.people[0] == 0;
         if is_meant && !self.inside()?.holds(self.host.pid) {
@@ -201,7 +207,7 @@ impl ForeignProcesses {
         self.freeze_begotten()
     }
 
-    /// Lets all go on that [`Self::freeze`] has stopped, where they were before.
+    /// Moves every process that [`Self::freeze`] has stopped back to its previous group, where it continues.
     ///
     /// # Errors
     /// As `freeze`.
@@ -209,13 +215,13 @@ impl ForeignProcesses {
         self.inside()?.thaw()?;
         for (one, home) in self.moved.take() {
             if lives(one) {
-                let _ = home.adopt(one.pid); // where that is gone it stays
+                let _ = home.adopt(one.pid); // it stays if that group is gone
             }
         }
         Ok(())
     }
 
-    /// Whether one of them, or the program, has a terminal; none has it any more when that was hung up.
+    /// Returns whether one of them, or the program, has a terminal; none has one after a hangup.
     ///
     /// # Errors
     /// When `/proc` cannot be listed.
@@ -224,7 +230,7 @@ impl ForeignProcesses {
         Ok(all.any(|one| procfs::stat(one.pid).is_ok_and(|stat| stat.terminal != 0)))
     }
 
-    /// How many there are that are no programs of ours.
+    /// Returns the number of processes that do not run programs of ours.
     ///
     /// # Errors
     /// When `/proc` cannot be listed.
@@ -232,7 +238,7 @@ impl ForeignProcesses {
         Ok(self.seen()?.into_iter().filter(|process| self.program_of(*process).is_none()).count())
     }
 
-    /// How many programs of ours there are among them.
+    /// Returns the number of processes that run programs of ours.
     ///
     /// # Errors
     /// When `/proc` cannot be listed.
@@ -240,13 +246,12 @@ impl ForeignProcesses {
         Ok(self.seen()?.into_iter().filter(|process| self.program_of(*process).is_some()).count())
     }
 
-    /// Lets the program itself go on: su(1) stops when what it waits for is stopped.
+    /// Sends SIGCONT to the program itself: su(1) stops when the process that it waits for is stopped.
     pub fn wake_host(&self) {
         let _ = send(self.host, libc::SIGCONT); // it may have ended
     }
 
-    /// Writes a line on each terminal that they have, and on that at which the program was asked, where that can be done without
-    /// waiting.
+    /// Writes a line to each of their terminals, and to the terminal of the session, where that does not block.
     pub fn tell(&self, line: &str) {
         let seen = self.seen().unwrap_or_default();
         let mut numbers: HashSet<u32> =
@@ -255,8 +260,8 @@ impl ForeignProcesses {
         seat::tell(numbers, line);
     }
 
-    /// The session is closed: the program goes back to where it was, and what it begets is nobody's here any more. Gives who is left,
-    /// in a group.
+    /// Ends the session: the program goes back to its previous group, and its later descendants do not belong to the
+    /// session. Returns the processes that remain in a group.
     pub fn leave(&self) -> Vec<Pid> {
         self.send_home();
         self.is_closed.set(true);
@@ -264,15 +269,15 @@ impl ForeignProcesses {
         left.filter(|process| self.program_of(*process).is_none()).map(|process| process.pid).collect()
     }
 
-    /// The group is left to whoever stays in it, and goes on.
+    /// Thaws the group and leaves it to its remaining processes.
     pub fn part(self) {
-        let _ = self.thaw(); // where there is no group nobody stands still in it
+        let _ = self.thaw(); // without a group no process is frozen
         self.send_home();
         self.group.into_iter().for_each(Cgroup::remove);
     }
 }
 
-/// Who belongs to the session.
+/// Finds the processes that belong to the session.
 impl ForeignProcesses {
     fn seen(&self) -> io::Result<HashSet<Living>> {
         let family = if self.is_closed.get() || !self.host_lives() {
@@ -284,7 +289,7 @@ impl ForeignProcesses {
         };
         let grouped = self.group.as_ref().map(Cgroup::members).unwrap_or_default();
         let scoped = self.scope.get().map(Scope::members).unwrap_or_default();
-        // Whom the program has not buried yet belongs to nobody.
+        // A zombie belongs to no session.
         let mut all: HashSet<Living> = family.into_iter().filter(|one| lives(*one)).collect();
         for pid in grouped.into_iter().chain(scoped) {
             let Ok(stat) = procfs::stat(pid) else { continue };
@@ -296,8 +301,8 @@ impl ForeignProcesses {
         Ok(all)
     }
 
-    /// Of a program that serves several people: whoever bears the session's mark, or works as the person of the session, and what
-    /// these have begotten.
+    /// Returns, for a program that serves several users, the processes that carry the session's mark or run as a user
+    /// of the session, with their descendants.
     fn proven(&self) -> io::Result<Vec<Living>> {
         let mut proven: HashMap<i32, bool> = HashMap::new();
         let young = kin(self.host.pid)?.into_iter().filter(|kin| kin.process.started >= self.since);
@@ -312,13 +317,13 @@ impl ForeignProcesses {
         Ok(found)
     }
 
-    /// A child of the program that works as the person of the session. Nothing is said by root's being at work.
+    /// Returns whether a child of the program runs as a user of the session. A process of root proves nothing.
     fn is_persons(&self, one: &Descendant) -> bool {
         let [run_as, _] = self.people;
         one.parent == self.host.pid.raw() && run_as != 0 && procfs::real_uid(one.process.pid) == Some(run_as)
     }
 
-    /// A child that works as somebody who has nothing to do with the session.
+    /// Returns whether a child runs as a user who has nothing to do with the session.
     fn has_strangers(&self) -> bool {
         kin(self.host.pid).is_ok_and(|all| all.iter().any(|one| self.is_stranger(one)))
     }
@@ -328,22 +333,22 @@ impl ForeignProcesses {
             && procfs::real_uid(one.process.pid).is_some_and(|uid| uid != 0 && !self.people.contains(&uid))
     }
 
-    /// The program has turned out to serve others: it goes back to where it was, and so do those of its family that are not the
-    /// session's. What has left its family stays in the group.
+    /// Handles a program that turned out to serve others: moves it back to its previous group, together with those of
+    /// its descendants that are not the session's. Processes that have left its process tree stay in the group.
     fn separate(&self) {
         self.send_home();
         let (Some(home), Some(group)) = (&self.home, &self.group) else { return };
         for _ in 0..MAX_PASSES {
             let proven: HashSet<Living> = self.proven().unwrap_or_default().into_iter().collect();
             let others = scan(self.host.pid).unwrap_or_default().into_iter().filter(|one| !proven.contains(one));
-            // One that has ended meanwhile cannot be moved; what it begot is found in the next pass.
+            // A process that has ended meanwhile cannot be moved; the next pass finds its children.
             if others.filter(|one| group.holds(one.pid) && home.adopt(one.pid).is_ok()).count() == 0 {
                 return;
             }
         }
     }
 
-    /// Takes into the group who has turned out to be the session's, and with them what they will beget.
+    /// Moves the processes that turned out to be the session's into the group, with their future children.
     fn gather(&self) {
         let Some(group) = &self.group else { return };
         for one in self.proven().unwrap_or_default() {
@@ -358,7 +363,7 @@ impl ForeignProcesses {
             && self.host_lives()
             && group.holds(self.host.pid)
         {
-            let _ = home.adopt(self.host.pid); // where that is gone it stays in the group
+            let _ = home.adopt(self.host.pid); // it stays in the group if that one is gone
         }
     }
 
@@ -374,7 +379,7 @@ impl ForeignProcesses {
         self.programs.look();
         self.inside()?.freeze()?;
         for _ in 0..MAX_PASSES {
-            // Our own first: while they stand still the host may be waiting for them.
+            // Our own programs first: the host may be waiting for them while they are frozen.
             if self.take_programs_out()? + self.bring_others()? == 0 {
                 return Ok(());
             }
@@ -382,21 +387,22 @@ impl ForeignProcesses {
         Ok(())
     }
 
-    /// Moves our own programs from inside to where nobody is frozen; how many.
+    /// Moves our own programs out of the frozen group. Returns how many.
     fn take_programs_out(&self) -> io::Result<usize> {
         let (inside, Some(group)) = (self.inside()?, &self.group) else { return Ok(0) };
         let own = inside.members().into_iter().filter(|pid| self.programs.run_by(*pid).is_some());
         Ok(own.filter(|pid| group.adopt(*pid).is_ok()).count())
     }
 
-    /// Moves everybody else inside; how many. One that has ended meanwhile cannot be moved; what it begot is found in the next pass.
+    /// Moves every other process into the frozen group. Returns how many. A process that has ended meanwhile cannot be
+    /// moved; the next pass finds its children.
     fn bring_others(&self) -> io::Result<usize> {
         let inside = self.inside()?;
         let others = self.seen()?.into_iter().filter(|process| !inside.holds(process.pid));
         Ok(others.filter(|process| self.program_of(*process).is_none() && self.bring(*process).is_ok()).count())
     }
 
-    /// Moves one inside, and remembers from where.
+    /// Moves a process into the frozen group, and stores its previous group.
     fn bring(&self, one: Living) -> io::Result<()> {
         let inside = self.inside()?;
         let home = Scope::around(one.pid)?;
@@ -411,7 +417,7 @@ impl ForeignProcesses {
             let before = seen.len();
             for process in self.seen()? {
                 if meant(process) && seen.insert(process) {
-                    // It may have ended since; then there is nothing to signal.
+                    // The process may have ended; then there is nothing to signal.
                     let _ = send(process, signal);
                 }
             }

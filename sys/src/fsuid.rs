@@ -1,15 +1,17 @@
-//! Somebody else's identity on this process for one act on files: the kernel then decides as it would for them.
+//! Runs one file operation with a user's identity, so that the kernel checks that user's permissions.
 
 use std::io;
 
 use crate::exec::Credentials;
 use crate::kernel::check;
 
-/// Does `act` with the file system ids and groups of somebody else, and without the capabilities that would let root pass
-/// every check (setfsuid(2) away from 0 takes them, and back to 0 returns them). For root, in a program with one thread.
+/// Runs `act` with the file-system ids and groups of `who`, and without the capabilities that let root pass every check
+/// (setfsuid(2) to a user other than 0 drops them, and back to 0 restores them). For root, in a program with one
+/// thread.
 ///
 /// # Errors
-/// Only when the identity could not be taken on, and then nothing was done, or not taken back: then nothing should go on.
+/// When the identity could not be taken on, and then `act` did not run, or when it could not be restored: then the
+/// process must not go on.
 pub fn as_user<T>(who: &Credentials, act: impl FnOnce() -> T) -> io::Result<T> {
     let own = crate::sanitize::supplementary_groups()?;
     set_groups(&who.groups)?;
@@ -23,11 +25,12 @@ pub fn as_user<T>(who: &Credentials, act: impl FnOnce() -> T) -> io::Result<T> {
     }
 }
 
-/// Does `act` with somebody else's effective user id alone: what the kernel counts for each user, such as instances of
-/// inotify(7), is then counted for them and not for root. For root, in a program with one thread.
+/// Runs `act` with only the effective user id of `uid`: the kernel then counts what it counts for each user, such as
+/// inotify(7) instances, for that user and not for root. For root, in a program with one thread.
 ///
 /// # Errors
-/// Only when the identity could not be taken on, and then nothing was done, or not taken back: then nothing should go on.
+/// When the identity could not be taken on, and then `act` did not run, or when it could not be restored: then the
+/// process must not go on.
 pub fn on_account_of<T>(uid: u32, act: impl FnOnce() -> T) -> io::Result<T> {
     if uid == 0 {
         return Ok(act());
@@ -39,15 +42,15 @@ pub fn on_account_of<T>(uid: u32, act: impl FnOnce() -> T) -> io::Result<T> {
 }
 
 fn set_effective(uid: u32) -> io::Result<()> {
-    // The kernel's call, for this thread alone, as above. Real and saved id stay root's: nobody else may send a signal.
-    // SAFETY: takes integers; u32::MAX leaves an id as it is.
+    // The system call, for this thread alone, as above. The real and the saved id stay root's: other users may not send
+    // signals. SAFETY: takes integers; u32::MAX leaves an id as it is.
     let answer = unsafe { libc::syscall(libc::SYS_setresuid, u32::MAX, uid, u32::MAX) };
     check(answer as libc::c_int).map(drop)
 }
 
 fn set_groups(groups: &[u32]) -> io::Result<()> {
-    // The kernel's call, for this thread alone as setfsuid(2) is: libc's would change every thread of a test harness.
-    // SAFETY: pointer and count describe the slice.
+    // The system call, for this thread alone as setfsuid(2) is: libc's function would change every thread of a test
+    // harness. SAFETY: pointer and count describe the slice.
     let answer = unsafe { libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) };
     check(answer as libc::c_int).map(drop)
 }
@@ -65,7 +68,7 @@ fn set_ids(uid: u32, gid: u32) {
     }
 }
 
-/// An id that cannot be set leaves the present one and returns it.
+/// Returns the present ids: setting an invalid id leaves the present one and returns it.
 fn ids() -> (u32, u32) {
     // SAFETY: takes integers; u32::MAX is no id, so that nothing changes.
     unsafe { (libc::setfsuid(u32::MAX).cast_unsigned(), libc::setfsgid(u32::MAX).cast_unsigned()) }
@@ -78,7 +81,7 @@ mod tests {
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
     #[test]
-    fn an_act_is_done_with_the_powers_of_the_other_alone() {
+    fn as_user_runs_with_only_the_permissions_of_that_user() {
         let place = std::env::temp_dir().join(format!("lent-{}", std::process::id()));
         fs::create_dir(&place).unwrap();
         fs::set_permissions(&place, fs::Permissions::from_mode(0o1777)).unwrap();

@@ -1,4 +1,4 @@
-//! The bytes of a program that its owner could rewrite, held as they are until they were executed.
+//! Keeps the bytes of a program unchanged until they are executed, although its owner could rewrite the file.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
@@ -15,17 +15,17 @@ use crate::exec::Credentials;
 use crate::fsuid::as_user;
 use crate::kernel::check;
 
-/// fcntl(2) of Linux: which signal tells of a waiting writer.
+/// F_SETSIG of Linux (fcntl(2)): which signal reports a waiting writer.
 const F_SETSIG: libc::c_int = 10;
 
-/// The file systems of which a file changes only by writes that this kernel sees, so that a lease keeps them out: not those that
-/// a program or another machine serves, nor those that show the files of others.
+/// File systems on which a file changes only by writes through this kernel, so that a lease blocks them. Those that a
+/// program or another machine serves, and those that show the files of others, are not among them.
 const LOCAL: [FsType; 5] = [EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, BTRFS_SUPER_MAGIC, F2FS_SUPER_MAGIC, TMPFS_MAGIC];
 
-/// The largest program that is copied, in bytes: the copy is memory of root's.
+/// The maximum size of a program that is copied, in bytes: the copy uses root's memory.
 const LARGEST_COPY: u64 = 512 << 20;
 
-/// An opened program whose bytes nobody can change as long as this lives, and [stands](Self::stands).
+/// An opened program whose bytes cannot change while this value lives and [stands](Self::stands).
 #[derive(Debug)]
 #[must_use]
 pub struct HeldProgram {
@@ -34,8 +34,9 @@ pub struct HeldProgram {
 }
 
 impl HeldProgram {
-    /// A program in the machine's format. Takes a read lease (fcntl(2)): the kernel gives one only while nobody has the file open
-    /// for writing, and then makes writers wait. Where there is none to be had it makes a sealed copy.
+    /// Holds a program in the machine's format. Takes a read lease (fcntl(2)): the kernel grants it only while no
+    /// process has the file open for writing, and then makes writers wait. Where no lease is available it makes a
+    /// sealed copy.
     ///
     /// # Errors
     /// Those of [`Self::copy`].
@@ -44,18 +45,18 @@ impl HeldProgram {
         if !LOCAL.contains(&fstatfs(&file)?.filesystem_type()) {
             return Self::copy(program, who);
         }
-        // What tells of a waiting writer must not end us: SIGURG is ignored unless somebody asks for it.
-        // SAFETY: both take integers.
+        // The signal that reports a waiting writer must not end us: SIGURG is ignored by default. SAFETY: both take
+        // integers.
         let leased = check(unsafe { libc::fcntl(file.as_raw_fd(), F_SETSIG, libc::SIGURG) })
             .and_then(|_| check(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_RDLCK) }));
         if leased.is_ok() { Ok(Self { file, is_leased: true }) } else { Self::copy(program, who) }
     }
 
-    /// A sealed copy in memory, of a file that `who` may execute and read.
+    /// Makes a sealed copy in memory of a file that `who` may execute and read.
     ///
     /// # Errors
-    /// `PermissionDenied` also where the file system is mounted with `noexec`; `EFBIG` above 512 MiB; those of memfd_create(2)
-    /// and read(2).
+    /// `PermissionDenied` also where the file system is mounted with `noexec`; `EFBIG` above 512 MiB; those of
+    /// memfd_create(2) and read(2).
     pub fn copy(program: BorrowedFd<'_>, who: &Credentials) -> io::Result<Self> {
         let mut file = again(program)?;
         let is_barred = fstatvfs(&file)?.flags().contains(FsFlags::ST_NOEXEC);
@@ -68,19 +69,19 @@ impl HeldProgram {
         }
         let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_SEAL;
         fcntl(&copy, FcntlArg::F_ADD_SEALS(seals))?;
-        // For reading alone: what is open for writing is not executed.
+        // Read-only: a file that is open for writing cannot be executed.
         Ok(Self { file: again(copy.as_fd())?, is_leased: false })
     }
 
-    /// Whether nobody could write so far. The kernel lets a writer wait for a lease, but not for ever
-    /// (`/proc/sys/fs/lease-break-time`): whoever has read the bytes asks before they are executed.
+    /// Returns whether no process could have written so far. The kernel makes a writer wait for a lease, but only for a
+    /// time (`/proc/sys/fs/lease-break-time`), so the caller checks this between reading the bytes and executing them.
     pub fn stands(&self) -> bool {
         // SAFETY: takes nothing.
         let lease = || unsafe { libc::fcntl(self.file.as_raw_fd(), libc::F_GETLEASE) };
         !self.is_leased || lease() == libc::F_RDLCK
     }
 
-    /// What is executed.
+    /// Returns the file to execute.
     pub fn file(&self) -> &File {
         &self.file
     }
@@ -92,7 +93,7 @@ impl AsFd for HeldProgram {
     }
 }
 
-/// An open file of its own, at its beginning.
+/// Opens the file again, with its own offset at the beginning.
 fn again(file: BorrowedFd<'_>) -> io::Result<File> {
     OpenOptions::new().read(true).open(format!("/proc/self/fd/{}", file.as_raw_fd()))
 }
@@ -131,8 +132,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_held_is_not_written() {
-        // Memory, which has leases; of the directory for temporary files nobody knows.
+    fn a_held_program_cannot_be_written() {
+        // In memory, which supports leases; the file system of the directory for temporary files is unknown.
         let path = std::path::PathBuf::from(format!("/dev/shm/held-{}", std::process::id()));
         fs::write(&path, "one").unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
@@ -143,7 +144,7 @@ mod tests {
             assert!(leased.is_leased && leased.stands());
             let busy = OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(&path);
             assert_eq!(busy.unwrap_err().kind(), io::ErrorKind::WouldBlock);
-            assert!(!leased.stands(), "somebody wants to write");
+            assert!(!leased.stands(), "a writer waits");
         }
         let mut writer = OpenOptions::new().write(true).open(&path).unwrap();
         let held = HeldProgram::program(program.as_fd(), &root()).unwrap();

@@ -1,21 +1,22 @@
-//! THE TABLE of what a process keeps over exec, so that a caller can set it before a set-user-ID program begins: what the
-//! kernel takes away, what we take away before anything that others wait for, and what the command gets back. Made by
-//! reading execve(2), prctl(2), getrlimit(2), sched(7), ioprio_set(2), set_mempolicy(2), personality(2) and capabilities(7).
+//! The table of the attributes that a process keeps over exec, so that a caller can set them before a set-user-ID
+//! program starts: what the kernel clears, what this crate resets before anything that other processes wait for, and
+//! what the command gets back. Based on execve(2), prctl(2), getrlimit(2), sched(7), ioprio_set(2), set_mempolicy(2),
+//! personality(2) and capabilities(7).
 
 use std::io;
 
 use crate::kernel::check;
 
-/// What becomes of one attribute.
+/// What happens to one attribute.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fate {
     /// The kernel clears it when it honours the set-user-ID bit.
     Kernel,
-    /// [`sanitize`](crate::sanitize()) resets it; the command begins with the default.
+    /// [`sanitize`](crate::sanitize()) resets it; the command starts with the default.
     Reset,
-    /// [`sanitize`](crate::sanitize()) resets it; the command begins with what the caller had.
+    /// [`sanitize`](crate::sanitize()) resets it; the command starts with the caller's value.
     Returned,
-    /// The program does not begin where it is set.
+    /// The program does not start when it is set.
     Refused,
     /// It stays, for this reason.
     Stays(&'static str),
@@ -26,9 +27,9 @@ pub enum Fate {
 pub struct Attribute {
     /// Its name.
     pub name: &'static str,
-    /// Where it is described.
+    /// The manual page that describes it.
     pub page: &'static str,
-    /// What becomes of it.
+    /// What happens to it.
     pub fate: Fate,
 }
 
@@ -52,7 +53,11 @@ pub const TABLE: [Attribute; 38] = [
     row("out-of-memory score", "proc_pid_oom_score_adj(5)", Fate::Returned),
     row("environment and arguments", "execve(2)", Fate::Reset),
     row("timer slack", "PR_SET_TIMERSLACK(2const)", Fate::Reset),
-    row("time stamp counter that raises SIGSEGV", "PR_SET_TSC(2const)", Fate::Stays("the loader ends by it at once")),
+    row(
+        "time stamp counter that raises SIGSEGV",
+        "PR_SET_TSC(2const)",
+        Fate::Stays("the loader is killed by it at once"),
+    ),
     row("child subreaper", "PR_SET_CHILD_SUBREAPER(2const)", Fate::Reset),
     row("core scheduling cookie", "PR_SCHED_CORE(2const)", Fate::Reset),
     row("transparent huge pages disabled", "PR_SET_THP_DISABLE(2const)", Fate::Reset),
@@ -70,11 +75,15 @@ pub const TABLE: [Attribute; 38] = [
     row("dangerous bits of the personality", "personality(2)", Fate::Kernel),
     row("no new privileges, and with it seccomp and Landlock", "PR_SET_NO_NEW_PRIVS(2const)", Fate::Refused),
     row("securebits and bounding set", "capabilities(7)", Fate::Refused), // where they keep us from becoming root
-    row("user namespace", "user_namespaces(7)", Fate::Refused), // the bit counts in the namespace of its owner alone
-    row("pending signals", "signal(7)", Fate::Stays("those that end a process end it before it has done anything")),
+    row("user namespace", "user_namespaces(7)", Fate::Refused), // the bit counts only in its owner's namespace
+    row("pending signals", "signal(7)", Fate::Stays("a fatal one kills the process before it does anything")),
     row("keyrings", "keyrings(7)", Fate::Stays("we ask for no key; pam_keyinit(8) gives the command its own")),
-    row("speculation control", "PR_SET_SPECULATION_CTRL(2const)", Fate::Stays("nobody can make it less strict")),
-    row("memory-deny-write-execute", "PR_SET_MDWE(2const)", Fate::Stays("we map nothing so, and it is for good")),
+    row("speculation control", "PR_SET_SPECULATION_CTRL(2const)", Fate::Stays("it cannot be made less strict")),
+    row(
+        "memory-deny-write-execute",
+        "PR_SET_MDWE(2const)",
+        Fate::Stays("we make no such mapping, and it cannot be reset"),
+    ),
     row("nice value of the session", "sched(7), autogroup", Fate::Stays("it is shared with the session")),
 ];
 
@@ -85,7 +94,7 @@ const PR_SCHED_CORE: libc::c_int = 62;
 const PR_SCHED_CORE_GET: libc::c_ulong = 0;
 const PR_SCHED_CORE_SHARE_FROM: libc::c_ulong = 3;
 
-/// How the process was scheduled, as far as it was not the default, for whoever gets it back.
+/// The scheduling of the process as far as it was not the default, to be restored for the command.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct SchedulingState {
     scheduling: Option<Scheduling>,
@@ -96,11 +105,11 @@ pub struct SchedulingState {
 }
 
 impl SchedulingState {
-    /// Makes this process one as every other: SCHED_OTHER, nice 0, all CPUs, default I/O class and memory, timers that fire in
-    /// time. Gives what was otherwise. For root in all ids.
+    /// Resets this process to the defaults: SCHED_OTHER, nice 0, all CPUs, default I/O class and memory policy, and
+    /// default timer slack. Returns what differed. For root in all ids.
     ///
-    /// What the kernel does not have cannot have been set. Without CAP_SYS_NICE (many containers) a nice value, a realtime
-    /// policy or a clamp stays as it is, which is slow but no error.
+    /// An attribute that the kernel does not support cannot have been set. Without CAP_SYS_NICE (many containers) a
+    /// nice value, a realtime policy or a clamp stays as it is, which is slow but no error.
     pub(crate) fn reset() -> Self {
         let kept = Self {
             // First, because a realtime process has no timer slack that could be set.
@@ -114,7 +123,8 @@ impl SchedulingState {
         kept
     }
 
-    /// Takes it on, in a child that is about to become the command; what cannot be had any more is only slower or faster.
+    /// Restores the saved attributes, in a child that is about to execute the command. Ignores errors: they only affect
+    /// speed.
     pub(crate) fn resume(&self) {
         if let Some(cpus) = &self.cpus {
             cpus.apply();
@@ -128,14 +138,14 @@ impl SchedulingState {
         if let Some(persona) = self.persona {
             set_persona(persona);
         }
-        // Last: as SCHED_IDLE the rest would take its time.
+        // Last: under SCHED_IDLE the other calls would be slow.
         if let Some(scheduling) = self.scheduling {
             let _ = scheduling.apply();
         }
     }
 }
 
-/// sched_attr of sched_setattr(2), which libc does not have everywhere.
+/// sched_attr of sched_setattr(2), which not every libc defines.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 struct Scheduling {
@@ -163,17 +173,17 @@ impl Scheduling {
         check(unsafe { libc::syscall(libc::SYS_sched_getattr, 0, &raw mut found, SIZE, 0) as libc::c_int }).ok()?;
         let clamped = (found.util_min, found.util_max) != (0, UTIL_LARGEST);
         let usual = Self { size: SIZE, policy: libc::SCHED_OTHER.cast_unsigned(), ..Self::default() };
-        // The runtime of the default policy is its slice, and 0 the default one.
+        // The runtime of the default policy is its slice; 0 means the default slice.
         let is_usual = found.policy == usual.policy && found.nice == 0 && found.flags & FLAG_RESET_ON_FORK == 0;
         if clamped {
-            // All bits set mean the default; a kernel without clamps says 0 for both and refuses the flag.
+            // All bits set mean the default; a kernel without clamps reports 0 for both and rejects the flag.
             let free = Self { flags: FLAG_UTIL_CLAMP, util_min: u32::MAX, util_max: u32::MAX, ..usual };
             if free.apply().is_ok() {
                 return Some(Self { size: SIZE, flags: found.flags | FLAG_UTIL_CLAMP, ..found });
             }
         }
-        // Set although it looks usual: a slice of one's own cannot be told from the default one.
-        // Only who has CAP_SYS_NICE may lower a nice value; the policy is everybody's to change.
+        // Set even if it looks like the default: a custom slice cannot be distinguished from the default one. Only a
+        // process with CAP_SYS_NICE may lower a nice value; any process may change the policy.
         let _ = usual.apply().or_else(|_| Self { nice: found.nice, ..usual }.apply());
         (!is_usual).then_some(Self { size: SIZE, util_min: 0, util_max: 0, ..found })
     }
@@ -184,12 +194,12 @@ impl Scheduling {
     }
 }
 
-/// Room for 8,192 CPUs, which is what kernels are built for at most.
+/// Room for 8,192 CPUs, the maximum for which kernels are built.
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct CpuSet([u64; 128]);
 
 impl CpuSet {
-    /// The set of before, where it was narrower than all that are to be had.
+    /// Resets the affinity, and returns the previous set if it was narrower than all available CPUs.
     fn reset() -> Option<Self> {
         let before = Self::current()?;
         Self([u64::MAX; 128]).apply();
@@ -204,7 +214,7 @@ impl CpuSet {
     }
 
     fn apply(&self) {
-        // SAFETY: as above; the set is only read. It fails only where none of the CPUs is to be had any more.
+        // SAFETY: as above; the set is only read. It fails only when none of the CPUs is available any more.
         unsafe { libc::syscall(libc::SYS_sched_setaffinity, 0, size_of_val(&self.0), self.0.as_ptr()) };
     }
 }
@@ -226,14 +236,14 @@ fn set_io_priority(priority: libc::c_int) {
     unsafe { libc::syscall(libc::SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, priority) };
 }
 
-/// On which nodes memory is taken.
+/// A memory policy and its set of nodes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Memory {
     mode: libc::c_int,
     nodes: [u64; 64],
 }
 
-/// The bits of the set, and one more: the kernel takes one off (get_mempolicy(2), BUGS).
+/// The bits of the set plus one, because the kernel subtracts one (get_mempolicy(2), BUGS).
 const NODES: libc::c_ulong = 64 * 64 + 1;
 
 impl Memory {
@@ -243,7 +253,7 @@ impl Memory {
         // SAFETY: mode and set live through the call, and the number of bits is what fits into the set.
         let answer = unsafe { libc::syscall(libc::SYS_get_mempolicy, mode, nodes, NODES - 1, 0, 0) };
         if answer != 0 || found.mode == 0 {
-            return None; // also where the kernel knows no nodes
+            return None; // also on a kernel without NUMA support
         }
         Self { mode: 0, nodes: [0; 64] }.apply();
         Some(found)
@@ -251,13 +261,13 @@ impl Memory {
 
     fn apply(&self) {
         let (nodes, count) = if self.mode == 0 { (std::ptr::null(), 0) } else { (self.nodes.as_ptr(), NODES) };
-        // SAFETY: the set is only read and has as many bits as is said.
+        // SAFETY: the set is only read and has the given number of bits.
         unsafe { libc::syscall(libc::SYS_set_mempolicy, self.mode, nodes, count) };
     }
 }
 
 fn reset_persona() -> Option<libc::c_int> {
-    // SAFETY: takes an integer and gives the one of before.
+    // SAFETY: takes an integer and returns the previous value.
     let before = unsafe { libc::personality(0) };
     (before > 0).then_some(before)
 }
@@ -269,21 +279,21 @@ fn set_persona(persona: libc::c_int) {
 
 fn reset_by_prctl() {
     for (option, value) in [
-        // A value, not 0: that would mean the slack that this process was born with, which its parent had chosen.
+        // A value, not 0: that would restore the slack with which this process was created, which its parent chose.
         (libc::PR_SET_TIMERSLACK, TIMER_SLACK),
         (libc::PR_SET_CHILD_SUBREAPER, 0),
         (libc::PR_SET_THP_DISABLE, 0),
         (libc::PR_MCE_KILL, libc::PR_MCE_KILL_CLEAR as libc::c_ulong),
     ] {
         let value: libc::c_ulong = value;
-        // SAFETY: these take one integer each. Where the kernel knows one of them not, it cannot have been set.
+        // SAFETY: these take one integer each. One that the kernel does not support cannot have been set.
         unsafe { libc::prctl(option, value, 0, 0, 0) };
     }
     let mut cookie: u64 = 0;
-    // SAFETY: the place for the cookie lives through the call; pid 0 and scope 0 are this thread.
+    // SAFETY: the variable for the cookie lives through the call; pid 0 and scope 0 are this thread.
     let answer = unsafe { libc::prctl(PR_SCHED_CORE, PR_SCHED_CORE_GET, 0, 0, &raw mut cookie) };
     if answer == 0 && cookie != 0 {
-        // SAFETY: takes integers: what the first process of the system has, that is none.
+        // SAFETY: takes integers: this thread gets the cookie of the first process of the system, which has none.
         unsafe { libc::prctl(PR_SCHED_CORE, PR_SCHED_CORE_SHARE_FROM, 1, 0, 0) };
     }
 }
@@ -292,13 +302,13 @@ fn reset_by_prctl() {
 mod tests {
     use super::*;
 
-    /// In a thread of its own, whose attributes are its own.
+    /// Runs a test in a thread, which has attributes of its own.
     fn aside(test: impl FnOnce() + Send + 'static) {
         std::thread::spawn(test).join().unwrap();
     }
 
     #[test]
-    fn a_usual_process_has_nothing_to_get_back() {
+    fn a_default_process_has_nothing_to_restore() {
         aside(|| {
             SchedulingState::reset();
             assert_eq!(SchedulingState::reset(), SchedulingState::default());
@@ -306,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn a_manner_is_reset_and_resumed() {
+    fn scheduling_is_reset_and_restored() {
         aside(|| {
             let mut first = CpuSet([0; 128]);
             let cpus = CpuSet::current().unwrap();
@@ -326,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn each_attribute_stands_once_in_the_table() {
+    fn each_attribute_occurs_once_in_the_table() {
         let mut names: Vec<_> = TABLE.iter().map(|attribute| attribute.name).collect();
         names.sort_unstable();
         names.dedup();

@@ -1,4 +1,4 @@
-//! The interpreters of a script, which the kernel executes in its place (execve(2), "Interpreter scripts").
+//! The interpreters of a script, which the kernel executes instead of it (execve(2), "Interpreter scripts").
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -9,17 +9,18 @@ use std::path::{Path, PathBuf};
 
 use crate::trusted::{TrustError, changed_by_none_but};
 
-/// So much of the first line the kernel reads (BINPRM_BUF_SIZE).
+/// How many bytes of the first line the kernel reads (BINPRM_BUF_SIZE).
 const LINE: usize = 256;
 
-/// So many scripts may stand for each other: the kernel refuses a longer chain.
+/// The maximum length of a chain of interpreters; the kernel rejects a longer one.
 const DEPTH: usize = 6;
 
-/// That nobody but root and `user` can make the opened script have another interpreter: the one that its first line names, the
-/// one of that where it is a script too, and so on. A file that names none has none, or is one for a shell.
+/// Checks that only root and `user` can change which interpreters execute the opened script: the one that its first
+/// line names, that one's interpreter if it is a script too, and so on. A file that names none has none, or is run by a
+/// shell.
 ///
 /// # Errors
-/// The file, directory or link that is somebody else's.
+/// The file, directory or link that belongs to another user.
 pub fn check(script: &File, user: u32) -> Result<(), TrustError> {
     let mut named = interpreter(script, Path::new("the script"))?;
     for _ in 0..DEPTH {
@@ -38,7 +39,7 @@ fn interpreter(file: &File, path: &Path) -> Result<Option<PathBuf>, TrustError> 
     Ok(line.get(..length).and_then(named_in))
 }
 
-/// What `#!` names.
+/// Returns the interpreter that a `#!` line names.
 pub(crate) fn named_in(start: &[u8]) -> Option<PathBuf> {
     let line = start.strip_prefix(b"#!")?.split(|byte| matches!(byte, b'\n' | 0)).next()?;
     let mut words = line.split(|byte| matches!(byte, b' ' | b'\t')).filter(|word| !word.is_empty());
@@ -67,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interpreter_of_somebody_else_is_named_at_any_depth() {
+    fn an_untrusted_interpreter_is_found_at_any_depth() {
         let place = PathBuf::from(format!("/var/lib/jit-sudo-interpreter-{}", std::process::id()));
         std::fs::create_dir(&place).unwrap();
         let write = |name: &str, text: &str, owner: u32| {

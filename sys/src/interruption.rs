@@ -1,5 +1,5 @@
-//! Blocking calls that are given up after a while: a timer interrupts them. What belongs to a caller is never made non-blocking,
-//! because everybody who has it open would find it so.
+//! Blocking calls with a timeout, which a timer interrupts. A caller's descriptor is never made non-blocking, because
+//! that would affect every process that has it open.
 
 use std::io::{Error, ErrorKind, Result, Write};
 use std::mem::MaybeUninit;
@@ -10,26 +10,27 @@ use std::time::{Duration, Instant};
 
 use crate::poll::{PollEntry, poll, write};
 
-/// After the first signal the timer goes on, for a signal that comes just before the call would be lost.
+/// The interval at which the timer repeats its signal: a signal that comes just before the call would be lost.
 const AGAIN: libc::timespec = libc::timespec { tv_sec: 0, tv_nsec: 20_000_000 };
 
-/// So many bytes are taken, where poll(2) says that something is (WAKEUP_CHARS of the kernel's terminals; a pipe takes more).
+/// How many bytes can be written without blocking when poll(2) reports a descriptor as writable (WAKEUP_CHARS of the
+/// kernel's terminals; a pipe takes more).
 const AT_ONCE: usize = 256;
 
-/// Between two tries where poll(2) says that something is taken and nothing is.
+/// The pause between two attempts when poll(2) reports a descriptor as writable and the write takes nothing.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Writes all `bytes`, and gives up when `patience` is over, however much of them was taken.
+/// Writes all `bytes`; gives up after `patience`, even if some were written.
 ///
 /// # Errors
-/// `TimedOut` then; else those of write(2).
+/// `TimedOut` after `patience`; else those of write(2).
 pub fn write_all(to: BorrowedFd<'_>, bytes: &[u8], patience: Duration) -> Result<()> {
     write_until(to, bytes, Instant::now() + patience)
 }
 
 fn write_until(to: BorrowedFd<'_>, mut bytes: &[u8], deadline: Instant) -> Result<()> {
     let timer = Timer::start(deadline.saturating_duration_since(Instant::now()));
-    // Who has no timer, as under `ulimit -i 0`, never writes more than is taken at once.
+    // Without a timer, as under `ulimit -i 0`, it writes only as much as does not block.
     let most = if timer.is_ok() { usize::MAX } else { AT_ONCE };
     let mut refused = false;
     while !bytes.is_empty() {
@@ -46,7 +47,7 @@ fn write_until(to: BorrowedFd<'_>, mut bytes: &[u8], deadline: Instant) -> Resul
                 bytes = bytes.get(length..).unwrap_or_default();
                 refused = false;
             }
-            // Somebody has made it non-blocking, or a file says so each time.
+            // Another process has made it non-blocking, or the file always behaves so.
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
                 if std::mem::replace(&mut refused, true) {
                     std::thread::sleep(PAUSE.min(left));
@@ -60,7 +61,7 @@ fn write_until(to: BorrowedFd<'_>, mut bytes: &[u8], deadline: Instant) -> Resul
     Ok(())
 }
 
-/// A file that takes all that is written to it within a time, without a buffer.
+/// A file to which writes have a deadline, without a buffer.
 #[derive(Debug)]
 pub struct Patiently<F> {
     file: F,
@@ -69,7 +70,7 @@ pub struct Patiently<F> {
 }
 
 impl<F> Patiently<F> {
-    /// `patience` counts from the first byte on.
+    /// Creates the writer. `patience` starts with the first byte.
     pub fn new(file: F, patience: Duration) -> Self {
         Self { file, patience, deadline: None }
     }
@@ -90,8 +91,8 @@ impl<F: AsFd> Write for Patiently<F> {
     }
 }
 
-/// Interrupts the blocking calls of this thread, from `limit` on. It uses the last real-time signal, which nobody
-/// relays or waits for, so that SIGALRM and its timer stay as they are.
+/// Interrupts the blocking calls of this thread once `limit` has passed. It uses the last real-time signal, which
+/// nothing here relays or waits for, so that SIGALRM and its timer stay as they are.
 pub(crate) struct Timer {
     id: libc::timer_t,
     mask: libc::sigset_t,
@@ -130,7 +131,7 @@ impl Timer {
             tv_nsec: libc::c_long::from(i32::try_from(limit.subsec_nanos().max(1)).unwrap_or(1)),
         };
         let schedule = libc::itimerspec { it_interval: AGAIN, it_value: first };
-        // SAFETY: the timer was just made and lives in `timer`; the old schedule is not asked for.
+        // SAFETY: the timer was just made and lives in `timer`; the old schedule is not requested.
         succeed(unsafe { libc::timer_settime(timer.id, 0, &schedule, ptr::null_mut()) })?;
         Ok(timer)
     }
@@ -138,24 +139,24 @@ impl Timer {
 
 impl Drop for Timer {
     fn drop(&mut self) {
-        // SAFETY: the id is of a timer that `start` made and nobody else deletes.
+        // SAFETY: `start` made the timer with this id, and nothing else deletes it.
         unsafe { libc::timer_delete(self.id) };
         restore_mask(&self.mask);
     }
 }
 
 fn restore_mask(mask: &libc::sigset_t) {
-    // SAFETY: the set was filled in by pthread_sigmask; the previous mask is not asked for.
+    // SAFETY: the set was filled in by pthread_sigmask; the previous mask is not requested.
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, mask, ptr::null_mut()) };
 }
 
-/// Once in a process, and for good: a handler that does nothing, without SA_RESTART. An exec resets it.
+/// Installs a handler that does nothing, without SA_RESTART, once in a process and for good. An exec resets it.
 fn install_handler(signal: libc::c_int) -> Result<()> {
     extern "C" fn nothing(_: libc::c_int) {}
     static INSTALLED: OnceLock<Option<i32>> = OnceLock::new();
     let failure = INSTALLED.get_or_init(|| {
-        // SAFETY: zeros are a valid sigaction; the handler has the type that goes without SA_SIGINFO, touches nothing
-        // and so is safe in any context.
+        // SAFETY: zeros are a valid sigaction; the handler has the type for use without SA_SIGINFO, touches nothing and
+        // so is safe in any context.
         let result = unsafe {
             let mut action: libc::sigaction = std::mem::zeroed();
             action.sa_sigaction = nothing as extern "C" fn(libc::c_int) as libc::sighandler_t;
@@ -166,7 +167,8 @@ fn install_handler(signal: libc::c_int) -> Result<()> {
     failure.map_or(Ok(()), |code| Err(Error::from_raw_os_error(code)))
 }
 
-/// `result` is 0, or -1 with errno set, or a negated error number as the pthread functions give it.
+/// Converts `result` to an error: it is 0, or -1 with errno set, or a negated error number as the pthread functions
+/// return it.
 pub(crate) fn succeed(result: libc::c_int) -> Result<()> {
     match result {
         0 => Ok(()),
@@ -185,7 +187,7 @@ mod tests {
     const SHORT: Duration = Duration::from_millis(50);
 
     #[test]
-    fn a_pipe_that_nobody_reads_is_given_up_in_time() {
+    fn writing_to_a_pipe_that_no_process_reads_times_out() {
         let (_reader, writer) = pipe().unwrap();
         let begun = Instant::now();
         let error = Patiently::new(writer, SHORT).write_all(&[0; 1 << 20]).unwrap_err();
@@ -194,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn who_reads_slowly_gets_everything() {
+    fn a_slow_reader_gets_everything_within_the_timeout() {
         let (mut reader, writer) = pipe().unwrap();
         let slow = std::thread::spawn(move || {
             let (mut all, mut part) = (Vec::<u8>::new(), [0; 1 << 16]);
@@ -213,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn who_takes_a_little_now_and_then_is_given_up_all_the_same() {
+    fn a_reader_that_is_too_slow_times_out() {
         let (mut reader, writer) = pipe().unwrap();
         let slow = std::thread::spawn(move || {
             let mut part = [0; 4096];
@@ -231,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_says_it_takes_something_and_never_does_is_given_up_and_costs_little() {
+    fn a_file_that_is_writable_but_takes_nothing_times_out_without_spinning() {
         let receiver = netlink(None);
         let sender = netlink(Some(&receiver));
         let begun = (Instant::now(), spent());
@@ -241,10 +243,10 @@ mod tests {
         assert!(spent() - begun.1 < SHORT, "{:?} of {:?}", spent() - begun.1, begun.0.elapsed());
     }
 
-    /// A socket that does not block, connected to another, which nobody reads.
+    /// Returns a non-blocking socket, connected to another one that no process reads.
     fn netlink(to: Option<&OwnedFd>) -> OwnedFd {
         let flags = libc::SOCK_RAW | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
-        // SAFETY: the calls take integers and addresses that live through them; the descriptor is nobody else's.
+        // SAFETY: the calls take integers and addresses that live through them; nothing else owns the descriptor.
         unsafe {
             let fd = libc::socket(libc::AF_NETLINK, flags, libc::NETLINK_USERSOCK);
             assert!(fd >= 0);
@@ -262,7 +264,7 @@ mod tests {
         }
     }
 
-    /// Processor time of this thread.
+    /// Returns the processor time of this thread.
     fn spent() -> Duration {
         // SAFETY: clock_gettime fills the structure, for which zeros are valid.
         let now = unsafe {

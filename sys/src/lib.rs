@@ -1,8 +1,8 @@
-//! The only unsafe code of jit-sudo: the kernel and libpam, behind safe functions.
-//! This room knows no domain word: no grant, no policy, no role.
+//! The only unsafe code of jit-sudo: safe functions for the kernel and libpam. This crate knows no concepts of
+//! jit-sudo: no grant, no policy, no role.
 //!
 //! Every function here is for programs with one thread, because credentials, signal masks, limits and the environment
-//! belong to the process; [`process::fork`] checks it.
+//! belong to the process; [`process::fork`] checks that.
 
 mod bpf;
 mod kernel;
@@ -63,7 +63,7 @@ pub use secret::Secret;
 /// Makes a function that never returns the `main` of a program with `#![no_main]`.
 ///
 /// Rust's runtime would read /proc/self/maps at each start to handle stack overflows, with a signal handler that
-/// [`sanitize()`] takes away again; ignore SIGPIPE, which [`sanitize()`] does; and open descriptors 0 to 2, which libc
+/// [`sanitize()`] removes again; ignore SIGPIPE, which [`sanitize()`] does; and open descriptors 0 to 2, which libc
 /// does in setuid programs and [`sanitize()`] once more. Without it a start is 0.1 ms faster. A panic aborts.
 #[macro_export]
 macro_rules! program {
@@ -78,7 +78,7 @@ macro_rules! program {
     };
 }
 
-/// The system's words without Rust's "(os error N)", beginning in lower case.
+/// Returns the system's text for an error without Rust's "(os error N)", beginning in lower case.
 pub fn plain_words(error: &std::io::Error) -> String {
     let text = error.to_string();
     let plain = text.split(" (os error").next().unwrap_or(&text);

@@ -1,4 +1,4 @@
-//! Resource limits (getrlimit(2)): read all, set all, and a state in which a privileged program can finish its work.
+//! Resource limits (getrlimit(2)): reads all, sets all, and lifts those that could interrupt a privileged program.
 
 use std::fmt;
 use std::io;
@@ -13,18 +13,18 @@ const COUNT: usize = 16;
 /// One limit; `u64::MAX` is "no limit".
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limit {
-    /// What is enforced.
+    /// The limit that the kernel enforces.
     pub soft: u64,
-    /// How far the soft limit may be raised.
+    /// The maximum to which the soft limit may be raised.
     pub hard: u64,
 }
 
-/// Every limit of a process.
+/// All resource limits of a process.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Limits([Limit; COUNT]);
 
 impl Limits {
-    /// Those in force now.
+    /// Returns the limits of this process.
     pub fn current() -> io::Result<Self> {
         let mut limits = [Limit { soft: 0, hard: 0 }; COUNT];
         for (resource, limit) in limits.iter_mut().enumerate() {
@@ -33,10 +33,10 @@ impl Limits {
         Ok(Self(limits))
     }
 
-    /// Puts them in force; those that are so already cost nothing but the question.
+    /// Sets these limits. Limits that have the value already are only read.
     ///
     /// # Errors
-    /// `EPERM` where a hard limit would have to be raised without CAP_SYS_RESOURCE.
+    /// `EPERM` when a hard limit would have to be raised without CAP_SYS_RESOURCE.
     pub fn apply(&self) -> io::Result<()> {
         for (resource, limit) in self.0.iter().enumerate() {
             if get(resource)? != *limit {
@@ -46,28 +46,28 @@ impl Limits {
         Ok(())
     }
 
-    /// One limit, by its `libc::RLIMIT_*` number.
+    /// Returns one limit, by its `libc::RLIMIT_*` number.
     pub fn get(&self, resource: u32) -> Option<Limit> {
         self.0.get(usize::try_from(resource).ok()?).copied()
     }
 
-    /// Changes one limit, by the name that stands behind `RLIMIT_` in getrlimit(2), in lower case.
+    /// Changes one limit, by its name: the part after `RLIMIT_` in getrlimit(2), in lower case.
     ///
     /// # Errors
-    /// `InvalidInput` for a name that we do not know.
+    /// `InvalidInput` for an unknown name.
     pub fn set(&mut self, name: &str, limit: Limit) -> io::Result<()> {
         let place = number(name).and_then(|number| self.0.get_mut(number));
         *place.ok_or(io::ErrorKind::InvalidInput)? = limit;
         Ok(())
     }
 
-    /// One limit, by its name as in [`Self::set`].
+    /// Returns one limit, by its name as in [`Self::set`].
     pub fn named(&self, name: &str) -> Option<Limit> {
         self.0.get(number(name)?).copied()
     }
 
-    /// These limits, but where `after` differs from `before` the value of `after`: how limits that a PAM session
-    /// set on this process reach the command without the rest of this process's own.
+    /// Returns these limits with the values of `after` wherever `after` differs from `before`: so the command gets the
+    /// limits that a PAM session set on this process, without this process's own.
     #[must_use]
     pub fn with_changes(&self, before: &Self, after: &Self) -> Self {
         let mut limits = self.clone();
@@ -80,7 +80,7 @@ impl Limits {
     }
 }
 
-/// Names of resources, with their numbers.
+/// The names of resources, with their numbers.
 const NAMES: [(&str, u32); 11] = [
     ("as", libc::RLIMIT_AS),
     ("core", libc::RLIMIT_CORE),
@@ -100,15 +100,15 @@ fn number(name: &str) -> Option<usize> {
     usize::try_from(*number).ok()
 }
 
-/// What the caller's limit on one resource may do to a privileged program.
+/// How a privileged program treats the caller's limit on one resource.
 enum Rule {
-    /// Could kill or starve us in the middle of a write (SIGXFSZ, SIGXCPU, ENOMEM): no limit.
+    /// Lifts it: it could kill or starve the program in the middle of a write (SIGXFSZ, SIGXCPU, ENOMEM).
     Unlimited,
-    /// Must be at least this much.
+    /// Raises it to at least this much.
     AtLeast(u64),
-    /// No core dumps: they would hold passwords.
+    /// Sets it to 0: a core dump would contain passwords.
     Nothing,
-    /// Bounds nothing that we use.
+    /// Leaves it: it limits nothing that the program uses.
     Leave,
 }
 
@@ -132,16 +132,16 @@ fn rule(resource: u32) -> Rule {
     }
 }
 
-/// A hard limit that is too low to work under, and that only CAP_SYS_RESOURCE could raise.
+/// A hard limit that is too low for the program, and that only CAP_SYS_RESOURCE could raise.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Shortfall {
-    /// What is limited, in words.
+    /// The resource, as text.
     pub what: &'static str,
-    /// How a shell shows it.
+    /// The shell command that shows it.
     pub shown_by: &'static str,
-    /// What there is.
+    /// Its present value.
     pub has: u64,
-    /// What it has to be at least; `u64::MAX` is "no limit".
+    /// The required minimum; `u64::MAX` is "no limit".
     pub needs: u64,
 }
 
@@ -156,12 +156,12 @@ impl fmt::Display for Shortfall {
     }
 }
 
-/// Why limits are not as a privileged program needs them.
+/// Why the limits of a privileged program could not be prepared.
 #[derive(Debug)]
 pub enum LimitError {
     /// They could not be read or set.
     System(io::Error),
-    /// One is too low: work would break off in the middle of a write, or its supervisor would be killed.
+    /// One is too low: it would interrupt a write, or the kernel would kill the supervisor.
     Short(Shortfall),
 }
 
@@ -180,32 +180,34 @@ impl From<LimitError> for io::Error {
     }
 }
 
-/// What a privileged program cannot do without, in words, how a shell shows it, and how much of it.
+/// Returns the minimum of a resource that a privileged program needs: its text, the shell command that shows it, and
+/// the value.
 fn need(resource: u32, open: u64) -> Option<(&'static str, &'static str, u64)> {
     Some(match resource {
-        // Recordings are as long as sessions are.
+        // Recordings are as long as sessions.
         libc::RLIMIT_FSIZE => ("file size", "ulimit -Hf, in bytes", UNLIMITED),
-        // The kernel ends with SIGKILL who reaches it: the supervisor of a command that goes on.
+        // The kernel kills a process that reaches it: the supervisor, while the command continues.
         libc::RLIMIT_CPU => ("CPU time", "ulimit -Ht, in seconds", UNLIMITED),
         libc::RLIMIT_AS => ("address space", "ulimit -Hv, in bytes", 1 << 30),
         libc::RLIMIT_DATA => ("data size", "ulimit -Hd, in bytes", 256 << 20),
         libc::RLIMIT_STACK => ("stack size", "ulimit -Hs, in bytes", 1 << 20),
         libc::RLIMIT_NOFILE => ("open files", "ulimit -Hn", open.saturating_add(SPARE_DESCRIPTORS)),
-        libc::RLIMIT_NPROC => ("processes", "ulimit -Hu", 64), // hooks are no processes of root's
+        libc::RLIMIT_NPROC => ("processes", "ulimit -Hu", 64), // hooks do not run as root
         libc::RLIMIT_SIGPENDING => ("pending signals", "ulimit -Hi", 64), // a timer is one
         _ => return None,
     })
 }
 
-/// How many descriptors we may need beside those that the caller has left open, which stay so until the command begins.
+/// How many descriptors the program may need besides those that the caller left open, which stay open until the command
+/// starts.
 const SPARE_DESCRIPTORS: u64 = 48;
 
-/// Lifts the limits that the caller could use against a privileged program that has so many descriptors `open`; gives those
-/// of before.
+/// Lifts the limits that the caller could use against a privileged program that has `open` descriptors. Returns the
+/// previous limits.
 ///
 /// # Errors
-/// Without CAP_SYS_RESOURCE (many containers) a limit is raised as far as its hard limit allows; where that is too low to
-/// work under, nothing may begin.
+/// Without CAP_SYS_RESOURCE (many containers) a limit is raised as far as its hard limit allows; when that is too low,
+/// the program must not start.
 pub fn lift(open: usize) -> Result<Limits, LimitError> {
     OPEN.store(open, Ordering::Relaxed);
     let open = u64::try_from(open).unwrap_or(u64::MAX);
@@ -217,7 +219,7 @@ pub fn lift(open: usize) -> Result<Limits, LimitError> {
                 let floor = need(number, open).map_or(floor, |(_, _, needs)| floor.max(needs));
                 Limit { soft: limit.soft.max(floor), hard: limit.hard.max(floor) }
             }
-            // The hard limit stays: lowering it could not be taken back for the command everywhere.
+            // The hard limit stays: not every process could raise it again for the command.
             Rule::Nothing => Limit { soft: 0, hard: limit.hard },
             Rule::Leave => continue,
         };
@@ -228,7 +230,7 @@ pub fn lift(open: usize) -> Result<Limits, LimitError> {
     Ok(before)
 }
 
-/// The way back for a privileged process after a PAM session set limits on it.
+/// Lifts the limits again after a PAM session set limits on this privileged process.
 ///
 /// # Errors
 /// As [`lift`].
@@ -236,7 +238,8 @@ pub fn lift_again() -> Result<(), LimitError> {
     lift(OPEN.load(Ordering::Relaxed)).map(drop)
 }
 
-/// How many descriptors the caller has left open, as [`lift`] was told first: they stay so until the command begins.
+/// The number of descriptors that the caller left open, from the first call of [`lift`]: they stay open until the
+/// command starts.
 static OPEN: AtomicUsize = AtomicUsize::new(0);
 
 fn raise(number: u32, limit: Limit, wanted: Limit, open: u64) -> Result<(), LimitError> {
@@ -265,7 +268,7 @@ fn get(resource: usize) -> io::Result<Limit> {
 fn set(resource: usize, limit: Limit) -> io::Result<()> {
     let raw = libc::rlimit64 { rlim_cur: limit.soft, rlim_max: limit.hard };
     let resource = u32::try_from(resource).map_err(io::Error::other)?;
-    // SAFETY: pid 0 is this process, `raw` lives through the call, and the old value is not asked for.
+    // SAFETY: pid 0 is this process, `raw` lives through the call, and the old value is not requested.
     check(unsafe { libc::prlimit64(0, resource, &raw const raw, std::ptr::null_mut()) }).map(drop)
 }
 
@@ -274,7 +277,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn changes_of_a_session_reach_the_command_and_nothing_else_does() {
+    fn only_changes_by_the_session_reach_the_command() {
         let original = Limits([Limit { soft: 1, hard: 1 }; COUNT]);
         let before = Limits([Limit { soft: 2, hard: 2 }; COUNT]);
         let mut after = before.clone();
@@ -297,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn applying_what_is_in_force_changes_nothing() {
+    fn applying_current_limits_changes_nothing() {
         let limits = Limits::current().unwrap();
         limits.apply().unwrap();
         assert_eq!(Limits::current().unwrap(), limits);

@@ -1,6 +1,6 @@
-//! A fair lock between processes with a time limit: flock(2), whose waiters the kernel serves in the order in which
-//! they came, interrupted by a timer. While it is asked for and held, this thread cannot be stopped from a terminal:
-//! ^Z asks for no permission, and everybody else would wait for who holds the lock.
+//! A fair lock between processes with a timeout: flock(2), whose waiters the kernel serves in the order of their
+//! requests, interrupted by a timer. While this thread waits for the lock and holds it, the terminal cannot stop it:
+//! any user can type ^Z, and every other process would wait for the holder.
 
 use std::io::{Error, ErrorKind, Result};
 use std::os::fd::{AsFd, AsRawFd};
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::interruption::{Timer, succeed};
 use crate::signals::Unstoppable;
 
-/// A lock that is held until it is dropped. A lock left behind by a killed process is dropped by the kernel.
+/// A lock that is held until it is dropped. The kernel releases the lock of a killed process.
 #[derive(Debug)]
 #[must_use]
 pub struct Locked<F: AsFd> {
@@ -18,7 +18,10 @@ pub struct Locked<F: AsFd> {
 }
 
 impl<F: AsFd> Locked<F> {
-    /// Waits at most `limit` for the exclusive lock on `file`; [`ErrorKind::TimedOut`] when others held it all along.
+    /// Waits at most `limit` for the exclusive lock on `file`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::TimedOut`] when other processes held it for that long; those of flock(2).
     pub fn within(file: F, limit: Duration) -> Result<Self> {
         let unstoppable = Unstoppable::begin()?;
         if flock(&file, libc::LOCK_EX | libc::LOCK_NB).is_ok() {
@@ -38,7 +41,7 @@ impl<F: AsFd> Locked<F> {
         result.map(|()| Self { file, _unstoppable: unstoppable })
     }
 
-    /// What is locked.
+    /// Returns the locked file.
     pub fn file(&self) -> &F {
         &self.file
     }
@@ -46,13 +49,13 @@ impl<F: AsFd> Locked<F> {
 
 impl<F: AsFd> Drop for Locked<F> {
     fn drop(&mut self) {
-        // Nothing can be done about an error, and closing the descriptor drops the lock too.
+        // Errors are ignored: closing the descriptor releases the lock too.
         let _ = flock(&self.file, libc::LOCK_UN);
     }
 }
 
-/// Takes the exclusive lock on a file if nobody has it, for as long as any descriptor of this open file lives, in this
-/// process or in a child; false when somebody has it.
+/// Takes the exclusive lock on a file if it is free, for as long as any descriptor of this open file exists, in this
+/// process or in a child. Returns false when another process holds it.
 pub fn claim(file: &impl AsFd) -> Result<bool> {
     match flock(file, libc::LOCK_EX | libc::LOCK_NB) {
         Ok(()) => Ok(true),
@@ -61,8 +64,8 @@ pub fn claim(file: &impl AsFd) -> Result<bool> {
     }
 }
 
-/// Takes the lock (`F_OFD_SETLK`, fcntl(2)) on the first free one of `count` bytes of a file that begin at `first`, which
-/// need not exist, for as long as any descriptor of this open file lives; false when all are taken.
+/// Takes the lock (`F_OFD_SETLK`, fcntl(2)) on the first free one of `count` bytes of a file from `first` on, for as
+/// long as any descriptor of this open file exists. The bytes need not exist. Returns false when all are taken.
 pub fn claim_one(file: &impl AsFd, first: i64, count: u32) -> Result<bool> {
     for at in (first..).take(usize::try_from(count).unwrap_or(usize::MAX)) {
         let range = byte(at, libc::F_WRLCK);
@@ -77,22 +80,22 @@ pub fn claim_one(file: &impl AsFd, first: i64, count: u32) -> Result<bool> {
     Ok(false)
 }
 
-/// Takes a shared lock (`F_OFD_SETLK`, fcntl(2)) on one byte of a file, which need not exist, for as long as any descriptor of this
-/// open file lives.
+/// Takes a shared lock (`F_OFD_SETLK`, fcntl(2)) on one byte of a file, which need not exist, for as long as any
+/// descriptor of this open file exists.
 pub fn share(file: &impl AsFd, at: i64) -> Result<()> {
     let range = byte(at, libc::F_RDLCK);
     // SAFETY: `range` lives through the call, and the descriptor is open because `file` is borrowed.
     succeed(unsafe { libc::fcntl(file.as_fd().as_raw_fd(), libc::F_OFD_SETLK, &raw const range) })
 }
 
-/// Gives the lock of [`share`] back.
+/// Releases the lock of [`share`].
 pub fn unshare(file: &impl AsFd, at: i64) -> Result<()> {
     let range = byte(at, libc::F_UNLCK);
     // SAFETY: as in `share`.
     succeed(unsafe { libc::fcntl(file.as_fd().as_raw_fd(), libc::F_OFD_SETLK, &raw const range) })
 }
 
-/// Whether another open file holds a lock on that byte.
+/// Returns whether another open file holds a lock on that byte.
 pub fn is_shared(file: &impl AsFd, at: i64) -> Result<bool> {
     let mut range = byte(at, libc::F_WRLCK);
     // SAFETY: as in `share`; the kernel writes to `range` alone.
@@ -109,7 +112,7 @@ fn byte(at: i64, kind: libc::c_int) -> libc::flock {
     range
 }
 
-/// Whether somebody else's open file holds the lock that [`claim`] takes.
+/// Returns whether another open file holds the lock that [`claim`] takes.
 pub fn is_claimed(file: &impl AsFd) -> Result<bool> {
     if !claim(file)? {
         return Ok(true);
@@ -131,7 +134,7 @@ mod tests {
     use crate::signals::{self, SignalSet};
 
     #[test]
-    fn a_lock_that_others_hold_is_given_up_in_time() {
+    fn waiting_for_a_held_lock_times_out() {
         let path = std::env::temp_dir().join(format!("jit-sudo-lock-{}", std::process::id()));
         File::create(&path).unwrap();
         let held = Locked::within(File::open(&path).unwrap(), Duration::ZERO).unwrap();
@@ -145,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn who_holds_the_lock_cannot_be_stopped_from_a_terminal() {
+    fn a_lock_holder_cannot_be_stopped_from_a_terminal() {
         let path = std::env::temp_dir().join(format!("jit-sudo-stop-{}", std::process::id()));
         File::create(&path).unwrap();
         let before = signals::block(SignalSet::EMPTY).unwrap();
@@ -157,13 +160,13 @@ mod tests {
     }
 
     #[test]
-    fn who_shares_a_byte_is_seen_by_the_others() {
+    fn a_shared_byte_lock_is_visible_to_others() {
         let path = std::env::temp_dir().join(format!("jit-sudo-share-{}", std::process::id()));
         File::create(&path).unwrap();
         let open = || File::options().read(true).write(true).open(&path).unwrap();
         let (first, second) = (open(), open());
         share(&first, 1 << 40).unwrap();
-        assert!(!is_shared(&first, 1 << 40).unwrap(), "one's own lock is nobody else's");
+        assert!(!is_shared(&first, 1 << 40).unwrap(), "the own lock does not count");
         assert!(is_shared(&second, 1 << 40).unwrap() && !is_shared(&second, (1 << 40) + 1).unwrap());
         share(&second, 1 << 40).unwrap();
         assert!(is_shared(&first, 1 << 40).unwrap());

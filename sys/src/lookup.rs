@@ -1,4 +1,4 @@
-//! Questions that have the answer "nobody can tell" beside "there is none": the outer `Option` is `None` then.
+//! Lookups that distinguish "unknown" from "there is none": the outer `Option` is `None` for "unknown".
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -8,13 +8,13 @@ use std::path::{Path, PathBuf};
 
 use crate::users::{Account, group_by_gid, group_by_name, groups_of};
 
-/// The id of the first group of this name in the account database.
+/// Returns the id of the first group of this name in the account database.
 pub fn gid_of(group: &str) -> Option<Option<u32>> {
     Some(group_by_name(group).ok()?.map(|group| group.gid))
 }
 
-/// The groups of an account, the primary one included; those without a name, and those whose name leads to another group,
-/// without one.
+/// Returns the groups of an account, the primary one included. A group has no name here if it has none, or if its name
+/// belongs to another group.
 pub fn named_groups(account: &Account) -> Option<Vec<(u32, Option<String>)>> {
     let groups = groups_of(&account.name, account.gid).ok()?;
     let name = |gid| {
@@ -25,17 +25,17 @@ pub fn named_groups(account: &Account) -> Option<Vec<(u32, Option<String>)>> {
     groups.into_iter().map(name).collect()
 }
 
-/// The addresses of this host, each with the mask of its network.
+/// Returns the addresses of this host, each with the mask of its network.
 pub fn addresses() -> Option<Vec<(IpAddr, Option<IpAddr>)>> {
     Some(crate::machine::addresses().ok()?.into_iter().map(|own| (own.address, own.mask)).collect())
 }
 
-/// Device and inode of the file that a path leads to.
+/// Returns device and inode of the file at a path, links followed.
 pub fn file(path: &Path) -> Option<Option<(u64, u64)>> {
     Some(seen(fs::metadata(path))?.map(|found| (found.dev(), found.ino())))
 }
 
-/// What a path leads to, without links.
+/// Returns the canonical path of a file.
 pub fn canonical(path: &Path) -> Option<Option<PathBuf>> {
     seen(fs::canonicalize(path))
 }
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_there_is_told_from_what_nobody_can_tell() {
+    fn missing_and_unknown_results_are_distinguished() {
         assert_eq!(gid_of("root"), Some(Some(0)));
         assert_eq!(gid_of("no-group-of-this-host"), Some(None));
         assert_eq!(file(Path::new("/no/such/file")), Some(None));

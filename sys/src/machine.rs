@@ -1,4 +1,4 @@
-//! Which machine this is: its host name, its id and its addresses.
+//! The identity of this machine: its host name, its id and its addresses.
 
 use std::io;
 use std::net::IpAddr;
@@ -9,7 +9,7 @@ use nix::sys::socket::SockaddrStorage;
 
 use crate::trusted::{TrustError, TrustedFile};
 
-/// The node name of the kernel (gethostname(2)); never asks DNS.
+/// Returns the node name of the kernel (gethostname(2)); never asks DNS.
 ///
 /// # Errors
 /// A name that is empty or not UTF-8.
@@ -21,11 +21,11 @@ pub fn host_name() -> io::Result<String> {
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the host name is empty or not UTF-8"))
 }
 
-/// The id of this installation, 32 hexadecimal digits (machine-id(5)); `None` when the file holds something else,
-/// such as `uninitialized`.
+/// Returns the id of this installation, 32 hexadecimal digits (machine-id(5)); `None` when the file holds something
+/// else, such as `uninitialized`.
 ///
 /// # Errors
-/// [`TrustError`] when the file is absent or others could have written it.
+/// [`TrustError`] when the file is missing or users other than root could have written it.
 pub fn machine_id() -> Result<Option<String>, TrustError> {
     let bytes = TrustedFile::open(Path::new("/etc/machine-id"))?.read(4096)?;
     Ok(parse_machine_id(&bytes))
@@ -36,11 +36,11 @@ pub fn machine_id() -> Result<Option<String>, TrustError> {
 pub struct OwnAddress {
     /// The address.
     pub address: IpAddr,
-    /// The mask of its network, where the kernel tells one.
+    /// The mask of its network, if the kernel reports one.
     pub mask: Option<IpAddr>,
 }
 
-/// The addresses of the interfaces that are up, without loopback (getifaddrs(3)).
+/// Returns the addresses of the interfaces that are up, without loopback (getifaddrs(3)).
 ///
 /// # Errors
 /// Those of the kernel.
@@ -70,12 +70,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn host_has_a_name() {
+    fn the_host_has_a_name() {
         assert!(!host_name().unwrap().is_empty());
     }
 
     #[test]
-    fn only_a_real_machine_id_counts() {
+    fn only_a_valid_machine_id_is_accepted() {
         assert!(parse_machine_id(b"0123456789abcdef0123456789abcdef\n").is_some());
         for bytes in [&b""[..], b"uninitialized\n", b"0123456789ABCDEF0123456789abcdef\n", b"\xff"] {
             assert_eq!(parse_machine_id(bytes), None);

@@ -1,5 +1,6 @@
-//! Processes that bear a mark: a variable in the environment with which they were executed (proc_pid_environ(5)). A process can
-//! take its own mark off, so a mark shows who belongs to something, and never who does not.
+//! Processes that carry a mark: a variable in the environment with which they were executed (proc_pid_environ(5)). A
+//! process can remove its own mark, so a mark proves that a process belongs to something; a missing mark proves
+//! nothing.
 
 use std::fs;
 use std::io::Read;
@@ -8,7 +9,7 @@ use crate::descendants::{Living, send};
 use crate::process::Pid;
 use crate::procfs;
 
-/// The longest environment that is looked at in bytes; the kernel allows this much for one exec by default.
+/// The maximum size of an environment that is read, in bytes; by default the kernel allows this much for one exec.
 const MAX_ENVIRONMENT: u64 = 2 << 20;
 
 /// A variable and its value.
@@ -19,30 +20,30 @@ pub struct Mark {
 }
 
 impl Mark {
-    /// The variable `name` with this value.
+    /// Creates the mark: the variable `name` with this value.
     pub fn new(name: &'static str, value: &str) -> Self {
         Self { name, value: value.to_owned() }
     }
 
-    /// Whether a process was executed with it.
+    /// Returns whether a process was executed with the mark.
     pub fn is_on(&self, pid: Pid) -> bool {
         self.value_on(pid).is_some_and(|found| found == self.value.as_bytes())
     }
 
-    /// SIGKILL to whoever bears it and is `meant`; gives how many there were.
+    /// Sends SIGKILL to every process that carries the mark and is `meant`. Returns their number.
     pub fn kill(&self, meant: &dyn Fn(Pid) -> bool) -> usize {
         let bearers = self.living().into_iter().filter(|one| one.pid != Pid::own() && meant(one.pid));
         bearers.filter(|one| send(*one, libc::SIGKILL).is_ok()).count()
     }
 
-    /// Everybody who bears it.
+    /// Returns every process that carries the mark.
     pub fn bearers(&self) -> Vec<Pid> {
         let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
         let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok().and_then(Pid::new));
         pids.filter(|pid| self.is_on(*pid)).collect()
     }
 
-    /// Those who do, by pid and start.
+    /// Returns every process that carries the mark, with its start time.
     pub(crate) fn living(&self) -> Vec<Living> {
         let living = |pid| procfs::stat(pid).ok().map(|stat| Living { pid, started: stat.started });
         self.bearers().into_iter().filter_map(living).collect()
@@ -63,14 +64,14 @@ mod tests {
     use std::process::Command;
 
     #[test]
-    fn a_process_bears_the_mark_that_it_was_executed_with() {
+    fn a_process_carries_the_mark_with_which_it_was_executed() {
         let mark = Mark::new("SYS_MARKED_TEST", "one");
         let run = |value: &str| {
             let child = Command::new("sleep").arg("60").env("SYS_MARKED_TEST", value).spawn().unwrap();
             (Pid::new(i32::try_from(child.id()).unwrap()).unwrap(), child)
         };
         let ((ours, mut first), (other, mut second)) = (run("one"), run("one more"));
-        // What was just executed has its environment a moment later.
+        // The kernel shows the environment a moment after exec.
         let shown = |pid: Pid| std::fs::read(format!("/proc/{}/environ", pid.raw())).is_ok_and(|text| !text.is_empty());
         while !shown(ours) || !shown(other) {
             std::thread::yield_now();

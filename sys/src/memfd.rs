@@ -1,4 +1,4 @@
-//! Datagrams that are too long for a socket: the bytes go as a sealed file in memory (memfd_create(2), unix(7)).
+//! Sends datagrams that are too long for a socket as a sealed file in memory (memfd_create(2), unix(7)).
 
 use std::fs::File;
 use std::io::{self, IoSlice, Write};
@@ -9,12 +9,12 @@ use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 
-/// A file that has no name and lies in memory alone, close-on-exec.
+/// Creates an unnamed file in memory, close-on-exec.
 pub fn memory_file(name: &str) -> io::Result<File> {
     Ok(File::from(memfd_create(name, MFdFlags::MFD_CLOEXEC)?))
 }
 
-/// Sends `bytes` over a connected socket as a file that nobody can change any more.
+/// Sends `bytes` over a connected socket as a sealed file, which cannot be changed.
 pub fn send_sealed(socket: &UnixDatagram, bytes: &[u8]) -> io::Result<()> {
     let mut file = File::from(memfd_create("message", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?);
     file.write_all(bytes)?;
@@ -46,7 +46,7 @@ mod tests {
         let mut buffers = [IoSliceMut::new(&mut buffer)];
         let message = recvmsg::<()>(there.as_raw_fd(), &mut buffers, Some(&mut space), MsgFlags::empty()).unwrap();
         let Some(ControlMessageOwned::ScmRights(fds)) = message.cmsgs().unwrap().next() else { panic!("no file") };
-        // SAFETY: recvmsg made this descriptor for us, and nobody else knows it.
+        // SAFETY: recvmsg made this descriptor for us, and nothing else knows it.
         let mut file = File::from(unsafe { OwnedFd::from_raw_fd(fds[0]) });
         let mut received = Vec::new();
         std::io::Seek::rewind(&mut file).unwrap();

@@ -1,11 +1,11 @@
-//! How the file system of a file is mounted (statvfs(3)).
+//! Mount options of a file's file system (statvfs(3)).
 
 use std::io;
 use std::path::Path;
 
 use nix::sys::statvfs::{FsFlags, statvfs};
 
-/// Whether set-user-ID bits count for nothing where this file lies (`nosuid`).
+/// Returns whether the file system of this file ignores set-user-ID bits (`nosuid`).
 ///
 /// # Errors
 /// Those of statvfs(3).

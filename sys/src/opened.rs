@@ -1,5 +1,5 @@
-//! Files and directories that are looked at before they are believed: what fstat(2) said is of the very file that is read,
-//! and no path is looked up twice. Links are followed. A device, pipe or socket is never opened, only found.
+//! Files and directories that are checked before they are trusted: the result of fstat(2) describes the file that is
+//! read, and no path is resolved twice. Links are followed. A device, pipe or socket is only found, never opened.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, Metadata};
@@ -11,7 +11,7 @@ use std::path::Path;
 use nix::fcntl::{AT_FDCWD, OFlag, open, openat};
 use nix::sys::stat::Mode;
 
-/// A file of any kind, found and held, with what it was when it was found.
+/// A file of any kind, held by a descriptor, with its metadata at that moment.
 #[derive(Debug)]
 pub struct Opened {
     held: File,
@@ -39,17 +39,17 @@ impl Opened {
         Ok(Self { metadata: held.metadata()?, held })
     }
 
-    /// What fstat(2) said.
+    /// Returns the result of fstat(2).
     pub fn metadata(&self) -> &Metadata {
         &self.metadata
     }
 
-    /// Whether it can be opened to be read by whoever asks now.
+    /// Returns whether this process can now open the file for reading.
     pub fn may_be_read(&self) -> bool {
         self.again(OFlag::O_NONBLOCK).is_ok()
     }
 
-    /// All bytes of a regular file; `None` where there are more than `most`.
+    /// Reads a regular file; `None` when it has more than `most` bytes.
     ///
     /// # Errors
     /// `InvalidInput` for any other kind of file, else as open(2) and read(2).
@@ -60,7 +60,7 @@ impl Opened {
         bytes_of(self.again(OFlag::O_NONBLOCK)?, most)
     }
 
-    /// The names in a directory, sorted by their bytes; `None` where there are more than `most`.
+    /// Returns the names in a directory, sorted by their bytes; `None` when there are more than `most`.
     ///
     /// # Errors
     /// As open(2) and getdents(2).
@@ -81,7 +81,7 @@ impl Opened {
         Ok(Some(names))
     }
 
-    /// The same file, opened to be read.
+    /// Opens the same file for reading.
     fn again(&self, more: OFlag) -> io::Result<File> {
         let own_name = format!("/proc/self/fd/{}", self.held.as_raw_fd());
         let flags = OFlag::O_RDONLY | OFlag::O_NOCTTY | OFlag::O_CLOEXEC | more;
@@ -89,7 +89,7 @@ impl Opened {
     }
 }
 
-/// All that standard input says; `None` where it is more than `most` bytes.
+/// Reads standard input to its end; `None` when it has more than `most` bytes.
 ///
 /// # Errors
 /// As read(2).
@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_found_is_what_is_read_whatever_the_name_means_now() {
+    fn the_found_file_is_read_even_after_its_name_was_replaced() {
         let place = std::env::temp_dir().join(format!("opened-{}", std::process::id()));
         fs::create_dir_all(place.join("directory")).unwrap();
         fs::write(place.join("one"), "first").unwrap();

@@ -1,5 +1,5 @@
-//! libpam behind a safe handle: one transaction, its conversation, and what it opened closed again. Only PAM_SUCCESS
-//! passes; PAM_IGNORE does not (CVE-2025-23013).
+//! A safe handle for libpam: one transaction and its conversation; it closes what it opened. Only PAM_SUCCESS counts as
+//! success; PAM_IGNORE does not (CVE-2025-23013).
 
 use std::ffi::{CStr, CString, OsStr, OsString};
 use std::fmt;
@@ -19,7 +19,7 @@ use conversation::ConversationState;
 pub use modules::keep_loaded;
 
 unsafe extern "C" {
-    /// pam_start(3), with the services of another directory than `/etc/pam.d` (Linux-PAM 1.4).
+    /// pam_start(3) with another directory of services than `/etc/pam.d` (Linux-PAM 1.4).
     fn pam_start_confdir(
         service: *const libc::c_char,
         user: *const libc::c_char,
@@ -32,47 +32,48 @@ unsafe extern "C" {
 /// One message of a PAM module.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Prompt<'a> {
-    /// Ask, without showing what is typed.
+    /// A question whose answer is not echoed.
     Hidden(&'a [u8]),
-    /// Ask, showing what is typed.
+    /// A question whose answer is echoed.
     Visible(&'a [u8]),
-    /// Tell.
+    /// A message.
     Info(&'a [u8]),
-    /// Tell that something is wrong.
+    /// An error message.
     Error(&'a [u8]),
 }
 
-/// The conversation came to no end: the user broke it off, there is no terminal, the time is over. PAM gets
-/// PAM_CONV_ERR; the reason stays with whoever implements [`Conversation`].
+/// The conversation failed: the user cancelled it, there is no terminal, or it timed out. PAM gets PAM_CONV_ERR; the
+/// implementation of [`Conversation`] keeps the reason.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ConversationFailed;
 
-/// Whoever speaks with the user for PAM.
+/// The dialogue with the user on behalf of PAM.
 pub trait Conversation {
-    /// Shows one prompt; the answer to [`Prompt::Hidden`] and [`Prompt::Visible`], nothing to the others. A panic in
-    /// it counts as a failure.
+    /// Shows one prompt. Returns the answer to [`Prompt::Hidden`] and [`Prompt::Visible`], and `None` for the others. A
+    /// panic in it counts as a failure.
     fn converse(&mut self, prompt: Prompt<'_>) -> Result<Option<Secret>, ConversationFailed>;
 }
 
-/// Whether modules may speak.
+/// Whether modules may show messages.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Messages {
-    /// They may.
+    /// Modules may show messages.
     Shown,
-    /// They are asked not to (PAM_SILENT); prompts are not affected.
+    /// Modules are asked for silence (PAM_SILENT); prompts are not affected.
     Silent,
 }
 
-/// Whether an account with an empty password may pass.
+/// Whether an account with an empty password may authenticate.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum EmptyPassword {
-    /// Where the service file says so (`nullok`).
+    /// If the service file allows it (`nullok`).
     AsConfigured,
     /// Never (PAM_DISALLOW_NULL_AUTHTOK).
     Refused,
 }
 
-/// One PAM transaction. On drop: session closed, credentials deleted where they were made, handle ended.
+/// One PAM transaction. Dropping it closes the session, deletes the credentials that it established, and ends the
+/// handle.
 ///
 /// A forked child must leave by exec or [`exit_now`](crate::process::exit_now), so that only the parent drops it.
 pub struct Pam {
@@ -91,21 +92,21 @@ enum Opened {
 }
 
 impl Pam {
-    /// Begins a transaction with the stack of `/etc/pam.d/SERVICE` for a user.
+    /// Starts a transaction for a user with the service file `/etc/pam.d/SERVICE`.
     ///
     /// # Errors
-    /// As libpam says; a text that holds NUL.
+    /// Those of libpam; a text that contains NUL.
     pub fn start(service: &str, user: &str, conversation: Box<dyn Conversation>) -> Result<Self, PamError> {
         let service = text(service.as_bytes(), START)?;
         Self::begin(user, conversation, |user, speaker, handle| {
-            // SAFETY: the strings end in NUL and libpam copies them and the structure; `begin` says what holds for it.
+            // SAFETY: the strings end in NUL and libpam copies them and the structure; `begin` documents the rest.
             unsafe { raw::pam_start(service.as_ptr(), user.as_ptr(), speaker, handle) }
         })
     }
 
-    /// The same with the stack of `directory/SERVICE` and its own `directory/other`, where there is such a service: with
-    /// one of `/etc/pam.d` libpam loads every module that `/etc/pam.d/other` names, needed or not. Where that stack cannot
-    /// be read, the one of `/etc/pam.d` has the word.
+    /// Starts a transaction with `directory/SERVICE` and its own `directory/other`, if that service exists there: with
+    /// a service of `/etc/pam.d`, libpam loads every module that `/etc/pam.d/other` names, needed or not. When that
+    /// stack cannot be read, it uses the one of `/etc/pam.d`.
     ///
     /// # Errors
     /// As [`Self::start`].
@@ -126,12 +127,13 @@ impl Pam {
             if has_service && started(&own) == PAM_SUCCESS {
                 return PAM_SUCCESS;
             }
-            // SAFETY: as in `start`; what could not be started left no handle.
+            // SAFETY: as in `start`; a failed start leaves no handle.
             unsafe { raw::pam_start(service.as_ptr(), user.as_ptr(), speaker, handle) }
         })
     }
 
-    /// `start` is given the user, a conversation that lives until after pam_end, and the place for the handle.
+    /// Creates the transaction. `start` gets the user, a conversation that lives until after pam_end, and the place for
+    /// the handle.
     fn begin(
         user: &str,
         conversation: Box<dyn Conversation>,
@@ -149,17 +151,17 @@ impl Pam {
         if status == PAM_SUCCESS { Ok(pam) } else { Err(PamError::of(pam.handle, status, START)) }
     }
 
-    /// Tells modules the terminal, as a path such as `/dev/pts/3`.
+    /// Sets the terminal, as a path such as `/dev/pts/3`.
     pub fn set_tty(&mut self, tty: &OsStr) -> Result<(), PamError> {
         self.set_item(PAM_TTY, tty.as_bytes())
     }
 
-    /// Tells modules who asks.
+    /// Sets the name of the calling user.
     pub fn set_ruser(&mut self, user: &str) -> Result<(), PamError> {
         self.set_item(PAM_RUSER, user.as_bytes())
     }
 
-    /// Tells modules from which host.
+    /// Sets the host that the request comes from.
     pub fn set_rhost(&mut self, host: &str) -> Result<(), PamError> {
         self.set_item(PAM_RHOST, host.as_bytes())
     }
@@ -169,7 +171,7 @@ impl Pam {
         self.set_item(PAM_USER, user.as_bytes())
     }
 
-    /// The user, whom modules may have changed.
+    /// Returns the user, whom modules may have changed.
     pub fn user(&mut self) -> Result<String, PamError> {
         let mut item: *const libc::c_void = ptr::null();
         // SAFETY: the handle is open; `item` lives through the call.
@@ -192,10 +194,10 @@ impl Pam {
         self.call(raw::pam_authenticate, messages.flag() | empty, "pam_authenticate")
     }
 
-    /// Asks whether the account may be used now (pam_acct_mgmt(3)).
+    /// Checks whether the account may be used now (pam_acct_mgmt(3)).
     ///
     /// # Errors
-    /// [`PamError::is_expired_password`] asks for [`Self::change_expired_password`].
+    /// After [`PamError::is_expired_password`] the caller may call [`Self::change_expired_password`].
     pub fn account(&mut self, messages: Messages) -> Result<(), PamError> {
         self.call(raw::pam_acct_mgmt, messages.flag(), "pam_acct_mgmt")
     }
@@ -205,14 +207,14 @@ impl Pam {
         self.call(raw::pam_chauthtok, PAM_CHANGE_EXPIRED_AUTHTOK, "pam_chauthtok")
     }
 
-    /// Makes the user's credentials (pam_setcred(3)); deleted on drop.
+    /// Establishes the user's credentials (pam_setcred(3)), which drop deletes.
     pub fn establish_credentials(&mut self, messages: Messages) -> Result<(), PamError> {
         self.call(raw::pam_setcred, PAM_ESTABLISH_CRED | messages.flag(), "pam_setcred")?;
         self.credentials = Opened::Yes;
         Ok(())
     }
 
-    /// Deletes them; nothing to do when there are none.
+    /// Deletes the credentials, if there are any.
     pub fn delete_credentials(&mut self) -> Result<(), PamError> {
         if self.credentials == Opened::No {
             return Ok(());
@@ -221,14 +223,14 @@ impl Pam {
         self.call(raw::pam_setcred, PAM_DELETE_CRED | PAM_SILENT, "pam_setcred")
     }
 
-    /// Opens a session (pam_open_session(3)); closed on drop.
+    /// Opens a session (pam_open_session(3)), which drop closes.
     pub fn open_session(&mut self, messages: Messages) -> Result<(), PamError> {
         self.call(raw::pam_open_session, messages.flag(), "pam_open_session")?;
         self.session = Opened::Yes;
         Ok(())
     }
 
-    /// Closes it; nothing to do when none is open.
+    /// Closes the session, if one is open.
     pub fn close_session(&mut self) -> Result<(), PamError> {
         if self.session == Opened::No {
             return Ok(());
@@ -237,12 +239,12 @@ impl Pam {
         self.call(raw::pam_close_session, PAM_SILENT, "pam_close_session")
     }
 
-    /// The PAM environment, as `NAME=value` (pam_getenvlist(3)).
+    /// Returns the PAM environment, as `NAME=value` (pam_getenvlist(3)).
     ///
     /// # Errors
     /// Memory is exhausted.
     pub fn environment(&mut self) -> Result<Vec<OsString>, PamError> {
-        // SAFETY: the handle is open; the answer is null or an array of ours that ends with null.
+        // SAFETY: the handle is open; the result is null or an array that we own and that ends with null.
         let list = unsafe { raw::pam_getenvlist(self.handle) };
         if list.is_null() {
             return Err(PamError::of(self.handle, PAM_BUF_ERR, "pam_getenvlist"));
@@ -255,9 +257,9 @@ impl Pam {
             if entry.is_null() {
                 break;
             }
-            // SAFETY: an entry is a string of ours that ends in NUL; it is copied before it is freed.
+            // SAFETY: an entry is a string that we own and that ends in NUL; it is copied before it is freed.
             entries.push(OsStr::from_bytes(unsafe { CStr::from_ptr(entry) }.to_bytes()).to_owned());
-            // SAFETY: libpam allocated it with malloc and left it to us; it is freed once.
+            // SAFETY: libpam allocated it with malloc and passed it to us; it is freed once.
             unsafe { libc::free(entry.cast_mut().cast()) };
             // SAFETY: the entry was not null, so it is not the last element.
             next = unsafe { next.add(1) };
@@ -267,7 +269,7 @@ impl Pam {
         Ok(entries)
     }
 
-    /// Puts `NAME=value` into the PAM environment, or takes `NAME` out (pam_putenv(3)).
+    /// Puts `NAME=value` into the PAM environment, or removes `NAME` (pam_putenv(3)).
     pub fn put_environment(&mut self, entry: &OsStr) -> Result<(), PamError> {
         let entry = text(entry.as_bytes(), "pam_putenv")?;
         // SAFETY: the handle is open; the string ends in NUL and is copied.
@@ -289,14 +291,14 @@ impl Pam {
         name: &'static str,
     ) -> Result<(), PamError> {
         let _interruption = stall::interruption(); // modules call syslog(3)
-        // SAFETY: the handle is open and used by one thread; modules come back to us through `speak` alone.
+        // SAFETY: the handle is open and used by one thread; modules call back through `speak` only.
         let status = unsafe { function(self.handle, flags) };
         self.judge(status, name)
     }
 
     fn judge(&mut self, status: i32, call: &'static str) -> Result<(), PamError> {
         self.status = status;
-        // SAFETY: `talk` is ours until drop, and libpam uses it only during a call, none of which is going on.
+        // SAFETY: `talk` is ours until drop, and libpam uses it only during a call, none of which is active.
         let broken_off = unsafe { (*self.talk).take_failure() };
         if status == PAM_SUCCESS {
             return Ok(());
@@ -310,13 +312,13 @@ impl Pam {
 impl Drop for Pam {
     fn drop(&mut self) {
         if !self.handle.is_null() {
-            // What cannot be closed cannot be told to anybody from here; whoever cares closes it before.
+            // Errors cannot be reported from here; a caller that needs them closes the session before.
             let _ = self.close_session();
             let _ = self.delete_credentials();
             // SAFETY: the handle is open and ended once, here.
             unsafe { raw::pam_end(self.handle, self.status) };
         }
-        // SAFETY: made by Box::into_raw in `start`, and libpam, which had a copy, is done with it.
+        // SAFETY: made by Box::into_raw in `start`, and libpam, which had a copy, no longer uses it.
         drop(unsafe { Box::from_raw(self.talk) });
     }
 }
@@ -336,47 +338,47 @@ impl Messages {
     }
 }
 
-/// A call of libpam that did not answer PAM_SUCCESS.
+/// A call of libpam that did not return PAM_SUCCESS.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PamError {
-    /// libpam's number.
+    /// libpam's error code.
     pub code: i32,
-    /// The function.
+    /// The name of the function.
     pub call: &'static str,
-    /// libpam's words; any bytes that are not UTF-8 are replaced.
+    /// libpam's text for the error; bytes that are not UTF-8 are replaced.
     pub text: String,
     broken_off: bool,
 }
 
 impl PamError {
-    /// The answer was wrong, or the user unknown, or denied: worth another try.
+    /// Returns whether another try makes sense: the answer was wrong, the user unknown, or access denied.
     pub fn is_wrong_password(&self) -> bool {
         !self.broken_off
             && matches!(self.code, PAM_AUTH_ERR | PAM_PERM_DENIED | PAM_AUTHINFO_UNAVAIL | PAM_USER_UNKNOWN)
     }
 
-    /// A module allows no further try.
+    /// Returns whether a module allows no further try.
     pub fn is_max_tries(&self) -> bool {
         self.code == PAM_MAXTRIES
     }
 
-    /// The password is right and too old.
+    /// Returns whether the password is correct but expired.
     pub fn is_expired_password(&self) -> bool {
         matches!(self.code, PAM_NEW_AUTHTOK_REQD | PAM_AUTHTOK_EXPIRED)
     }
 
-    /// The account itself has expired.
+    /// Returns whether the account itself has expired.
     pub fn is_expired_account(&self) -> bool {
         self.code == PAM_ACCT_EXPIRED
     }
 
-    /// The conversation was broken off, or a module aborts: no further try.
+    /// Returns whether the conversation failed or a module aborts: no further try.
     pub fn is_aborted(&self) -> bool {
         self.broken_off || matches!(self.code, PAM_ABORT | PAM_CONV_ERR)
     }
 
     fn of(handle: *mut PamHandle, code: i32, call: &'static str) -> Self {
-        // SAFETY: libpam ignores the handle here; the answer is null or a constant string that ends in NUL.
+        // SAFETY: libpam ignores the handle here; the result is null or a constant string that ends in NUL.
         let text = unsafe { raw::pam_strerror(handle, code) };
         let text = if text.is_null() {
             String::from("unknown error")

@@ -1,4 +1,4 @@
-//! Waiting for several descriptors at once, and the descriptors that talk to a child.
+//! Waits for several descriptors at once; creates the pipes and sockets for communication with a child.
 
 use std::fs::OpenOptions;
 use std::io;
@@ -8,43 +8,43 @@ use std::time::{Duration, Instant};
 
 use crate::kernel::check;
 
-/// A descriptor, what to wait for, and what [`poll`] found.
+/// A descriptor, the events to wait for, and the events that [`poll`] found.
 #[derive(Debug)]
 pub struct PollEntry<'fd> {
     /// The descriptor.
     pub fd: BorrowedFd<'fd>,
-    /// Wait until it can be read.
+    /// Whether to wait until it is readable.
     pub read: bool,
-    /// Wait until it can be written.
+    /// Whether to wait until it is writable.
     pub write: bool,
-    /// It can be read, or is at its end.
+    /// It is readable, or at its end.
     pub ready_read: bool,
-    /// It can be written.
+    /// It is writable.
     pub ready_write: bool,
-    /// The other side is gone, or the descriptor is broken; told even when nothing was asked for.
+    /// The peer has closed it, or the descriptor is broken; set even if no event was requested.
     pub hangup: bool,
 }
 
 impl<'fd> PollEntry<'fd> {
-    /// Waits for input.
+    /// Returns an entry that waits for input.
     pub fn reading(fd: BorrowedFd<'fd>) -> Self {
         Self::new(fd, true, false)
     }
 
-    /// Waits for room for output.
+    /// Returns an entry that waits until output is possible.
     pub fn writing(fd: BorrowedFd<'fd>) -> Self {
         Self::new(fd, false, true)
     }
 
-    /// Waits for whichever is `true`.
+    /// Returns an entry that waits for the events that are `true`.
     pub fn new(fd: BorrowedFd<'fd>, read: bool, write: bool) -> Self {
         Self { fd, read, write, ready_read: false, ready_write: false, hangup: false }
     }
 }
 
-/// Waits until an entry is ready or the time is over, and fills the entries in; gives how many are ready.
+/// Waits until an entry is ready or the timeout has passed, and fills in the entries. Returns how many are ready.
 ///
-/// `None` waits for ever. A signal that interrupts it is not an error; the remaining time is waited for.
+/// `None` waits for ever. After a signal it waits for the rest of the time.
 pub fn poll(entries: &mut [PollEntry<'_>], timeout: Option<Duration>) -> io::Result<usize> {
     let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     let mut raw: Vec<libc::pollfd> = entries.iter().map(wanted).collect();
@@ -61,23 +61,23 @@ pub fn poll(entries: &mut [PollEntry<'_>], timeout: Option<Duration>) -> io::Res
     };
     for (entry, raw) in entries.iter_mut().zip(&raw) {
         entry.hangup = raw.revents & (libc::POLLHUP | libc::POLLERR | libc::POLLNVAL) != 0;
-        // A hang-up is readable: what is left in the buffer, then the end.
+        // After a hangup the rest of the buffer is readable, then the end.
         entry.ready_read = entry.read && raw.revents & (libc::POLLIN | libc::POLLHUP | libc::POLLERR) != 0;
         entry.ready_write = entry.write && raw.revents & (libc::POLLOUT | libc::POLLERR) != 0;
     }
     Ok(ready)
 }
 
-/// Whether reads and writes wait.
+/// Whether reads and writes block.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Blocking {
-    /// They wait.
+    /// They block.
     Yes,
     /// They fail with `WouldBlock` instead.
     No,
 }
 
-/// Sets whether reads and writes wait, for everybody who shares the open file; gives what it was.
+/// Sets whether reads and writes block, for every process that shares the open file. Returns the previous setting.
 pub fn set_blocking(fd: BorrowedFd<'_>, blocking: Blocking) -> io::Result<Blocking> {
     // SAFETY: F_GETFL takes nothing.
     let flags = check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) })?;
@@ -92,14 +92,14 @@ pub fn set_blocking(fd: BorrowedFd<'_>, blocking: Blocking) -> io::Result<Blocki
     Ok(if flags & libc::O_NONBLOCK == 0 { Blocking::Yes } else { Blocking::No })
 }
 
-/// Whether nobody reads any more what is written to `fd`, a pipe or a socket; waits at most `patience` for that.
+/// Returns whether the reading end of `fd`, a pipe or a socket, is closed; waits at most `patience` for that.
 pub fn is_left(fd: BorrowedFd<'_>, patience: Duration) -> io::Result<bool> {
     let mut listener = [PollEntry::new(fd, false, false)];
     poll(&mut listener, Some(patience))?;
     Ok(listener.iter().any(|entry| entry.hangup))
 }
 
-/// Whether a descriptor was opened for writing: no rights make more of it.
+/// Returns whether a descriptor was opened for writing: privileges do not change that.
 #[must_use]
 pub fn is_writable(fd: BorrowedFd<'_>) -> bool {
     // SAFETY: F_GETFL takes nothing.
@@ -107,13 +107,13 @@ pub fn is_writable(fd: BorrowedFd<'_>) -> bool {
     flags.is_ok_and(|flags| flags & libc::O_PATH == 0 && flags & libc::O_ACCMODE != libc::O_RDONLY)
 }
 
-/// The pipe behind a descriptor that others share, opened anew for writing, so that writes here do not wait and those of the others
-/// do as before. It is opened with our own rights, so only what the descriptor gave already is: the same pipe, where it was opened
-/// for writing. A terminal never is: its name may lead to another (`/dev/tty`, `/dev/ptmx`), and the descriptor of one that was hung
-/// up gives nothing.
+/// Opens the pipe behind a shared descriptor again for writing, so that writes here do not block while those of the
+/// other holders still do. It is opened with our own rights, so it must be what the descriptor already gave access to:
+/// the same pipe, opened for writing. A terminal is never opened: its name may refer to another one (`/dev/tty`,
+/// `/dev/ptmx`), and the descriptor of a terminal after a hangup cannot be used.
 ///
 /// # Errors
-/// `Unsupported` where it is something else; whatever open(2) says, which needs /proc.
+/// `Unsupported` for anything else; any error of open(2), which needs /proc.
 pub fn reopen_pipe_for_writing(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let unsupported = || io::Error::from(io::ErrorKind::Unsupported);
     let lent = nix::sys::stat::fstat(fd)?;
@@ -131,28 +131,28 @@ fn is_pipe(stat: &libc::stat) -> bool {
     stat.st_mode & libc::S_IFMT == libc::S_IFIFO
 }
 
-/// A pipe (reader, writer), close-on-exec.
+/// Creates a pipe (reader, writer), close-on-exec.
 pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(io::Error::from)
 }
 
-/// Two connected sockets that keep messages apart, close-on-exec.
+/// Creates two connected sockets that preserve message boundaries, close-on-exec.
 pub fn socket_pair() -> io::Result<(OwnedFd, OwnedFd)> {
     let mut pair = [-1; 2];
     let kind = libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC;
     // SAFETY: the array has room for the two descriptors and lives through the call.
     check(unsafe { libc::socketpair(libc::AF_UNIX, kind, 0, pair.as_mut_ptr()) })?;
     let [left, right] = pair;
-    // SAFETY: the kernel has just made both descriptors and nobody else owns them.
+    // SAFETY: the kernel has just made both descriptors and nothing else owns them.
     Ok(unsafe { (OwnedFd::from_raw_fd(left), OwnedFd::from_raw_fd(right)) })
 }
 
-/// Reads once; 0 is the end.
+/// Reads once; 0 is the end of the file.
 pub fn read(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
     nix::unistd::read(fd, buffer).map_err(io::Error::from)
 }
 
-/// Writes once; gives how much.
+/// Writes once; returns the number of bytes.
 pub fn write(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
     nix::unistd::write(fd, bytes).map_err(io::Error::from)
 }
@@ -176,7 +176,7 @@ mod tests {
     use std::os::fd::AsFd;
 
     #[test]
-    fn data_and_hangup_are_told_apart() {
+    fn data_and_hangup_are_distinguished() {
         let (reader, writer) = pipe().unwrap();
         let mut entries = [PollEntry::reading(reader.as_fd())];
         assert_eq!(poll(&mut entries, Some(Duration::ZERO)).unwrap(), 0);
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn poll_ends_when_the_time_is_over() {
+    fn poll_returns_after_the_timeout() {
         let (reader, _writer) = pipe().unwrap();
         let begun = Instant::now();
         let ready = poll(&mut [PollEntry::reading(reader.as_fd())], Some(Duration::from_millis(30))).unwrap();
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_pipe_that_can_be_written_is_opened_anew() {
+    fn only_a_writable_pipe_is_reopened() {
         let (reader, writer) = pipe().unwrap();
         assert!(!is_left(writer.as_fd(), Duration::ZERO).unwrap());
         assert!(is_writable(writer.as_fd()) && !is_writable(reader.as_fd()));
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn socket_pair_keeps_messages_apart() {
+    fn a_socket_pair_preserves_message_boundaries() {
         let (left, right) = socket_pair().unwrap();
         write(left.as_fd(), b"one").unwrap();
         write(left.as_fd(), b"two").unwrap();

@@ -1,4 +1,4 @@
-//! Processes: fork, wait, signals to them, sessions and groups, descendants.
+//! Processes: fork, wait, signals, sessions and process groups, children.
 
 use std::convert::Infallible;
 use std::ffi::OsString;
@@ -25,29 +25,29 @@ use crate::signals::{self, Disposition, SignalSet};
 
 pub use crate::descendants::{descendants, kill_descendants, signal_descendants};
 
-/// A process id; always positive, so that it can never mean a group or everybody in kill(2).
+/// A process id; always positive, so that it can never mean a group or every process in kill(2).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Pid(i32);
 
 impl Pid {
-    /// `None` unless positive.
+    /// Returns `None` unless `raw` is positive.
     pub fn new(raw: i32) -> Option<Self> {
         (raw > 0).then_some(Self(raw))
     }
 
-    /// This process.
+    /// Returns the id of this process.
     pub fn own() -> Self {
         // SAFETY: getpid takes nothing, touches no memory and cannot fail.
         Self(unsafe { libc::getpid() })
     }
 
-    /// The parent of this process; `None` when it is in no namespace of ours.
+    /// Returns the parent of this process; `None` when it is outside our pid namespace.
     pub fn parent() -> Option<Self> {
         // SAFETY: getppid takes nothing, touches no memory and cannot fail.
         Self::new(unsafe { libc::getppid() })
     }
 
-    /// The number.
+    /// Returns the number.
     pub fn raw(self) -> i32 {
         self.0
     }
@@ -59,23 +59,23 @@ impl fmt::Display for Pid {
     }
 }
 
-/// A login session, so that a reused pid or terminal is not taken for it (CVE-2013-2776).
+/// The identity of a login session, which a reused pid or terminal does not match (CVE-2013-2776).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SessionKey {
-    /// Session id; 0 when its leader is in no namespace of ours.
+    /// The session id; 0 when its leader is outside our pid namespace.
     pub sid: i32,
-    /// When its leader began, in clock ticks since boot; 0 when the leader is gone.
+    /// The start time of its leader, in clock ticks since boot; 0 when the leader has ended.
     pub started: u64,
 }
 
-/// The session of this process.
+/// Returns the session of this process.
 pub fn session_of_self() -> SessionKey {
     // SAFETY: getsid(0) asks about this process and cannot fail.
     let sid = unsafe { libc::getsid(0) };
     SessionKey { sid, started: Pid::new(sid).and_then(|leader| process_start(leader).ok()).unwrap_or(0) }
 }
 
-/// When a process began, in clock ticks since boot.
+/// Returns the start time of a process, in clock ticks since boot.
 ///
 /// # Errors
 /// As [`procfs::stat`].
@@ -83,7 +83,7 @@ pub fn process_start(pid: Pid) -> io::Result<u64> {
     if pid != Pid::own() {
         return procfs::stat(pid).map(|stat| stat.started);
     }
-    // It is asked several times in each run; a child, which has that of its parent, reads its own.
+    // Cached, because each run needs it several times; a child does not use the copy of its parent's value.
     match OWN_START.get() {
         Some((own, started)) if *own == pid => Ok(*started),
         _ => {
@@ -94,29 +94,29 @@ pub fn process_start(pid: Pid) -> io::Result<u64> {
     }
 }
 
-/// Of the first process that asked for its own, and its children's copy.
+/// The pid and start time of the first process that asked for its own; a child inherits the copy.
 static OWN_START: OnceLock<(Pid, u64)> = OnceLock::new();
 
-/// Makes a child that runs `child` and never comes back from it; a panic in it aborts the child.
+/// Forks a child that runs `child`, which never returns; a panic in it aborts the child.
 ///
 /// # Errors
-/// Those of fork(2), and a refusal when this process has more than one thread: a child of such a process could find
-/// locks held by threads that do not exist in it. (The feature `fork-with-threads` lifts that for test harnesses.)
+/// Those of fork(2), and an error when this process has more than one thread: the child could find locks held by
+/// threads that do not exist in it. (The feature `fork-with-threads` lifts that for test harnesses.)
 pub fn fork(child: impl FnOnce() -> Infallible) -> io::Result<Pid> {
     fork_into(None, child)
 }
 
-/// As [`fork`]; the child is a member of `group` from the start, where one is given and the kernel agrees.
+/// Forks as [`fork`] does; the child is a member of `group` from the start, if one is given.
 ///
 /// # Errors
-/// As [`fork`]; a group that the kernel does not agree to is none.
+/// As [`fork`], and when the group accepts no process.
 pub fn fork_into(group: Option<&Cgroup>, child: impl FnOnce() -> Infallible) -> io::Result<Pid> {
     if !cfg!(any(test, feature = "fork-with-threads")) && threads()? != 1 {
         return Err(io::Error::other("a program with threads does not fork"));
     }
     // SAFETY: there is one thread, checked above, so the child's memory is consistent and it may allocate. In test
-    // harnesses, glibc takes its allocator's locks around fork, and children only use the allocator and the kernel; those
-    // born in a group, around which nobody takes locks, do not even allocate.
+    // harnesses, glibc takes its allocator's locks around fork, and children only use the allocator and the kernel;
+    // children that are cloned into a group, without these locks, do not even allocate.
     let born = match group {
         // SAFETY: as above.
         Some(group) => cgroup::beget(group, |group| unsafe { clone::fork(Some(group)) }),
@@ -132,7 +132,7 @@ pub fn fork_into(group: Option<&Cgroup>, child: impl FnOnce() -> Infallible) -> 
     }
 }
 
-/// Ends this process at once: no destructors, no buffers written (_exit(2)).
+/// Ends this process at once, without destructors and without flushing buffers (_exit(2)).
 pub fn exit_now(status: i32) -> ! {
     // SAFETY: _exit takes any number, does not return, and runs no code of ours.
     unsafe { libc::_exit(status) }
@@ -143,69 +143,69 @@ pub fn exit_now(status: i32) -> ! {
 pub enum Waiting {
     /// Until the child ends.
     ForEnd,
-    /// Until the child ends, stops or goes on.
+    /// Until the child ends, stops or continues.
     ForChange,
-    /// Only look whether it ended.
+    /// Only check whether it ended.
     EndNow,
-    /// Only look whether it ended, stopped or went on.
+    /// Only check whether it ended, stopped or continued.
     ChangeNow,
 }
 
-/// What happened to a child.
+/// A change of state of a child.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum WaitEvent {
     /// It ended with this status, 0 to 255.
     Exited(i32),
     /// A signal ended it.
     Signaled {
-        /// Which.
+        /// Its number.
         signal: i32,
-        /// It left a core dump.
+        /// Whether it left a core dump.
         core: bool,
     },
     /// A signal stopped it.
     Stopped(i32),
-    /// It goes on after a stop.
+    /// It continues after a stop.
     Continued,
 }
 
-/// What an ended child used, with its own waited-for children (getrusage(2)).
+/// The resources that an ended child used, with those of its reaped children (getrusage(2)).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Usage {
     /// Time in user mode.
     pub user: Duration,
     /// Time in the kernel.
     pub system: Duration,
-    /// Largest resident set, in KiB.
+    /// The maximum resident set size, in KiB.
     pub max_rss_kib: u64,
 }
 
-/// Waits for one child; `None` only for [`Waiting::EndNow`] and [`Waiting::ChangeNow`], when there is nothing new.
+/// Waits for one child; `None` only for [`Waiting::EndNow`] and [`Waiting::ChangeNow`], when nothing has changed.
 ///
 /// # Errors
-/// `ECHILD` when it is no child of ours, or was waited for already.
+/// `ECHILD` when it is not our child, or was reaped already.
 pub fn wait(pid: Pid, waiting: Waiting) -> io::Result<Option<(WaitEvent, Usage)>> {
     wait_raw(pid.0, waiting).map(|answer| answer.map(|(_, event, usage)| (event, usage)))
 }
 
-/// As [`wait`], for whichever child is next; a subreaper's way to collect orphans.
+/// Waits as [`wait`] does, for the next child of any pid; so a subreaper reaps orphans.
 pub fn wait_any(waiting: Waiting) -> io::Result<Option<(Pid, WaitEvent, Usage)>> {
     wait_raw(-1, waiting)
 }
 
-/// Whether a child has ended, stopped or gone on since [`wait`] told of it last; it is not waited for. One that is no child of ours
-/// has.
+/// Returns whether a child has ended, stopped or continued since [`wait`] last reported it; does not reap it. Returns
+/// true for a process that is not our child.
 pub fn has_changed(pid: Pid) -> bool {
     // SAFETY: siginfo_t is plain integers and pointers, for which zero is valid.
     let mut news: libc::siginfo_t = unsafe { mem::zeroed() };
     let options = libc::WEXITED | libc::WSTOPPED | libc::WCONTINUED | libc::WNOHANG | libc::WNOWAIT;
     // SAFETY: the place lives through the call.
     let asked = check(unsafe { libc::waitid(libc::P_PID, pid.0.unsigned_abs(), &raw mut news, options) });
-    // SAFETY: waitid(2) fills in this member, or leaves it 0 where there is nothing new.
+    // SAFETY: waitid(2) fills in this member, or leaves it 0 when nothing has changed.
     asked.is_err() || unsafe { news.si_pid() } != 0
 }
 
-/// Buries the children of this process that have ended; whether it has others.
+/// Reaps the children of this process that have ended. Returns whether it has others.
 #[must_use]
 pub fn bury_the_dead() -> bool {
     loop {
@@ -217,40 +217,43 @@ pub fn bury_the_dead() -> bool {
     }
 }
 
-/// Sends a signal to one process; signal 0 only asks whether that is possible.
+/// Sends a signal to one process; signal 0 only checks whether that is possible.
 ///
 /// # Errors
-/// `ESRCH` when it is gone.
+/// `ESRCH` when the process does not exist.
 pub fn kill(pid: Pid, signal: i32) -> io::Result<()> {
     // SAFETY: kill touches no memory; the pid is positive.
     check(unsafe { libc::kill(pid.0, signal) }).map(drop)
 }
 
-/// The children of this process, for when it can open nothing any more (proc_tid_children(5), CONFIG_PROC_CHILDREN).
+/// The list of this process's children, for a process that can no longer open files (proc_tid_children(5),
+/// CONFIG_PROC_CHILDREN).
 #[derive(Debug)]
 pub struct Children(File);
 
 impl Children {
+    /// Opens the list.
+    ///
     /// # Errors
-    /// `NotFound` where the kernel does not list them.
+    /// `NotFound` when the kernel does not provide it.
     pub fn open() -> io::Result<Self> {
         File::open("/proc/thread-self/children").map(Self)
     }
 
-    /// Those that it has now; as many as 4,096 bytes can name.
+    /// Returns the present children, as many as 4,096 bytes can list.
     pub fn now(&self) -> Vec<Pid> {
         let mut bytes = [0; 4096];
         let length = self.0.read_at(&mut bytes, 0).unwrap_or(0);
         let text = String::from_utf8_lossy(bytes.get(..length).unwrap_or_default());
-        // Each number has a blank behind it; one that was cut has none.
+        // A space follows each number; a number that was cut has none.
         text.split_inclusive(' ').filter_map(|word| word.strip_suffix(' ')?.parse().ok()).filter_map(Pid::new).collect()
     }
 }
 
-/// The children of another process that has one thread, the dead ones among them until they are buried.
+/// Returns the children of another process, which has one thread, zombies included.
 ///
 /// # Errors
-/// When there is no such process, or the kernel does not list them.
+/// When the process does not exist, or the kernel does not list them.
 pub fn children_of(pid: Pid) -> io::Result<Vec<Pid>> {
     let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
     Ok(text.split_whitespace().filter_map(|word| word.parse().ok().and_then(Pid::new)).collect())
@@ -262,27 +265,28 @@ impl AsFd for Children {
     }
 }
 
-/// Whether a process may have children, ended ones included; false when it is gone. A kernel that does not list them is not sure.
+/// Returns whether a process may have children, zombies included; false when it does not exist. Returns true for a
+/// living process if the kernel does not list children.
 pub fn has_children(pid: Pid) -> bool {
     children_of(pid).map_or_else(|_| crate::procfs::lives(pid), |children| !children.is_empty())
 }
 
-/// A descriptor of a process, readable when that has ended (pidfd_open(2)).
+/// Opens a descriptor of a process that becomes readable when the process ends (pidfd_open(2)).
 ///
 /// # Errors
-/// `ESRCH` when there is none; `ENOSYS` before Linux 5.3; `EPERM` behind the filters of some containers.
+/// `ESRCH` when there is none; `ENOSYS` before Linux 5.3; `EPERM` under the filters of some containers.
 pub fn open_process(pid: Pid) -> io::Result<OwnedFd> {
     // SAFETY: pidfd_open takes two integers.
     let fd = check(unsafe { libc::syscall(libc::SYS_pidfd_open, pid.0, 0) } as libc::c_int)?;
-    // SAFETY: the kernel has just made the descriptor and nobody else owns it.
+    // SAFETY: the kernel has just made the descriptor and nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Starts a program in a session of its own, where no terminal and no shell of the caller's reaches it; a member of `group` from
-/// the start, as in [`fork_into`].
+/// Starts a program in a new session, where no terminal and no shell of the caller can affect it. It is a member of
+/// `group` from the start, as in [`fork_into`].
 ///
 /// # Errors
-/// Whatever keeps the program from starting.
+/// Any error that keeps the program from starting.
 pub fn spawn_apart(command: &mut Command, group: Option<&Cgroup>) -> io::Result<Pid> {
     let (failure, told) = pipe()?;
     let child = fork_into(group, || {
@@ -298,10 +302,10 @@ pub fn spawn_apart(command: &mut Command, group: Option<&Cgroup>) -> io::Result<
     }
 }
 
-/// Sends a signal to every process of a group.
+/// Sends a signal to every process of a process group.
 ///
 /// # Errors
-/// `ESRCH` when the group is empty, `EINVAL` for group 1, which would mean everybody.
+/// `ESRCH` when the group is empty, `EINVAL` for group 1, whose negative means every process.
 pub fn kill_group(group: Pid, signal: i32) -> io::Result<()> {
     if group.0 <= 1 {
         return Err(io::Error::from_raw_os_error(libc::EINVAL));
@@ -310,7 +314,7 @@ pub fn kill_group(group: Pid, signal: i32) -> io::Result<()> {
     check(unsafe { libc::kill(-group.0, signal) }).map(drop)
 }
 
-/// Has the kernel end this process by SIGALRM when `limit` is over, in whole seconds, whatever it waits for then.
+/// Makes the kernel end this process by SIGALRM after `limit`, in whole seconds, whatever it waits for then.
 ///
 /// # Errors
 /// Those of sigaction(2).
@@ -322,60 +326,61 @@ pub fn end_within(limit: Duration) -> io::Result<()> {
     Ok(())
 }
 
-/// Ends this process by the signal, so that the parent sees the same end as of the command; 128 + the signal as exit
-/// status where that does not kill. No core is left: limits for core files are 0.
+/// Ends this process by the signal, so that the parent sees the same end as of the command. Exits with status 128 + the
+/// signal if the signal does not kill it. It leaves no core dump: the limit for core files is 0.
 pub fn raise_default(signal: i32) -> ! {
-    // Failures are answered by the exit below.
+    // If these fail, the exit below ends the process.
     let _ = signals::set_disposition(signal, Disposition::Default);
     let _ = signals::unblock(SignalSet::of(&[signal]));
     let _ = kill(Pid::own(), signal);
     exit_now(128_i32.saturating_add(signal))
 }
 
-/// Whether a stop took place.
+/// The result of a stop.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Suspension {
-    /// We were stopped and SIGCONT woke us.
+    /// This process was stopped, and SIGCONT woke it.
     Resumed,
-    /// The kernel does not stop processes of an orphaned group; nothing happened.
+    /// The kernel does not stop processes of an orphaned process group; nothing happened.
     Refused,
 }
 
 /// Stops this process by SIGTSTP, SIGTTIN, SIGTTOU or SIGSTOP, so that the shell notices; returns after SIGCONT.
 ///
-/// Mask and disposition come back as they were. A SIGCONT that is blocked (for a
-/// [`SignalQueue`](crate::signals::SignalQueue)) stays pending.
+/// Restores mask and disposition. A SIGCONT that is blocked (for a [`SignalQueue`](crate::signals::SignalQueue)) stays
+/// pending.
 pub fn stop_self(signal: i32) -> io::Result<Suspension> {
-    // One that waits stops us as soon as it may, and one is enough.
+    // A pending signal stops us as soon as it is unblocked, and one is enough.
     let waits = signals::pending()?.contains(signal);
     suspend(signal, || if waits { Ok(()) } else { kill(Pid::own(), signal) })
 }
 
-/// As [`stop_self`], for the whole process group, as the terminal does on ^Z; needed when we kept the key press from
-/// the terminal.
+/// Stops the whole process group as [`stop_self`] does, and as the terminal does on ^Z; needed when this program has
+/// intercepted the key.
 pub fn stop_own_group(signal: i32) -> io::Result<Suspension> {
     suspend(signal, || kill_group(own_process_group(), signal))
 }
 
-/// The process group of `pid`; `None` when it is gone.
+/// Returns the process group of `pid`; `None` when the process does not exist.
 pub fn process_group(pid: Pid) -> Option<Pid> {
     // SAFETY: takes an integer and touches no memory.
     Pid::new(unsafe { libc::getpgid(pid.0) })
 }
 
-/// The session of `pid`; `None` when it is gone.
+/// Returns the session of `pid`; `None` when the process does not exist.
 pub fn session_of(pid: Pid) -> Option<Pid> {
     // SAFETY: takes an integer and touches no memory.
     Pid::new(unsafe { libc::getsid(pid.0) })
 }
 
-/// The group of this process.
+/// Returns the process group of this process.
 pub fn own_process_group() -> Pid {
     // SAFETY: getpgrp takes nothing and cannot fail.
     Pid(unsafe { libc::getpgrp() })
 }
 
-/// Moves a process (this one or a child before its exec) into a group; its own when `group` is the process itself.
+/// Moves a process (this one or a child before its exec) into a process group; into a new one when `group` is the
+/// process itself.
 pub fn set_process_group(pid: Pid, group: Pid) -> io::Result<()> {
     // SAFETY: setpgid touches no memory.
     check(unsafe { libc::setpgid(pid.0, group.0) }).map(drop)
@@ -384,20 +389,21 @@ pub fn set_process_group(pid: Pid, group: Pid) -> io::Result<()> {
 /// Makes this process the leader of a new session without a terminal.
 ///
 /// # Errors
-/// `EPERM` when it leads a group already.
+/// `EPERM` when it is already the leader of a process group.
 pub fn new_session() -> io::Result<Pid> {
     // SAFETY: setsid takes nothing and touches no memory.
     check(unsafe { libc::setsid() }).map(Pid)
 }
 
-/// Makes a terminal the controlling one of this session, whose leader we are; it is never stolen from another.
+/// Makes a terminal the controlling terminal of this session, whose leader this process is; never steals it from
+/// another session.
 pub fn set_controlling_terminal(fd: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: TIOCSCTTY takes an integer; 0 means "do not steal".
     check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCSCTTY, 0) }).map(drop)
 }
 
-/// Gives a terminal's foreground to a group of this session. SIGTTOU is blocked meanwhile, so that a background
-/// caller is not stopped by it.
+/// Makes a process group of this session the foreground group of a terminal. Blocks SIGTTOU meanwhile, so that it does
+/// not stop a background caller.
 pub fn set_foreground(fd: BorrowedFd<'_>, group: Pid) -> io::Result<()> {
     let before = signals::block(SignalSet::of(&[libc::SIGTTOU]))?;
     // SAFETY: tcsetpgrp touches no memory.
@@ -406,22 +412,23 @@ pub fn set_foreground(fd: BorrowedFd<'_>, group: Pid) -> io::Result<()> {
     answer.map(drop)
 }
 
-/// Orphaned descendants become our children from now on, so that none escapes by a double fork (prctl(2)).
+/// Makes this process a subreaper: orphaned descendants become its children, so that none escapes by a double fork
+/// (prctl(2)).
 pub fn become_subreaper() -> io::Result<()> {
     // SAFETY: this prctl takes integers only.
     check(unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) }).map(drop)
 }
 
-/// Where this process is, as the kernel says it (getcwd(2)). The C library does not ask the kernel alone: a directory that
-/// cannot be reached from our root, because it lies in a mount namespace of somebody else's, gets a name from it that means
-/// another directory here.
+/// Returns the working directory as the kernel reports it (getcwd(2)). The C library does not rely on the kernel alone:
+/// for a directory that cannot be reached from our root, because it lies in another mount namespace, it returns a path
+/// that means another directory here.
 ///
 /// # Errors
-/// `NotFound` when it was removed; `Unsupported` when it cannot be reached from our root; `ERANGE` when its name is longer
-/// than any that can be used.
+/// `NotFound` when it was removed; `Unsupported` when it cannot be reached from our root; `ERANGE` when its path is
+/// longer than any that can be used.
 pub fn working_directory() -> io::Result<PathBuf> {
     let mut buffer = vec![0_u8; LONGEST_PATH];
-    // SAFETY: pointer and length describe the buffer. The kernel gives the length with the NUL.
+    // SAFETY: pointer and length describe the buffer. The kernel returns the length with the NUL.
     let length = unsafe { libc::syscall(libc::SYS_getcwd, buffer.as_mut_ptr(), buffer.len()) };
     if length < 0 {
         return Err(io::Error::last_os_error());
@@ -435,17 +442,18 @@ pub fn working_directory() -> io::Result<PathBuf> {
     }
 }
 
-/// The longest path with its NUL, in bytes (PATH_MAX).
+/// The maximum length of a path with its NUL, in bytes (PATH_MAX).
 const LONGEST_PATH: usize = 4096;
 
-/// The number of threads of this process.
+/// Returns the number of threads of this process.
 fn threads() -> io::Result<u64> {
-    // A directory has one link for itself, one in its parent, and one for each directory in it.
+    // A directory has one link for itself, one in its parent, and one for each subdirectory.
     fs::metadata("/proc/self/task").map(|task| task.nlink().saturating_sub(2))
 }
 
 fn suspend(signal: i32, stop: impl FnOnce() -> io::Result<()>) -> io::Result<Suspension> {
-    // With SIGCONT blocked, its arrival stays visible as pending; a stop signal discards older ones by itself.
+    // With SIGCONT blocked, its arrival stays visible as pending; the kernel discards older ones when it sends a stop
+    // signal.
     let before = signals::block(SignalSet::of(&[libc::SIGCONT]))?;
     let disposition = signals::set_disposition(signal, Disposition::Default).ok();
     let outcome = signals::unblock(SignalSet::of(&[signal])).and_then(|_| stop());
@@ -469,7 +477,7 @@ fn wait_raw(pid: i32, waiting: Waiting) -> io::Result<Option<(Pid, WaitEvent, Us
     // SAFETY: rusage is plain integers, for which zero is valid.
     let mut usage: libc::rusage = unsafe { mem::zeroed() };
     let child = retry(|| {
-        // SAFETY: both places live through the call.
+        // SAFETY: both variables live through the call.
         check(unsafe { libc::wait4(pid, &raw mut status, options, &raw mut usage) })
     })?;
     let Some(child) = Pid::new(child) else { return Ok(None) };
@@ -511,12 +519,12 @@ mod tests {
     }
 
     #[test]
-    fn exit_status_of_a_child_is_told() {
+    fn the_exit_status_of_a_child_is_reported() {
         assert_eq!(status_of(|| 7), WaitEvent::Exited(7));
     }
 
     #[test]
-    fn raised_signal_is_what_the_parent_sees_even_when_it_was_blocked_and_ignored() {
+    fn a_raised_signal_kills_even_when_it_was_blocked_and_ignored() {
         let event = status_of(|| {
             signals::set_disposition(libc::SIGTERM, Disposition::Ignore).unwrap();
             signals::block(SignalSet::of(&[libc::SIGTERM])).unwrap();
@@ -526,15 +534,15 @@ mod tests {
     }
 
     #[test]
-    fn signal_that_does_not_kill_becomes_an_exit_status() {
+    fn a_signal_that_does_not_kill_becomes_an_exit_status() {
         assert_eq!(status_of(|| raise_default(libc::SIGCHLD)), WaitEvent::Exited(128 + libc::SIGCHLD));
     }
 
     #[test]
-    fn stopped_child_is_seen_and_resumed() {
+    fn a_stopped_child_is_reported_and_resumed() {
         let (reader, writer) = crate::poll::pipe().unwrap();
         let pid = fork(|| {
-            // In a group of its own, whose parent is in the same session: not orphaned.
+            // In a process group of its own, whose parent is in the same session: not orphaned.
             set_process_group(Pid::own(), Pid::own()).unwrap();
             let suspension = stop_self(libc::SIGTSTP).unwrap();
             crate::poll::read(reader.as_fd(), &mut [0]).unwrap();
@@ -550,7 +558,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stop_signal_that_waits_already_does_not_stop_twice() {
+    fn a_pending_stop_signal_does_not_stop_twice() {
         let child = fork(|| {
             set_process_group(Pid::own(), Pid::own()).unwrap();
             signals::block(SignalSet::of(&[libc::SIGTSTP])).unwrap();
@@ -571,7 +579,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_is_known_before_it_is_waited_for() {
+    fn a_change_is_reported_without_reaping() {
         let child = fork(|| {
             loop {
                 std::thread::sleep(Duration::from_secs(60));
@@ -595,7 +603,7 @@ mod tests {
     }
 
     #[test]
-    fn orphaned_group_is_not_stopped_and_says_so() {
+    fn stopping_an_orphaned_group_is_reported_as_refused() {
         let event = status_of(|| {
             new_session().unwrap();
             if stop_self(libc::SIGTTIN).unwrap() == Suspension::Refused { 0 } else { 1 }
@@ -604,7 +612,7 @@ mod tests {
     }
 
     #[test]
-    fn pid_is_never_a_group_or_everybody() {
+    fn a_pid_never_means_a_group_or_every_process() {
         assert!(Pid::new(0).is_none() && Pid::new(-1).is_none());
         assert!(kill_group(Pid::new(1).unwrap(), 0).is_err());
     }
@@ -621,7 +629,7 @@ mod tests {
     }
 
     #[test]
-    fn children_are_listed_by_who_can_open_nothing() {
+    fn an_open_list_of_children_works_without_opening_files() {
         let Ok(children) = Children::open() else { return };
         let event = status_of(|| {
             let Ok(children) = Children::open() else { return 1 };
@@ -640,7 +648,7 @@ mod tests {
     }
 
     #[test]
-    fn own_session_has_a_leader_with_a_start() {
+    fn the_own_session_has_a_leader_with_a_start_time() {
         let key = session_of_self();
         assert_eq!(key, session_of_self());
         assert!(key.sid == 0 || Pid::new(key.sid).is_some());

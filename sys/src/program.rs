@@ -1,4 +1,4 @@
-//! A program that was opened once: what is judged, hashed and executed is this descriptor.
+//! A program that is opened once, and then checked, hashed and executed by its descriptor.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
@@ -29,7 +29,7 @@ pub struct OpenedProgram {
 }
 
 impl OpenedProgram {
-    /// Opens what a path means to root. What is no regular file is never opened for reading, so that no device acts on it.
+    /// Opens a path as root. Never opens for reading what is not a regular file, so that no device reacts.
     ///
     /// # Errors
     /// `NotFound`; `PermissionDenied` also when no execute bit is set; `IsADirectory`; `InvalidInput` for other files
@@ -38,10 +38,10 @@ impl OpenedProgram {
         Self::new(Found::at(path)?)
     }
 
-    /// Opens what a path means to somebody who may look no further than these ids let them.
+    /// Opens a path as `who`, with the permission to search directories that these ids have.
     ///
     /// # Errors
-    /// As [`Self::open`]; `None` where they may not look so far (`EACCES` on the way).
+    /// As [`Self::open`]; `None` when they may not search a directory of the path (`EACCES`).
     pub fn open_as(path: &Path, who: &Credentials) -> io::Result<Option<Self>> {
         match as_user(who, || Found::at(path))? {
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(None),
@@ -68,55 +68,59 @@ impl OpenedProgram {
         let name = found.name(&path)?;
         let steered = name.is_err() && steered_by_others(&path).unwrap_or(true);
         let opened = Self { file, path, name, steered, stamp, mode, uid: metadata.uid() };
-        // The kernel's name for it has no meaning when it was deleted, or lies outside our root.
+        // The path that the kernel reports is useless when the file was deleted, or lies outside our root.
         if opened.same_as(&opened.path)? { Ok(opened) } else { Err(io::Error::from(io::ErrorKind::NotFound)) }
     }
 
-    /// Its canonical path, from the kernel, at the time of opening.
+    /// Returns the canonical path, as the kernel reported it at the time of opening.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The name by which it was found, in its directory without links, where nobody but root has a hand in what the name
-    /// means: no directory and no link on the way to the file is anybody else's. Otherwise the canonical path.
+    /// Returns the path by which the program was found, in its directory without links, if only root controls what that
+    /// path refers to: no directory and no link on the way belongs to another user. Otherwise returns the canonical
+    /// path.
     pub fn place(&self) -> &Path {
         self.name.as_ref().map_or(&self.path, RootsName::path)
     }
 
-    /// The name by which it may be executed: its whole chain and the file itself are root's.
+    /// Returns the path by which the program may be executed: root owns the file and everything on the way to it.
     ///
     /// # Errors
-    /// Why there is none: what on the way is not root's, or that others may write the file.
+    /// Why there is none: what on the way does not belong to root, or that other users may write to the file.
     pub fn roots_name(&self) -> Result<&RootsName, String> {
         match &self.name {
             Err(error) => Err(error.to_string()),
-            Ok(name) if self.writable_by_others() => Err(format!("{:?} is not root's alone", name.path())),
+            Ok(name) if self.writable_by_others() => {
+                Err(format!("{:?} can be changed by users other than root", name.path()))
+            }
             Ok(name) => Ok(name),
         }
     }
 
-    /// Device, inode, size and times at the time of opening.
+    /// Returns device, inode, size and times at the time of opening.
     pub fn stamp(&self) -> Stamp {
         self.stamp
     }
 
-    /// Mode bits, type excluded.
+    /// Returns the mode bits, without the file type.
     pub fn mode(&self) -> u32 {
         self.mode
     }
 
-    /// Owner.
+    /// Returns the owner.
     pub fn uid(&self) -> u32 {
         self.uid
     }
 
-    /// Somebody besides root can change its contents: it has another owner, its group or everybody may write, or it lies on
-    /// a file system that is not root's alone.
+    /// Returns whether a user other than root can change the contents: the file has another owner, its group or all
+    /// users may write to it, or it lies on a file system that others control.
     pub fn writable_by_others(&self) -> bool {
         self.uid != 0 || self.mode & 0o022 != 0 || self.steered
     }
 
-    /// Whether it is in the machine's format for executables (ELF); everything else needs an interpreter.
+    /// Returns whether the file is in the machine's format for executables (ELF); every other file needs an
+    /// interpreter.
     ///
     /// # Errors
     /// Those of read(2).
@@ -126,18 +130,18 @@ impl OpenedProgram {
         Ok(start.get(..length) == Some(b"\x7fELF"))
     }
 
-    /// That nobody but root and `user` decides which interpreter executes it, if it is a script.
+    /// Checks that only root and `user` decide which interpreter executes the program, if it is a script.
     ///
     /// # Errors
-    /// What is somebody else's.
+    /// What belongs to another user.
     pub fn check_interpreters(&self, user: u32) -> Result<(), TrustError> {
         crate::interpreter::check(&self.file, user)
     }
 
-    /// Whether a path leads to the very file now (device and inode; links are followed, as exec would).
+    /// Returns whether a path now refers to the same file (device and inode; links are followed, as exec does).
     ///
     /// # Errors
-    /// Those of stat(2), but a path that is gone is no error: it leads elsewhere.
+    /// Those of stat(2), except that a missing path is no error: it is not the same file.
     pub fn same_as(&self, path: &Path) -> io::Result<bool> {
         match fs::metadata(path) {
             Ok(file) => Ok((file.dev(), file.ino()) == (self.stamp.dev, self.stamp.ino)),
@@ -146,23 +150,23 @@ impl OpenedProgram {
         }
     }
 
-    /// Whether size and times are still those of the opening.
+    /// Returns whether size and times are the same as at the time of opening.
     pub fn unchanged(&self) -> io::Result<bool> {
         Ok(Stamp::of(&self.file.metadata()?) == self.stamp)
     }
 
-    /// Its bytes from the beginning, without moving anybody's place in it.
+    /// Returns a reader of the contents from the beginning, which does not move the file offset.
     pub fn reader(&self) -> impl Read + '_ {
         Reader { file: &self.file, offset: 0 }
     }
 
-    /// The last component of its canonical path.
+    /// Returns the last component of the canonical path.
     pub fn name(&self) -> &OsStr {
         self.path.file_name().unwrap_or_else(|| OsStr::from_bytes(b"/"))
     }
 }
 
-/// A file and the directory in which its name was looked up: one walk.
+/// A file and the directory in which its name was looked up, from one path resolution.
 struct Found {
     directory: File,
     name: OsString,
@@ -173,20 +177,20 @@ impl Found {
     fn at(path: &Path) -> io::Result<Self> {
         let (parent, name) = match (path.parent(), path.file_name()) {
             (Some(parent), Some(name)) => (parent, name),
-            _ => (path, OsStr::new(".")), // a directory, whatever it is called
+            _ => (path, OsStr::new(".")), // a directory, whatever its name
         };
-        // `.` in it asks for the permission to search it.
+        // `.` in the path requires the permission to search the directory.
         let parent =
             OpenOptions::new().read(true).custom_flags(libc::O_PATH | libc::O_DIRECTORY).open(parent.join("."))?;
         let mut looked_up = name.to_owned();
         if path.as_os_str().as_bytes().ends_with(b"/") {
-            looked_up.push("/"); // a directory, or nothing
+            looked_up.push("/"); // a directory, or an error
         }
         let file = openat(&parent, looked_up.as_os_str(), OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;
         Ok(Self { directory: parent, name: name.to_owned(), file: file.into() })
     }
 
-    /// See [`OpenedProgram::place`]: the name in its directory, or the canonical one.
+    /// Returns the name in its directory or the canonical path, see [`OpenedProgram::place`].
     fn name(&self, canonical: &Path) -> io::Result<Result<RootsName, TrustError>> {
         let named = fs::read_link(own_link(&self.directory))?.join(&self.name);
         match RootsName::check(&named) {
@@ -251,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn program_is_known_by_its_canonical_path() {
+    fn a_program_has_its_canonical_path() {
         let place = TestDir::new();
         let path = place.file("tool", "#! /bin/sh -e \necho\n", 0o755);
         symlink(&path, place.0.join("link")).unwrap();
@@ -267,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_counts_where_every_link_to_the_file_is_roots() {
+    fn a_name_is_trusted_if_root_owns_every_link_to_the_file() {
         let place = TestDir::new();
         let tool = place.file("tool", "one", 0o755);
         let open = |path: &Path| OpenedProgram::open(path).unwrap();
@@ -277,7 +281,7 @@ mod tests {
         assert_eq!(open(&tool).place(), tool);
         assert_eq!(open(&place.0.join("alias")).place(), place.0.join("alias"));
         assert_eq!(open(&place.0.join("here/link")).place(), place.0.join("link"));
-        // A link on the way lies where somebody else may put another.
+        // A link on the way lies in a directory where another user may replace it.
         let others = place.0.join("others");
         fs::create_dir(&others).unwrap();
         symlink(&tool, others.join("mine")).unwrap();
@@ -289,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn who_may_not_look_so_far_opens_nothing_and_learns_nothing() {
+    fn a_user_without_search_permission_opens_nothing() {
         let place = TestDir::new();
         let nobody = Credentials { uid: 65534, gid: 65534, groups: vec![] };
         let seen = place.file("seen", "", 0o755);
@@ -307,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn swapped_file_is_noticed() {
+    fn a_replaced_file_is_detected() {
         let place = TestDir::new();
         let path = place.file("tool", "one", 0o755);
         let program = OpenedProgram::open(&path).unwrap();
@@ -319,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn file_written_in_place_is_noticed() {
+    fn a_file_written_in_place_is_detected() {
         let place = TestDir::new();
         let path = place.file("tool", "one", 0o755);
         let program = OpenedProgram::open(&path).unwrap();
@@ -328,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_program_is_refused_by_kind() {
+    fn other_kinds_of_files_are_rejected_with_their_errors() {
         let place = TestDir::new();
         let kind = |path: &Path| OpenedProgram::open(path).unwrap_err().kind();
         assert_eq!(kind(&place.0), io::ErrorKind::IsADirectory);
@@ -341,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn program_that_others_can_write_is_known_as_such() {
+    fn a_program_that_others_can_write_is_detected() {
         let place = TestDir::new();
         assert!(OpenedProgram::open(&place.file("a", "", 0o775)).unwrap().writable_by_others());
         let path = place.file("b", "", 0o755);

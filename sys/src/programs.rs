@@ -1,4 +1,4 @@
-//! Programs known by the file that they are, device and inode, and not by a name that anybody can give to a file.
+//! Programs identified by their file, by device and inode: any user can give a file any name.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -11,22 +11,23 @@ use crate::disk::statx;
 use crate::process::Pid;
 use crate::procfs;
 
-/// Programs of root's at known places.
+/// Programs of root at known paths.
 #[derive(Debug)]
 pub struct Programs {
     paths: &'static [&'static str],
-    /// Those that have lain there since, by device and inode.
+    /// The files that have been at these paths so far, by device and inode.
     known: RefCell<HashMap<(u64, u64), &'static str>>,
 }
 
 impl Programs {
-    /// Those that lie at these places.
+    /// Creates the set of the programs at these paths.
     pub fn at(paths: &'static [&'static str]) -> Self {
         Self { paths, known: RefCell::default() }
     }
 
-    /// Looks which files lie there now. One that was seen before is still meant: a process goes on as what it was when its program
-    /// is replaced. What is not root's, or can be written by others, is nobody's program.
+    /// Records which files are now at these paths. A file that was seen before still counts: a process keeps its
+    /// program when the file is replaced. A file that does not belong to root, or that other users can write to, does
+    /// not count.
     pub fn look(&self) {
         for path in self.paths {
             if let Ok(found) = fs::metadata(path)
@@ -39,11 +40,12 @@ impl Programs {
         }
     }
 
-    /// Which of them a process runs with the rights of root; [`Self::look`] comes first. What an ordinary user has started has
-    /// these only where the program is set-user-ID. A child that has yet to execute a command, in the group that one of them has made
-    /// for that, is the command already: elsewhere it would go on as one that nobody holds.
+    /// Returns which of these programs a process runs with root's rights; the caller first calls [`Self::look`]. A
+    /// process of an ordinary user has such rights only if the program is set-user-ID. A forked child that is about to
+    /// execute a command, in the group that the program created for it, counts as the command: otherwise it would be
+    /// neither.
     pub fn run_by(&self, pid: Pid) -> Option<&'static str> {
-        // First what the kernel alone answers.
+        // First the checks that only read from the kernel.
         if procfs::effective_uid(pid) != Some(0) {
             return None;
         }
@@ -53,14 +55,16 @@ impl Programs {
     }
 }
 
-/// Whether a process is a copy of the one that has made its group. Two that were executed have their stacks at different places.
+/// Returns whether a process is an unexecuted copy of the one that created its group. Two processes that were executed
+/// have their stacks at different addresses.
 fn is_unborn(pid: Pid) -> bool {
     let Some(maker) = cgroup::maker_of_group_of(pid).filter(|maker| *maker != pid) else { return false };
     let (Ok(own), Ok(its)) = (procfs::stat(pid), procfs::stat(maker)) else { return false };
     own.is_copy && own.stack != 0 && own.stack == its.stack
 }
 
-/// The device and inode of a file, as the kernel remembers them: no server of a file system is asked, which might not answer.
+/// Returns device and inode of a file from the kernel's cache, without asking the server of a network file system,
+/// which might not answer.
 fn identity(path: &str) -> io::Result<(u64, u64)> {
     let path = CString::new(path)?;
     let found = statx(&path, libc::AT_STATX_DONT_SYNC, libc::STATX_INO)?;
@@ -77,7 +81,7 @@ mod tests {
     const PLACE: &str = "/run/sys-programs-tests/sleep";
 
     #[test]
-    fn a_child_that_is_about_to_execute_a_command_in_the_group_made_for_that_is_no_program() {
+    fn a_forked_child_in_the_group_of_its_command_is_not_a_program() {
         let Some(group) = Cgroup::create("sys-tests", "unborn").ok() else { return };
         let own: &'static str = fs::read_link("/proc/self/exe").unwrap().to_str().unwrap().to_owned().leak();
         let programs = Programs::at(vec![own].leak());
@@ -96,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_is_known_by_its_file_and_not_by_its_name() {
+    fn a_program_is_identified_by_its_file_and_not_by_its_name() {
         let directory = std::path::Path::new(PLACE).parent().unwrap();
         fs::create_dir_all(directory.join("theirs")).unwrap();
         let theirs = directory.join("theirs/sleep");
@@ -115,11 +119,11 @@ mod tests {
         let root = procfs::effective_uid(Pid::own()) == Some(0);
         assert_eq!(programs.run_by(ours), root.then_some(PLACE));
         assert_eq!(programs.run_by(other), None);
-        // Replaced, as an upgrade does it: the old one is still known, and so is the new one.
+        // Replaced, as by an upgrade: the old file is still known, and so is the new one.
         fs::rename(&theirs, PLACE).unwrap();
         programs.look();
         assert_eq!([ours, other].map(|pid| programs.run_by(pid)), [root.then_some(PLACE); 2]);
-        // A file that others can write is nobody's program.
+        // A file that other users can write to does not count.
         let loose = Programs::at(&[PLACE]);
         fs::set_permissions(PLACE, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
         loose.look();

@@ -1,4 +1,4 @@
-//! Pseudo-terminals: the leader stays with us, the follower becomes the command's terminal.
+//! Pseudo-terminals: we keep the leader, and the follower becomes the command's terminal.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
@@ -11,7 +11,7 @@ use nix::unistd::{Gid, Uid, fchown};
 use crate::kernel::check;
 use crate::terminal::{Attributes, WindowSize, set_window};
 
-/// A new pseudo-terminal, both sides close-on-exec and no one's controlling terminal.
+/// A new pseudo-terminal, both sides close-on-exec and no process's controlling terminal.
 #[derive(Debug)]
 pub struct Pty {
     /// Our side.
@@ -23,8 +23,8 @@ pub struct Pty {
 }
 
 impl Pty {
-    /// Opens a pair. The follower belongs to `owner`, and to `group` (usually `tty`) when given; `attributes` are those
-    /// of the terminal that it stands for, where there is one.
+    /// Opens a pair. The follower belongs to `owner`, and to `group` (usually `tty`) if given. It gets `attributes`,
+    /// those of the user's terminal, if there is one.
     ///
     /// The follower is opened through the leader (TIOCGPTPEER), never by its path.
     pub fn open(
@@ -39,7 +39,7 @@ impl Pty {
         unlockpt(&leader)?;
         // SAFETY: the descriptor is a leader; TIOCGPTPEER takes open flags as an integer.
         let follower = check(unsafe { libc::ioctl(leader.as_raw_fd(), libc::TIOCGPTPEER, flags.bits()) })?;
-        // SAFETY: the kernel has just made the descriptor and nobody else owns it.
+        // SAFETY: the kernel has just made the descriptor and nothing else owns it.
         let follower = unsafe { OwnedFd::from_raw_fd(follower) };
         let name = PathBuf::from(ptsname_r(&leader)?);
         if let Some(attributes) = attributes {
@@ -52,7 +52,7 @@ impl Pty {
         Ok(Self { leader, follower, name })
     }
 
-    /// The follower's path.
+    /// Returns the path of the follower.
     pub fn name(&self) -> &Path {
         &self.name
     }
@@ -65,7 +65,7 @@ mod tests {
     use std::os::unix::fs::MetadataExt;
 
     #[test]
-    fn follower_is_what_its_path_says_and_belongs_to_the_owner() {
+    fn the_follower_matches_its_path_and_belongs_to_the_owner() {
         let size = WindowSize { rows: 40, columns: 132, width: 0, height: 0 };
         let pty = Pty::open(size, None, 65534, None).unwrap();
         let node = std::fs::metadata(pty.name()).unwrap();

@@ -4,7 +4,7 @@ use std::io;
 
 use crate::kernel::{check_length, retry};
 
-/// `N` random bytes (getrandom(2)).
+/// Returns `N` random bytes (getrandom(2)).
 pub fn random<const N: usize>() -> io::Result<[u8; N]> {
     let mut bytes = [0; N];
     let mut rest = &mut bytes[..];
@@ -21,7 +21,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn two_draws_differ() {
+    fn random_values_differ() {
         assert_ne!(random::<32>().unwrap(), random::<32>().unwrap());
         assert_eq!(random::<0>().unwrap(), []);
         assert!(random::<1000>().unwrap().iter().any(|byte| *byte != 0));

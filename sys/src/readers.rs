@@ -1,46 +1,46 @@
-//! What reads texts that the kernel makes of other people's processes, each as one function: for the fuzz targets in `fuzz/`, and
-//! for nothing else. [`crate::procfs::parse_stat`] is public itself.
+//! The parsers of texts that the kernel creates from other users' processes, each as one function: only for the fuzz
+//! targets in `fuzz/`. [`crate::procfs::parse_stat`] is public itself.
 
 use std::path::PathBuf;
 
 use crate::{cgroup, foreign_processes, interpreter, machine, procfs, terminal};
 
-/// `/proc/self/loginuid`
+/// Parses `/proc/self/loginuid`.
 pub fn login_uid(text: &str) -> Option<u32> {
     procfs::parse_login_uid(text)
 }
 
-/// A number of the line `Uid:` in `/proc/PID/status`.
+/// Returns a number of the line `Uid:` in `/proc/PID/status`.
 pub fn uid_in(status: &str, place: usize) -> Option<u32> {
     procfs::uid_in(status, place)
 }
 
-/// Whether a line of `/proc/self/mounts` is a /proc that hides processes.
+/// Returns whether a line of `/proc/self/mounts` is a /proc that hides processes.
 pub fn is_hiding(mount: &str) -> bool {
     procfs::is_hiding(mount)
 }
 
-/// `/proc/PID/cgroup`
+/// Parses `/proc/PID/cgroup`.
 pub fn membership(bytes: &[u8]) -> Option<PathBuf> {
     cgroup::parse_membership(bytes)
 }
 
-/// `/etc/machine-id`
+/// Parses `/etc/machine-id`.
 pub fn machine_id(bytes: &[u8]) -> Option<String> {
     machine::parse_machine_id(bytes)
 }
 
-/// The begin of a script.
+/// Returns the interpreter from the beginning of a script.
 pub fn interpreter(start: &[u8]) -> Option<PathBuf> {
     interpreter::named_in(start)
 }
 
-/// `/proc/PID/net/tcp` and `/proc/PID/net/unix`: how many sockets there are in each.
+/// Returns the number of sockets in a table, read as `/proc/PID/net/tcp` and as `/proc/PID/net/unix`.
 pub fn sockets(table: &str) -> (usize, usize) {
     foreign_processes::sockets_in(table)
 }
 
-/// A terminal's number in `/proc/PID/stat`, as stat(2) has it.
+/// Decodes a terminal's number in `/proc/PID/stat` to the form that stat(2) uses.
 pub fn terminal(encoded: u32) -> u64 {
     terminal::decode_device(encoded)
 }

@@ -1,5 +1,5 @@
-//! The first act of a privileged binary: takes away whatever the caller could have left in the process to turn against
-//! it, keeps that as a value for the command, and becomes fully root. Decides nothing about who may do what.
+//! The first step of a privileged program: resets everything that the caller could have set in the process to attack
+//! it, returns it as a value for the command, and becomes root in all ids. Makes no decision about access.
 
 use std::ffi::{CStr, OsStr, OsString};
 use std::fmt;
@@ -19,37 +19,39 @@ use crate::kernel::check;
 use crate::limits::{self, LimitError, Limits, Shortfall};
 use crate::signals::{self, Disposition, STOPS, SignalSet};
 
-/// What the caller handed over with the exec, kept for the command.
+/// What the caller passed on with the exec, for the command.
 #[derive(Debug)]
 pub struct Inherited {
-    /// Who called, from the kernel.
+    /// The caller's identity, from the kernel.
     pub identity: KernelIdentity,
-    /// The words typed; possibly none at all (CVE-2021-4034).
+    /// The arguments; possibly none at all (CVE-2021-4034).
     pub arguments: Vec<OsString>,
-    /// The environment as it came: duplicates and entries without `=` included.
+    /// The environment unchanged: duplicates and entries without `=` included.
     pub environment: Vec<OsString>,
     /// The file mode mask.
     pub umask: u32,
     /// Every resource limit.
     pub limits: Limits,
-    /// How the process was scheduled, and what else the command gets back of [`TABLE`](crate::inherited::TABLE).
+    /// The scheduling of the process, and what else the command gets back of [`TABLE`](crate::inherited::TABLE).
     pub scheduling: SchedulingState,
     /// Signals that were ignored, for example by `nohup`.
     pub ignored_signals: SignalSet,
     /// Signals that were blocked.
     pub blocked_signals: SignalSet,
-    /// What the out-of-memory killer adds to the score, -1000 to 1000; `None` when it cannot be read.
+    /// The adjustment of the out-of-memory killer's score, -1000 to 1000; `None` when it cannot be read.
     pub oom_score_adj: Option<i32>,
-    /// `false` where descriptor 0, 1 or 2 was closed; `/dev/null` is open there now and stays.
+    /// `false` where descriptor 0, 1 or 2 was closed; it is now open on `/dev/null` and stays so.
     pub standard_streams: [bool; 3],
-    /// The control group of an ordinary user that this process has left since, see
+    /// The control group of an ordinary user that this process has left, see
     /// [`leave_foreign`](crate::cgroup::leave_foreign).
     pub group: Option<Rc<Cgroup>>,
-    /// Descriptors from 3 on that were open; they still are, and go at exec unless they are kept for the command.
+    /// Descriptors from 3 on that were open; they still are, and are closed at exec unless they are kept for the
+    /// command.
     pub descriptors: Vec<RawFd>,
 }
 
-/// Real ids and groups of the caller, as the kernel had them before we became root. Made by [`sanitize`] alone.
+/// Real ids and groups of the caller, as the kernel had them before this process became root. Created only by
+/// [`sanitize`].
 #[derive(PartialEq, Eq, Debug)]
 pub struct KernelIdentity {
     uid: u32,
@@ -58,23 +60,23 @@ pub struct KernelIdentity {
 }
 
 impl KernelIdentity {
-    /// Real user id.
+    /// Returns the real user id.
     pub fn uid(&self) -> u32 {
         self.uid
     }
 
-    /// Real group id.
+    /// Returns the real group id.
     pub fn gid(&self) -> u32 {
         self.gid
     }
 
-    /// Supplementary groups, in the kernel's order.
+    /// Returns the supplementary groups, in the kernel's order.
     pub fn groups(&self) -> &[u32] {
         &self.groups
     }
 }
 
-/// Why the process cannot become a trustworthy root. Nothing privileged was done.
+/// Why the process cannot run as root safely. Nothing privileged was done.
 #[derive(Debug)]
 pub enum SanitizeError {
     /// The program file is not owned by root with the set-user-id bit.
@@ -82,23 +84,23 @@ pub enum SanitizeError {
         /// The program.
         program: PathBuf,
     },
-    /// It is, but its file system is mounted `nosuid`.
+    /// It is set-user-ID root, but its file system is mounted `nosuid`.
     NosuidMount {
         /// The program.
         program: PathBuf,
     },
-    /// It is, but the process was started with "no new privileges" (prctl(2)), as in some containers.
+    /// It is set-user-ID root, but the process was started with "no new privileges" (prctl(2)), as in some containers.
     NoNewPrivileges {
         /// The program.
         program: PathBuf,
     },
     /// A limit is too low, and cannot be raised.
     Limit(Shortfall),
-    /// A system call that cannot fail in sane surroundings failed.
+    /// A system call failed that does not fail on a working system.
     System {
-        /// What was tried.
+        /// What it was to do.
         what: &'static str,
-        /// Why it failed.
+        /// Its error.
         error: io::Error,
     },
 }
@@ -124,13 +126,14 @@ impl fmt::Display for SanitizeError {
 
 impl std::error::Error for SanitizeError {}
 
-/// Resets the process by [`TABLE`](crate::inherited::TABLE) and becomes root in all ids. To be called once, before anything
-/// else, with one thread. `name` is what the program is called in syslog, whatever its caller called it.
+/// Resets the process by [`TABLE`](crate::inherited::TABLE) and becomes root in all ids. Called once, before anything
+/// else, with one thread. `name` is the program's name in syslog, whatever name the caller gave it.
 ///
 /// From here on no terminal can stop this process: its stop signals ([`STOPS`]) are blocked, and only
-/// [`stop_self`](crate::process::stop_self) lets one through. Others cannot be sent by the caller once we are root in all ids.
+/// [`stop_self`](crate::process::stop_self) lets one through. The caller cannot send other signals to a process that is
+/// root in all ids.
 ///
-/// Left as it is: the working directory.
+/// The working directory stays unchanged.
 ///
 /// # Errors
 /// [`SanitizeError`]; the process is then unchanged, or not fit to go on.
@@ -138,7 +141,7 @@ pub fn sanitize(name: &'static CStr) -> Result<Inherited, SanitizeError> {
     let identity = identity().map_err(because("read the caller's ids"))?;
     become_root()?;
     let (ignored_signals, blocked_signals) = reset_signals().map_err(because("reset signals"))?;
-    let scheduling = SchedulingState::reset(); // the rest of this takes its time where others compete
+    let scheduling = SchedulingState::reset(); // early, because a low priority would slow the rest
     call_ourselves(name);
     let standard_streams = open_standard_streams().map_err(because("open /dev/null for closed descriptors"))?;
     let descriptors = open_descriptors().unwrap_or_default(); // without /proc none can be kept for the command
@@ -170,7 +173,7 @@ pub fn sanitize(name: &'static CStr) -> Result<Inherited, SanitizeError> {
     })
 }
 
-/// Rust's runtime ignores SIGPIPE before `main`; what the caller had is noted by [`note_sigpipe`] before that.
+/// Whether the caller ignored SIGPIPE, recorded by [`note_sigpipe`] before Rust's runtime ignores it ahead of `main`.
 static SIGPIPE_WAS_IGNORED: AtomicBool = AtomicBool::new(false);
 
 extern "C" fn note_sigpipe() {
@@ -182,8 +185,8 @@ extern "C" fn note_sigpipe() {
     SIGPIPE_WAS_IGNORED.store(answer == 0 && old.sa_sigaction == libc::SIG_IGN, Ordering::Relaxed);
 }
 
-// SAFETY: `.init_array` holds pointers to functions of this type, which the loader calls once before `main`; arguments
-// that it passes in addition are ignored by the calling convention.
+// SAFETY: `.init_array` holds pointers to functions of this type, which the loader calls once before `main`; the
+// calling convention ignores the additional arguments that it passes.
 #[used]
 #[unsafe(link_section = ".init_array")]
 static NOTE_SIGPIPE: extern "C" fn() = note_sigpipe;
@@ -198,25 +201,25 @@ fn identity() -> io::Result<KernelIdentity> {
     Ok(KernelIdentity { uid, gid, groups: supplementary_groups()? })
 }
 
-/// The supplementary groups of this process.
+/// Returns the supplementary groups of this process.
 pub(crate) fn supplementary_groups() -> io::Result<Vec<u32>> {
-    // SAFETY: with size 0 nothing is written and the number of groups is answered.
+    // SAFETY: with size 0 nothing is written and the number of groups is returned.
     let count = check(unsafe { libc::getgroups(0, std::ptr::null_mut()) })?;
     let mut groups = vec![0; usize::try_from(count).unwrap_or(0)];
-    // SAFETY: the vector has room for `count` groups, and nobody changes them meanwhile: there is one thread.
+    // SAFETY: the vector has room for `count` groups, which cannot change meanwhile: there is one thread.
     let count = check(unsafe { libc::getgroups(count, groups.as_mut_ptr()) })?;
     groups.truncate(usize::try_from(count).unwrap_or(0));
     Ok(groups)
 }
 
-/// Real, effective and saved ids 0 and no supplementary groups: the caller can no longer signal or trace us.
+/// Sets the real, effective and saved ids to 0 and drops all supplementary groups: from now on the caller can neither
+/// signal nor trace this process.
 fn become_root() -> Result<(), SanitizeError> {
     // SAFETY: takes nothing and cannot fail.
     if unsafe { libc::geteuid() } != 0 {
         return Err(not_root());
     }
-    // The user last: the right to change groups hangs on it.
-    // SAFETY: a count of 0 reads no groups.
+    // The user last, because changing groups requires root. SAFETY: a count of 0 reads no groups.
     check(unsafe { libc::setgroups(0, std::ptr::null()) }).map_err(because("drop supplementary groups"))?;
     // SAFETY: takes integers.
     check(unsafe { libc::setresgid(0, 0, 0) }).map_err(because("become group 0"))?;
@@ -237,19 +240,19 @@ pub(crate) struct Ids {
 }
 
 impl Ids {
-    /// The same in all three places.
+    /// Returns ids that are the same in all three places.
     pub(crate) fn all(uid: u32, gid: u32) -> Self {
         Self { user: [uid; 3], group: [gid; 3] }
     }
 }
 
-/// The ids of this process.
+/// Returns the ids of this process.
 pub(crate) fn ids() -> io::Result<Ids> {
     let (mut ruid, mut euid, mut suid) = (0, 0, 0);
-    // SAFETY: the three places live through the call.
+    // SAFETY: the three variables live through the call.
     check(unsafe { libc::getresuid(&raw mut ruid, &raw mut euid, &raw mut suid) })?;
     let (mut rgid, mut egid, mut sgid) = (0, 0, 0);
-    // SAFETY: the three places live through the call.
+    // SAFETY: the three variables live through the call.
     check(unsafe { libc::getresgid(&raw mut rgid, &raw mut egid, &raw mut sgid) })?;
     Ok(Ids { user: [ruid, euid, suid], group: [rgid, egid, sgid] })
 }
@@ -269,10 +272,10 @@ fn not_root() -> SanitizeError {
     }
 }
 
-/// Opens `/dev/null` where 0, 1 or 2 is closed; tells which were open.
+/// Opens `/dev/null` where 0, 1 or 2 is closed; returns which were open.
 ///
-/// libc does so before us in setuid programs, with files that fail every read and write (`O_NOFOLLOW` tells them
-/// apart); Rust's runtime does so in others. Both would be taken for the caller's, so libc's are replaced.
+/// libc does so before us in setuid programs, with files that fail every read and write (`O_NOFOLLOW` identifies them);
+/// Rust's runtime does so in others. Both would look like the caller's, so libc's are replaced.
 fn open_standard_streams() -> io::Result<[bool; 3]> {
     let mut open = [true; 3];
     for (fd, open) in (0..).zip(open.iter_mut()) {
@@ -287,10 +290,10 @@ fn open_standard_streams() -> io::Result<[bool; 3]> {
             return Err(io::Error::other("/dev/null is not the null device"));
         }
         if null == fd {
-            // SAFETY: F_SETFD takes an integer; 0 takes close-on-exec off.
+            // SAFETY: F_SETFD takes an integer; 0 clears close-on-exec.
             check(unsafe { libc::fcntl(fd, libc::F_SETFD, 0) })?;
         } else {
-            // SAFETY: `fd` is a standard stream that nobody owns, `null` was made above and is closed once.
+            // SAFETY: `fd` is a standard stream that no value owns, `null` was made above and is closed once.
             check(unsafe { libc::dup2(null, fd) })?;
             // SAFETY: as above.
             check(unsafe { libc::close(null) })?;
@@ -324,9 +327,10 @@ fn stat(fd: RawFd) -> io::Result<libc::stat> {
     Ok(file)
 }
 
-/// Marks, never closes: a descriptor of the caller's may be a lock or a socket that closing would act upon.
+/// Sets close-on-exec, and closes nothing: closing a descriptor of the caller, such as a lock or a socket, could have
+/// an effect.
 pub(crate) fn close_on_exec() -> io::Result<()> {
-    // SAFETY: takes integers; no descriptor is closed, so no owner is robbed.
+    // SAFETY: takes integers; no descriptor is closed, so every owner keeps its own.
     match check(unsafe { libc::close_range(3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC as libc::c_int) }) {
         Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EINVAL | libc::EPERM)) => {
             close_on_exec_one_by_one()
@@ -335,7 +339,7 @@ pub(crate) fn close_on_exec() -> io::Result<()> {
     }
 }
 
-/// For kernels before 5.11 and seccomp filters of that time.
+/// Sets close-on-exec on kernels before 5.11 and under seccomp filters of that time.
 fn close_on_exec_one_by_one() -> io::Result<()> {
     for fd in open_descriptors()? {
         // SAFETY: F_SETFD takes an integer and changes nothing that an owner relies on.
@@ -344,16 +348,16 @@ fn close_on_exec_one_by_one() -> io::Result<()> {
     Ok(())
 }
 
-/// Takes the mark off a descriptor that the command shall have. One that is closed by now is none to keep.
+/// Clears close-on-exec of a descriptor that the command shall have. A descriptor that is closed by now is ignored.
 pub(crate) fn keep_over_exec(fd: RawFd) -> io::Result<()> {
-    // SAFETY: F_SETFD takes an integer; 0 takes close-on-exec off.
+    // SAFETY: F_SETFD takes an integer; 0 clears close-on-exec.
     match check(unsafe { libc::fcntl(fd, libc::F_SETFD, 0) }) {
         Err(error) if error.raw_os_error() != Some(libc::EBADF) => Err(error),
         _ => Ok(()),
     }
 }
 
-/// Those from 3 on, without the one that reads the list.
+/// Returns the descriptors from 3 on, without the one that reads the list.
 pub(crate) fn open_descriptors() -> io::Result<Vec<RawFd>> {
     let mut descriptors = Vec::new();
     for entry in fs::read_dir("/proc/self/fd")? {
@@ -370,14 +374,14 @@ unsafe extern "C" {
     static environ: *const *const libc::c_char;
     /// `argv[0]` as the caller chose it (program_invocation_name(3)).
     static mut program_invocation_name: *const libc::c_char;
-    /// Its last part, by which libc calls the program in syslog(3): PAM modules log through it.
+    /// Its last component, which libc uses as the program's name in syslog(3): PAM modules log through it.
     static mut program_invocation_short_name: *const libc::c_char;
 }
 
-/// A newline in `argv[0]` would begin a line of its own in the log, sent with root's credentials; and a symbolic link names
-/// the process as its maker likes.
+/// Sets the name of the program. A newline in `argv[0]` would start a new line in the log, sent with root's
+/// credentials; and a symbolic link gives the process any name that its creator likes.
 fn call_ourselves(name: &'static CStr) {
-    // SAFETY: one thread, so nobody reads the two meanwhile; the name ends in NUL and is never freed.
+    // SAFETY: one thread, so nothing reads the two meanwhile; the name ends in NUL and is never freed.
     unsafe {
         program_invocation_name = name.as_ptr();
         program_invocation_short_name = name.as_ptr();
@@ -386,11 +390,11 @@ fn call_ourselves(name: &'static CStr) {
     unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr(), 0, 0, 0) };
 }
 
-/// The raw entries, and an empty environment: libc's own scrubbing leaves variables that libraries read, such as
-/// SQLITE_TMPDIR.
+/// Returns the raw entries and clears the environment: libc's own scrubbing leaves variables that libraries read, such
+/// as SQLITE_TMPDIR.
 fn take_environment() -> Vec<OsString> {
     let mut entries = Vec::new();
-    // SAFETY: one thread, so nobody changes `environ` while we read the pointer.
+    // SAFETY: one thread, so nothing changes `environ` while we read the pointer.
     let mut next = unsafe { environ };
     if !next.is_null() {
         loop {
@@ -399,19 +403,20 @@ fn take_environment() -> Vec<OsString> {
             if entry.is_null() {
                 break;
             }
-            // SAFETY: a non-null entry is a string that ends in NUL and that nobody changes; it is copied.
+            // SAFETY: a non-null entry is a string that ends in NUL and that nothing changes; it is copied.
             entries.push(OsStr::from_bytes(unsafe { CStr::from_ptr(entry) }.to_bytes()).to_owned());
             // SAFETY: the entry was not the last element, which is null, so the next one exists.
             next = unsafe { next.add(1) };
         }
     }
-    // SAFETY: one thread, so nobody else holds a pointer into the environment.
+    // SAFETY: one thread, so nothing else holds a pointer into the environment.
     unsafe { libc::clearenv() };
     entries
 }
 
-/// Default dispositions, and nothing blocked but what a terminal stops a process with. But SIGPIPE and SIGXFSZ are ignored, so that a write to nobody, or above a
-/// file size limit that we may not lift, fails instead of killing us.
+/// Sets default dispositions, and blocks only the signals by which a terminal stops a process. SIGPIPE and SIGXFSZ are
+/// ignored, so that a write without a reader, or beyond a file size limit that cannot be lifted, fails instead of
+/// killing this process.
 fn reset_signals() -> io::Result<(SignalSet, SignalSet)> {
     let mut ignored = SignalSet::EMPTY;
     for signal in signals::changeable() {
@@ -435,7 +440,7 @@ fn disarm_timers() -> io::Result<()> {
     // SAFETY: itimerval is plain integers; zero means "disarmed".
     let off: libc::itimerval = unsafe { mem::zeroed() };
     for timer in [libc::ITIMER_REAL, libc::ITIMER_VIRTUAL, libc::ITIMER_PROF] {
-        // SAFETY: `off` lives through the call and the old value is not asked for. ITIMER_REAL is alarm(2)'s too.
+        // SAFETY: `off` lives through the call and the old value is not requested. ITIMER_REAL is alarm(2)'s too.
         check(unsafe { libc::setitimer(timer, &raw const off, std::ptr::null_mut()) })?;
     }
     Ok(())
@@ -450,11 +455,12 @@ fn reset_process_flags() -> io::Result<()> {
     Ok(())
 }
 
-/// A caller may volunteer us as the first victim of the out-of-memory killer, in the middle of a write.
+/// Resets the score: a caller could make this process the first victim of the out-of-memory killer, in the middle of a
+/// write.
 fn reset_oom_score() -> Option<i32> {
     let before = fs::read_to_string("/proc/self/oom_score_adj").ok()?.trim_end().parse().ok()?;
     if before > 0 {
-        // Where it cannot be written we are only easier to kill, which the journal survives.
+        // If it cannot be written, the process is only killed more easily, which the journal survives.
         let _ = fs::write("/proc/self/oom_score_adj", "0");
     }
     Some(before)

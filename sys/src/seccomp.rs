@@ -1,10 +1,10 @@
-//! A filter of system calls (seccomp(2)) under which a process executes one more program, and then neither it nor
-//! anything that it begets ever executes another. The kernel enforces it, so it holds for static programs and for
-//! programs of the 32-bit ABI too.
+//! A system call filter (seccomp(2)) under which a process executes one more program, and after which neither it nor
+//! its descendants can execute another. The kernel enforces it, so it also applies to static programs and to programs
+//! of the 32-bit ABI.
 //!
-//! An execve(2) passes when its sixth argument, which the kernel does not read, is a random word of 64 bits. The process
-//! that knows it becomes the command by it; exec clears registers and memory, and what runs under a filter may not read
-//! filters (PTRACE_SECCOMP_GET_FILTER), so the command can only guess.
+//! The filter permits an execve(2) whose sixth argument, which the kernel does not read, is a random 64-bit number. The
+//! process that knows the number uses it to execute the command. exec clears registers and memory, and a process under
+//! a filter cannot read filters (PTRACE_SECCOMP_GET_FILTER), so the command can only guess the number.
 
 use std::io;
 
@@ -12,21 +12,22 @@ use crate::bpf::{ARCH, NUMBER, X32_BIT, answer, argument, at_least, equal, load,
 use crate::kernel::check;
 use crate::random::random;
 
-/// The word with which the one exec passes.
+/// The number that permits one exec.
 #[derive(Debug)]
 pub(crate) struct Pass(u64);
 
 impl Pass {
-    /// For where there is no filter.
+    /// For a process without a filter.
     pub(crate) const NONE: Self = Self(0);
 
-    /// Puts this process and all that it will beget under the filter, for good.
+    /// Installs the filter for this process and its future children, for good.
     ///
-    /// Where root lacks CAP_SYS_ADMIN, as in some containers, the kernel wants `no_new_privs` first: set-user-ID bits and
-    /// file capabilities of the command then mean nothing.
+    /// When root lacks CAP_SYS_ADMIN, as in some containers, the kernel requires `no_new_privs` first: set-user-ID bits
+    /// and file capabilities then have no effect for the command.
     ///
     /// # Errors
-    /// `Unsupported` on a machine whose system calls are not known here; `ENOSYS` or `EINVAL` from a kernel without filters.
+    /// `Unsupported` on an architecture whose system calls are not known here; `ENOSYS` or `EINVAL` from a kernel
+    /// without filters.
     pub(crate) fn install() -> io::Result<Self> {
         let pass = Self(u64::from_ne_bytes(random()?));
         let mut filter = filter(pass.0).ok_or_else(|| io::Error::from(io::ErrorKind::Unsupported))?;
@@ -41,13 +42,13 @@ impl Pass {
         Ok(pass)
     }
 
-    /// The sixth argument of execve(2) and execveat(2).
+    /// Returns the sixth argument of execve(2) and execveat(2).
     pub(crate) fn word(&self) -> libc::c_ulong {
         self.0
     }
 }
 
-/// The system calls of one ABI that lead to another program.
+/// The system calls of one ABI that execute another program.
 struct Abi {
     /// AUDIT_ARCH_* of linux/audit.h.
     arch: u32,
@@ -55,11 +56,11 @@ struct Abi {
     exec: [u32; 2],
 }
 
-/// io_uring_setup has one number everywhere. A ring does what system calls do, past the filter: no operation executes
-/// a program today, and none of a later kernel shall.
+/// io_uring_setup has the same number everywhere. A ring bypasses the filter: no operation executes a program today,
+/// but one of a later kernel could.
 const IO_URING_SETUP: u32 = 425;
 
-/// The ABI of this program, and the 32-bit one that the same kernel may offer: asm/unistd_32.h and so on.
+/// The ABI of this program, and the 32-bit one that the same kernel may support: asm/unistd_32.h and so on.
 #[cfg(target_arch = "x86_64")]
 const ABIS: [Abi; 2] = [Abi { arch: 0xc000_003e, exec: [59, 322] }, Abi { arch: 0x4000_0003, exec: [11, 358] }];
 
@@ -74,7 +75,8 @@ const SIXTH: u32 = argument(5);
 const REFUSE: u32 = libc::SECCOMP_RET_ERRNO | libc::EACCES as u32;
 const UNKNOWN: u32 = libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32;
 
-/// `None` on a machine that is not known here. The numbers at the left are those of the jumps.
+/// Compiles the filter; `None` on an unknown architecture. The numbers in the comments at the left are those of the
+/// jumps.
 #[rustfmt::skip]
 fn filter(pass: u64) -> Option<Vec<libc::sock_filter>> {
     let [own, compatible] = <&[Abi; 2]>::try_from(ABIS.as_slice()).ok()?;
@@ -113,7 +115,7 @@ fn filter(pass: u64) -> Option<Vec<libc::sock_filter>> {
 mod tests {
     use super::*;
 
-    /// What the filter answers to a call: the few instructions that it is made of, played.
+    /// Interprets the few instructions of the filter for a call. Returns its answer.
     fn judge(arch: u32, number: u32, sixth: u64) -> u32 {
         let filter = filter(0x0123_4567_89ab_cdef).unwrap();
         let (mut at, mut loaded) = (0, 0);
@@ -139,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_pass_opens_exec_and_no_other_abi_has_one() {
+    fn only_the_pass_permits_exec_and_only_in_this_abi() {
         let pass = 0x0123_4567_89ab_cdef;
         let [own, compatible] = &ABIS;
         for number in own.exec {
@@ -157,7 +159,7 @@ mod tests {
             assert_eq!(judge(arch, IO_URING_SETUP, pass), UNKNOWN);
         }
         assert_eq!(judge(0x1234, 1, pass), REFUSE);
-        // The numbers of one ABI mean something else in the other.
+        // The numbers of one ABI mean other calls in the other.
         assert_eq!(judge(own.arch, compatible.exec[0], 0), libc::SECCOMP_RET_ALLOW);
     }
 }

@@ -7,22 +7,22 @@ pub const MAX_SECRET: usize = 1023;
 pub struct Secret(Vec<u8>);
 
 impl Secret {
-    /// Takes the bytes over. Copies made earlier, by a `Vec` that grew for example, are the caller's to avoid.
+    /// Takes ownership of the bytes. The caller avoids earlier copies, for example by a `Vec` that grew.
     pub fn new(bytes: Vec<u8>) -> Self {
         Self(bytes)
     }
 
-    /// The bytes, without an end of line.
+    /// Returns the bytes, without an end of line.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
-    /// An empty secret with room for [`MAX_SECRET`] bytes, so that filling it never moves it.
+    /// Creates an empty secret with room for [`MAX_SECRET`] bytes, so that filling it never reallocates it.
     pub(crate) fn with_room() -> Self {
         Self(Vec::with_capacity(MAX_SECRET + 1))
     }
 
-    /// Adds a byte; `false` when there is no room.
+    /// Appends a byte; returns `false` when there is no room.
     pub(crate) fn push(&mut self, byte: u8) -> bool {
         let room = self.0.len() < MAX_SECRET && self.0.len() < self.0.capacity();
         if room {
@@ -39,7 +39,7 @@ impl Drop for Secret {
     }
 }
 
-/// Zeroes bytes in a way that the compiler keeps.
+/// Zeroes bytes in a way that the compiler does not remove.
 pub(crate) fn wipe(bytes: &mut [u8]) {
     // SAFETY: pointer and length come from one exclusive slice of bytes, for which zero is a valid value.
     unsafe { libc::explicit_bzero(bytes.as_mut_ptr().cast(), bytes.len()) }
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn full_secret_takes_no_more() {
+    fn a_full_secret_accepts_no_more_bytes() {
         let mut secret = Secret::with_room();
         assert!((0..MAX_SECRET).all(|_| secret.push(b'x')));
         assert!(!secret.push(b'x'));
@@ -65,14 +65,14 @@ mod tests {
     }
 
     #[test]
-    fn wipe_zeroes_every_byte() {
+    fn wiping_zeroes_every_byte() {
         let mut bytes = *b"hunter2";
         wipe(&mut bytes);
         assert_eq!(bytes, [0; 7]);
     }
 
     #[test]
-    fn drop_wipes_what_was_there() {
+    fn dropping_a_secret_wipes_it() {
         let mut bytes = b"hunter2".to_vec();
         bytes.clear();
         wipe_spare(&mut bytes);

@@ -1,4 +1,4 @@
-//! Sets of signals, dispositions, and signals as events that can be polled for.
+//! Sets of signals, dispositions, and signals as events for poll.
 
 use std::cell::Cell;
 use std::io;
@@ -18,13 +18,13 @@ use crate::process::Pid;
 /// The highest signal number of Linux.
 const LAST_SIGNAL: i32 = 64;
 
-/// 32 and 33 belong to libc's threads, which it lets nobody block.
+/// 32 and 33 belong to libc's threads; libc does not allow blocking them.
 const LIBCS_OWN: u64 = 0b11 << 31;
 
 const _: () = assert!(size_of::<libc::sigset_t>() >= 8 && align_of::<libc::sigset_t>() >= 8);
 
-/// By what a terminal, and everybody who has it, stops a process. SIGSTOP cannot be blocked, but neither can an ordinary user
-/// send it to a process that is root in all its ids.
+/// The signals by which a terminal, and every process that has it open, stops a process. SIGSTOP cannot be blocked, but
+/// an ordinary user cannot send it to a process that is root in all its ids.
 pub const STOPS: [i32; 3] = [SIGTSTP, SIGTTIN, SIGTTOU];
 
 /// A set of signal numbers, 1 to 64.
@@ -38,7 +38,7 @@ impl SignalSet {
     /// Every signal.
     pub const ALL: Self = Self(u64::MAX);
 
-    /// The signals in `signals`; numbers that are none are left out.
+    /// Returns the set of `signals`; invalid numbers are ignored.
     pub fn of(signals: &[i32]) -> Self {
         let mut set = Self::EMPTY;
         for signal in signals {
@@ -47,22 +47,22 @@ impl SignalSet {
         set
     }
 
-    /// Adds a signal; a number that is none is left out.
+    /// Adds a signal; an invalid number is ignored.
     pub fn insert(&mut self, signal: i32) {
         self.0 |= bit(signal);
     }
 
-    /// Takes a signal out.
+    /// Removes a signal.
     pub fn remove(&mut self, signal: i32) {
         self.0 &= !bit(signal);
     }
 
-    /// Whether the signal is in the set.
+    /// Returns whether the signal is in the set.
     pub fn contains(self, signal: i32) -> bool {
         self.0 & bit(signal) != 0
     }
 
-    /// The signals in rising order.
+    /// Returns the signals in ascending order.
     pub fn iter(self) -> impl Iterator<Item = i32> {
         (1..=LAST_SIGNAL).filter(move |signal| self.contains(*signal))
     }
@@ -81,19 +81,19 @@ impl SignalSet {
     }
 }
 
-/// What to do when a signal arrives, as far as exec passes it on.
+/// The action for a signal, as far as it is inherited over exec.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Disposition {
     /// The kernel's default.
     Default,
-    /// Nothing.
+    /// The signal is ignored.
     Ignore,
 }
 
-/// Sets the disposition of a signal and says whether it was ignored before.
+/// Sets the disposition of a signal and returns the previous one.
 ///
 /// # Errors
-/// `EINVAL` for SIGKILL, SIGSTOP, the two that libc keeps for itself, and numbers that are no signal (sigaction(2)).
+/// `EINVAL` for SIGKILL, SIGSTOP, the two that libc reserves, and invalid numbers (sigaction(2)).
 pub fn set_disposition(signal: i32, disposition: Disposition) -> io::Result<Disposition> {
     // SAFETY: sigaction is a plain structure of integers and an optional function pointer; zero is valid for all.
     let mut new: libc::sigaction = unsafe { mem::zeroed() };
@@ -108,28 +108,28 @@ pub fn set_disposition(signal: i32, disposition: Disposition) -> io::Result<Disp
     Ok(if old.sa_sigaction == libc::SIG_IGN { Disposition::Ignore } else { Disposition::Default })
 }
 
-/// Every signal whose disposition a process may change.
+/// Returns every signal whose disposition a process may change.
 pub(crate) fn changeable() -> impl Iterator<Item = i32> {
     let changeable = SignalSet(!LIBCS_OWN & !bit(SIGKILL) & !bit(SIGSTOP));
     (1..=LAST_SIGNAL).filter(move |signal| changeable.contains(*signal))
 }
 
-/// Replaces the mask of blocked signals and gives the one before.
+/// Replaces the mask of blocked signals and returns the previous one.
 pub fn set_mask(blocked: SignalSet) -> io::Result<SignalSet> {
     change_mask(libc::SIG_SETMASK, blocked)
 }
 
-/// Blocks signals in addition and gives the mask before.
+/// Blocks additional signals and returns the previous mask.
 pub fn block(signals: SignalSet) -> io::Result<SignalSet> {
     change_mask(libc::SIG_BLOCK, signals)
 }
 
-/// Unblocks signals and gives the mask before.
+/// Unblocks signals and returns the previous mask.
 pub fn unblock(signals: SignalSet) -> io::Result<SignalSet> {
     change_mask(libc::SIG_UNBLOCK, signals)
 }
 
-/// The signals that arrived and wait because they are blocked.
+/// Returns the pending signals: those that arrived while blocked.
 pub fn pending() -> io::Result<SignalSet> {
     // SAFETY: a zeroed sigset_t is valid and is filled in by the call.
     let mut raw: libc::sigset_t = unsafe { mem::zeroed() };
@@ -143,15 +143,15 @@ pub fn pending() -> io::Result<SignalSet> {
 pub struct Event {
     /// Its number.
     pub signal: i32,
-    /// Who sent it; for SIGCHLD the child. `None` when the sender is in no namespace of ours or is the kernel.
+    /// The sender; for SIGCHLD the child. `None` when the sender is outside our pid namespace or is the kernel.
     pub sender_pid: Option<Pid>,
-    /// Their real uid; without meaning when the kernel sent it.
+    /// The sender's real uid; undefined when the kernel sent the signal.
     pub sender_uid: u32,
-    /// Made by the kernel (a key on the terminal, a child's end), not by kill(2) or the like.
+    /// The kernel generated it (a key on the terminal, a child's end), not kill(2) or a similar call.
     pub from_kernel: bool,
 }
 
-/// Signals as a descriptor (signalfd(2)), close-on-exec and non-blocking. The mask of before comes back on drop.
+/// Signals as a descriptor (signalfd(2)), close-on-exec and non-blocking. Dropping it restores the previous mask.
 #[derive(Debug)]
 pub struct SignalQueue {
     fd: OwnedFd,
@@ -163,15 +163,15 @@ impl SignalQueue {
     pub fn open(signals: &[i32]) -> io::Result<Self> {
         let set = SignalSet::of(signals);
         let raw = set.to_raw();
-        // SAFETY: `raw` lives through the call; -1 asks for a new descriptor.
+        // SAFETY: `raw` lives through the call; -1 requests a new descriptor.
         let fd = check(unsafe { libc::signalfd(-1, &raw const raw, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) })?;
-        // SAFETY: the kernel has just made the descriptor and nobody else owns it.
+        // SAFETY: the kernel has just made the descriptor and nothing else owns it.
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
         let before = block(set)?;
         Ok(Self { fd, before })
     }
 
-    /// The next signal, or `None` when none waits.
+    /// Returns the next signal, or `None` when none is pending.
     pub fn next_event(&self) -> io::Result<Option<Event>> {
         // SAFETY: signalfd_siginfo is plain integers, for which zero is valid.
         let mut info: libc::signalfd_siginfo = unsafe { mem::zeroed() };
@@ -188,7 +188,7 @@ impl SignalQueue {
         }
     }
 
-    /// The mask that was in force before, and that the drop restores.
+    /// Returns the previous mask, which drop restores.
     pub fn mask_before(&self) -> SignalSet {
         self.before
     }
@@ -202,26 +202,27 @@ impl AsFd for SignalQueue {
 
 impl Drop for SignalQueue {
     fn drop(&mut self) {
-        // A set that the kernel gave us is taken back by it; there is nothing left to do if not.
+        // The kernel accepts a mask that it has returned; errors are ignored.
         let _ = set_mask(self.before);
     }
 }
 
-/// As long as one of these lives, the signals of job control wait: ^Z asks for no permission, and everybody else would wait for
-/// who is stopped while it holds a lock. They may end in any order; what was blocked before the first stays so. Of one thread.
+/// Blocks the stop signals of job control while a value of this type lives: any user can type ^Z, and every other
+/// process would wait for a stopped holder of a lock. Values may be dropped in any order; signals that were blocked
+/// before the first one stay blocked. For one thread.
 #[derive(Debug)]
 pub struct Unstoppable(PhantomData<*const ()>);
 
 thread_local! {
-    /// How many there are, and what the first of them has blocked.
+    /// The number of values, and the signals that the first one has blocked.
     static HELD: Cell<(usize, SignalSet)> = const { Cell::new((0, SignalSet::EMPTY)) };
 }
 
 impl Unstoppable {
-    /// Begins.
+    /// Blocks the signals.
     ///
     /// # Errors
-    /// Those of sigprocmask(2), of which there are none.
+    /// Those of sigprocmask(2), which do not occur.
     pub fn begin() -> io::Result<Self> {
         let (count, mut taken) = HELD.get();
         if count == 0 {
@@ -238,7 +239,7 @@ impl Drop for Unstoppable {
         let (count, taken) = HELD.get();
         HELD.set((count.saturating_sub(1), taken));
         if count == 1 && taken != SignalSet::EMPTY {
-            // It succeeded a moment ago, and nothing can be done about an error.
+            // Blocking them succeeded, so this does too; errors are ignored.
             let _ = unblock(taken);
         }
     }
@@ -271,7 +272,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn set_holds_what_was_put_in_and_nothing_else() {
+    fn a_set_contains_exactly_the_inserted_signals() {
         let mut set = SignalSet::of(&[libc::SIGINT, libc::SIGTERM, 0, -3, 65, 64]);
         assert_eq!(set.iter().collect::<Vec<_>>(), [2, 15, 64]);
         set.remove(15);
@@ -279,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn kernel_form_and_back_is_the_same_set() {
+    fn a_set_round_trips_through_the_kernel_form() {
         let set = SignalSet::of(&[1, 2, 15, 34, 64]);
         assert_eq!(SignalSet::from_raw(&set.to_raw()), set);
         assert_eq!(SignalSet::from_raw(&SignalSet::of(&[32, 33]).to_raw()), SignalSet::EMPTY);
@@ -291,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn signal_to_self_becomes_an_event_with_its_sender() {
+    fn a_signal_to_self_becomes_an_event_with_its_sender() {
         // SIGUSR2 to the thread itself: other tests run in other threads and must not get it.
         let queue = SignalQueue::open(&[libc::SIGUSR2]).unwrap();
         assert_eq!(queue.next_event().unwrap(), None);
@@ -307,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn kill_cannot_be_ignored() {
+    fn sigkill_cannot_be_ignored() {
         assert!(set_disposition(libc::SIGKILL, Disposition::Ignore).is_err());
         assert_eq!(changeable().count(), 60);
     }

@@ -1,5 +1,6 @@
-//! A syslog daemon that does not read stalls everybody who calls syslog(3): PAM modules do, and libc waits for ever. While
-//! the daemon is stuck, a timer interrupts the wait; libc tries once more over a new connection and then lets it be.
+//! Limits the wait for a syslog daemon that does not read: it blocks every process that calls syslog(3), as PAM modules
+//! do, and libc waits for ever. While the daemon is stuck, a timer interrupts the wait; libc tries once more over a new
+//! connection and then gives up.
 
 use std::cell::RefCell;
 use std::os::fd::AsFd;
@@ -10,24 +11,25 @@ use std::time::{Duration, Instant};
 use crate::interruption::Timer;
 use crate::poll::{PollEntry, poll};
 
-/// Where libc's syslog(3) sends.
+/// The socket that libc's syslog(3) sends to.
 const SOCKET: &str = "/dev/log";
 
-/// How long one send may wait; libc makes two of them for one message.
+/// The maximum time that one send may block; libc makes two of them for one message.
 const TICK: Duration = Duration::from_millis(20);
 
-/// Whoever connects in less has not waited.
+/// A connection that takes less time than this was not blocked.
 const WAITED: Duration = Duration::from_millis(15);
 
-/// How long a connection tells of the daemon: another one may be there later.
+/// How long a connection is reused to check the daemon, which may be restarted meanwhile.
 const FRESH: Duration = Duration::from_millis(200);
 
 thread_local! {
-    /// A connection to the daemon, and since when: a run calls PAM several times in a row.
+    /// A connection to the daemon, and when it was made: a run calls PAM several times in a row.
     static LINE: RefCell<Option<(UnixDatagram, Instant)>> = const { RefCell::new(None) };
 }
 
-/// While syslog is stuck, what interrupts who waits for it every now and then, until it is dropped; one message more would wait.
+/// Returns a timer that interrupts blocked calls until it is dropped, if syslog is stuck: then another message would
+/// block.
 pub(crate) fn interruption() -> Option<Timer> {
     if is_stuck() { Timer::start(TICK).ok() } else { None }
 }
@@ -36,8 +38,9 @@ fn is_stuck() -> bool {
     is_stream_stuck().unwrap_or_else(is_datagram_stuck)
 }
 
-/// `None` where the daemon takes no connections. One that is never taken could wait for ever, in connect(2) already; and as
-/// every look at the queue takes a place in it, libc's own connection is made here, while its wait is interrupted.
+/// Returns `None` when the daemon's socket is no stream socket. A connection that the daemon never accepts could block
+/// for ever, in connect(2) already. Since every check takes a place in the queue, this function makes libc's own
+/// connection, and interrupts that wait.
 fn is_stream_stuck() -> Option<bool> {
     if LINE.with_borrow(|line| line.as_ref().is_some_and(|(_, since)| since.elapsed() <= FRESH)) {
         return None;
@@ -56,7 +59,7 @@ fn is_stream_stuck() -> Option<bool> {
     }
     let begun = Instant::now();
     let interruption = Timer::start(TICK);
-    // SAFETY: without a name the one in force stays; no pointer is kept.
+    // SAFETY: without a name the present one stays; no pointer is kept.
     unsafe { libc::openlog(ptr::null(), libc::LOG_NDELAY, 0) };
     drop(interruption);
     Some(begun.elapsed() >= WAITED)
@@ -64,7 +67,7 @@ fn is_stream_stuck() -> Option<bool> {
 
 fn is_datagram_stuck() -> bool {
     LINE.with_borrow(|line| {
-        // A daemon that is not there at all makes nobody wait.
+        // A missing daemon blocks no process.
         let Some((socket, _)) = line else { return false };
         poll(&mut [PollEntry::writing(socket.as_fd())], Some(Duration::ZERO)).is_ok_and(|ready| ready == 0)
     })

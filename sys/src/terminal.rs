@@ -1,5 +1,5 @@
-//! Terminals: which one controls us, its size and modes, and questions asked on it. No ioctl goes to a descriptor that
-//! is not a character device: on others the same numbers mean other things (CVE-2023-2002).
+//! Terminals: the controlling terminal, its size and modes, and questions to its user. Sends an ioctl only to character
+//! devices: on other files the same numbers mean other operations (CVE-2023-2002).
 
 use std::fs;
 use std::io;
@@ -20,7 +20,7 @@ mod question;
 use question::Question;
 pub use question::{Echo, PasswordError, read_password_from_stdin};
 
-/// An open terminal; [`Self::controlling`] is the usual way to get it.
+/// An open terminal, usually from [`Self::controlling`].
 #[derive(Debug)]
 pub struct Terminal {
     fd: OwnedFd,
@@ -30,13 +30,13 @@ pub struct Terminal {
 /// Rows and columns, and the size in pixels where known.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct WindowSize {
-    /// Lines.
+    /// Rows.
     pub rows: u16,
-    /// Characters a line.
+    /// Columns.
     pub columns: u16,
-    /// Pixels across, or 0.
+    /// Width in pixels, or 0.
     pub width: u16,
-    /// Pixels down, or 0.
+    /// Height in pixels, or 0.
     pub height: u16,
 }
 
@@ -45,7 +45,7 @@ pub struct WindowSize {
 pub struct Attributes(libc::termios);
 
 impl Terminal {
-    /// Opens the controlling terminal, as an open file of our own.
+    /// Opens the controlling terminal, as a separate open file.
     ///
     /// # Errors
     /// `ENXIO` when there is none.
@@ -55,10 +55,10 @@ impl Terminal {
         Self::new(file.into())
     }
 
-    /// Takes a terminal that is open already.
+    /// Takes ownership of an open terminal.
     ///
     /// # Errors
-    /// `ENOTTY` when it is none.
+    /// `ENOTTY` when it is no terminal.
     pub fn new(fd: OwnedFd) -> io::Result<Self> {
         if !is_terminal(fd.as_fd()) {
             return Err(io::Error::from_raw_os_error(libc::ENOTTY));
@@ -69,63 +69,63 @@ impl Terminal {
         Ok(Self { fd, device: decode_device(device) })
     }
 
-    /// Its device number, as in `st_rdev`; the real one, not that of `/dev/tty`.
+    /// Returns the device number, as in `st_rdev`; the real one, not that of `/dev/tty`.
     pub fn device(&self) -> u64 {
         self.device
     }
 
-    /// Its path, such as `/dev/pts/3`, when a device node with its number is there.
+    /// Returns the path, such as `/dev/pts/3`, when a device node with this number exists.
     pub fn name(&self) -> Option<PathBuf> {
         device_name(self.device)
     }
 
-    /// Whether our process group is in its foreground; also `true` when it is not our controlling terminal, where
-    /// there is no background.
+    /// Returns whether our process group is in the foreground; also `true` when it is not our controlling terminal,
+    /// which has no background.
     pub fn foreground(&self) -> bool {
         is_foreground(self.fd.as_fd())
     }
 
-    /// Whether a descriptor is this very terminal.
+    /// Returns whether a descriptor refers to this terminal.
     pub fn is_behind(&self, fd: BorrowedFd<'_>) -> bool {
         is_terminal(fd) && nix::sys::stat::fstat(fd).is_ok_and(|file| file.st_rdev == self.device)
     }
 
-    /// Its size.
+    /// Returns the size.
     pub fn window(&self) -> io::Result<WindowSize> {
         window(self.fd.as_fd())
     }
 
-    /// Its modes.
+    /// Returns the modes.
     pub fn attributes(&self) -> io::Result<Attributes> {
         Attributes::of(self.fd.as_fd())
     }
 
-    /// Sets its modes at once, whatever output waits: to wait for that would be to wait for whoever holds the terminal up
-    /// (Linux takes the lock of a writer for TCSADRAIN). Works from the background too: whoever calls this asks
-    /// [`Self::foreground`] before.
+    /// Sets the modes at once, without waiting for output: another process that blocks the terminal could delay that
+    /// for ever (for TCSADRAIN Linux takes a writer's lock). Works from the background too: the caller checks
+    /// [`Self::foreground`] first.
     pub fn set_attributes(&self, attributes: &Attributes) -> io::Result<()> {
         attributes.apply_now(self.fd.as_fd())
     }
 
-    /// Whether it was hung up: nobody is behind it any more.
+    /// Returns whether the terminal was hung up.
     pub fn is_gone(&self) -> bool {
         self.attributes().is_err_and(|error| error.raw_os_error() == Some(libc::EIO))
     }
 
-    /// Asks for a password: the prompt as it is, nothing shown of what is typed, a new line at the end.
+    /// Asks for a password: shows the prompt unchanged, does not echo the answer, and ends with a new line.
     ///
-    /// From the background it first stops us (SIGTTIN), as the shell expects; ^Z stops us with the terminal restored,
-    /// and the prompt comes again after that. `timeout` counts from the call; `None` waits for ever.
+    /// From the background it first stops this process (SIGTTIN), as the shell expects. ^Z stops it with the terminal
+    /// restored, and the prompt is shown again after that. `timeout` counts from the call; `None` waits for ever.
     pub fn read_password(&self, prompt: &[u8], timeout: Option<Duration>) -> Result<Secret, PasswordError> {
         self.read_answer(prompt, Echo::Hidden, timeout)
     }
 
-    /// As [`Self::read_password`], for answers that may be seen too.
+    /// Asks as [`Self::read_password`] does, with a choice of echo.
     pub fn read_answer(&self, prompt: &[u8], echo: Echo, timeout: Option<Duration>) -> Result<Secret, PasswordError> {
         Question { input: self.fd.as_fd(), output: self.fd.as_fd(), prompt, echo }.ask(timeout)
     }
 
-    /// Throws away what was typed and not read yet.
+    /// Discards input that was typed but not read.
     pub fn flush_input(&self) -> io::Result<()> {
         flush_input(self.fd.as_fd())
     }
@@ -138,7 +138,7 @@ impl AsFd for Terminal {
 }
 
 impl Attributes {
-    /// Those of an open terminal.
+    /// Reads the modes of an open terminal.
     pub fn of(fd: BorrowedFd<'_>) -> io::Result<Self> {
         // SAFETY: termios is plain integers, for which zero is valid.
         let mut raw: libc::termios = unsafe { mem::zeroed() };
@@ -147,18 +147,18 @@ impl Attributes {
         Ok(Self(raw))
     }
 
-    /// Puts them in force at once.
+    /// Sets these modes at once.
     pub fn apply_now(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
         self.apply(fd, libc::TCSANOW)
     }
 
-    /// Whether what is typed is shown. Asked of a pseudo-terminal's leader, these are the follower's modes.
+    /// Returns whether the terminal echoes input. For the leader of a pseudo-terminal these are the follower's modes.
     #[must_use]
     pub fn echoes(&self) -> bool {
         self.0.c_lflag & libc::ECHO != 0
     }
 
-    /// These, but every byte passes through.
+    /// Returns these modes changed to raw mode: every byte passes through.
     #[must_use]
     pub fn raw(&self) -> Self {
         let mut raw = self.0;
@@ -167,13 +167,13 @@ impl Attributes {
         Self(raw)
     }
 
-    /// Output is changed on its way to the screen: line ends become a carriage return and a line feed.
+    /// Returns whether the terminal changes output: it turns a line feed into a carriage return and a line feed.
     #[must_use]
     pub fn shapes_output(&self) -> bool {
         self.0.c_oflag & libc::OPOST != 0
     }
 
-    /// These, but output is, or is not, changed on its way.
+    /// Returns these modes with or without output processing.
     #[must_use]
     pub fn shaping_output(&self, wanted: bool) -> Self {
         let mut raw = self.0;
@@ -181,7 +181,8 @@ impl Attributes {
         Self(raw)
     }
 
-    /// These, but whole lines, with or without showing them; a terminal left in raw mode works for a question too.
+    /// Returns these modes changed to line input, with or without echo, so that a question works on a terminal that was
+    /// left in raw mode.
     fn for_question(&self, echo: Echo) -> Self {
         let mut raw = self.0;
         let shown = libc::ECHO | libc::ECHOE | libc::ECHOK;
@@ -205,12 +206,12 @@ impl Attributes {
     }
 }
 
-/// Whether a descriptor is a terminal.
+/// Returns whether a descriptor is a terminal.
 pub fn is_terminal(fd: BorrowedFd<'_>) -> bool {
     is_character_device(fd) && Attributes::of(fd).is_ok()
 }
 
-/// The size of a terminal.
+/// Returns the size of a terminal.
 pub fn window(fd: BorrowedFd<'_>) -> io::Result<WindowSize> {
     // SAFETY: winsize is plain integers, for which zero is valid.
     let mut raw: libc::winsize = unsafe { mem::zeroed() };
@@ -220,7 +221,7 @@ pub fn window(fd: BorrowedFd<'_>) -> io::Result<WindowSize> {
     Ok(WindowSize { rows: raw.ws_row, columns: raw.ws_col, width: raw.ws_xpixel, height: raw.ws_ypixel })
 }
 
-/// Sets the size of a terminal; the foreground group gets SIGWINCH when it changes.
+/// Sets the size of a terminal; the foreground process group gets SIGWINCH when it changes.
 pub fn set_window(fd: BorrowedFd<'_>, size: WindowSize) -> io::Result<()> {
     only_terminals(fd)?;
     let raw = libc::winsize { ws_row: size.rows, ws_col: size.columns, ws_xpixel: size.width, ws_ypixel: size.height };
@@ -228,8 +229,8 @@ pub fn set_window(fd: BorrowedFd<'_>, size: WindowSize) -> io::Result<()> {
     check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCSWINSZ, &raw const raw) }).map(drop)
 }
 
-/// The group in the foreground of a terminal; asked of a pseudo-terminal's leader, that of its follower. `None` when
-/// there is none.
+/// Returns the foreground process group of a terminal; for the leader of a pseudo-terminal, that of its follower.
+/// `None` when there is none.
 pub fn foreground_group(fd: BorrowedFd<'_>) -> io::Result<Option<Pid>> {
     only_terminals(fd)?;
     let mut group: libc::pid_t = 0;
@@ -238,7 +239,7 @@ pub fn foreground_group(fd: BorrowedFd<'_>) -> io::Result<Option<Pid>> {
     Ok(Pid::new(group))
 }
 
-/// The controlling terminal of a process, as in `st_rdev`; `None` when it has none.
+/// Returns the controlling terminal of a process, as in `st_rdev`; `None` when it has none.
 ///
 /// # Errors
 /// As [`procfs::stat`].
@@ -247,7 +248,7 @@ pub fn pid_terminal(pid: Pid) -> io::Result<Option<u64>> {
     Ok((device != 0).then(|| decode_device(device)))
 }
 
-/// The path of a terminal by its device number, when a node with that number is there.
+/// Returns the path of a terminal by its device number, when a node with that number exists.
 pub fn device_name(device: u64) -> Option<PathBuf> {
     let (major, minor) = (libc::major(device), libc::minor(device));
     let likely = match (major, minor) {
@@ -271,7 +272,7 @@ fn is_node_of(path: &Path, device: u64) -> bool {
     fs::symlink_metadata(path).is_ok_and(|node| node.file_type().is_char_device() && node.rdev() == device)
 }
 
-/// From the kernel's encoding in `/proc` and TIOCGDEV to that of stat(2).
+/// Converts the kernel's encoding in `/proc` and TIOCGDEV to that of stat(2).
 pub(crate) fn decode_device(encoded: u32) -> u64 {
     libc::makedev((encoded & 0xfff00) >> 8, (encoded & 0xff) | ((encoded >> 12) & 0xfff00))
 }

@@ -6,20 +6,20 @@ use std::sync::OnceLock;
 
 use crate::kernel::check;
 
-/// Wall clock, microseconds since 1970 UTC; negative before.
+/// Returns the wall clock, in microseconds since 1970 UTC; negative before.
 pub fn realtime_us() -> i64 {
     read(libc::CLOCK_REALTIME)
 }
 
-/// Microseconds since boot, sleep included; not set by anybody.
+/// Returns microseconds since boot, sleep included; no user can set this clock.
 pub fn boottime_us() -> i64 {
     read(libc::CLOCK_BOOTTIME)
 }
 
-/// The id of this boot, a UUID in lower case. Read once: no process outlives its boot.
+/// Returns the id of this boot, a UUID in lower case. Read once: no process outlives its boot.
 ///
 /// # Errors
-/// When `/proc` is not there or holds something else.
+/// When `/proc` is missing or contains something else.
 pub fn boot_id() -> io::Result<String> {
     static KNOWN: OnceLock<String> = OnceLock::new();
     if let Some(id) = KNOWN.get() {
@@ -34,14 +34,15 @@ pub fn boot_id() -> io::Result<String> {
     }
 }
 
-/// Whether the kernel takes the wall clock for synchronised (adjtimex(2)): it does while some daemon keeps it so.
+/// Returns whether the kernel considers the wall clock synchronised (adjtimex(2)): it does while a daemon synchronises
+/// it.
 ///
 /// # Errors
 /// Those of adjtimex(2).
 pub fn is_synchronised() -> io::Result<bool> {
     // SAFETY: timex is integers, for which zero is valid.
     let mut state: libc::timex = unsafe { std::mem::zeroed() };
-    // SAFETY: `state` lives through the call; with `modes` 0 nothing is set, so that anybody may ask.
+    // SAFETY: `state` lives through the call; with `modes` 0 nothing is set, which needs no privilege.
     let answer = check(unsafe { libc::adjtimex(&raw mut state) })?;
     Ok(answer != libc::TIME_ERROR)
 }

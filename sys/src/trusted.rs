@@ -1,5 +1,5 @@
-//! Files that nobody but root could have written, read from the descriptor that was checked. No symbolic link is
-//! followed anywhere; each directory from `/` down is checked, and a sticky bit excuses nothing.
+//! Files that only root could have written, read from the descriptor that was checked. No symbolic link is followed;
+//! each directory from `/` down is checked, and a sticky bit is no exception.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt::{self, Write as _};
@@ -24,7 +24,7 @@ pub use chain::RootsName;
 pub(crate) use chain::{changed_by_none_but, steered_by_others};
 pub use keeping::{free_space, is_read_only};
 
-/// More names than this are not read from a directory.
+/// The maximum number of names that are read from a directory.
 const MAX_ENTRIES: usize = 10_000;
 
 /// Who besides root could write a file.
@@ -32,78 +32,78 @@ const MAX_ENTRIES: usize = 10_000;
 pub enum Writer {
     /// Its group.
     Group,
-    /// Everybody.
+    /// All users.
     Others,
 }
 
 /// Why a file is not trusted.
 #[derive(Debug)]
 pub enum TrustError {
-    /// It is not there.
+    /// The file does not exist.
     Missing {
-        /// Which.
+        /// The path.
         path: PathBuf,
     },
-    /// Somebody else owns it or a directory above it.
+    /// Another user owns it or a directory above it.
     NotRootOwned {
-        /// Which.
+        /// The path.
         path: PathBuf,
-        /// Who.
+        /// The owner.
         uid: u32,
     },
-    /// Somebody else may write to it or to a directory above it.
+    /// Another user may write to it or to a directory above it.
     Writable {
-        /// Which.
+        /// The path.
         path: PathBuf,
-        /// Who.
+        /// The users who may write.
         by: Writer,
     },
     /// It or a directory above it is a symbolic link.
     Symlink {
-        /// Which.
+        /// The path.
         path: PathBuf,
     },
     /// It is a device, a pipe, a socket or a directory.
     NotRegular {
-        /// Which.
+        /// The path.
         path: PathBuf,
     },
-    /// It, or a part of the path to it, should be a directory and is none.
+    /// It, or a part of the path to it, should be a directory and is not.
     NotDirectory {
-        /// Which.
+        /// The path.
         path: PathBuf,
     },
-    /// The path is relative, holds `..`, or the name is more than one.
+    /// The path is relative or contains `..`, or the name has more than one component.
     NotCanonical {
-        /// Which.
+        /// The path.
         path: PathBuf,
     },
-    /// It is longer than anything sensible.
+    /// It is too large.
     TooLarge {
-        /// Which.
+        /// The path.
         path: PathBuf,
-        /// Bytes, or entries of a directory.
+        /// The limit in bytes, or in entries of a directory.
         limit: usize,
     },
-    /// It should be root's alone and others may read it.
+    /// Only root should be able to read it, but other users may.
     Readable {
-        /// Which.
+        /// The path.
         path: PathBuf,
         /// Its mode bits.
         mode: u32,
     },
-    /// It lies on a file system whose contents others than root decide.
+    /// It lies on a file system whose contents users other than root control.
     FileSystem {
-        /// Where that is mounted.
+        /// The mount point.
         path: PathBuf,
-        /// What it is.
+        /// The kind of file system.
         kind: &'static str,
     },
     /// It cannot be opened, read or written.
     Io {
-        /// Which.
+        /// The path.
         path: PathBuf,
-        /// Why.
+        /// The error.
         error: io::Error,
     },
 }
@@ -122,14 +122,14 @@ impl fmt::Display for TrustError {
             Self::TooLarge { path, limit } => write!(f, "{} is larger than {limit}", Shown(path)),
             Self::Readable { path, mode } => write!(f, "{} is open to others (mode {mode:04o})", Shown(path)),
             Self::FileSystem { path, kind } => {
-                write!(f, "{} is on {kind}, where not root alone decides what a name means", Shown(path))
+                write!(f, "{} is on {kind}, where users other than root may control what a path refers to", Shown(path))
             }
             Self::Io { path, error } => write!(f, "{}: {error}", Shown(path)),
         }
     }
 }
 
-/// A path in words: every byte that is no visible ASCII character as `\\xNN`, and a backslash doubled.
+/// A path as text: every byte that is no visible ASCII character as `\\xNN`, and backslashes doubled.
 struct Shown<'p>(&'p Path);
 
 impl fmt::Display for Shown<'_> {
@@ -147,23 +147,23 @@ impl fmt::Display for Shown<'_> {
 
 impl std::error::Error for TrustError {}
 
-/// What tells one version of a file from the next.
+/// The attributes that distinguish one version of a file from another.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Stamp {
     /// Device.
     pub dev: u64,
     /// Inode.
     pub ino: u64,
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
     /// Last write, nanoseconds since 1970.
     pub mtime_ns: i128,
-    /// Last change of anything, nanoseconds since 1970.
+    /// Last change of contents or metadata, nanoseconds since 1970.
     pub ctime_ns: i128,
 }
 
 impl Stamp {
-    /// From what fstat(2) said.
+    /// Takes the attributes from the result of fstat(2).
     pub fn of(file: &Metadata) -> Self {
         let nanoseconds = |seconds: i64, rest: i64| i128::from(seconds) * 1_000_000_000 + i128::from(rest);
         Self {
@@ -195,7 +195,7 @@ impl TrustedFile {
         Self::open_in(directory.as_fd(), path.to_owned(), name)
     }
 
-    /// The whole of it.
+    /// Reads the whole file.
     ///
     /// # Errors
     /// [`TrustError::TooLarge`] above `max` bytes.
@@ -212,29 +212,29 @@ impl TrustedFile {
         if bytes.len() > max { Err(too_large()) } else { Ok(bytes) }
     }
 
-    /// Where it was found.
+    /// Returns the path at which it was opened.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Which version it was when it was opened.
+    /// Returns the attributes of the version that was opened.
     pub fn stamp(&self) -> Stamp {
         Stamp::of(&self.metadata)
     }
 
-    /// Who owns it.
+    /// Returns the owner.
     pub fn owner(&self) -> u32 {
         self.metadata.uid()
     }
 
-    /// That nobody but root may read it either.
+    /// Checks that only root may read the file.
     pub fn private(&self) -> Result<(), TrustError> {
         let mode = self.metadata.permissions().mode() & 0o7777;
         if mode & 0o077 == 0 { Ok(()) } else { Err(TrustError::Readable { path: self.path.clone(), mode }) }
     }
 
     fn open_in(directory: BorrowedFd<'_>, path: PathBuf, name: &OsStr) -> Result<Self, TrustError> {
-        // Not to be stopped by a pipe without a writer, nor to get a terminal.
+        // A pipe without a writer must not block this, and a terminal must not become the controlling one.
         let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
         let file = match openat(directory, name, flags, Mode::empty()) {
             Ok(fd) => File::from(fd),
@@ -275,23 +275,23 @@ impl TrustedDirectory {
         Ok(Self { fd: file.into(), path: path.to_owned(), mode: metadata.permissions().mode() & 0o7777 })
     }
 
-    /// Where it was found.
+    /// Returns the path at which it was opened.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// That its mode is 0700 exactly.
+    /// Checks that its mode is exactly 0700.
     pub fn private(&self) -> Result<(), TrustError> {
         if self.mode == 0o700 { Ok(()) } else { Err(TrustError::Readable { path: self.path.clone(), mode: self.mode }) }
     }
 
-    /// The names in it, sorted by their bytes, without `.` and `..`.
+    /// Returns the names in it, sorted by their bytes, without `.` and `..`.
     pub fn entries(&self) -> Result<Vec<OsString>, TrustError> {
         let io_failed = |error| TrustError::Io { path: self.path.clone(), error };
         let fd = self.fd.try_clone().map_err(io_failed)?;
         let mut directory = nix::dir::Dir::from_fd(fd).map_err(|errno| failed(self.path.clone(), errno))?;
         let mut names = Vec::new();
-        // Goes back to the beginning when it is dropped, for whoever reads them next.
+        // Dropping the iterator rewinds the directory for the next reader.
         for entry in directory.iter() {
             let name = entry.map_err(|errno| io_failed(errno.into()))?.file_name().to_bytes().to_vec();
             if matches!(name.as_slice(), b"." | b"..") {
@@ -306,27 +306,27 @@ impl TrustedDirectory {
         Ok(names)
     }
 
-    /// Opens and checks a directory in it.
+    /// Opens and checks a subdirectory.
     pub fn directory(&self, name: &OsStr) -> Result<Self, TrustError> {
         let path = self.child(name)?;
         match openat(self.fd.as_fd(), name, DIRECTORY, Mode::empty()) {
             Ok(fd) => Self::checked(fd, &path),
-            // A link is none either.
+            // A symbolic link is no directory either.
             Err(Errno::ENOTDIR) => Err(directory(&path).err().unwrap_or(TrustError::NotDirectory { path })),
             Err(errno) => Err(failed(path, errno)),
         }
     }
 
-    /// Opens and checks a file in it.
+    /// Opens and checks a file in the directory.
     pub fn file(&self, name: &OsStr) -> Result<TrustedFile, TrustError> {
         let path = self.child(name)?;
         TrustedFile::open_in(self.fd.as_fd(), path, name)
     }
 
-    /// Makes a new file: whole, synced, under its name, or not at all.
+    /// Creates a file with these contents, synced, or no file at all.
     ///
     /// # Errors
-    /// [`TrustError::Io`] with `AlreadyExists` when the name is taken; what is there stays untouched.
+    /// [`TrustError::Io`] with `AlreadyExists` when the name is taken; the existing file stays unchanged.
     pub fn create(&self, name: &OsStr, bytes: &[u8], mode: u32) -> Result<(), TrustError> {
         self.put(name, bytes, mode, |temporary| {
             linkat(self.fd.as_fd(), temporary, self.fd.as_fd(), name, AtFlags::empty())?;
@@ -334,15 +334,15 @@ impl TrustedDirectory {
         })
     }
 
-    /// Makes a file or takes the place of an old one, in one step for every reader.
+    /// Creates a file or replaces an old one, atomically for readers.
     pub fn replace(&self, name: &OsStr, bytes: &[u8], mode: u32) -> Result<(), TrustError> {
         self.put(name, bytes, mode, |temporary| nix::fcntl::renameat(self.fd.as_fd(), temporary, self.fd.as_fd(), name))
     }
 
-    /// Opens a file to write at its end, making it where it is missing.
+    /// Opens a file for appending, and creates it if it is missing.
     ///
     /// # Errors
-    /// Any other kind of file, and one that others than root may write, is refused.
+    /// When it is another kind of file, or users other than root may write to it.
     pub fn append(&self, name: &OsStr, mode: u32) -> Result<File, TrustError> {
         let path = self.child(name)?;
         let flags = OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CREAT | OFlag::O_NOFOLLOW;
@@ -361,13 +361,13 @@ impl TrustedDirectory {
         Ok(file)
     }
 
-    /// Gives a file in it another name, in the place of whatever had that.
+    /// Renames a file in the directory; replaces a file of the new name.
     pub fn rename(&self, from: &OsStr, to: &OsStr) -> Result<(), TrustError> {
         let (path, _) = (self.child(from)?, self.child(to)?);
         nix::fcntl::renameat(self.fd.as_fd(), from, self.fd.as_fd(), to).map_err(|errno| failed(path, errno))
     }
 
-    /// Removes a file in it.
+    /// Removes a file from the directory.
     pub fn remove(&self, name: &OsStr) -> Result<(), TrustError> {
         let path = self.child(name)?;
         unlinkat(self.fd.as_fd(), name, UnlinkatFlags::NoRemoveDir).map_err(|errno| failed(path, errno))
@@ -392,7 +392,7 @@ impl TrustedDirectory {
             .and_then(|()| file.sync_all())
             .and_then(|()| publish(&temporary).map_err(io::Error::from));
         if outcome.is_err() {
-            // What is left of a failure; where this fails too, a hidden file stays and is never read.
+            // Cleans up after a failure; if this fails too, a hidden file remains that is never read.
             let _ = unlinkat(self.fd.as_fd(), temporary.as_os_str(), UnlinkatFlags::NoRemoveDir);
         }
         outcome.and_then(|()| nix::unistd::fsync(self.fd.as_fd()).map_err(io::Error::from)).map_err(failed)
@@ -413,8 +413,8 @@ impl AsFd for TrustedDirectory {
 
 const DIRECTORY: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
 
-/// Checks every directory from `/` down to `path`, the highest first. By name, not by descriptor: once a directory is known
-/// to be root's alone, nobody else can change what the names in it mean, and so on down.
+/// Checks every directory from `/` down to `path`, the highest first. It works by name, not by descriptor: once only
+/// root can change a directory, no other user can change what the names in it refer to, and so on downwards.
 fn walk(path: &Path) -> Result<(), TrustError> {
     let mut components = path.components();
     if components.next() != Some(Component::RootDir) {
@@ -446,7 +446,7 @@ fn directory_of(metadata: &Metadata, path: &Path, user: u32) -> Result<(), Trust
     }
 }
 
-/// At anything but a link.
+/// Returns the metadata of anything but a symbolic link.
 fn look_at(path: &Path) -> Result<Metadata, TrustError> {
     let metadata = std::fs::symlink_metadata(path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => TrustError::Missing { path: path.to_owned() },
@@ -460,7 +460,7 @@ fn root_only(metadata: &Metadata, path: &Path) -> Result<(), TrustError> {
     only_of(metadata, path, 0)
 }
 
-/// That it belongs to root or `user`, and nobody else may write to it.
+/// Checks that the file belongs to root or `user`, and that no other user may write to it.
 fn only_of(metadata: &Metadata, path: &Path, user: u32) -> Result<(), TrustError> {
     let path = || path.to_owned();
     let mode = metadata.permissions().mode();

@@ -1,6 +1,6 @@
-//! A file that a stranger names and that is opened for them with the powers of somebody else: the way to it is walked
-//! directory by directory, so that the stranger can neither lead us elsewhere nor swap what was named (sudo's
-//! `sudoedit_checkdir`; CVE-2015-5602).
+//! Opens a file that an untrusted user names with the privileges of another user. Walks to it directory by directory,
+//! so that the untrusted user can neither redirect the path nor replace the file (sudo's `sudoedit_checkdir`;
+//! CVE-2015-5602).
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, Metadata, OpenOptions};
@@ -22,23 +22,23 @@ use crate::kernel::check;
 /// As the kernel's own limit (path_resolution(7)).
 const MOST_LINKS: usize = 40;
 
-/// A link is opened itself, not what it leads to.
+/// Opens a link itself, not its target.
 const WALKING: OFlag = OFlag::O_PATH.union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
 
 /// Why a file cannot be used.
 #[derive(Debug)]
 pub enum PlaceError {
-    /// The stranger could put another file in its place: the directory is theirs or they may write to it.
+    /// The untrusted user could replace the file: the directory belongs to them or they may write to it.
     Writable,
     /// It is a symbolic link.
     Symlink,
     /// It is a device, a pipe, a socket or a directory.
     NotRegular,
-    /// It has more bytes than this.
+    /// It has more than this many bytes.
     TooLarge(usize),
-    /// It is not any more what it was when it was read.
+    /// It has changed since it was read.
     Changed,
-    /// The kernel refused.
+    /// The kernel returned an error.
     Io(io::Error),
 }
 
@@ -54,7 +54,7 @@ impl From<Errno> for PlaceError {
     }
 }
 
-/// A name in an open directory that a stranger cannot change; the file itself may not be there yet.
+/// A name in an open directory that the untrusted user cannot change; the file itself may not exist yet.
 #[derive(Debug)]
 pub struct Place {
     directory: OwnedFd,
@@ -63,24 +63,24 @@ pub struct Place {
     open_to_all: bool,
 }
 
-/// What was read.
+/// The contents of a file, with their metadata.
 #[derive(Debug)]
 pub struct Contents {
     /// All bytes.
     pub bytes: Vec<u8>,
-    /// Everybody may read them: the file and every directory above it are open to all.
+    /// Whether all users may read them: the file and every directory above it are open to all.
     pub public: bool,
-    /// As fstat(2) says.
+    /// The result of fstat(2).
     pub metadata: Metadata,
 }
 
 impl Place {
-    /// Walks to the directory of `path`, which is absolute, with the powers of `reader`. A link is followed where
-    /// `stranger` could not have put it.
+    /// Walks to the directory of `path`, which is absolute, with the privileges of `reader`. Follows a link if
+    /// `stranger`, the untrusted user, could not have put it there.
     ///
     /// # Errors
-    /// [`PlaceError::Writable`] for the last directory; `NotADirectory` for a link in a directory that the stranger may
-    /// write to, as for a file. Root is no stranger.
+    /// [`PlaceError::Writable`] for the last directory; `NotADirectory` for a link in a directory that the untrusted
+    /// user may write to, as for a file. Root counts as trusted.
     pub fn find(path: &Path, reader: &Credentials, stranger: &Credentials) -> Result<Self, PlaceError> {
         let bytes = path.as_os_str().as_bytes();
         let last = bytes.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
@@ -96,17 +96,17 @@ impl Place {
         Ok(Self { path: directory.join(&name), directory: walk.here, name, open_to_all: walk.open_to_all })
     }
 
-    /// The directory without links, as the kernel named it, and the name.
+    /// Returns the path: the directory without links, as the kernel reports it, and the name.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Everybody may pass through all directories above it.
+    /// Returns whether all users may pass through all directories above it.
     pub fn is_open_to_all(&self) -> bool {
         self.open_to_all
     }
 
-    /// Reads the file with the powers of `reader`; `None` where there is none yet.
+    /// Reads the file with the privileges of `reader`; `None` when it does not exist yet.
     pub fn read(&self, reader: &Credentials, most: usize) -> Result<Option<Contents>, PlaceError> {
         let Some((handle, metadata)) = self.handle(reader)? else { return Ok(None) };
         let bytes = read_through(handle.as_fd(), reader, most)?;
@@ -114,12 +114,12 @@ impl Place {
         Ok(Some(Contents { bytes, public, metadata }))
     }
 
-    /// Replaces the bytes of the file, which must still be `before`, or makes it with `mode` where it was not there; with
-    /// the powers of `writer`. Owner, mode and links stay. Synced.
+    /// Replaces the bytes of the file, which must still be `before`, or creates it with `mode` if it did not exist,
+    /// with the privileges of `writer`. Owner, mode and links stay. Synced.
     ///
     /// # Errors
-    /// [`PlaceError::Changed`] when somebody else wrote it meanwhile. After any other failure the bytes are `before` again
-    /// where that can be done at all.
+    /// [`PlaceError::Changed`] when another process wrote it meanwhile. After any other failure the bytes are `before`
+    /// again if at all possible.
     pub fn write(
         &self,
         writer: &Credentials,
@@ -144,7 +144,7 @@ impl Place {
         let file = as_user(writer, || OpenOptions::new().write(true).custom_flags(libc::O_NOCTTY).open(own))??;
         let written = make_room(&file, before.len(), after.len()).and_then(|()| put(&file, before.len(), after));
         if written.is_err() {
-            // The room for these bytes was there; where even that fails, the caller keeps both versions.
+            // The space for these bytes was there; if even that fails, the caller keeps both versions.
             let _ = put(&file, usize::MAX, before);
         }
         Ok(written?)
@@ -161,13 +161,13 @@ impl Place {
         };
         let written = put(&file, 0, bytes).and_then(|()| file.set_permissions(fs::Permissions::from_mode(mode)));
         if written.is_err() {
-            // Nothing was there before.
+            // There was no file before.
             let _ = as_user(writer, || unlinkat(self.directory.as_fd(), name, UnlinkatFlags::NoRemoveDir));
         }
         Ok(written?)
     }
 
-    /// The file itself, open for nothing yet, so that no device acts on it; `None` where there is none.
+    /// Opens the file itself with O_PATH, so that no device reacts; `None` when it does not exist.
     fn handle(&self, who: &Credentials) -> Result<Option<(File, Metadata)>, PlaceError> {
         let opened = as_user(who, || openat(self.directory.as_fd(), self.name.as_os_str(), WALKING, Mode::empty()))?;
         let handle = match opened {
@@ -186,7 +186,7 @@ impl Place {
     }
 }
 
-/// Opens a regular file of `owner` at a path, with their powers and without following a link at its end.
+/// Opens a regular file of `owner` at a path, with their privileges and without following a link at its end.
 pub fn open_own(path: &Path, owner: &Credentials) -> Result<File, PlaceError> {
     let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
     let opened = as_user(owner, || OpenOptions::new().read(true).custom_flags(flags).open(path))?;
@@ -197,7 +197,7 @@ pub fn open_own(path: &Path, owner: &Credentials) -> Result<File, PlaceError> {
     if file.metadata()?.is_file() { Ok(file) } else { Err(PlaceError::NotRegular) }
 }
 
-/// All bytes of a file.
+/// Reads all bytes of a file.
 ///
 /// # Errors
 /// [`PlaceError::TooLarge`] when there are more than `most`.
@@ -211,14 +211,14 @@ pub fn read_all(file: &File, most: usize) -> Result<Vec<u8>, PlaceError> {
     if bytes.len() > most { Err(PlaceError::TooLarge(most)) } else { Ok(bytes) }
 }
 
-/// On the way to a directory.
+/// The state of a walk to a directory.
 struct Walk<'a> {
     reader: &'a Credentials,
     stranger: &'a Credentials,
     here: OwnedFd,
-    /// The stranger may write to `here`.
+    /// Whether the untrusted user may write to `here`.
     writable: bool,
-    /// Everybody may pass through all directories so far.
+    /// Whether all users may pass through all directories so far.
     open_to_all: bool,
 }
 
@@ -266,24 +266,25 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// An owner can give themselves the permission at any time.
+    /// Returns whether the untrusted user may write to the directory. An owner can give themselves the permission at
+    /// any time.
     fn is_writable(&self) -> Result<bool, PlaceError> {
         if self.stranger.uid == 0 {
             return Ok(false);
         }
-        // A duplicate, because a File owns what it looks at.
+        // A duplicate, because a File owns its descriptor.
         let owner = File::from(self.here.try_clone()?).metadata()?.uid();
         if owner == self.stranger.uid {
             return Ok(true);
         }
         let (here, path) = (self.here.as_raw_fd(), c".".as_ptr());
         let answer = as_user(self.stranger, || {
-            // SAFETY: the path ends in NUL. AT_EACCESS asks with the identity that is lent at this moment.
+            // SAFETY: the path ends in NUL. AT_EACCESS checks with the present file-system ids.
             check(
                 unsafe { libc::syscall(libc::SYS_faccessat2, here, path, libc::W_OK, libc::AT_EACCESS) } as libc::c_int
             )
         })?;
-        // Whatever else the kernel says, such as ENOSYS before Linux 5.8, is no proof that it is safe.
+        // Any other error, such as ENOSYS before Linux 5.8, does not prove that it is safe.
         let no = [libc::EACCES, libc::EPERM, libc::EROFS];
         Ok(!answer.is_err_and(|error| error.raw_os_error().is_some_and(|errno| no.contains(&errno))))
     }
@@ -293,7 +294,7 @@ fn root() -> Result<OwnedFd, PlaceError> {
     Ok(nix::fcntl::open("/", WALKING | OFlag::O_DIRECTORY, Mode::empty())?)
 }
 
-/// The components, the last first.
+/// Returns the components, the last first.
 fn parts(path: &[u8]) -> Vec<OsString> {
     let named = |part: &&[u8]| !part.is_empty() && *part != b".";
     path.split(|byte| *byte == b'/').rev().filter(named).map(|part| OsStr::from_bytes(part).to_owned()).collect()
@@ -303,7 +304,7 @@ fn own_name(fd: BorrowedFd<'_>) -> String {
     format!("/proc/self/fd/{}", fd.as_raw_fd())
 }
 
-/// Reads the very file behind a handle, if `reader` may.
+/// Reads the file behind a handle, if `reader` may.
 fn read_through(handle: BorrowedFd<'_>, reader: &Credentials, most: usize) -> Result<Vec<u8>, PlaceError> {
     let own = own_name(handle);
     let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
@@ -311,7 +312,7 @@ fn read_through(handle: BorrowedFd<'_>, reader: &Credentials, most: usize) -> Re
     read_all(&file, most)
 }
 
-/// Space for the bytes that will be added, so that a full disk is met before the first one is replaced.
+/// Allocates space for the bytes to be added, so that a full disk is detected before the first byte is replaced.
 fn make_room(file: &File, before: usize, after: usize) -> io::Result<()> {
     let offset =
         |length: usize| libc::off_t::try_from(length).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge));
@@ -319,7 +320,7 @@ fn make_room(file: &File, before: usize, after: usize) -> io::Result<()> {
         return Ok(());
     }
     match fallocate(file, FallocateFlags::empty(), offset(before)?, offset(after - before)?) {
-        // Not every file system can.
+        // Not every file system supports it.
         Ok(()) | Err(Errno::EOPNOTSUPP | Errno::ENOSYS) => Ok(()),
         Err(errno) => Err(errno.into()),
     }
@@ -332,7 +333,7 @@ fn put(file: &File, before: usize, bytes: &[u8]) -> io::Result<()> {
         file.set_len(u64::try_from(bytes.len()).unwrap_or(u64::MAX))?;
     }
     match file.sync_all() {
-        // What lies in procfs and its like is on no disk.
+        // Files in procfs and similar file systems are on no disk.
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(()),
         synced => synced,
     }

@@ -1,5 +1,5 @@
-//! Accounts and groups as the system's name service has them (nsswitch.conf(5)). A service that fails is an error,
-//! never "no such user": whoever asks can then refuse.
+//! Accounts and groups from the system's name service (nsswitch.conf(5)). A service that fails is an error, never "no
+//! such user", so that the caller can deny access.
 
 use std::ffi::CString;
 use std::io;
@@ -10,15 +10,15 @@ use nix::unistd::{Gid, Uid};
 /// A user.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Account {
-    /// Login name, as the name service spells it.
+    /// The login name, as the name service spells it.
     pub name: String,
     /// User id.
     pub uid: u32,
     /// Primary group.
     pub gid: u32,
-    /// Home directory; possibly empty or relative.
+    /// The home directory; possibly empty or relative.
     pub home: PathBuf,
-    /// Login shell; empty means `/bin/sh` (passwd(5)).
+    /// The login shell; empty means `/bin/sh` (passwd(5)).
     pub shell: PathBuf,
     /// The comment field, of any bytes.
     pub gecos: Vec<u8>,
@@ -36,7 +36,7 @@ pub struct Group {
 /// Looks a user up by login name; `None` when there is none.
 ///
 /// # Errors
-/// Those of the name service; a name that holds NUL; an account whose name is not UTF-8 or whose id means "no id" to
+/// Those of the name service; a name that contains NUL; an account whose name is not UTF-8 or whose id means "no id" to
 /// the kernel (CVE-2019-14287).
 pub fn account_by_name(name: &str) -> io::Result<Option<Account>> {
     plain(name)?;
@@ -70,25 +70,25 @@ pub fn group_by_gid(gid: u32) -> io::Result<Option<Group>> {
     nix::unistd::Group::from_gid(Gid::from_raw(gid))?.map(group).transpose()
 }
 
-/// Room for the groups of nearly everybody.
+/// Enough for the groups of nearly every user.
 const FEW_GROUPS: usize = 64;
 
-/// NGROUPS_MAX (limits.h): the kernel takes no more.
+/// NGROUPS_MAX (limits.h): the kernel accepts no more.
 const MOST_GROUPS: usize = 65_536;
 
-/// Every group of a user, the given primary one included (getgrouplist(3)).
+/// Returns every group of a user, the given primary one included (getgrouplist(3)).
 ///
 /// # Errors
-/// A name that holds NUL; more groups than the kernel takes; a group whose id means "no id".
+/// A name that contains NUL; more groups than the kernel accepts; a group whose id means "no id".
 pub fn groups_of(name: &str, gid: u32) -> io::Result<Vec<u32>> {
     real_id(gid)?;
-    let name = CString::new(name).map_err(|_| refused("a name holds NUL"))?;
+    let name = CString::new(name).map_err(|_| refused("a name contains NUL"))?;
     let mut groups = vec![0; FEW_GROUPS];
     loop {
         let room = libc::c_int::try_from(groups.len()).map_err(io::Error::other)?;
         let mut count = room;
         // SAFETY: the name ends in NUL, and `groups` has room for `count` ids, of which libc writes no more; in `count`
-        // it tells how many there are.
+        // it returns how many there are.
         let answer = unsafe { libc::getgrouplist(name.as_ptr(), gid, groups.as_mut_ptr(), &raw mut count) };
         let found = usize::try_from(count).map_err(io::Error::other)?;
         if answer >= 0 {
@@ -118,17 +118,17 @@ fn group(group: nix::unistd::Group) -> io::Result<Group> {
     Ok(Group { name: whole(group.name)?, gid: real_id(group.gid.as_raw())? })
 }
 
-/// Names that are not UTF-8 arrive with replacement characters, under which two users could look alike.
+/// Rejects names that are not UTF-8: they arrive with replacement characters, under which two users could look alike.
 fn whole(name: String) -> io::Result<String> {
     if name.contains(char::REPLACEMENT_CHARACTER) { Err(refused("a name is not UTF-8")) } else { Ok(name) }
 }
 
 fn real_id(id: u32) -> io::Result<u32> {
-    if id == u32::MAX { Err(refused("the id 4294967295 names nobody")) } else { Ok(id) }
+    if id == u32::MAX { Err(refused("the id 4294967295 is not a user or group")) } else { Ok(id) }
 }
 
 fn plain(name: &str) -> io::Result<()> {
-    if name.contains('\0') { Err(refused("a name holds NUL")) } else { Ok(()) }
+    if name.contains('\0') { Err(refused("a name contains NUL")) } else { Ok(()) }
 }
 
 fn refused(why: &'static str) -> io::Error {
@@ -149,19 +149,19 @@ mod tests {
     }
 
     #[test]
-    fn absent_user_is_no_error() {
+    fn a_missing_user_is_not_an_error() {
         assert_eq!(account_by_name("no-such-user-here").unwrap(), None);
         assert_eq!(account_by_name("").unwrap(), None);
         assert_eq!(group_by_name("no-such-group-here").unwrap(), None);
     }
 
     #[test]
-    fn primary_group_is_a_group_of_the_user() {
+    fn the_primary_group_is_a_group_of_the_user() {
         assert!(groups_of("nobody", 4242).unwrap().contains(&4242));
     }
 
     #[test]
-    fn minus_one_and_nul_are_refused() {
+    fn minus_one_and_nul_are_rejected() {
         assert!(account_by_uid(u32::MAX).is_err());
         assert!(group_by_gid(u32::MAX).is_err());
         assert!(groups_of("root", u32::MAX).is_err());

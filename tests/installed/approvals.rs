@@ -531,8 +531,8 @@ fn everything_that_a_grant_permits_is_shown() {
         "/usr/bin/id 119",
         "with setenv = true",
         "LD_PRELOAD",
-        "may go on to its end",
-        "leaves running may go on",
+        "may run to its end",
+        "leaves running may continue",
     ] {
         assert!(shown.contains(part), "{part}: {shown}");
     }
@@ -546,7 +546,7 @@ fn everything_that_a_grant_permits_is_shown() {
     session.resize(200, 300);
     let shown = session.expect(PROMPT);
     for part in
-        ["gives this very command: /usr/bin/id -u", "with setenv = true", "may go on to its end", "running may go on"]
+        ["gives this very command: /usr/bin/id -u", "with setenv = true", "may run to its end", "running may continue"]
     {
         assert!(shown.contains(part), "{part}: {shown}");
     }

@@ -287,7 +287,7 @@ fn every_grant_is_revoked_however_many_there_are() {
     root.run_as(&person.name, ["jit-sudo", "-n", "id"]).refused("no active grant");
     root.as_root(["jitctl", "revoke", "--all", "--reason", "enough"]).refused("no active grant to revoke");
     // The copies are invalid: no record names them.
-    root.as_root(["jitctl", "audit", "verify"]).refused("no record before it tells of that");
+    root.as_root(["jitctl", "audit", "verify"]).refused("no earlier record mentions it");
 }
 
 #[test]

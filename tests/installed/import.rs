@@ -113,10 +113,10 @@ fn unsupported_lines_are_reported_by_file_and_line() {
     output.exited(1);
     for line in [
         "jitctl: /etc/sudoers:2: Defaults mailto=x: has no counterpart",
-        "jitctl: /etc/sudoers:3: CHROOT=/srv: has no counterpart; what it allows is refused",
-        "jitctl: /etc/sudoers:4: a line that sudo refuses: 'ls' is not a command with its whole path",
+        "jitctl: /etc/sudoers:3: CHROOT=/srv: has no counterpart; what it allows is denied",
+        "jitctl: /etc/sudoers:4: a line that sudo rejects: 'ls' is not a command with its whole path",
         "jitctl: /etc/sudoers:5: command /usr/bin/id ^(-u)\\\\1$: the expression ^(-u)\\\\1$: '\\\\1' has no counterpart; all of \
-         /usr/bin/id is refused instead",
+         /usr/bin/id is denied instead",
         "jitctl: 4 things are not converted; the rest is the policy",
     ] {
         assert!(output.stderr.lines().any(|said| said == line), "{line}\n{}", output.stderr);
@@ -275,9 +275,9 @@ fn hostile_files_get_a_line_and_change_nothing() {
     for (file, said) in [
         ("/root/loop", "/root/loop:1: /root/loop is included too deep"),
         ("/root/loops.in", "is included too deep, or there are more than 2000 files"),
-        ("/root/quotes", "/root/quotes:1: a line that sudo refuses: a line break between quotes"),
-        ("/root/line", "/root/line:1: a line that sudo refuses"),
-        ("/root/wrong", "/root/wrong:50000: a line that sudo refuses"),
+        ("/root/quotes", "/root/quotes:1: a line that sudo rejects: a line break between quotes"),
+        ("/root/line", "/root/line:1: a line that sudo rejects"),
+        ("/root/wrong", "/root/wrong:50000: a line that sudo rejects"),
         ("/root/aliases", "/root/aliases:3: alias A refers to itself"),
         ("/root/bytes", "/root/bytes:1: a member of a list"),
     ] {

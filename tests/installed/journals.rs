@@ -100,7 +100,7 @@ fn a_changed_row_that_gives_permission_is_reported() {
         ("", "UPDATE policy_settings SET body = CAST(replace(CAST(body AS TEXT), '100000', '100001') AS BLOB)".into(), "(table policy_settings): its bytes have another digest"),
         ("", format!("UPDATE policy_settings SET files = json_set(files, {FILE}, hex(zeroblob(32)))"), "journals.toml (table policy_settings): its digest is not that of the last policy record"),
         ("", format!("UPDATE policy_settings SET files = json_remove(files, {FILE})"), "journals.toml (table policy_settings): it is missing there"),
-        ("", "UPDATE policy_settings SET files = files || ' '".into(), "(table policy_settings): its list of files is none"),
+        ("", "UPDATE policy_settings SET files = files || ' '".into(), "(table policy_settings): its list of files is not valid"),
         ("", "INSERT INTO policy_settings SELECT 2, format, stamp, seal, body, sha256, policy, files FROM policy_settings".into(), "(table policy_settings): there is another row before it"),
         ("", "UPDATE policy_role SET body = CAST(replace(CAST(body AS TEXT), 'urgent', 'ungent') AS BLOB) WHERE name = 'urgent'".into(), "the compiled role urgent (table policy_role): its bytes have another digest"),
         ("", "DELETE FROM policy_role WHERE name = 'urgent'".into(), "the compiled role urgent (table policy_role): its row is missing"),
@@ -110,7 +110,7 @@ fn a_changed_row_that_gives_permission_is_reported() {
         ("", "UPDATE policy_settings SET stamp = 'x'".into(), "(table policy_settings): its seal is not by the journal's key"),
         ("", "UPDATE journal_meta SET value = zeroblob(32) WHERE name = 'redaction_key'".into(), "(table policy_settings): its seal is not by the journal's key"),
         ("", "INSERT INTO certification VALUES ('urgent', 'alice', 'confirmed', 'bob', 1795871408, x'6f6b')".into(), "a review of role urgent (table certification): about alice: the journal has no record of it"),
-        ("", "INSERT INTO open_run VALUES (5, '7f7ec8zr1wa4', 1001, NULL, 1, 1, 'x', NULL, 0)".into(), "the open run 7f7ec8zr1wa4 (table open_run): it has ended, or no record says that it began"),
+        ("", "INSERT INTO open_run VALUES (5, '7f7ec8zr1wa4', 1001, NULL, 1, 1, 'x', NULL, 0)".into(), "the open run 7f7ec8zr1wa4 (table open_run): it has ended, or no record says that it started"),
         ("", "INSERT INTO open_run VALUES (5, '7f7ec8zr1wa4', 1001, NULL, 1, 1, 'x', NULL, 1)".into(), "what is left of run 7f7ec8zr1wa4 (table open_run): no record says"),
         ("", "UPDATE precedent SET runs = 999".into(), "(table precedent): the database says 999 runs by uid"),
         ("", "INSERT INTO precedent VALUES (1001, zeroblob(32), 412, 1)".into(), "(table precedent): the database says 412 runs by uid 1001, the journal says none"),
@@ -900,10 +900,7 @@ fn a_record_that_differs_from_its_document_is_reported() {
         db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
         drop(db);
         let (kinds, sentence) = verdict(&path, &key.public_key());
-        assert!(
-            sentence.contains("its record says something else than its bytes"),
-            "{kind} {word}: {kinds} {sentence}"
-        );
+        assert!(sentence.contains("its record differs from its bytes"), "{kind} {word}: {kinds} {sentence}");
         let case = Case { path: path.clone(), key: key.public_key(), line: key.public_line(), damage: None };
         let theirs = checker(&[case]).join("\n");
         assert!(theirs.contains("says something else than its bytes"), "{kind} {word}: {theirs}");

@@ -510,7 +510,7 @@ fn an_editor_is_not_started_if_the_callers_control_group_accepts_no_process() {
             root().script(&format!("grep -qx edited {place} && : >{place}"));
             return false;
         }
-        assert!(output.stderr.contains("cannot start a process: its control group takes no processes"), "{output:?}");
+        assert!(output.stderr.contains("cannot start a process: its control group accepts no processes"), "{output:?}");
         true
     });
     assert!(closed_in_time);

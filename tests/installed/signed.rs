@@ -282,7 +282,7 @@ fn a_signature_of_a_wrong_key_purpose_or_text_is_refused() {
     import(&sign("key", "jit-sudo/grant/v1")).refused("another purpose");
     import(&sign("key", "file")).refused("another purpose");
     import(&format!("{}; sed -i 's/\"one_shot\":0/\"one_shot\":1/' approval", sign("key", "jit-sudo/approval/v1")))
-        .refused("does not fit");
+        .refused("does not match");
     import(&format!("echo >> approval; {}", sign("key", "jit-sudo/approval/v1"))).refused("not an approval");
     import("ssh-keygen -q -t rsa -N '' -f rsa; ssh-keygen -q -Y sign -f rsa -n jit-sudo/approval/v1 approval")
         .refused("not in OpenSSH's format");

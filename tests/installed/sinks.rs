@@ -107,7 +107,7 @@ fn a_full_json_file_is_rotated() {
     assert!(root.script("find /var/log/jit-sudo -size +8k").is_empty());
     root.run_as("root", ["jitctl", "policy", "check"]).succeeded();
     root.write("/etc/jit-sudo/policy.d/audit.toml", 0o640, "[audit]\njson_file_count = 3\n");
-    root.as_root(["jitctl", "policy", "check"]).refused("means nothing without json_file");
+    root.as_root(["jitctl", "policy", "check"]).refused("has no effect without json_file");
     root.write("/etc/jit-sudo/policy.d/audit.toml", 0o640, "[audit]\njson_file = \"../a\"\n");
     root.as_root(["jitctl", "policy", "check"]).refused("must be the absolute path of a file");
 }

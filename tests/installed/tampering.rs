@@ -190,10 +190,7 @@ fn a_former_policy_cannot_be_restored_in_the_tables() {
     sql(&root, &format!("{delete}{old}\nUPDATE policy_settings SET stamp = {stamp};"));
     head().refused("not allowed");
     let said = verdict(&root);
-    assert!(
-        said.contains("says that role wide was removed, and by the policy records before it that cannot be"),
-        "{said}"
-    );
+    assert!(said.contains("says that role wide was removed, which contradicts the earlier policy records"), "{said}");
     root.script("rm -r /var/lib/jit-sudo; cp -a /root/good /var/lib/jit-sudo");
     // With a seal computed by root the old policy is used, until a verification.
     sql(&root, &format!("{delete}{old}\nUPDATE policy_settings SET stamp = {stamp};"));
@@ -307,7 +304,7 @@ fn a_row_without_a_run_causes_no_end_record() {
     for row in rows {
         sql(&root, &format!("INSERT INTO open_run VALUES {row};"));
         let said = verdict(&root);
-        assert!(said.contains("(table open_run): it has ended, or no record says that it began"), "{said}");
+        assert!(said.contains("(table open_run): it has ended, or no record says that it started"), "{said}");
         run();
         intact(&root);
         let lost = "SELECT count(*) FROM record WHERE kind = 'end' AND CAST(body AS TEXT) LIKE '%\"lost\"%'";
@@ -406,7 +403,7 @@ fn a_run_under_a_temporarily_changed_grant_is_reported() {
     run(&bob);
     sql(&root, &row);
     let said = verdict(&root);
-    assert!(said.contains("it was given to somebody else"), "{said}");
+    assert!(said.contains("it was given to another user"), "{said}");
 
     again();
     granted(&root, &alice, &approver, "ops", &[]);
@@ -478,7 +475,8 @@ fn a_grant_for_a_closed_request_is_reported() {
     sql(&root, &format!("UPDATE request SET deadline = deadline - 9000, body = x'{body}'"));
     let said = verdict(&root);
     assert!(
-        said.contains(&format!("is an approval of {wanted}, and by record")) && said.contains("was over by then"),
+        said.contains(&format!("is an approval of {wanted}, but according to record"))
+            && said.contains("it had expired by then"),
         "{said}"
     );
 }
@@ -504,7 +502,7 @@ fn runs_by_an_unaccepted_older_database_are_reported() {
     root.run_as(&alice.name, HEAD).succeeded();
     sql(&root, &format!("INSERT INTO journal_meta VALUES ('restored', {kept})"));
     let said = verdict(&root);
-    assert!(said.contains(&format!("is the start of a run of {id}, and by record")), "{said}");
+    assert!(said.contains(&format!("is the start of a run of {id}, but according to record")), "{said}");
     assert!(said.contains("the database was an older copy then"), "{said}");
     root.as_root(["jitctl", "key", "accept", "--reason", "fine"]).succeeded();
     verdict(&root);
@@ -767,7 +765,7 @@ fn an_invalid_record_does_not_hide_a_changed_row() {
     let output = root.as_root(["jitctl", "audit", "verify"]);
     let said = output.refused("chain broken");
     let row = format!("granted {other}: the database says active, the journal says revoked");
-    assert!(said.contains("it was given to somebody else") && said.contains(&row), "{said}");
+    assert!(said.contains("it was given to another user") && said.contains(&row), "{said}");
     root.script("sqlite3 /var/lib/jit-sudo/journal.db \".backup /root/copy.db\"");
     let check = "python3 /run/private-root/project/tests/check_journal.py /root/copy.db \"$(head -n 1 /var/lib/jit-sudo/host_key.pub)\" || true";
     let theirs = root.script(check);

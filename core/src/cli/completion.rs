@@ -1,12 +1,12 @@
-//! Completion of jit-sudo for the shells, from the table of flags. The command and its arguments are completed as the
-//! shell completes them anywhere else.
+//! Shell completion of jit-sudo, generated from the table of flags. The shell completes the command and its arguments
+//! as it does anywhere else.
 
 use super::flags::{Argument, FLAGS, Flag, FlagName, Support};
 
-/// A shell that can complete.
+/// A shell for which there is a completion script.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shell {
-    /// GNU bash, with bash-completion where it is there.
+    /// GNU bash, with bash-completion if it is installed.
     Bash,
     /// zsh
     Zsh,
@@ -14,7 +14,7 @@ pub enum Shell {
     Fish,
 }
 
-/// The script that teaches `shell` the words of jit-sudo.
+/// Returns the completion script of jit-sudo for `shell`.
 pub fn script(shell: Shell) -> String {
     match shell {
         Shell::Bash => bash(),
@@ -23,7 +23,7 @@ pub fn script(shell: Shell) -> String {
     }
 }
 
-/// What the argument of a flag is.
+/// The kind of a flag's argument.
 enum Kind {
     User,
     Group,
@@ -42,14 +42,14 @@ fn kind(flag: &Flag) -> Kind {
     }
 }
 
-/// The names of the roles that the caller may ask for, one a line, in any shell.
+/// A command for any shell that prints the names of the roles that the caller may request, one a line.
 const ROLES: &str = r#"jitctl --json roles 2>/dev/null | grep -o '"name":"[^"]*"' | cut -d'"' -f4"#;
 
 fn built() -> impl Iterator<Item = &'static Flag> {
     FLAGS.iter().filter(|flag| flag.support == Support::Built)
 }
 
-/// `-u` and `--user`.
+/// Returns the spellings of a flag, such as `-u` and `--user`.
 fn spellings(flag: &Flag) -> Vec<String> {
     let short = flag.short.map(|letter| format!("-{}", char::from(letter)));
     short.into_iter().chain(flag.long.map(|long| format!("--{long}"))).collect()
@@ -194,7 +194,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_flag_that_is_built_is_known_to_every_shell_and_no_other() {
+    fn each_shell_completes_exactly_the_supported_flags() {
         for shell in [Shell::Bash, Shell::Zsh] {
             let script = script(shell);
             for flag in FLAGS {
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn no_help_breaks_out_of_its_quotes() {
+    fn help_texts_stay_inside_their_quotes() {
         for line in script(Shell::Zsh).lines().filter(|line| line.starts_with("    '")) {
             assert_eq!(line.replace("'\\''", "").matches('\'').count(), 2, "{line}");
         }

@@ -1,26 +1,27 @@
-//! What is wrong with the words typed. All of it is the caller's to mend; the texts are sudo's and getopt's where they have one.
+//! Errors in the command line. The caller can fix all of them; the texts are those of sudo and getopt where these have
+//! one.
 
 use std::fmt;
 
 use super::help::{CalledAs, usage};
 
-/// Why the words are not an invocation. The exit status is 1, as sudo's.
+/// Why the arguments are not valid. The exit status is 1, as sudo's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UsageError {
-    /// The usage says it all.
+    /// Only the usage is shown.
     Usage,
-    /// This sentence, and then the usage.
+    /// This message and the usage are shown.
     Mistake(String),
-    /// This sentence alone: the words are understood, and not built or never to be.
+    /// Only this message is shown: the flag is known but not supported.
     Unsupported(String),
-    /// This sentence alone: a value that says nothing.
+    /// Only this message is shown: a value is invalid.
     Value(String),
-    /// Any of these, by somebody who called `jit-sudoedit`.
+    /// Any of these, when the program was called as `jit-sudoedit`.
     InEditing(Box<UsageError>),
 }
 
 impl UsageError {
-    /// Everything for standard error, each sentence behind `jit-sudo: `.
+    /// Returns the text for standard error, each message prefixed with `jit-sudo: `.
     pub fn report(&self) -> String {
         self.report_to(CalledAs::JitSudo)
     }

@@ -1,6 +1,6 @@
-//! The one table of flags: parser, help, manual and completion are made from it.
+//! The table of flags, from which parser, help, manual and completion are made.
 
-/// Which flag; one for each line of the table.
+/// A flag; one for each line of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[allow(missing_docs, reason = "each is described by its line in FLAGS")]
 pub enum FlagName {
@@ -41,40 +41,40 @@ pub enum FlagName {
     BreakGlass,
 }
 
-/// One flag.
+/// An entry of the table.
 #[derive(Debug, Clone, Copy)]
 pub struct Flag {
-    /// Which.
+    /// The flag.
     pub name: FlagName,
     /// Its letter.
     pub short: Option<u8>,
     /// Its long name without dashes.
     pub long: Option<&'static str>,
-    /// What follows it.
+    /// Its argument.
     pub argument: Argument,
     /// One line for the help.
     pub help: &'static str,
-    /// Whether it is built.
+    /// Whether it is supported.
     pub support: Support,
 }
 
-/// What follows a flag; the text is the argument's name in the help.
+/// The argument of a flag; the text is its name in the help.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Argument {
-    /// Nothing.
+    /// None.
     None,
-    /// A value: attached, behind `=`, or the next word.
+    /// A required value: attached, after `=`, or the next argument.
     Required(&'static str),
-    /// Nothing, or a value behind `=` of the long name (the text for the help follows).
+    /// An optional value after `=` of the long name (the second text is for the help).
     Optional(&'static str, &'static str),
 }
 
-/// Whether a flag is built.
+/// Whether a flag is supported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Support {
     /// It is.
     Built,
-    /// It never will be; the sentence that says why.
+    /// It never will be; the text says why.
     Never(&'static str),
 }
 
@@ -82,7 +82,7 @@ use Argument::{None as Nothing, Optional, Required};
 use FlagName as Name;
 use Support::{Built, Never};
 
-/// What sudo does not know when it is called `sudoedit`.
+/// The flags that sudo does not support when it is called `sudoedit`.
 pub(super) const NOT_FOR_EDITING: [FlagName; 10] = [
     Name::Background,
     Name::Edit,

@@ -1,5 +1,5 @@
-//! The words one by one, as getopt_long(3) reads them with a leading `+`: bundles, attached values, long names and
-//! their unambiguous beginnings. Knows the table, not what the flags mean together.
+//! Splits the arguments as getopt_long(3) does with a leading `+`: bundles, attached values, long names and their
+//! unambiguous abbreviations. It knows the table, but not how flags combine.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -8,18 +8,18 @@ use super::error::UsageError;
 use super::flags::{Argument, FLAGS, Flag, FlagName, Support};
 use crate::escape::escape;
 
-/// The words, taken apart.
+/// The arguments, split.
 #[derive(Debug, Default)]
 pub(super) struct Words {
-    /// Flags and their values, in the order typed.
+    /// Flags and their values, in the order given.
     pub(super) flags: Vec<(FlagName, Option<OsString>)>,
     /// `VAR=value` before the command.
     pub(super) variables: Vec<(OsString, OsString)>,
-    /// All after the flags and variables.
+    /// Everything after the flags and variables.
     pub(super) command: Vec<OsString>,
 }
 
-/// Takes the words after the program's name apart. A flag that is not built is an error as soon as it is met.
+/// Splits the arguments after the program's name. The first unsupported flag is an error.
 pub(super) fn gather(arguments: &[OsString]) -> Result<Words, UsageError> {
     let mut words = Words::default();
     let mut rest = arguments;
@@ -43,7 +43,7 @@ pub(super) fn gather(arguments: &[OsString]) -> Result<Words, UsageError> {
     Ok(words)
 }
 
-/// `VAR=value`: a `=` behind at least one byte, and not a path.
+/// Returns the name and value of `VAR=value`: a `=` after at least one byte, in an argument that is not a path.
 fn variable(word: &OsStr) -> Option<(OsString, OsString)> {
     let bytes = word.as_bytes();
     let at = bytes.iter().position(|byte| *byte == b'=').filter(|at| *at > 0)?;
@@ -81,7 +81,8 @@ fn take_bundle<'a>(words: &mut Words, bundle: &[u8], after: &'a [OsString]) -> R
     Ok(after)
 }
 
-/// sudo's `-h` means a host when a value is attached or a word that is neither flag nor variable follows.
+/// Returns whether `-h` names a host: as in sudo, it does if a value is attached, or if an argument follows that is
+/// neither a flag nor a variable.
 fn names_a_host(attached: &[u8], after: &[OsString]) -> bool {
     let follows = after.first().is_some_and(|next| !next.as_bytes().starts_with(b"-") && variable(next).is_none());
     !attached.is_empty() || follows
@@ -144,7 +145,7 @@ pub(super) fn refusal(name: FlagName) -> UsageError {
     }
 }
 
-/// What was typed, escaped and bounded: a flag may be two megabytes long.
+/// Returns the argument escaped and truncated: a flag may be two megabytes long.
 fn shown(typed: &[u8]) -> String {
     const LONGEST: usize = 100;
     match typed.get(..LONGEST) {

@@ -1,8 +1,8 @@
-//! The texts of `-h` and `-V` and the usage, in sudo's layout, from the table of flags.
+//! The texts of `-h`, `-V` and the usage, in sudo's layout, from the table of flags.
 
 use super::flags::{Argument, FLAGS, Flag, NOT_FOR_EDITING, Support};
 
-/// The name under which the program was called; the second knows fewer flags.
+/// The name under which the program was called; the second one supports fewer flags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CalledAs {
     /// `jit-sudo`, and any other name.
@@ -17,7 +17,7 @@ impl CalledAs {
     }
 }
 
-/// What follows an error: one line for each way to call the program.
+/// Returns the usage that follows an error: one line for each way to call the program.
 pub fn usage(name: CalledAs) -> String {
     let text = match name {
         CalledAs::JitSudo => {
@@ -47,7 +47,7 @@ usage: jit-sudoedit [-ABkNnS] [-C num] [-g group] [-p prompt] [-T timeout]
     text.to_owned()
 }
 
-/// The whole help; flags that are not built, or not known under this name, are left out.
+/// Returns the full help, without flags that are not supported, or not under this name.
 pub fn help(name: CalledAs) -> String {
     let title = match name {
         CalledAs::JitSudo => "jit-sudo - execute a command as another user",
@@ -61,7 +61,7 @@ pub fn help(name: CalledAs) -> String {
     text
 }
 
-/// The version; the first line is for programs.
+/// Returns the version; programs read the first line.
 pub fn version() -> String {
     format!("jit-sudo version {}\n", env!("CARGO_PKG_VERSION"))
 }
@@ -79,7 +79,7 @@ fn describe(text: &mut String, flag: &Flag) {
     }
 }
 
-/// Two columns: the second begins at 32 and is wrapped at 80.
+/// Appends a line with two columns: the second starts at column 32 and is wrapped at 80.
 fn push_line(text: &mut String, left: &str, right: &str) {
     const COLUMN: usize = 32;
     const WIDTH: usize = 80;

@@ -1,5 +1,5 @@
-//! From the words typed to an [`Invocation`], in sudo's grammar and from one table of flags. Words stay bytes; nothing
-//! is looked up, so a user, group or command may not exist.
+//! Parses the command line to an [`Invocation`], with sudo's grammar and from one table of flags. Arguments stay bytes;
+//! nothing is looked up, so a user, group or command may not exist.
 
 pub mod completion;
 mod error;
@@ -18,18 +18,18 @@ pub use parse::parse;
 
 use crate::names::RoleName;
 
-/// What was asked for.
+/// What the caller asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Invocation {
     /// Run a command or a shell.
     Run(Box<Run>),
-    /// `-l`: what may I run, or may I run this?
+    /// `-l`: list the caller's permissions, or check one command.
     List(Box<List>),
-    /// `-v`: authenticate and remember it.
+    /// `-v`: authenticate and update the cached credentials.
     Validate(Box<Validate>),
-    /// `-k` alone: forget the credentials of this terminal.
+    /// `-k` alone: invalidate the cached credentials of this terminal.
     InvalidateCache,
-    /// `-K`: forget all credentials of the caller.
+    /// `-K`: remove all cached credentials of the caller.
     RemoveCache,
     /// `-V`
     Version,
@@ -37,7 +37,7 @@ pub enum Invocation {
     Help(CalledAs),
 }
 
-/// How a password is asked for, and what is remembered of it.
+/// How to ask for a password, and how to use cached credentials.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Asking {
     /// `-n`: never ask, never wait.
@@ -48,9 +48,9 @@ pub struct Asking {
     pub prompt: Option<OsString>,
     /// `-B`: ring the bell with the prompt.
     pub bell: bool,
-    /// `-k` with a command: do not use what is remembered.
+    /// `-k` with a command: ignore cached credentials.
     pub ignore_cache: bool,
-    /// `-N`: do not remember this.
+    /// `-N`: do not update cached credentials.
     pub no_update: bool,
 }
 
@@ -60,7 +60,7 @@ pub enum PasswordFrom {
     /// /dev/tty
     #[default]
     Terminal,
-    /// `-S`: standard input, prompt on standard error.
+    /// `-S`: standard input, with the prompt on standard error.
     Stdin,
     /// `-A`: the program in SUDO_ASKPASS.
     Askpass,
@@ -91,38 +91,38 @@ pub struct Run {
     pub time_limit: Option<u64>,
     /// `-b`
     pub background: bool,
-    /// The words of the command; empty only for a shell.
+    /// The command and its arguments; empty only for a shell.
     pub command: Vec<OsString>,
-    /// What is said for an activation, should one be needed.
+    /// The details for an activation, if one is needed.
     pub activation: ActivationWish,
 }
 
-/// What the command words are for.
+/// How to run the command.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Mode {
-    /// The command itself.
+    /// Directly.
     #[default]
     Command,
-    /// `-i`: the run-as user's login shell, perhaps with a command.
+    /// `-i`: by the run-as user's login shell, with or without a command.
     LoginShell,
-    /// `-s`: the caller's `$SHELL`, perhaps with a command.
+    /// `-s`: by the caller's `$SHELL`, with or without a command.
     Shell,
     /// `-e`: files to edit.
     Edit,
 }
 
-/// What the caller wants in the environment of the command; the policy decides.
+/// The environment variables that the caller asks for; the policy decides.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EnvironmentWish {
-    /// `-E`: everything.
+    /// `-E`: all of them.
     pub preserve_all: bool,
     /// `--preserve-env=list`: these names.
     pub preserve: Vec<OsString>,
-    /// `VAR=value`, in the order typed; a name is never empty.
+    /// `VAR=value`, in the order given; a name is never empty.
     pub set: Vec<(OsString, OsString)>,
 }
 
-/// What a request needs, should one be made. Times in seconds.
+/// The details of a request, if one is made. Times in seconds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ActivationWish {
     /// `--reason`
@@ -135,17 +135,17 @@ pub struct ActivationWish {
     pub role: Option<RoleName>,
     /// `--wait`: wait for approvers.
     pub wait: Wait,
-    /// `--break-glass`: at once, without approvers.
+    /// `--break-glass`: activate at once, without approvers.
     pub break_glass: bool,
 }
 
-/// `--wait`
+/// How long to wait for approvers: `--wait`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Wait {
-    /// Not asked for: what a terminal allows.
+    /// Not given: wait if there is a terminal.
     #[default]
     Unsaid,
-    /// As long as the request lives.
+    /// As long as the request is pending.
     AsLongAsPending,
     /// At most this many seconds.
     AtMost(u64),
@@ -158,7 +158,7 @@ pub struct List {
     pub asking: Asking,
     /// `-l` or `-ll`
     pub length: Length,
-    /// `-U`: somebody else's privileges.
+    /// `-U`: the privileges of another user.
     pub other_user: Option<OsString>,
     /// `-u`, only with a command.
     pub run_as: Option<OsString>,
@@ -168,7 +168,7 @@ pub struct List {
     pub command: Vec<OsString>,
 }
 
-/// How much a listing says.
+/// How detailed a listing is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Length {
     /// `-l`
@@ -178,7 +178,7 @@ pub enum Length {
     Long,
 }
 
-/// `-v`
+/// `-v`: authenticate.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Validate {
     /// How to ask.

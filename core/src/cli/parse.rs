@@ -1,4 +1,4 @@
-//! What the flags mean together, and which do not go together: sudo's rules and sudo's words (its parse_args.c).
+//! Combines the flags and rejects invalid combinations: with sudo's rules and texts (its parse_args.c).
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -14,7 +14,7 @@ use crate::clock::duration;
 use crate::escape::escape;
 use crate::names::RoleName;
 
-/// Reads the words typed, the program's name first; that name may be missing or anything (CVE-2021-4034).
+/// Parses the arguments, starting with the program's name, which may be missing or arbitrary (CVE-2021-4034).
 pub fn parse(arguments: &[OsString]) -> Result<Invocation, UsageError> {
     let (program, rest) = arguments.split_first().ok_or(UsageError::Usage)?;
     let name = called_as(program);
@@ -39,10 +39,10 @@ fn read(rest: &[OsString], name: CalledAs) -> Result<Invocation, UsageError> {
     typed.into_invocation(words, name)
 }
 
-/// The largest number of a descriptor.
+/// The maximum number of a descriptor.
 const MOST: u32 = i32::MAX.cast_unsigned();
 
-/// What a flag may turn the invocation into.
+/// A mode that a flag selects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verb {
     Edit,
@@ -53,7 +53,7 @@ enum Verb {
     Help,
 }
 
-/// Everything that the flags said.
+/// The collected values of all flags.
 #[derive(Default)]
 struct Typed {
     verb: Option<Verb>,
@@ -104,7 +104,7 @@ impl Typed {
                 first_time(self.run.time_limit.is_none())?;
                 self.run.time_limit = Some(time_limit::read(value.unwrap_or_default())?);
             }
-            // Not built, so refused when it was met.
+            // Not supported, so rejected before.
             FlagName::Host | FlagName::Chroot | FlagName::SelinuxRole | FlagName::SelinuxType => {
                 return Err(gather::refusal(name));
             }
@@ -238,7 +238,7 @@ impl Typed {
         Ok(Invocation::Run(Box::new(self.run)))
     }
 
-    /// -e, or a name that ends in `edit`: a run whose words are files.
+    /// `-e`, or a program name that ends in `edit`: a run whose arguments are files.
     fn edit(mut self) -> Result<Invocation, UsageError> {
         let (run, preserve_all) = (&self.run, self.run.environment.preserve_all);
         if run.background || run.set_home || run.preserve_groups || run.mode != Mode::Command || preserve_all {
@@ -282,7 +282,7 @@ impl Typed {
         Ok(Invocation::Validate(Box::new(Validate { asking, run_as, run_as_group })))
     }
 
-    /// Refuses what only a command to run can have.
+    /// Rejects flags that only apply to running a command.
     fn allow_only(&self, interaction: Interaction) -> Result<(), UsageError> {
         let run = &self.run;
         let activation = [
@@ -325,21 +325,22 @@ impl Typed {
     }
 }
 
-/// Whether an invocation can ask anything, so that `-n` means something to it.
+/// Whether an invocation can ask the user, so that `-n` has a meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Interaction {
     No,
     Refusable,
 }
 
-/// sudo takes any name that ends in `edit`, such as that of a link to it, for `-e`.
+/// Returns the mode for the program's name. Like sudo it treats any name that ends in `edit`, such as that of a link,
+/// as `-e`.
 fn called_as(program: &OsStr) -> CalledAs {
     let name = Path::new(program).file_name().unwrap_or_default().as_bytes();
     let edits = name.len() > b"edit".len() && name.ends_with(b"edit");
     if edits { CalledAs::JitSudoedit } else { CalledAs::JitSudo }
 }
 
-/// With such a name sudo knows fewer flags.
+/// Rejects flags that sudo does not support under such a name.
 fn check_edit_flags(words: &Words) -> Result<(), UsageError> {
     let met = words.flags.iter().find(|(name, _)| NOT_FOR_EDITING.contains(name));
     let letter = met.and_then(|(name, _)| FLAGS.iter().find(|flag| flag.name == *name)).and_then(|flag| flag.short);
@@ -362,14 +363,14 @@ fn once_not_empty(place: &mut Option<OsString>, value: Option<&OsStr>) -> Result
     }
 }
 
-/// A value that is given twice could be read either way, so neither is taken; sudo does the same.
+/// Rejects a value that is given twice, which would be ambiguous; sudo does the same.
 fn first_time(absent: bool) -> Result<(), UsageError> {
     if absent { Ok(()) } else { Err(UsageError::Usage) }
 }
 
 fn span(flag: &str, value: &OsStr) -> Result<u64, UsageError> {
     match duration::seconds(&value.to_string_lossy()) {
-        Ok(0) => mistake(&format!("the argument to {flag} must be longer than nothing")),
+        Ok(0) => mistake(&format!("the argument to {flag} must be longer than zero")),
         Ok(seconds) => Ok(seconds),
         Err(error) => mistake(&format!("the argument to {flag}, {error}")),
     }

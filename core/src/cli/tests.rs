@@ -1,4 +1,4 @@
-//! The grammar, flag by flag; `tests/` compares exit codes with sudo's.
+//! Tests the grammar, flag by flag; `tests/` compares exit codes with sudo's.
 
 mod hostile;
 mod words;
@@ -72,7 +72,7 @@ fn values_are_attached_or_follow() {
 }
 
 #[test]
-fn each_flag_of_a_run_is_read() {
+fn each_flag_of_a_run_is_parsed() {
     let plain = run("id");
     assert_eq!(plain, Run { command: vec![os("id")], ..Run::default() });
     assert!(run("-b id").background && run("--background id").background);
@@ -98,7 +98,7 @@ fn each_flag_of_a_run_is_read() {
 }
 
 #[test]
-fn variables_stand_before_the_command_and_between_flags() {
+fn variables_may_precede_the_command_and_follow_flags() {
     let run = run("A=1 -n B= C=x=y id D=2");
     assert!(run.asking.non_interactive);
     assert_eq!(run.environment.set, [(os("A"), os("1")), (os("B"), os("")), (os("C"), os("x=y"))]);
@@ -110,7 +110,7 @@ fn variables_stand_before_the_command_and_between_flags() {
 }
 
 #[test]
-fn preserved_variables_are_a_list_of_names() {
+fn preserve_env_takes_a_list_of_names() {
     assert_eq!(run("--preserve-env=A,,B --preserve-env=C id").environment.preserve, [os("A"), os("B"), os("C")]);
     assert!(!run("--preserve-env=A id").environment.preserve_all);
     assert_eq!(run("--preserve-env= id").environment, EnvironmentWish::default());
@@ -118,7 +118,7 @@ fn preserved_variables_are_a_list_of_names() {
 }
 
 #[test]
-fn what_an_activation_needs_is_read() {
+fn the_options_of_an_activation_are_parsed() {
     let wish = run("--reason why --ticket=OPS-1 --for 1h30m --role web-ops --wait=5m id").activation;
     assert_eq!(wish.reason, Some(os("why")));
     assert_eq!(wish.ticket, Some(os("OPS-1")));
@@ -128,7 +128,7 @@ fn what_an_activation_needs_is_read() {
     assert_eq!(run("--wait id").activation.wait, Wait::AsLongAsPending);
     assert_eq!(run("--wait 5m id").command, [os("5m"), os("id")]);
     assert_eq!(run("-i --reason x").activation.reason, Some(os("x")));
-    assert_eq!(mistake("--for 0s id"), "the argument to --for must be longer than nothing");
+    assert_eq!(mistake("--for 0s id"), "the argument to --for must be longer than zero");
     assert!(mistake("--for 5 id").starts_with("the argument to --for, '5' has no unit"));
     assert!(mistake("--wait=x id").contains("'x' is not a duration"));
     assert!(mistake("--role a/b id").starts_with("role name 'a/b'"));
@@ -139,7 +139,7 @@ fn what_an_activation_needs_is_read() {
 }
 
 #[test]
-fn listings_are_short_or_long_and_may_ask_for_a_command() {
+fn listings_are_short_or_long_and_may_name_a_command() {
     assert_eq!(list("-l"), List::default());
     assert_eq!(
         (list("-ll").length, list("-l -l").length, list("--list").length),
@@ -157,7 +157,7 @@ fn listings_are_short_or_long_and_may_ask_for_a_command() {
 }
 
 #[test]
-fn the_cache_is_refreshed_or_forgotten() {
+fn the_cache_is_updated_or_invalidated() {
     assert_eq!(good("-k"), Invocation::InvalidateCache);
     assert_eq!(good("-kp x"), Invocation::InvalidateCache);
     assert_eq!(good("-K"), Invocation::RemoveCache);
@@ -168,7 +168,7 @@ fn the_cache_is_refreshed_or_forgotten() {
 }
 
 #[test]
-fn help_and_version_are_asked_for_alone() {
+fn help_and_version_exclude_other_flags() {
     for line in ["-h", "--help", "-h -h", "-h -k", "-Ah", "--hel"] {
         assert_eq!(good(line), Invocation::Help(CalledAs::JitSudo), "{line}");
     }
@@ -178,7 +178,7 @@ fn help_and_version_are_asked_for_alone() {
 }
 
 #[test]
-fn what_does_not_go_together_is_the_usage() {
+fn conflicting_flags_show_the_usage() {
     for line in [
         "",
         "--",
@@ -226,7 +226,7 @@ fn what_does_not_go_together_is_the_usage() {
 }
 
 #[test]
-fn conflicts_speak_as_sudo_does() {
+fn conflicts_are_reported_as_by_sudo() {
     let one_of = "Only one of the -e, -h, -i, -K, -l, -s, -v or -V options may be specified";
     for line in ["-l -v", "-V -l", "-h -l", "-K -v", "-vK"] {
         assert_eq!(mistake(line), one_of, "{line}");
@@ -240,7 +240,7 @@ fn conflicts_speak_as_sudo_does() {
 }
 
 #[test]
-fn getopt_speaks_as_it_does() {
+fn option_errors_are_reported_as_by_getopt() {
     for (line, sentence) in [
         ("-u", "option requires an argument -- 'u'"),
         ("-nD", "option requires an argument -- 'D'"),
@@ -261,7 +261,7 @@ fn getopt_speaks_as_it_does() {
 }
 
 #[test]
-fn what_is_not_built_says_so_or_why() {
+fn unsupported_flags_are_reported_with_a_reason() {
     for line in
         ["-R / id", "-h host id", "-hhost", "--host=h -l", "-h ls", "-r x id", "-t x id", "--type=x id", "-nR/ id"]
     {
@@ -271,7 +271,7 @@ fn what_is_not_built_says_so_or_why() {
 }
 
 #[test]
-fn editing_takes_files_and_few_flags() {
+fn editing_accepts_files_and_few_flags() {
     assert_eq!((run("-e a b").mode, run("-e a b").command), (Mode::Edit, vec![os("a"), os("b")]));
     assert_eq!(run("-neuroot -- -x").command, [os("-x")]);
     for name in ["sudoedit", "/x/jit-sudoedit"] {
@@ -313,7 +313,7 @@ fn no_two_flags_have_the_same_letter_or_name() {
 }
 
 #[test]
-fn the_usage_and_the_help_show_every_built_flag_and_no_other() {
+fn usage_and_help_show_exactly_the_supported_flags() {
     let (help, usage) = (help(CalledAs::JitSudo), usage(CalledAs::JitSudo));
     assert!(help.starts_with("jit-sudo - execute a command as another user\n\nusage: jit-sudo -h | -K | -k | -V\n"));
     assert!(help.contains("\n  -E, --preserve-env            preserve user environment when running command\n      --preserve-env=list       preserve specific environment variables\n"));
@@ -340,10 +340,10 @@ fn the_version_is_on_the_first_line() {
     assert_eq!(version().lines().next(), Some(concat!("jit-sudo version ", env!("CARGO_PKG_VERSION"))));
 }
 
-/// Where sudo is there, it judges: what it calls a usage error is one here, and the other way round. Its own `-l`,
-/// `-v`, `-K` and commands are not run.
+/// Compares with sudo if it is installed: each of the two rejects what the other rejects. Does not run sudo's `-l`,
+/// `-v`, `-K` and commands.
 #[test]
-fn sudo_refuses_the_same_words() {
+fn sudo_rejects_the_same_arguments() {
     let sudo = OsStr::new("/usr/bin/sudo");
     if !std::path::Path::new(sudo).exists() {
         return;

@@ -1,4 +1,5 @@
-//! The argument of -T, in sudo's grammar (sudoers(5), "Timeout_Spec"): `7d8h30m10s`, and bare seconds at the end.
+//! Parses the argument of -T, with sudo's grammar (sudoers(5), "Timeout_Spec"): `7d8h30m10s`, where the last number may
+//! be bare seconds.
 
 use std::ffi::OsStr;
 
@@ -6,13 +7,13 @@ use super::error::UsageError;
 use crate::escape::escape;
 use std::os::unix::ffi::OsStrExt;
 
-/// Seconds in each unit, in the order in which they may stand.
+/// The units in seconds, in their required order.
 const UNITS: [(u8, u64); 4] = [(b'd', 86_400), (b'h', 3600), (b'm', 60), (b's', 1)];
 
-/// The longest time that sudo reads.
+/// The maximum that sudo accepts.
 const MOST: u64 = i32::MAX as u64;
 
-/// Reads seconds; 0 is no limit.
+/// Parses the limit to seconds; 0 is no limit.
 pub(super) fn read(typed: &OsStr) -> Result<u64, UsageError> {
     let refuse = |cause: &str| UsageError::Value(format!("{}: {cause}", escape(typed.as_bytes())));
     let invalid = || refuse("invalid timeout value");
@@ -53,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn time_limits_are_read_as_sudo_reads_them() {
+    fn time_limits_are_parsed_as_by_sudo() {
         for (text, seconds) in
             [("0", 0), ("5", 5), ("5s", 5), ("1M", 60), ("1d2h3m4", 93_784), ("2h10", 7210), ("2147483647", MOST)]
         {

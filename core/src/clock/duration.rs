@@ -1,12 +1,12 @@
-//! Spans of time as people write them: `30s`, `15m`, `1h30m`, `7d`. The same words in the policy, on the command
-//! line and in jitctl; nothing is guessed, so a bare number is an error.
+//! Time spans in the form that users write: `30s`, `15m`, `1h30m`, `7d`. The policy, the command line and jitctl use
+//! the same form; a bare number is an error.
 
 use std::fmt;
 
-/// The longest span that anything may last: 366 days, in seconds.
+/// The maximum time span: 366 days, in seconds.
 pub const LONGEST: u64 = 366 * 86_400;
 
-/// Why a text is not a span of time.
+/// Why a text is not a time span.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InvalidDuration {
     text: String,
@@ -22,10 +22,10 @@ impl fmt::Display for InvalidDuration {
 
 impl std::error::Error for InvalidDuration {}
 
-/// Milliseconds in each unit, longest first. `ms` is read by [`milliseconds`] alone.
+/// Milliseconds in each unit, longest first. Only [`milliseconds`] accepts `ms`.
 const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
 
-/// Reads whole seconds, from `0s` to [`LONGEST`]. Units are `d`, `h`, `m` and `s`, each at most once, longest first.
+/// Parses whole seconds, from `0s` to [`LONGEST`]. Units are `d`, `h`, `m` and `s`, each at most once, longest first.
 pub fn seconds(text: &str) -> Result<u64, InvalidDuration> {
     let span = milliseconds(text)?;
     if text.contains("ms") {
@@ -34,7 +34,7 @@ pub fn seconds(text: &str) -> Result<u64, InvalidDuration> {
     Ok(span / 1000)
 }
 
-/// Reads a number of days, such as `400d`, from one day to a hundred years, as seconds: how long something is kept.
+/// Parses a number of days, such as `400d`, from one day to a hundred years, to seconds: a retention time.
 pub fn days(text: &str) -> Result<u64, InvalidDuration> {
     let number = text.strip_suffix('d').filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
     match number.and_then(|digits| digits.parse().ok()) {
@@ -43,7 +43,7 @@ pub fn days(text: &str) -> Result<u64, InvalidDuration> {
     }
 }
 
-/// Reads milliseconds, from `0ms` to [`LONGEST`] seconds; the unit `ms` may be used too.
+/// Parses milliseconds, from `0ms` to [`LONGEST`] seconds; the unit `ms` is also accepted.
 pub fn milliseconds(text: &str) -> Result<u64, InvalidDuration> {
     let refuse = |cause| InvalidDuration { text: text.to_owned(), cause };
     let not_a_duration = "is not a duration such as 30s, 15m, 1h30m or 7d";
@@ -75,7 +75,7 @@ pub fn milliseconds(text: &str) -> Result<u64, InvalidDuration> {
     }
 }
 
-/// Writes seconds so that [`seconds`] reads them back: `5400` is `1h30m`.
+/// Formats seconds so that [`seconds`] parses them: `5400` is `1h30m`.
 pub fn spell(seconds: u64) -> String {
     let mut text = String::new();
     let mut rest = seconds;
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn spans_are_read_as_written() {
+    fn durations_round_trip() {
         for (text, expected) in
             [("30s", 30), ("15m", 900), ("1h30m", 5400), ("7d", 604_800), ("366d", LONGEST), ("0s", 0)]
         {
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_be_misread_is_refused() {
+    fn ambiguous_durations_are_rejected() {
         for text in [
             "",
             "s",
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_show_what_was_typed_without_its_control_characters() {
+    fn errors_show_the_input_without_control_characters() {
         assert_eq!(
             seconds("\x1b[2J").unwrap_err().to_string(),
             "'\\x1b[2J' is not a duration such as 30s, 15m, 1h30m or 7d"

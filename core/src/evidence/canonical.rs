@@ -1,19 +1,20 @@
-//! The one form of a record's bytes: a compact JSON object with sorted keys (docs/formats.md, "Records"). A reader that verifies
-//! takes no other form, so that all who read a record read the same, also in keys that they do not know.
+//! The canonical form of a record's bytes: a compact JSON object with sorted keys (docs/formats.md, "Records").
+//! Verification accepts no other form, so that all readers of a record read the same, even in keys that they do not
+//! know.
 
 use std::fmt;
 
-/// Nothing in a record is nested deeper.
+/// The maximum nesting depth.
 const DEPTH: usize = 127;
 
-/// Why bytes are not in that form. `Display` is a sentence fragment about the record.
+/// Why bytes are not canonical. `Display` is a sentence fragment about the record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum NotCanonical {
     /// Not UTF-8.
     Text,
-    /// Not JSON, or JSON as nobody writes it here: what stands at this byte.
+    /// Not JSON, or not in canonical form, at this byte.
     At(usize),
-    /// The key that begins at this byte does not come after the one before it, or has an escape.
+    /// The key at this byte is not after the previous one, or contains an escape.
     Order(usize),
     /// Nested too deeply.
     Depth,
@@ -32,7 +33,7 @@ impl fmt::Display for NotCanonical {
     }
 }
 
-/// The text that bytes in this form are.
+/// Returns the text of bytes in canonical form.
 pub(super) fn text(body: &[u8]) -> Result<&str, NotCanonical> {
     let text = std::str::from_utf8(body).map_err(|_| NotCanonical::Text)?;
     let mut scan = Scan { body, at: 0 };
@@ -53,7 +54,7 @@ impl<'b> Scan<'b> {
         byte
     }
 
-    /// What was read last, or the end, may not stand there.
+    /// Returns the error that the last byte, or the end, is not allowed here.
     fn wrong<T>(&self, read: Option<u8>) -> Result<T, NotCanonical> {
         Err(NotCanonical::At(self.at - usize::from(read.is_some())))
     }
@@ -65,14 +66,14 @@ impl<'b> Scan<'b> {
         }
     }
 
-    /// What follows the brace; `deeper` more may be open in it.
+    /// Parses what follows an opening brace, which may be nested `deeper` more levels.
     fn object(&mut self, deeper: usize) -> Result<(), NotCanonical> {
         let mut before: Option<&[u8]> = None;
         self.members(b'}', |scan| {
             let begin = scan.at;
             scan.expect(b'"')?;
             let key = scan.string()?;
-            // As they are written, which is as they are: a key has nothing that is escaped.
+            // Compared as written: a key contains no escape.
             if key.contains(&b'\\') || before.replace(key).is_some_and(|before| before >= key) {
                 return Err(NotCanonical::Order(begin));
             }
@@ -81,7 +82,7 @@ impl<'b> Scan<'b> {
         })
     }
 
-    /// Members with commas between them, and what closes them.
+    /// Parses members with commas between them, and the closing character.
     fn members(
         &mut self,
         close: u8,
@@ -112,7 +113,8 @@ impl<'b> Scan<'b> {
         }
     }
 
-    /// What follows the quote, up to the next. There are no control characters, and only quotes and backslashes are escaped.
+    /// Parses what follows a quote, up to the next. There are no control characters, and only quotes and backslashes
+    /// are escaped.
     fn string(&mut self) -> Result<&'b [u8], NotCanonical> {
         let begin = self.at;
         loop {
@@ -129,7 +131,7 @@ impl<'b> Scan<'b> {
         }
     }
 
-    /// An integer of 64 bits, of which the first byte was read.
+    /// Parses a 64-bit integer whose first byte was already read.
     fn integer(&mut self) -> Result<(), NotCanonical> {
         let begin = self.at - 1;
         while self.body.get(self.at).is_some_and(u8::is_ascii_digit) {
@@ -149,7 +151,7 @@ mod tests {
     use crate::samples;
 
     #[test]
-    fn what_is_written_is_in_this_form_and_nothing_else_that_says_the_same() {
+    fn written_records_are_canonical_and_equivalent_json_is_not() {
         for (_, body, _) in samples::chain(20) {
             assert_eq!(text(body.as_bytes()), Ok(body.as_str()));
             for at in 1..body.len() {
@@ -164,7 +166,7 @@ mod tests {
         }
     }
 
-    /// The same form by another way; nothing where a value may not occur.
+    /// Produces the same form in another way; `None` where a value may not occur.
     fn canonical(text: &str) -> Option<String> {
         fn is_ours(value: &serde_json::Value) -> bool {
             match value {
@@ -180,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn each_other_form_is_none() {
+    fn every_other_form_is_rejected() {
         for good in
             [r#"{}"#, r#"{"a":[],"b":{},"c":[-9223372036854775808,18446744073709551615,0]}"#, r#"{"a":"\\\"ü"}"#]
         {

@@ -1,5 +1,5 @@
-//! The hash chain: each record carries the hash of the one before, and the hash of the last one vouches for all.
-//! May not: need SQLite, a privilege or a clock; jitctl verifies exported records with this very code.
+//! The hash chain: each record contains the hash of the previous one, so the hash of the last one covers all. This
+//! module needs no SQLite, no privilege and no clock: jitctl verifies exported records with the same code.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -17,7 +17,7 @@ use super::power::Differences;
 use super::record::{Digest, parse};
 use crate::escape::{Word, hex, unhex};
 
-/// The hash of a record: SHA-256 over its exact bytes.
+/// Returns the hash of a record: SHA-256 of its exact bytes.
 pub fn hash(body: &[u8]) -> Digest {
     Digest(Sha256::digest(body).into())
 }
@@ -31,11 +31,11 @@ pub struct Row<'a> {
     pub body: &'a [u8],
     /// Its stored hash.
     pub hash: &'a [u8],
-    /// The journal's columns beside it, where there are any; an export has none.
+    /// The journal's columns for the record; `None` in an export.
     pub copies: Option<Copies<'a>>,
 }
 
-/// What the journal keeps beside a record for searching; it must agree with the record.
+/// The columns that the journal keeps for searching; they must agree with the record.
 #[derive(Debug, Clone, Copy)]
 pub struct Copies<'a> {
     /// The kind.
@@ -48,95 +48,96 @@ pub struct Copies<'a> {
     pub grant: Option<&'a str>,
     /// The time, µs.
     pub at: i64,
-    /// The greatest time so far, µs.
+    /// The latest time so far, µs.
     pub high: i64,
 }
 
-/// What a whole chain proves: nothing in it was altered, removed or put in. That nothing was cut off its end shows
-/// only when `head` is compared with one kept elsewhere (a syslog line, a checkpoint): see [`super::proof`].
+/// What a complete chain proves: no record was altered, removed or inserted. Truncation at the end only shows when
+/// `head` is compared with one that was kept elsewhere (a syslog line, a checkpoint): see [`super::proof`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub struct Verified {
-    /// How many records were read.
+    /// The number of records.
     pub records: u64,
-    /// The hash of the last one; zeros when there is none.
+    /// The hash of the last record; zeros without records.
     pub head: Digest,
 }
 
-/// Where a chain begins.
+/// Where a chain starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Begin {
     /// At record 1.
     First,
-    /// After this record, which was pruned together with all before it: a later `prune` record must say so.
+    /// After this record, which was pruned together with all earlier ones: a later `prune` record must confirm it.
     Pruned(Mark),
-    /// With this number, because whoever asks wants a part; what was before is taken for granted.
+    /// At this number, because the caller verifies a part; what was before is not verified.
     Part(u64),
 }
 
-/// The first record at which the chain breaks; `Display` names it and the cause.
+/// The first record at which the chain is broken; `Display` names it and the cause.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FirstBad {
-    /// The record's number as stored (for a gap: the number that should be there).
+    /// The record's number as stored (for a gap: the missing number).
     pub seq: u64,
     /// What is wrong.
     pub cause: Cause,
 }
 
-/// What is wrong with a record.
+/// The fault of a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cause {
-    /// This number is not there, the next one found is `found`.
+    /// This number is missing.
     Gap {
-        /// The next number that is there.
+        /// The next number that exists.
         found: u64,
     },
     /// The stored hash is not the hash of the bytes.
     Hash,
-    /// The bytes are not a record; the text says why.
+    /// The bytes are not a record, for this reason.
     Malformed(String),
-    /// It lacks what a record of its kind has, or has something else there; the text says what.
+    /// It lacks a key of its kind, or has a wrong value there; the text says which.
     Lacks(String),
-    /// The number inside differs from the number it is stored under.
+    /// Its own number differs from the stored number.
     Number(u64),
-    /// It does not follow the record before: its `prev` is another hash.
+    /// It does not follow the previous record: its `prev` is another hash.
     Link,
-    /// A column beside it, named here, differs from the record.
+    /// The column named here differs from the record.
     Copy(&'static str),
-    /// It and all before it are missing, and no record says that they were pruned.
+    /// It and all earlier records are missing, and no record says that they were pruned.
     NotPruned,
-    /// Its checkpoint is not one; the text says why.
+    /// Its checkpoint is invalid, for this reason.
     Checkpoint(String),
-    /// The host signed another record under this number.
+    /// The host signed another record with this number.
     OtherSigned,
-    /// The anchor knows another record under this number.
+    /// The anchor has another record with this number.
     OtherAnchored,
-    /// The journal ends before it, although a checkpoint or the anchor knows the record of this number.
+    /// The journal ends before it, although a checkpoint or the anchor refers to the record with this number.
     CutOff(u64),
-    /// Another key than this host's has signed it, and the host's has not, or not with root's consent.
+    /// Another key than this host's signed it, and the host's key did not, or not with root's acceptance.
     OtherKey,
-    /// No checkpoint covers it, nor anything behind it.
+    /// Neither it nor a later record has a checkpoint.
     Unsigned,
     /// It is older than a minute, and the host has signed no checkpoint.
     NoCheckpoint,
-    /// Every record is good up to this one, the last, and rows of the tables that give power say something else.
+    /// Every record up to this one, the last, is good, but rows of the tables that give power differ from them.
     Rows(Differences),
-    /// Each record follows the one before, but what this one says, or rows say, may not be so. All that was found.
+    /// The chain of hashes is good, but the contents of this record, or of rows, are inconsistent. Contains all that
+    /// was found.
     Inconsistencies(Box<Inconsistencies>),
-    /// It names a policy, by this digest, of which no earlier record tells.
+    /// It names the policy with this digest, which no earlier record introduced.
     UnknownPolicy(String),
-    /// It names this policy when another one, the second, was in force.
+    /// It names the first policy while the second was in force.
     OtherPolicy(String, String),
-    /// It ends a run that was not there; the text says which.
+    /// It ends a run that did not exist; the text says which.
     Runs(String),
-    /// It may not follow what the records before it say of its request or grant; the text says why.
+    /// It contradicts the earlier records of its request or grant; the text says how.
     Acts(String),
-    /// It does not agree with what the records say of policies and their roles; the text says in what.
+    /// It contradicts the records of policies and their roles; the text says how.
     Policies(String),
 }
 
 impl Cause {
-    /// Whether only what a record says is wrong, while its bytes, its hash and its place are those that were written.
+    /// Returns whether only the contents of a record are wrong, while its bytes, its hash and its place are correct.
     pub(super) fn is_of_the_replay(&self) -> bool {
         matches!(
             self,
@@ -157,7 +158,7 @@ impl fmt::Display for FirstBad {
             Cause::Gap { found } => write!(f, "record {seq} is missing, the next one is {found}"),
             Cause::Hash => write!(f, "record {seq} was altered: its hash is not that of its bytes"),
             Cause::Malformed(why) => write!(f, "record {seq} is not a record: {why}"),
-            Cause::Lacks(what) => write!(f, "record {seq} lacks or misstates what one of its kind has: {what}"),
+            Cause::Lacks(what) => write!(f, "record {seq} lacks a key of its kind, or has a wrong one: {what}"),
             Cause::Number(inside) => write!(f, "record {seq} says that its number is {inside}"),
             Cause::Link => {
                 let before = seq.saturating_sub(1);
@@ -167,13 +168,13 @@ impl fmt::Display for FirstBad {
             Cause::NotPruned => write!(f, "records 1 to {seq} are missing, and no record says that they were pruned"),
             Cause::Checkpoint(why) => write!(f, "the checkpoint of record {seq} {why}"),
             Cause::OtherSigned => {
-                write!(f, "record {seq} is not the one that the host signed: the chain up to it was written anew")
+                write!(f, "record {seq} is not the one that the host signed: the chain up to it was rewritten")
             }
             Cause::OtherAnchored => {
-                write!(f, "record {seq} is not the one that the anchor knows: the chain up to it was written anew")
+                write!(f, "record {seq} is not the one in the anchor: the chain up to it was rewritten")
             }
             Cause::CutOff(u64::MAX) => {
-                write!(f, "whether record {seq} was cut off cannot be told: the anchor is damaged")
+                write!(f, "cannot tell whether record {seq} was cut off: the anchor is damaged")
             }
             Cause::CutOff(known) => {
                 write!(
@@ -182,7 +183,7 @@ impl fmt::Display for FirstBad {
                 )
             }
             Cause::UnknownPolicy(policy) => {
-                write!(f, "record {seq} names policy {policy}, and no policy record before it has that digest")
+                write!(f, "record {seq} names policy {policy}, and no earlier policy record has that digest")
             }
             Cause::OtherPolicy(policy, last) => {
                 write!(f, "record {seq} names policy {policy}, and at that time policy {last} was in force")
@@ -200,31 +201,31 @@ impl fmt::Display for FirstBad {
                 "record {seq} is older than a minute, and no checkpoint is by this host's key: put this host's own journal back, \
                  or accept this one with jitctl key accept --reason WHY"
             ),
-            Cause::Unsigned => write!(f, "record {seq} and what follows it are covered by no checkpoint"),
+            Cause::Unsigned => write!(f, "no checkpoint covers record {seq} and those after it"),
         }
     }
 }
 
 impl std::error::Error for FirstBad {}
 
-/// A verification in progress; feed it rows in order of their numbers.
+/// A verification in progress, which gets rows in order of their numbers.
 #[derive(Debug, Clone)]
 pub struct Chain {
     records: u64,
     last: u64,
-    /// Of the last record; nothing as long as it is taken for granted.
+    /// The hash of the last record; `None` while it is not verified.
     head: Option<Digest>,
-    /// The greatest time; nothing as long as earlier records are not known.
+    /// The latest time; `None` while earlier records are unknown.
     high: Option<i64>,
-    /// What is to be proved by a `prune` record.
+    /// The mark that a `prune` record has yet to confirm.
     pruned: Option<Mark>,
     policies: Policies,
-    /// The last record by which root accepted the state of the host; 0 without one.
+    /// The last record with which root accepted the state of the host; 0 without one.
     accepted: u64,
 }
 
 impl Chain {
-    /// A chain of which nothing was read yet.
+    /// Creates a chain without records.
     pub fn new(begin: Begin) -> Self {
         let (last, head, high, pruned) = match begin {
             Begin::First => (0, Some(Digest::ZERO), Some(i64::MIN), None),
@@ -239,8 +240,8 @@ impl Chain {
         Self { records: 0, last, head, high, pruned, policies, accepted: 0 }
     }
 
-    /// Checks the next record as it is stored. What it tells of the role by which a run was judged: its digest. Where only what it
-    /// says is wrong, the next one can be fed after the error.
+    /// Verifies the next record as it is stored. Returns the digest of the role that permitted a run, if the record has
+    /// one. If only the contents of the record are wrong, the caller may continue after the error.
     pub fn feed<'r>(&mut self, row: &Row<'r>) -> Result<Option<&'r str>, FirstBad> {
         if row.seq != self.next() {
             return Err(FirstBad { seq: self.next(), cause: Cause::Gap { found: row.seq } });
@@ -257,7 +258,7 @@ impl Chain {
         Ok(inside.role_digest)
     }
 
-    /// Checks the next record of an export, where nothing stands beside it. Of which kind it is.
+    /// Verifies the next record of an export, which has no columns. Returns its kind.
     pub fn feed_bare<'r>(&mut self, body: &'r [u8]) -> Result<&'r str, FirstBad> {
         let inside = Inside::read(self.next(), body)?;
         if inside.seq != self.next() {
@@ -271,12 +272,12 @@ impl Chain {
         self.last.saturating_add(1)
     }
 
-    /// The last record by which root accepted the state of the host; 0 without one.
+    /// Returns the last record with which root accepted the state of the host; 0 without one.
     pub fn accepted(&self) -> u64 {
         self.accepted
     }
 
-    /// Which roles the policies had, so far; nothing of a part.
+    /// Returns the roles of the policies so far; `None` when a part is verified.
     pub fn policies(&self) -> Option<&PolicyHistory> {
         self.policies.history()
     }
@@ -292,7 +293,7 @@ impl Chain {
         if self.head.is_some_and(|head| unhex(inside.prev) != Some(head.0)) {
             return bad(Cause::Link);
         }
-        // The first record after a gap says itself what was the greatest time before it.
+        // The first record after a gap gives the latest time before it.
         let before = self.high.or(copies.map(|copies| copies.high)).unwrap_or(i64::MIN);
         let high = acceptance::high_after(before, inside.kind, inside.code, inside.time);
         if let Some(column) = copies.and_then(|copies| inside.differs(&copies, high)) {
@@ -307,7 +308,7 @@ impl Chain {
         judged
     }
 
-    /// What it says of policies and their roles; the outer error: it is no record.
+    /// Checks what a record says of policies and their roles. The outer error means that it is no record.
     fn judge(&mut self, inside: &Inside<'_>, body: &[u8]) -> Result<Result<(), FirstBad>, FirstBad> {
         let mut judged = Ok(());
         if self.pruned.is_some_and(|mark| inside.tells_of(mark)) {
@@ -327,12 +328,12 @@ impl Chain {
         Ok(judged.and(named))
     }
 
-    /// The last record.
+    /// Returns the last record.
     pub fn last(&self) -> Mark {
         Mark { seq: self.last, hash: self.head.unwrap_or(Digest::ZERO) }
     }
 
-    /// All records were fed; an error where the beginning is missing without a reason.
+    /// Ends the verification after the last record. Fails if the beginning is missing without a reason.
     pub fn end(&self) -> Result<Verified, FirstBad> {
         match self.pruned {
             Some(mark) => Err(FirstBad { seq: mark.seq, cause: Cause::NotPruned }),
@@ -340,13 +341,13 @@ impl Chain {
         }
     }
 
-    /// What has been proved so far.
+    /// Returns what is proved so far.
     pub fn verified(&self) -> Verified {
         Verified { records: self.records, head: self.last().hash }
     }
 }
 
-/// Verifies records that are at hand; the first must be number 1.
+/// Verifies a list of records; the first must have number 1.
 pub fn verify<'a>(rows: impl IntoIterator<Item = Row<'a>>) -> Result<Verified, FirstBad> {
     let mut chain = Chain::new(Begin::First);
     for row in rows {
@@ -355,12 +356,12 @@ pub fn verify<'a>(rows: impl IntoIterator<Item = Row<'a>>) -> Result<Verified, F
     Ok(chain.verified())
 }
 
-/// The digest of the role by which a run was judged, of a record that is one.
+/// Returns the digest of the role that permitted a run, from the record of its start.
 pub fn role_digest(body: &[u8]) -> Option<&str> {
     Inside::read(0, body).ok().and_then(|inside| inside.role_digest)
 }
 
-/// Whether exact bytes tell where a record stands, and when and where it was made.
+/// Returns whether the bytes are a record with a position, a time and a host.
 #[cfg(test)]
 pub(super) fn stands(body: &[u8]) -> bool {
     Inside::read(0, body).is_ok_and(|inside| unhex::<32>(inside.prev).is_some())
@@ -370,7 +371,7 @@ fn policy_keys(seq: u64, body: &[u8]) -> Result<PolicyKeys<'_>, FirstBad> {
     parse(body).map_err(|error| FirstBad { seq, cause: Cause::Malformed(error.to_string()) })
 }
 
-/// The keys that the chain and the columns need; everything else is skipped unread.
+/// The keys that the chain and the columns need; all others are skipped.
 #[derive(Deserialize)]
 struct Inside<'a> {
     seq: u64,
@@ -388,21 +389,21 @@ struct Inside<'a> {
     uid: Option<i64>,
     run: Option<&'a str>,
     grant: Option<&'a str>,
-    /// Of a `prune` record.
+    /// In a `prune` record.
     through: Option<u64>,
     head: Option<&'a str>,
-    /// Of a `prune` record: the policies of which records told that are gone.
+    /// In a `prune` record: the policies that removed records introduced.
     policies: Option<Vec<&'a str>>,
-    /// Of an alert or a refusal.
+    /// In an alert or a refusal.
     code: Option<&'a str>,
-    /// Of what rests on a role, and the policy itself.
+    /// In a record that depends on a role, and in the `policy` record itself.
     policy: Option<&'a str>,
-    /// Of whatever has to do with one.
+    /// In a record that concerns a role.
     #[serde(borrow)]
     role: Option<Cow<'a, str>>,
-    /// Of a start.
+    /// In a `start` record.
     role_digest: Option<&'a str>,
-    /// Of what rests on a role: by which records of its policy tell it from another.
+    /// In a record that depends on a role: the digest with which `policy` records identify it.
     role_sha256: Option<&'a str>,
 }
 
@@ -497,7 +498,7 @@ mod tests {
     }
 
     #[test]
-    fn altered_places_in_the_chain_are_found_at_once() {
+    fn altered_numbers_and_links_are_found_at_once() {
         let altered = |from: &str, to: &str| {
             let mut records = samples::chain(5);
             let body = records[2].1.replacen(from, to, 1);
@@ -521,7 +522,7 @@ mod tests {
         records.remove(2);
         assert_eq!(verify_records(&records), bad(3, Cause::Gap { found: 4 }));
         for (index, record) in records.iter_mut().enumerate() {
-            record.0 = index as u64 + 1; // renumbered columns, the bytes as they were
+            record.0 = index as u64 + 1; // renumbered columns, unchanged bytes
         }
         assert_eq!(verify_records(&records), bad(3, Cause::Number(4)));
 

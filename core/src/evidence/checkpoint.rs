@@ -1,25 +1,25 @@
-//! Checkpoints: the host's signature over the number and hash of a record, which vouches for all records up to it. Stock
-//! `ssh-keygen` can check them.
+//! Checkpoints: the host's signature over the number and hash of a record, which covers all records up to it. Stock
+//! `ssh-keygen` can verify them.
 
 use serde::{Deserialize, Serialize};
 
 use super::record::Digest;
 use crate::grant::terms::encode;
 
-/// After so many records without a checkpoint the next one is due.
+/// A checkpoint is due after this many records without one.
 pub const EVERY_RECORDS: u64 = 1000;
 
-/// After so many seconds without a checkpoint the next record makes one due.
+/// A checkpoint is due with the first record after this many seconds without one.
 pub const EVERY_SECONDS: i64 = 60;
 
 /// The version of the format.
 pub const VERSION: u32 = 1;
 
-/// What the host signs, as exact bytes (docs/formats.md, "Checkpoints"). The keys stand in alphabetical order.
+/// The exact bytes that the host signs (docs/formats.md, "Checkpoints"). The keys are in alphabetical order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Statement {
-    /// When it was signed; seconds since 1970.
+    /// The time of the signature, in seconds since 1970.
     pub at: i64,
     /// The hash of the record.
     pub head: Digest,
@@ -32,7 +32,7 @@ pub struct Statement {
 }
 
 impl Statement {
-    /// Reads exact bytes; anything that this version would not have written itself is none.
+    /// Decodes exact bytes; `None` for anything that this version would not have written.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let statement: Self = serde_json::from_slice(bytes).ok()?;
         let exact = encode(&statement).ok()? == bytes && statement.version == VERSION;
@@ -40,10 +40,10 @@ impl Statement {
     }
 }
 
-/// A statement and its signature, as they are stored.
+/// A statement and its signature, as stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checkpoint {
-    /// The record behind which it stands.
+    /// The number of the record that it signs.
     pub seq: u64,
     /// The exact bytes of the [`Statement`].
     pub body: Vec<u8>,

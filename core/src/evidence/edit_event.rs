@@ -1,5 +1,5 @@
-//! What is recorded of a file that is edited: before and after, on the disk before the file changes.
-//! May not: touch a database or a sink.
+//! The record of a file that is edited: before and after, written before the file changes. This module touches no
+//! database and no sink.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,7 +7,7 @@ use super::record::Digest;
 use crate::escape::Word;
 use crate::names::GrantId;
 
-/// A file is about to get these bytes. Whether it really did, the `end` of the run says.
+/// A file is about to get these bytes. The `end` of the run says whether it did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Edit {
     /// The run.
@@ -32,14 +32,14 @@ pub struct Change {
     /// SHA-256 of its bytes before; absent for a new file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<Digest>,
-    /// How many they were.
+    /// Its size before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before_bytes: Option<u64>,
     /// SHA-256 of its bytes after.
     pub after: Digest,
-    /// How many they are.
+    /// Its size after.
     pub after_bytes: u64,
-    /// The difference as `diff -u` writes it: for text of moderate length that everybody on the host may read.
+    /// The difference in the format of `diff -u`: for text of moderate length that all users of the host may read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub diff: Option<Word>,
 }

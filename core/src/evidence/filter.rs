@@ -1,5 +1,4 @@
-//! Which records a listing holds, as far as the record's own words decide it.
-//! May not: touch a database.
+//! Selects records for a listing by their contents. This module touches no database.
 
 use serde_json::{Map, Value};
 
@@ -7,18 +6,18 @@ use crate::clock::Timestamp;
 use crate::escape::Word;
 use crate::names::RoleName;
 
-/// What the words of a record must say; what is absent does not matter.
+/// The required contents of a record; an absent field matches any record.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Words {
-    /// Only records that name this role, and those of policies that change it.
+    /// Only records that name this role, and `policy` records that change it.
     pub role: Option<RoleName>,
-    /// Only records whose command line holds this text.
+    /// Only records whose command line contains this text.
     pub command: Option<Word>,
     /// Only records of this host.
     pub host: Option<Word>,
     /// Only ends of runs with this status.
     pub status: Option<Status>,
-    /// Only records that hold this text in any of their words, environments apart; ASCII case does not matter.
+    /// Only records that contain this text in any value except the environment, ignoring ASCII case.
     pub text: Option<Word>,
 }
 
@@ -35,7 +34,7 @@ pub enum Status {
     EndedBy(String),
 }
 
-/// Not searched: what is no word of a person, or is too much of it.
+/// Keys that are not searched: their values are no text of a user, or too long.
 const UNSEARCHED: [&str; 15] = [
     "environment",
     "prev",
@@ -54,11 +53,11 @@ const UNSEARCHED: [&str; 15] = [
     "settings_sha256",
 ];
 
-/// The lists of roles that the record of a policy has.
+/// The lists of roles in a `policy` record.
 const ROLE_LISTS: [&str; 3] = ["added", "changed", "removed"];
 
 impl Status {
-    /// Reads a number, `failed`, `signal`, or a word of `ended_by`.
+    /// Parses a number, `failed`, `signal`, or a value of `ended_by`.
     pub fn parse(text: &str) -> Option<Self> {
         match text {
             "failed" => Some(Self::Failed),
@@ -82,12 +81,12 @@ impl Status {
 }
 
 impl Words {
-    /// True when every record fits.
+    /// Returns whether every record matches.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
-    /// Whether the record of these bytes fits; one that cannot be read does not.
+    /// Returns whether the record with these bytes matches; false when it cannot be parsed.
     pub fn fit(&self, body: &str) -> bool {
         if self.is_empty() {
             return true;
@@ -110,7 +109,7 @@ impl Words {
     }
 }
 
-/// The words of the command with single spaces between them, as they are escaped in the record.
+/// Returns the arguments of the command separated by single spaces, escaped as in the record.
 fn line(record: &Map<String, Value>) -> Option<String> {
     let words: Vec<&str> = record.get("argv")?.as_array()?.iter().filter_map(Value::as_str).collect();
     Some(words.join(" "))
@@ -134,7 +133,7 @@ fn lists_role(record: &Map<String, Value>, role: &str) -> bool {
     lists.flatten().any(|entry| entry.get("role").and_then(Value::as_str) == Some(role))
 }
 
-/// From when to when, µs; both ends belong to it.
+/// A time span, µs, ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span {
     /// Not before.
@@ -150,7 +149,7 @@ impl Default for Span {
 }
 
 impl Span {
-    /// Whether this time belongs to it.
+    /// Returns whether this time is in the span.
     pub fn holds(&self, at: i64) -> bool {
         (self.since.0..=self.until.0).contains(&at)
     }
@@ -171,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_asked_for_must_be_there() {
+    fn a_record_must_match_every_condition() {
         assert!(Words::default().fit("not even json"));
         assert!(fits(START, |words| words.role = RoleName::parse("web-ops").ok()));
         assert!(!fits(END, |words| words.role = RoleName::parse("web-ops").ok()));
@@ -184,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_found_in_any_word_but_not_in_environments() {
+    fn a_text_is_found_in_any_value_except_environments() {
         for (text, found) in [
             ("DATA", true),
             ("alice", true),
@@ -198,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_policy_is_found_by_the_roles_that_it_changes_and_not_by_digits_of_a_digest() {
+    fn a_policy_record_is_found_by_changed_roles_and_not_by_digests() {
         let body = r#"{"kind":"policy","policy":"ab12","added":[{"role":"web-ops","sha256":"beef"}],"removed":[{"role":"dba"}],
             "files":[{"path":"/etc/jit-sudo/policy.toml","sha256":"cafe","change":"changed"}],"host":"web1"}"#;
         for (role, found) in [("web-ops", true), ("dba", true), ("web", false)] {

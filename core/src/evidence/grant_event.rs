@@ -1,5 +1,4 @@
-//! What is recorded of requests, approvals and grants.
-//! May not: touch a database or a sink.
+//! The records of requests, approvals and grants. This module touches no database and no sink.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,65 +8,66 @@ use crate::escape::Word;
 use crate::grant::Means;
 use crate::names::{GrantId, RoleName};
 
-/// A limit that a request, an approval or a grant carries.
+/// A limit of a request, an approval or a grant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Limit {
     /// For one run.
     OneShot,
-    /// For the very command and binary asked for.
+    /// Only for the command and binary that were requested.
     Exact,
 }
 
-/// Somebody asked for a grant.
+/// A user requested a grant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
-    /// The id of the request and of the grant that may come of it.
+    /// The id of the request, and of the grant if it is approved.
     pub grant: GrantId,
     /// The requester's uid.
     pub uid: u32,
     /// The requester.
     pub user: Word,
-    /// For which role.
+    /// The role.
     pub role: RoleName,
-    /// As whom commands would run.
+    /// The run-as user of the commands.
     pub run_as: Word,
-    /// The command asked for; empty for the whole role.
+    /// The requested command; empty for the whole role.
     pub argv: Vec<Word>,
-    /// Seconds asked for.
+    /// The requested duration in seconds.
     pub duration: u64,
-    /// Not before this time, µs.
+    /// The earliest start, µs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub starts: Option<Timestamp>,
-    /// When the pending request dies, µs.
+    /// When the pending request expires, µs.
     pub deadline: Timestamp,
-    /// Limits asked for.
+    /// The requested limits.
     pub limits: Vec<Limit>,
-    /// Why; empty when none was given.
+    /// The reason; empty when none was given.
     pub reason: Word,
     /// The ticket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ticket: Option<Word>,
     /// SHA-256 of the stored request's exact bytes.
     pub sha256: Digest,
-    /// 1 when it was granted without approval, in an emergency.
+    /// 1 when it was granted without approval, in an emergency (break-glass).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub break_glass: Option<u8>,
-    /// The grant whose runs this shall let go on.
+    /// The grant whose runs this one shall continue.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extends: Option<GrantId>,
-    /// How many approvals it needs; records of earlier versions do not say.
+    /// The number of approvals that it needs; absent in records of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub needed: Option<u32>,
-    /// The digest of the policy by which it was judged; an earlier `policy` record has it.
+    /// The digest of the policy that applied; an earlier `policy` record contains it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<Digest>,
-    /// By which that policy's records tell the role from another: all that it says, as it was read when it decided.
+    /// The digest with which that policy's records identify the role: it covers the whole role, as it applied to this
+    /// decision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role_sha256: Option<Digest>,
 }
 
-/// An approver agreed.
+/// An approver approved a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Approval {
     /// The request.
@@ -78,31 +78,32 @@ pub struct Approval {
     pub user: Word,
     /// The role asked for.
     pub role: RoleName,
-    /// Narrowed to this many seconds.
+    /// The shortened duration in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration: Option<u64>,
-    /// Narrowed to these limits.
+    /// The additional limits.
     pub limits: Vec<Limit>,
-    /// The approver's words.
+    /// The approver's comment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<Word>,
-    /// The key that signed it, `SHA256:…`; absent when the kernel alone vouched for the approver.
+    /// The key that signed it, `SHA256:…`; absent when only the kernel identified the approver.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<Word>,
-    /// By what it is known to be the approver's own; absent in records of earlier versions.
+    /// How the approver was authenticated; absent in records of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authenticated: Option<Means>,
     /// SHA-256 of the approval's exact bytes.
     pub sha256: Digest,
-    /// The digest of the policy by which it was judged; an earlier `policy` record has it.
+    /// The digest of the policy that applied; an earlier `policy` record contains it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<Digest>,
-    /// By which that policy's records tell the role from another: all that it says, as it was read when it decided.
+    /// The digest with which that policy's records identify the role: it covers the whole role, as it applied to this
+    /// decision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role_sha256: Option<Digest>,
 }
 
-/// An approver refused.
+/// An approver denied a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Denial {
     /// The request.
@@ -113,9 +114,9 @@ pub struct Denial {
     pub user: Word,
     /// The role asked for.
     pub role: RoleName,
-    /// Why.
+    /// The reason.
     pub reason: Word,
-    /// The key that signed the statement, `SHA256:…`; absent when the kernel alone vouched for them.
+    /// The key that signed the statement, `SHA256:…`; absent when only the kernel identified the user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<Word>,
     /// SHA-256 of the statement's exact bytes; absent from records of earlier versions.
@@ -123,18 +124,18 @@ pub struct Denial {
     pub sha256: Option<Digest>,
 }
 
-/// The requester took the request back.
+/// The requester cancelled the request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cancellation {
     /// The request.
     pub grant: GrantId,
-    /// The uid of who did it.
+    /// The uid of the user who cancelled it.
     pub uid: u32,
-    /// Who did it.
+    /// The user who cancelled it.
     pub user: Word,
     /// The role asked for.
     pub role: RoleName,
-    /// The key that signed the statement, `SHA256:…`; absent when the kernel alone vouched for them.
+    /// The key that signed the statement, `SHA256:…`; absent when only the kernel identified the user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<Word>,
     /// SHA-256 of the statement's exact bytes; absent from records of earlier versions.
@@ -151,42 +152,43 @@ pub struct Grant {
     pub uid: u32,
     /// The holder.
     pub user: Word,
-    /// Of which role.
+    /// The role.
     pub role: RoleName,
-    /// As whom commands run.
+    /// The run-as user of the commands.
     pub run_as: Word,
-    /// When it begins, µs.
+    /// The start time, µs.
     pub starts: Timestamp,
-    /// When it ends, µs.
+    /// The expiry time, µs.
     pub expires: Timestamp,
     /// Its limits.
     pub limits: Vec<Limit>,
-    /// Who approved it; empty when the role needs nobody.
+    /// The approvers; empty when the role needs none.
     pub approvers: Vec<Word>,
     /// SHA-256 of the signed grant's exact bytes.
     pub sha256: Digest,
-    /// 1 when nobody approved it, in an emergency.
+    /// 1 when no approver approved it, in an emergency (break-glass).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub break_glass: Option<u8>,
-    /// The grant whose runs this lets go on.
+    /// The grant whose runs this one continues.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extends: Option<GrantId>,
-    /// The digest of the policy by which it was given; an earlier `policy` record has it.
+    /// The digest of the policy that applied; an earlier `policy` record contains it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<Digest>,
-    /// By which that policy's records tell the role from another: all that it says, as it was read when it decided.
+    /// The digest with which that policy's records identify the role: it covers the whole role, as it applied to this
+    /// decision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role_sha256: Option<Digest>,
 }
 
-/// A grant was ended by others.
+/// Another user revoked a grant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Revocation {
     /// The grant.
     pub grant: GrantId,
-    /// The uid of who revoked it.
+    /// The uid of the user who revoked it.
     pub uid: u32,
-    /// Who revoked it.
+    /// The user who revoked it.
     pub user: Word,
     /// The holder's uid.
     pub holder_uid: u32,
@@ -194,9 +196,9 @@ pub struct Revocation {
     pub holder: Word,
     /// Its role.
     pub role: RoleName,
-    /// Why.
+    /// The reason.
     pub reason: Word,
-    /// The key that signed the statement, `SHA256:…`; absent when the kernel alone vouched for them.
+    /// The key that signed the statement, `SHA256:…`; absent when only the kernel identified the user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<Word>,
     /// SHA-256 of the statement's exact bytes; absent from records of earlier versions.
@@ -204,7 +206,7 @@ pub struct Revocation {
     pub sha256: Option<Digest>,
 }
 
-/// A grant was given back by its holder.
+/// The holder released a grant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Release {
     /// The grant.
@@ -215,7 +217,7 @@ pub struct Release {
     pub user: Word,
     /// Its role.
     pub role: RoleName,
-    /// The key that signed the statement, `SHA256:…`; absent when the kernel alone vouched for them.
+    /// The key that signed the statement, `SHA256:…`; absent when only the kernel identified the user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<Word>,
     /// SHA-256 of the statement's exact bytes; absent from records of earlier versions.

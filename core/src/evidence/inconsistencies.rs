@@ -1,27 +1,27 @@
-//! All that is wrong with a journal whose bytes, hashes and links are good: what records say that may not follow those before them,
-//! and rows that say something else. One fault blinds nobody for the others.
+//! All faults of a journal whose bytes, hashes and links are good: records that contradict earlier ones, and rows that
+//! differ. Verification continues after a fault, so that it reports the others too.
 
 use std::fmt;
 
 use super::chain::FirstBad;
 use super::power::Differences;
 
-/// So many records are kept; the others are counted.
+/// The number of records that are listed; more are only counted.
 const KEPT: usize = 100;
 
-/// Records that say what may not be so, and rows that differ.
+/// Records that contradict earlier ones, and rows that differ.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Inconsistencies {
-    /// The records, the first first: at most a hundred of them.
+    /// The first records, at most a hundred.
     pub records: Vec<FirstBad>,
-    /// How many there are.
+    /// The number of records.
     pub count: u64,
     /// The rows.
     pub rows: Differences,
 }
 
 impl Inconsistencies {
-    /// One more record.
+    /// Adds a record.
     pub fn push(&mut self, bad: FirstBad) {
         self.count = self.count.saturating_add(1);
         if self.records.len() < KEPT {
@@ -29,7 +29,7 @@ impl Inconsistencies {
         }
     }
 
-    /// What a step gave, where it was good; only what does not follow at all stops the walk.
+    /// Returns the result of a step. Adds an error that does not stop the verification, and returns one that does.
     pub fn pass<T>(&mut self, step: Result<T, FirstBad>) -> Result<Option<T>, FirstBad> {
         match step {
             Ok(good) => Ok(Some(good)),

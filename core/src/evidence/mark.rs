@@ -1,4 +1,4 @@
-//! A place in the journal, as it is kept in files of its own.
+//! A position in the journal, as stored in separate files.
 
 use std::fmt;
 
@@ -15,11 +15,11 @@ pub struct Mark {
 }
 
 impl Mark {
-    /// How long a mark is in a file: twenty digits, a space, 64 hexadecimal digits, a line's end. Always as long, so that
-    /// one write replaces it whole.
+    /// The length of a mark in a file: twenty digits, a space, 64 hexadecimal digits and a newline. The length is
+    /// fixed, so that one write replaces it whole.
     pub const LENGTH: usize = 86;
 
-    /// Reads what `Display` wrote, and its line's end; nothing else.
+    /// Parses the output of `Display` with its newline; nothing else.
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(bytes).ok().filter(|text| text.len() == Self::LENGTH)?;
         let (seq, hash) = text.strip_suffix('\n')?.split_once(' ')?;
@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mark_is_read_as_it_was_written_and_not_otherwise() {
+    fn a_mark_round_trips_and_other_bytes_are_rejected() {
         for seq in [0, 7, u64::MAX] {
             let mark = Mark { seq, hash: Digest([seq.to_le_bytes()[0]; 32]) };
             let text = format!("{mark}\n");

@@ -1,5 +1,5 @@
-//! What happened, as evidence: records, their chain, the host's signatures over it, and what the records say of who had which
-//! power. Knows no database: it is given bytes, and rows to compare with them.
+//! Evidence of what happened: records, their chain, the host's signatures on it, and which power the records say that
+//! each user had. Knows no database: callers pass bytes, and rows to compare with them.
 
 pub mod acceptance;
 mod canonical;

@@ -1,34 +1,35 @@
-//! The policies that the records of a chain name: each was told of by a `policy` record before.
-//! May not: need SQLite, a privilege or a clock; jitctl verifies exported records with this very code.
+//! The policies that the records of a chain name: a `policy` record must introduce each of them first. This module
+//! needs no SQLite, no privilege and no clock: jitctl verifies exported records with the same code.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::chain::{Cause, FirstBad};
 use super::policy_history::{Named, PolicyHistory, PolicyKeys};
 
-/// What is known of policies so far.
+/// The policies that are known so far.
 #[derive(Debug, Clone)]
 pub(super) enum Policies {
-    /// What was before the first record is taken for granted.
+    /// Policies are not checked, because earlier records are not verified.
     Unasked,
-    /// Each has to be known.
+    /// Each policy has to be known.
     Asked {
-        /// By their digests.
+        /// The digests of the known policies.
         known: BTreeSet<String>,
-        /// Named behind a pruned beginning, each by this record first: the `prune` record has to remember it.
+        /// Policies named after a pruned beginning, each with the first record that names it: the `prune` record has to
+        /// list them.
         owed: BTreeMap<String, u64>,
-        /// Which roles they had.
+        /// Their roles.
         history: Box<PolicyHistory>,
     },
 }
 
 impl Policies {
-    /// Nothing is known. `whole`: nothing was before the first record.
+    /// Starts without known policies. `whole`: there are no records before the first one.
     pub(super) fn asked(whole: bool) -> Self {
         Self::Asked { known: BTreeSet::new(), owed: BTreeMap::new(), history: Box::new(PolicyHistory::new(whole)) }
     }
 
-    /// Which roles the policies had; nothing where nobody asks.
+    /// Returns the roles of the policies; `None` when policies are not checked.
     pub(super) fn history(&self) -> Option<&PolicyHistory> {
         match self {
             Self::Unasked => None,
@@ -36,15 +37,15 @@ impl Policies {
         }
     }
 
-    /// Record `seq` is of the kind `policy`.
+    /// Processes record `seq`, of kind `policy`.
     pub(super) fn told(&mut self, seq: u64, policy: &str, keys: &PolicyKeys<'_>) -> Result<(), FirstBad> {
         let Self::Asked { known, history, .. } = self else { return Ok(()) };
         known.insert(policy.to_owned());
         history.tells(seq, policy, keys)
     }
 
-    /// Record `seq` names a policy, which has to be the one that is in force there, and perhaps a role of it. `unproven`: the
-    /// record of the pruning of what was before was not met yet.
+    /// Processes record `seq`, which names a policy, and perhaps a role of it. The policy has to be the one in force.
+    /// `unproven`: the `prune` record of the removed beginning is yet to come.
     pub(super) fn named(&mut self, seq: u64, named: &Named<'_>, unproven: bool) -> Result<(), FirstBad> {
         let Self::Asked { known, owed, history } = self else { return Ok(()) };
         let policy = named.policy;
@@ -62,12 +63,12 @@ impl Policies {
         named.role.map_or(Ok(()), |role| history.judged(seq, role, named))
     }
 
-    /// The record of the pruning was met, which remembers these.
+    /// Processes the `prune` record, which lists these policies.
     pub(super) fn remembered(&mut self, policies: &[&str], keys: &PolicyKeys<'_>) -> Result<(), FirstBad> {
         let Self::Asked { known, owed, history } = self else { return Ok(()) };
         known.extend(policies.iter().map(|policy| (*policy).to_owned()));
         history.remembered(policies.first().copied(), keys);
-        // What stands behind the removed records and before the next policy was judged by the last of theirs.
+        // Records between the removed ones and the next `policy` record depend on the last removed policy.
         let wrong = std::mem::take(owed).into_iter().filter(|(policy, _)| policies.first() != Some(&policy.as_str()));
         let Some((policy, seq)) = wrong.min_by_key(|(_, seq)| *seq) else { return Ok(()) };
         let cause = match policies.first() {
@@ -84,7 +85,7 @@ mod tests {
     use crate::evidence::chain::{Begin, Chain, Verified, hash};
     use crate::evidence::{Digest, Mark};
 
-    /// A chain of these kinds; the second word is the policy that a record names.
+    /// Returns a chain of records of these kinds; the second text is the policy that a record names.
     fn of_policies(kinds: &[(&str, &str)]) -> Vec<Vec<u8>> {
         let mut prev = Digest::ZERO;
         let record = |(seq, (kind, policy)): (u64, &(&str, &str))| {
@@ -117,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_start_or_grant_names_a_policy_of_which_a_record_before_it_tells() {
+    fn a_start_or_grant_names_a_policy_of_an_earlier_record() {
         let unknown = |seq, policy: &str| Err(FirstBad { seq, cause: Cause::UnknownPolicy(policy.to_owned()) });
         let two = [("policy", "a"), ("start", "a"), ("policy", "b"), ("grant", "b"), ("start", "b")];
         assert_eq!(fed(Begin::First, &two).unwrap().records, 5);
@@ -133,13 +134,13 @@ mod tests {
         let said = fed(Begin::First, &back).unwrap_err().to_string();
         assert_eq!(said, "record 3 names policy a, and at that time policy b was in force");
         let said = fed(Begin::First, &[("start", "a")]).unwrap_err().to_string();
-        assert_eq!(said, "record 1 names policy a, and no policy record before it has that digest");
+        assert_eq!(said, "record 1 names policy a, and no earlier policy record has that digest");
     }
 
     #[test]
-    fn behind_a_pruned_beginning_the_record_of_the_pruning_knows_the_policies() {
+    fn the_prune_record_lists_the_policies_of_removed_records() {
         let mark = Mark { seq: 2, hash: Digest([9; 32]) };
-        // The records of a pruned chain are numbered and linked behind the last one that went.
+        // The records of a pruned chain are numbered and linked after the last removed one.
         let fed = |kinds: &[(&str, &str)]| {
             let mut chain = Chain::new(Begin::Pruned(mark));
             let mut prev = mark.hash;

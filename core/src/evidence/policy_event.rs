@@ -1,5 +1,4 @@
-//! What is recorded of the policy: which one was compiled, and what it changes.
-//! May not: touch a database or a sink.
+//! The record of a policy: which one was compiled, and what it changes. This module touches no database and no sink.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,61 +7,62 @@ use crate::clock::Timestamp;
 use crate::escape::Word;
 use crate::policy::{Became, FileEntry, Names, PolicyChange};
 
-/// The policy was compiled, and it is another one than before. The record commits together with the compiled policy, so that
-/// nothing is judged by a policy that is not in the chain.
+/// A new policy was compiled. The record is committed together with the compiled policy, so that no decision depends on
+/// a policy that is not in the chain.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PolicyRecord {
-    /// The digest that names the policy; `start` and `grant` records name the one that they were judged by.
+    /// The digest of the policy; `start` and `grant` records name the policy that applied by it.
     pub policy: Digest,
-    /// That of the policy before; absent in a new database.
+    /// The digest of the previous policy; absent in a new database.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replaces: Option<Digest>,
-    /// Its files and the list of the approvers' keys, and those that are gone: at most 256.
+    /// Its files and the list of approvers' keys, and removed files: at most 256.
     pub files: Vec<PolicyFile>,
-    /// How many files it has.
+    /// The number of files.
     pub file_count: u64,
-    /// Roles that were not there before: at most 256, in the order of their names.
+    /// New roles: at most 256, in the order of their names.
     pub added: Vec<RoleEntry>,
-    /// How many they are.
+    /// Their number.
     pub added_count: u64,
-    /// SHA-256 of the whole list where there are more.
+    /// SHA-256 of the whole list when there are more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub added_sha256: Option<Digest>,
-    /// Roles that were others before.
+    /// Changed roles.
     pub changed: Vec<RoleEntry>,
-    /// How many they are.
+    /// Their number.
     pub changed_count: u64,
-    /// SHA-256 of the whole list where there are more.
+    /// SHA-256 of the whole list when there are more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changed_sha256: Option<Digest>,
-    /// Roles that are gone, with their last digests.
+    /// Removed roles, with their last digests.
     pub removed: Vec<RoleEntry>,
-    /// How many they are.
+    /// Their number.
     pub removed_count: u64,
-    /// SHA-256 of the whole list where there are more.
+    /// SHA-256 of the whole list when there are more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub removed_sha256: Option<Digest>,
-    /// SHA-256 of the list of all its roles; records of earlier versions do not say.
+    /// SHA-256 of the list of all its roles; absent in records of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub roles_sha256: Option<Digest>,
-    /// SHA-256 of its settings as they are compiled; the same.
+    /// SHA-256 of its compiled settings; absent in records of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settings_sha256: Option<Digest>,
-    /// Who compiled it.
+    /// The process that compiled it.
     #[serde(flatten)]
     pub compiled: CompiledBy,
 }
 
-/// In whose process the policy was compiled: not who changed it, which is the owner of its files as far as anybody knows.
+/// The user of the process that compiled the policy. Not the user who changed it: only the owner of its files indicates
+/// that.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CompiledBy {
     /// The caller.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub caller: Option<Word>,
-    /// Their uid.
+    /// The caller's uid.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub caller_uid: Option<u32>,
-    /// As whom they logged in, whoever they have become since (`/proc/self/loginuid`).
+    /// The caller's login uid, which does not change with later changes of identity (`/proc/self/loginuid`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loginuid: Option<u32>,
 }
@@ -70,22 +70,22 @@ pub struct CompiledBy {
 /// A file that the policy was read from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PolicyFile {
-    /// Where it is; an escaped word.
+    /// The path, escaped.
     pub path: String,
-    /// SHA-256 of its bytes; of a removed one the last.
+    /// SHA-256 of its bytes; for a removed file of its last bytes.
     pub sha256: Digest,
-    /// What became of it; absent where it is as before.
+    /// How it changed; absent if it did not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub change: Option<Change>,
-    /// When it was last written, µs; absent where it is gone.
+    /// When it was last written, µs; absent for a removed file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mtime: Option<Timestamp>,
-    /// Who owns it.
+    /// The owner.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uid: Option<u32>,
 }
 
-/// What became of a file.
+/// How a file changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Change {
@@ -93,24 +93,24 @@ pub enum Change {
     Added,
     /// It has other bytes.
     Changed,
-    /// It is gone.
+    /// It was removed.
     Removed,
 }
 
-/// A role with the digest of what it says.
+/// A role with the digest of its contents.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoleEntry {
     /// Its name.
     pub role: String,
-    /// SHA-256 of what it says, wherever it stands.
+    /// SHA-256 of its contents, whichever file they are in.
     pub sha256: Digest,
-    /// SHA-256 of its text, which is what it gives power to; records of earlier versions do not say.
+    /// SHA-256 of its text, which determines what it permits; absent in records of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role_digest: Option<Digest>,
 }
 
 impl PolicyRecord {
-    /// The record of `change`.
+    /// Creates the record of `change`.
     pub fn new(change: PolicyChange, compiled: CompiledBy) -> Self {
         let [added, changed, removed] = [change.added, change.changed, change.removed].map(Listed::from);
         Self {
@@ -175,11 +175,11 @@ mod tests {
     use crate::samples;
 
     #[test]
-    fn the_longest_record_of_a_policy_stays_short() {
+    fn the_longest_policy_record_is_bounded() {
         let name = |n: usize| (format!("{n:064}"), RoleDigests { sha256: [n as u8; 32], power: Some([n as u8; 32]) });
         let names = Names { first: (0..LISTED).map(name).collect(), count: 100_000, sha256: Some([7; 32]) };
         let file = |n: usize| FileEntry {
-            // The longest name that a file can have, each byte of which is escaped.
+            // The longest name that a file can have, with every byte escaped.
             path: format!("/etc/jit-sudo/policy.d/{n:04}{}", "\\x01".repeat(246)),
             sha256: [n as u8; 32],
             written: Some((i64::MAX, u32::MAX)),

@@ -1,6 +1,6 @@
-//! Which roles each policy had, followed from one `policy` record to the next, and what the last of them says of the compiled
-//! tables.
-//! May not: need SQLite, a privilege or a clock; jitctl verifies exported records with this very code.
+//! The roles of each policy, tracked from one `policy` record to the next, and what the last record says of the
+//! compiled tables. This module needs no SQLite, no privilege and no clock: jitctl verifies exported records with the
+//! same code.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -10,17 +10,17 @@ use serde::Deserialize;
 use super::chain::{Cause, FirstBad};
 use crate::policy::LISTED;
 
-/// What a record names.
+/// The policy and role that a record names.
 pub(super) struct Named<'a> {
     pub(super) policy: &'a str,
     pub(super) role: Option<&'a str>,
     /// The digest of the role's text.
     pub(super) power: Option<&'a str>,
-    /// By which policy records tell the role from another.
+    /// The digest with which `policy` records identify the role.
     pub(super) sha256: Option<&'a str>,
 }
 
-/// What a `policy` record says, beside its digest. A `prune` record has some of it.
+/// The contents of a `policy` record besides its digest. A `prune` record has some of them.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct PolicyKeys<'a> {
     #[serde(borrow, default)]
@@ -42,7 +42,7 @@ pub(super) struct PolicyKeys<'a> {
     added_sha256: Option<&'a str>,
     changed_sha256: Option<&'a str>,
     removed_sha256: Option<&'a str>,
-    /// Earlier versions did not say; `prune` records do as well.
+    /// Absent in earlier versions; `prune` records contain it too.
     roles_sha256: Option<&'a str>,
     settings_sha256: Option<&'a str>,
 }
@@ -63,27 +63,27 @@ struct RoleKeys<'a> {
     role_digest: Option<&'a str>,
 }
 
-/// What the last `policy` record says of the tables, each nothing where it does not say.
+/// What the last `policy` record says of the tables; each field is `None` where it says nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LastPolicy {
-    /// The digest of the policy; nothing where no policy was ever compiled, or nobody knows any more.
+    /// The digest of the policy; `None` when none was ever compiled, or the last one is unknown.
     pub policy: Option<String>,
-    /// Of the list of all roles.
+    /// The digest of the list of all roles.
     pub roles_sha256: Option<String>,
-    /// Of the settings.
+    /// The digest of the settings.
     pub settings_sha256: Option<String>,
-    /// Its files with their digests, where all of them are listed.
+    /// Its files with their digests, if all of them are listed.
     pub files: Option<BTreeMap<String, String>>,
 }
 
-/// A role of a policy.
+/// The state of a role after a `policy` record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum State {
     Present { sha256: String, power: Option<String> },
     Absent,
 }
 
-/// What is known of a role at some moment.
+/// What is known of a role at a given record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Known<'h> {
     Present { sha256: &'h str, power: Option<&'h str> },
@@ -94,23 +94,23 @@ enum Known<'h> {
 /// All policies so far.
 #[derive(Debug, Clone)]
 pub struct PolicyHistory {
-    /// Nothing was before the first record.
+    /// Whether there are no records before the first one.
     whole: bool,
-    /// How many records there were.
+    /// The number of `policy` records.
     count: usize,
-    /// The records that say something of a role, by its name.
+    /// The changes of each role, by its name and the index of the record.
     roles: HashMap<String, Vec<(usize, State)>>,
-    /// The records whose lists are not complete.
+    /// The records with incomplete lists.
     gaps: Vec<usize>,
-    /// What records named of roles of which nothing was known then; nothing has changed them since.
+    /// Roles that records named while nothing was known of them, and that have not changed since.
     held: BTreeMap<String, NamedRole>,
     last: LastPolicy,
 }
 
-/// A role that a record named, to be compared with what is known later.
+/// A role that a record named, to be compared with later records.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct NamedRole {
-    /// The first record that did.
+    /// The first record that named it.
     seq: u64,
     sha256: Option<String>,
     power: Option<String>,
@@ -124,7 +124,7 @@ impl NamedRole {
 }
 
 impl PolicyHistory {
-    /// `whole`: nothing was before the first record.
+    /// Starts without policies. `whole`: there are no records before the first one.
     pub(super) fn new(whole: bool) -> Self {
         Self {
             whole,
@@ -136,20 +136,21 @@ impl PolicyHistory {
         }
     }
 
-    /// Record `seq` tells of this policy.
+    /// Processes record `seq`, which introduces this policy.
     ///
     /// # Errors
-    /// It takes a role away, or changes one, that is not as it says, or adds one that is there.
+    /// When it removes or changes a role that is not in the state that it gives, or adds one that exists.
     pub(super) fn tells(&mut self, seq: u64, policy: &str, keys: &PolicyKeys<'_>) -> Result<(), FirstBad> {
         let index = self.count;
         let counted = keys.counted().map_or(Ok(()), |list| {
-            let what = format!("says how many roles were {list}, and does not list them");
+            let what = format!("counts the roles that were {list}, but does not list them");
             Err(FirstBad { seq, cause: Cause::Policies(what) })
         });
         if !keys.are_whole() {
             self.gaps.push(index);
         }
-        // Compiled into empty tables, as after a change of their form: all that it has is added, and nothing was there.
+        // A policy compiled into empty tables, as after a change of their format: it adds all its roles, and none
+        // existed before.
         if keys.replaces.is_none() {
             let gone: Vec<String> = self.present().map(str::to_owned).collect();
             gone.iter().for_each(|role| self.becomes(index, role, State::Absent));
@@ -165,7 +166,7 @@ impl PolicyHistory {
                 };
                 if !fits {
                     let role = crate::escape::escape(entry.role.as_bytes());
-                    let what = format!("role {role} was {list}, and by the policy records before it that cannot be");
+                    let what = format!("role {role} was {list}, which contradicts the earlier policy records");
                     inconsistency =
                         inconsistency.and(Err(FirstBad { seq, cause: Cause::Policies(format!("says that {what}")) }));
                 }
@@ -182,17 +183,17 @@ impl PolicyHistory {
         inconsistency
     }
 
-    /// The record of the pruning remembers what the last policy record that it removed said.
+    /// Processes the `prune` record, which contains what the last removed `policy` record said.
     pub(super) fn remembered(&mut self, policy: Option<&str>, keys: &PolicyKeys<'_>) {
         if self.count == 0 {
             self.last = LastPolicy { policy: policy.map(str::to_owned), ..keys.tables() };
         }
     }
 
-    /// Record `seq` says that something was judged by this role of the last policy.
+    /// Processes record `seq`, which depends on this role of the last policy.
     ///
     /// # Errors
-    /// The policy has no such role, or another one.
+    /// When the policy has no such role, or a different one.
     pub(super) fn judged(&mut self, seq: u64, role: &str, named: &Named<'_>) -> Result<(), FirstBad> {
         let policy = named.policy;
         let shown = crate::escape::escape(role.as_bytes());
@@ -211,7 +212,7 @@ impl PolicyHistory {
         }
     }
 
-    /// Nothing is known of the role now: it is compared with what comes.
+    /// Stores a role of which nothing is known yet, to compare it with later records.
     fn hold(&mut self, seq: u64, role: &str, named: &Named<'_>) -> Result<(), FirstBad> {
         let (sha256, power) = (named.sha256.map(str::to_owned), named.power.map(str::to_owned));
         let Some(held) = self.held.get_mut(role) else {
@@ -229,7 +230,8 @@ impl PolicyHistory {
         Ok(())
     }
 
-    /// A policy record says of held roles what they were, or that it has changed them, or perhaps has.
+    /// Compares stored roles with a `policy` record, which gives their previous state, or changes them, or may have
+    /// changed them.
     fn release(&mut self, keys: &PolicyKeys<'_>) -> Result<(), FirstBad> {
         let wrong = |held: &NamedRole, role: &str, what: &str| {
             let what = format!("names role {}, {what}", crate::escape::escape(role.as_bytes()));
@@ -241,8 +243,7 @@ impl PolicyHistory {
         let mut inconsistency = Ok(());
         for entry in &keys.added {
             if let Some(held) = self.held.remove(&*entry.role) {
-                inconsistency =
-                    inconsistency.and(wrong(&held, &entry.role, "which a later policy was the first to have"));
+                inconsistency = inconsistency.and(wrong(&held, &entry.role, "which a later policy added first"));
             }
         }
         for entry in &keys.removed {
@@ -261,28 +262,28 @@ impl PolicyHistory {
         inconsistency
     }
 
-    /// The first record that names this role of the last policy with another digest than its row has, of which no policy record
-    /// tells. `power`: that of the role's text.
+    /// Returns the first record that names this role of the last policy with another digest than its row has, if no
+    /// `policy` record mentions it. `power`: the digest of the role's text.
     pub fn held_otherwise(&self, role: &str, sha256: &str, power: Option<&str>) -> Option<u64> {
         self.held.get(role).filter(|held| !held.is(sha256, power)).map(|held| held.seq)
     }
 
-    /// The roles that records name and that no policy record tells of, each with the first of those records.
+    /// Returns the roles that records name and that no `policy` record mentions, each with the first of those records.
     pub fn held(&self) -> impl Iterator<Item = (&str, u64)> {
         self.held.iter().map(|(role, held)| (role.as_str(), held.seq))
     }
 
-    /// What the last record says.
+    /// Returns what the last `policy` record says.
     pub fn last(&self) -> &LastPolicy {
         &self.last
     }
 
-    /// Whether nothing is known of any policy, because records were pruned or there were none.
+    /// Returns whether no policy is known, because records were pruned or there were none.
     pub fn is_unknown(&self) -> bool {
         !self.whole && self.last.policy.is_none()
     }
 
-    /// By which digest the last record knows this role; the outer nothing: it does not say.
+    /// Returns the digest of this role in the last policy; the outer `None` means that it is unknown.
     pub fn role(&self, name: &str) -> Option<Option<&str>> {
         match self.at(name, self.count) {
             Known::Present { sha256, .. } => Some(Some(sha256)),
@@ -291,7 +292,7 @@ impl PolicyHistory {
         }
     }
 
-    /// The roles that the last policy has, as far as they are known, in no order.
+    /// Returns the known roles of the last policy, in no order.
     pub fn present(&self) -> impl Iterator<Item = &str> {
         self.roles.keys().map(String::as_str).filter(|name| matches!(self.role(name), Some(Some(_))))
     }
@@ -300,11 +301,11 @@ impl PolicyHistory {
         self.roles.entry(role.to_owned()).or_default().push((index, state));
     }
 
-    /// What the records before number `end` say of it.
+    /// Returns what the records before index `end` say of the role.
     fn at(&self, role: &str, end: usize) -> Known<'_> {
         let said = self.roles.get(role).map_or(&[][..], Vec::as_slice);
         let said = said.get(..said.partition_point(|(index, _)| *index < end)).and_then(<[_]>::last);
-        // A list that was cut off may have had it.
+        // A truncated list may have contained it.
         let behind = said.map_or(0, |(index, _)| index.saturating_add(1));
         let gap = self.gaps.get(self.gaps.partition_point(|gap| *gap < behind)).is_some_and(|gap| *gap < end);
         match said {
@@ -318,7 +319,7 @@ impl PolicyHistory {
 }
 
 impl PolicyKeys<'_> {
-    /// The list that is neither whole nor cut off as long lists are, with a digest of all that it had.
+    /// Returns the list whose length is wrong: neither complete nor truncated at the limit with a digest of the whole.
     fn counted(&self) -> Option<&'static str> {
         let lists = [
             ("added", self.added.len(), self.added_count, self.added_sha256),
@@ -331,7 +332,7 @@ impl PolicyKeys<'_> {
         lists.iter().find(|(_, listed, count, digest)| !fits(*listed, *count, *digest)).map(|(name, ..)| *name)
     }
 
-    /// All that was added, changed and removed is listed.
+    /// Returns whether the lists of added, changed and removed roles are complete.
     fn are_whole(&self) -> bool {
         let counts = [
             (self.added.len(), self.added_count),
@@ -360,7 +361,7 @@ impl PolicyKeys<'_> {
 mod tests {
     use super::*;
 
-    /// One list of a record.
+    /// Formats one list of a record.
     fn list(name: &str, roles: &[(&str, &str)], count: usize) -> String {
         let entry =
             |(role, power): &(&str, &str)| format!(r#"{{"role":"{role}","role_digest":"{power}","sha256":"{power}"}}"#);
@@ -380,7 +381,7 @@ mod tests {
         history.tells(9, policy, &serde_json::from_str(&text).unwrap())
     }
 
-    /// A record whose list of added roles was cut off.
+    /// Processes a record whose list of added roles is truncated.
     fn cut_off(history: &mut PolicyHistory, policy: &str, added: &[(&str, &str)]) {
         let others: Vec<String> = (added.len()..LISTED).map(|number| format!("~{number}")).collect();
         let added: Vec<(&str, &str)> =
@@ -397,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_is_whole_or_cut_off_as_long_lists_are() {
+    fn a_list_is_complete_or_truncated_at_the_limit() {
         let said = |changed: &str| {
             let text = format!(
                 r#"{{"file_count":0,"replaces":"o",{},{changed},{}}}"#,
@@ -417,7 +418,7 @@ mod tests {
     }
 
     #[test]
-    fn a_role_is_that_of_the_policy_in_force_and_of_no_other() {
+    fn a_record_names_a_role_of_the_policy_in_force() {
         let mut history = PolicyHistory::new(true);
         told(&mut history, "p", (&[("a", "1"), ("b", "2")], &[], &[])).unwrap();
         let check = |history: &PolicyHistory, rows: &[(&str, Option<&str>, bool)]| {
@@ -438,7 +439,7 @@ mod tests {
         assert_eq!(said, "record 7 names role a, which policy q does not have");
         let said = judged(&history, "b", Some("2"), None).unwrap_err();
         assert_eq!(said, "record 7 names role b of policy q with another digest than that policy's record");
-        // The same files once more, compiled by another version.
+        // The same files again, compiled by another version.
         told(&mut history, "p", (&[("a", "9")], &[("b", "8")], &[("c", "3")])).unwrap();
         check(
             &history,
@@ -448,7 +449,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_cannot_remove_change_or_add_what_the_records_before_contradict() {
+    fn a_policy_record_that_contradicts_earlier_ones_is_found() {
         let after = |lists: Lists<'_>| {
             let mut history = PolicyHistory::new(true);
             told(&mut history, "p", (&[("a", "1")], &[], &[])).unwrap();
@@ -462,12 +463,12 @@ mod tests {
             (&[], &[("ghost", "2")], &[]),
         ] {
             let said = after(lists).unwrap_err();
-            assert!(said.ends_with("and by the policy records before it that cannot be"), "{said}");
+            assert!(said.ends_with("which contradicts the earlier policy records"), "{said}");
         }
     }
 
     #[test]
-    fn behind_a_list_that_was_cut_off_or_a_pruning_only_what_is_listed_is_known() {
+    fn after_a_truncated_list_or_a_pruning_only_listed_roles_are_known() {
         let mut history = PolicyHistory::new(true);
         told(&mut history, "p", (&[("a", "1")], &[], &[])).unwrap();
         assert!(judged(&history, "b", Some("2"), None).is_err(), "before it all is known");
@@ -487,7 +488,7 @@ mod tests {
     }
 
     #[test]
-    fn a_policy_that_replaces_none_has_nothing_but_what_it_adds() {
+    fn a_policy_that_replaces_none_has_only_the_roles_that_it_adds() {
         let mut history = PolicyHistory::new(true);
         told(&mut history, "p", (&[("a", "1"), ("b", "2")], &[], &[])).unwrap();
         let lists = [list("added", &[("b", "2")], 1), list("changed", &[], 0), list("removed", &[], 0)];
@@ -498,7 +499,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_pruned_is_known_from_the_record_of_the_pruning_until_another_policy_comes() {
+    fn the_prune_record_describes_the_policy_until_the_next_one() {
         let keys: PolicyKeys<'_> = serde_json::from_str(r#"{"roles_sha256":"r","settings_sha256":"s"}"#).unwrap();
         let mut history = PolicyHistory::new(false);
         history.remembered(Some("p"), &keys);

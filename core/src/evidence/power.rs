@@ -1,7 +1,7 @@
-//! Whether the tables say what the records say: requests, approvals, grants, debts, role texts, statements, the
-//! compiled policy, reviews of assignments, open runs and what is kept beside the records.
-//! It is fed with every record in order and then with every row (docs/formats.md, "The tables that give power").
-//! May not: need SQLite, a privilege or a clock.
+//! Checks that the tables agree with the records: requests, approvals, grants, debts, role texts, statements, the
+//! compiled policy, reviews of assignments, open runs and what is kept beside the records. The caller passes every
+//! record in order and then every row (docs/formats.md, "The tables that give power"). This module needs no SQLite, no
+//! privilege and no clock.
 
 mod acts;
 mod approvals;
@@ -42,10 +42,10 @@ pub use runs::{PrecedentRow, RunRow};
 use said::{Approved, CloseKind, Done, Id, Issued, Names, Recorded, RequestRecord, Terms};
 use statements::Statements;
 
-/// So many differences are kept; the others are counted.
+/// The number of differences that are listed; more are only counted.
 const KEPT: usize = 100;
 
-/// What was compared.
+/// The number of rows that were compared.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Compared {
     /// Rows of `request`.
@@ -58,67 +58,67 @@ pub struct Compared {
     pub debts: u64,
     /// Rows of `statement`.
     pub statements: u64,
-    /// Grants whose record was pruned: their end may not be known, so it was not compared.
+    /// Grants whose record was pruned: their end may be unknown, so it was not compared.
     pub older: u64,
     /// How many of these had not ended when the last record was written.
     pub older_open: u64,
 }
 
-/// How many rows of a table have lost their record to the last pruning: those that come first.
+/// How many rows of a table lost their record in the last pruning: the first ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Lost {
-    /// So many.
+    /// This many.
     Exactly(u64),
-    /// All before the first that has one: an earlier version did not count them.
+    /// All before the first row with a record: an earlier version did not count them.
     Leading,
 }
 
-/// A comparison in progress: first every record in order, then every row, table by table in the order of [`Table`].
+/// A comparison in progress: it gets every record in order, then every row, table by table in the order of [`Table`].
 pub struct Power {
     said: HashMap<Id, Recorded>,
     names: Names,
     /// The last record that was pruned.
     pruned: Option<u64>,
     lost: [Lost; 2],
-    /// The time of the last pruning, in seconds, where it removed nothing that could give power after it.
+    /// The time of the last pruning, in seconds, if it removed nothing that could give power later.
     pruned_at: Option<i64>,
-    /// The greatest time of any record, µs.
+    /// The latest time of any record, µs.
     last: i64,
     place: [RowPosition; 2],
-    /// Runs that went on under an extension, and by which record, where records of the grants were pruned.
+    /// Runs that continued under an extension, each with its record, where the records of the grants were pruned.
     unproven: BTreeMap<(Id, Id), u64>,
-    /// The roles that requests and runs name, and whether the row of each was met.
+    /// The roles that requests and runs name, and whether the row of each was found.
     roles: HashMap<[u8; 32], bool>,
     statements: Statements,
     policy: PolicyTables,
     hosts: Hosts,
     runs: Runs,
     kept: Kept,
-    /// The last record by which root accepted the state of the host.
+    /// The last record with which root accepted the state of the host.
     accepted: u64,
-    /// The journal's, under which the stamp of the policy is sealed.
+    /// The key of the journal, with which the stamp of the policy is sealed.
     key: Option<Vec<u8>>,
     compared: Compared,
     differences: Differences,
 }
 
-/// Where a table is being read.
+/// The position in a table that is being read.
 #[derive(Debug, Clone, Copy, Default)]
 struct RowPosition {
     rowid: i64,
     seq: u64,
-    /// Where a row is missing, and the row that stands there instead.
+    /// The number of a missing row, and the row that has this place instead.
     gap: Option<(i64, Id)>,
 }
 
-/// The tables whose rows stand in the order of their records.
+/// The tables whose rows are in the order of their records.
 #[derive(Clone, Copy)]
 enum Ordered {
     Requests,
     Grants,
 }
 
-/// The keys of records that matter here.
+/// The keys of records that are used here.
 #[derive(Deserialize)]
 struct RecordKeys<'a> {
     user: Option<Word>,
@@ -145,7 +145,7 @@ struct RecordKeys<'a> {
 }
 
 impl RecordKeys<'_> {
-    /// What a record of this kind does to its request or grant.
+    /// Returns the effect of a record of this kind on its request or grant.
     fn act(&self, kind: &str) -> Option<Act> {
         match kind {
             "alert" if self.code == Some("break-glass") => Some(Act::Glass),
@@ -156,7 +156,7 @@ impl RecordKeys<'_> {
 }
 
 impl Power {
-    /// Before the first record. `pruned`: the number of the last record that was pruned.
+    /// Starts before the first record. `pruned`: the number of the last record that was pruned.
     pub fn new(pruned: Option<u64>) -> Self {
         let lost = if pruned.is_some() { Lost::Leading } else { Lost::Exactly(0) };
         Self {
@@ -181,11 +181,11 @@ impl Power {
         }
     }
 
-    /// The next record, with the columns beside it, of which the chain has shown that they agree with it. After an error it counts
-    /// as what it says, so that the next one can be fed.
+    /// Processes the next record, with its columns, which the chain has verified. Even after an error the contents of
+    /// the record count, so that the caller can continue.
     ///
     /// # Errors
-    /// A record that lacks what its kind has, or may not follow those before it.
+    /// When a record lacks a key of its kind, or contradicts earlier ones.
     pub fn record(&mut self, seq: u64, copies: &Copies<'_>, body: &[u8]) -> Result<(), FirstBad> {
         self.last = copies.high;
         let (start, run) = match self.run(seq, copies, body) {
@@ -196,7 +196,7 @@ impl Power {
         run.and(kept).and(self.replay(seq, copies, start.as_ref(), body))
     }
 
-    /// What it does to its request or grant.
+    /// Applies the record to its request or grant.
     fn replay(
         &mut self,
         seq: u64,
@@ -205,7 +205,7 @@ impl Power {
         body: &[u8],
     ) -> Result<(), FirstBad> {
         let bad = |why: &str| FirstBad { seq, cause: Cause::Malformed(why.to_owned()) };
-        let id = copies.grant.map(|id| Id::parse(id).ok_or_else(|| bad("its grant is no id"))).transpose()?;
+        let id = copies.grant.map(|id| Id::parse(id).ok_or_else(|| bad("its grant is not an id"))).transpose()?;
         match (copies.kind, id) {
             ("start", Some(id)) => {
                 let start = start.ok_or_else(|| bad("it lacks a key of its kind"))?;
@@ -217,7 +217,7 @@ impl Power {
                 let missing = || bad("it lacks a key of its kind");
                 let act = told.act(copies.kind).map_or(Ok(()), |act| self.act(seq, id, act).1);
                 if let Some(last) = told.extended_by.filter(|_| copies.kind == "end") {
-                    let last = Id::parse(last).ok_or_else(|| bad("its grant is no id"))?;
+                    let last = Id::parse(last).ok_or_else(|| bad("its grant is not an id"))?;
                     return self.gone_on(seq, id, last);
                 }
                 return act.and(self.told(seq, copies, id, (&told, body)).ok_or_else(missing));
@@ -236,7 +236,7 @@ impl Power {
         Ok(())
     }
 
-    /// `None` where a key is missing.
+    /// Stores the contents of a record; `None` when a key is missing.
     fn told(&mut self, seq: u64, copies: &Copies<'_>, id: Id, (told, body): (&RecordKeys<'_>, &[u8])) -> Option<()> {
         let at = Timestamp(copies.at).seconds();
         if copies.kind == "end" {
@@ -294,10 +294,10 @@ impl Power {
         })
     }
 
-    /// All rows were fed.
+    /// Ends the comparison after the last row.
     ///
     /// # Errors
-    /// What differs.
+    /// The differences.
     pub fn end(self) -> Result<Compared, Differences> {
         if self.differences.count == 0 { Ok(self.compared) } else { Err(self.differences) }
     }
@@ -309,7 +309,7 @@ impl Power {
         }
     }
 
-    /// The ids of which `is` holds, in order: rows that are missing. How many there are.
+    /// Reports missing rows: the ids for which `is` returns true, in order. Returns their number.
     fn lacking(&mut self, table: Table, is: impl Fn(&Recorded) -> bool) -> usize {
         let mut ids: Vec<Id> = self.said.iter().filter(|(_, said)| is(said)).map(|(id, _)| *id).collect();
         ids.sort_unstable();
@@ -319,16 +319,18 @@ impl Power {
         ids.len()
     }
 
-    /// The same of a table whose rows are numbered: where no record names the row that is missing, the number does.
+    /// Reports missing rows of a table with numbered rows: if no record names the missing row, the gap in the numbers
+    /// shows it.
     fn lacking_in_order(&mut self, which: Ordered, table: Table, is: impl Fn(&Recorded) -> bool) {
         let gap = self.place.get(which as usize).and_then(|place| place.gap);
         if let (0, Some((rowid, id))) = (self.lacking(table, is), gap) {
-            self.differs(table, &id.to_string(), format!("row {rowid}, which stood before it, is missing"));
+            self.differs(table, &id.to_string(), format!("row {rowid} before it is missing"));
         }
     }
 
-    /// Rows are numbered from 1 on without a gap, in the order of their records, and only the first of them may have lost
-    /// theirs. True where the record of this one is gone: then it was closed, or its time was over, which is `until`, in seconds.
+    /// Checks that rows are numbered from 1 without a gap, in the order of their records; only the first rows may have
+    /// lost theirs. Returns true if the record of this row is gone: then the row must be closed, or its time, `until`
+    /// in seconds, has passed.
     fn placed(
         &mut self,
         which: Ordered,
@@ -352,11 +354,11 @@ impl Power {
         };
         match seq {
             None if among && !is_closed && self.pruned_at.is_some_and(|at| until > at) => {
-                Err("its records were pruned, and by what it says they had to stay".to_owned())
+                Err("its records were pruned, although its contents required them to stay".to_owned())
             }
             None if among => Ok(true),
             None => Err("the journal has no record of it".to_owned()),
-            Some(seq) if among || seq <= place.seq => Err("it does not stand where its record does".to_owned()),
+            Some(seq) if among || seq <= place.seq => Err("it is not in the place of its record".to_owned()),
             Some(seq) => {
                 place.seq = seq;
                 Ok(false)

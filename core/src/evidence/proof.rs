@@ -1,5 +1,5 @@
-//! What a journal proves when its chain, its checkpoints and heads that were kept elsewhere are taken together.
-//! May not: need SQLite, a privilege or a clock; jitctl verifies exported records with this very code.
+//! What a journal proves by its chain, its checkpoints and heads that were kept elsewhere together. This module needs
+//! no SQLite, no privilege and no clock: jitctl verifies exported records with the same code.
 
 use std::collections::BTreeMap;
 
@@ -16,11 +16,11 @@ use crate::grant::sshsig::{Namespace, signer};
 /// Whose checkpoints count.
 #[derive(Debug, Clone)]
 pub enum Signers {
-    /// Anybody's: whose the key is, is for the reader of the result to judge.
+    /// Those of any key: the reader of the result decides whose key it is.
     Anybody,
-    /// Those who hold one of these keys.
+    /// Those of one of these keys.
     These(Vec<PublicKey>),
-    /// This host, with its key of today. What it signed with others before, root has accepted since.
+    /// Those of this host, with its present key. Root has accepted since what the host signed with earlier keys.
     Host(PublicKey),
 }
 
@@ -29,9 +29,9 @@ pub enum Signers {
 pub struct Signed {
     /// All records up to this number are covered.
     pub through: u64,
-    /// When it was signed; seconds since 1970.
+    /// The time of the signature, in seconds since 1970.
     pub at: i64,
-    /// By whom.
+    /// The key that signed it.
     pub key: PublicKey,
 }
 
@@ -39,29 +39,29 @@ pub struct Signed {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
 pub struct Proven {
-    /// The number before the first record: 0, or that of the last one that was pruned or not looked at.
+    /// The number before the first record: 0, or that of the last record that was pruned or skipped.
     pub before: u64,
-    /// How many records were read.
+    /// The number of records.
     pub records: u64,
-    /// The last one.
+    /// The last record.
     pub last: Mark,
     /// The last checkpoint that counts.
     pub signed: Option<Signed>,
-    /// How many checkpoints are by other keys.
+    /// The number of checkpoints by other keys.
     pub foreign: u64,
-    /// The greatest number of which the anchor agreed.
+    /// The highest number on which the anchor agrees.
     pub anchored: Option<u64>,
-    /// Which rows of the database say what the records say; nothing where there is no database.
+    /// The rows of the database that agree with the records; `None` without a database.
     pub compared: Option<Compared>,
 }
 
-/// A verification in progress: feed it records in the order of their numbers, and each checkpoint behind its record.
+/// A verification in progress: it gets records in the order of their numbers, and each checkpoint after its record.
 pub struct Proof {
     chain: Chain,
     signers: Signers,
-    /// The last checkpoint by a key that does not count, behind the first record.
+    /// The last checkpoint by a key that does not count, after the first record.
     other: Option<u64>,
-    /// Heads kept elsewhere that were not met yet.
+    /// Heads kept elsewhere that are still to be compared.
     marks: BTreeMap<u64, Vec<Digest>>,
     /// The time of the first record, µs.
     first: Option<i64>,
@@ -69,7 +69,7 @@ pub struct Proof {
 }
 
 impl Signers {
-    /// Whether what was signed with `key` counts.
+    /// Returns whether signatures by `key` count.
     pub fn count(&self, key: &PublicKey) -> bool {
         match self {
             Self::Anybody => true,
@@ -80,7 +80,7 @@ impl Signers {
 }
 
 impl Proof {
-    /// `anchor`: heads that were kept elsewhere, in any order.
+    /// Starts the verification. `anchor`: heads that were kept elsewhere, in any order.
     pub fn new(begin: Begin, signers: Signers, anchor: impl IntoIterator<Item = Mark>) -> Self {
         let chain = Chain::new(begin);
         let last = chain.last();
@@ -93,8 +93,8 @@ impl Proof {
         Self { chain, signers, other: None, marks, first: None, found }
     }
 
-    /// Checks the next record as it is stored; what it tells, and after which errors the next one can be fed, is what
-    /// [`Chain::feed`] says.
+    /// Verifies the next record as it is stored. [`Chain::feed`] documents the result, and after which errors the
+    /// caller may continue.
     pub fn record<'r>(&mut self, row: &Row<'r>) -> Result<Option<&'r str>, FirstBad> {
         let told = self.chain.feed(row);
         if told.as_ref().is_err_and(|bad| !bad.cause.is_of_the_replay()) {
@@ -105,14 +105,14 @@ impl Proof {
         row.copies.map_or(Ok(()), |copies| self.is_of(copies.kind, row.body)).and(told)
     }
 
-    /// Checks the next record of an export, where nothing stands beside it.
+    /// Verifies the next record of an export, which has no columns.
     pub fn bare_record(&mut self, body: &[u8]) -> Result<(), FirstBad> {
         let kind = self.chain.feed_bare(body)?;
         self.compare()?;
         self.is_of(kind, body)
     }
 
-    /// Whether the last record is what one of its kind is.
+    /// Checks that the last record has the contents of its kind.
     fn is_of(&self, kind: &str, body: &[u8]) -> Result<(), FirstBad> {
         let lacks =
             |error: serde_json::Error| FirstBad { seq: self.chain.last().seq, cause: Cause::Lacks(error.to_string()) };
@@ -130,7 +130,7 @@ impl Proof {
         Ok(())
     }
 
-    /// Checks the checkpoint of the record that was fed last.
+    /// Verifies the checkpoint of the last record.
     pub fn checkpoint(&mut self, checkpoint: &Checkpoint) -> Result<(), FirstBad> {
         let last = self.chain.last();
         let bad = |cause| Err(FirstBad { seq: checkpoint.seq, cause });
@@ -141,7 +141,7 @@ impl Proof {
             return bad(Cause::Checkpoint("is not in the format that this version knows".to_owned()));
         };
         if statement.seq != checkpoint.seq || checkpoint.seq != last.seq {
-            return bad(Cause::Checkpoint("stands in the wrong place".to_owned()));
+            return bad(Cause::Checkpoint("is in the wrong place".to_owned()));
         }
         let key = match signer(Namespace::Checkpoint, &checkpoint.body, &checkpoint.signature) {
             Ok(key) => key,
@@ -149,7 +149,7 @@ impl Proof {
         };
         if !self.signers.count(&key) {
             self.found.foreign = self.found.foreign.saturating_add(1);
-            // Of what was pruned, the record of the pruning speaks.
+            // For removed records, the `prune` record counts.
             self.other = Some(checkpoint.seq).filter(|seq| *seq > self.found.before).or(self.other);
             return Ok(());
         }
@@ -160,18 +160,18 @@ impl Proof {
         Ok(())
     }
 
-    /// Which roles the policies had, so far; nothing of a part.
+    /// Returns the roles of the policies so far; `None` when a part is verified.
     pub fn policies(&self) -> Option<&PolicyHistory> {
         self.chain.policies()
     }
 
-    /// The last record by which root accepted the state of the host; 0 without one.
+    /// Returns the last record with which root accepted the state of the host; 0 without one.
     pub fn accepted(&self) -> u64 {
         self.chain.accepted()
     }
 
-    /// Everything was fed. At most `tail` records at the end may lack a checkpoint. `now`: on its host a journal has one of the
-    /// host's own a minute after its first record.
+    /// Ends the verification. At most `tail` records at the end may lack a checkpoint. `now`: given on the journal's
+    /// own host, where the journal must have a checkpoint of the host one minute after its first record.
     pub fn end(self, tail: u64, now: Option<Timestamp>) -> Result<Proven, FirstBad> {
         let verified = self.chain.end()?;
         let last = self.chain.last();
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn on_its_host_what_other_keys_signed_counts_when_root_has_accepted_it() {
+    fn on_its_host_signatures_of_other_keys_count_after_roots_acceptance() {
         let prove = |events: &[(&str, &str)], signed: &[(u64, u8)]| {
             let mut prev = Digest::ZERO;
             let mut proof = Proof::new(Begin::First, Signers::Host(key(HOST_SEED).public_key()), []);
@@ -277,13 +277,13 @@ mod tests {
         assert_eq!(prove(&story, &[(1, 9), (2, 9)]), other(2), "none of its own");
         assert_eq!(prove(&story, &[(2, 9), (4, HOST_SEED)]).unwrap().foreign, 1);
         assert_eq!(prove(&story, &[(3, 9), (4, HOST_SEED)]), other(3), "the other key signed the acceptance");
-        assert_eq!(prove(&[other_kind; 4], &[(2, 9), (4, HOST_SEED)]), other(2), "nobody accepted it");
+        assert_eq!(prove(&[other_kind; 4], &[(2, 9), (4, HOST_SEED)]), other(2), "root did not accept it");
         assert_eq!(prove(&story, &[(2, HOST_SEED)]).unwrap().foreign, 0);
         assert!(prove(&story, &[]).is_ok(), "a new journal has none");
     }
 
     #[test]
-    fn a_chain_that_was_written_anew_is_not_the_one_that_was_signed_or_anchored() {
+    fn a_rewritten_chain_does_not_match_signature_or_anchor() {
         let records = samples::chain(12);
         let other = Digest([9; 32]);
         assert_eq!(prove(&records, &[checkpoint(10, other, &key(HOST_SEED))], &[]), bad(10, Cause::OtherSigned));
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn every_bit_of_a_checkpoint_counts() {
+    fn every_flipped_bit_of_a_checkpoint_is_rejected() {
         let records = samples::chain(12);
         let good = checkpoint(12, records[11].2, &key(HOST_SEED));
         assert!(prove(&records, std::slice::from_ref(&good), &[]).is_ok());
@@ -320,7 +320,7 @@ mod tests {
         assert!(matches!(prove(&records, &[wrong], &[]), Err(FirstBad { seq: 12, cause: Cause::Checkpoint(_) })));
     }
 
-    /// Each place in a record, by its path.
+    /// Collects every place in a record, by its path.
     fn places(value: &Value, path: &str, found: &mut Vec<String>) {
         match value {
             Value::Object(fields) => {
@@ -343,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_that_lacks_what_its_kind_has_is_none_in_an_export_either() {
+    fn an_exported_record_without_a_key_of_its_kind_is_rejected() {
         let records = samples::chain(1);
         let fed = |body: &str| Proof::new(Begin::First, Signers::Anybody, []).bare_record(body.as_bytes());
         assert_eq!(fed(&records[0].1), Ok(()));
@@ -355,7 +355,7 @@ mod tests {
         assert!(matches!(fed(&spaced), Err(FirstBad { seq: 1, cause: Cause::Malformed(_) })));
     }
 
-    /// The three attacks: the bytes alone, with their hash, with every hash and link behind them.
+    /// Three attacks: on the bytes alone, on bytes and hash, and on every later hash and link as well.
     #[test]
     fn an_altered_field_of_any_kind_of_record_is_found_and_named() {
         let records = samples::chain(samples::events().len() as u64 + 2);
@@ -387,7 +387,7 @@ mod tests {
                     continue;
                 }
                 if matches!(found.cause, Cause::Malformed(_) | Cause::Policies(_)) {
-                    // A list of something else, or not as long as it says; or a role that its policy does not have.
+                    // A list of another kind or length; or a role that its policy does not have.
                     assert_eq!(found.seq, seq, "{path}: {found}");
                     assert!(kind == "policy" || path.starts_with("/role"), "{kind}{path}: {found}");
                     continue;
@@ -410,7 +410,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_is_verified_for_itself() {
+    fn a_part_is_verified_by_itself() {
         let records = samples::chain(12);
         let prove = |begin| {
             let mut proof = Proof::new(begin, Signers::Anybody, []);

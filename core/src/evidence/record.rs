@@ -1,8 +1,8 @@
-//! The events that the journal keeps, and the exact bytes of a record (docs/formats.md, "Records").
-//! May not: touch a database or a sink.
+//! The events that the journal stores, and the exact bytes of a record (docs/formats.md, "Records"). This module
+//! touches no database and no sink.
 //!
-//! Every text that comes from a person or a caller is a [`Word`], so that no record holds a control character.
-//! Booleans and floating numbers do not occur; an absent value is an absent key.
+//! Every text from a user or caller is a [`Word`], so that no record contains a control character. Booleans and
+//! floating-point numbers do not occur; an absent value is an absent key.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -59,7 +59,7 @@ impl<'de> Deserialize<'de> for Digest {
     }
 }
 
-/// Reads one without a copy of its text.
+/// Deserializes a digest without copying its text.
 struct Hexadecimal;
 
 impl Visitor<'_> for Hexadecimal {
@@ -74,30 +74,30 @@ impl Visitor<'_> for Hexadecimal {
     }
 }
 
-/// One record: where it stands in the chain, when and where it was made, and what happened.
+/// One record: its position in the chain, its time and host, and what happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
-    /// Its number; the first is 1, and there is no gap.
+    /// Its number, from 1 without gaps.
     pub seq: u64,
-    /// The hash of the record before; zeros in the first.
+    /// The hash of the previous record; zeros in the first.
     pub prev: Digest,
     /// Wall time, µs since 1970.
     pub time: Timestamp,
     /// Boot clock, µs since the kernel booted.
     pub boot: i64,
-    /// Which boot; see `/proc/sys/kernel/random/boot_id`.
+    /// The id of the boot; see `/proc/sys/kernel/random/boot_id`.
     pub boot_id: String,
     /// The name of the host.
     pub host: Word,
     /// The version of this format.
     pub version: u32,
-    /// `kind` and the keys that belong to it.
+    /// `kind` and its keys.
     #[serde(flatten)]
     pub event: Event,
 }
 
 impl Record {
-    /// Puts `event` behind the record whose hash is `prev`.
+    /// Creates the record of `event` that follows the record whose hash is `prev`.
     pub fn new(seq: u64, prev: Digest, moment: &Moment, host: &str, event: Event) -> Self {
         Self {
             seq,
@@ -111,21 +111,23 @@ impl Record {
         }
     }
 
-    /// The exact bytes: one compact JSON object with sorted keys. They are made once, stored and hashed as they are.
+    /// Returns the exact bytes: one compact JSON object with sorted keys. They are produced once, and stored and hashed
+    /// unchanged.
     pub fn encode(&self) -> Result<String, serde_json::Error> {
-        // A `Value` keeps its keys in a BTreeMap, so they come out sorted at every depth.
+        // A `Value` stores its keys in a BTreeMap, so they are sorted at every depth.
         serde_json::to_string(&serde_json::to_value(self)?)
     }
 
-    /// Whether exact bytes say what a record of this kind says; one of another kind, which a later version may have, is not looked at.
-    /// Where it stands and when it was made, the chain reads. Both together are as [`Record::decode`], and quicker.
+    /// Checks that exact bytes have the contents of this kind of record; an unknown kind, which a later version may
+    /// have, is not checked. The chain checks position and time. Both together are equivalent to [`Record::decode`],
+    /// and faster.
     pub(super) fn is_of(kind: &str, body: &[u8]) -> Result<(), serde_json::Error> {
         fn read<T: DeserializeOwned>(body: &[u8]) -> Result<(), serde_json::Error> {
             parse::<T>(body).map(drop)
         }
         let of_kind: fn(&[u8]) -> Result<(), serde_json::Error> = match kind {
             "start" => read::<Start>,
-            // One after the other: what is flattened is kept before it is read.
+            // In two passes: serde buffers flattened values.
             "end" => |body| parse::<EndWithoutOutcome<'_>>(body).and_then(|_| read::<RunOutcome>(body)),
             "reject" => read::<Reject>,
             "request" => read::<Request>,
@@ -149,62 +151,62 @@ impl Record {
         of_kind(body)
     }
 
-    /// Reads exact bytes back. Keys that a later minor version added are ignored.
+    /// Decodes exact bytes. Keys that a later minor version added are ignored.
     pub fn decode(body: &str) -> Result<Self, serde_json::Error> {
         serde_json::from_str(body)
     }
 }
 
-/// What exact bytes say to those who need some keys of them. They are UTF-8 or no record; that is asked once for all texts in them.
+/// Parses some keys of exact bytes. A record is UTF-8; that is checked once for all its texts.
 pub(super) fn parse<'b, T: Deserialize<'b>>(body: &'b [u8]) -> Result<T, serde_json::Error> {
     serde_json::from_str(std::str::from_utf8(body).map_err(serde::de::Error::custom)?)
 }
 
-/// What happened; the variant's name is the record's `kind`.
+/// What happened; the variant's name is the `kind` of the record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Event {
     /// A command is about to run.
     Start(Box<Start>),
-    /// It has ended.
+    /// The command has ended.
     End(Box<End>),
-    /// The program said no.
+    /// A command was rejected.
     Reject(Box<Reject>),
-    /// Somebody asked for a grant.
+    /// A user requested a grant.
     Request(Box<Request>),
-    /// An approver agreed.
+    /// An approver approved a request.
     Approval(Box<Approval>),
-    /// An approver refused.
+    /// An approver denied a request.
     Denial(Box<Denial>),
-    /// The requester took the request back.
+    /// The requester cancelled the request.
     Cancellation(Box<Cancellation>),
     /// A grant was signed.
     Grant(Box<Grant>),
-    /// A grant was ended by others.
+    /// Another user revoked a grant.
     Revocation(Box<Revocation>),
-    /// A grant was given back by its holder.
+    /// The holder released a grant.
     Release(Box<Release>),
-    /// Something that a person must look at.
+    /// An alert for the administrator.
     Alert(Box<Alert>),
-    /// Somebody answered for broken glass, or for an assignment.
+    /// A user reviewed a break-glass activation or an assignment.
     Review(Box<Review>),
     /// A file is about to be edited.
     Edit(Box<Edit>),
-    /// Somebody read a recording of others.
+    /// A user read another user's recording.
     Reading(Box<RecordingRead>),
-    /// Somebody froze, thawed or ended a session.
+    /// A user froze, thawed or ended a session.
     Intervention(Box<Intervention>),
-    /// A command has ended, and what it started has not.
+    /// A command has ended, but processes that it started have not.
     LeftRunning(Box<LeftRunning>),
-    /// That has ended too.
+    /// These processes have ended too.
     LeftEnded(Box<LeftEnded>),
     /// Old records were removed.
     Prune(Box<Prune>),
-    /// Another policy was compiled.
+    /// A new policy was compiled.
     Policy(Box<PolicyRecord>),
 }
 
-/// An `end` without how the run ended.
+/// An `end` without the outcome of the run.
 #[derive(Deserialize)]
 #[expect(dead_code, reason = "only read")]
 struct EndWithoutOutcome<'b> {
@@ -216,21 +218,21 @@ struct EndWithoutOutcome<'b> {
     grant: Option<GrantId>,
 }
 
-/// The keys of an event by which records are searched; the journal keeps copies of them in columns.
+/// The keys of an event by which records are searched; the journal copies them to columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Keys<'a> {
-    /// The kind's word.
+    /// The name of the kind.
     pub kind: &'static str,
-    /// Who did it.
+    /// The user who did it.
     pub uid: Option<u32>,
-    /// In which run.
+    /// The run.
     pub run: Option<&'a str>,
-    /// Under which grant or request.
+    /// The grant or request.
     pub grant: Option<&'a str>,
 }
 
 impl Event {
-    /// What to search by.
+    /// Returns the search keys.
     pub fn keys(&self) -> Keys<'_> {
         let (kind, uid, run, grant) = match self {
             Self::Start(e) => ("start", Some(e.uid), Some(e.run.as_str()), e.grant.as_ref().map(GrantId::as_str)),
@@ -245,7 +247,8 @@ impl Event {
             Self::Release(e) => ("release", Some(e.uid), None, Some(e.grant.as_str())),
             Self::Alert(e) => ("alert", e.uid, e.run.as_deref(), e.grant.as_ref().map(GrantId::as_str)),
             Self::Prune(e) => ("prune", Some(e.uid), None, None),
-            // Who met the new policy first did nothing, and may not know all that it tells.
+            // The first user to run under the new policy did nothing, and may not be permitted to see all of the
+            // record.
             Self::Policy(_) => ("policy", None, None, None),
             Self::Review(e) => ("review", Some(e.uid), None, e.grant.as_ref().map(GrantId::as_str)),
             Self::Edit(e) => ("edit", Some(e.uid), Some(e.run.as_str()), e.grant.as_ref().map(GrantId::as_str)),
@@ -263,7 +266,7 @@ impl Event {
         Keys { kind, uid, run, grant }
     }
 
-    /// The stable word of an alert or a refusal.
+    /// Returns the stable code of an alert or a refusal.
     pub fn code(&self) -> Option<&str> {
         match self {
             Self::Alert(alert) => Some(&alert.code),
@@ -281,7 +284,7 @@ mod tests {
     use crate::samples;
 
     #[test]
-    fn every_kind_is_one_and_nothing_that_lacks_a_key_of_it() {
+    fn every_kind_is_valid_and_invalid_without_one_of_its_keys() {
         for (seq, event) in (1..).zip(samples::events()) {
             let kind = event.keys().kind;
             let body = Record::new(seq, Digest::ZERO, &samples::moment(1), "web1", event).encode().unwrap();
@@ -294,7 +297,7 @@ mod tests {
         }
     }
 
-    /// The record without this key at its top.
+    /// Returns the record without this top-level key.
     fn without(body: &str, key: &str) -> Option<String> {
         let mut record: serde_json::Map<String, Value> = serde_json::from_str(body).unwrap();
         record.remove(key).map(|_| Value::from(record).to_string())
@@ -304,7 +307,7 @@ mod tests {
         crate::evidence::chain::stands(body) && Record::is_of(kind, body).is_ok()
     }
 
-    /// `cargo test -p jit-sudo --lib what_it_takes_to_read -- --ignored --nocapture`
+    /// Run with `cargo test -p jit-sudo-core --lib what_it_takes_to_read -- --ignored --nocapture`.
     #[test]
     #[ignore = "prints figures"]
     fn what_it_takes_to_read_a_record() {
@@ -372,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_record_is_an_error() {
+    fn other_bytes_are_not_decoded_as_a_record() {
         for body in ["", "{}", "[]", "null", "{\"kind\":\"start\"}", &"[".repeat(100_000)] {
             assert!(Record::decode(body).is_err());
         }

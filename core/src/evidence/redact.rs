@@ -1,5 +1,5 @@
-//! Keeps secrets of the environment out of the journal: values of matching names become keyed digests, so that two
-//! runs can be compared and a suspected value can be checked, but none can be read. Names are always complete.
+//! Keeps secret environment variables out of the journal: the values of matching names become keyed digests. Two runs
+//! can be compared and a suspected value can be checked, but no value can be read. Names are always complete.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -17,12 +17,12 @@ pub struct Redactor<'a> {
 }
 
 impl<'a> Redactor<'a> {
-    /// `patterns`: names of variables, upper and lower case alike, `*` stands for any text (also none).
+    /// Creates a redactor. `patterns`: names of variables, ignoring case; `*` matches any text, even an empty one.
     pub fn new(patterns: &'a [String], key: [u8; 32]) -> Self {
         Self { patterns, key }
     }
 
-    /// The environment as a record holds it, in the same order.
+    /// Returns the environment for a record, in the same order.
     pub fn environment<N: AsRef<OsStr>, V: AsRef<OsStr>>(
         &self,
         variables: impl IntoIterator<Item = (N, V)>,
@@ -30,7 +30,7 @@ impl<'a> Redactor<'a> {
         variables.into_iter().map(|(name, value)| self.variable(name.as_ref(), value.as_ref())).collect()
     }
 
-    /// One variable.
+    /// Returns one variable for a record.
     pub fn variable(&self, name: &OsStr, value: &OsStr) -> Variable {
         let secret = self.patterns.iter().any(|pattern| matches(pattern.as_bytes(), name.as_bytes()));
         let (value, digest) =
@@ -38,20 +38,21 @@ impl<'a> Redactor<'a> {
         Variable { name: Word::from(name), value, digest }
     }
 
-    /// HMAC-SHA256 (RFC 2104) of a value.
+    /// Returns the HMAC-SHA256 (RFC 2104) of a value.
     pub fn digest(&self, value: &[u8]) -> Digest {
         Digest(authentication_code(&self.key, value))
     }
 }
 
 fn authentication_code(key: &[u8], value: &[u8]) -> [u8; 32] {
-    // HMAC takes a key of any length, so the error does not occur; were it to, no digest is better than a wrong one.
+    // HMAC accepts a key of any length, so this error does not occur; if it did, no digest would be better than a wrong
+    // one.
     let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else { return [0; 32] };
     mac.update(value);
     mac.finalize().into_bytes().into()
 }
 
-/// Glob with `*` only; ASCII case does not matter. Backtracks to the last star alone, so it takes at most
+/// Matches a glob with `*` only, ignoring ASCII case. Backtracks to the last star alone, so it takes at most
 /// `pattern.len() * name.len()` steps.
 fn matches(pattern: &[u8], name: &[u8]) -> bool {
     let (mut p, mut n) = (0, 0);
@@ -106,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn values_of_secret_names_become_digests_and_order_stays() {
+    fn secret_values_become_digests_and_the_order_is_kept() {
         let patterns = ["*_TOKEN".to_owned(), "*secret*".to_owned()];
         let redactor = Redactor::new(&patterns, [1; 32]);
         let variables =
@@ -141,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn hostile_names_cost_no_more_than_their_length() {
+    fn matching_hostile_names_takes_bounded_time() {
         let name = "a".repeat(100_000);
         let begun = std::time::Instant::now();
         assert!(!matches(b"*a*a*a*a*a*a*a*b", name.as_bytes()));

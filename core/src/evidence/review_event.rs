@@ -1,5 +1,5 @@
-//! What is recorded of reviews: of broken glass, and of who may ask for a role.
-//! May not: touch a database or a sink.
+//! The records of reviews: of break-glass activations, and of eligible assignments. This module touches no database and
+//! no sink.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,20 +7,20 @@ use super::record::Digest;
 use crate::escape::Word;
 use crate::names::{GrantId, RoleName};
 
-/// What a reviewer found.
+/// The result of a review.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
-    /// The break-glass grant was looked at.
+    /// The break-glass grant was reviewed.
     Settled,
     /// The assignment shall stay.
     Confirmed,
-    /// The assignment should go; the policy is root's to change.
+    /// The assignment should be removed; only root can change the policy.
     RemovalProposed,
 }
 
 impl Verdict {
-    /// The word that is stored and shown.
+    /// Returns the name that is stored and shown.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Settled => "settled",
@@ -29,13 +29,13 @@ impl Verdict {
         }
     }
 
-    /// The verdict that a stored word names.
+    /// Returns the verdict with this name.
     pub fn parse(text: &str) -> Option<Self> {
         [Self::Settled, Self::Confirmed, Self::RemovalProposed].into_iter().find(|verdict| verdict.as_str() == text)
     }
 }
 
-/// A person answered for what others did or may do.
+/// A user reviewed what another user did or may do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Review {
     /// The break-glass grant; absent for an assignment.
@@ -45,18 +45,18 @@ pub struct Review {
     pub uid: u32,
     /// The reviewer.
     pub user: Word,
-    /// Whom it is about: a user, or `%group` where the policy names a group.
+    /// The user that it is about, or `%group` if the policy names a group.
     pub holder: Word,
-    /// Their uid; absent for a group and for a name that no account has.
+    /// The user's uid; absent for a group and for a name without an account.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub holder_uid: Option<u32>,
     /// The role.
     pub role: RoleName,
-    /// What was found.
+    /// The result.
     pub verdict: Verdict,
-    /// The reviewer's words.
+    /// The reviewer's comment.
     pub comment: Word,
-    /// The key that signed the statement, `SHA256:…`; absent when the kernel alone vouched for the reviewer.
+    /// The key that signed the statement, `SHA256:…`; absent when only the kernel identified the reviewer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<Word>,
     /// SHA-256 of the statement's exact bytes; absent for an assignment, and from records of earlier versions.

@@ -1,5 +1,4 @@
-//! What is recorded of runs: their start and end, what was rejected, and alerts.
-//! May not: touch a database or a sink.
+//! The records of runs: their start and end, refusals, and alerts. This module touches no database and no sink.
 
 use sha2::{Digest as _, Sha256};
 
@@ -12,7 +11,7 @@ use crate::escape::Word;
 use crate::grant::HostDescriptor;
 use crate::names::{GrantId, RoleName};
 
-/// A command is about to run. Nothing runs before this record is on the disk.
+/// A command is about to run. It starts only when this record is on disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Start {
     /// The id of this run, 12 characters.
@@ -32,7 +31,7 @@ pub struct Start {
     pub cwd: Word,
     /// The process that supervises the command.
     pub pid: i32,
-    /// As whom the command runs.
+    /// The run-as user of the command.
     pub run_as: Word,
     /// Its uid.
     pub run_as_uid: u32,
@@ -40,17 +39,17 @@ pub struct Start {
     pub run_as_gid: u32,
     /// Its supplementary groups.
     pub run_as_groups: Vec<u32>,
-    /// The file mode creation mask with which it begins; a session that another program opened has that of the program.
+    /// The initial file mode creation mask; for a session that another program opened, that of the program.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub umask: Option<u32>,
-    /// The words of the command.
+    /// The command and its arguments.
     pub argv: Vec<Word>,
-    /// What the caller typed for the program, where that is not the first of them.
+    /// The program's name as the caller typed it, if it differs from the first argument.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub typed: Option<Word>,
     /// The environment of the command, in its order.
     pub environment: Vec<Variable>,
-    /// The canonical path of the program, whatever name it was found by.
+    /// The canonical path of the program, whatever name was used.
     pub path: Word,
     /// Its device.
     pub dev: u64,
@@ -58,40 +57,41 @@ pub struct Start {
     pub ino: u64,
     /// SHA-256 of its bytes.
     pub sha256: Digest,
-    /// The role that allows it; absent for root.
+    /// The role that permits it; absent for root.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<RoleName>,
-    /// Through what the caller has the power.
+    /// How the caller got the permission.
     pub assignment: Assignment,
     /// The grant that was used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grant: Option<GrantId>,
-    /// How the caller proved who they are.
+    /// How the caller was authenticated.
     pub authenticated: Authentication,
-    /// For an edit: the words of the editor, which runs as the caller.
+    /// For an edit: the command line of the editor, which runs as the caller.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub editor: Option<Vec<Word>>,
     /// For a session that another program opened: its PAM service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<Word>,
-    /// From which host, for such a session.
+    /// For such a session: the host that it comes from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remote: Option<Word>,
-    /// The digest of the policy by which it was judged; an earlier `policy` record has it.
+    /// The digest of the policy that applied; an earlier `policy` record contains it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<Digest>,
-    /// The digest of what its role gives power to, as the policy says it now; its text is kept under it.
+    /// The digest of what its role permits, in the present policy; the text of the role is stored under it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role_digest: Option<Digest>,
-    /// By which that policy's records tell the role from another: all that it says, as it was read when it decided.
+    /// The digest with which that policy's records identify the role: it covers the whole role, as it applied to this
+    /// decision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role_sha256: Option<Digest>,
-    /// Of the exact bytes of the grant under which it was allowed, as they were read: all that it binds.
+    /// The digest of the exact bytes of the grant that permitted it: it covers all its terms.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grant_sha256: Option<Digest>,
 }
 
-/// Through what a caller has the power to run a command.
+/// How a caller is permitted to run a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Assignment {
@@ -103,24 +103,24 @@ pub enum Assignment {
     Root,
 }
 
-/// How a caller proved who they are.
+/// How a caller was authenticated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Authentication {
-    /// PAM asked just now.
+    /// PAM asked for a password for this run.
     Password,
-    /// PAM agreed just now and asked nothing.
+    /// PAM authenticated the caller for this run without asking.
     Unasked,
-    /// PAM asked not long ago on this terminal and session.
+    /// PAM authenticated the caller recently, in this terminal and session.
     Cache,
-    /// The role asks for none.
+    /// The role requires no authentication.
     None,
 }
 
 /// One variable of the command's environment: its value, or a keyed digest of it (see [`crate::evidence::redact`]).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Variable {
-    /// Always complete.
+    /// The name, always complete.
     pub name: Word,
     /// The value, unless its name is on the list of secrets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -130,7 +130,7 @@ pub struct Variable {
     pub digest: Option<Digest>,
 }
 
-/// A command has ended, or its supervisor has.
+/// A command, or its supervisor, has ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct End {
     /// The run.
@@ -147,7 +147,7 @@ pub struct End {
     pub ending: RunOutcome,
 }
 
-/// How a run ended. Exactly one of `exit` and `signal` is there, neither for a lost run.
+/// How a run ended. Either `exit` or `signal` is present; neither for a lost run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunOutcome {
     /// The exit status.
@@ -159,7 +159,7 @@ pub struct RunOutcome {
     /// 1 when it left a core dump, else absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub core: Option<u32>,
-    /// Who or what ended it.
+    /// What ended it.
     pub ended_by: EndedBy,
     /// From `start` to the end, µs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -173,25 +173,25 @@ pub struct RunOutcome {
     /// Peak resident set, KiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_rss_kib: Option<u64>,
-    /// More words, such as why it could not be executed.
+    /// Details, such as why it could not be executed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<Word>,
-    /// When the grant expired, µs, of a command that was allowed to finish after that.
+    /// When the grant expired, µs, for a command that was allowed to finish after that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expired: Option<Timestamp>,
-    /// The last grant under which it went on, when that is not the one it began under.
+    /// The last grant under which it continued, if that is not the one under which it started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extended_by: Option<GrantId>,
     /// SHA-256 of its recording.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recording: Option<Digest>,
-    /// How many bytes the recording has.
+    /// The size of the recording in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recording_bytes: Option<u64>,
 }
 
 impl RunOutcome {
-    /// An ending of which nothing more is known.
+    /// Returns an ending without details.
     pub fn unknown(ended_by: EndedBy) -> Self {
         Self {
             exit: None,
@@ -211,33 +211,33 @@ impl RunOutcome {
     }
 }
 
-/// Who or what ended a run.
+/// What ended a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum EndedBy {
-    /// The command ended by itself, or was killed by somebody else than us.
+    /// The command ended by itself, or another process killed it.
     Itself,
-    /// The grant expired and we ended it.
+    /// The grant expired, and jit-sudo ended the run.
     Expiry,
-    /// The grant was revoked and we ended it.
+    /// The grant was revoked, and jit-sudo ended the run.
     Revocation,
-    /// The grant was given back and we ended it.
+    /// The grant was released, and jit-sudo ended the run.
     Release,
-    /// It ran as long as it may, and we ended it.
+    /// It reached its time limit, and jit-sudo ended it.
     TimeLimit,
-    /// The supervisor was told to end by a signal, and passed it on.
+    /// The supervisor received a signal to terminate, and passed it on.
     Signal,
-    /// It was recorded but could not be executed; `detail` says why.
+    /// It was recorded but could not be executed; `detail` contains the reason.
     NotExecuted,
-    /// The supervisor vanished; nobody knows how the command ended.
+    /// The supervisor disappeared; how the command ended is unknown.
     Lost,
-    /// The policy demands a recording, and it could not be written any more.
+    /// The policy requires a recording, and it could no longer be written.
     Unrecorded,
-    /// Somebody ended this very session.
+    /// A user ended this session.
     Kill,
 }
 
-/// The program said no.
+/// A command was rejected.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reject {
     /// The caller's real uid.
@@ -247,30 +247,30 @@ pub struct Reject {
     /// The controlling terminal, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tty: Option<Word>,
-    /// The caller's working directory, when it can be known.
+    /// The caller's working directory, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cwd: Option<Word>,
     /// The command as typed.
     pub argv: Vec<Word>,
-    /// As whom, as typed.
+    /// The run-as user, as typed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_as: Option<Word>,
-    /// A stable word for programs.
+    /// A stable code for programs.
     pub code: String,
-    /// What the caller was told.
+    /// The message to the caller.
     pub sentence: Word,
-    /// What `argv` was before it was cut; absent where it was not.
+    /// The original `argv`, if it was truncated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub whole_argv: Option<Whole>,
-    /// The same of `sentence`.
+    /// The original `sentence`, if it was truncated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub whole_sentence: Option<Whole>,
-    /// The same of `run_as`.
+    /// The original `run_as`, if it was truncated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub whole_run_as: Option<Whole>,
 }
 
-/// Of words that are too long to be kept: each followed by a NUL, how many bytes they have and their digest.
+/// Length and digest of texts that are too long to be stored, each followed by a NUL.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Whole {
     /// Their length.
@@ -292,7 +292,8 @@ impl Whole {
 }
 
 impl Reject {
-    /// As it is kept: what anybody can make as long as they like is cut, and its length and digest stand beside it.
+    /// Returns the record as it is stored: texts of unlimited length are truncated, with their length and digest beside
+    /// them.
     pub fn bounded(mut self) -> Self {
         let argv = cut(&self.argv, REFUSED_WORDS);
         if argv != self.argv {
@@ -315,7 +316,7 @@ impl Reject {
     }
 }
 
-/// The first of `words`, the last of them perhaps in part, so that all have at most `most` bytes as they are written.
+/// Returns the first of `words`, the last one perhaps truncated, so that all have at most `most` bytes as written.
 pub fn cut(words: &[Word], most: usize) -> Vec<Word> {
     let mut left = most;
     let mut kept = Vec::new();
@@ -331,26 +332,26 @@ pub fn cut(words: &[Word], most: usize) -> Vec<Word> {
     kept
 }
 
-/// Something that a person must look at.
+/// An alert for the administrator.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Alert {
-    /// A stable word for programs.
+    /// A stable code for programs.
     pub code: String,
     /// What happened.
     pub sentence: Word,
-    /// Whom it concerns.
+    /// The uid of the user that it concerns.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uid: Option<u32>,
-    /// Their name.
+    /// The name of that user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<Word>,
-    /// Which run it concerns.
+    /// The run that it concerns.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<String>,
-    /// Which grant it concerns.
+    /// The grant that it concerns.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grant: Option<GrantId>,
-    /// The host from here on, where that has changed or was accepted.
+    /// The host from this record on, if its identity has changed or was accepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<HostDescriptor>,
 }

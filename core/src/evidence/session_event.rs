@@ -1,5 +1,5 @@
-//! What is recorded of others' sessions: who read their recordings, and who stopped or ended them.
-//! May not: touch a database or a sink.
+//! The records about other users' sessions: who read their recordings, and who froze or ended them. This module touches
+//! no database and no sink.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,80 +7,80 @@ use super::run_event::EndedBy;
 use crate::escape::Word;
 use crate::names::{GrantId, RoleName};
 
-/// Somebody was given the recording of somebody else's session, or of many.
+/// A user read the recording of another user's session, or of many.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordingRead {
     /// The reader's uid.
     pub uid: u32,
     /// The reader.
     pub user: Word,
-    /// What for.
+    /// The purpose.
     pub purpose: Purpose,
-    /// Which run; absent where all recordings were gone through.
+    /// The run; absent when all recordings were searched.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<String>,
-    /// Whose run.
+    /// The user whose run it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub holder: Option<Word>,
-    /// Their uid.
+    /// The uid of that user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub holder_uid: Option<u32>,
 }
 
-/// What a recording is read for.
+/// The purpose of reading a recording.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Purpose {
-    /// To be looked at.
+    /// To replay it.
     Replay,
-    /// To be taken away as a file.
+    /// To export it as a file.
     Export,
-    /// To be looked at while it happens.
+    /// To watch it while the session runs.
     Watch,
-    /// To find a text in many.
+    /// To search many recordings for a text.
     Search,
-    /// To compare their digests with the journal.
+    /// To compare digests with the journal.
     Verify,
 }
 
-/// Somebody froze, thawed or ended a running session.
+/// A user froze, thawed or ended a running session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Intervention {
-    /// Their uid.
+    /// The uid of the user who did it.
     pub uid: u32,
-    /// Who did it.
+    /// The user who did it.
     pub user: Word,
-    /// What was done.
+    /// The action.
     pub act: Act,
-    /// To which run.
+    /// The run.
     pub run: String,
-    /// Whose run.
+    /// The user whose run it is.
     pub holder: Word,
-    /// Their uid.
+    /// The uid of that user.
     pub holder_uid: u32,
-    /// The role it runs under; absent for root.
+    /// The role of the run; absent for root.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<RoleName>,
-    /// The grant it runs under.
+    /// The grant of the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grant: Option<GrantId>,
-    /// Why.
+    /// The reason.
     pub reason: Word,
 }
 
-/// What is done to a running session.
+/// An action on a running session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Act {
-    /// All its processes are stopped.
+    /// All its processes were frozen.
     Freeze,
-    /// They go on.
+    /// They were thawed.
     Thaw,
-    /// They are ended.
+    /// They were killed.
     Kill,
 }
 
-/// A command has ended, and what it started has not.
+/// A command has ended, but processes that it started have not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeftRunning {
     /// The run.
@@ -89,30 +89,30 @@ pub struct LeftRunning {
     pub start: u64,
     /// The caller's uid, as in `start`.
     pub uid: u32,
-    /// The grant with whose end they end.
+    /// The grant whose end will end them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grant: Option<GrantId>,
-    /// The first of them, at most [`LeftRunning::LISTED`].
+    /// The first of these processes, at most [`LeftRunning::LISTED`].
     pub processes: Vec<LeftProcess>,
-    /// How many there are.
+    /// Their number.
     pub count: u64,
 }
 
 impl LeftRunning {
-    /// So many processes are listed.
+    /// The maximum number of processes that are listed.
     pub const LISTED: usize = 32;
 }
 
-/// One of them.
+/// A process that was left running.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeftProcess {
     /// Its id.
     pub pid: i32,
-    /// Its name, as the kernel has it (proc_pid_comm(5)).
+    /// Its name, as the kernel shows it (proc_pid_comm(5)).
     pub name: Word,
 }
 
-/// Nobody is left of what a command had left running.
+/// All processes that a command left running have ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeftEnded {
     /// The run.
@@ -124,6 +124,6 @@ pub struct LeftEnded {
     /// The grant, as in `start`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grant: Option<GrantId>,
-    /// Who or what ended them.
+    /// What ended them.
     pub ended_by: EndedBy,
 }

@@ -1,5 +1,6 @@
-//! An approval as it was given, and whether the signature that it may carry still speaks for its approver. An approval
-//! without one is worth what the broker learnt from the kernel; where a role takes signed ones only, nothing.
+//! An approval as it was given, and whether its signature, if any, is still valid for its approver. An approval without
+//! a signature counts by what the broker learnt from the kernel; for a role that requires signed approvals it counts
+//! for nothing.
 
 use std::fmt;
 
@@ -14,59 +15,59 @@ use crate::escape::hex;
 use crate::names::UserName;
 use crate::policy::Activation;
 
-/// By what an approval is known to be its approver's.
+/// How an approval was proved to be its approver's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Means {
-    /// PAM has authenticated the approver for this very request.
+    /// PAM authenticated the approver for this request.
     Password,
-    /// The approver's key has signed it.
+    /// The approver's key signed it.
     Key,
-    /// The kernel says under whose uid it was given; the role asks for no more.
+    /// The kernel gave the uid of the approver; the role requires no more.
     None,
 }
 
-/// One person's approval.
+/// The approval of one user.
 #[derive(Debug, Clone)]
 pub struct Approval {
-    /// What it says.
+    /// Its terms.
     pub terms: ApprovalTerms,
     /// Its exact bytes.
     pub bytes: Vec<u8>,
-    /// Who the approver is on this host.
+    /// The approver's uid on this host.
     pub uid: u32,
-    /// The approver's own signature over the bytes (binary SSHSIG), where there is one.
+    /// The approver's own signature of the bytes (binary SSHSIG), if any.
     pub signature: Option<Vec<u8>>,
 }
 
-/// Why a signed approval is worth nothing.
+/// Why a signed approval does not count.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ApprovalFault {
     /// It has no signature.
     Unsigned(UserName),
-    /// Its signature does not hold.
+    /// Its signature is not valid.
     Signature(UserName, SignatureFault),
-    /// The key, by its fingerprint, does not speak for the approver.
+    /// The key with this fingerprint is not valid for the approver.
     Key(UserName, String, KeyFault),
-    /// The key, by its fingerprint, is the requester's.
+    /// The key with this fingerprint is the requester's.
     OwnKey(String),
-    /// The role demands a security key that verifies its user, and the signature does not say so.
+    /// The role requires a security key that verifies its user, and the signature does not say that it did.
     NotVerified(UserName),
-    /// A grant names an approval that is not there, or none at all.
+    /// A grant names an approval that does not exist, or none at all.
     Missing,
 }
 
-/// What a signature must say of the person who signed, besides the touch that every security key needs.
+/// What a signature must prove about the signer, besides the touch that every security key requires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UserVerification {
     /// Nothing.
     NotDemanded,
-    /// That a security key has verified its user: no plain key can say so.
+    /// That a security key has verified its user; a plain key cannot prove that.
     Demanded,
 }
 
 impl UserVerification {
-    /// What a role with these rules demands.
+    /// Returns what a role with these rules requires.
     pub fn of(rules: &Activation) -> Self {
         if rules.user_verification { Self::Demanded } else { Self::NotDemanded }
     }
@@ -78,17 +79,17 @@ impl fmt::Display for ApprovalFault {
             Self::Unsigned(name) => write!(f, "the approval of {name} is not signed"),
             Self::Signature(name, fault) => write!(f, "the approval of {name} does not hold: {fault}"),
             Self::Key(name, key, fault) => write!(f, "the approval of {name} does not hold: the key {key} {fault}"),
-            Self::OwnKey(key) => write!(f, "nobody approves their own request, and {key} is the requester's key"),
+            Self::OwnKey(key) => write!(f, "users cannot approve their own requests, and {key} is the requester's key"),
             Self::NotVerified(name) => {
                 write!(f, "the approval of {name} must be signed with a security key that verified its user")
             }
-            Self::Missing => f.write_str("no signed approval stands behind it"),
+            Self::Missing => f.write_str("it has no signed approval"),
         }
     }
 }
 
 impl Approval {
-    /// The key that signed it, if that key speaks for the approver at `now` (seconds since 1970).
+    /// Returns the key that signed the approval, if it is valid for the approver at `now` (seconds since 1970).
     pub fn signer(
         &self,
         approvers: &Approvers,
@@ -108,7 +109,7 @@ impl Approval {
         }
     }
 
-    /// The same, and the key is not one of the requester's.
+    /// Returns the same key, if it is not one of the requester's.
     pub fn signer_for(
         &self,
         requester: &UserName,
@@ -120,25 +121,25 @@ impl Approval {
         if approvers.is_of(&key, requester) { Err(ApprovalFault::OwnKey(key.fingerprint())) } else { Ok(key) }
     }
 
-    /// The fingerprint of the key that it says it was signed with, for showing: it was checked when the approval was
-    /// given, and [`Approval::signer`] checks it again.
+    /// Returns the fingerprint of the key in the signature, for display: the signature was checked when the approval
+    /// was given, and [`Approval::signer`] checks it again.
     pub fn fingerprint(&self) -> Option<String> {
         claimed_key(self.signature.as_ref()?).map(|key| key.fingerprint())
     }
 }
 
-/// What grants of roles with `signed_approvals` rest on, read anew for each use: a key that is removed from the file
-/// takes its grants with it.
+/// What grants of roles with `signed_approvals` depend on, read again for each use: removing a key from the file
+/// invalidates its grants.
 pub struct Vouchers {
-    /// Whose key is whose, now.
+    /// The present keys of approvers.
     pub approvers: Approvers,
-    /// The approvals of the grants in question.
+    /// The approvals of these grants.
     pub approvals: Vec<Approval>,
 }
 
 impl Vouchers {
-    /// Checks that every approval that the grant names is there, unaltered, and signed as the role demands today with a key
-    /// that is still good.
+    /// Checks that every approval that the grant names exists, unchanged, and is signed as the role requires today with
+    /// a key that is still valid.
     pub fn vouch(&self, grant: &GrantTerms, rules: &Activation, now: i64) -> Result<(), ApprovalFault> {
         let verification = UserVerification::of(rules);
         if grant.approvals.is_empty() {
@@ -171,7 +172,7 @@ mod tests {
     const NOW: i64 = 1_800_000_000;
     const ANY: UserVerification = UserVerification::NotDemanded;
 
-    /// The rules of a role that takes signed approvals only.
+    /// Returns the rules of a role that accepts only signed approvals.
     fn rules(more: &str) -> Activation {
         let text = format!(
             "[roles.ops]\ncommands = [\"ALL\"]\n[roles.ops.activation]\nrequire_approval = true\n\
@@ -240,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signature_speaks_for_the_approver_whose_key_made_it() {
+    fn a_signature_is_valid_for_the_owner_of_its_key() {
         let list = approvers(&[("bob", 1), ("carol", 2), ("alice", 3)]);
         assert!(approval("bob", 1).signer_for(&name("alice"), &list, ANY, NOW).is_ok());
         assert!(matches!(approval("bob", 2).signer(&list, ANY, NOW), Err(ApprovalFault::Key(_, _, KeyFault::Unknown))));
@@ -253,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_of_the_requester_approves_nothing_under_any_name() {
+    fn the_requesters_key_never_approves_under_any_name() {
         let list = approvers(&[("bob", 1), ("alice", 1)]);
         let signed = approval("bob", 1);
         assert!(matches!(signed.signer_for(&name("alice"), &list, ANY, NOW), Err(ApprovalFault::OwnKey(_))));
@@ -261,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn a_grant_holds_while_each_of_its_approvals_does() {
+    fn a_grant_is_valid_while_all_of_its_approvals_are() {
         let (one, two) = (approval("bob", 1), approval("carol", 2));
         let both = grant(&[&one, &two]);
         let all = [one.clone(), two.clone()];
@@ -275,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_key_does_not_say_who_used_it() {
+    fn a_plain_key_does_not_prove_user_verification() {
         let list = approvers(&[("bob", 1)]);
         let signed = approval("bob", 1);
         assert!(signed.signer(&list, ANY, NOW).is_ok());
@@ -288,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn an_approval_of_another_request_vouches_for_nothing() {
+    fn an_approval_of_another_request_does_not_count() {
         let one = approval("bob", 1);
         let other = GrantTerms { id: GrantId::parse("zzzzzzzzzz").unwrap(), ..grant(&[&one]) };
         assert_eq!(vouched(&[("bob", 1)], std::slice::from_ref(&one), &other), Err(ApprovalFault::Missing));

@@ -1,5 +1,5 @@
-//! Whose key is whose: the lines of `/etc/jit-sudo/approvers` in OpenSSH's allowed_signers format (ssh-keygen(1),
-//! "ALLOWED SIGNERS"). A line that is not understood makes the whole file worth nothing; the text comes from the caller.
+//! The keys of approvers: the lines of `/etc/jit-sudo/approvers` in OpenSSH's allowed_signers format (ssh-keygen(1),
+//! "ALLOWED SIGNERS"). An invalid line makes the whole file invalid; the caller passes the text.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use crate::escape::escape;
 use crate::names::UserName;
 use crate::policy::PolicyWords;
 
-/// The largest file in bytes.
+/// The maximum size of the file in bytes.
 pub const APPROVERS_LIMIT: usize = 4 << 20;
 
 const NO_KEY: &str = "has no key: write USER ssh-ed25519 AAAA…";
@@ -26,15 +26,15 @@ pub struct Approvers {
 struct Line {
     names: Vec<UserName>,
     key: PublicKey,
-    /// Patterns; any namespace when there are none.
+    /// Patterns; empty for any namespace.
     namespaces: Vec<String>,
-    /// Seconds since 1970; both are still inside.
+    /// Seconds since 1970, inclusive; so is `valid_before`.
     valid_after: Option<i64>,
     valid_before: Option<i64>,
 }
 
-/// A mistake in the file. `Display` and `Debug` are for everybody and tell file and line; what stands there, only
-/// [`ApproversError::words`].
+/// A mistake in the file. All users may see `Display` and `Debug`, which give file and line; only
+/// [`ApproversError::words`] includes the contents.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ApproversError {
     file: String,
@@ -55,7 +55,7 @@ impl fmt::Debug for ApproversError {
 }
 
 impl ApproversError {
-    /// File, line and what is wrong.
+    /// Returns file, line and mistake.
     pub fn words(&self) -> PolicyWords {
         PolicyWords::new(format!("{}: {}", self.place(), self.cause))
     }
@@ -65,16 +65,16 @@ impl ApproversError {
     }
 }
 
-/// Why a key does not speak for somebody now.
+/// Why a key is not valid for a user now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyFault {
-    /// No line gives this key to them.
+    /// No line gives this key to the user.
     Unknown,
-    /// Only for other purposes.
+    /// It is valid only for other purposes.
     OtherPurpose,
-    /// Not before a later time.
+    /// It is not valid yet.
     NotYet,
-    /// Its time is over.
+    /// It has expired.
     Expired,
 }
 
@@ -90,7 +90,7 @@ impl fmt::Display for KeyFault {
 }
 
 impl Approvers {
-    /// Reads the file's bytes; `file` is its path, for errors.
+    /// Parses the file's bytes; `file` is its path, for errors.
     pub fn parse(file: &str, bytes: &[u8]) -> Result<Self, ApproversError> {
         let mut lines = Vec::new();
         for (number, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
@@ -104,7 +104,7 @@ impl Approvers {
         Ok(Self { lines })
     }
 
-    /// Checks that `key` speaks for `name` at `now` (seconds since 1970) for this purpose.
+    /// Checks that `key` is valid for `name` at `now` (seconds since 1970) for this purpose.
     pub fn speaks(&self, key: &PublicKey, name: &UserName, purpose: Namespace, now: i64) -> Result<(), KeyFault> {
         let mut fault = KeyFault::Unknown;
         for line in self.lines.iter().filter(|line| &line.key == key && line.names.contains(name)) {
@@ -116,17 +116,17 @@ impl Approvers {
         Err(fault)
     }
 
-    /// True when any line gives `key` to `name`, in force or not.
+    /// Returns whether any line gives `key` to `name`, valid or not.
     pub fn is_of(&self, key: &PublicKey, name: &UserName) -> bool {
         self.lines.iter().any(|line| &line.key == key && line.names.contains(name))
     }
 
-    /// How many keys there are.
+    /// Returns the number of keys.
     pub fn len(&self) -> usize {
         self.lines.len()
     }
 
-    /// True when nobody can sign.
+    /// Returns whether there are no keys.
     pub fn is_empty(&self) -> bool {
         self.lines.is_empty()
     }
@@ -143,7 +143,7 @@ impl Line {
             valid_after: None,
             valid_before: None,
         };
-        // As OpenSSH reads it: the key, or else options and then the key.
+        // As OpenSSH parses it: the key, or else options and then the key.
         if rest.trim().is_empty() {
             return Err(NO_KEY.to_owned());
         }
@@ -163,12 +163,12 @@ impl Line {
         if let (Some(after), Some(before)) = (line.valid_after, line.valid_before)
             && before <= after
         {
-            return Err("is never valid: valid-before does not lie after valid-after".to_owned());
+            return Err("is never valid: valid-before is not after valid-after".to_owned());
         }
         Ok(line)
     }
 
-    /// Reads the options at the beginning of `text` and returns what follows them.
+    /// Parses the options at the beginning of `text` and returns the rest.
     fn options<'t>(&mut self, text: &'t str) -> Result<&'t str, String> {
         let mut rest = text;
         let mut seen: Vec<String> = Vec::new();
@@ -196,7 +196,7 @@ impl Line {
             match after.strip_prefix(',') {
                 Some(more) => rest = more,
                 None if after.is_empty() || after.starts_with([' ', '\t']) => return Ok(after),
-                None => return Err("has something behind a quoted value that does not belong there".to_owned()),
+                None => return Err("has unexpected text after a quoted value".to_owned()),
             }
         }
     }
@@ -214,20 +214,21 @@ impl Line {
     }
 }
 
-/// The first word, which may stand in quotes, and the rest.
+/// Splits the first word, which may be in quotes, from the rest.
 fn principals(text: &str) -> Result<(&str, &str), String> {
     if let Some(inside) = text.strip_prefix('"') {
-        return inside.split_once('"').ok_or_else(|| "has a quote that does not end".to_owned());
+        return inside.split_once('"').ok_or_else(|| "has an unterminated quote".to_owned());
     }
     Ok(text.split_at(text.find([' ', '\t']).unwrap_or(text.len()))).map(|(word, rest)| (word, rest.trim_start()))
 }
 
-/// A principal is one user. OpenSSH takes patterns there; with one nobody could tell whose key a key is.
+/// Parses a principal, which is one user. OpenSSH accepts patterns here, but with a pattern the owner of a key would be
+/// unknown.
 fn name(text: &str) -> Result<UserName, String> {
     if text.contains(['*', '?', '!']) {
-        return Err(format!("has the pattern '{}' where user names stand; write each name", shorten(text)));
+        return Err(format!("has the pattern '{}' where user names are expected; write each name", shorten(text)));
     }
-    UserName::parse(text).map_err(|error| format!("has a principal that is no user: {error}"))
+    UserName::parse(text).map_err(|error| format!("has a principal that is not a user: {error}"))
 }
 
 fn first_word(text: &str) -> &str {
@@ -238,12 +239,13 @@ fn is_ours(algorithm: &str) -> bool {
     algorithm == super::public_key::PLAIN || algorithm == super::public_key::TOKEN
 }
 
-/// Every name of a key type has a dash and no `=`, and no option does without `=` but cert-authority.
+/// Returns whether a word is the name of a key type: each has a dash and no `=`, and every option except cert-authority
+/// has a `=`.
 fn is_key_type(word: &str) -> bool {
     is_ours(word) || ["ssh-", "ecdsa-", "sk-"].iter().any(|prefix| word.starts_with(prefix) && !word.contains('='))
 }
 
-/// A value in quotes, in which `\"` stands for a quote, and what follows it.
+/// Splits a value in quotes, in which `\"` means a quote, from the rest.
 fn quoted(text: &str) -> Option<(String, &str)> {
     let mut rest = text.strip_prefix('"')?;
     let mut value = String::new();
@@ -271,7 +273,7 @@ fn patterns(value: &str) -> Result<Vec<String>, String> {
     Ok(list)
 }
 
-/// A pattern list of ssh_config(5): one that matches allows, one that matches behind `!` forbids.
+/// Matches a pattern list of ssh_config(5): a matching pattern allows, a matching pattern with `!` denies.
 fn matches_list(patterns: &[String], text: &str) -> bool {
     let mut allowed = false;
     for pattern in patterns {
@@ -284,7 +286,8 @@ fn matches_list(patterns: &[String], text: &str) -> bool {
     allowed
 }
 
-/// `*` for any bytes, `?` for one. Goes back to the last star only, so the time is bounded by the product of the lengths.
+/// Matches a glob: `*` for any bytes, `?` for one. Backtracks to the last star only, so the time is bounded by the
+/// product of the lengths.
 fn glob(pattern: &[u8], text: &[u8]) -> bool {
     let (mut p, mut t) = (pattern, text);
     let mut back: Option<(&[u8], &[u8])> = None;
@@ -308,8 +311,8 @@ fn glob(pattern: &[u8], text: &[u8]) -> bool {
     }
 }
 
-/// `YYYYMMDD`, `YYYYMMDDHHMM` or `YYYYMMDDHHMMSS`, perhaps with `Z` or `UTC` behind it. Always UTC: the programs never
-/// read the local zone.
+/// Parses `YYYYMMDD`, `YYYYMMDDHHMM` or `YYYYMMDDHHMMSS`, optionally with `Z` or `UTC`. Always UTC: the programs never
+/// read the local time zone.
 fn date(option: &str, text: &str) -> Result<i64, String> {
     let refused = || format!("has {option}=\"{}\", which is not YYYYMMDD[HHMM[SS]][Z]", shorten(text));
     let upper = text.to_ascii_uppercase();
@@ -359,14 +362,14 @@ mod tests {
         UserName::parse("bob").unwrap()
     }
 
-    /// What a line with these options says of bob's key now.
+    /// Returns whether a line with these options makes bob's key valid now.
     fn verdict(options: &str) -> Result<(), KeyFault> {
         let approvers = parse(&format!("bob {options} {}\n", words(&key(1)))).unwrap();
         approvers.speaks(&key(1), &bob(), Namespace::Approval, NOW)
     }
 
     #[test]
-    fn a_key_speaks_for_those_whom_its_line_names() {
+    fn a_key_is_valid_for_the_users_that_its_line_names() {
         let text = format!(
             "# ours\n\n  alice,bob {}  bob@laptop # a comment\r\n\"carol\" {}\n",
             words(&key(1)),
@@ -409,7 +412,7 @@ mod tests {
     }
 
     #[test]
-    fn the_window_is_kept_in_every_form_of_a_date() {
+    fn validity_dates_are_parsed_in_every_form() {
         for (options, expected) in [
             ("valid-after=\"20270115\"", Ok(())),
             ("valid-after=\"20270115Z\"", Ok(())),
@@ -432,7 +435,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_are_named_with_file_and_line() {
+    fn mistakes_are_reported_with_file_and_line() {
         let good = words(&key(1));
         let encoded = good.split(' ').nth(1).unwrap();
         for (line, sentence) in [
@@ -441,14 +444,14 @@ mod tests {
             (format!("bob namespaces=\"*\",cert-authority {good}"), "certificate authority"),
             (format!("* {good}"), "write each name"),
             (format!("!bob {good}"), "write each name"),
-            (format!("#0,bob {good}").replacen('#', "bob,#", 1), "no user"),
-            (format!("bob,,alice {good}"), "no user"),
-            (format!("\"bob {good}"), "quote that does not end"),
+            (format!("#0,bob {good}").replacen('#', "bob,#", 1), "not a user"),
+            (format!("bob,,alice {good}"), "not a user"),
+            (format!("\"bob {good}"), "unterminated quote"),
             (format!("bob namespaces=git {good}"), "without quotes"),
             (format!("bob namespaces=\"git {good}"), "without quotes"),
             (format!("bob namespaces {good}"), "without a value"),
             (format!("bob namespaces=\"\" {good}"), "empty namespace"),
-            (format!("bob namespaces=\"a\"b {good}"), "does not belong there"),
+            (format!("bob namespaces=\"a\"b {good}"), "unexpected text"),
             (format!("bob namespaces=\"a\",namespaces=\"b\" {good}"), "namespaces twice"),
             (format!("bob valid-until=\"20270101\" {good}"), "unknown option"),
             (format!("bob valid-after=\"20271301\" {good}"), "is not YYYYMMDD"),

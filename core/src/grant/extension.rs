@@ -1,11 +1,11 @@
-//! The leaf that says whether a stored grant lets the runs of another go on: signed by this host for just that, and in
-//! nothing wider than what it extends.
+//! Checks whether a stored grant extends the runs of another one: this host must have signed it for that purpose, and
+//! it may be wider in nothing.
 
 use super::sshsig::Namespace;
 use super::terms::{GrantTerms, decode};
 use super::{HostPublicKey, SignedGrant};
 
-/// The terms of `signed` when it extends `old`; that `old` is good on this host was verified before.
+/// Returns the terms of `signed` if it extends `old`, which was verified before.
 pub fn extends(signed: &SignedGrant, old: &GrantTerms, key: &HostPublicKey) -> Option<GrantTerms> {
     let terms: GrantTerms = decode(&signed.bytes).ok()?;
     key.verify(Namespace::Grant, &signed.bytes, &signed.signature).ok()?;

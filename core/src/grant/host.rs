@@ -1,4 +1,4 @@
-//! Which host a document is for: a descriptor that stands inside of what is signed, with an id that anybody can compute from it.
+//! The host that a document is for: a descriptor inside the signed bytes, whose id can be recomputed by any reader.
 
 use base64ct::{Base64, Encoding};
 use serde::{Deserialize, Serialize};
@@ -9,12 +9,12 @@ use super::ssh_wire::push_string;
 use super::{HostPublicKey, sshsig::public_blob};
 use crate::escape::hex;
 
-/// The host id: it names the key and the machine, so that neither a copied database nor a copied key alone carries a grant
-/// to another machine. 64 lower-case hexadecimal digits.
+/// The host id. It covers the key and the machine, so that neither a copied database nor a copied key alone makes a
+/// grant valid on another machine. 64 lower-case hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostId(String);
 
-/// A host as it describes itself. Only the key, by its signature, can speak for it.
+/// A host as it describes itself. Only a signature with its key proves it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HostDescriptor {
@@ -22,19 +22,19 @@ pub struct HostDescriptor {
     pub id: String,
     /// Its public key: `ssh-ed25519 AAAA…`.
     pub key: String,
-    /// A digest of its machine-id(5), which itself is nobody else's to know; lower-case hexadecimal.
+    /// A digest of its machine-id(5), which itself is confidential; lower-case hexadecimal.
     pub machine: String,
     /// Its name.
     pub name: String,
 }
 
 impl HostId {
-    /// Lower-case hexadecimal.
+    /// Returns the lower-case hexadecimal digits.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Of a key, as OpenSSH encodes it, and the digest of a machine-id.
+    /// Computes the id from a key, as OpenSSH encodes it, and the digest of a machine-id.
     pub fn of(key: &[u8], machine: &[u8; 32]) -> Self {
         let mut bytes = b"jit-sudo host v2\0".to_vec();
         push_string(&mut bytes, key);
@@ -44,7 +44,7 @@ impl HostId {
 }
 
 impl HostDescriptor {
-    /// Of the host that has this key, this name and this machine-id.
+    /// Describes the host that has this key, this name and this machine-id.
     pub fn of(key: &HostPublicKey, name: &str, machine_id: &str) -> Self {
         let machine = digest(&[b"jit-sudo machine v2\0", machine_id.as_bytes()].concat());
         let blob = public_blob(key.verifying());
@@ -56,13 +56,13 @@ impl HostDescriptor {
         }
     }
 
-    /// The same with its id, which needs no check; `None` where the name is no text that can be shown.
+    /// Returns the same with its id, which needs no check; `None` when the name cannot be displayed.
     pub fn with_id(key: &HostPublicKey, name: &str, machine_id: &str) -> Option<(HostId, Self)> {
         let host = Self::of(key, name, machine_id);
         host.is_showable().then(|| (HostId(host.id.clone()), host))
     }
 
-    /// The host id, where it is the one that key and machine give.
+    /// Returns the host id, if it matches key and machine.
     pub fn host_id(&self) -> Option<HostId> {
         let machine = crate::escape::unhex(&self.machine)?;
         let id = HostId::of(&self.public_key()?.blob(), &machine);
@@ -74,7 +74,7 @@ impl HostDescriptor {
         !self.name.chars().any(char::is_control)
     }
 
-    /// The key, where it is an ed25519 key in its one form.
+    /// Returns the key, if it is an ed25519 key in canonical form.
     pub fn public_key(&self) -> Option<PublicKey> {
         let (algorithm, encoded) = self.key.split_once(' ')?;
         let key = PublicKey::from_words(algorithm, encoded).filter(|key| matches!(key, PublicKey::Plain(_)))?;
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_descriptor_whose_id_does_not_fit_names_no_host() {
+    fn a_descriptor_with_a_wrong_id_is_rejected() {
         let good = described(1, "web1", "m");
         let other = described(2, "web1", "n");
         for bad in [
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn the_machine_id_itself_is_not_told() {
+    fn the_machine_id_itself_is_not_disclosed() {
         assert!(!serde_json::to_string(&described(1, "web1", "3d1219c7c4c5")).unwrap().contains("3d1219c7c4c5"));
     }
 }

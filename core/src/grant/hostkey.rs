@@ -1,4 +1,4 @@
-//! The host's ed25519 key in OpenSSH's private key format (PROTOCOL.key), unencrypted: it lies in a directory that only
+//! The host's ed25519 key in OpenSSH's private key format (PROTOCOL.key), unencrypted: it is in a directory that only
 //! root can enter, and stock `ssh-keygen` can read it.
 
 use std::borrow::Borrow;
@@ -18,13 +18,13 @@ const HEADER: &str = "-----BEGIN OPENSSH PRIVATE KEY-----";
 const FOOTER: &str = "-----END OPENSSH PRIVATE KEY-----";
 const COMMENT: &str = "jit-sudo host key";
 
-/// The key with which this host signs grants; it is also its public half.
+/// The key with which this host signs grants, with its public half.
 pub struct HostKey {
     signing: SigningKey,
     public: HostPublicKey,
 }
 
-/// The public half alone, by which grants are verified: a run has no need of the other, and never reads it.
+/// The public half alone, which verifies grants: a run does not need the private half and never reads it.
 pub struct HostPublicKey(VerifyingKey);
 
 /// The file is not an unencrypted ed25519 key in OpenSSH's format.
@@ -33,22 +33,22 @@ pub struct InvalidHostKey;
 
 impl fmt::Display for InvalidHostKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("is not an unencrypted ed25519 key in OpenSSH's format, or its public half is another's")
+        f.write_str("is not an unencrypted ed25519 key in OpenSSH's format, or its public half does not match")
     }
 }
 
 impl HostKey {
-    /// Makes a key from 32 random bytes.
+    /// Creates a key from 32 random bytes.
     pub fn from_seed(seed: [u8; 32]) -> Self {
         SigningKey::from_bytes(&seed).into()
     }
 
-    /// Reads the text of a private key file.
+    /// Parses the text of a private key file.
     pub fn from_openssh(text: &str) -> Result<Self, InvalidHostKey> {
         parse_private(text).map(Self::from).ok_or(InvalidHostKey)
     }
 
-    /// The text of a private key file. `check` is any random number (PROTOCOL.key's checkint).
+    /// Formats a private key file. `check` is any random number (PROTOCOL.key's checkint).
     pub fn to_openssh(&self, check: u32) -> String {
         let public = public_blob(&self.public.0);
         let mut secret = Vec::new();
@@ -110,7 +110,7 @@ impl Borrow<HostPublicKey> for HostKey {
 }
 
 impl HostPublicKey {
-    /// Reads the line of a public key file: `ssh-ed25519 AAAA…`, and a comment where there is one.
+    /// Parses the line of a public key file: `ssh-ed25519 AAAA…` with an optional comment.
     pub fn from_line(line: &str) -> Result<Self, InvalidHostKey> {
         let read = || {
             let mut words = line.split_ascii_whitespace();
@@ -121,12 +121,12 @@ impl HostPublicKey {
         read().ok_or(InvalidHostKey)
     }
 
-    /// `ssh-ed25519 AAAA… jit-sudo host key`
+    /// Returns the line `ssh-ed25519 AAAA… jit-sudo host key`.
     pub fn public_line(&self) -> String {
         format!("ssh-ed25519 {} {COMMENT}", Base64::encode_string(&public_blob(&self.0)))
     }
 
-    /// `SHA256:…`, as `ssh-keygen -l` prints it.
+    /// Returns the fingerprint `SHA256:…`, as `ssh-keygen -l` prints it.
     pub fn fingerprint(&self) -> String {
         format!("SHA256:{}", Base64Unpadded::encode_string(&digest(&public_blob(&self.0))))
     }
@@ -140,7 +140,7 @@ impl HostPublicKey {
         &self.0
     }
 
-    /// The public half, as it stands in signatures.
+    /// Returns the public half in the form used in signatures.
     pub fn public_key(&self) -> PublicKey {
         PublicKey::Plain(self.0.to_bytes())
     }
@@ -152,7 +152,7 @@ fn decode(text: &str) -> Option<Vec<u8>> {
     Base64::decode_vec(&encoded).ok()
 }
 
-/// The public key's blob and the part that holds the secret one.
+/// Splits the file into the blob of the public key and the part with the private key.
 fn halves(file: &[u8]) -> Option<(&[u8], &[u8])> {
     let mut outer = Reader::new(file);
     outer.literal(MAGIC)?;
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn damaged_key_files_are_refused() {
+    fn damaged_key_files_are_rejected() {
         let text = HostKey::from_seed([7; 32]).to_openssh(42);
         assert!(
             HostKey::from_openssh("").is_err()
@@ -208,7 +208,7 @@ mod tests {
         for index in HEADER.len() + 1..text.len() - FOOTER.len() - 2 {
             let mut bytes = text.clone().into_bytes();
             bytes[index] = if bytes[index] == b'A' { b'B' } else { b'A' };
-            // A flip may land in the comment, which nobody reads; it never yields another key.
+            // A flipped bit may be in the comment, which is ignored; it never yields another key.
             if let Ok(key) = HostKey::from_openssh(&String::from_utf8(bytes).unwrap()) {
                 assert_eq!(key.public_line(), HostKey::from_seed([7; 32]).public_line());
             }

@@ -1,4 +1,4 @@
-//! The rules by which a request becomes a grant: quorum, intersection of approvals, the window. Pure functions.
+//! The rules by which a request becomes a grant: quorum, intersection of approvals, validity. Pure functions.
 
 use std::fmt;
 
@@ -14,20 +14,20 @@ use super::{HostId, digest};
 /// The state of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RequestState {
-    /// Waits for approvals.
+    /// It waits for approvals.
     Pending,
     /// The quorum was reached; there is a grant.
     Approved,
-    /// An approver said no.
+    /// An approver denied it.
     Denied,
-    /// The requester took it back.
+    /// The requester cancelled it.
     Cancelled,
-    /// Nobody decided in time.
+    /// It was not decided before its deadline.
     Expired,
 }
 
 impl RequestState {
-    /// The word that is stored and shown.
+    /// Returns the name that is stored and shown.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "pending",
@@ -38,7 +38,7 @@ impl RequestState {
         }
     }
 
-    /// The state that a stored word names.
+    /// Returns the state with this name.
     pub fn parse(text: &str) -> Option<Self> {
         [Self::Pending, Self::Approved, Self::Denied, Self::Cancelled, Self::Expired]
             .into_iter()
@@ -46,19 +46,19 @@ impl RequestState {
     }
 }
 
-/// How a grant ended before its time.
+/// How a grant ended before it expired.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GrantEnd {
-    /// By others.
+    /// Another user revoked it.
     Revoked,
-    /// By its holder.
+    /// Its holder released it.
     Released,
-    /// It was one-shot and has served.
+    /// It was for one run and was used.
     Used,
 }
 
 impl GrantEnd {
-    /// The word that is stored and shown.
+    /// Returns the name that is stored and shown.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Revoked => "revoked",
@@ -67,7 +67,7 @@ impl GrantEnd {
         }
     }
 
-    /// The end that a stored word names.
+    /// Returns the end with this name.
     pub fn parse(text: &str) -> Option<Self> {
         [Self::Revoked, Self::Released, Self::Used].into_iter().find(|end| end.as_str() == text)
     }
@@ -75,26 +75,26 @@ impl GrantEnd {
 
 /// A request with its approvals.
 pub struct Decided<'a> {
-    /// What was asked.
+    /// The request.
     pub request: &'a RequestTerms,
     /// Its exact bytes.
     pub request_bytes: &'a [u8],
-    /// What was approved, by different people.
+    /// The approvals, by different users.
     pub approvals: &'a [Approval],
-    /// The role's own narrowing.
+    /// Whether the role limits grants to one run.
     pub role_one_shot: bool,
-    /// The role's own narrowing.
+    /// Whether the role limits grants to the requested command.
     pub role_exact: bool,
-    /// The role's maximum in seconds, now.
+    /// The role's present maximum in seconds.
     pub maximum_duration: u64,
-    /// The digest of the policy that has the role.
+    /// The digest of the policy that contains the role.
     pub policy: Option<[u8; 32]>,
-    /// By which its records tell the role from another.
+    /// The digest with which the policy's records identify the role.
     pub role_sha256: Option<[u8; 32]>,
 }
 
 impl<'a> Decided<'a> {
-    /// With the narrowing that `role` demands now.
+    /// Takes the limits that `role` requires now.
     pub fn new(request: &'a RequestTerms, request_bytes: &'a [u8], approvals: &'a [Approval], role: &Role) -> Self {
         Self {
             request,
@@ -109,12 +109,12 @@ impl<'a> Decided<'a> {
     }
 }
 
-/// A request that no grant for one command can come of.
+/// Why a request cannot lead to a grant for one command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NotExact {
-    /// It names none.
+    /// It names no command.
     NoCommand,
-    /// It extends this grant, which is for its whole role, and carries all that that gives.
+    /// It extends this grant, which covers its whole role.
     Extends(GrantId),
 }
 
@@ -132,10 +132,10 @@ impl fmt::Display for NotExact {
 }
 
 impl RequestTerms {
-    /// Whether a grant for its very command can come of it.
+    /// Checks that the request can lead to a grant for its exact command.
     ///
     /// # Errors
-    /// Why not.
+    /// The reason why it cannot.
     pub fn exactly(&self) -> Result<(), NotExact> {
         match &self.extends {
             Some(grant) if !self.exact.is_set() => Err(NotExact::Extends(grant.clone())),
@@ -145,8 +145,8 @@ impl RequestTerms {
     }
 }
 
-/// The terms that the host signs: the intersection of the request, every approval and the role. The clock starts now,
-/// or at the start that was asked for.
+/// Returns the terms that the host signs: the intersection of the request, every approval and the role. The duration
+/// counts from now, or from the requested start.
 pub fn grant_terms(decided: &Decided<'_>, host: &HostId, now: &Now) -> GrantTerms {
     let Decided { request, approvals, .. } = decided;
     let this_boot = Flag::from(now.behind() > TOLERANCE_US);

@@ -1,5 +1,5 @@
-//! Requests, approvals and the signed grants that come of them: exact bytes, signatures and the rules of time.
-//! This room opens no file and knows no database; it is given bytes and moments.
+//! Requests, approvals and the signed grants that result from them: exact bytes, signatures and the rules of time. This
+//! module opens no file and knows no database; callers pass bytes and moments.
 
 pub mod approval;
 pub mod approvers;
@@ -30,7 +30,7 @@ pub use terms::{ApprovalTerms, CommandTerms, GrantTerms, RequestTerms, TermsFaul
 
 use sha2::{Digest as _, Sha256};
 
-/// SHA-256 of exact bytes.
+/// Returns the SHA-256 digest of exact bytes.
 pub fn digest(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()
 }

@@ -1,48 +1,49 @@
-//! What comes of a request if it is approved so, in lines for whoever decides: nothing that the requester wrote is cut.
+//! Describes the grant that an approval would lead to, in lines for the approver: the requester's text is never
+//! truncated.
 
 use super::terms::{ApprovalTerms, RequestTerms};
 use crate::clock::duration::spell;
 use crate::escape::{Word, command_line, escape};
 use crate::policy::{Leftovers, OnExpiry, Role, RolePower};
 
-/// So many rules of a role are told, which root wrote: the last ones, which decide.
+/// The maximum number of a role's rules that are listed: the last ones, which take precedence. Root wrote them.
 const RULES: usize = 100;
 
-/// A text that fills more lines of 80 columns says so: its beginning may have left the screen.
+/// A text with more lines of 80 columns than this ends with a note: its beginning may have scrolled off the screen.
 const SCREEN: usize = 20;
 
-/// The grant that an approval would lead to, by itself or with others.
+/// The grant that an approval would lead to, alone or with others.
 pub struct Preview<'a> {
     /// The request.
     pub request: &'a RequestTerms,
-    /// What its role gives power to.
+    /// What its role permits.
     pub power: &'a RolePower,
-    /// In seconds.
+    /// The duration in seconds.
     pub duration: u64,
-    /// For one run.
+    /// Limited to one run.
     pub one_shot: bool,
-    /// For the very command of the request.
+    /// Limited to the exact command of the request.
     pub exact: bool,
-    /// Whether the policy's role is another today.
+    /// Whether the policy's role is different today.
     pub differs: bool,
     /// Now, in seconds since 1970.
     pub now: i64,
 }
 
 impl<'a> Preview<'a> {
-    /// What the requester asked for, narrowed by nobody; `power` is that of the role as it was then.
+    /// Describes what the requester asked for, without further limits; `power` is that of the role at that time.
     pub fn of(request: &'a RequestTerms, power: &'a RolePower, now: i64) -> Self {
         let (one_shot, exact) = (request.one_shot.is_set(), request.exact.is_set());
         Self { request, power, duration: request.duration, one_shot, exact, differs: false, now }
     }
 
-    /// The same where the policy has this role today.
+    /// Compares with the role in today's policy.
     #[must_use]
     pub fn beside(self, role: &Role) -> Self {
         Self { differs: role.digest != self.request.role_digest, ..self }
     }
 
-    /// The same with this approval.
+    /// Applies the limits of this approval.
     #[must_use]
     pub fn narrowed(self, approval: &ApprovalTerms) -> Self {
         Self {
@@ -53,8 +54,8 @@ impl<'a> Preview<'a> {
         }
     }
 
-    /// What is about to be done about it, such as `approving`, and to what: whole lines. Nothing is cut; where it may not fit on a
-    /// screen, its last line says so.
+    /// Returns whole lines that begin with the present action, such as `approving`. Nothing is truncated; if the text
+    /// may not fit on a screen, its last line says so.
     pub fn text(&self, doing: &str) -> String {
         let lines = self.lines();
         let rows: usize = lines.iter().map(|line| 1 + line.chars().count() / 80).sum();
@@ -66,7 +67,7 @@ impl<'a> Preview<'a> {
         text
     }
 
-    /// One fact a line, escaped and quoted.
+    /// Returns one fact a line, escaped and quoted.
     fn lines(&self) -> Vec<String> {
         let asked = self.request;
         let once = if self.one_shot { ", for one run" } else { "" };
@@ -111,23 +112,23 @@ impl<'a> Preview<'a> {
         lines
     }
 
-    /// Where the policy says something else today.
+    /// Returns how today's policy differs, if it does.
     fn today(&self) -> Option<String> {
         let (id, role) = (&self.request.id, &self.power.name);
         self.differs.then(|| format!("the policy has another role {role} today; a run needs both: jitctl show {id}"))
     }
 
-    /// How they are run, where it is not as usual.
+    /// Returns the options with which commands run, if they differ from the default.
     fn manner(&self) -> Vec<String> {
         let option = |(key, value): (String, serde_json::Value)| {
             format!("  with {}", escape(format!("{key} = {value}").as_bytes()))
         };
         let mut lines: Vec<String> = self.power.changed_options().into_iter().map(option).collect();
         if self.power.on_expiry == OnExpiry::Finish {
-            lines.push("  what runs when the grant expires may go on to its end".to_owned());
+            lines.push("  what runs when the grant expires may run to its end".to_owned());
         }
         if self.power.leftovers == Leftovers::Keep {
-            lines.push("  what a finished command leaves running may go on".to_owned());
+            lines.push("  what a finished command leaves running may continue".to_owned());
         }
         lines
     }
@@ -141,7 +142,7 @@ impl<'a> Preview<'a> {
             said("reason", &asked.reason),
             said("ticket", &asked.ticket),
             (begins > 0).then(delay),
-            asked.extends.as_ref().map(|grant| format!("extends grant {grant}: what runs under it goes on")),
+            asked.extends.as_ref().map(|grant| format!("extends grant {grant}: what runs under it continues")),
         ]
         .into_iter()
         .flatten()

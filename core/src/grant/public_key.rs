@@ -1,5 +1,5 @@
-//! The public keys of approvers as OpenSSH writes them: ed25519 (RFC 8709) and ed25519 held by a FIDO2 token
-//! (PROTOCOL.u2f). Knows nothing of who holds them.
+//! The public keys of approvers as OpenSSH writes them: ed25519 (RFC 8709) and ed25519 in a FIDO2 token (PROTOCOL.u2f).
+//! This module does not know the owners of keys.
 
 use base64ct::{Base64, Base64Unpadded, Encoding};
 use ed25519_dalek::VerifyingKey;
@@ -10,7 +10,7 @@ use super::ssh_wire::{Reader, push_string};
 pub(super) const PLAIN: &str = "ssh-ed25519";
 pub(super) const TOKEN: &str = "sk-ssh-ed25519@openssh.com";
 
-/// The longest application string of a token's key in bytes; `ssh:` and a name as a rule.
+/// The maximum length of the application string of a token's key, in bytes; usually it is `ssh:` and a name.
 const APPLICATION_LIMIT: usize = 1024;
 
 /// A public key that may sign approvals.
@@ -22,13 +22,13 @@ pub enum PublicKey {
     Token {
         /// The point.
         point: [u8; 32],
-        /// What the token signs for.
+        /// The application that the token signs for.
         application: Vec<u8>,
     },
 }
 
 impl PublicKey {
-    /// Reads the binary form; exactly one encoding is accepted. Whether the point can be trusted is told by `point`.
+    /// Parses the binary form; exactly one encoding is accepted. `point` checks whether the point can be trusted.
     pub fn from_blob(blob: &[u8]) -> Option<Self> {
         let mut fields = Reader::new(blob);
         let algorithm = fields.string()?;
@@ -46,9 +46,9 @@ impl PublicKey {
         Some(key)
     }
 
-    /// Reads the two words of a public key file: `ssh-ed25519 AAAA…`. A point of low order is no key.
+    /// Parses the two words of a public key file: `ssh-ed25519 AAAA…`. A point of low order is rejected.
     pub fn from_words(algorithm: &str, encoded: &str) -> Option<Self> {
-        // The longest blob there is, in base64.
+        // The longest possible blob, in base64.
         if encoded.len() > 2 * (APPLICATION_LIMIT + 128) {
             return None;
         }
@@ -57,7 +57,7 @@ impl PublicKey {
         (key.algorithm() == algorithm).then_some(key)
     }
 
-    /// The binary form.
+    /// Returns the binary form.
     pub fn blob(&self) -> Vec<u8> {
         let mut blob = Vec::with_capacity(96);
         push_string(&mut blob, self.algorithm().as_bytes());
@@ -71,12 +71,12 @@ impl PublicKey {
         blob
     }
 
-    /// `SHA256:…`, as `ssh-keygen -l` prints it.
+    /// Returns the fingerprint `SHA256:…`, as `ssh-keygen -l` prints it.
     pub fn fingerprint(&self) -> String {
         format!("SHA256:{}", Base64Unpadded::encode_string(&digest(&self.blob())))
     }
 
-    /// OpenSSH's name for the kind of key.
+    /// Returns OpenSSH's name for the kind of key.
     pub fn algorithm(&self) -> &'static str {
         match self {
             Self::Plain(_) => PLAIN,
@@ -84,7 +84,7 @@ impl PublicKey {
         }
     }
 
-    /// The point, unless it is none, of low order, or written in a second way.
+    /// Returns the point, unless it is invalid, of low order, or not in canonical form.
     pub(super) fn point(&self) -> Option<VerifyingKey> {
         let (Self::Plain(bytes) | Self::Token { point: bytes, .. }) = self;
         VerifyingKey::from_bytes(bytes)
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_kinds_round_trip_and_every_cut_is_refused() {
+    fn both_kinds_round_trip_and_truncated_keys_are_rejected() {
         let point = SigningKey::from_bytes(&[3; 32]).verifying_key().to_bytes();
         for key in [PublicKey::Plain(point), PublicKey::Token { point, application: b"ssh:".to_vec() }] {
             let blob = key.blob();
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_of_low_order_is_no_key() {
+    fn a_key_of_low_order_is_rejected() {
         for point in [[0; 32], std::array::from_fn(|index| u8::from(index == 0)), [0xff; 32]] {
             let blob = PublicKey::Plain(point).blob();
             assert_eq!(PublicKey::from_words(PLAIN, &Base64::encode_string(&blob)), None);
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_does_not_fit_the_blob_is_refused() {
+    fn a_name_that_differs_from_the_blob_is_rejected() {
         let point = SigningKey::from_bytes(&[3; 32]).verifying_key().to_bytes();
         assert_eq!(PublicKey::from_words(TOKEN, &Base64::encode_string(&PublicKey::Plain(point).blob())), None);
     }

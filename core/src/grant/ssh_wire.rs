@@ -1,5 +1,5 @@
-//! The encodings of RFC 4251 section 5 that SSH keys and signatures use: `byte`, `uint32` and `string`. Every read is bounded
-//! by the input, and whoever reads must also reach the end.
+//! The encodings of RFC 4251 section 5 that SSH keys and signatures use: `byte`, `uint32` and `string`. Every read is
+//! bounded by the input, and the caller must also reach the end.
 
 /// A reader over SSH wire bytes.
 pub(super) struct Reader<'a> {
@@ -35,12 +35,12 @@ impl<'a> Reader<'a> {
         Some(text)
     }
 
-    /// Everything that is left.
+    /// Returns the rest.
     pub(super) fn remainder(self) -> &'a [u8] {
         self.rest
     }
 
-    /// `Some` when nothing is left.
+    /// Returns `Some` at the end of the input.
     pub(super) fn end(self) -> Option<()> {
         self.rest.is_empty().then_some(())
     }
@@ -48,7 +48,7 @@ impl<'a> Reader<'a> {
 
 /// Appends a `string`.
 pub(super) fn push_string(bytes: &mut Vec<u8>, text: &[u8]) {
-    // Everything written here is far below 4 GiB; a longer text would be cut to an unreadable one, never a forged one.
+    // Everything written here is far below 4 GiB; a longer text would become unreadable, but never a forged one.
     let length = u32::try_from(text.len()).unwrap_or(u32::MAX);
     bytes.extend_from_slice(&length.to_be_bytes());
     bytes.extend_from_slice(text);

@@ -1,5 +1,5 @@
-//! SSHSIG, OpenSSH's signature format (PROTOCOL.sshsig), for ed25519 keys, plain and held by a token: what the host
-//! signs, any `ssh-keygen -Y verify` can check. A decoder of our own because it runs privileged; it accepts exactly one
+//! SSHSIG, OpenSSH's signature format (PROTOCOL.sshsig), for ed25519 keys, plain or in a token: any `ssh-keygen -Y
+//! verify` can check what the host signs. It has its own decoder because it runs privileged, and accepts exactly one
 //! encoding of a signature.
 
 use std::fmt;
@@ -11,23 +11,23 @@ use sha2::{Digest, Sha256, Sha512};
 use super::public_key::{PLAIN, PublicKey};
 use super::ssh_wire::{Reader, push_string};
 
-/// What a signature is for; a signature for one purpose never serves another.
+/// The purpose of a signature; a signature for one purpose is not valid for another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Namespace {
-    /// The host grants.
+    /// The host issues a grant.
     Grant,
-    /// An approver approves.
+    /// An approver approves a request.
     Approval,
-    /// A requester asks.
+    /// A requester makes a request.
     Request,
-    /// The host states its chain head.
+    /// The host signs the head of its chain.
     Checkpoint,
-    /// The host, or a person with a key, states what a person did: denied, cancelled, revoked, released, reviewed.
+    /// The host, or a user with a key, confirms what a user did: denied, cancelled, revoked, released, reviewed.
     Statement,
 }
 
 impl Namespace {
-    /// The text that `ssh-keygen -n` takes.
+    /// Returns the text for `ssh-keygen -n`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Grant => "jit-sudo/grant/v1",
@@ -39,7 +39,7 @@ impl Namespace {
     }
 }
 
-/// Why a signature does not hold.
+/// Why a signature is not valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SignatureFault {
     /// The bytes are not an SSHSIG of version 1 with an ed25519 key.
@@ -50,7 +50,7 @@ pub enum SignatureFault {
     WrongKey,
     /// It was made over other bytes.
     Mismatch,
-    /// A token made it without anybody touching the token.
+    /// A token made it without being touched.
     NobodyPresent,
 }
 
@@ -60,8 +60,8 @@ impl fmt::Display for SignatureFault {
             Self::Malformed => "the signature is not in OpenSSH's format",
             Self::WrongNamespace => "the signature was made for another purpose",
             Self::WrongKey => "the signature was made with another key",
-            Self::Mismatch => "the signature does not fit the signed bytes",
-            Self::NobodyPresent => "nobody touched the security key when it signed",
+            Self::Mismatch => "the signature does not match the signed bytes",
+            Self::NobodyPresent => "the security key was not touched when it signed",
         })
     }
 }
@@ -71,30 +71,30 @@ const VERSION: u32 = 1;
 const HEADER: &str = "-----BEGIN SSH SIGNATURE-----";
 const FOOTER: &str = "-----END SSH SIGNATURE-----";
 
-/// The longest signature in bytes; a token's with a long application is far below it.
+/// The maximum length of a signature in bytes; one by a token with a long application is far below it.
 const SIGNATURE_LIMIT: usize = 8 << 10;
 
-/// The bit of a token's flags that says that somebody touched it (WebAuthn, "UP").
+/// The bit of a token's flags that says that a user touched it (WebAuthn, "UP").
 const USER_PRESENT: u8 = 1;
 
-/// The bit that says that the token knew its user, by a PIN or a fingerprint (WebAuthn, "UV").
+/// The bit that says that the token verified its user, by a PIN or a fingerprint (WebAuthn, "UV").
 const USER_VERIFIED: u8 = 4;
 
-/// Who made a signature, as far as it says so itself.
+/// Who made a signature, by its own contents.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignedBy {
-    /// The key. Whose key it is, is for others to know.
+    /// The key; the caller finds its owner.
     pub key: PublicKey,
-    /// A token made it after it had verified its user. A plain key says nothing of its user.
+    /// Whether a token verified its user before it signed. A plain key never says so.
     pub user_verified: bool,
 }
 
-/// The public key as OpenSSH encodes it.
+/// Returns the public key as OpenSSH encodes it.
 pub fn public_blob(key: &VerifyingKey) -> Vec<u8> {
     PublicKey::Plain(key.to_bytes()).blob()
 }
 
-/// Signs `message`; the result is the binary form (see [`armor`] for the text form).
+/// Signs `message`; returns the binary form (see [`armor`] for the text form).
 pub fn sign(key: &SigningKey, namespace: Namespace, message: &[u8]) -> Vec<u8> {
     let signature = key.sign(&signed_data(namespace, HashAlgorithm::Sha512, message));
     let mut inner = Vec::with_capacity(83);
@@ -120,12 +120,12 @@ pub fn verify(key: &VerifyingKey, namespace: Namespace, message: &[u8], blob: &[
     parts.check(key, namespace, message)
 }
 
-/// The key that made `blob` over exactly `message` for `namespace`. Whose key it is, is for others to know.
+/// Returns the key that signed exactly `message` for `namespace` in `blob`. The caller finds the owner of the key.
 pub fn signer(namespace: Namespace, message: &[u8], blob: &[u8]) -> Result<PublicKey, SignatureFault> {
     signed_by(namespace, message, blob).map(|signed| signed.key)
 }
 
-/// The same with what the token that holds the key says of its user; that is signed, too.
+/// Returns the same with what the token says of its user, which is signed too.
 pub fn signed_by(namespace: Namespace, message: &[u8], blob: &[u8]) -> Result<SignedBy, SignatureFault> {
     let parts = decode_for(namespace, blob)?;
     let point = parts.key.point().ok_or(SignatureFault::Malformed)?;
@@ -134,12 +134,12 @@ pub fn signed_by(namespace: Namespace, message: &[u8], blob: &[u8]) -> Result<Si
     Ok(SignedBy { key: parts.key, user_verified })
 }
 
-/// The key that `blob` claims to come from, for showing: nothing is checked.
+/// Returns the key that `blob` names, for display: nothing is checked.
 pub fn claimed_key(blob: &[u8]) -> Option<PublicKey> {
     decode(blob).map(|parts| parts.key)
 }
 
-/// The text form that `ssh-keygen -Y verify -s` reads.
+/// Returns the text form that `ssh-keygen -Y verify -s` reads.
 pub fn armor(blob: &[u8]) -> String {
     let encoded = Base64::encode_string(blob);
     let mut text = format!("{HEADER}\n");
@@ -155,7 +155,7 @@ pub fn armor(blob: &[u8]) -> String {
     text
 }
 
-/// The binary form of what `ssh-keygen -Y sign` writes; lines may be broken anywhere.
+/// Returns the binary form of the output of `ssh-keygen -Y sign`; lines may be broken anywhere.
 pub fn dearmor(text: &str) -> Option<Vec<u8>> {
     let body = text.trim().strip_prefix(HEADER)?.strip_suffix(FOOTER)?;
     let encoded: String = body.split_ascii_whitespace().collect();
@@ -195,16 +195,16 @@ struct Parts<'a> {
 }
 
 impl Parts<'_> {
-    /// `key` is the point of `self.key`.
+    /// Verifies the signature; `key` is the point of `self.key`.
     fn check(&self, key: &VerifyingKey, namespace: Namespace, message: &[u8]) -> Result<(), SignatureFault> {
         let mut data = signed_data(namespace, self.hash, message);
         if let (PublicKey::Token { application, .. }, Some((flags, counter))) = (&self.key, self.token) {
             data = token_data(application, flags, counter, &data);
         }
-        // verify_strict refuses low-order keys and non-canonical signatures, which plain verification lets through.
+        // verify_strict rejects low-order keys and non-canonical signatures, which plain verification accepts.
         key.verify_strict(&data, &self.signature).map_err(|_| SignatureFault::Mismatch)?;
         match self.token {
-            // Neither ssh-keygen nor the ssh-key crate looks at this bit.
+            // Neither ssh-keygen nor the ssh-key crate checks this bit.
             Some((flags, _)) if flags & USER_PRESENT == 0 => Err(SignatureFault::NobodyPresent),
             _ => Ok(()),
         }
@@ -249,7 +249,7 @@ fn decode(blob: &[u8]) -> Option<Parts<'_>> {
     Some(Parts { key, namespace, hash, signature, token })
 }
 
-/// What a token signs (PROTOCOL.u2f, "SSH U2F signatures").
+/// Returns the data that a token signs (PROTOCOL.u2f, "SSH U2F signatures").
 fn token_data(application: &[u8], flags: u8, counter: u32, message: &[u8]) -> Vec<u8> {
     let mut data = Sha256::digest(application).to_vec();
     data.push(flags);
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signature_serves_its_key_purpose_and_bytes_only() {
+    fn a_signature_is_valid_for_its_key_purpose_and_bytes_only() {
         let (ours, other) = (key(1), key(2));
         let blob = sign(&ours, Namespace::Grant, b"message");
         let public = ours.verifying_key();
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn every_flipped_bit_and_every_cut_is_refused() {
+    fn flipped_bits_and_truncated_signatures_are_rejected() {
         let ours = key(1);
         let blob = sign(&ours, Namespace::Grant, b"message");
         for position in 0..blob.len() * 8 {
@@ -327,7 +327,7 @@ mod tests {
         }
     }
 
-    /// What a token would make, for tests.
+    /// Returns the signature that a token would make, for tests.
     fn token_signature(key: &SigningKey, flags: u8, message: &[u8]) -> Vec<u8> {
         let application = b"ssh:".to_vec();
         let data = signed_data(Namespace::Approval, HashAlgorithm::Sha512, message);
@@ -348,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_must_have_been_touched() {
+    fn a_token_signature_requires_a_touch() {
         let ours = key(1);
         let touched = token_signature(&ours, 1, b"message");
         let signed_by = signer(Namespace::Approval, b"message", &touched).unwrap();
@@ -357,7 +357,7 @@ mod tests {
             let blob = token_signature(&ours, flags, b"message");
             assert_eq!(signer(Namespace::Approval, b"message", &blob), Err(SignatureFault::NobodyPresent));
         }
-        // The host's key never lies in a token, so a token's signature is no host's.
+        // The host's key is never in a token, so a token's signature is never the host's.
         assert_eq!(
             verify(&ours.verifying_key(), Namespace::Approval, b"message", &touched),
             Err(SignatureFault::WrongKey)
@@ -365,14 +365,14 @@ mod tests {
     }
 
     #[test]
-    fn only_a_token_says_that_it_verified_its_user() {
+    fn only_a_token_proves_user_verification() {
         let ours = key(1);
         let verified =
             |blob: &[u8]| signed_by(Namespace::Approval, b"message", blob).map(|signed| signed.user_verified);
         assert_eq!(verified(&token_signature(&ours, 1, b"message")), Ok(false));
         assert_eq!(verified(&token_signature(&ours, 5, b"message")), Ok(true));
         assert_eq!(verified(&sign(&ours, Namespace::Approval, b"message")), Ok(false));
-        // The bit cannot be added afterwards, and it stands in for no touch.
+        // The bit cannot be added afterwards, and it does not replace a touch.
         let mut forged = token_signature(&ours, 1, b"message");
         let at = forged.len() - 5;
         forged[at] |= 4;
@@ -381,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn every_flipped_bit_of_a_tokens_signature_is_refused() {
+    fn every_flipped_bit_of_a_token_signature_is_rejected() {
         let blob = token_signature(&key(1), 1, b"message");
         let expected = signer(Namespace::Approval, b"message", &blob).unwrap();
         for position in 0..blob.len() * 8 {
@@ -392,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn openssh_verifies_what_we_take_for_a_tokens_signature() {
+    fn openssh_accepts_our_token_signatures() {
         let ours = key(1);
         let blob = token_signature(&ours, 1, b"message");
         let public = PublicKey::Token { point: ours.verifying_key().to_bytes(), application: b"ssh:".to_vec() };
@@ -413,7 +413,7 @@ mod tests {
     }
 
     #[test]
-    fn the_armor_comes_off_again_and_nothing_else_does() {
+    fn armor_round_trips_and_other_texts_are_rejected() {
         let blob = sign(&key(1), Namespace::Grant, b"m");
         let text = armor(&blob);
         assert_eq!(dearmor(&text), Some(blob.clone()));

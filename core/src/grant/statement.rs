@@ -1,5 +1,5 @@
-//! What a person did to a request or grant besides approving it, as exact bytes: the host signs each, and the person where
-//! they use a key. So it can travel, and be checked, as an approval can.
+//! Acts of a user on a request or grant other than approving it, as exact bytes: the host signs each, and so does the
+//! user if they use a key. So a statement can be transferred and verified as an approval can.
 
 use std::fmt;
 
@@ -14,24 +14,24 @@ use super::{HostKey, digest};
 use crate::escape::{Word, hex};
 use crate::names::{GrantId, UserName};
 
-/// What was done.
+/// The kind of act.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum StatementKind {
-    /// An approver said no.
+    /// An approver denied a request.
     Denial,
-    /// The requester took a pending request back.
+    /// The requester cancelled a pending request.
     Cancellation,
-    /// Somebody ended a grant of others.
+    /// Another user revoked a grant.
     Revocation,
-    /// The holder gave a grant back.
+    /// The holder released a grant.
     Release,
-    /// An approver settled the debt of a break-glass grant.
+    /// An approver reviewed a break-glass grant.
     Review,
 }
 
 impl StatementKind {
-    /// The word on document and in the store.
+    /// Returns the name used in the document and in the database.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Denial => "denial",
@@ -42,27 +42,27 @@ impl StatementKind {
         }
     }
 
-    /// The kind whose records have this word too.
+    /// Returns the kind whose records have this name too.
     pub fn of_record(word: &str) -> Option<Self> {
         let kinds = [Self::Denial, Self::Cancellation, Self::Revocation, Self::Release, Self::Review];
         kinds.into_iter().find(|kind| kind.as_str() == word)
     }
 }
 
-/// One such statement.
+/// The contents of a statement.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StatementTerms {
-    /// Seconds since 1970, by the clock of the machine on which it was said.
+    /// The time in seconds since 1970, by the clock of the machine on which it was made.
     pub at: i64,
-    /// By whom: an account of the host, which alone says which uid that is.
+    /// The user who made it: an account of the host, which alone determines the uid.
     pub by: UserName,
-    /// Names of extensions that every reader must know.
+    /// The names of extensions that every reader must know.
     pub critical: Vec<String>,
     /// Additions of later versions.
     pub extensions: Extensions,
-    /// SHA-256 of the exact bytes of the statement that brought this one about: who ends a grant ends what extends it. Only a
-    /// host writes it; absent otherwise.
+    /// SHA-256 of the exact bytes of the statement that caused this one: ending a grant also ends its extensions. Only
+    /// a host sets it; absent otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub follows: Option<String>,
     /// The id of the host it is for ([`super::HostId`]).
@@ -71,7 +71,7 @@ pub struct StatementTerms {
     pub id: GrantId,
     /// What was done.
     pub kind: StatementKind,
-    /// Why; empty when nothing was said. Of a review: what was found.
+    /// The reason; empty if none was given. For a review: the result.
     pub reason: Word,
     /// SHA-256 of the exact bytes of the request, lower-case hexadecimal.
     pub request: String,
@@ -81,14 +81,14 @@ pub struct StatementTerms {
 
 terms!(StatementTerms);
 
-/// Why a statement that was carried here is worth nothing.
+/// Why an imported statement does not count.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StatementFault {
-    /// Its signature does not hold.
+    /// Its signature is not valid.
     Signature(SignatureFault),
-    /// The key, by its fingerprint, does not speak for who is said to have made it.
+    /// The key with this fingerprint is not valid for the user who is said to have made it.
     Key(UserName, String, KeyFault),
-    /// The role demands a security key that verifies its user, and the signature does not say so.
+    /// The role requires a security key that verifies its user, and the signature does not say that it did.
     NotVerified(UserName),
 }
 
@@ -109,8 +109,8 @@ impl fmt::Display for StatementFault {
     }
 }
 
-/// A statement that somebody signed, as it was carried here: nothing until its signature is checked.
-#[must_use = "a carried statement has one use: to be vouched for"]
+/// An imported statement with a user's signature, which is not verified yet.
+#[must_use = "an imported statement must be verified"]
 pub struct CarriedStatement {
     terms: StatementTerms,
     bytes: Vec<u8>,
@@ -118,19 +118,20 @@ pub struct CarriedStatement {
 }
 
 impl CarriedStatement {
-    /// Reads exact bytes; `signature` is a binary SSHSIG.
+    /// Parses exact bytes; `signature` is a binary SSHSIG.
     pub fn read(bytes: Vec<u8>, signature: Vec<u8>) -> Result<Self, TermsFault> {
         let terms: StatementTerms = decode(&bytes)?;
-        // That one statement follows from another is the host's to say.
+        // Only the host may say that one statement causes another.
         if terms.follows.is_some() { Err(TermsFault::Malformed) } else { Ok(Self { terms, bytes, signature }) }
     }
 
-    /// What it claims.
+    /// Returns its unverified contents.
     pub fn terms(&self) -> &StatementTerms {
         &self.terms
     }
 
-    /// The key that made its signature. Whose key that is, the list of a host tells ([`CarriedStatement::vouch`]).
+    /// Returns the key that made its signature. The list of a host determines the owner of the key
+    /// ([`CarriedStatement::vouch`]).
     pub fn key(&self) -> Result<PublicKey, StatementFault> {
         self.signed_by().map(|signed| signed.key)
     }
@@ -139,7 +140,7 @@ impl CarriedStatement {
         signed_by(Namespace::Statement, &self.bytes, &self.signature).map_err(StatementFault::Signature)
     }
 
-    /// Checks that a key made its signature that speaks for whoever it names, at `now` (seconds since 1970).
+    /// Checks that its signature is by a key that is valid for the user whom it names, at `now` (seconds since 1970).
     pub fn vouch(self, approvers: &Approvers, now: i64) -> Result<VouchedStatement, StatementFault> {
         let (SignedBy { key, user_verified }, by) = (self.signed_by()?, &self.terms.by);
         approvers
@@ -149,7 +150,7 @@ impl CarriedStatement {
     }
 }
 
-/// A statement whose signature is by a key of the person whom it names.
+/// A statement whose signature is by a key of the user whom it names.
 pub struct VouchedStatement {
     carried: CarriedStatement,
     key: PublicKey,
@@ -157,17 +158,17 @@ pub struct VouchedStatement {
 }
 
 impl VouchedStatement {
-    /// What it says.
+    /// Returns its contents.
     pub fn terms(&self) -> &StatementTerms {
         &self.carried.terms
     }
 
-    /// The key that signed it.
+    /// Returns the key that signed it.
     pub fn key(&self) -> &PublicKey {
         &self.key
     }
 
-    /// Checks what a role may demand of a signature besides.
+    /// Checks what a role may additionally require of a signature.
     pub fn verified(&self, verification: UserVerification) -> Result<(), StatementFault> {
         match verification {
             UserVerification::Demanded if !self.user_verified => {
@@ -178,9 +179,9 @@ impl VouchedStatement {
     }
 }
 
-/// A statement under the host's signature. Without one no request is denied or cancelled, no grant revoked or released, and no
-/// debt settled: whatever does that in the store takes this, and only the host's key makes it.
-#[must_use = "a signed statement is carried out"]
+/// A statement with the host's signature. Every change in the database that denies or cancels a request, revokes or
+/// releases a grant, or settles a debt requires one, and only the host's key can make it.
+#[must_use = "a signed statement must be executed"]
 pub struct SignedStatement {
     terms: StatementTerms,
     bytes: Vec<u8>,
@@ -190,14 +191,14 @@ pub struct SignedStatement {
 }
 
 impl SignedStatement {
-    /// What somebody says here; the kernel says that `uid` does.
+    /// Signs a statement that a user made on this host; the kernel gave the `uid`.
     pub fn spoken(terms: StatementTerms, uid: u32, key: &HostKey) -> Result<Self, serde_json::Error> {
         let bytes = encode(&terms)?;
         let host_signature = key.sign(Namespace::Statement, &bytes);
         Ok(Self { terms, bytes, uid, host_signature, personal: None })
     }
 
-    /// What somebody signed elsewhere, as its exact bytes stand; `uid` is who they are on this host.
+    /// Signs the exact bytes of a statement that a user signed elsewhere; `uid` is that user's on this host.
     pub fn carried(vouched: &VouchedStatement, uid: u32, key: &HostKey) -> Self {
         let VouchedStatement { carried, key: theirs, .. } = vouched;
         Self {
@@ -209,37 +210,37 @@ impl SignedStatement {
         }
     }
 
-    /// What it says.
+    /// Returns its contents.
     pub fn terms(&self) -> &StatementTerms {
         &self.terms
     }
 
-    /// Its exact bytes.
+    /// Returns its exact bytes.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// SHA-256 of its exact bytes, lower-case hexadecimal.
+    /// Returns the SHA-256 digest of its exact bytes, lower-case hexadecimal.
     pub fn digest(&self) -> String {
         hex(&digest(&self.bytes))
     }
 
-    /// Who said it, on this host.
+    /// Returns the uid of the user who made it, on this host.
     pub fn uid(&self) -> u32 {
         self.uid
     }
 
-    /// The host's binary SSHSIG over the bytes.
+    /// Returns the host's binary SSHSIG over the bytes.
     pub fn host_signature(&self) -> &[u8] {
         &self.host_signature
     }
 
-    /// The person's own binary SSHSIG over the bytes, where they used a key.
+    /// Returns the user's own binary SSHSIG over the bytes, if they used a key.
     pub fn signature(&self) -> Option<&[u8]> {
         self.personal.as_ref().map(|(signature, _)| signature.as_slice())
     }
 
-    /// The fingerprint of the key that they used.
+    /// Returns the fingerprint of the key that they used.
     pub fn fingerprint(&self) -> Option<String> {
         self.personal.as_ref().map(|(_, key)| key.fingerprint())
     }

@@ -1,6 +1,6 @@
-//! What is asked, approved and granted, as the exact bytes that are stored, hashed and signed: compact JSON, keys sorted at
-//! every depth, only strings, integers, lists and objects of them. The fields below stand in alphabetical order for that
-//! reason.
+//! Requests, approvals and grants as the exact bytes that are stored, hashed and signed: compact JSON, keys sorted at
+//! every depth, only strings, integers, lists and objects of them. For that reason the fields below are in alphabetical
+//! order.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,10 +15,10 @@ use crate::clock::{Moment, Timestamp};
 use crate::escape::{Word, command_line};
 use crate::names::{GrantId, Person, RoleName, UserName};
 
-/// The version of every format of this room.
+/// The version of every format in this module.
 pub const VERSION: u32 = 2;
 
-/// The longest encoded terms in bytes: room for 2 MiB of arguments, all escaped.
+/// The maximum size of encoded terms in bytes: enough for 2 MiB of arguments, all escaped.
 pub const TERMS_LIMIT: usize = 16 << 20;
 
 /// Additions of later versions, by name. A reader ignores those that it does not know, unless `critical` names them.
@@ -26,11 +26,11 @@ pub type Extensions = BTreeMap<String, String>;
 
 /// Terms of this version.
 pub trait Terms: DeserializeOwned + Serialize {
-    /// [`VERSION`].
+    /// Returns the version, [`VERSION`].
     fn version(&self) -> u32;
-    /// The extensions without which the rest would be misunderstood.
+    /// Returns the names of the extensions that a reader must know.
     fn critical(&self) -> &[String];
-    /// The additions.
+    /// Returns the additions.
     fn extensions(&self) -> &Extensions;
 }
 
@@ -52,21 +52,21 @@ macro_rules! terms {
 pub(super) use terms;
 terms!(RequestTerms, ApprovalTerms, GrantTerms);
 
-/// Why bytes are not terms that can be used.
+/// Why bytes are not valid terms.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TermsFault {
-    /// An earlier version made them.
+    /// An earlier version wrote them.
     Earlier,
-    /// A later version made them.
+    /// A later version wrote them.
     Later,
-    /// They say that this extension must be known, and it is not.
+    /// They require this extension, which is unknown.
     Critical(String),
-    /// They are not what this version would have written.
+    /// They are not in the form that this version writes.
     Malformed,
 }
 
 impl TermsFault {
-    /// Why bytes are not what this version writes: their version tells, where there is one.
+    /// Determines the fault from the version in the bytes, if there is one.
     pub fn of_version(bytes: &[u8]) -> Self {
         let value: serde_json::Value = serde_json::from_slice(bytes).unwrap_or_default();
         match value.get("version").and_then(serde_json::Value::as_u64) {
@@ -84,14 +84,14 @@ impl fmt::Display for TermsFault {
             Self::Later => f.write_str("it was made by a later version, which this one cannot read"),
             Self::Critical(key) => {
                 let key = crate::escape::escape(key.as_bytes());
-                write!(f, "it demands \"{key}\", which this version does not know")
+                write!(f, "it requires \"{key}\", which this version does not know")
             }
             Self::Malformed => f.write_str("its terms are not readable"),
         }
     }
 }
 
-/// A flag that is an integer on document.
+/// A flag, encoded as an integer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "u8", into = "u8")]
 pub enum Flag {
@@ -102,12 +102,12 @@ pub enum Flag {
 }
 
 impl Flag {
-    /// True for [`Flag::Yes`].
+    /// Returns whether it is [`Flag::Yes`].
     pub fn is_set(self) -> bool {
         self == Self::Yes
     }
 
-    /// The narrower of two.
+    /// Returns `Yes` if one of the two is set, which is the stricter limit.
     pub fn or(self, other: Self) -> Self {
         if self.is_set() { self } else { other }
     }
@@ -144,18 +144,19 @@ fn is_no(flag: &Flag) -> bool {
     !flag.is_set()
 }
 
-/// The command of a request: everything that an exact grant binds but the run-as user's name, which stands beside it.
+/// The command of a request: everything that an exact grant covers except the name of the run-as user, which is stored
+/// beside it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CommandTerms {
-    /// The path by which rules know the program, and the arguments; never empty.
+    /// The path by which rules identify the program, and the arguments; never empty.
     #[serde(deserialize_with = "some_words")]
     pub argv: Vec<Word>,
     /// The working directory.
     pub cwd: Word,
-    /// The variables that the requester names for it, `NAME=VALUE`, sorted. Nothing else comes from the caller.
+    /// The variables that the requester sets for it, `NAME=VALUE`, sorted. Nothing else comes from the caller.
     pub environment: Vec<Word>,
-    /// The canonical path of the program; the word `sudoedit` where files are edited.
+    /// The canonical path of the program; `sudoedit` when files are edited.
     pub path: Word,
     /// SHA-256 of the program, lower-case hexadecimal.
     pub program: String,
@@ -167,64 +168,64 @@ pub struct CommandTerms {
     pub run_as_uid: u32,
 }
 
-/// A command without words would be none, and a person would be shown a whole role.
+/// Rejects an empty command: it would look like a request for the whole role.
 fn some_words<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Word>, D::Error> {
     let words = Vec::deserialize(deserializer)?;
     if words.is_empty() { Err(serde::de::Error::invalid_length(0, &"at least one word")) } else { Ok(words) }
 }
 
 impl CommandTerms {
-    /// How many bytes its words, its directory and its variables have as they are written.
+    /// Returns the size of its arguments, directory and variables, in bytes as written.
     pub fn written_length(&self) -> usize {
         let words = self.argv.iter().chain(&self.environment).chain([&self.cwd, &self.path]);
         words.map(|word| word.written_length().saturating_add(3)).fold(0, usize::saturating_add)
     }
 }
 
-/// A request as it was made.
+/// A request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RequestTerms {
-    /// Granted without approval, in an emergency; absent otherwise.
+    /// Set when it was granted without approval, in an emergency; absent otherwise.
     #[serde(default = "no", skip_serializing_if = "is_no")]
     pub break_glass: Flag,
-    /// The command asked for; absent for the whole role.
+    /// The requested command; absent for the whole role.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command: Option<CommandTerms>,
     /// Seconds since 1970.
     pub created: i64,
-    /// Names of extensions that every reader must know.
+    /// The names of extensions that every reader must know.
     pub critical: Vec<String>,
-    /// When a pending request dies; seconds since 1970.
+    /// When the pending request expires, in seconds since 1970.
     pub deadline: i64,
-    /// Seconds asked for.
+    /// The requested duration in seconds.
     pub duration: u64,
-    /// Only the very command.
+    /// Limited to the exact command.
     pub exact: Flag,
-    /// The grant whose runs this shall let go on; absent in an ordinary request.
+    /// The grant whose runs this one shall continue; absent in an ordinary request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extends: Option<GrantId>,
     /// Additions of later versions.
     pub extensions: Extensions,
-    /// The host it was made on.
+    /// The host on which it was made.
     pub host: HostDescriptor,
     /// The id of the request and of its grant.
     pub id: GrantId,
-    /// Only one run.
+    /// Limited to one run.
     pub one_shot: Flag,
-    /// The words of the requester.
+    /// The requester's reason.
     pub reason: Word,
-    /// For which role.
+    /// The role.
     pub role: RoleName,
     /// The digest of that role's power ([`crate::policy::RolePower`]) at that time, lower-case hexadecimal.
     pub role_digest: String,
-    /// As whom.
+    /// The run-as user.
     pub run_as: UserName,
-    /// Not before this time; 0 for at once.
+    /// The earliest start; 0 for immediately.
     pub start: i64,
-    /// Empty when there is none.
+    /// The ticket; empty when there is none.
     pub ticket: Word,
-    /// The requester.
+    /// The requester's uid.
     pub uid: u32,
     /// The requester's name at that time.
     pub user: UserName,
@@ -232,21 +233,21 @@ pub struct RequestTerms {
     pub version: u32,
 }
 
-/// An approval as it was given.
+/// An approval.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ApprovalTerms {
-    /// By whom: an account of the host, which alone says which uid that is.
+    /// The approver: an account of the host, which alone determines the uid.
     pub approver: UserName,
-    /// Seconds since 1970, by the clock of the machine on which it was given.
+    /// The time in seconds since 1970, by the clock of the machine on which it was given.
     pub at: i64,
-    /// Empty when there is none.
+    /// The comment; empty when there is none.
     pub comment: Word,
-    /// Names of extensions that every reader must know.
+    /// The names of extensions that every reader must know.
     pub critical: Vec<String>,
-    /// At most this many seconds; 0 for what was asked.
+    /// The maximum duration in seconds; 0 for the requested one.
     pub duration: u64,
-    /// Only the very command.
+    /// Limited to the exact command.
     pub exact: Flag,
     /// Additions of later versions.
     pub extensions: Extensions,
@@ -254,7 +255,7 @@ pub struct ApprovalTerms {
     pub host: String,
     /// The id of the request.
     pub id: GrantId,
-    /// Only one run.
+    /// Limited to one run.
     pub one_shot: Flag,
     /// SHA-256 of the exact bytes of the request, lower-case hexadecimal.
     pub request: String,
@@ -270,52 +271,52 @@ pub struct ApprovalTerms {
 pub struct GrantTerms {
     /// SHA-256 of the exact bytes of each approval, lower-case hexadecimal.
     pub approvals: Vec<String>,
-    /// Who approved.
+    /// The approvers.
     pub approvers: Vec<UserName>,
-    /// The end on the boot clock of the boot in which it was signed, in microseconds.
+    /// The expiry on the boot clock of the boot in which it was signed, in microseconds.
     pub boot_deadline: i64,
-    /// That boot.
+    /// The id of that boot.
     pub boot_id: String,
-    /// Nobody approved it: the glass was broken, and an approver is to review it. Absent otherwise.
+    /// Set when no approver approved it (break-glass): an approver must review it. Absent otherwise.
     #[serde(default = "no", skip_serializing_if = "is_no")]
     pub break_glass: Flag,
-    /// The command it was asked for; absent for the whole role. Binding when `exact` is set.
+    /// The requested command; absent for the whole role. Binding when `exact` is set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command: Option<CommandTerms>,
-    /// Names of extensions that every reader must know.
+    /// The names of extensions that every reader must know.
     pub critical: Vec<String>,
-    /// Serves only the very command, in its directory, as its user and with its environment.
+    /// Limited to the exact command, in its directory, as its user and with its environment.
     pub exact: Flag,
-    /// The end; seconds since 1970.
+    /// The expiry, in seconds since 1970.
     pub expires: i64,
-    /// The grant whose runs this lets go on; absent in an ordinary grant.
+    /// The grant whose runs this one continues; absent in an ordinary grant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extends: Option<GrantId>,
     /// Additions of later versions.
     pub extensions: Extensions,
-    /// The id of the only host it is good for ([`super::HostId`]).
+    /// The id of the only host on which it is valid ([`super::HostId`]).
     pub host: String,
     /// Its id.
     pub id: GrantId,
     /// When it was signed; seconds since 1970.
     pub issued: i64,
-    /// Serves only one run.
+    /// Limited to one run.
     pub one_shot: Flag,
     /// SHA-256 of the exact bytes of the request, lower-case hexadecimal.
     pub request: String,
-    /// Which role it activates.
+    /// The role that it activates.
     pub role: RoleName,
-    /// The role digest of the request: a run needs what the role allowed then and allows now.
+    /// The role digest of the request: a run needs the permission of the role as it was then and as it is now.
     pub role_digest: String,
-    /// As whom the command was asked for. Binding when `exact` is set.
+    /// The requested run-as user. Binding when `exact` is set.
     pub run_as: UserName,
-    /// The begin; seconds since 1970.
+    /// The start, in seconds since 1970.
     pub starts: i64,
-    /// Serves in the boot in which it was signed alone, because the wall clock stood before the latest time of the journal then: its
-    /// window lies in a time that is still to come. Absent otherwise.
+    /// Limited to the boot in which it was signed, because the wall clock was behind the latest time of the journal
+    /// then: its validity lies in the clock's future. Absent otherwise.
     #[serde(default = "no", skip_serializing_if = "is_no")]
     pub this_boot: Flag,
-    /// The holder.
+    /// The holder's uid.
     pub uid: u32,
     /// The holder's name at that time.
     pub user: UserName,
@@ -324,17 +325,17 @@ pub struct GrantTerms {
 }
 
 impl GrantTerms {
-    /// SHA-256 of the exact bytes that they were read from, which are those that they are written as.
+    /// Returns the SHA-256 digest of the exact bytes: reading and writing use the same ones.
     pub fn sha256(&self) -> Option<[u8; 32]> {
         encode(self).ok().map(|bytes| Sha256::digest(bytes).into())
     }
 
-    /// The holder.
+    /// Returns the holder.
     pub fn person(&self) -> Person {
         Person { uid: self.uid, name: self.user.clone() }
     }
 
-    /// The time until it ends on the first of the clocks that know it.
+    /// Returns the time until it expires by the first of the clocks that apply.
     pub fn left(&self, moment: &Moment) -> Duration {
         let wall = Timestamp::from_seconds(self.expires).0.saturating_sub(moment.wall.0);
         let boot = self.boot_deadline.saturating_sub(moment.boot.0);
@@ -344,13 +345,13 @@ impl GrantTerms {
 }
 
 impl RequestTerms {
-    /// The requester.
+    /// Returns the requester.
     pub fn person(&self) -> Person {
         Person { uid: self.uid, name: self.user.clone() }
     }
 
-    /// As whom, where and with which variables the command would run: what an approver has to see beside its words. One
-    /// line each, escaped and quoted; of the whole role only as whom.
+    /// Returns the circumstances in which the command would run, which an approver has to see besides its arguments:
+    /// run-as user, directory and variables, one line each, escaped and quoted. For a whole role, only the run-as user.
     pub fn circumstances(&self) -> Vec<String> {
         let user = crate::escape::escape(self.run_as.as_str().as_bytes());
         let Some(command) = &self.command else { return vec![format!("as {user}")] };
@@ -358,27 +359,27 @@ impl RequestTerms {
         let (uid, gid, groups) = (command.run_as_uid, command.run_as_gid, groups.join(" "));
         let quoted = |word: &Word| command_line([word.as_os_str()]);
         let mut lines = vec![format!("as {user} (uid {uid}, gid {gid}, groups {groups})")];
-        // Files to edit are named by where they lie.
+        // Files to edit are identified by their path.
         lines.extend((!command.cwd.as_bytes().is_empty()).then(|| format!("in {}", quoted(&command.cwd))));
         lines.extend(command.environment.iter().map(|variable| format!("with {}", quoted(variable))));
         lines
     }
 
-    /// The words of the command; none for the whole role.
+    /// Returns the command and its arguments; empty for the whole role.
     pub fn argv(&self) -> &[Word] {
         self.command.as_ref().map_or(&[], |command| &command.argv)
     }
 }
 
-/// Terms as exact bytes.
+/// Encodes terms as exact bytes.
 pub fn encode<T: Serialize>(terms: &T) -> Result<Vec<u8>, serde_json::Error> {
     serde_json::to_vec(terms)
 }
 
-/// Reads exact bytes.
+/// Decodes exact bytes.
 ///
 /// # Errors
-/// Anything that this version would not have written itself, but for extensions that nobody has to know.
+/// For anything that this version would not have written, except optional extensions.
 pub fn decode<T: Terms>(bytes: &[u8]) -> Result<T, TermsFault> {
     if bytes.len() > TERMS_LIMIT {
         return Err(TermsFault::Malformed);
@@ -397,7 +398,7 @@ pub fn decode<T: Terms>(bytes: &[u8]) -> Result<T, TermsFault> {
     }
 }
 
-/// The id that unusable bytes claim to have, for telling people which they are.
+/// Returns the id that invalid bytes contain, for messages.
 pub fn claimed_id(bytes: &[u8]) -> String {
     let value: serde_json::Value = serde_json::from_slice(bytes).unwrap_or_default();
     let id = value.get("id").and_then(serde_json::Value::as_str).and_then(|id| GrantId::parse(id).ok());

@@ -1,4 +1,4 @@
-//! The arguments that a rule means: word by word, or as one line in the manner of sudoers(5).
+//! The arguments that a rule matches: one by one, or as one line as in sudoers(5).
 
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -9,18 +9,18 @@ use super::expression::Expression;
 use super::glob::Glob;
 use super::pattern::WordPattern;
 
-/// The most words of one rule.
+/// The maximum number of arguments in one rule.
 pub(super) const MOST_WORDS: usize = 1024;
 
-/// What a rule says of the arguments.
+/// The part of a rule about arguments.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Arguments {
-    /// Word by word.
+    /// A pattern for each argument.
     Words(Vec<ArgumentPattern>),
     /// fnmatch(3) over the arguments joined by spaces.
     Glob(Glob),
-    /// An expression over the arguments joined by spaces.
+    /// A regular expression for the arguments joined by spaces.
     Regex(Expression),
 }
 
@@ -35,23 +35,23 @@ pub(super) enum ArgumentPattern {
 }
 
 impl Arguments {
-    /// Whether these are meant; `None` where nobody can tell.
+    /// Returns whether these arguments match; `None` if that is unknown.
     pub(super) fn mean(&self, words: &[OsString]) -> Option<bool> {
         match self {
             Self::Words(wanted) => Some(arguments_match(wanted, words)),
             Self::Glob(glob) => Some(glob.matches(&line(words))),
-            // Expressions are about characters: of other bytes they can say nothing.
+            // Regular expressions match characters: for other bytes the result is unknown.
             Self::Regex(expression) => String::from_utf8(line(words)).ok().and_then(|line| expression.matches(&line)),
         }
     }
 
-    /// Whether `other` means all that these mean, as far as that can be seen.
+    /// Returns whether `other` matches everything that this matches, as far as the texts show it.
     pub(super) fn are_within(&self, other: &Self) -> bool {
         let anything = matches!(other, Self::Words(words) if *words == [ArgumentPattern::AnyNumber]);
         anything || self == other || self.literal().is_some_and(|words| other.mean(&words) == Some(true))
     }
 
-    /// The only words that are meant, where there is no wildcard.
+    /// Returns the only arguments that match, if there is no wildcard.
     fn literal(&self) -> Option<Vec<OsString>> {
         let Self::Words(wanted) = self else { return None };
         let word = |pattern: &ArgumentPattern| match pattern {
@@ -62,7 +62,7 @@ impl Arguments {
     }
 }
 
-/// The words of a rule, each a pattern; the error is a sentence fragment about the rule.
+/// Parses the arguments of a rule, each a pattern; the error is a sentence fragment about the rule.
 pub(super) fn parse_arguments(words: &[String]) -> Result<Vec<ArgumentPattern>, String> {
     if words.len() > MOST_WORDS {
         return Err(format!("has more than {MOST_WORDS} words"));
@@ -79,7 +79,8 @@ fn line(words: &[OsString]) -> Vec<u8> {
     words.iter().map(|word| word.as_bytes()).collect::<Vec<_>>().join(&b' ')
 }
 
-/// As in [`glob`](super::pattern): each word pattern takes one word, so only the last `**` ever needs to give more.
+/// Matches as [`glob`](super::pattern) does: each pattern of one argument takes exactly one, so only the last `**` ever
+/// needs to be retried.
 fn arguments_match(wanted: &[ArgumentPattern], words: &[OsString]) -> bool {
     let (mut pattern, mut word) = (0, 0);
     let mut retry: Option<(usize, usize)> = None;

@@ -1,4 +1,4 @@
-//! The table `[audit]` as it is written.
+//! Parses the table `[audit]`.
 
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
@@ -84,8 +84,8 @@ fn read_json_file(table: &Table<'_>, audit: &mut AuditSettings) -> Result<(), Po
             file.count = count.unwrap_or(file.count);
             Ok(())
         }
-        None if size.is_some() => Err(table.invalid("json_file_size", "means nothing without json_file")),
-        None if count.is_some() => Err(table.invalid("json_file_count", "means nothing without json_file")),
+        None if size.is_some() => Err(table.invalid("json_file_size", "has no effect without json_file")),
+        None if count.is_some() => Err(table.invalid("json_file_count", "has no effect without json_file")),
         None => Ok(()),
     }
 }
@@ -109,7 +109,7 @@ fn file_path(text: &str) -> Result<PathBuf, &'static str> {
     }
 }
 
-/// A whole number of bytes, or of KiB, MiB or GiB with K, M or G behind it: 4096 bytes at least.
+/// Parses a number of bytes, or of KiB, MiB or GiB with K, M or G: at least 4096 bytes.
 fn size(text: &str) -> Result<u64, &'static str> {
     let (digits, shift) = match text.as_bytes().last() {
         Some(b'K') => (text.get(..text.len() - 1), 10),
@@ -125,7 +125,7 @@ fn size(text: &str) -> Result<u64, &'static str> {
         .ok_or("must be a size such as \"100M\", from \"4K\" to \"1024G\"")
 }
 
-/// Less would not hold one request.
+/// Parses a storage size; less than the minimum could not hold one request.
 fn storage(text: &str) -> Result<u64, &'static str> {
     size(text).ok().filter(|size| *size >= 1 << 20).ok_or("must be a size such as \"2M\", from \"1M\" to \"1024G\"")
 }

@@ -1,5 +1,5 @@
-//! What tells a policy from the one before: its files and its roles by their digests, in lists of bounded length.
-//! Opens no file and writes no row.
+//! Compares a policy with the previous one: its files and roles by their digests, in lists of bounded length. Opens no
+//! file and writes no row.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,86 +7,86 @@ use sha2::{Digest as _, Sha256};
 
 use crate::escape::{Word, hex};
 
-/// The most entries of one list; of a longer one the count and the digest stand for the rest.
+/// The maximum number of entries in a list; for a longer one, count and digest represent the rest.
 pub const LISTED: usize = 256;
 
-/// A file of the policy as it was read, or the list of the approvers' keys.
+/// A file of the policy as it was read, or the list of approvers' keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceFile {
-    /// Where it was.
+    /// The path.
     pub path: Word,
     /// SHA-256 of its bytes.
     pub sha256: [u8; 32],
     /// Last write, µs since 1970.
     pub written: i64,
-    /// Who owns it.
+    /// The owner.
     pub owner: u32,
 }
 
-/// What became of a file or role.
+/// How a file or role changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Became {
-    /// It was not there before.
+    /// It is new.
     Added,
-    /// It was another before.
+    /// It was different before.
     Changed,
-    /// It is not there any more; its digest is the last one.
+    /// It was removed; its digest is the last one.
     Removed,
 }
 
-/// A file of the present policy, or one that belonged to the policy before.
+/// A file of the present policy, or a removed one of the previous policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileEntry {
-    /// Where it is.
+    /// The path.
     pub path: String,
     /// SHA-256 of its bytes.
     pub sha256: [u8; 32],
-    /// Last write in µs since 1970, and the owner; of a removed one nobody knows.
+    /// Last write in µs since 1970, and the owner; `None` for a removed file.
     pub written: Option<(i64, u32)>,
-    /// Nothing where it is as before.
+    /// `None` if it did not change.
     pub became: Option<Became>,
 }
 
 /// The digests of a role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RoleDigests {
-    /// Of all that it says: see [`StoredRole`](super::StoredRole).
+    /// The digest of its full contents: see [`StoredRole`](super::StoredRole).
     pub sha256: [u8; 32],
-    /// Of its [`RolePower`](super::RolePower); of a removed role nothing where its row cannot be read any more.
+    /// The digest of its [`RolePower`](super::RolePower); `None` for a removed role whose row can no longer be read.
     pub power: Option<[u8; 32]>,
 }
 
-/// The first entries of a list of roles, and how long all of it is.
+/// The first entries of a list of roles, and the length of the whole list.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Names {
     /// At most [`LISTED`], in the order of their names.
     pub first: Vec<(String, RoleDigests)>,
-    /// How many there are.
+    /// The number of roles.
     pub count: u64,
-    /// The digest of the whole list, where there are more than are shown: see [`digest_of`].
+    /// The digest of the whole list, if it is truncated: see [`digest_of`].
     pub sha256: Option<[u8; 32]>,
 }
 
-/// What a policy that takes the place of another changes.
+/// The changes from the previous policy to a new one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PolicyChange {
-    /// The digest that names the policy.
+    /// The digest of the policy.
     pub policy: [u8; 32],
-    /// That of the policy before; nothing in a new database.
+    /// The digest of the previous policy; `None` in a new database.
     pub before: Option<[u8; 32]>,
-    /// At most [`LISTED`] files, those that changed before all others.
+    /// At most [`LISTED`] files, changed ones first.
     pub files: Vec<FileEntry>,
-    /// How many files the present policy has.
+    /// The number of files of the present policy.
     pub file_count: u64,
-    /// Roles that were not there before.
+    /// New roles.
     pub added: Names,
-    /// Roles that were others before.
+    /// Changed roles.
     pub changed: Names,
-    /// Roles that are gone, with their last digests.
+    /// Removed roles, with their last digests.
     pub removed: Names,
-    /// Of all roles: see [`digest_of`].
+    /// The digest of all roles: see [`digest_of`].
     pub roles_sha256: [u8; 32],
-    /// Of the settings: see [`settings_digest`](super::settings_digest).
+    /// The digest of the settings: see [`settings_digest`](super::settings_digest).
     pub settings_sha256: [u8; 32],
 }
 
@@ -96,15 +96,15 @@ pub type Digests = BTreeMap<String, [u8; 32]>;
 /// Names with the digests of their roles, in the order of their bytes.
 pub type Roles = BTreeMap<String, RoleDigests>;
 
-/// What was stored before, or is stored now, besides the files.
+/// The stored roles and settings of a policy.
 pub struct Stored {
     /// All roles.
     pub roles: Roles,
-    /// The digest of the settings; nothing where none were stored.
+    /// The digest of the settings; `None` if none are stored.
     pub settings: Option<[u8; 32]>,
 }
 
-/// SHA-256 over one line for each entry, as sha256sum(1) prints it: digest, two spaces, name.
+/// Returns SHA-256 over one line for each entry, as sha256sum(1) prints it: digest, two spaces, name.
 pub fn digest_of<'a>(entries: impl IntoIterator<Item = (&'a str, &'a [u8; 32])>) -> [u8; 32] {
     let add = |hash: Sha256, (name, sha256): (&str, &[u8; 32])| {
         hash.chain_update(hex(sha256)).chain_update("  ").chain_update(name).chain_update("\n")
@@ -112,14 +112,14 @@ pub fn digest_of<'a>(entries: impl IntoIterator<Item = (&'a str, &'a [u8; 32])>)
     entries.into_iter().fold(Sha256::new(), add).finalize().into()
 }
 
-/// The digest that names the policy of these files, in their order.
+/// Returns the digest of the policy of these files, in their order.
 pub fn policy_digest(files: &[SourceFile]) -> [u8; 32] {
     let paths: Vec<String> = files.iter().map(|file| file.path.to_string()).collect();
     digest_of(paths.iter().map(String::as_str).zip(files.iter().map(|file| &file.sha256)))
 }
 
 impl PolicyChange {
-    /// From the digests of the files, roles and settings `before` to what is `now`; nothing where all of them are the same.
+    /// Compares the files, roles and settings `before` with those `now`; returns `None` if all digests are the same.
     pub fn between(
         before: Option<[u8; 32]>,
         (old_files, files): (&Digests, &[SourceFile]),
@@ -139,7 +139,7 @@ impl PolicyChange {
             settings_sha256: now.settings.unwrap_or_default(),
         };
         let roles_differ = [&change.added, &change.changed, &change.removed].into_iter().any(|list| list.count > 0);
-        // What the record says of the settings has to be what is stored, also where another version writes them otherwise.
+        // The record of the settings has to match what is stored, even when another version writes them differently.
         let differs = roles_differ || change.before != Some(change.policy) || old.settings != now.settings;
         differs.then_some(change)
     }
@@ -178,7 +178,7 @@ fn file_entries(before: &Digests, files: &[SourceFile]) -> Vec<FileEntry> {
         became: Some(Became::Removed),
     }));
     if entries.len() > LISTED {
-        entries.sort_by_key(|entry| entry.became.is_none()); // stable: in their order otherwise
+        entries.sort_by_key(|entry| entry.became.is_none()); // stable: otherwise in their order
         entries.truncate(LISTED);
     }
     entries
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn the_digest_is_that_of_what_sha256sum_prints() {
+    fn the_digest_is_that_of_the_output_of_sha256sum() {
         let files = [file("/etc/jit-sudo/policy.toml", 0xab), file("/etc/jit-sudo/policy.d/a.toml", 1)];
         let text = format!(
             "{}  /etc/jit-sudo/policy.toml\n{}  /etc/jit-sudo/policy.d/a.toml\n",
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn each_role_is_added_changed_removed_or_as_it_was() {
+    fn each_role_is_added_changed_removed_or_unchanged() {
         let files = [file("/a", 1)];
         let before = roles(&[("gone", 1), ("other", 2), ("same", 3)]);
         let now = roles(&[("new", 4), ("other", 5), ("same", 3)]);
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_hundred_thousand_roles_256_are_named_and_all_are_counted_and_digested() {
+    fn a_long_list_names_256_roles_and_counts_and_digests_all() {
         let many: Roles = (0..100_000).map(|n| (format!("role{n:06}"), digests(7))).collect();
         let (nothing, many) = (stored(Roles::new()), stored(many));
         let change = PolicyChange::between(None, (&Digests::new(), &[]), (&nothing, &many)).unwrap();
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn of_many_files_those_that_changed_come_first() {
+    fn changed_files_are_listed_first() {
         let before: Vec<SourceFile> = (0..1000).map(|n| file(&format!("/f{n:04}"), 1)).collect();
         let mut now = before.clone();
         now[999] = file("/f0999", 2);

@@ -1,6 +1,6 @@
-//! One entry of `commands`: which words it means, and whether a command is these words. Opens and runs nothing; the
-//! digest of the program comes from the caller, and only when a rule asks for it. Only for a rule that denies it is looked at
-//! what the path in the rule leads to.
+//! One entry of `commands`: parses it and matches commands with it. Opens and runs nothing; the caller computes the
+//! digest of the program, and only when a rule needs it. For a rule that denies, it also checks which file the path in
+//! the rule leads to.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -19,10 +19,10 @@ use super::pattern::{Tail, WordPattern};
 use super::rule_table::RuleTable;
 use crate::escape;
 
-/// In the place of a program: files are edited (sudoers(5)).
+/// The program name of rules for editing files (sudoers(5)).
 pub const EDIT: &str = "sudoedit";
 
-/// An entry of `commands`: a pattern of a program and its arguments, or `ALL`, perhaps negated.
+/// An entry of `commands`: a pattern for a program and its arguments, or `ALL`, with or without negation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CommandRule {
     text: String,
@@ -33,13 +33,13 @@ pub struct CommandRule {
     digests: Vec<Digest>,
 }
 
-/// What the rule does with a command that it means.
+/// The effect of the rule on a command that it matches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Effect {
-    /// It may run.
+    /// The command may run.
     Allow,
-    /// It may not: the rule began with `!`.
+    /// The command is denied: the rule begins with `!`.
     Deny,
 }
 
@@ -60,7 +60,7 @@ pub(super) enum ProgramPath {
 }
 
 impl CommandRule {
-    /// Reads the string form: words parted by spaces or tabs, the first an absolute path. The error is a sentence
+    /// Parses the string form: words separated by spaces or tabs, the first an absolute path. The error is a sentence
     /// fragment about the rule.
     pub fn parse(text: &str) -> Result<Self, String> {
         refuse_invisible(text)?;
@@ -76,7 +76,7 @@ impl CommandRule {
         Ok(Self { text: text.to_owned(), effect, means, digests: Vec::new() })
     }
 
-    /// Reads the table form; words are not split, `!` may stand before the path.
+    /// Parses the table form; words are not split, and the path may begin with `!`.
     pub(super) fn from_table(table: &RuleTable<'_>) -> Result<Self, String> {
         let (effect, path) = table.program()?;
         let means = match (path, table.arguments()?) {
@@ -90,14 +90,14 @@ impl CommandRule {
         if table.path.is_some_and(|path| split_effect(path).1 == EDIT) {
             check_files(EDIT, table.args.as_deref().unwrap_or_default())?;
             if !digests.is_empty() {
-                return Err(format!("has a digest for {EDIT}, which is no file"));
+                return Err(format!("has a digest for {EDIT}, which is not a file"));
             }
         }
         Ok(Self { text: table.text(&digests), effect, means, digests })
     }
 
-    /// What the rule means, as JSON, unless its text alone says all of it: a text of the table form leaves some of it open,
-    /// and beside a rule that was read from elsewhere any text may stand.
+    /// Returns the parsed rule as JSON, unless its text alone determines it. The text of a table form does not, and a
+    /// rule that was read from elsewhere may have any text beside it.
     pub fn meaning(&self) -> Option<String> {
         if Self::parse(&self.text).as_ref() == Ok(self) {
             return None;
@@ -106,17 +106,17 @@ impl CommandRule {
         Some(serde_json::json!({"digests": digests, "effect": effect, "means": means}).to_string())
     }
 
-    /// What the rule does with a command that it means.
+    /// Returns the effect of the rule on a command that it matches.
     pub fn effect(&self) -> Effect {
         self.effect
     }
 
-    /// Whether the rule means every command.
+    /// Returns whether the rule matches every command.
     pub fn means_all(&self) -> bool {
         self.means == Means::All && self.digests.is_empty()
     }
 
-    /// The one path that the rule can mean; `None` for `ALL` and where the path has a wildcard.
+    /// Returns the only path that the rule can match; `None` for `ALL` and for a path with a wildcard.
     pub fn literal_path(&self) -> Option<PathBuf> {
         match &self.means {
             Means::Program { path: ProgramPath::Words(path), .. } => {
@@ -126,9 +126,10 @@ impl CommandRule {
         }
     }
 
-    /// Whether the rule means this command: by its place, and one that denies also by its canonical path and by what the path in
-    /// the rule leads to, so that no link of root's (`python3` to `python3.11`) is a way around it. `digest` is asked last and only by a rule with a digest; where something
-    /// cannot be told (`None`), a rule that allows does not match and a rule that denies does.
+    /// Returns whether the rule matches this command by its path. A rule that denies also matches by the canonical
+    /// path, and by what the path in the rule leads to, so that no link of root's (`python3` to `python3.11`) bypasses
+    /// it. `digest` is called last, and only for a rule with a digest. If something is unknown (`None`), a rule that
+    /// allows does not match and a rule that denies does.
     pub fn matches<'a>(
         &self,
         program: impl Into<ProgramNames<'a>>,
@@ -145,7 +146,8 @@ impl CommandRule {
         named && (self.digests.is_empty() || self.digests.iter().any(|known| known.is(digest).unwrap_or(unknown)))
     }
 
-    /// Whether this rule means nothing that `other` does not mean too, as far as their words show; for rules that allow.
+    /// Returns whether `other` matches everything that this rule matches, as far as their texts show it; for rules that
+    /// allow.
     pub(super) fn is_within(&self, other: &Self) -> bool {
         if !other.digests.is_empty() && self.digests != other.digests {
             return false;
@@ -163,7 +165,7 @@ impl CommandRule {
     fn names(&self, wanted: &ProgramPath, program: ProgramNames<'_>) -> Option<bool> {
         let (place, canonical) = (program.place.as_os_str().as_bytes(), program.canonical.as_os_str().as_bytes());
         match self.effect {
-            // Whoever wrote about paths did not think of editing, which has none.
+            // A rule for paths is not meant for editing, which has no path.
             Effect::Allow if place == EDIT.as_bytes() && !matches!(wanted, ProgramPath::Words(_)) => Some(false),
             Effect::Allow => wanted.matches(place),
             Effect::Deny => Some(
@@ -176,8 +178,8 @@ impl CommandRule {
 }
 
 impl ProgramPath {
-    /// Whether the path in the rule, though it is another, leads to this program: through a link in its directory, as a link to
-    /// the program, or as another name of the same file. `None` where that cannot be seen.
+    /// Returns whether a different path in the rule leads to this program: through a link in its directory, as a link
+    /// to the program, or as another name of the same file. `None` if that is unknown.
     fn leads_to(&self, program: ProgramNames<'_>) -> Option<bool> {
         let (start, tail) = match self {
             Self::Words(pattern) => pattern.literal_start(),
@@ -207,15 +209,16 @@ impl ProgramPath {
     }
 }
 
-/// As written in the policy; the table form as one line.
+/// Formats the rule as written in the policy; the table form as one line.
 impl fmt::Display for CommandRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.text)
     }
 }
 
-/// The same program's path before `/usr` was merged: `!/bin/sh` denies `/usr/bin/sh` too, for where `/bin` is a link to
-/// `/usr/bin` the rule would otherwise never match. A rule that allows stays exact, and `jitctl policy check` warns.
+/// Returns the path of the program before `/usr` was merged: `!/bin/sh` also denies `/usr/bin/sh`, because the rule
+/// would never match where `/bin` is a link to `/usr/bin`. A rule that allows stays exact, and `jitctl policy check`
+/// warns about it.
 fn unmerged(path: &[u8]) -> Option<&[u8]> {
     let other = path.strip_prefix(b"/usr")?;
     let merged = [&b"/bin/"[..], b"/sbin/", b"/lib"].iter().any(|directory| other.starts_with(directory));
@@ -229,7 +232,7 @@ pub(super) fn split_effect(text: &str) -> (Effect, &str) {
     }
 }
 
-/// Words as written, escapes kept for [`WordPattern`].
+/// Splits the text into words, and keeps escapes for [`WordPattern`].
 fn split_words(text: &str) -> Result<Vec<String>, String> {
     let mut words = Vec::new();
     let mut word = String::new();
@@ -240,7 +243,7 @@ fn split_words(text: &str) -> Result<Vec<String>, String> {
             ' ' | '\t' => words.push(std::mem::take(&mut word)),
             '\'' | '"' => {
                 return Err(format!(
-                    "holds {character}, but quotes do not group words here: write \\{character}, or the table form"
+                    "contains {character}, but quotes do not group words here: write \\{character}, or the table form"
                 ));
             }
             '\\' => {
@@ -256,10 +259,10 @@ fn split_words(text: &str) -> Result<Vec<String>, String> {
     if words.len() > MOST_WORDS { Err(format!("has more than {MOST_WORDS} words")) } else { Ok(words) }
 }
 
-/// A path in a directory that could be one without links: a rule that can never match is a mistake, and a negated one
-/// would be a hole.
+/// Parses a path whose directory could be one without links: a rule that never matches is a mistake, and if it denies,
+/// a security hole.
 pub(super) fn parse_path(text: &str) -> Result<WordPattern, String> {
-    // No path: editing, with the files as its words.
+    // Not a path, but editing, with the files as arguments.
     if text == EDIT {
         return WordPattern::parse(text);
     }
@@ -286,21 +289,22 @@ pub(super) fn parse_path(text: &str) -> Result<WordPattern, String> {
     Ok(pattern)
 }
 
-/// Files are judged by their whole paths, so a rule about another word could never match.
+/// Checks the arguments of a rule for editing: files are matched by their full paths, so a rule with another argument
+/// would never match.
 fn check_files(program: &str, words: &[String]) -> Result<(), String> {
     match words.iter().find(|word| program == EDIT && !word.starts_with('/') && !matches!(word.as_str(), "*" | "**")) {
-        Some(word) => Err(format!("has the word '{word}', which is no absolute path, after {EDIT}")),
+        Some(word) => Err(format!("has the word '{word}', which is not an absolute path, after {EDIT}")),
         None => Ok(()),
     }
 }
 
-/// What cannot be seen in an editor must not decide who is root (CVE-2021-42574).
+/// Rejects invisible characters: a text must not have a meaning that an editor does not show (CVE-2021-42574).
 pub(super) fn refuse_invisible(text: &str) -> Result<(), String> {
     let visible = text.replace(['\\', '\t'], "");
     if escape::escape(visible.as_bytes()) == visible {
         Ok(())
     } else {
-        Err("holds a control character or an invisible character".to_owned())
+        Err("contains a control character or an invisible character".to_owned())
     }
 }
 

@@ -1,11 +1,11 @@
-//! The digest of a program in a rule. Opens no program: that is the business of whoever asks.
+//! The digest of a program in a rule. Opens no program; the caller does.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha224, Sha256, Sha384, Sha512};
 
-/// SHA-2 (FIPS 180-4), as sudoers(5) knows it.
+/// The SHA-2 algorithms (FIPS 180-4) of sudoers(5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Algorithm {
     /// 28 bytes.
@@ -19,7 +19,7 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
-    /// How many there are.
+    /// The number of algorithms.
     pub(super) const COUNT: usize = 4;
 
     const ALL: [(Self, &'static str, usize); Self::COUNT] = [
@@ -29,7 +29,7 @@ impl Algorithm {
         (Self::Sha512, "sha512", 64),
     ];
 
-    /// The digest of these bytes.
+    /// Returns the digest of these bytes.
     pub fn of(self, bytes: &[u8]) -> Vec<u8> {
         match self {
             Self::Sha224 => Sha224::digest(bytes).to_vec(),
@@ -40,7 +40,7 @@ impl Algorithm {
     }
 }
 
-/// `sha512:` and hexadecimal digits; lower-case as text.
+/// A digest written as `sha512:` and hexadecimal digits; lower-case as text.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub(super) struct Digest {
@@ -49,7 +49,7 @@ pub(super) struct Digest {
 }
 
 impl Digest {
-    /// Reads one; the error is a sentence fragment.
+    /// Parses a digest; the error is a sentence fragment.
     pub(super) fn read(text: &str) -> Result<Self, String> {
         let form = || "must be such as \"sha256:\" and 64 hexadecimal digits, or sha224, sha384, sha512".to_owned();
         let (name, digits) = text.split_once(':').ok_or_else(form)?;
@@ -59,7 +59,7 @@ impl Digest {
         Ok(Self { algorithm, bytes })
     }
 
-    /// Whether it is the one that `known` has for its algorithm; `None` where nobody can tell.
+    /// Returns whether `known` returns this digest for its algorithm; `None` if that is unknown.
     pub(super) fn is(&self, known: &dyn Fn(Algorithm) -> Option<Vec<u8>>) -> Option<bool> {
         known(self.algorithm).map(|found| found == self.bytes)
     }

@@ -1,45 +1,45 @@
-//! Which variables of the caller a command gets (sudoers(5), "Command environment").
+//! Decides which variables of the caller a command gets (sudoers(5), "Command environment").
 
 use std::borrow::Cow;
 
 use super::{Options, Role, name_matches};
 
-/// Where time zones lie: TZ may name a file there and nowhere else.
+/// The directory of time zones: TZ may name a file there and nowhere else.
 const ZONES: &[u8] = b"/usr/share/zoneinfo/";
 
-/// The longest TZ (PATH_MAX).
+/// The maximum length of TZ (PATH_MAX).
 const LONGEST_ZONE: usize = 4096;
 
-/// What the caller says of the environment as a whole.
+/// The caller's options for the whole environment.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct EnvironmentOptions {
-    /// -i: that of a login.
+    /// -i: a login environment.
     pub login: bool,
     /// -s: a shell, which keeps SHELL.
     pub shell: bool,
-    /// -E: all that is the caller's.
+    /// -E: the caller's whole environment.
     pub everything: bool,
 }
 
-/// What a role says of variables for one run. Of what is left of a role beside what was approved, both have to let a variable
-/// through: lists of patterns have no common part that could be written down.
+/// The rules of a role for variables in one run. When a role is narrowed by an earlier approval, both versions of the
+/// role have to permit a variable: lists of patterns have no intersection that could be written as a list.
 pub struct VariableRules<'a> {
     options: &'a Options,
     each: Vec<RoleRules<'a>>,
 }
 
-/// What one role says.
+/// The rules of one role.
 struct RoleRules<'a> {
     options: &'a Options,
-    /// The environment is made anew; otherwise it is the caller's, cleaned.
+    /// Whether the environment is reset; otherwise it is the caller's, cleaned.
     reset: bool,
-    /// The caller may set anything.
+    /// Whether the caller may set any variable.
     may_set: bool,
     shell: bool,
 }
 
 impl<'a> VariableRules<'a> {
-    /// Those of `role`.
+    /// Returns the rules of `role`.
     pub fn of(role: &'a Role, wanted: &EnvironmentOptions) -> Self {
         let each = match role.narrowed_from.as_deref() {
             Some(origin) => vec![RoleRules::of(&origin.present, wanted), RoleRules::of(&origin.approved, wanted)],
@@ -48,7 +48,7 @@ impl<'a> VariableRules<'a> {
         Self { options: &role.options, each }
     }
 
-    /// The same for an environment that is made anew.
+    /// Returns these rules with a reset environment.
     #[must_use]
     pub fn anew(mut self) -> Self {
         for rules in &mut self.each {
@@ -57,27 +57,28 @@ impl<'a> VariableRules<'a> {
         self
     }
 
-    /// The options of the role.
+    /// Returns the options of the role.
     pub fn options(&self) -> &'a Options {
         self.options
     }
 
-    /// Whether the environment is made anew.
+    /// Returns whether the environment is reset.
     pub fn reset(&self) -> bool {
         self.each.iter().any(|rules| rules.reset)
     }
 
-    /// Whether the caller may set every variable (`setenv`).
+    /// Returns whether the caller may set every variable (`setenv`).
     pub fn may_set_anything(&self) -> bool {
         self.each.iter().all(|rules| rules.may_set)
     }
 
-    /// Whether the command gets a variable that the caller has.
+    /// Returns whether the command gets a variable of the caller.
     pub fn let_through(&self, name: &[u8], value: &[u8]) -> bool {
         self.each.iter().all(|rules| rules.let_through(name, value))
     }
 
-    /// Whether the caller may set it on the command line: somebody without `setenv` what would be kept anyway, and never PATH.
+    /// Returns whether the caller may set the variable on the command line: without `setenv` only one that would be
+    /// kept anyway, and never PATH.
     pub fn may_set(&self, name: &[u8], value: &[u8]) -> bool {
         let may = |rules: &RoleRules<'_>| rules.may_set || (name != b"PATH" && rules.let_through(name, value));
         self.each.iter().all(may)
@@ -95,8 +96,8 @@ impl<'a> RoleRules<'a> {
         if self.reset { self.keeps(name, value) } else { !self.deletes(name, value) }
     }
 
-    /// Where the environment is reset. An exported shell function (CVE-2014-6271) is kept only by a pattern that means its
-    /// value.
+    /// Returns whether a reset environment keeps the variable. An exported shell function (CVE-2014-6271) is kept only
+    /// by a pattern that matches its value.
     fn keeps(&self, name: &[u8], value: &[u8]) -> bool {
         let is_function = value.starts_with(b"()");
         match listed(&self.options.env_check, name, value) {
@@ -109,24 +110,24 @@ impl<'a> RoleRules<'a> {
         }
     }
 
-    /// Where it is not.
+    /// Returns whether the caller's environment loses the variable when it is not reset.
     fn deletes(&self, name: &[u8], value: &[u8]) -> bool {
         listed(&self.options.env_delete, name, value).is_some()
             || (listed(&self.options.env_check, name, value).is_some() && !is_harmless(name, value))
     }
 }
 
-/// How a list means a variable.
+/// How a list matches a variable.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Listed {
     ByName,
     ByValue,
 }
 
-/// Whether one of `patterns` means the variable. LOGNAME and USER are one: a list that has either means both.
+/// Returns how one of `patterns` matches the variable. LOGNAME and USER count as one: a list with either matches both.
 fn listed(patterns: &[Cow<'_, str>], name: &[u8], value: &[u8]) -> Option<Listed> {
     let names: &[&[u8]] = if matches!(name, b"LOGNAME" | b"USER") { &[b"LOGNAME", b"USER"] } else { &[name] };
-    // Most are told apart by their first byte.
+    // The first byte rules most patterns out.
     let alike = |pattern: &Cow<'_, str>| {
         let first = pattern.as_bytes().first();
         first == Some(&b'*') || names.iter().any(|name| name.first() == first)
@@ -142,8 +143,8 @@ fn listed(patterns: &[Cow<'_, str>], name: &[u8], value: &[u8]) -> Option<Listed
     })
 }
 
-/// sudo's rule for `env_check`: no format string and no path; TZ (CVE-2014-9680) is a name below the zone directory,
-/// printable, without parent directories.
+/// Applies sudo's rule for `env_check`: no format string and no path; TZ (CVE-2014-9680) must be a name below the zone
+/// directory, printable, without parent directories.
 fn is_harmless(name: &[u8], value: &[u8]) -> bool {
     if name != b"TZ" {
         return !value.iter().any(|byte| b"%/".contains(byte));
@@ -196,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_of_name_and_value_means_both() {
+    fn a_pattern_of_name_and_value_must_match_both() {
         let options = Options { env_keep: vec!["BASH_FUNC_*=()*".into(), "USER".into()], ..Options::default() };
         let rules = rules(&options, true);
         assert!(rules.keeps(b"BASH_FUNC_f%%", b"() { :; }") && !rules.keeps(b"BASH_FUNC_f%%", b"x"));
@@ -204,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_sets_the_path_without_setenv() {
+    fn without_setenv_path_cannot_be_set() {
         let options = Options { env_keep: vec!["*".into()], ..Options::default() };
         let rules = VariableRules { options: &options, each: vec![rules(&options, true)] };
         assert!(!rules.may_set(b"PATH", b"/x") && rules.may_set(b"FOO", b"/x"));

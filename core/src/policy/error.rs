@@ -1,5 +1,5 @@
-//! What is wrong with a policy file, and where. Every error here is the administrator's to mend, and what it quotes is told
-//! to nobody else.
+//! Errors in a policy file and their position. The administrator can fix all of them; only readers of the policy see
+//! what they quote.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -8,9 +8,9 @@ use super::reader::PolicyWords;
 use super::role::Source;
 use crate::escape::escape;
 
-/// The first mistake in the policy. `Display` and `Debug` are for everybody: `/etc/jit-sudo/policy.toml:12: the policy has an
-/// error`. What is wrong, such as `unknown key 'aprovers' in [roles.web-ops.activation]; did you mean 'approvers'?`, is for
-/// whoever may read the policy: [`PolicyError::words`].
+/// The first mistake in the policy. All users may see `Display` and `Debug`: `/etc/jit-sudo/policy.toml:12: the policy
+/// has an error`. Only users who may read the policy see the mistake, such as `unknown key 'aprovers' in
+/// [roles.web-ops.activation]; did you mean 'approvers'?`: [`PolicyError::words`].
 #[derive(Clone, PartialEq, Eq)]
 pub struct PolicyError {
     /// The file.
@@ -19,48 +19,48 @@ pub struct PolicyError {
     pub line: usize,
     /// Column in characters from 1; 0 when the error is about the whole file.
     pub column: usize,
-    /// What is wrong.
+    /// The mistake.
     pub(super) cause: Cause,
 }
 
-/// What is wrong with a line of the policy.
+/// A mistake in a line of the policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Cause {
     /// It is not TOML.
     Syntax(String),
-    /// A key or table that the policy does not have there.
+    /// An unknown key or table.
     UnknownKey {
         /// The key.
         key: String,
         /// The table, such as `[defaults]`; empty for the top of the file.
         table: String,
-        /// What may have been meant.
+        /// What the author may have meant.
         suggestion: Suggestion,
     },
-    /// Something that may be said once is said again.
+    /// Something that may occur only once is repeated.
     Repeated {
-        /// Such as `role 'web-ops'`.
+        /// What is repeated, such as `role 'web-ops'`.
         what: String,
-        /// Where it was said first.
+        /// Where it occurs first.
         first: Source,
     },
-    /// A value that cannot be meant.
+    /// An invalid value.
     Invalid {
         /// The key, or `command 'ls'`.
         what: String,
         /// The table.
         table: String,
-        /// Such as `is longer than 366 days`.
+        /// Why, such as `is longer than 366 days`.
         why: String,
     },
     /// The file is larger than this many bytes.
     TooLarge(usize),
 }
 
-/// What an unknown key may have been.
+/// A suggestion for an unknown key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Suggestion {
-    /// Nothing is near.
+    /// None is similar.
     Nothing,
     /// A key of the same table.
     Key(String),
@@ -69,12 +69,12 @@ pub(super) enum Suggestion {
 }
 
 impl PolicyError {
-    /// File, line and what is wrong, in one line.
+    /// Returns file, line and mistake, in one line.
     pub fn words(&self) -> PolicyWords {
         PolicyWords::new(format!("{}: {}", self.place(), self.cause))
     }
 
-    /// What is wrong, without its place.
+    /// Returns the mistake without its position.
     pub fn cause(&self) -> PolicyWords {
         PolicyWords::new(self.cause.to_string())
     }
@@ -122,12 +122,12 @@ fn within(table: &str) -> String {
     if table.is_empty() { String::new() } else { format!(" in {}", shown(table)) }
 }
 
-/// One line of bounded length without control characters, whatever the file holds.
+/// Returns one line of bounded length without control characters, whatever the file contains.
 fn shown(text: &str) -> String {
     const LONGEST: usize = 200;
     let cut: String = text.trim().chars().take(LONGEST).map(|c| if c == '\n' { ' ' } else { c }).collect();
     let more = if text.trim().chars().count() > LONGEST { "…" } else { "" };
-    // Backslashes are doubled only where something else had to be escaped too: rules are shown as they were written.
+    // Backslashes are doubled only if something else had to be escaped too: rules are shown as they were written.
     let escaped = escape(cut.as_bytes());
     if escaped.replace("\\\\", "\\") == cut { format!("{cut}{more}") } else { format!("{escaped}{more}") }
 }

@@ -1,25 +1,25 @@
-//! The judgement over a policy that is only text yet, for tests of a policy before it is installed: the same rules as
-//! [`super::judge`], without an opened program and without the compiled policy.
+//! Evaluates a policy that exists only as text, to test it before it is installed: the same rules as [`super::judge`],
+//! without an opened program and without the compiled policy.
 
 use std::cmp::Reverse;
 
 use super::{Answer, Assignment, Policy, Question, Role, Subject};
 use crate::names::RoleName;
 
-/// What a policy says of a question.
+/// The answer of a policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
 pub enum Evaluated {
-    /// Power without asking, by this role.
+    /// This role permits the command without activation.
     Standing(Box<Role>),
-    /// May ask for any of these, narrowest first.
+    /// The subject may request any of these roles, narrowest first.
     Eligible(Vec<Role>),
-    /// No role allows it; a role with the rule that refused, if one matched.
+    /// No role permits it; contains a role with the rule that denied it, if one matched.
     Denied(Option<(RoleName, String)>),
 }
 
 impl Policy {
-    /// Weighs what `subject` asks.
+    /// Evaluates the question of `subject`.
     pub fn evaluate(&self, subject: &Subject<'_>, question: &Question<'_>) -> Evaluated {
         let mut denied = None;
         let assigned = |assignment| {
@@ -36,21 +36,22 @@ impl Policy {
     }
 }
 
-/// Who decides: one standing role, or roles to be activated, narrowest first and at least one.
+/// The roles that decide: one standing role, or at least one role to be activated, narrowest first.
 pub enum Decision {
-    /// The narrowest of those that are standing.
+    /// The narrowest of the standing roles.
     Standing(Box<Role>),
     /// At least one, narrowest first.
     Eligible(Vec<Role>),
 }
 
-/// Roles with the way in which somebody has them.
+/// Combines roles with the kind of their assignment.
 pub fn with(assignment: Assignment, roles: Vec<Role>) -> Vec<(Assignment, Role)> {
     roles.into_iter().map(|role| (assignment, role)).collect()
 }
 
-/// Of the roles that mean the command those of the highest order decide, and of these one that allows is enough; a
-/// standing one is better; of those that allow, the `only` one where one is named. `denied` keeps the last rule that said no.
+/// Decides among the roles that match the command: those of the highest order count, one that allows is enough, and a
+/// standing assignment is preferred; if `only` names a role, no other role that allows counts. Stores the last rule
+/// that denied in `denied`.
 pub fn decide(
     mut roles: Vec<(Assignment, Role)>,
     answers: impl for<'r> Fn(&'r Role) -> Answer<'r>,
@@ -86,7 +87,7 @@ pub fn decide(
     None
 }
 
-/// Smaller is narrower: not every command, not anyone as the target, fewer rules.
+/// Returns a sort key; smaller is narrower: not every command, not every run-as user, fewer rules.
 fn breadth(role: &Role) -> (bool, bool, usize) {
     (role.allows_everything(), role.run_as.is_anyone(), role.commands.len())
 }
@@ -103,7 +104,7 @@ mod tests {
         Policy::parse(&[PolicyText { path: "p".into(), text: text.to_owned() }]).unwrap()
     }
 
-    /// What `policy` says of alice, in no group, who would run `command` as root.
+    /// Returns the answer of `policy` when alice, in no group, runs `command` as root.
     fn evaluated(text: &str, command: &str) -> String {
         let words: Vec<OsString> = command.split(' ').map(OsString::from).collect();
         let question = Question {
@@ -124,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn of_the_roles_that_mean_a_command_those_of_the_highest_order_decide() {
+    fn roles_of_the_highest_order_decide() {
         let text = r#"
 [roles.all]
 eligible = ["alice"]
@@ -156,7 +157,7 @@ commands = ["/usr/bin/su root", "/usr/bin/id"]
     }
 
     #[test]
-    fn without_an_order_a_role_that_refuses_stops_no_other() {
+    fn without_an_order_a_denying_role_does_not_affect_others() {
         let text = r#"
 [roles.no-su]
 standing = ["alice"]

@@ -1,17 +1,17 @@
-//! A regular expression of the policy (regex-lite: linear time, no backreferences), checked when it is read.
+//! A regular expression of the policy (regex-lite: linear time, no backreferences), validated when it is parsed.
 
 use serde::{Deserialize, Serialize};
 
-/// The longest expression in bytes.
+/// The maximum length of an expression in bytes.
 const LONGEST: usize = 4096;
 
-/// A checked expression. `.` matches any character, a line break too, so that nothing in an argument hides what follows.
+/// A valid expression. `.` matches any character, a line break too, so that nothing in an argument hides what follows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(super) struct Expression(String);
 
 impl Expression {
-    /// Checks the expression; the error is a sentence fragment.
+    /// Validates the expression; the error is a sentence fragment.
     pub(super) fn read(text: &str) -> Result<Self, String> {
         if text.len() > LONGEST {
             return Err(format!("is longer than {LONGEST} bytes"));
@@ -22,12 +22,12 @@ impl Expression {
         }
     }
 
-    /// Whether some part of `text` matches; `None` where nobody can tell.
+    /// Returns whether some part of `text` matches; `None` if that is unknown.
     pub(super) fn matches(&self, text: &str) -> Option<bool> {
         compile(&self.0).ok().map(|pattern| pattern.is_match(text))
     }
 
-    /// The expression as written.
+    /// Returns the expression as written.
     pub(super) fn as_str(&self) -> &str {
         &self.0
     }

@@ -1,5 +1,5 @@
-//! The TOML of the policy becomes checked types: what stands in the files, who repeats whom, and which defaults hold.
-//! Opens no file; the texts were read by the caller from files that only root can write.
+//! Parses the TOML of the policy to checked types: the contents of the files, repetitions, and the defaults that apply.
+//! Opens no file; the caller read the texts from files that only root can write.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -17,7 +17,7 @@ use super::settings::Settings;
 use super::table::{Lines, Table};
 use crate::clock::duration;
 
-/// The largest file; 100,000 roles take about 30 MB.
+/// The maximum size of a file; 100,000 roles take about 30 MB.
 const LARGEST: usize = 128 << 20;
 
 const TOP: &[&str] = &["defaults", "audit", "roles"];
@@ -40,7 +40,7 @@ pub(super) const DEFAULTS: &[&str] = &[
     "noexec",
 ];
 
-/// Reads all files: settings, and roles in the order in which they stand.
+/// Parses all files: settings, and roles in their order.
 pub(super) fn read(files: &[PolicyText]) -> Result<(Settings, Vec<Role>), PolicyError> {
     let lines: Vec<Lines<'_>> = files.iter().map(|file| Lines::new(&file.path, &file.text)).collect();
     let mut parsed = Vec::with_capacity(files.len());
@@ -83,8 +83,8 @@ pub(super) fn read(files: &[PolicyText]) -> Result<(Settings, Vec<Role>), Policy
     Ok((settings, roles))
 }
 
-/// Keys of `[defaults]` and `[audit]` by the place where they stood first: several files may share these tables, but
-/// none overrides another.
+/// Keys of `[defaults]` and `[audit]` with the position of their first occurrence: several files may share these
+/// tables, but none overrides another.
 #[derive(Default)]
 struct Seen(HashMap<String, Source>);
 

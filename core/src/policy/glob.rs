@@ -1,11 +1,11 @@
-//! fnmatch(3) in the C locale, over bytes: the wildcards of sudoers(5). `*`, `?`, `[a-z]`, `[!a-z]`, `[[:alpha:]]`, and a
-//! backslash that takes the next character as it is. Never recursive.
+//! fnmatch(3) in the C locale, over bytes: the wildcards of sudoers(5). `*`, `?`, `[a-z]`, `[!a-z]`, `[[:alpha:]]`, and
+//! a backslash that makes the next character literal. Never recursive.
 
 use serde::{Deserialize, Serialize};
 
 use super::pattern::{LONGEST_PATTERN, Tail};
 
-/// A checked pattern.
+/// A valid pattern.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Glob {
@@ -18,24 +18,24 @@ enum Token {
     Byte(u8),
     Any,
     Run,
-    /// These bytes, or all but these; a bit for each.
+    /// A set of bytes, with one bit for each.
     Set(Bytes),
 }
 
 /// A bit for each byte.
 type Bytes = [u64; 4];
 
-/// Something read, and the pattern after it.
+/// A parsed value, and the rest of the pattern.
 type Rest<'a, T> = (T, &'a [u8]);
 
 impl Glob {
-    /// Reads the pattern; the error is a sentence fragment.
+    /// Parses the pattern; the error is a sentence fragment.
     pub fn read(text: &str) -> Result<Self, String> {
         if text.len() > LONGEST_PATTERN {
             return Err(format!("is longer than {LONGEST_PATTERN} bytes"));
         }
         if text.contains('\0') {
-            return Err("holds a NUL byte, which no argument can hold".to_owned());
+            return Err("contains a NUL byte, which no argument can contain".to_owned());
         }
         let mut tokens = Vec::new();
         let mut rest = text.as_bytes();
@@ -63,24 +63,24 @@ impl Glob {
         Ok(Self { text: text.to_owned(), tokens })
     }
 
-    /// The pattern as written.
+    /// Returns the pattern as written.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// Whether the whole text matches; `*` matches anything, `/` and spaces too.
+    /// Returns whether the whole text matches; `*` matches anything, including `/` and spaces.
     pub fn matches(&self, text: &[u8]) -> bool {
         glob(&self.tokens, text, |token, byte| token.fits(byte))
     }
 
-    /// Whether the whole name matches, case aside (FNM_CASEFOLD).
+    /// Returns whether the whole name matches, ignoring case (FNM_CASEFOLD).
     pub fn matches_name(&self, name: &str) -> bool {
         let fits =
             |token: &Token, byte: u8| token.fits(byte.to_ascii_lowercase()) || token.fits(byte.to_ascii_uppercase());
         glob(&self.tokens, name.as_bytes(), fits)
     }
 
-    /// The part before the first component with a wildcard, without the slash that follows it.
+    /// Returns the part before the first component with a wildcard, without the slash that follows it.
     pub(super) fn literal_start(&self) -> (Vec<u8>, Tail) {
         let bytes = |tokens: &[Token]| -> Option<Vec<u8>> {
             tokens.iter().map(|token| if let Token::Byte(byte) = token { Some(*byte) } else { None }).collect()
@@ -91,7 +91,8 @@ impl Glob {
         (literal.join(&b'/'), if whole { Tail::Nothing } else { Tail::Wildcards })
     }
 
-    /// Whether the whole path matches, as glob(7) has it: no wildcard matches `/`, nor a dot that begins a component.
+    /// Returns whether the whole path matches, as in glob(7): no wildcard matches `/`, or a dot at the start of a
+    /// component.
     pub fn matches_path(&self, path: &[u8]) -> bool {
         let mut components = path.split(|byte| *byte == b'/');
         for wanted in self.tokens.split(|token| *token == Token::Byte(b'/')) {
@@ -129,7 +130,7 @@ impl From<Glob> for String {
     }
 }
 
-/// Two places to come back to instead of recursion: only the last `*` ever needs to give more.
+/// Matches without recursion, by backtracking to two positions: only the last `*` ever needs to be retried.
 fn glob(tokens: &[Token], text: &[u8], fits: impl Fn(&Token, u8) -> bool) -> bool {
     let (mut token, mut at) = (0, 0);
     let mut retry: Option<(usize, usize)> = None;
@@ -154,7 +155,8 @@ fn glob(tokens: &[Token], text: &[u8], fits: impl Fn(&Token, u8) -> bool) -> boo
     }
 }
 
-/// The set after `[`, and what follows its `]`; `None` where no `]` comes, so that the `[` is an ordinary character.
+/// Parses the set after `[`, and returns the rest after its `]`; `None` without a `]`, so that the `[` is an ordinary
+/// character.
 fn set(text: &[u8]) -> Result<Option<Rest<'_, Bytes>>, String> {
     let (inverted, mut rest) = match text.split_first() {
         Some((b'!' | b'^', rest)) => (true, rest),
@@ -205,10 +207,10 @@ fn literal(byte: u8, rest: &mut &[u8]) -> Option<u8> {
 
 type Class = fn(&u8) -> bool;
 
-/// The class after the inner `[`, and what follows its `:]`; `None` where it has no end.
+/// Parses the class after the inner `[`, and returns the rest after its `:]`; `None` if it is not terminated.
 fn class(text: &[u8]) -> Result<Option<Rest<'_, Class>>, String> {
     let Some((b':', named)) = text.split_first() else {
-        return Err("holds '[.' or '[=', which are not supported".to_owned());
+        return Err("contains '[.' or '[=', which are not supported".to_owned());
     };
     let Some(end) = named.windows(2).position(|pair| pair == b":]") else { return Ok(None) };
     let (name, after) = named.split_at(end);
@@ -225,7 +227,7 @@ fn class(text: &[u8]) -> Result<Option<Rest<'_, Class>>, String> {
         b"graph" => u8::is_ascii_graphic,
         b"cntrl" => u8::is_ascii_control,
         b"xdigit" => u8::is_ascii_hexdigit,
-        _ => return Err("holds a character class that does not exist".to_owned()),
+        _ => return Err("contains a character class that does not exist".to_owned()),
     };
     Ok(Some((class, after.get(2..).unwrap_or_default())))
 }
@@ -283,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_match_by_component_and_not_the_hidden() {
+    fn paths_match_by_component_without_hidden_files() {
         let path = |pattern: &str, path: &str| Glob::read(pattern).unwrap().matches_path(path.as_bytes());
         assert!(path("/usr/bin/[a-m]*", "/usr/bin/ls") && path("/usr/*/ls", "/usr/bin/ls"));
         assert!(!path("/usr/*", "/usr/bin/ls") && !path("/usr/bin/*", "/usr/bin/.x") && path("/u/.*", "/u/.x"));
@@ -291,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hostile_text_takes_no_exponential_time() {
+    fn matching_a_hostile_text_takes_no_exponential_time() {
         assert!(!matches(&format!("{}b", "*a".repeat(200)), &"a".repeat(128 * 1024)));
     }
 

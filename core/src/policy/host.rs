@@ -1,4 +1,4 @@
-//! On which hosts a role means something: names with wildcards, netgroups of hosts, addresses.
+//! The hosts for which a role is valid: names with wildcards, netgroups of hosts, addresses.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -12,12 +12,12 @@ use super::lookup::Lookup;
 pub enum Hosts {
     /// `ALL`, also written `*`
     All,
-    /// A name; one with a dot means the full name, one without the first label (sudoers(5)). Case does not matter
-    /// (RFC 4343).
+    /// A name; with a dot it is the full name, without one the first label (sudoers(5)). Case does not matter (RFC
+    /// 4343).
     Name(Glob),
-    /// `+netgroup`: the hosts of it (netgroup(5)).
+    /// `+netgroup`: its hosts (netgroup(5)).
     Netgroup(String),
-    /// An address of this host, or the network of one: `10.0.0.1`, `10.0.0.0/24`, `fe80::1`.
+    /// An address of this host, or of one of its networks: `10.0.0.1`, `10.0.0.0/24`, `fe80::1`.
     Address(Network),
 }
 
@@ -29,7 +29,7 @@ pub struct Network {
 }
 
 impl Listed<Hosts> {
-    /// Whether this host is meant.
+    /// Returns whether this host matches.
     pub fn mean(&self, host: &str, lookup: &Lookup) -> bool {
         let full = host.strip_suffix('.').unwrap_or(host);
         let short = full.split('.').next().unwrap_or(full);
@@ -55,12 +55,13 @@ impl Network {
             Some(bits) if bits.bytes().all(|byte| byte.is_ascii_digit()) => Some(prefix(address, bits.parse().ok()?)?),
             Some(mask) => Some(mask.parse().ok().filter(|mask: &IpAddr| mask.is_ipv4() == address.is_ipv4())?),
         };
-        // sudo masks what was written for IPv4 alone.
+        // sudo masks the written address only for IPv4.
         let masked = mask.filter(|_| address.is_ipv4()).and_then(|mask| and(address, mask));
         Some(Self { address: masked.unwrap_or(address), mask })
     }
 
-    /// As `addr_matches` of sudo: without a mask, the very address or the network of the interface.
+    /// Compares as `addr_matches` of sudo does: without a mask, with the address itself or the network of the
+    /// interface.
     fn covers(&self, own: IpAddr, own_mask: Option<IpAddr>) -> bool {
         match self.mask {
             Some(mask) => and(own, mask).is_some_and(|masked| masked == self.address),
@@ -134,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_without_a_dot_is_the_short_name() {
+    fn a_name_without_a_dot_matches_the_short_name() {
         assert!(mean(&["web1"], "WEB1.example.org") && mean(&["Web*"], "web01") && mean(&["*"], "x"));
         assert!(mean(&["web?.example.org"], "web1.Example.ORG.") && !mean(&["web?.example.org"], "web1"));
         assert!(!mean(&["*org"], "web1.example.org") && !mean(&["web"], "web1"));
@@ -142,13 +143,13 @@ mod tests {
     }
 
     #[test]
-    fn the_last_line_that_means_the_host_decides() {
+    fn the_last_line_that_matches_the_host_decides() {
         assert!(!mean(&["ALL", "!db*"], "db1") && mean(&["ALL", "!db*", "db1"], "db1"));
         assert!(!mean(&["!db*"], "web1") && !mean(&[], "web1"));
     }
 
     #[test]
-    fn networks_cover_addresses_as_sudo_reckons() {
+    fn networks_match_addresses_as_in_sudo() {
         let covers = |text: &str, own: &str, mask: &str| {
             Network::read(text).unwrap().covers(own.parse().unwrap(), mask.parse().ok())
         };
@@ -163,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_host_is_refused() {
+    fn invalid_hosts_are_rejected() {
         for text in ["", "a b", "a/b", "+", "web[", "g::b", "\u{e9}"] {
             assert!(Line::<Hosts>::read(text).is_err() || text == "web[", "{text}");
         }

@@ -1,22 +1,22 @@
-//! A list whose last fitting line decides, as in sudoers(5): lines name somebody or something, and lines with `!` take
-//! it out again.
+//! A list whose last matching line decides, as in sudoers(5): lines include something, and lines with `!` exclude it
+//! again.
 
 use std::fmt::{self, Display};
 
 use serde::{Deserialize, Serialize};
 
-/// What can stand in a line of a list.
+/// An entry of a list.
 pub trait Entry: Sized + Display {
-    /// Reads one; the error is a sentence fragment that names what was written.
+    /// Parses an entry; the error is a sentence fragment that names the text.
     fn read(text: &str) -> Result<Self, String>;
 }
 
-/// Whether a line lets in or keeps out.
+/// Whether a line includes or excludes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Side {
-    /// Named.
+    /// It includes.
     In,
-    /// Named with `!`.
+    /// It excludes: it is written with `!`.
     Out,
 }
 
@@ -27,7 +27,7 @@ pub struct Line<T> {
     what: T,
 }
 
-/// The list. Nothing is in an empty one.
+/// The list. An empty list includes nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Vec<String>", into = "Vec<String>", bound = "T: Entry + Clone")]
 pub struct Listed<T>(Vec<Line<T>>);
@@ -39,7 +39,7 @@ impl<T> Default for Listed<T> {
 }
 
 impl<T: Entry> Line<T> {
-    /// Reads a line, with its `!` or without.
+    /// Parses a line, with or without `!`.
     pub(super) fn read(text: &str) -> Result<Self, String> {
         match text.strip_prefix('!') {
             Some(rest) => T::read(rest).map(|what| Self { side: Side::Out, what }),
@@ -49,12 +49,12 @@ impl<T: Entry> Line<T> {
 }
 
 impl<T> Line<T> {
-    /// What it names.
+    /// Returns the entry.
     pub fn what(&self) -> &T {
         &self.what
     }
 
-    /// Whether it lets in or keeps out.
+    /// Returns whether it includes or excludes.
     pub fn side(&self) -> Side {
         self.side
     }
@@ -68,7 +68,7 @@ impl<T: Display> Display for Line<T> {
 }
 
 impl<T> Listed<T> {
-    /// A list of these lines; of two that say the same next to each other one is kept.
+    /// Creates a list of these lines; drops a line that repeats the previous one.
     pub(super) fn new(mut lines: Vec<Line<T>>) -> Self
     where
         T: PartialEq,
@@ -77,41 +77,41 @@ impl<T> Listed<T> {
         Self(lines)
     }
 
-    /// A list of one line that lets in.
+    /// Creates a list with one line that includes `what`.
     pub(super) fn only(what: T) -> Self {
         Self(vec![Line { side: Side::In, what }])
     }
 
-    /// What the last line says that fits; `None` where there is none. Where nobody can tell whether a line fits
-    /// (`None`), one that lets in does not and one that keeps out does.
+    /// Returns the side of the last matching line; `None` if no line matches. If a match is unknown (`None`), a line
+    /// that includes does not match and a line that excludes does.
     pub fn decide(&self, fits: impl Fn(&T) -> Option<bool>) -> Option<Side> {
         let fitting = |line: &&Line<T>| fits(&line.what).unwrap_or(line.side == Side::Out);
         self.0.iter().rev().find(fitting).map(|line| line.side)
     }
 
-    /// What the lines name that let in: whom they take out again is not considered.
+    /// Returns the entries of lines that include, even if later lines exclude them again.
     pub fn named(&self) -> impl Iterator<Item = &T> {
         self.0.iter().filter(|line| line.side == Side::In).map(|line| &line.what)
     }
 
-    /// Every line.
+    /// Returns every line.
     pub fn lines(&self) -> &[Line<T>] {
         &self.0
     }
 
-    /// Whether it names nobody and nothing.
+    /// Returns whether the list is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether a line takes something out.
+    /// Returns whether a line excludes something.
     pub fn takes_out(&self) -> bool {
         self.0.iter().any(|line| line.side == Side::Out)
     }
 }
 
 impl<T: Display> Listed<T> {
-    /// As written in the policy.
+    /// Returns the lines as written in the policy.
     pub fn as_written(&self) -> Vec<String> {
         self.0.iter().map(ToString::to_string).collect()
     }

@@ -1,4 +1,4 @@
-//! What judgement has to ask the host: names, addresses and files, each only where a line of the policy needs it.
+//! The lookups on the host that decisions need: names, addresses and files, each only if a line of the policy needs it.
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -6,23 +6,23 @@ use std::path::{Path, PathBuf};
 /// An address, with the mask of its network.
 pub type Address = (IpAddr, Option<IpAddr>);
 
-/// By what a file is known whatever it is called: device and inode.
+/// Device and inode, which identify a file under any name.
 pub type FileId = (u64, u64);
 
-/// How one host is asked. In what has an outer `Option` it is `None` where that cannot be told.
+/// The lookups of one host. If a result has an outer `Option`, that is `None` when the answer is unknown.
 #[derive(Debug, Clone, Copy)]
 pub struct Lookup {
-    /// The id of the first group of this name in the account database.
+    /// Returns the id of the first group of this name in the account database.
     pub gid_of: fn(group: &str) -> Option<Option<u32>>,
-    /// Whether a netgroup has a user.
+    /// Returns whether a netgroup contains a user.
     pub netgroup_has_user: fn(netgroup: &str, user: &str) -> bool,
-    /// Whether a netgroup has a host.
+    /// Returns whether a netgroup contains a host.
     pub netgroup_has_host: fn(netgroup: &str, host: &str) -> bool,
-    /// The addresses of the host.
+    /// Returns the addresses of the host.
     pub addresses: fn() -> Option<Vec<Address>>,
-    /// The file that a path leads to.
+    /// Returns the file that a path leads to.
     pub file: fn(&Path) -> Option<Option<FileId>>,
-    /// What a path leads to, without links.
+    /// Returns the canonical path of a file.
     pub canonical: fn(&Path) -> Option<Option<PathBuf>>,
 }
 
@@ -36,26 +36,27 @@ pub const NOWHERE: Lookup = Lookup {
     canonical: |_| Some(None),
 };
 
-/// The names of a program that was found, on a host that knows what else leads to it.
+/// The paths of a program that was found, and the host on which to look for other paths that lead to it.
 #[derive(Debug, Clone, Copy)]
 pub struct ProgramNames<'a> {
-    /// By which rules know it: its directory without links, and the name in it.
+    /// The path by which rules identify it: its directory without links, and its name.
     pub place: &'a Path,
-    /// What that leads to.
+    /// Its canonical path.
     pub canonical: &'a Path,
     /// The host.
     pub lookup: &'a Lookup,
 }
 
 impl ProgramNames<'_> {
-    /// Whether `path` leads to the same file: through a link, or as another name of it. `None` where that cannot be seen.
+    /// Returns whether `path` leads to the same file: through a link, or as another name of it. `None` if that is
+    /// unknown.
     pub fn are_led_to_by(&self, path: &Path) -> Option<bool> {
         let found = (self.lookup.file)(path)?;
         Some(found.is_some() && found == (self.lookup.file)(self.canonical)?)
     }
 
-    /// The path of the program below `directory`, where there is a link in that and the program lies in what it leads to. The
-    /// outer `None` where that cannot be seen.
+    /// Returns the path of the program below `directory`, if that contains a link and the program is in what it leads
+    /// to. The outer `None` if that is unknown.
     pub fn below(&self, directory: &Path) -> Option<Option<PathBuf>> {
         let real = (self.lookup.canonical)(directory)?.filter(|real| real != directory);
         Some(real.and_then(|real| Some(directory.join(self.canonical.strip_prefix(real).ok()?))))
@@ -63,13 +64,13 @@ impl ProgramNames<'_> {
 }
 
 impl<'a> ProgramNames<'a> {
-    /// Those of a program that only a rule names: no host is asked about it.
+    /// Creates the names of a program that only a rule names, without lookups.
     pub(super) fn of(path: &'a Path) -> Self {
         Self { place: path, canonical: path, lookup: &NOWHERE }
     }
 }
 
-/// A program whose name is no link.
+/// A program whose path contains no link.
 #[cfg(test)]
 impl<'a> From<&'a Path> for ProgramNames<'a> {
     fn from(path: &'a Path) -> Self {

@@ -1,5 +1,6 @@
-//! What two lists have in common, as one list of the same kind: in each the last line that fits decides. For people: a line is
-//! left out where no single line could say what two have in common, so that never more is told than both allow.
+//! The intersection of two lists as one list of the same kind, in which the last matching line decides. For display: a
+//! line is left out if no single line can express the intersection, so that the result never shows more than both lists
+//! allow.
 
 use super::command_rule::{CommandRule, Effect};
 use super::listed::{Line, Listed, Side};
@@ -8,16 +9,16 @@ use super::run_as::{RunAsGroup, RunAsUser};
 
 /// A line of such a list.
 pub(super) trait Meets: Clone + PartialEq {
-    /// Whether it lets in.
+    /// Returns whether the line includes.
     fn lets_in(&self) -> bool;
-    /// The one of two lines that let in that lies in the other.
+    /// Returns whether this line, which includes, is contained in the other one.
     fn within(&self, other: &Self) -> bool;
 }
 
-/// The lines that let in what both lists let in, and nothing else.
+/// Returns lines that include what both lists include, and nothing else.
 pub(super) fn meet<T: Meets>(one: &[T], other: &[T]) -> Vec<T> {
     let out = |lines: &[T]| lines.iter().filter(|line| !line.lets_in()).cloned().collect::<Vec<T>>();
-    // Where a list says nothing, something else may decide: what either takes out stays out.
+    // Something else may decide where a list has no match, so whatever either list excludes stays excluded.
     let mut common = out(one);
     for line in other {
         if line.lets_in() {
@@ -33,7 +34,7 @@ fn narrower<'t, T: Meets>(one: &'t T, other: &'t T) -> Option<&'t T> {
     if !one.lets_in() || one.within(other) { Some(one) } else { other.within(one).then_some(other) }
 }
 
-/// Of equal lines the last decides.
+/// Keeps the last of equal lines, which decides.
 fn without_earlier<T: PartialEq>(lines: Vec<T>) -> Vec<T> {
     let mut kept: Vec<T> = Vec::new();
     for line in lines.into_iter().rev() {
@@ -65,14 +66,14 @@ impl<T: Clone + PartialEq + Everything> Meets for Line<T> {
     }
 }
 
-/// What both lists name.
+/// Returns the intersection of two lists.
 pub(super) fn listed_in_both<T: Clone + PartialEq + Everything>(one: &Listed<T>, other: &Listed<T>) -> Listed<T> {
     Listed::new(meet(one.lines(), other.lines()))
 }
 
-/// What a line can name.
+/// An entry of a line.
 pub(super) trait Everything {
-    /// Whether it is all there is.
+    /// Returns whether the entry matches everything.
     fn is_everything(&self) -> bool;
 }
 
@@ -110,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn of_two_lists_of_rules_the_narrower_lines_are_kept() {
+    fn the_intersection_keeps_the_narrower_rules() {
         let id = "/usr/bin/id **";
         for (one, other, common) in [
             (&["ALL"][..], &[id][..], &[id][..]),
@@ -126,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_in_common_that_either_list_refuses() {
+    fn the_intersection_excludes_what_either_list_denies() {
         const LINES: [&str; 8] = [
             "ALL",
             "!ALL",

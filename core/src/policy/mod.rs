@@ -1,5 +1,5 @@
-//! The policy: what its files say, checked when they are read, and what it answers. Opens no file, asks no account
-//! database and grants nothing: an answer is the policy's opinion, not an authorization.
+//! The policy: parses its files with all checks, and answers questions. Opens no file, asks no account database and
+//! grants nothing: an answer is not an authorization.
 
 mod arguments;
 mod audit_file;
@@ -61,13 +61,13 @@ pub use stored::{StoredRole, row_digest, settings_digest, stamp_seal};
 /// A policy file as it was read.
 #[derive(Debug, Clone)]
 pub struct PolicyText {
-    /// Where it was; shown in errors.
+    /// Its path, for errors.
     pub path: PathBuf,
-    /// What it holds.
+    /// Its contents.
     pub text: String,
 }
 
-/// A policy without mistakes.
+/// A valid policy.
 #[derive(Debug, Clone)]
 pub struct Policy {
     settings: Settings,
@@ -75,34 +75,34 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// Reads the files in their order; `[defaults]` and `[audit]` hold for all of them, wherever they stand. Without
-    /// files or roles nobody may do anything.
+    /// Parses the files in their order; `[defaults]` and `[audit]` apply to all of them, whichever file they are in.
+    /// Without files or roles everything is denied.
     pub fn parse(files: &[PolicyText]) -> Result<Self, PolicyError> {
         let (settings, roles) = file::read(files)?;
         Ok(Self { settings, roles })
     }
 
-    /// A policy that says nothing: nobody may do anything.
+    /// Returns an empty policy, which denies everything.
     pub fn nothing() -> Self {
         Self { settings: Settings::default(), roles: Vec::new() }
     }
 
-    /// What holds for the whole host.
+    /// Returns the settings of the whole host.
     pub fn settings(&self) -> &Settings {
         &self.settings
     }
 
-    /// The roles in the order in which they stand in the files.
+    /// Returns the roles in the order of the files.
     pub fn roles(&self) -> &[Role] {
         &self.roles
     }
 
-    /// How many command rules the roles have together.
+    /// Returns the number of command rules in all roles.
     pub fn rule_count(&self) -> usize {
         self.roles.iter().map(|role| role.commands.len()).sum()
     }
 
-    /// What is allowed but unwise, one line each, with file and line.
+    /// Returns warnings about what is valid but unwise, one line each, with file and line.
     pub fn warnings(&self) -> Vec<String> {
         warning::of(&self.settings, &self.roles)
     }

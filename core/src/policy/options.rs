@@ -1,5 +1,6 @@
-//! How a command is run and its caller authenticated: what sudoers(5) calls Defaults. The same keys stand in `[defaults]`
-//! and in every role; a role has those of `[defaults]` with its own over them, so that a run looks in one place.
+//! How a command is run and its caller authenticated: what sudoers(5) calls Defaults. `[defaults]` and every role have
+//! the same keys; the options of a role are those of `[defaults]` overridden by its own, so that a run looks in one
+//! place.
 
 mod limit;
 mod narrowed;
@@ -24,7 +25,7 @@ use crate::clock::duration;
 use values::absolute;
 use variables::{ENV_CHECK, ENV_DELETE, ENV_KEEP, change, list_entry};
 
-/// Keys of this room; `env_keep` and its like stand here too, though a role adds to them.
+/// The keys of this module; `env_keep` and similar keys are included, although a role adds to them.
 pub(super) const OPTIONS: &[&str] = &[
     "env_reset",
     "env_keep",
@@ -71,7 +72,7 @@ pub(super) const OPTIONS: &[&str] = &[
     "env_editor",
 ];
 
-/// The value of every key, in force. Times in seconds.
+/// The effective value of every key. Times in seconds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
@@ -81,79 +82,79 @@ pub struct Options {
     pub env_keep: Vec<Cow<'static, str>>,
     /// Variables kept when their values are harmless.
     pub env_check: Vec<Cow<'static, str>>,
-    /// Variables dropped where the environment is not reset.
+    /// Variables dropped when the environment is not reset.
     pub env_delete: Vec<Cow<'static, str>>,
-    /// Whether the caller may set any variable; unsaid, whoever may run every command may.
+    /// Whether the caller may set any variable; without a value, a caller who may run every command may.
     pub setenv: Option<bool>,
-    /// Where commands are looked for, and PATH of the command: absolute directories, at least one.
+    /// The directories in which commands are searched, and PATH of the command: absolute, at least one.
     pub secure_path: Vec<PathBuf>,
-    /// LOGNAME and USER are the target's.
+    /// LOGNAME and USER are set to the run-as user.
     pub set_logname: bool,
-    /// With -s, HOME is the target's even where the caller's is kept.
+    /// With -s, HOME is that of the run-as user even if the caller's is kept.
     pub set_home: bool,
-    /// HOME is the target's even where the caller's is kept.
+    /// HOME is that of the run-as user even if the caller's is kept.
     pub always_set_home: bool,
     /// Added to the caller's mask.
     pub umask: Umask,
-    /// The caller's mask does not count.
+    /// The caller's mask is ignored.
     pub umask_override: bool,
-    /// On a terminal, the command gets one of its own.
+    /// On a terminal, the command gets a terminal of its own.
     pub use_pty: bool,
-    /// Where the command runs; none: where the caller is.
+    /// The working directory of the command; `None`: the caller's.
     pub runcwd: Option<RunDirectory>,
     /// Descriptors from this one on are closed; at least 3.
     pub closefrom: u32,
-    /// -C may say another.
+    /// -C may change it.
     pub closefrom_override: bool,
-    /// How long a command may run; 0 means for ever.
+    /// The maximum run time of a command; 0 means no limit.
     pub command_timeout: u64,
-    /// -T may say a shorter time.
+    /// -T may set a shorter time.
     pub user_command_timeouts: bool,
-    /// Resource limits by name (`nofile`), where they are not the caller's or PAM's.
+    /// Resource limits by name (`nofile`), if they are not the caller's or PAM's.
     pub rlimits: BTreeMap<String, Rlimit>,
-    /// Nothing runs without a terminal.
+    /// Commands require a terminal.
     pub requiretty: bool,
-    /// Root's password is asked for.
+    /// Ask for root's password.
     pub rootpw: bool,
-    /// The target's password is asked for.
+    /// Ask for the run-as user's password.
     pub targetpw: bool,
-    /// How long a password is remembered; 0: not at all; [`UNTIL_REBOOT`].
+    /// How long credentials are cached; 0: not at all; [`UNTIL_REBOOT`].
     pub timestamp_timeout: u64,
-    /// For what it is remembered.
+    /// The scope of the cached credentials.
     pub timestamp_type: TimestampType,
-    /// How often a password may be tried, 1 to 10.
+    /// The maximum number of password attempts, 1 to 10.
     pub passwd_tries: u32,
-    /// How long a password prompt waits; 0 means for ever.
+    /// The timeout of a password prompt; 0 means none.
     pub passwd_timeout: u64,
-    /// The prompt, unless the caller has one; with the escapes of -p.
+    /// The prompt, unless the caller sets one; with the escapes of -p.
     pub passprompt: String,
     /// It replaces every prompt of PAM.
     pub passprompt_override: bool,
-    /// Said after a wrong password.
+    /// The message after a wrong password.
     pub badpass_message: String,
-    /// Whether people are lectured before they type a password.
+    /// Whether users are lectured before they type a password.
     pub lecture: Lecture,
-    /// What is said then, instead of sudo's words.
+    /// The file with the lecture, instead of sudo's text.
     pub lecture_file: Option<PathBuf>,
     /// The PAM service of -i.
     pub pam_login_service: Option<String>,
-    /// The editors of -e when the caller names none: absolute paths.
+    /// The editors of -e if the caller names none: absolute paths.
     pub editor: Vec<PathBuf>,
     /// The caller may name any editor; otherwise only one of `editor`.
     pub env_editor: bool,
 }
 
-/// `timestamp_timeout` that does not end while the machine runs.
+/// A `timestamp_timeout` that lasts until the machine is restarted.
 pub const UNTIL_REBOOT: u64 = u64::MAX;
 
 impl Options {
-    /// `secure_path` as the value of PATH.
+    /// Returns `secure_path` as the value of PATH.
     pub fn path_variable(&self) -> String {
         let directories: Vec<&str> = self.secure_path.iter().filter_map(|directory| directory.to_str()).collect();
         directories.join(":")
     }
 
-    /// The keys whose values are not those that hold when nobody says anything, for the index and for people.
+    /// Returns the keys whose values differ from the built-in defaults, for the index and for display.
     pub fn changed(&self) -> Map<String, Value> {
         let usual = Self::default().fields();
         self.fields().into_iter().filter(|(key, value)| usual.get(key) != Some(value)).collect()
@@ -166,13 +167,13 @@ impl Options {
         }
     }
 
-    /// Writes only what [`Self::changed`] tells: most roles say nothing, and every run reads one.
+    /// Serializes only what [`Self::changed`] returns: most roles change nothing, and every run reads one.
     pub(super) fn serialize_changed<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.changed().serialize(serializer)
     }
 
-    /// Reads the keys of `table` over `self`. Lists of variables begin anew in `[defaults]` (`Lists::Replace`) and are
-    /// added to in a role.
+    /// Overrides `self` with the keys of `table`. Lists of variables replace the previous ones in `[defaults]`
+    /// (`Lists::Replace`) and are added to in a role.
     pub(super) fn read(mut self, table: &Table<'_>, lists: Lists) -> Result<Self, PolicyError> {
         self.read_environment(table, lists)?;
         self.read_process(table)?;
@@ -242,7 +243,7 @@ impl Options {
     }
 }
 
-/// Debian's sudo: its sudoers, and sudoers(5) with `sudo -V` for the rest.
+/// The defaults of Debian's sudo: its sudoers, and sudoers(5) with `sudo -V` for the rest.
 impl Default for Options {
     fn default() -> Self {
         let texts = |list: &[&'static str]| list.iter().copied().map(Cow::Borrowed).collect();
@@ -291,10 +292,10 @@ fn set<T>(place: &mut T, value: Option<T>) {
     }
 }
 
-/// Absolute paths parted by colons.
+/// Parses absolute paths separated by colons.
 fn directories(text: &str) -> Result<Vec<PathBuf>, String> {
     text.split(':')
-        .map(|part| absolute(part).map_err(|_| "must be absolute paths parted by ':', without '..'".to_owned()))
+        .map(|part| absolute(part).map_err(|_| "must be absolute paths separated by ':', without '..'".to_owned()))
         .collect()
 }
 
@@ -302,7 +303,7 @@ fn remembered(text: &str) -> Result<u64, duration::InvalidDuration> {
     if text == "until-reboot" { Ok(UNTIL_REBOOT) } else { duration::seconds(text) }
 }
 
-/// Words for a terminal: no control characters but tabs and line ends.
+/// Validates a text for a terminal: no control characters but tabs and line ends.
 fn words(text: &str) -> Result<String, &'static str> {
     if text.len() > 1024 || text.chars().any(|c| c.is_control() && c != '\n' && c != '\t') {
         Err("must be at most 1024 bytes without control characters")

@@ -1,13 +1,12 @@
-//! Wildcards of words in command rules and of variable names. Bytes in, yes or no out; linear in
-//! practice, and never recursive.
+//! Wildcards of arguments in command rules and of variable names, over bytes. Linear in practice, and never recursive.
 
 use serde::{Deserialize, Serialize};
 
-/// The longest pattern in bytes; more is a mistake, and matching time grows with it.
+/// The maximum length of a pattern in bytes: a longer one is a mistake, and matching time grows with it.
 pub(super) const LONGEST_PATTERN: usize = 4096;
 
-/// A pattern for one word of a command: `*` and `?` never match `/` and never make a component empty, `.` or `..`,
-/// and a backslash takes the next character as it is.
+/// A pattern for one argument of a command: `*` and `?` never match `/` and never make a component empty, `.` or `..`,
+/// and a backslash makes the next character literal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct WordPattern {
@@ -23,13 +22,13 @@ enum Token {
 }
 
 impl WordPattern {
-    /// Reads the pattern; the error is a sentence fragment.
+    /// Parses the pattern; the error is a sentence fragment.
     pub fn parse(text: &str) -> Result<Self, String> {
         if text.len() > LONGEST_PATTERN {
             return Err(format!("is longer than {LONGEST_PATTERN} bytes"));
         }
         if text.contains('\0') {
-            return Err("holds a NUL byte, which no argument can hold".to_owned());
+            return Err("contains a NUL byte, which no argument can contain".to_owned());
         }
         let mut tokens = Vec::with_capacity(text.len());
         let mut bytes = text.bytes();
@@ -37,7 +36,9 @@ impl WordPattern {
             tokens.push(match byte {
                 b'\\' => Token::Byte(bytes.next().ok_or("ends with a backslash that escapes nothing")?),
                 b'*' if tokens.last() == Some(&Token::AnyRun) => {
-                    return Err("holds '**' inside a word; it must stand alone, and '*' never matches '/'".to_owned());
+                    return Err(
+                        "contains '**' inside a word; it must stand alone, and '*' never matches '/'".to_owned()
+                    );
                 }
                 b'*' => Token::AnyRun,
                 b'?' => Token::AnyCharacter,
@@ -47,12 +48,12 @@ impl WordPattern {
         Ok(Self { text: text.to_owned(), tokens })
     }
 
-    /// The pattern as written.
+    /// Returns the pattern as written.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// Whether the whole `word` matches.
+    /// Returns whether the whole `word` matches.
     pub fn matches(&self, word: &[u8]) -> bool {
         let mut components = word.split(|byte| *byte == b'/');
         for wanted in self.tokens.split(|token| *token == Token::Byte(b'/')) {
@@ -63,7 +64,7 @@ impl WordPattern {
         components.next().is_none()
     }
 
-    /// The only word that matches, or `None` when there is a wildcard.
+    /// Returns the only word that matches, or `None` if there is a wildcard.
     pub(super) fn literal(&self) -> Option<Vec<u8>> {
         let byte = |token: &Token| match token {
             Token::Byte(byte) => Some(*byte),
@@ -72,14 +73,14 @@ impl WordPattern {
         self.tokens.iter().map(byte).collect()
     }
 
-    /// The part before the first component with a wildcard, without the slash that follows it.
+    /// Returns the part before the first component with a wildcard, without the slash that follows it.
     pub(super) fn literal_start(&self) -> (Vec<u8>, Tail) {
         let literal: Vec<_> = self.components().map_while(|component| component).collect();
         let tail = if literal.len() == self.components().count() { Tail::Nothing } else { Tail::Wildcards };
         (literal.join(&b'/'), tail)
     }
 
-    /// The pattern's components between slashes, each as its literal bytes or `None` for one with a wildcard.
+    /// Returns the components between slashes, each as its literal bytes, or `None` for one with a wildcard.
     pub(super) fn components(&self) -> impl Iterator<Item = Option<Vec<u8>>> {
         self.tokens.split(|token| *token == Token::Byte(b'/')).map(|tokens| {
             let literal = |token: &Token| if let Token::Byte(byte) = token { Some(*byte) } else { None };
@@ -101,22 +102,23 @@ impl From<WordPattern> for String {
     }
 }
 
-/// What follows the part of a path pattern that means itself.
+/// What follows the literal part of a path pattern.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tail {
-    /// Nothing: it was the whole path.
+    /// Nothing: the whole path is literal.
     Nothing,
     /// A component with a wildcard, and perhaps more; the part before it is a directory.
     Wildcards,
 }
 
-/// Whether a name matches a pattern in which `*` is any run of bytes (`LC_*`, `*_TOKEN`); case matters.
+/// Returns whether a name matches a pattern in which `*` is any sequence of bytes (`LC_*`, `*_TOKEN`); case-sensitive.
 pub fn name_matches(pattern: &str, name: &[u8]) -> bool {
     let token = |byte: &u8| if *byte == b'*' { Token::AnyRun } else { Token::Byte(*byte) };
     glob(|at| pattern.as_bytes().get(at).map(token), name)
 }
 
-/// A component that a wildcard fills must be a name: `/var/log/*` is not `/var/log/..`, nor `--in=*` `--in=..`.
+/// Matches one component. A component that a wildcard matches must be a name: `/var/log/*` does not match
+/// `/var/log/..`, nor `--in=*` `--in=..`.
 fn component_matches(tokens: &[Token], component: &[u8]) -> bool {
     let wild = tokens.iter().any(|token| matches!(token, Token::AnyCharacter | Token::AnyRun));
     let last = component.rsplit(|byte| *byte == b'=').next().unwrap_or(component);
@@ -126,8 +128,8 @@ fn component_matches(tokens: &[Token], component: &[u8]) -> bool {
     glob(|at| tokens.get(at).copied(), component)
 }
 
-/// Two places to come back to instead of recursion: only the last `*` ever needs to give more. `token_at` says which token
-/// stands where.
+/// Matches without recursion, by backtracking to two positions: only the last `*` ever needs to be retried. `token_at`
+/// returns the token at an index.
 fn glob(token_at: impl Fn(usize) -> Option<Token>, text: &[u8]) -> bool {
     let (mut token, mut at) = (0, 0);
     let mut retry: Option<(usize, usize)> = None;
@@ -160,7 +162,7 @@ fn glob(token_at: impl Fn(usize) -> Option<Token>, text: &[u8]) -> bool {
     }
 }
 
-/// Bytes of the first character; a byte that is not UTF-8 counts as one character.
+/// Returns the length of the first character in bytes; a byte that is not UTF-8 counts as one character.
 fn character_length(text: &[u8]) -> usize {
     let start = text.get(..text.len().min(4)).unwrap_or(text);
     let valid = start.utf8_chunks().next().map(|chunk| chunk.valid()).unwrap_or_default();
@@ -211,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hostile_word_takes_no_exponential_time() {
+    fn matching_a_hostile_argument_takes_no_exponential_time() {
         let pattern = WordPattern::parse(&format!("{}b", "*a".repeat(200))).unwrap();
         assert!(!pattern.matches(&vec![b'a'; 128 * 1024]));
     }
@@ -226,7 +228,7 @@ mod tests {
         );
     }
 
-    /// The plainest correct matcher, to compare with: recursive and slow.
+    /// Matches recursively, simply and slowly, to compare with.
     fn reference(tokens: &[Token], text: &[char]) -> bool {
         match tokens.split_first() {
             None => text.is_empty(),

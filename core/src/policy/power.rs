@@ -1,5 +1,5 @@
-//! What a role gives power to, as exact bytes with a digest: a grant names the digest of its role as it was approved. A
-//! run needs what both that role and the present one allow ([`Role::narrowed`]).
+//! What a role permits, as exact bytes with a digest: a grant names the digest of its role as it was approved. A run
+//! must be allowed by that role and by the present one ([`Role::narrowed`]).
 
 use std::rc::Rc;
 
@@ -18,43 +18,43 @@ use super::run_as::{RunAs, RunAsGroups};
 use crate::escape::hex;
 use crate::names::RoleName;
 
-/// The longest role text in bytes.
+/// The maximum size of a role's text in bytes.
 pub(super) const POWER_LIMIT: usize = 16 << 20;
 
-/// The part of a role that gives power: what may be run, as whom, where, and under which options. Who may have it and on
-/// what terms is not part of it.
+/// The part of a role that gives power: which commands may run, as which user, on which hosts, and with which options.
+/// Who may use it and how it is activated are not part of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RolePower {
     /// Whether the caller is authenticated.
     pub authenticate: bool,
-    /// The rules; the last one that means the command decides.
+    /// The rules; the last one that matches the command decides.
     pub commands: Vec<CommandRule>,
-    /// The hosts on which it means something.
+    /// The hosts on which it is valid.
     pub hosts: Listed<Hosts>,
-    /// What becomes of what a finished command left running; absent where it is ended.
+    /// What happens to processes that a finished command left running; absent if they are ended.
     #[serde(default, skip_serializing_if = "is_default")]
     pub leftovers: Leftovers,
     /// Its name.
     pub name: RoleName,
-    /// Whether its commands may execute no other program.
+    /// Whether its commands may not execute other programs.
     pub noexec: bool,
-    /// What becomes of a running command when the grant expires.
+    /// What happens to a running command when the grant expires.
     pub on_expiry: OnExpiry,
-    /// How its commands are run; what concerns authentication and speech alone is left out.
+    /// The options for its commands, without those that only concern authentication and messages.
     options: Map<String, Value>,
-    /// As whom its commands may run.
+    /// The users that its commands may run as.
     pub run_as: RunAs,
-    /// Which groups `-g` may name.
+    /// The groups that `-g` may name.
     pub run_as_groups: RunAsGroups,
 }
 
-/// Bytes that are no role, or not the one that their digest names.
+/// Bytes that are not a role, or not the one with this digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InvalidPower;
 
 impl RolePower {
-    /// That of a role.
+    /// Returns the power of a role.
     pub fn of(role: &Role) -> Self {
         Self {
             authenticate: role.authenticate,
@@ -70,25 +70,25 @@ impl RolePower {
         }
     }
 
-    /// Its exact bytes: compact JSON with the keys sorted at every depth.
+    /// Returns its exact bytes: compact JSON with the keys sorted at every depth.
     ///
     /// # Errors
-    /// A bug: there is no role that cannot be written down.
+    /// Only after a bug: every role can be encoded.
     pub fn encode(&self) -> Result<Vec<u8>, serde_json::Error> {
-        // By way of a value, whose maps are sorted.
+        // Through a value, whose maps are sorted.
         serde_json::to_vec(&serde_json::to_value(self)?)
     }
 
-    /// Reads exact bytes.
+    /// Decodes exact bytes.
     ///
     /// # Errors
-    /// Bytes that this version would not have written itself.
+    /// For bytes that this version would not have written.
     pub fn decode(bytes: &[u8]) -> Result<Self, InvalidPower> {
         if bytes.len() > POWER_LIMIT {
             return Err(InvalidPower);
         }
         let power: Self = serde_json::from_slice(bytes).map_err(|_| InvalidPower)?;
-        // Each option is one that this version knows, with a value that it would write.
+        // Each option must be known to this version, with a value that it would write.
         let known = power.options().map(|options| options.powers());
         match power.encode() {
             Ok(again) if again == bytes && known.is_some_and(|known| known == power.options) => Ok(power),
@@ -96,21 +96,21 @@ impl RolePower {
         }
     }
 
-    /// Reads the bytes that `digest` (lower-case hexadecimal) names.
+    /// Decodes the bytes with this `digest` (lower-case hexadecimal).
     ///
     /// # Errors
-    /// Other bytes, or what [`RolePower::decode`] refuses.
+    /// For other bytes, and those of [`RolePower::decode`].
     pub fn named(digest: &str, bytes: &[u8]) -> Result<Self, InvalidPower> {
         if role_digest(bytes) == digest { Self::decode(bytes) } else { Err(InvalidPower) }
     }
 
-    /// The options that differ from those that hold when nobody says anything, for people.
+    /// Returns the options that differ from the built-in defaults, for display.
     pub fn changed_options(&self) -> Map<String, Value> {
         self.options().map(|options| options.changed()).unwrap_or_default()
     }
 
-    /// Everything besides its commands and its run-as users that is not as when nobody says anything, by the keys of the policy,
-    /// for people.
+    /// Returns everything besides its commands and run-as users that differs from the built-in defaults, by the keys of
+    /// the policy, for display.
     pub fn particulars(&self) -> Map<String, Value> {
         let mut particulars = self.changed_options();
         let mut add = |key: &str, is_usual: bool, value: Value| {
@@ -129,7 +129,7 @@ impl RolePower {
         particulars
     }
 
-    /// The present role with the power that it had then.
+    /// Returns the present role with this earlier power.
     fn over(&self, present: &Role) -> Option<Role> {
         Some(Role {
             authenticate: self.authenticate,
@@ -151,30 +151,31 @@ impl RolePower {
     }
 }
 
-/// SHA-256 of a role's exact bytes, lower-case hexadecimal.
+/// Returns the SHA-256 digest of a role's exact bytes, lower-case hexadecimal.
 pub fn role_digest(bytes: &[u8]) -> String {
     hex(&<[u8; 32]>::from(Sha256::digest(bytes)))
 }
 
-/// Of what a narrowed role is the common part.
+/// The two roles from which a narrowed role was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
-    /// The role as the policy says it, which its digest names.
+    /// The role in the present policy, which its digest names.
     pub present: Role,
-    /// As it was approved.
+    /// The role as it was approved.
     pub approved: Role,
 }
 
-/// A role as it was approved and as it is, with what both allow.
+/// A role as it was approved, and what it and the present role both allow.
 pub struct Narrowed {
-    /// As it was approved: it has to allow the command as well.
+    /// The role as it was approved; it has to allow the command as well.
     pub approved: Role,
-    /// What a command that both allow runs under: of each option the narrower.
+    /// The role for a command that both allow: with the stricter value of each option.
     pub both: Role,
 }
 
 impl Narrowed {
-    /// What both roles allow, in their own words, for people; `None` where no rule or no user of theirs can say it.
+    /// Returns what both roles allow, in their own rules, for display; `None` if none of their rules or users can
+    /// express it.
     pub fn in_common(&self) -> Option<Role> {
         let Origin { present, approved } = self.both.narrowed_from.as_deref()?;
         let mut common = Role {
@@ -193,13 +194,12 @@ impl Narrowed {
 }
 
 impl Role {
-    /// This role, and what is left of it beside the power that `approved` had; `None` where two options leave nothing in
-    /// common.
+    /// Narrows this role by the power that `approved` had; `None` if two options have nothing in common.
     pub fn narrowed(&self, approved: &RolePower) -> Option<Narrowed> {
         let approved = approved.over(self)?;
         let setenv = self.lets_set_variables() && approved.lets_set_variables();
         let options = Options { setenv: Some(setenv), ..self.options.narrowed(&approved.options)? };
-        // Whether every command is allowed is asked of the rules; that the command passes both was checked before.
+        // The rules determine whether every command is allowed; the command was checked against both roles before.
         let rules = if self.allows_everything() { &approved.commands } else { &self.commands };
         let both = Role {
             authenticate: self.authenticate || approved.authenticate,

@@ -1,5 +1,6 @@
-//! Whom a line of the policy means, and whether that is the caller. Ids come from the kernel and names from the caller
-//! of this room; the host is asked only about netgroups and groups of one name, when a line names one.
+//! The users and groups that a line of the policy names, and whether the caller is among them. Ids come from the kernel
+//! and names from the caller of this module; it looks up only netgroups and the first group of a name, when a line
+//! names one.
 
 use std::fmt;
 
@@ -9,14 +10,14 @@ use super::listed::{Entry, Listed, Side};
 use super::lookup::Lookup;
 use crate::names::{GroupName, UserName};
 
-/// A person as the kernel knows them, with the names that the account database has for the ids.
+/// A user as the kernel identifies them, with the names of the ids in the account database.
 #[derive(Debug, Clone, Copy)]
 pub struct Subject<'a> {
     /// The login name of `uid`.
     pub name: &'a str,
     /// The real user id.
     pub uid: u32,
-    /// Primary and supplementary groups; the name is absent where the account database has none.
+    /// Primary and supplementary groups; the name is `None` if the account database has none.
     pub groups: &'a [(u32, Option<String>)],
     /// The host.
     pub lookup: &'a Lookup,
@@ -40,14 +41,14 @@ pub enum Principal {
     Netgroup(String),
 }
 
-/// The people of a role; the last line that means somebody decides.
+/// The users of a role; the last line that matches a user decides.
 pub type People = Listed<Principal>;
 
-/// The key under which the index keeps whoever is named by a netgroup: nobody can list the netgroups of a person.
+/// The key of the index for netgroups: the netgroups of a user cannot be listed.
 pub(super) const ANY_NETGROUP: &str = "+";
 
 impl People {
-    /// Whether `subject` is one of them.
+    /// Returns whether `subject` is one of them.
     pub fn mean(&self, subject: &Subject<'_>) -> bool {
         self.decide(|principal| principal.fits(subject)) == Some(Side::In)
     }
@@ -60,7 +61,7 @@ impl Entry for Principal {
 }
 
 impl Principal {
-    /// Reads one; the error is a sentence fragment that names what was written.
+    /// Parses a principal; the error is a sentence fragment that names the text.
     pub fn parse(text: &str) -> Result<Self, String> {
         if text == "ALL" {
             return Ok(Self::All);
@@ -80,12 +81,13 @@ impl Principal {
         }
     }
 
-    /// Whether `subject` is surely meant.
+    /// Returns whether `subject` certainly matches.
     pub fn matches(&self, subject: &Subject<'_>) -> bool {
         self.fits(subject) == Some(true)
     }
 
-    /// Whether `subject` is meant; `None` where the account database cannot tell, so that a line that takes somebody out does.
+    /// Returns whether `subject` matches; `None` if the account database cannot answer, so that a line that excludes
+    /// users applies.
     pub fn fits(&self, subject: &Subject<'_>) -> Option<bool> {
         Some(match self {
             Self::All => true,
@@ -94,8 +96,8 @@ impl Principal {
             Self::Group(name) => {
                 let named = |group: &&(u32, Option<String>)| group.1.as_deref() == Some(name.as_str());
                 let mut gids = subject.groups.iter().filter(named).map(|(gid, _)| *gid).peekable();
-                // Of two groups of one name the first alone has it. A group that is not in the account database (a evaluation may
-                // suppose one) shares its name with nobody.
+                // Of two groups of one name only the first one has it. A group that is not in the account database (an
+                // evaluation may assume one) shares its name with no other.
                 gids.peek().is_some() && {
                     let first = (subject.lookup.gid_of)(name.as_str())?;
                     gids.any(|gid| first.is_none_or(|first| first == gid))
@@ -106,7 +108,7 @@ impl Principal {
         })
     }
 
-    /// The key under which the index keeps it.
+    /// Returns its key in the index.
     pub fn key(&self) -> String {
         match self {
             Self::Netgroup(_) => ANY_NETGROUP.to_owned(),
@@ -114,7 +116,7 @@ impl Principal {
         }
     }
 
-    /// Whether it may mean several people, so that counting it as one would be wrong.
+    /// Returns whether it may match several users, so that counting it as one would be wrong.
     pub(super) fn is_plural(&self) -> bool {
         match self {
             Self::All | Self::Group(_) | Self::Gid(_) | Self::Netgroup(_) => true,
@@ -123,7 +125,7 @@ impl Principal {
     }
 }
 
-/// As written in the policy.
+/// Formats it as written in the policy.
 impl fmt::Display for Principal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -151,21 +153,21 @@ impl From<Principal> for String {
 }
 
 impl Subject<'_> {
-    /// Every way in which a policy may name this person; the keys of the index.
+    /// Returns every name by which a policy may refer to this user: the keys of the index.
     pub fn keys(&self) -> Vec<String> {
         let mut keys = vec!["ALL".to_owned(), ANY_NETGROUP.to_owned(), self.name.to_owned(), format!("#{}", self.uid)];
         for (gid, name) in self.groups {
             keys.push(format!("%#{gid}"));
             keys.extend(name.as_ref().map(|name| format!("%{name}")));
         }
-        // Both sort and dedup: the primary group usually stands among the supplementary ones too.
+        // Both sort and dedup, because the primary group is usually among the supplementary ones too.
         keys.sort_unstable();
         keys.dedup();
         keys
     }
 }
 
-/// The name of a netgroup, without its `+`.
+/// Parses the name of a netgroup, without its `+`.
 pub(super) fn netgroup(name: &str) -> Result<String, String> {
     let plain = |byte: u8| byte.is_ascii_graphic() && !b"(),!+%#\"'\\".contains(&byte);
     if !name.is_empty() && name.len() <= 256 && name.bytes().all(plain) {
@@ -176,13 +178,14 @@ pub(super) fn netgroup(name: &str) -> Result<String, String> {
     }
 }
 
-/// Decimal without sign or leading zeros, and not -1, which system calls read as "leave it as it is" (CVE-2019-14287).
+/// Parses a decimal number without sign or leading zeros, other than -1, which system calls interpret as "leave it as
+/// it is" (CVE-2019-14287).
 pub(super) fn parse_id(digits: &str) -> Option<u32> {
     let canonical = digits == "0" || !digits.starts_with(['0', '+', '-']);
     digits.parse().ok().filter(|id| canonical && *id != u32::MAX)
 }
 
-/// The sentence for an id that [`parse_id`] refused.
+/// Returns the message for an id that [`parse_id`] rejected.
 pub(super) fn not_an_id(text: &str) -> String {
     let shown: String = text.chars().take(40).collect();
     format!("'{}' is not an id from 0 to 4294967294", crate::escape::escape(shown.as_bytes()))
@@ -198,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn each_form_means_whom_it_says() {
+    fn each_form_of_principal_matches_its_users() {
         let groups = [(33, Some("web".to_owned())), (500, None)];
         let alice = subject("alice", 1001, &groups);
         for text in ["alice", "#1001", "%web", "%#33", "%#500", "ALL"] {
@@ -210,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn where_nobody_can_tell_a_line_that_takes_out_does_and_one_that_lets_in_does_not() {
+    fn with_an_unknown_match_exclusions_apply_and_inclusions_do_not() {
         let groups = [(33, Some("web".to_owned()))];
         let (web, alice) = (Principal::parse("%web").unwrap(), subject("alice", 1001, &groups));
         let among = |lookup: &Lookup| web.fits(&Subject { lookup, ..alice });
@@ -233,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn negative_overflowing_and_odd_ids_are_refused() {
+    fn negative_overflowing_and_odd_ids_are_rejected() {
         for text in
             ["#-1", "#4294967295", "#4294967296", "#+1", "#", "#01", "#1x", "%#-1", "%#4294967295", "#0x1", "# 1"]
         {
@@ -243,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_are_not_names_are_refused() {
+    fn invalid_names_are_rejected() {
         for text in ["", "1000", "-alice", "+", "+a b", "+a,b", "!alice", "a b", "a:b", "a/b", "%a b", "%%x", "\u{1b}x"]
         {
             assert!(Principal::parse(text).is_err(), "{text}");
@@ -251,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn a_principal_is_shown_as_written_and_found_under_a_key_of_its_subject() {
+    fn a_principal_is_shown_as_written_and_found_by_a_key_of_its_subject() {
         let groups = [(33, Some("web".to_owned()))];
         let keys = subject("alice", 1001, &groups).keys();
         for text in ["alice", "#1001", "%web", "%#33", "ALL", "+staff"] {
@@ -263,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_line_that_means_somebody_decides() {
+    fn the_last_line_that_matches_a_user_decides() {
         let groups = [(33, Some("web".to_owned()))];
         let alice = subject("alice", 1001, &groups);
         for (lines, meant) in [

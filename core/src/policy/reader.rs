@@ -1,37 +1,37 @@
-//! Who may be told what the policy says. Its files are root's to read, so an error in them is told to everybody by file and
-//! line, and in the words of the policy only to somebody who may read them.
+//! Who may see the contents of the policy. Only root can read its files, so all users see file and line of an error,
+//! but only users who may read the policy see its text.
 
 use std::fmt;
 
 use super::PolicyText;
 
-/// Proof that somebody may read the policy, which opens [`PolicyWords`].
-#[must_use = "it opens the words of the policy"]
+/// Proof that a user may read the policy, which gives access to [`PolicyWords`].
+#[must_use = "it gives access to the text of the policy"]
 pub struct PolicyReader(());
 
 impl PolicyReader {
-    /// Root; the uid is the kernel's word.
+    /// Returns the proof for root; the uid must come from the kernel.
     pub fn root(uid: u32) -> Option<Self> {
         (uid == 0).then_some(Self(()))
     }
 
-    /// Whoever holds the files: those of somebody's own, read with their own rights.
+    /// Returns the proof for a user with files of their own, which they read with their own rights.
     pub fn of(_files: &[PolicyText]) -> Self {
         Self(())
     }
 }
 
-/// A sentence that quotes the policy or another file that only root can read: keys, names, values. It shows itself to
-/// nobody; [`PolicyWords::told_to`] is the only way to it.
+/// A text that quotes the policy or another file that only root can read: keys, names, values. It has no other output
+/// than [`PolicyWords::told_to`].
 pub struct PolicyWords(String);
 
 impl PolicyWords {
-    /// Seals a sentence.
+    /// Wraps a text.
     pub fn new(sentence: impl Into<String>) -> Self {
         Self(sentence.into())
     }
 
-    /// The sentence.
+    /// Returns the text.
     pub fn told_to(&self, _: &PolicyReader) -> &str {
         &self.0
     }

@@ -1,4 +1,4 @@
-//! What the policy says of recordings: which sessions of a role are recorded, who may watch them, and what happens on
+//! The policy's rules for recordings: which sessions of a role are recorded, who may watch them, and what happens on
 //! this host when a recording cannot be written.
 
 use serde::{Deserialize, Serialize};
@@ -12,10 +12,10 @@ pub struct Recording {
     /// Which sessions.
     #[serde(default, skip_serializing_if = "is_default")]
     pub record: Record,
-    /// Whether what is typed is recorded too, while the terminal shows it.
+    /// Whether input is recorded too, while the terminal echoes it.
     #[serde(default, skip_serializing_if = "is_default")]
     pub input: bool,
-    /// Who may watch a session while it runs, besides root and the readers of the audit.
+    /// The users who may watch a session while it runs, besides root and the audit readers.
     #[serde(default, skip_serializing_if = "is_default")]
     pub observers: Vec<Principal>,
 }
@@ -26,24 +26,24 @@ pub struct Recording {
 pub enum Record {
     /// No session.
     None,
-    /// Sessions with a terminal: what goes through it.
+    /// Sessions with a terminal: its input and output.
     #[default]
     Tty,
-    /// Every session, and what goes to pipes and files too.
+    /// Every session, including output to pipes and files.
     All,
 }
 
-/// `recording` and what follows it of `[audit]`.
+/// `recording` and the related keys of `[audit]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordingSettings {
     /// What happens when a session cannot be recorded.
     #[serde(default, skip_serializing_if = "is_default")]
     pub mode: RecordingMode,
-    /// The longest recording in bytes, before it is compressed.
+    /// The maximum size of a recording in bytes, before it is compressed.
     pub limit: u64,
-    /// So many bytes stay free on the file system, for the journal.
+    /// How many bytes stay free on the file system, for the journal.
     pub reserve: u64,
-    /// How much of the disk the recordings of one user may take.
+    /// How much disk space the recordings of one user may take.
     #[serde(default = "usual_storage", skip_serializing_if = "is_usual_storage")]
     pub per_user: Storage,
 }
@@ -60,15 +60,15 @@ fn is_usual_storage(storage: &Storage) -> bool {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RecordingMode {
-    /// An alert is recorded, and the command goes on.
+    /// An alert is recorded, and the command continues.
     #[default]
     BestEffort,
-    /// The command does not begin, or is ended.
+    /// The command does not start, or is ended.
     Strict,
 }
 
 impl Record {
-    /// Reads the word of the policy; the error is a sentence fragment.
+    /// Parses the value in the policy; the error is a sentence fragment.
     pub(super) fn parse(text: &str) -> Result<Self, &'static str> {
         match text {
             "none" => Ok(Self::None),
@@ -78,7 +78,7 @@ impl Record {
         }
     }
 
-    /// As written in the policy.
+    /// Returns the value as written in the policy.
     pub fn as_written(self) -> &'static str {
         match self {
             Self::None => "none",
@@ -89,7 +89,7 @@ impl Record {
 }
 
 impl RecordingMode {
-    /// Reads the word of the policy; the error is a sentence fragment.
+    /// Parses the value in the policy; the error is a sentence fragment.
     pub(super) fn parse(text: &str) -> Result<Self, &'static str> {
         match text {
             "best-effort" => Ok(Self::BestEffort),
@@ -98,7 +98,7 @@ impl RecordingMode {
         }
     }
 
-    /// As written in the policy.
+    /// Returns the value as written in the policy.
     pub fn as_written(self) -> &'static str {
         match self {
             Self::BestEffort => "best-effort",
@@ -107,7 +107,7 @@ impl RecordingMode {
     }
 }
 
-/// A gibibyte holds days of typing or ten minutes of a program gone wild; the journal needs little.
+/// A gibibyte holds days of typing or ten minutes of a runaway program; the journal needs little.
 impl Default for RecordingSettings {
     fn default() -> Self {
         Self { mode: RecordingMode::default(), limit: 1 << 30, reserve: 64 << 20, per_user: RECORDINGS }
@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_usual_costs_the_index_nothing() {
+    fn defaults_take_no_space_in_the_index() {
         assert_eq!(serde_json::to_string(&Recording::default()).unwrap(), "{}");
     }
 }

@@ -1,4 +1,4 @@
-//! A role: who may have it, on what terms, and what it lets them run. Judges questions; grants nothing.
+//! A role: who may have it, how it is activated, and what it permits. Answers questions; grants nothing.
 
 use std::cell::OnceCell;
 use std::ffi::OsString;
@@ -19,138 +19,140 @@ use super::recording::{Recording, is_default};
 use super::run_as::{RunAs, RunAsGroups, Target};
 use crate::names::RoleName;
 
-/// A role with every default filled in.
+/// A role with all defaults filled in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Role {
     /// Its name.
     pub name: RoleName,
-    /// One line for people; empty when there is none.
+    /// A one-line description; empty when there is none.
     pub description: String,
-    /// Who may ask for it.
+    /// The users who may request it.
     pub eligible: People,
-    /// Who has it without asking.
+    /// The users who have it without activation.
     pub standing: People,
-    /// As whom its commands may run.
+    /// The users that its commands may run as.
     pub run_as: RunAs,
-    /// Which groups `-g` may name.
+    /// The groups that `-g` may name.
     pub run_as_groups: RunAsGroups,
-    /// The hosts on which it means something.
+    /// The hosts on which it is valid.
     pub hosts: Listed<Hosts>,
-    /// Its rules; the last one that means the command decides.
+    /// Its rules; the last one that matches the command decides.
     pub commands: Vec<CommandRule>,
     /// Whether PAM authenticates the caller (through the credential cache).
     pub authenticate: bool,
-    /// How its commands are run: the keys of `[defaults]` with its own over them.
+    /// The options for its commands: the keys of `[defaults]` overridden by its own.
     #[serde(default, serialize_with = "Options::serialize_changed")]
     pub options: Rc<Options>,
     /// A PAM service other than `jit-sudo` and `jit-sudo-i`.
     pub pam_service: Option<String>,
-    /// What becomes of a running command when its grant expires.
+    /// What happens to a running command when its grant expires.
     pub on_expiry: OnExpiry,
-    /// What becomes of what a finished command left running.
+    /// What happens to processes that a finished command left running.
     #[serde(default, skip_serializing_if = "is_default")]
     pub leftovers: Leftovers,
-    /// What becomes of a running command when the one who began it may no longer have the role.
+    /// What happens to a running command when the user who started it may no longer have the role.
     #[serde(default, skip_serializing_if = "is_default")]
     pub on_removal: OnRemoval,
-    /// Which of its sessions are recorded, and who may watch them.
+    /// Which of its sessions are recorded, and which users may watch them.
     #[serde(default, skip_serializing_if = "is_default")]
     pub recording: Recording,
-    /// Whether its commands may execute no other program.
+    /// Whether its commands may not execute other programs.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub noexec: bool,
-    /// On what terms an eligible person gets it.
+    /// How an eligible user activates it.
     pub activation: Activation,
-    /// Its rank among the roles of a person: of those that mean a command the ones of the highest order decide.
+    /// Its rank among the roles of a user: of those that match a command the ones of the highest order decide.
     pub order: u32,
-    /// Where it stands in the policy.
+    /// Its position in the policy.
     pub source: Source,
     /// The digest of its [`RolePower`](super::RolePower), lower-case hexadecimal.
     pub digest: String,
-    /// The digest of the compiled policy from which it was read; of a role that comes from the files alone there is none.
+    /// The digest of the compiled policy from which it was read; `None` for a role that was read from the files.
     #[serde(skip)]
     pub policy: Option<[u8; 32]>,
-    /// By which `policy` records tell it from another, as computed from the row that was read: of all that it says, its people
+    /// The digest with which `policy` records identify it, computed from its row: it covers its full contents, users
     /// and approvers included.
     #[serde(skip)]
     pub compiled: Option<[u8; 32]>,
-    /// Of what is left of a role beside what was approved: the two.
+    /// For a role that was narrowed by an earlier approval: the two original roles.
     #[serde(skip)]
     pub narrowed_from: Option<Rc<Origin>>,
 }
 
-/// The terms of activation; times in seconds.
+/// The rules of activation; times in seconds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Activation {
-    /// The longest grant: 1 second to 366 days.
+    /// The maximum duration of a grant: 1 second to 366 days.
     pub maximum_duration: u64,
-    /// Whether a reason must be given.
+    /// Whether a reason is required.
     pub require_justification: bool,
-    /// What a ticket must look like; no ticket is needed when absent.
+    /// The form of a ticket; `None` if no ticket is required.
     pub ticket: Option<TicketPattern>,
-    /// Whether somebody else must approve.
+    /// Whether another user must approve.
     pub require_approval: bool,
-    /// Who may approve; empty unless approval is required.
+    /// The users who may approve; empty unless approval is required.
     pub approvers: Vec<Principal>,
-    /// How many different approvers it takes; 1 where none is required.
+    /// The number of different approvers that are required; 1 if approval is not required.
     pub approvals: u32,
-    /// Whether only approvals count that were signed with a key of /etc/jit-sudo/approvers.
+    /// Whether only approvals count that are signed with a key of /etc/jit-sudo/approvers.
     pub signed_approvals: bool,
-    /// Whether PAM authenticates who gives an approval without a signature, or reviews a break-glass.
+    /// Whether PAM authenticates a user who gives an approval without a signature, or reviews a break-glass activation.
     pub approval_authentication: bool,
-    /// Whether a signed approval counts only with a security key that has verified its user, not merely been touched.
+    /// Whether a signed approval requires a security key that has verified its user, not only been touched.
     pub user_verification: bool,
     /// How long a request may stay pending.
     pub request_lifetime: u64,
-    /// Whether a grant serves one run.
+    /// Whether a grant is limited to one run.
     pub one_shot: bool,
-    /// Whether a grant serves only the very arguments and binary that were asked for.
+    /// Whether a grant is limited to the exact arguments and binary of the request.
     pub exact_command: bool,
-    /// Whether it may be activated without approval in an emergency; only where approval is required.
+    /// Whether it may be activated without approval in an emergency; only if approval is required.
     pub break_glass: bool,
 }
 
-/// What becomes of what a finished command left running when its grant expires; a revocation always ends it.
+/// What happens to processes that a finished command left running when its grant expires; a revocation always ends
+/// them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Leftovers {
-    /// It is ended.
+    /// They are ended.
     #[default]
     End,
-    /// It goes on: for roles that start daemons where no service manager does.
+    /// They continue: for roles that start daemons without a service manager.
     Keep,
 }
 
-/// What becomes of a running command, and of what it has left running, when the one who began it may no longer have the role.
+/// What happens to a running command, and to processes that it left running, when the user who started it may no longer
+/// have the role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnRemoval {
-    /// It is ended.
+    /// They are ended.
     #[default]
     End,
-    /// It may run to its end, or to that of its grant.
+    /// The command may run to its end, or to that of its grant.
     Finish,
 }
 
-/// What becomes of a running command when its grant expires; a revocation always ends it.
+/// What happens to a running command when its grant expires; a revocation always ends it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnExpiry {
     /// It is ended.
     #[default]
     Terminate,
-    /// It is stopped until the grant is extended.
+    /// It is frozen until the grant is extended.
     Freeze,
     /// It may run to its end.
     Finish,
 }
 
-/// File and line of a definition.
+/// The position of a definition.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
-    /// Path of the file, as text.
+    /// The path of the file, as text.
     pub file: String,
-    /// Line of the definition, from 1.
+    /// The line, from 1.
     pub line: usize,
 }
 
@@ -160,72 +162,72 @@ impl fmt::Display for Source {
     }
 }
 
-/// How somebody comes to a role.
+/// The kind of a user's assignment to a role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Assignment {
-    /// Without asking.
+    /// The user has the role without activation.
     Standing,
-    /// By activating a grant.
+    /// The user may activate a grant.
     Eligible,
 }
 
-/// What a ticket must look like.
+/// The form of a ticket.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct TicketPattern(Expression);
 
-/// The longest ticket in bytes.
+/// The maximum length of a ticket in bytes.
 pub const LONGEST_TICKET: usize = 256;
 
-/// What is asked of a role. Everything was resolved by the caller of this room: names and ids agree, the path leads to
-/// the program that was opened and its directory holds no link.
+/// A question to a role. The caller of this module resolved everything: names and ids agree, the path leads to the
+/// opened program and its directory contains no link.
 pub struct Question<'a> {
-    /// As whom.
+    /// The run-as user.
     pub run_as: Target<'a>,
     /// `-g`, unless it is the run-as user's own primary group.
     pub run_as_group: Option<(&'a str, u32)>,
-    /// This host, short or fully qualified; its first label counts as its short name.
+    /// The name of this host, short or fully qualified; its first label is its short name.
     pub host: &'a str,
     /// The program.
     pub program: ProgramNames<'a>,
     /// Its arguments, without the program.
     pub arguments: &'a [OsString],
-    /// The digest of the opened program; called at most once for each algorithm, and only when a rule asks. `None`: it
-    /// could not be told.
+    /// Returns the digest of the opened program; called at most once for each algorithm, and only when a rule needs it.
+    /// `None` if it is unknown.
     pub digest: &'a dyn Fn(Algorithm) -> Option<Vec<u8>>,
 }
 
-/// What a role says to a question.
+/// The answer of a role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub enum Answer<'r> {
     /// This rule allows the command.
     Allowed {
-        /// The last rule that means the command.
+        /// The last rule that matches the command.
         rule: &'r CommandRule,
     },
-    /// This rule forbids the command.
+    /// This rule denies the command.
     Denied {
-        /// The last rule that means the command.
+        /// The last rule that matches the command.
         rule: &'r CommandRule,
     },
-    /// No rule means the command.
+    /// No rule matches the command.
     NoRule,
-    /// Not as this user.
+    /// The role does not permit this run-as user.
     OtherRunAs,
-    /// Not with this group.
+    /// The role does not permit this group.
     OtherGroup,
-    /// Not on this host.
+    /// The role is not valid on this host.
     OtherHost,
 }
 
 impl Role {
-    /// What the role says to `question`; who asks is not considered here (see [`Role::assigns`]).
+    /// Returns the answer to `question`, regardless of the user who asks (see [`Role::assigns`]).
     pub fn answers<'r>(&'r self, question: &Question<'_>) -> Answer<'r> {
         if !self.holds_on(question.host, question.program.lookup) {
             return Answer::OtherHost;
         }
-        // Who changes only the group stays who they are, and run_as is not asked (sudoers(5), "Runas_Spec").
+        // With `-g` alone the command runs as the caller, and run_as does not apply (sudoers(5), "Runas_Spec").
         let group_alone = question.run_as_group.is_some() && question.run_as.is_caller;
         if !group_alone && !self.run_as.allows(&question.run_as) {
             return Answer::OtherRunAs;
@@ -248,34 +250,35 @@ impl Role {
         }
     }
 
-    /// Whether `subject` has the role in this way.
+    /// Returns whether `subject` has this kind of assignment.
     pub fn assigns(&self, subject: &Subject<'_>, assignment: Assignment) -> bool {
         self.assigned(assignment).mean(subject)
     }
 
-    /// Whether `subject` is named as an approver. That nobody approves their own request is the grant's business.
+    /// Returns whether `subject` is named as an approver. The grant checks that users do not approve their own
+    /// requests.
     pub fn may_approve(&self, subject: &Subject<'_>) -> bool {
         self.activation.approvers.iter().any(|principal| principal.matches(subject))
     }
 
-    /// Whether a rule allows every command, and no later one takes all of them back; others may still refuse some.
+    /// Returns whether a rule allows every command, and no later one denies all; others may still deny some.
     pub fn allows_everything(&self) -> bool {
         let last = self.commands.iter().rev().find(|rule| rule.means_all());
         last.is_some_and(|rule| rule.effect() == Effect::Allow)
     }
 
-    /// Whether the caller may set any variable for the command (`-E`, `VAR=value`): where nothing is said, whoever may run
-    /// every command could do it with env(1) anyway (sudoers(5): ALL implies SETENV).
+    /// Returns whether the caller may set any variable for the command (`-E`, `VAR=value`): without a setting, a caller
+    /// who may run every command may, because env(1) would do the same (sudoers(5): ALL implies SETENV).
     pub fn lets_set_variables(&self) -> bool {
         self.options.setenv.unwrap_or_else(|| self.allows_everything())
     }
 
-    /// Whether the role means something on `host`, by its full or its short name.
+    /// Returns whether the role is valid on `host`, by its full or its short name.
     pub fn holds_on(&self, host: &str, lookup: &Lookup) -> bool {
         self.hosts.mean(host, lookup)
     }
 
-    /// Whom the policy names for this assignment.
+    /// Returns the users whom the policy names for this assignment.
     pub fn assigned(&self, assignment: Assignment) -> &People {
         match assignment {
             Assignment::Standing => &self.standing,
@@ -285,12 +288,12 @@ impl Role {
 }
 
 impl Leftovers {
-    /// The one that ends them.
+    /// Returns the stricter of two: the one that ends the processes.
     pub(super) fn narrower(self, other: Self) -> Self {
         if self == Self::Keep { other } else { self }
     }
 
-    /// Reads the word of the policy; the error is a sentence fragment.
+    /// Parses the value in the policy; the error is a sentence fragment.
     pub(super) fn parse(text: &str) -> Result<Self, &'static str> {
         match text {
             "end" => Ok(Self::End),
@@ -301,7 +304,7 @@ impl Leftovers {
 }
 
 impl OnRemoval {
-    /// Reads the word of the policy; the error is a sentence fragment.
+    /// Parses the value in the policy; the error is a sentence fragment.
     pub(super) fn parse(text: &str) -> Result<Self, &'static str> {
         match text {
             "end" => Ok(Self::End),
@@ -312,12 +315,12 @@ impl OnRemoval {
 }
 
 impl OnExpiry {
-    /// The one that ends a command sooner.
+    /// Returns the stricter of two: the one that ends a command sooner.
     pub(super) fn narrower(self, other: Self) -> Self {
         [Self::Terminate, Self::Freeze].into_iter().find(|one| *one == self || *one == other).unwrap_or(Self::Finish)
     }
 
-    /// Reads the word of the policy; the error is a sentence fragment.
+    /// Parses the value in the policy; the error is a sentence fragment.
     pub(super) fn parse(text: &str) -> Result<Self, &'static str> {
         match text {
             "terminate" => Ok(Self::Terminate),
@@ -329,18 +332,18 @@ impl OnExpiry {
 }
 
 impl TicketPattern {
-    /// Checks the expression; the error is a sentence fragment.
+    /// Validates the expression; the error is a sentence fragment.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         Expression::read(text).map(Self)
     }
 
-    /// Whether `ticket` is one; never for a longer one than [`LONGEST_TICKET`] or one with control characters.
+    /// Returns whether `ticket` matches; false if it is longer than [`LONGEST_TICKET`] or contains control characters.
     pub fn matches(&self, ticket: &str) -> bool {
         let plain = ticket.len() <= LONGEST_TICKET && !ticket.chars().any(char::is_control);
         plain && self.0.matches(ticket) == Some(true)
     }
 
-    /// The expression as written.
+    /// Returns the expression as written.
     pub fn as_str(&self) -> &str {
         self.0.as_str()
     }

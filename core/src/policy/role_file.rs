@@ -1,4 +1,4 @@
-//! The tables `[roles.NAME]` and `[roles.NAME.activation]`: every key, and what contradicts what.
+//! Parses the tables `[roles.NAME]` and `[roles.NAME.activation]`, and rejects keys that contradict each other.
 
 use std::rc::Rc;
 
@@ -67,15 +67,15 @@ pub(super) const ACTIVATION: &[&str] = &[
 pub(super) const RULE: &[&str] =
     &["path", "path_glob", "path_regex", "args", "args_glob", "args_regex", "sha256", "digests"];
 
-/// What holds for a role that does not say otherwise.
+/// The defaults for roles.
 pub(super) struct Defaults {
     pub(super) maximum_duration: u64,
     pub(super) request_lifetime: u64,
     pub(super) require_justification: bool,
     pub(super) authenticate: bool,
-    /// Where nobody says it, the quorum decides.
+    /// `None` if it is not set: then the number of approvals decides.
     pub(super) approval_authentication: Option<bool>,
-    /// Of roles that take signed approvals only.
+    /// For roles that require signed approvals.
     pub(super) user_verification: bool,
     pub(super) pam_service: Option<String>,
     pub(super) options: Options,
@@ -108,7 +108,7 @@ impl Default for Defaults {
     }
 }
 
-/// Reads one role.
+/// Parses one role.
 pub(super) fn read(name: &str, table: &Table<'_>, defaults: &Defaults) -> Result<Role, PolicyError> {
     let source = table.source();
     let name = RoleName::parse(name).map_err(|error| table.invalid("name", error.to_string()))?;
@@ -119,7 +119,7 @@ pub(super) fn read(name: &str, table: &Table<'_>, defaults: &Defaults) -> Result
     };
     for key in ["authenticate", "pam_service", "on_expiry", "record", "record_input"] {
         if let Some(inner) = inner.as_ref().filter(|inner| inner.has(key) && table.has(key)) {
-            return Err(inner.invalid(key, format!("stands in [roles.{name}] too; say it once")));
+            return Err(inner.invalid(key, format!("is also in [roles.{name}]; write it once")));
         }
     }
     let holder = |key| inner.as_ref().filter(|inner| inner.has(key)).unwrap_or(table);
@@ -164,15 +164,15 @@ pub(super) fn read(name: &str, table: &Table<'_>, defaults: &Defaults) -> Result
     Ok(role)
 }
 
-/// A duration that may be neither nothing nor endless.
+/// Parses a duration that may be neither zero nor unlimited.
 pub(super) fn span(table: &Table<'_>, key: &str) -> Result<Option<u64>, PolicyError> {
     match table.parsed(key, duration::seconds)? {
-        Some(0) => Err(table.invalid(key, "must be longer than nothing")),
+        Some(0) => Err(table.invalid(key, "must be longer than zero")),
         seconds => Ok(seconds),
     }
 }
 
-/// The name of a file in /etc/pam.d.
+/// Validates the name of a file in /etc/pam.d.
 pub(super) fn pam_service(text: &str) -> Result<String, String> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     if !text.is_empty() && text.len() <= 64 && !text.starts_with(['.', '-']) && text.bytes().all(plain) {
@@ -182,7 +182,7 @@ pub(super) fn pam_service(text: &str) -> Result<String, String> {
     }
 }
 
-/// The name of a variable, perhaps with `*` for any part of it.
+/// Validates the name of a variable, in which `*` matches any text.
 pub(super) fn variable_pattern(text: &str) -> Result<String, String> {
     if text.is_empty() || text.len() > 256 || text.contains('=') || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
         Err("must be the name of a variable, with '*' for any part of it and without '='".to_owned())
@@ -214,7 +214,7 @@ fn read_activation(table: &Table<'_>, defaults: &Defaults) -> Result<Activation,
     let require_approval = table.boolean("require_approval")?.unwrap_or(false);
     let approvals = table.number("approvals", 1..101)?.unwrap_or(1);
     let signed_approvals = table.boolean("signed_approvals")?.unwrap_or(false);
-    // Who wants a second approver wants two persons, and not two accounts that a program can use.
+    // A second approver must be a second person, not only a second account that a program could use.
     let authenticated = defaults.approval_authentication.unwrap_or(approvals > 1) && require_approval;
     let verified = defaults.user_verification && signed_approvals;
     let activation = Activation {
@@ -236,10 +236,10 @@ fn read_activation(table: &Table<'_>, defaults: &Defaults) -> Result<Activation,
     Ok(activation)
 }
 
-/// Approval that is half said would be an approval that is not asked for.
+/// Rejects an incomplete combination of keys for approval, which would otherwise mean that no approval is required.
 fn check_quorum(table: &Table<'_>, activation: &Activation) -> Result<(), PolicyError> {
     if activation.user_verification && !activation.signed_approvals {
-        return Err(table.invalid("user_verification", "means nothing unless signed_approvals is true"));
+        return Err(table.invalid("user_verification", "has no effect unless signed_approvals is true"));
     }
     if !activation.require_approval {
         let useless = [
@@ -250,12 +250,12 @@ fn check_quorum(table: &Table<'_>, activation: &Activation) -> Result<(), Policy
             ("break_glass", activation.break_glass),
         ];
         return match useless.iter().find(|(_, given)| *given) {
-            Some((key, _)) => Err(table.invalid(key, "means nothing unless require_approval is true")),
+            Some((key, _)) => Err(table.invalid(key, "has no effect unless require_approval is true")),
             None => Ok(()),
         };
     }
     if activation.approvers.is_empty() {
-        return Err(table.invalid("require_approval", "is true, but approvers names nobody"));
+        return Err(table.invalid("require_approval", "is true, but approvers names no user"));
     }
     let people = activation.approvers.len();
     let reachable = activation.approvers.iter().any(Principal::is_plural) || people >= activation.approvals as usize;
@@ -301,7 +301,7 @@ fn hosts(table: &Table<'_>) -> Result<Listed<Hosts>, PolicyError> {
 fn lines<T: Entry + PartialEq>(table: &Table<'_>, key: &str) -> Result<Option<Listed<T>>, PolicyError> {
     match written(table, key)? {
         Some(listed) if listed.takes_out() && listed.named().next().is_none() => {
-            Err(table.invalid(key, "takes out with '!' what no line lets in"))
+            Err(table.invalid(key, "excludes with '!' what no line includes"))
         }
         listed => Ok(listed),
     }
@@ -311,7 +311,7 @@ fn written<T: Entry + PartialEq>(table: &Table<'_>, key: &str) -> Result<Option<
     Ok(table.each(key, Line::read)?.map(Listed::new))
 }
 
-/// `"ALL"`, or a list; ALL with others means nothing more than ALL, unless some are taken out of it.
+/// Parses `"ALL"` or a list. ALL together with other names is an error, unless some are excluded.
 fn all_or_lines<T: Entry + PartialEq>(table: &Table<'_>, key: &str) -> Result<Option<Listed<T>>, PolicyError> {
     if table.is_text(key) {
         return match table.text(key)? {

@@ -1,4 +1,4 @@
-//! The table form of a command rule, as it stands in a file: which keys go together, and what they mean.
+//! The table form of a command rule: which keys may be combined, and their meaning.
 
 use super::arguments::{Arguments, parse_arguments};
 use super::command_rule::{Effect, ProgramPath, parse_path, refuse_invisible, split_effect};
@@ -6,7 +6,7 @@ use super::digest::Digest;
 use super::expression::Expression;
 use super::glob::Glob;
 
-/// The table form of a rule, as it was written.
+/// The table form of a rule, as written.
 #[derive(Debug, Default)]
 pub(super) struct RuleTable<'a> {
     pub(super) path: Option<&'a str>,
@@ -22,21 +22,21 @@ pub(super) struct RuleTable<'a> {
 type Reader = fn(&str) -> Result<ProgramPath, String>;
 
 impl RuleTable<'_> {
-    /// The program; `None` for ALL.
+    /// Returns the program; `None` for ALL.
     pub(super) fn program(&self) -> Result<(Effect, Option<ProgramPath>), String> {
         let (text, read): (_, Reader) = match (self.path, self.path_glob, self.path_regex) {
             (Some(path), None, None) => (path, |text| parse_path(text).map(ProgramPath::Words)),
             (None, Some(glob), None) => (glob, |text| absolute_glob(text).map(ProgramPath::Glob)),
             (None, None, Some(regex)) => (regex, |text| Expression::read(text).map(ProgramPath::Regex)),
             (None, None, None) => return Err("has an entry without path".to_owned()),
-            _ => return Err("says the program twice: path, path_glob or path_regex".to_owned()),
+            _ => return Err("names the program twice: path, path_glob or path_regex".to_owned()),
         };
         refuse_invisible(text)?;
         let (effect, program) = split_effect(text);
         if self.path.is_some() && program == "ALL" { Ok((effect, None)) } else { Ok((effect, Some(read(program)?))) }
     }
 
-    /// The arguments; `None` where nothing is said of them.
+    /// Returns the arguments; `None` if they are not restricted.
     pub(super) fn arguments(&self) -> Result<Option<Arguments>, String> {
         for word in self.args.iter().flatten().map(String::as_str).chain(self.args_glob).chain(self.args_regex) {
             refuse_invisible(word)?;
@@ -46,7 +46,7 @@ impl RuleTable<'_> {
             (Some(words), None, None) => parse_arguments(words).map(|words| Some(Arguments::Words(words))),
             (None, Some(glob), None) => Glob::read(glob).map(|glob| Some(Arguments::Glob(glob))),
             (None, None, Some(regex)) => Expression::read(regex).map(|regex| Some(Arguments::Regex(regex))),
-            _ => Err("says the arguments twice: args, args_glob or args_regex".to_owned()),
+            _ => Err("has the arguments twice: args, args_glob or args_regex".to_owned()),
         }
     }
 
@@ -55,7 +55,7 @@ impl RuleTable<'_> {
         sha256.iter().chain(&self.digests).map(|text| Digest::read(text)).collect()
     }
 
-    /// As one line: the words, or what stands in the table.
+    /// Formats the rule as one line: in the string form, or with the keys of the table.
     pub(super) fn text(&self, digests: &[Digest]) -> String {
         let mut parts = Vec::new();
         match (self.path, &self.args) {

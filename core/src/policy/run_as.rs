@@ -1,4 +1,4 @@
-//! As whom the commands of a role may run: `run_as` and `run_as_groups`.
+//! The users and groups that the commands of a role may run as: `run_as` and `run_as_groups`.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use super::meet::listed_in_both;
 use super::principal::{Principal, Subject, not_an_id, parse_id};
 use crate::names::GroupName;
 
-/// `run_as` of a role; the last line that means the user decides.
+/// `run_as` of a role; the last line that matches the user decides.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct RunAs(pub(super) Listed<RunAsUser>);
@@ -20,11 +20,12 @@ pub struct RunAs(pub(super) Listed<RunAsUser>);
 pub enum RunAsUser {
     /// `SELF`: the caller.
     Oneself,
-    /// By name, id, group or netgroup, or `ALL`.
+    /// A name, id, group or netgroup, or `ALL`.
     Of(Principal),
 }
 
-/// `run_as_groups` of a role, besides the groups that the run-as user is in; the last line that means the group decides.
+/// `run_as_groups` of a role, in addition to the groups of the run-as user; the last line that matches the group
+/// decides.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct RunAsGroups(pub(super) Listed<RunAsGroup>);
@@ -34,23 +35,23 @@ pub struct RunAsGroups(pub(super) Listed<RunAsGroup>);
 pub enum RunAsGroup {
     /// `ALL`
     All,
-    /// By name, with or without `%`.
+    /// A name, with or without `%`.
     Name(GroupName),
-    /// By id, written `#1000`.
+    /// An id, written `#1000`.
     Gid(u32),
 }
 
-/// Groups by id; the name is absent where the account database has none. `None` where they cannot be told.
+/// Groups by id; the name is `None` if the account database has none. `None` if the groups are unknown.
 pub type Groups = Option<Vec<(u32, Option<String>)>>;
 
-/// The user as whom a command would run.
+/// The user that a command would run as.
 #[derive(Clone, Copy)]
 pub struct Target<'a> {
     /// The login name.
     pub name: &'a str,
     /// The uid.
     pub uid: u32,
-    /// The groups of the account database, asked for only where a line of the policy needs them.
+    /// Returns the groups in the account database; called only when a line of the policy needs them.
     pub groups: &'a dyn Fn() -> Groups,
     /// Whether it is the caller.
     pub is_caller: bool,
@@ -59,7 +60,7 @@ pub struct Target<'a> {
 }
 
 impl RunAs {
-    /// Whether a command may run as this user.
+    /// Returns whether a command may run as this user.
     pub fn allows(&self, target: &Target<'_>) -> bool {
         self.says(target) == Some(Side::In)
     }
@@ -77,18 +78,18 @@ impl RunAs {
         })
     }
 
-    /// Whether it is everybody.
+    /// Returns whether it includes all users.
     pub fn is_anyone(&self) -> bool {
         !self.0.takes_out() && self.0.named().any(|user| *user == RunAsUser::Of(Principal::All))
     }
 
-    /// Whether it only takes users out.
+    /// Returns whether it only excludes users.
     pub(super) fn names_nobody(&self) -> bool {
         self.0.named().next().is_none()
     }
 
-    /// Whom to run as when nobody is named, as `name` or `#uid`: root where root is allowed, otherwise the first user in
-    /// the list.
+    /// Returns the default run-as user, as `name` or `#uid`: root if root is allowed, otherwise the first user in the
+    /// list.
     pub fn default_user(&self) -> String {
         let groups = || Some(vec![(0, Some("root".to_owned()))]);
         let root = Target { name: "root", uid: 0, groups: &groups, is_caller: false, lookup: &NOWHERE };
@@ -99,24 +100,24 @@ impl RunAs {
         }
     }
 
-    /// As written in the policy.
+    /// Returns the lines as written in the policy.
     pub fn as_written(&self) -> Vec<String> {
         self.0.as_written()
     }
 
-    /// The users that both name.
+    /// Returns the users that both include.
     pub(super) fn met(&self, other: &Self) -> Self {
         Self(listed_in_both(&self.0, &other.0))
     }
 }
 
 impl RunAsGroups {
-    /// The groups that both name.
+    /// Returns the groups that both include.
     pub(super) fn met(&self, other: &Self) -> Self {
         Self(listed_in_both(&self.0, &other.0))
     }
 
-    /// Whether `-g` may name this group, for this user.
+    /// Returns whether `-g` may name this group, for this user.
     pub fn allows(&self, (name, gid): (&str, u32), target: &Target<'_>) -> bool {
         let said = self.0.decide(|group| match group {
             RunAsGroup::All => Some(true),
@@ -129,7 +130,7 @@ impl RunAsGroups {
         }
     }
 
-    /// As written in the policy.
+    /// Returns the lines as written in the policy.
     pub fn as_written(&self) -> Vec<String> {
         self.0.as_written()
     }
@@ -188,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn anybody_but_root_is_not_root() {
+    fn all_but_root_excludes_root() {
         let anybody = run_as(&["ALL", "!root"]);
         assert!(anybody.allows(&target("bob", 5, &NONE)) && !anybody.allows(&target("root", 0, &NONE)));
         assert!(!anybody.is_anyone() && run_as(&["ALL"]).is_anyone());
@@ -197,23 +198,23 @@ mod tests {
     }
 
     #[test]
-    fn groups_are_asked_for_only_by_lines_that_need_them() {
+    fn groups_are_looked_up_only_for_lines_that_need_them() {
         let web = || Some(vec![(33, Some("web".to_owned()))]);
         assert!(run_as(&["%web"]).allows(&target("bob", 5, &web)) && run_as(&["%#33"]).allows(&target("bob", 5, &web)));
         assert!(!run_as(&["%web"]).allows(&target("bob", 5, &NONE)));
         assert!(!run_as(&["%web"]).allows(&target("bob", 5, &|| None)));
-        assert!(!run_as(&["ALL", "!%web"]).allows(&target("bob", 5, &|| None)), "nobody can tell, so no");
+        assert!(!run_as(&["ALL", "!%web"]).allows(&target("bob", 5, &|| None)), "unknown, so no");
         assert!(run_as(&["bob"]).allows(&target("bob", 5, &|| panic!("asked without need"))));
     }
 
     #[test]
-    fn oneself_is_the_caller() {
+    fn self_is_the_caller() {
         assert!(run_as(&["SELF"]).allows(&target("alice", 7, &NONE)));
         assert!(!run_as(&["SELF"]).allows(&target("root", 0, &NONE)));
     }
 
     #[test]
-    fn a_group_of_the_user_needs_no_line_and_another_does() {
+    fn only_groups_that_the_user_is_not_in_need_a_line() {
         let groups = |lines: &[&str]| {
             RunAsGroups(Listed::try_from(lines.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>()).unwrap())
         };

@@ -1,4 +1,4 @@
-//! What the policy says of the whole host rather than of a role, with the values that hold when it says nothing.
+//! The settings of the whole host, with their defaults.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,19 +10,20 @@ use super::principal::Principal;
 use super::recording::{RecordingSettings, is_default};
 use crate::budget::Storage;
 
-/// Settings of the host: `[defaults]` (as far as no role decides) and `[audit]`.
+/// Settings of the host: `[defaults]` (those that do not belong to roles) and `[audit]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
-    /// What holds where no role says otherwise, and where no role is in question (-v, the search for a command).
+    /// The options for roles that do not override them, and for operations without a role (-v, the search for a
+    /// command).
     #[serde(serialize_with = "Options::serialize_changed")]
     pub options: Options,
-    /// From SIGTERM to SIGKILL when a grant ends under a running command; at most a minute.
+    /// The time from SIGTERM to SIGKILL when a grant ends while a command runs; at most a minute.
     pub grace_period: Duration,
-    /// How the journal is mirrored and who may read it.
+    /// The log sinks of the journal, and the users who may read it.
     pub audit: AuditSettings,
-    /// How many requests one person may make within an hour; at least 1.
+    /// The maximum number of requests of one user within an hour; at least 1.
     pub request_rate: u32,
-    /// Whether some role has an `order`, so that a role which refuses may overrule another.
+    /// Whether a role has an `order`, so that a role which denies may overrule another.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub ordered: bool,
 }
@@ -30,25 +31,25 @@ pub struct Settings {
 /// The table `[audit]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuditSettings {
-    /// What the mirror in syslog decides.
+    /// How records are sent to syslog.
     pub syslog: SyslogMode,
-    /// Every record is sent to systemd's journal, too.
+    /// Whether every record is also sent to systemd's journal.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub journald: bool,
-    /// Every record is sent to the kernel's audit log, too.
+    /// Whether every record is also sent to the kernel's audit log.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub auditd: bool,
-    /// Every record is written to this file, too.
+    /// The file to which every record is also written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub json_file: Option<JsonFile>,
     /// Variables whose values are recorded as a keyed digest; see [`name_matches`](super::name_matches).
     pub redact: Vec<String>,
-    /// Who may read everybody's records besides root.
+    /// The users who may read all records, besides root.
     pub readers: Vec<Principal>,
     /// What happens when a session cannot be recorded.
     #[serde(default, skip_serializing_if = "is_default")]
     pub recording: RecordingSettings,
-    /// How long records are kept where somebody prunes them; nothing says it when absent.
+    /// How long records are kept when an administrator prunes them; `None` if it is not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep: Option<Duration>,
     /// How much one user may cause to be stored.
@@ -60,22 +61,22 @@ pub struct AuditSettings {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SyslogMode {
-    /// Every record is sent, and its state never decides a run.
+    /// Every record is sent; errors never affect a run.
     Mirror,
-    /// Nothing runs when its record cannot be sent.
+    /// No command runs when its record cannot be sent.
     Required,
-    /// Nothing is sent.
+    /// No record is sent.
     Off,
 }
 
 /// `json_file`, `json_file_size` and `json_file_count` of `[audit]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JsonFile {
-    /// Where it lies: absolute, with a name.
+    /// The path: absolute, with a file name.
     pub path: PathBuf,
-    /// It is put aside when a line more would make it longer than so many bytes.
+    /// The file is rotated when another line would make it larger than this, in bytes.
     pub size: u64,
-    /// How many files are kept with those put aside; at least 1.
+    /// The number of files that are kept, rotated ones included; at least 1.
     pub count: u32,
 }
 

@@ -1,5 +1,5 @@
-//! One TOML table read key by key: each value has its place in the file, each key is known or refused. Knows the shape
-//! of values, not their meaning.
+//! Reads one TOML table key by key: each value has its position in the file, and unknown keys are rejected. Knows the
+//! types of values, not their meaning.
 
 use std::fmt::Display;
 use std::ops::Range;
@@ -10,7 +10,7 @@ use toml::de::{DeTable, DeValue};
 use super::error::{Cause, PolicyError, Suggestion};
 use super::role::Source;
 
-/// The text of a file and where its lines begin.
+/// The text of a file and the positions of its lines.
 pub(super) struct Lines<'a> {
     path: &'a Path,
     text: &'a str,
@@ -25,7 +25,7 @@ pub(super) struct Table<'a> {
     entries: &'a DeTable<'a>,
 }
 
-/// A value and the offset at which it stands.
+/// A value and its offset.
 pub(super) struct Placed<T> {
     pub(super) at: usize,
     pub(super) value: T,
@@ -53,7 +53,7 @@ impl<'a> Lines<'a> {
 }
 
 impl<'a> Table<'a> {
-    /// Refuses unknown keys. `others` are tables in which a misplaced key may belong.
+    /// Opens a table; rejects unknown keys. `others` are tables to which a misplaced key may belong.
     pub(super) fn open(
         lines: &'a Lines<'a>,
         name: impl Into<String>,
@@ -81,7 +81,7 @@ impl<'a> Table<'a> {
         self.entries.get(key).is_some()
     }
 
-    /// Whether `key` is there and a string.
+    /// Returns whether `key` exists and is a string.
     pub(super) fn is_text(&self, key: &str) -> bool {
         self.entries.get(key).is_some_and(|value| value.get_ref().is_str())
     }
@@ -99,12 +99,12 @@ impl<'a> Table<'a> {
         self.lines
     }
 
-    /// Where the table begins in its file.
+    /// Returns the position of the table in its file.
     pub(super) fn source(&self) -> Source {
         self.lines.source(self.at)
     }
 
-    /// An error about `what`, at `key` where the table has it, otherwise at the table itself.
+    /// Returns an error about `what`, at `key` if the table has it, otherwise at the table itself.
     pub(super) fn invalid(&self, key: &str, why: impl Into<String>) -> PolicyError {
         let at = self.entries.get(key).map_or(self.at, |value| value.span().start);
         self.invalid_at(at, key, why)
@@ -118,7 +118,7 @@ impl<'a> Table<'a> {
         self.value(key, "true or false", |value| value.as_bool())
     }
 
-    /// A whole number from `range`.
+    /// Returns an integer in `range`.
     pub(super) fn number(&self, key: &str, range: Range<u32>) -> Result<Option<u32>, PolicyError> {
         let wanted = format!("a whole number from {} to {}", range.start, range.end.saturating_sub(1));
         let read = |value: &DeValue<'_>| {
@@ -136,7 +136,7 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// A string that `parse` makes something of.
+    /// Returns a string converted by `parse`.
     pub(super) fn parsed<T, E: Display>(
         &self,
         key: &str,
@@ -146,7 +146,7 @@ impl<'a> Table<'a> {
         parse(text).map(Some).map_err(|error| self.invalid(key, error.to_string()))
     }
 
-    /// A list of strings, each of which `parse` makes something of.
+    /// Returns a list of strings, each converted by `parse`.
     pub(super) fn each<T, E: Display>(
         &self,
         key: &str,
@@ -162,7 +162,7 @@ impl<'a> Table<'a> {
         items.iter().map(one).collect::<Result<_, _>>().map(Some)
     }
 
-    /// The values of a list.
+    /// Returns the values of a list.
     pub(super) fn list(&self, key: &str) -> Result<Option<Vec<Placed<&'a DeValue<'a>>>>, PolicyError> {
         let Some(value) = self.entries.get(key) else { return Ok(None) };
         match value.get_ref() {
@@ -173,7 +173,7 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// A table inside this one.
+    /// Returns a subtable.
     pub(super) fn table(
         &self,
         key: &str,
@@ -189,7 +189,7 @@ impl<'a> Table<'a> {
         Self::open(self.lines, name, entries.at, entries.value, keys, others).map(Some)
     }
 
-    /// A table inside this one whose keys are names, with the offset of each.
+    /// Returns the subtables of a table whose keys are names, with the offset of each.
     pub(super) fn named_tables(&self, key: &str) -> Result<Vec<(&'a str, Placed<&'a DeTable<'a>>)>, PolicyError> {
         let Some(entries) = self.entries_of(key)? else { return Ok(Vec::new()) };
         let mut tables = Vec::with_capacity(entries.value.len());
@@ -245,7 +245,7 @@ fn suggest(typed: &str, keys: &[&[&str]], others: &[(&str, &[&str])]) -> Suggest
             return Suggestion::Table((*place).to_owned());
         }
     }
-    // A typed key may be megabytes long; no key of ours is longer than this.
+    // A key in the file may be megabytes long; no known key is longer than this.
     if typed.len() > 64 {
         return Suggestion::Nothing;
     }
@@ -256,7 +256,7 @@ fn suggest(typed: &str, keys: &[&[&str]], others: &[(&str, &[&str])]) -> Suggest
     }
 }
 
-/// Insertions, deletions, substitutions and exchanges of neighbours that make one word of the other.
+/// Returns the number of insertions, deletions, substitutions and exchanges of neighbours between two words.
 fn distance(one: &str, other: &str) -> usize {
     let other: Vec<char> = other.chars().collect();
     let mut before: Vec<usize> = Vec::new();
@@ -285,7 +285,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn near_keys_are_suggested_and_far_ones_are_not() {
+    fn only_similar_keys_are_suggested() {
         let keys: [&[&str]; 2] = [&["approvers", "approvals"], &["ticket"]];
         assert_eq!(suggest("aprovers", &keys, &[]), Suggestion::Key("approvers".into()));
         assert_eq!(suggest("tikcet", &keys, &[]), Suggestion::Key("ticket".into()));

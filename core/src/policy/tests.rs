@@ -1,4 +1,4 @@
-//! Whole policies: what they mean, and what each mistake says.
+//! Whole policies: their meaning, and the message for each mistake.
 
 mod answers;
 mod manual;
@@ -28,7 +28,8 @@ fn mistake(text: &str) -> String {
     }
 }
 
-/// What is said to somebody who may read the policy; that nobody else hears more than the place is seen on the way.
+/// Returns the message for a reader of the policy; also checks that the message for other users contains only the
+/// position.
 fn whole(error: &PolicyError) -> String {
     let (words, cause) = (error.words(), error.cause());
     let reader = PolicyReader::of(&[]);
@@ -42,7 +43,7 @@ fn role(text: &str) -> Role {
     policy(text).roles()[0].clone()
 }
 
-/// The rest of a role that is about to be made wrong in one place.
+/// Returns a role with one more line, which is to be wrong.
 fn with(line: &str) -> String {
     format!("[roles.r]\neligible = [\"alice\"]\ncommands = [\"/usr/bin/id\"]\n{line}\n")
 }
@@ -103,7 +104,7 @@ authenticate          = false
 "##;
 
 #[test]
-fn every_key_means_what_it_says() {
+fn every_key_is_parsed() {
     let policy = policy(WHOLE);
     let settings = policy.settings();
     assert_eq!(settings.options.path_variable(), "/usr/sbin:/usr/bin");
@@ -142,7 +143,7 @@ fn every_key_means_what_it_says() {
 }
 
 #[test]
-fn what_is_not_said_is_the_default() {
+fn missing_keys_have_defaults() {
     let policy =
         policy("[defaults]\nmaximum_duration = \"30m\"\nrequest_lifetime = \"1h\"\n[roles.r]\ncommands = \"ALL\"\n");
     assert_eq!(*policy.settings(), Settings::default());
@@ -158,7 +159,7 @@ fn what_is_not_said_is_the_default() {
 }
 
 #[test]
-fn defaults_of_a_later_file_hold_for_an_earlier_one() {
+fn defaults_of_a_later_file_apply_to_an_earlier_one() {
     let roles = with("");
     let policy = Policy::parse(&files(&[
         &roles,
@@ -174,7 +175,7 @@ fn defaults_of_a_later_file_hold_for_an_earlier_one() {
 }
 
 #[test]
-fn mistakes_are_told_with_file_line_and_cause() {
+fn mistakes_are_reported_with_file_line_and_cause() {
     assert_eq!(
         mistake(&with("[roles.r.activation]\naprovers = [\"bob\"]")),
         "/etc/p0.toml:5: unknown key 'aprovers' in [roles.r.activation]; did you mean 'approvers'?"
@@ -205,7 +206,7 @@ fn mistakes_are_told_with_file_line_and_cause() {
 }
 
 #[test]
-fn what_is_said_twice_names_both_places() {
+fn repetitions_are_reported_with_both_positions() {
     let (one, two) = (with(""), format!("\n\n{}", with("")));
     let error = Policy::parse(&files(&[&one, &two])).unwrap_err();
     assert_eq!(whole(&error), "/etc/p1.toml:3: role 'r' is already defined at /etc/p0.toml:1");
@@ -214,13 +215,13 @@ fn what_is_said_twice_names_both_places() {
     assert_eq!(whole(&error), "/etc/p1.toml:2: authenticate in [defaults] is already defined at /etc/p0.toml:2");
     assert!(
         mistake(&with("authenticate = false\n[roles.r.activation]\nauthenticate = true"))
-            .contains("stands in [roles.r] too")
+            .contains("is also in [roles.r]")
     );
     assert!(mistake(&format!("{}{}", with(""), with(""))).starts_with("/etc/p0.toml:5: "));
 }
 
 #[test]
-fn what_is_recorded_is_said_in_the_role_its_activation_or_the_defaults() {
+fn record_is_set_in_a_role_or_the_defaults() {
     let found = |text: &str| {
         let recording = policy(text).roles()[0].recording.clone();
         (recording.record, recording.input)
@@ -231,7 +232,7 @@ fn what_is_recorded_is_said_in_the_role_its_activation_or_the_defaults() {
     let defaults = "[defaults]\nrecord = \"all\"\nrecord_input = true\n";
     assert_eq!(found(&format!("{defaults}{}", with("record_input = false"))), (Record::All, false));
     let sentence = mistake(&with("record = \"tty\"\n[roles.r.activation]\nrecord = \"tty\""));
-    assert!(sentence.contains("stands in [roles.r] too"), "{sentence}");
+    assert!(sentence.contains("is also in [roles.r]"), "{sentence}");
     for (line, why) in [
         ("record = true", "must be a string"),
         ("record = \"TTY\"", "must be \"none\", \"tty\" or \"all\""),
@@ -249,7 +250,7 @@ fn what_is_recorded_is_said_in_the_role_its_activation_or_the_defaults() {
 }
 
 #[test]
-fn what_may_execute_no_other_program_is_said_in_the_role_or_the_defaults() {
+fn noexec_is_set_in_a_role_or_the_defaults() {
     let found = |text: &str| policy(text).roles()[0].noexec;
     assert!(!found(&with("")) && found(&with("noexec = true")));
     assert!(found(&with("[defaults]\nnoexec = true")));
@@ -257,22 +258,22 @@ fn what_may_execute_no_other_program_is_said_in_the_role_or_the_defaults() {
 }
 
 #[test]
-fn what_expiry_does_is_said_in_the_role_its_activation_or_the_defaults() {
+fn on_expiry_is_set_in_a_role_its_activation_or_the_defaults() {
     let found = |text: &str| policy(text).roles()[0].on_expiry;
     assert_eq!(found(&with("")), OnExpiry::Terminate);
     assert_eq!(found(&with("on_expiry = \"freeze\"")), OnExpiry::Freeze);
     assert_eq!(found(&with("[roles.r.activation]\non_expiry = \"finish\"")), OnExpiry::Finish);
     assert_eq!(found(&format!("[defaults]\non_expiry = \"freeze\"\n{}", with(""))), OnExpiry::Freeze);
     let both = "on_expiry = \"freeze\"\n[roles.r.activation]\non_expiry = \"finish\"";
-    assert!(mistake(&with(both)).contains("stands in [roles.r] too"));
+    assert!(mistake(&with(both)).contains("is also in [roles.r]"));
     assert!(mistake(&with("on_expiry = \"Freeze\"")).contains("must be \"terminate\", \"freeze\" or \"finish\""));
 }
 
 #[test]
-fn half_an_approval_is_a_mistake() {
+fn incomplete_approval_settings_are_rejected() {
     let terms = |text: &str| mistake(&with(&format!("[roles.r.activation]\n{text}")));
-    assert!(terms("require_approval = true").contains("approvers names nobody"));
-    assert!(terms("require_approval = true\napprovers = []").contains("approvers names nobody"));
+    assert!(terms("require_approval = true").contains("approvers names no user"));
+    assert!(terms("require_approval = true\napprovers = []").contains("approvers names no user"));
     assert!(terms("approvers = [\"bob\"]").contains("unless require_approval is true"));
     assert!(terms("approvals = 2").contains("unless require_approval is true"));
     assert!(terms("signed_approvals = true").contains("unless require_approval is true"));
@@ -280,7 +281,7 @@ fn half_an_approval_is_a_mistake() {
     assert!(terms("user_verification = true").contains("unless signed_approvals is true"));
     assert!(
         terms("require_approval = true\napprovers = [\"bob\"]\nuser_verification = true")
-            .contains("user_verification in [roles.r.activation]: means nothing unless signed_approvals is true")
+            .contains("user_verification in [roles.r.activation]: has no effect unless signed_approvals is true")
     );
     assert!(
         terms("require_approval = true\napprovers = [\"bob\", \"bob\"]\napprovals = 2")
@@ -294,7 +295,7 @@ fn half_an_approval_is_a_mistake() {
 }
 
 #[test]
-fn a_quorum_of_two_asks_each_approver_for_a_password_unless_somebody_says_otherwise() {
+fn two_approvals_require_authentication_by_default() {
     let asks = |defaults: &str, terms: &str| {
         let terms = format!("[roles.r.activation]\nrequire_approval = true\napprovers = [\"%sre\"]\n{terms}");
         role(&format!("[defaults]\n{defaults}\n{}", with(&terms))).activation.approval_authentication
@@ -313,13 +314,13 @@ fn a_quorum_of_two_asks_each_approver_for_a_password_unless_somebody_says_otherw
     ] {
         assert_eq!(asks(defaults, terms), expected, "{defaults}; {terms}");
     }
-    // A default is for roles that ask for approval at all.
+    // A default applies only to roles that require approval.
     assert!(!role(&format!("[defaults]\n{on}\n{}", with(""))).activation.approval_authentication);
     assert!(!role(&format!("[defaults]\n{on}\n{}", with("[roles.r.activation]"))).activation.approval_authentication);
 }
 
 #[test]
-fn a_verified_user_is_demanded_of_roles_that_take_signed_approvals_only() {
+fn user_verification_requires_signed_approvals() {
     let demands = |defaults: &str, terms: &str| {
         let terms = format!("[roles.r.activation]\nrequire_approval = true\napprovers = [\"%sre\"]\n{terms}");
         role(&format!("[defaults]\n{defaults}\n{}", with(&terms))).activation.user_verification
@@ -333,7 +334,7 @@ fn a_verified_user_is_demanded_of_roles_that_take_signed_approvals_only() {
 }
 
 #[test]
-fn values_that_cannot_be_meant_are_refused() {
+fn invalid_values_are_rejected() {
     for line in [
         "run_as = []",
         "eligible = [\"!bob\"]",
@@ -414,17 +415,17 @@ fn tickets_are_whole_short_and_printable() {
 }
 
 #[test]
-fn unwise_policies_are_warned_about() {
+fn unwise_policies_cause_warnings() {
     let one = |text: &str, part: &str| {
         let warnings = policy(text).warnings();
         assert!(warnings.iter().any(|warning| warning.contains(part)), "{part}: {warnings:?}");
     };
-    one("[roles.r]\ncommands = [\"ALL\"]", "/etc/p0.toml:1: role 'r' names nobody");
+    one("[roles.r]\ncommands = [\"ALL\"]", "/etc/p0.toml:1: role 'r' names no user");
     one(&with("env_keep = [\"LD_*\"]"), "keeps LD_PRELOAD ('LD_*')");
     one("[defaults]\nenv_keep = [\"*\"]", "env_keep in [defaults] keeps LD_PRELOAD");
     one(&with("setenv = true"), "lets the caller set any variable");
-    one(&with("[roles.r.activation]\nticket = \"OPS\""), "is not held by ^ and $");
-    one("[roles.r]\nstanding=[\"a\"]\ncommands = [\"ALL\", \"!/usr/bin/su\"]", "takes '!/usr/bin/su' away from ALL");
+    one(&with("[roles.r.activation]\nticket = \"OPS\""), "is not anchored by ^ and $");
+    one("[roles.r]\nstanding=[\"a\"]\ncommands = [\"ALL\", \"!/usr/bin/su\"]", "excludes '!/usr/bin/su' from ALL");
     one("[roles.r]\nstanding=[\"a\"]\ncommands = [\"!/usr/bin/su\"]", "only rules that deny");
     one("[roles.r]\nstanding=[\"a\"]\ncommands = [\"/bin/ls\"]", "/bin is a link to /usr/bin");
     one("[roles.r]\nstanding=[\"a\"]\ncommands = [\"/usr/bin/x [0-9]\"]", "'[', which is an ordinary character");
@@ -467,7 +468,7 @@ fn random_changes_to_a_policy_never_panic_and_errors_stay_one_line() {
 }
 
 #[test]
-fn deep_and_large_files_are_refused_or_read_without_trouble() {
+fn deep_and_large_files_are_rejected_or_parsed() {
     for text in [
         "[".repeat(200_000),
         format!("a = {}", "[".repeat(200_000)),

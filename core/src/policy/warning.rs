@@ -1,4 +1,4 @@
-//! What a policy may say and should not: found by `jitctl policy check`, never by a run.
+//! Warnings about valid but unwise policies: shown by `jitctl policy check`, never by a run.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,7 @@ use super::principal::Principal;
 use super::role::Role;
 use super::settings::Settings;
 
-/// Variables with which a caller runs code of their own inside the command.
+/// Variables with which a caller can run code of their own inside the command.
 const DANGEROUS: [&str; 12] = [
     "LD_PRELOAD",
     "LD_LIBRARY_PATH",
@@ -24,7 +24,7 @@ const DANGEROUS: [&str; 12] = [
     "SHELLOPTS",
 ];
 
-/// All warnings, in the order of the files.
+/// Returns all warnings, in the order of the files.
 pub(super) fn of(settings: &Settings, roles: &[Role]) -> Vec<String> {
     let mut warnings: Vec<String> =
         dangerous(&settings.options.env_keep).map(|text| format!("env_keep in [defaults] {text}")).collect();
@@ -39,13 +39,13 @@ pub(super) fn of(settings: &Settings, roles: &[Role]) -> Vec<String> {
 fn of_role(settings: &Settings, role: &Role) -> Vec<String> {
     let mut warnings = Vec::new();
     if role.eligible.is_empty() && role.standing.is_empty() {
-        warnings.push("names nobody: neither eligible nor standing".to_owned());
+        warnings.push("names no user: neither eligible nor standing".to_owned());
     }
     if role.commands.iter().all(|rule| rule.effect() == Effect::Deny) {
         warnings.push("has only rules that deny, so it allows nothing".to_owned());
     }
     if role.run_as.names_nobody() {
-        warnings.push("has a run_as that lets in nobody: take them out of \"ALL\"".to_owned());
+        warnings.push("has a run_as that includes no user: exclude users from \"ALL\"".to_owned());
     }
     warnings.extend(subtraction(role));
     warnings.extend(role.commands.iter().filter_map(rule_warning));
@@ -54,13 +54,13 @@ fn of_role(settings: &Settings, role: &Role) -> Vec<String> {
     warnings.extend(dangerous(&own).map(|text| format!("has an env_keep that {text}")));
     if role.options.setenv == Some(true) && !role.commands.iter().any(CommandRule::means_all) {
         warnings
-            .push("lets the caller set any variable (setenv), which makes most commands into any command".to_owned());
+            .push("lets the caller set any variable (setenv), with which most commands can run any other".to_owned());
     }
     if let Some(pattern) = &role.activation.ticket {
         let text = pattern.as_str();
         if !(text.starts_with('^') && text.ends_with('$')) {
             warnings.push(format!(
-                "has a ticket pattern '{text}' that is not held by ^ and $, so any text around a match passes"
+                "has a ticket pattern '{text}' that is not anchored by ^ and $, so any text around a match passes"
             ));
         }
     }
@@ -68,18 +68,19 @@ fn of_role(settings: &Settings, role: &Role) -> Vec<String> {
         && !role.activation.require_approval
         && role.eligible.named().any(|principal| *principal == Principal::All)
     {
-        warnings.push("gives everybody its commands without a password or an approval".to_owned());
+        warnings.push("gives all users its commands without a password or an approval".to_owned());
     }
     warnings.extend(quorum(role));
     warnings
 }
 
-/// Taking commands away from ALL is easily gone round: sudoers(5), "Limitations of the '!' operator".
+/// Warns about commands that are excluded from ALL, which is easy to bypass: sudoers(5), "Limitations of the '!'
+/// operator".
 fn subtraction(role: &Role) -> Option<String> {
     let from_all = role.commands.iter().position(CommandRule::means_all)?;
     let denied = role.commands.iter().skip(from_all).find(|rule| rule.effect() == Effect::Deny && !rule.means_all())?;
     let allows = role.commands.iter().any(|rule| rule.means_all() && rule.effect() == Effect::Allow);
-    allows.then(|| format!("takes '{denied}' away from ALL, which a copy or a shell goes round"))
+    allows.then(|| format!("excludes '{denied}' from ALL, which a copy or a shell bypasses"))
 }
 
 fn rule_warning(rule: &CommandRule) -> Option<String> {
@@ -97,11 +98,11 @@ fn rule_warning(rule: &CommandRule) -> Option<String> {
 fn dangerous(patterns: &[Cow<'_, str>]) -> impl Iterator<Item = String> {
     patterns.iter().filter_map(|pattern| {
         let name = DANGEROUS.iter().find(|name| name_matches(pattern, name.as_bytes()))?;
-        Some(format!("keeps {name} ('{pattern}'), with which a caller runs code of their own"))
+        Some(format!("keeps {name} ('{pattern}'), with which a caller can run their own code"))
     })
 }
 
-/// Nobody approves their own request, so the requester never counts towards the quorum.
+/// Warns about a number of approvals that cannot be reached: users never approve their own requests.
 fn quorum(role: &Role) -> Option<String> {
     let terms = &role.activation;
     if !terms.require_approval

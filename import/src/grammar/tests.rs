@@ -1,4 +1,4 @@
-//! Lines of sudoers and what is read of them.
+//! Lines of sudoers files and how they are parsed.
 
 use super::*;
 
@@ -49,7 +49,7 @@ fn a_rule_has_users_hosts_and_commands() {
 }
 
 #[test]
-fn arguments_become_one_line_as_sudo_makes_it() {
+fn arguments_become_one_line_as_in_sudo() {
     for (text, path, args) in [
         ("/bin/ls", "/bin/ls", None),
         ("/bin/ls \"\"", "/bin/ls", Some("\"\"")),
@@ -102,7 +102,7 @@ fn aliases_of_all_kinds_and_includes() {
 }
 
 #[test]
-fn a_wrong_line_is_told_and_the_others_count() {
+fn an_invalid_line_is_reported_and_the_others_count() {
     let (sudoers, told) = parse(
         "alice ALL=ls\nbob ALL=(root /bin/ls\nUser_Alias X = a\nUser_Alias X = b\ncarol ALL=/bin/ls : ALL=x : ALL=/bin/id\n\
          alice ALL = sha256:00 /bin/ls\n%\nalice\nALL = x\ndave ALL=ALL",

@@ -1,4 +1,5 @@
-//! A command with its arguments, and strings between quotes: here blanks, signs and backslashes mean something else.
+//! Scans a command with its arguments, and strings between quotes: here blanks, punctuation and backslashes have
+//! another meaning.
 
 use super::shape::{blanks, escaped_break, program_name, run};
 use super::{Lexer, State};
@@ -13,7 +14,7 @@ impl Lexer<'_> {
         self.arguments(path)
     }
 
-    /// What follows a program, as one line with single blanks.
+    /// Scans what follows a program, as one line with single blanks.
     fn arguments(&mut self, path: String) -> Token {
         let (mut args, mut blanks_inside, mut gap) = (None::<String>, false, false);
         let add = |piece: &str, gap: bool, args: &mut Option<String>| {
@@ -71,7 +72,7 @@ impl Lexer<'_> {
             match rest {
                 [] | [b'#' | b'\r' | b'\n', ..] => {
                     self.state = State::Initial;
-                    return Token::Wrong("a regular expression without its end");
+                    return Token::Wrong("an unterminated regular expression");
                 }
                 [b'\\', ..] => args.push_str(self.take(2)),
                 [b'$', ..] => {
@@ -87,7 +88,7 @@ impl Lexer<'_> {
         }
     }
 
-    /// Between double quotes.
+    /// Scans a string between double quotes.
     pub(super) fn string(&mut self) -> Token {
         self.take(1);
         let back = self.state;

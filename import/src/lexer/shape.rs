@@ -1,4 +1,4 @@
-//! How far a word reaches, and what is left of it without its backslashes.
+//! Determines the length of a word, and its text without backslashes.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -18,14 +18,14 @@ pub(super) fn line_break(bytes: &[u8]) -> Option<usize> {
     }
 }
 
-/// A backslash, blanks and a line break.
+/// Returns the length of a backslash, blanks and a line break.
 pub(super) fn escaped_break(bytes: &[u8]) -> Option<usize> {
     let after = bytes.strip_prefix(b"\\")?;
     let gap = blanks(after);
     line_break(after.get(gap..)?).map(|length| 1 + gap + length)
 }
 
-/// Characters of a class, or a backslash and any of another class.
+/// Returns the length of characters of a class, and of backslashes followed by any of another class.
 pub(super) fn escaped_run(bytes: &[u8], plain: impl Fn(u8) -> bool, escaped: impl Fn(u8) -> bool) -> usize {
     let mut length = 0;
     loop {
@@ -41,7 +41,7 @@ pub(super) fn word(text: &str) -> usize {
     escaped_run(text.as_bytes(), |byte| !b"#>!=:,() \t\r\n\\\"".contains(&byte), |byte| !matches!(byte, b'\t' | b'\n'))
 }
 
-/// `#uid`
+/// Returns the length of `#uid`.
 pub(super) fn id(text: &str) -> usize {
     let Some(digits) = text.strip_prefix('#') else { return 0 };
     let minus = usize::from(digits.starts_with('-'));
@@ -58,11 +58,11 @@ pub(super) fn path(bytes: &[u8]) -> usize {
         |byte| !b",:=\\ \t\r\n#".contains(&byte),
         |byte| matches!(byte, b',' | b':' | b'=' | b' ' | b'\t' | b'#'),
     );
-    // A path needs something behind its first slash.
+    // A path needs something after its first slash.
     if length == 0 { 0 } else { length + 1 }
 }
 
-/// From `^` to the last `$` that may end it.
+/// Returns the length from `^` to the last `$` that may end it.
 pub(super) fn regex(bytes: &[u8]) -> usize {
     if bytes.first() != Some(&b'^') {
         return 0;
@@ -104,7 +104,7 @@ pub(super) fn defaults_value(bytes: &[u8]) -> usize {
     escaped_run(bytes, |byte| !b"#=, \t\r\n\\\"".contains(&byte), escaped)
 }
 
-/// The longest address or network at the begin.
+/// Returns the length of the longest address or network at the beginning.
 pub(super) fn network(text: &str) -> usize {
     let most = run(text.as_bytes(), |byte| byte.is_ascii_hexdigit() || b".:/".contains(&byte)).min(100);
     let begins = text.bytes().next().is_some_and(|byte| byte.is_ascii_hexdigit() || byte == b':');
@@ -123,7 +123,7 @@ pub(super) fn is_network(text: &str) -> bool {
     address.parse::<Ipv6Addr>().is_ok() && mask.is_none_or(|mask| mask.parse::<Ipv6Addr>().is_ok() || bits(128))
 }
 
-/// Backslashes taken away, `\xHH` decoded where it is ASCII.
+/// Removes backslashes, and decodes `\xHH` for ASCII.
 pub(super) fn unescaped(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     let mut rest = text;
@@ -150,7 +150,7 @@ pub(super) fn unescaped(text: &str) -> String {
     plain
 }
 
-/// An expression as it is; of a path the backslashes before signs that sudoers knows are taken away.
+/// Returns an expression unchanged, and a path without the backslashes before characters that are special in sudoers.
 pub(super) fn program_name(text: &str) -> String {
     if text.starts_with('^') {
         return text.to_owned();
@@ -166,7 +166,7 @@ pub(super) fn program_name(text: &str) -> String {
     if name.ends_with("/sudoedit") { "sudoedit".to_owned() } else { name }
 }
 
-/// The digits of a digest in base64, with its padding or without (sudo's `base64_decode`).
+/// Decodes a digest in base64, with padding or without (sudo's `base64_decode`), to hexadecimal digits.
 pub(super) fn hex_of_base64(text: &str, length: usize) -> Option<String> {
     use base64ct::{Base64, Base64Unpadded, Encoding};
     let bytes = if text.ends_with('=') { Base64::decode_vec(text) } else { Base64Unpadded::decode_vec(text) }.ok()?;

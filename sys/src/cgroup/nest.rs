@@ -1,5 +1,5 @@
-//! Groups inside of groups: what a session of another program holds lives below the session's own group, apart from that program,
-//! which may not be frozen with it. So freezing one group freezes everything that it holds, runs and sessions inside of it too.
+//! Nested groups: the descendants of a foreign program live below the group of their session, apart from the program
+//! itself, which must not be frozen with them. Freezing one group also freezes the runs and sessions nested in it.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -10,18 +10,18 @@ use std::path::{Component, Path, PathBuf};
 use super::{DEPTH, Maker, is_roots_all_the_way, leader_in, made, seen};
 use crate::process::Pid;
 
-/// Before who hosts them, in the name of a group of guests.
+/// The prefix of the name of a group of foreign processes; the host follows.
 const FOREIGN: &str = "foreign-";
 
-/// A directory without any in it has this many links.
+/// The link count of a directory without subdirectories.
 const LINKS: u64 = 2;
 
-/// What the group of the guests of this process is called.
+/// Returns the name of the group for the descendants of `host`.
 pub(super) fn name_of(host: Pid) -> io::Result<String> {
     Ok(format!("{FOREIGN}{}", Maker::at(host)?))
 }
 
-/// Inside of what a group for this process is made, that is in `member`: `parent`, or a group below it.
+/// Returns where a group for `process`, which is in `member`, is created: in `parent`, or in a group below it.
 pub(super) fn around(parent: &Path, member: &Path, process: Pid) -> PathBuf {
     let mut around = innermost(parent, member).or_else(|| of_session(parent, member)).unwrap_or(parent.to_owned());
     let own = name_of(process).ok();
@@ -35,8 +35,8 @@ pub(super) fn around(parent: &Path, member: &Path, process: Pid) -> PathBuf {
     }
 }
 
-/// Whether what is at `path` from the root of some view of the tree is in the group at `group`, from the root of ours: by names that
-/// no other group has, whatever is above them.
+/// Returns whether `path`, from the root of any view of the tree, is in the group at `group`, from the root of ours. It
+/// compares the two names that no other group has, and ignores what is above them.
 pub(super) fn is_in(path: &Path, group: &Path) -> bool {
     let (Some(name), Some(around)) = (group.file_name(), group.parent().and_then(Path::file_name)) else {
         return false;
@@ -49,7 +49,7 @@ pub(super) fn is_in(path: &Path, group: &Path) -> bool {
     parts.any(|part| part == Component::Normal(around)) && parts.next() == Some(Component::Normal(name))
 }
 
-/// The innermost group of ours below `parent` that a process at `member` is in.
+/// Returns the innermost group of ours below `parent` that a process at `member` is in.
 fn innermost(parent: &Path, member: &Path) -> Option<PathBuf> {
     let below = member.strip_prefix("/").ok()?.strip_prefix(parent.file_name()?).ok()?;
     let is_ours = |part: &Component<'_>| {
@@ -60,16 +60,16 @@ fn innermost(parent: &Path, member: &Path) -> Option<PathBuf> {
     (path.components().next().is_some()).then(|| parent.join(path))
 }
 
-/// Where pam_systemd(8) comes after us, a process in our session is in the group that logind has made for it. Who leads that session is
-/// our host then.
+/// When pam_systemd(8) runs after our module, a process of our session is in the group that logind made for it. The
+/// leader of that session is then our host.
 fn of_session(parent: &Path, member: &Path) -> Option<PathBuf> {
     let tree = parent.parent()?;
     let scope = seen(tree, member)?;
-    // A user may call a group of theirs as they like.
+    // Users may give their own groups any name.
     let leader = leader_in(&scope).filter(|_| is_roots_all_the_way(tree, &scope).unwrap_or(false))?;
     let mut found = Vec::new();
     hosted(parent, &name_of(leader).ok()?, DEPTH, &mut found);
-    // Which of several it was nobody can tell.
+    // With several groups, the right one is unknown.
     found.pop().filter(|_| found.is_empty())
 }
 
@@ -106,7 +106,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn what_is_made_in_a_session_is_inside_of_what_is_frozen_with_it() {
+    fn groups_of_a_session_are_nested_in_its_frozen_group() {
         let Some(session) = Cgroup::create("sys-tests", "session").ok() else { return };
         let sleeper = || {
             fork(|| {
@@ -130,7 +130,7 @@ mod tests {
         assert!(inside.holds(guest) && !second.holds(guest) && !inside.holds(other));
         groups[1].adopt(other).unwrap();
         assert!(inside.holds(other) && session.holds(other) && !second.holds(other));
-        // A run in it whose session this is not.
+        // A nested run that does not belong to this session.
         let nested = made("nested", other);
         assert_eq!(around(&nested), groups[1].path());
         for child in [host, other, guest] {

@@ -7,7 +7,7 @@ fn nobody() -> Credentials {
     Credentials { uid: 65534, gid: 65533, groups: vec![65532, 65531, 65531] }
 }
 
-/// A program as nobody, with nothing but its arguments.
+/// Returns the execution of a program as nobody, with nothing but its arguments.
 fn plain<'a>(
     program: &'a File,
     argv: &'a [CString],
@@ -34,7 +34,7 @@ fn plain<'a>(
     }
 }
 
-/// Runs a shell line as nobody; gives what it wrote and how it ended.
+/// Runs a shell command as nobody; returns its output and how it ended.
 fn shell(line: &str, change: impl FnOnce(&mut Execution<'_>)) -> (String, WaitEvent) {
     let (reader, writer) = pipe().unwrap();
     let program = File::open("/bin/sh").unwrap();
@@ -73,7 +73,7 @@ fn end(pid: Pid) -> WaitEvent {
 }
 
 #[test]
-fn nothing_is_executed_after_a_program_that_shall_be_alone() {
+fn with_this_alone_no_other_program_is_executed() {
     let line = "echo in; (/bin/true; echo $?); /bin/true & wait $!; echo $?; exec /bin/true";
     for descriptor in [true, false] {
         let (output, event) = shell(line, |execution| {
@@ -87,7 +87,7 @@ fn nothing_is_executed_after_a_program_that_shall_be_alone() {
 }
 
 #[test]
-fn command_has_exactly_the_credentials_it_was_given() {
+fn a_command_has_exactly_the_given_credentials() {
     let (output, event) = shell("grep -E '^(Uid|Gid|Groups)' /proc/self/status | tr -s '\\t ' ' '; umask", |_| {});
     assert_eq!(event, WaitEvent::Exited(0), "{output}");
     let expected = "Uid: 65534 65534 65534 65534\nGid: 65533 65533 65533 65533\nGroups: 65531 65531 65532 \n0027\n";
@@ -95,14 +95,14 @@ fn command_has_exactly_the_credentials_it_was_given() {
 }
 
 #[test]
-fn command_has_exactly_the_environment_it_was_given() {
+fn a_command_has_exactly_the_given_environment() {
     let (output, _) = shell("tr '\\0' '\\n' < /proc/$$/environ | grep -v '^\\(PWD\\|_\\)='", |_| {});
     assert_eq!(output, "PATH=/usr/bin:/bin\nA=b\n");
 }
 
 #[test]
 fn no_descriptor_above_two_reaches_the_command() {
-    // Three is what `ls` opens for itself.
+    // `ls` opens descriptor 3 itself.
     let (output, _) = shell("ls /proc/self/fd | sort -n | tr '\\n' ' '", |_| {
         // SAFETY: F_DUPFD takes an integer; the child owns the copy until it becomes the shell.
         assert!(unsafe { libc::fcntl(0, libc::F_DUPFD, 40) } >= 40);
@@ -117,7 +117,7 @@ fn ignored_and_blocked_signals_are_restored() {
         execution.blocked_signals = SignalSet::of(&[libc::SIGUSR1]);
     });
     let masks: Vec<_> = output.lines().map(|mask| u64::from_str_radix(mask, 16).unwrap()).collect();
-    // 32 and 33 are libc's: left as the caller had them.
+    // 32 and 33 are libc's: they stay as the caller had them.
     assert_eq!([masks[0], masks[1] & !(3 << 31)], [1 << (libc::SIGUSR1 - 1), 1 << (libc::SIGHUP - 1)]);
 }
 
@@ -137,11 +137,11 @@ fn directory_is_entered_with_the_new_credentials() {
 }
 
 #[test]
-fn what_the_kernel_cannot_execute_is_a_script_for_the_shell() {
+fn a_file_without_a_known_format_is_run_by_the_shell() {
     let path = c"/tmp/sys-exec-script";
     let file = path.to_str().unwrap();
-    // Written by another process: a child of another test could inherit our descriptor, and what is open for writing cannot be
-    // executed.
+    // Another process writes it: a child of another test could inherit our descriptor, and a file that is open for
+    // writing cannot be executed.
     let write = format!("echo 'echo \"$0\" \"$@\"' >{file}; chmod 755 {file}");
     assert!(std::process::Command::new("sh").args(["-c", &write]).status().unwrap().success());
     let (output, event) = shell("one", |execution| execution.image = Image::Powerless(path));
@@ -150,7 +150,7 @@ fn what_the_kernel_cannot_execute_is_a_script_for_the_shell() {
 }
 
 #[test]
-fn a_command_dies_with_the_process_that_begot_it() {
+fn a_command_dies_with_the_process_that_started_it() {
     let (reader, writer) = pipe().unwrap();
     let parent = fork(|| {
         let (argv, limits, credentials) =
@@ -179,7 +179,7 @@ fn a_command_dies_with_the_process_that_begot_it() {
 }
 
 #[test]
-fn spawned_command_is_born_in_its_group_and_its_errors_are_told() {
+fn a_spawned_command_starts_in_its_group_and_reports_errors() {
     let group = Cgroup::create("sys-tests", "spawn").ok();
     let program = File::open("/bin/sleep").unwrap();
     let spawn = |directory| {
@@ -202,16 +202,16 @@ fn spawned_command_is_born_in_its_group_and_its_errors_are_told() {
 }
 
 #[test]
-fn minus_one_is_no_user() {
+fn user_id_minus_one_is_rejected() {
     let credentials = Credentials { uid: u32::MAX, gid: 0, groups: vec![] };
     assert_eq!(credentials.assume(), Err(ExecError { step: Step::Verify, errno: libc::EINVAL }));
 }
 
 #[test]
-fn streams_may_be_swapped() {
+fn standard_streams_may_be_swapped() {
     let (reader, writer) = pipe().unwrap();
     let pid = fork(|| {
-        // 1 and 2 exchanged, then something to each.
+        // Exchange 1 and 2, then write to each.
         place_streams([None, Some(writer.as_fd()), Some(reader.as_fd())]).unwrap();
         // SAFETY: both are open: they were placed above.
         let (one, two) = unsafe { (BorrowedFd::borrow_raw(1), BorrowedFd::borrow_raw(2)) };

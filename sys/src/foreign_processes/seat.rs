@@ -1,4 +1,4 @@
-//! The terminals that the guests of a program have, and that at which it was asked: where something can be told to them.
+//! The terminals of the foreign processes and of their session, to which messages are written.
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -7,33 +7,33 @@ use std::io::Write;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
-/// A terminal at which somebody sat.
+/// A terminal, and the user who had it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Seat {
-    /// As proc_pid_stat(5) counts, `tty_nr`.
+    /// The number of the terminal (`tty_nr`, proc_pid_stat(5)).
     pub(super) number: u32,
     uid: u32,
 }
 
 impl Seat {
-    /// The terminal of a name such as `/dev/pts/3` or `pts/3`.
+    /// Returns the terminal of a name such as `/dev/pts/3` or `pts/3`.
     pub(super) fn at(terminal: &OsStr) -> Option<Self> {
         let path = Path::new("/dev").join(terminal); // an absolute path stays as it is
         let found = fs::symlink_metadata(path).ok().filter(|found| found.file_type().is_char_device())?;
         Some(Self { number: number(found.rdev()), uid: found.uid() })
     }
 
-    /// Whether it is still the same person's: by now it may be somebody else's.
+    /// Returns whether the terminal still belongs to the same user.
     pub(super) fn is_taken(&self) -> bool {
         terminal(self.number).is_some_and(|path| fs::symlink_metadata(path).is_ok_and(|found| found.uid() == self.uid))
     }
 }
 
-/// Writes a line on each of these terminals where that can be done without waiting.
+/// Writes a line to each of these terminals where that does not block.
 pub(super) fn tell(numbers: HashSet<u32>, line: &str) {
     for path in numbers.into_iter().filter_map(terminal) {
         let flags = libc::O_NOCTTY | libc::O_NONBLOCK | libc::O_NOFOLLOW;
-        // Nobody may be there to read it, and the session goes on.
+        // The terminal may have no reader; the session goes on.
         let _ = OpenOptions::new()
             .write(true)
             .custom_flags(flags)
@@ -42,13 +42,14 @@ pub(super) fn tell(numbers: HashSet<u32>, line: &str) {
     }
 }
 
-/// The number of a terminal (proc_pid_stat(5), `tty_nr`) from that of its device.
+/// Converts a device number to the number of a terminal (`tty_nr`, proc_pid_stat(5)).
 fn number(device: u64) -> u32 {
     let (major, minor) = (libc::major(device), libc::minor(device));
     (minor & 0xff) | (major << 8) | ((minor & !0xff) << 12)
 }
 
-/// The terminal of this number (proc_pid_stat(5), `tty_nr`), if it is one that people sit at.
+/// Returns the path of the terminal with this number (`tty_nr`, proc_pid_stat(5)), if it is of a kind that users work
+/// at.
 fn terminal(number: u32) -> Option<String> {
     let (major, minor) = ((number >> 8) & 0xfff, (number & 0xff) | ((number >> 12) & 0xf_ff00));
     let path = match (major, minor) {
@@ -64,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn terminals_have_the_names_that_people_know() {
+    fn terminals_have_their_usual_names() {
         assert_eq!(terminal(0), None);
         assert_eq!(terminal(0x0500), None, "/dev/tty itself");
         for number_of in [0x8800, 0x8803, 0x0401, 0x0010_8812] {

@@ -1,4 +1,4 @@
-//! Whom a program serves that is not ours, as far as the kernel tells: one person, or whoever comes.
+//! Whom a foreign program serves, as far as the kernel shows it: one user, or any.
 
 use std::collections::HashSet;
 use std::fs;
@@ -6,24 +6,24 @@ use std::fs;
 use crate::process::Pid;
 use crate::procfs;
 
-/// Whom a program serves.
+/// The users that a program serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Service {
-    /// One person, who has started it or sits at its terminal (su, sudo, login).
+    /// One user, who started it or sits at its terminal (su, sudo, login).
     Caller,
-    /// The one at the other end of a connection, which a server that listens has given to it alone (sshd).
+    /// The peer of one connection, which a listening server has passed to it (sshd).
     Connection,
-    /// Nobody can tell.
+    /// Unknown.
     Unproven,
-    /// Others as well.
+    /// Several users.
     Many,
 }
 
 impl Service {
-    /// That of a program which somebody of this uid uses, from this terminal if from any (by its number).
+    /// Determines whom a program serves that `uid` uses, at this terminal if any (by its number).
     pub fn of(program: Pid, uid: u32, terminal: Option<u32>) -> Self {
         let Ok(stat) = procfs::stat(program) else { return Self::Unproven };
-        // Descriptors come last: who starts a set-user-ID program decides which ones it has.
+        // Descriptors come last: the user who starts a set-user-ID program chooses which ones it has.
         if uid != 0 && procfs::real_uid(program) == Some(uid) || terminal.is_some_and(|number| stat.terminal == number)
         {
             return Self::Caller;
@@ -39,13 +39,13 @@ impl Service {
         Self::Unproven
     }
 
-    /// Whether ending the program ends nobody else's work.
+    /// Returns whether ending the program affects no other user's work.
     pub fn is_alone(self) -> bool {
         matches!(self, Self::Caller | Self::Connection)
     }
 }
 
-/// What kinds of sockets a process holds.
+/// The kinds of sockets that a process holds.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 struct Sockets {
     listening: bool,
@@ -56,7 +56,7 @@ struct Sockets {
 const ESTABLISHED: &str = "01";
 const LISTEN: &str = "0A";
 
-/// The same, `unix`: __SO_ACCEPTCON among the flags.
+/// proc_pid_net(5), `unix`: __SO_ACCEPTCON among the flags.
 const ACCEPTS: u32 = 1 << 16;
 
 impl Sockets {
@@ -78,7 +78,7 @@ impl Sockets {
     }
 }
 
-/// The numbers of the sockets that a process holds.
+/// Returns the inode numbers of the sockets that a process holds.
 fn held(pid: Pid) -> HashSet<String> {
     let number = |link: std::path::PathBuf| {
         let link = link.to_str()?;
@@ -88,12 +88,12 @@ fn held(pid: Pid) -> HashSet<String> {
     entries.filter_map(|entry| fs::read_link(entry.path()).ok().and_then(number)).collect()
 }
 
-/// How many sockets there are in a table of either kind.
+/// Returns the number of sockets in a table, read as `tcp` and as `unix`.
 pub(crate) fn sockets_in(table: &str) -> (usize, usize) {
     (tcp(table).len(), unix(table).len())
 }
 
-/// State and number of each socket in a table.
+/// Returns state and inode number of each socket in a table.
 fn tcp(table: &str) -> Vec<(String, String)> {
     let row = |line: &str| {
         let mut fields = line.split_ascii_whitespace();
@@ -103,7 +103,7 @@ fn tcp(table: &str) -> Vec<(String, String)> {
     table.lines().skip(1).filter_map(row).collect()
 }
 
-/// The numbers of those that take connections.
+/// Returns the inode numbers of the sockets that accept connections.
 fn unix(table: &str) -> Vec<String> {
     let row = |line: &str| {
         let mut fields = line.split_ascii_whitespace();
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn tables_of_sockets_are_read_by_their_columns() {
+    fn socket_tables_are_parsed_by_column() {
         let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n   \
                      0: 0100007F:1F40 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4711 1 0 100\n";
         assert_eq!(tcp(table), [("0A".to_owned(), "4711".to_owned())]);

@@ -7,7 +7,7 @@ fn foreign_processes(pid: Pid, group: Option<Cgroup>) -> ForeignProcesses {
     ForeignProcesses::of(host, group, Programs::at(&[]), false).unwrap()
 }
 
-/// A process that does as it is told by the lines that it reads; `None` where there is no shell.
+/// Starts a shell that executes the lines that the test writes; `None` where there is no shell.
 fn host() -> (std::process::Child, Pid) {
     let child = std::process::Command::new("sh").stdin(std::process::Stdio::piped()).spawn().unwrap();
     let pid = Pid::new(i32::try_from(child.id()).unwrap()).unwrap();
@@ -15,7 +15,7 @@ fn host() -> (std::process::Child, Pid) {
 }
 
 #[test]
-fn what_a_program_begets_is_ended_and_the_program_is_not() {
+fn the_descendants_of_a_program_are_killed_and_the_program_is_not() {
     let (mut child, pid) = host();
     let foreign_processes = foreign_processes(pid, None);
     writeln!(child.stdin.as_mut().unwrap(), "sleep 61 & sleep 62").unwrap();
@@ -33,7 +33,7 @@ fn what_a_program_begets_is_ended_and_the_program_is_not() {
 }
 
 #[test]
-fn what_is_frozen_stands_still_though_it_is_told_to_go_on_and_the_program_does_not() {
+fn frozen_processes_ignore_sigcont_and_the_program_continues() {
     let (mut child, pid) = host();
     let Ok(group) = Cgroup::create("sys-tests", "icebox") else { return drop(child.kill()) };
     let foreign_processes = foreign_processes(pid, Some(group));
@@ -54,7 +54,7 @@ fn what_is_frozen_stands_still_though_it_is_told_to_go_on_and_the_program_does_n
     assert_eq!(procfs::stat(pid).unwrap().state, b'S');
     foreign_processes.thaw().unwrap();
     assert!((0..50).any(|_| grows()));
-    // And a frozen one can be killed.
+    // A frozen process can be killed.
     foreign_processes.freeze().unwrap();
     foreign_processes.signal(libc::SIGKILL, "").unwrap();
     drop(child.stdin.take());
@@ -68,7 +68,7 @@ fn what_is_frozen_stands_still_though_it_is_told_to_go_on_and_the_program_does_n
 }
 
 #[test]
-fn a_daemon_that_left_the_family_is_found_in_the_group() {
+fn a_daemon_outside_the_process_tree_is_found_in_the_group() {
     let (mut child, pid) = host();
     let Ok(group) = Cgroup::create("sys-tests", "guests") else { return drop(child.kill()) };
     let foreign_processes = foreign_processes(pid, Some(group));
@@ -86,7 +86,7 @@ fn a_daemon_that_left_the_family_is_found_in_the_group() {
 }
 
 #[test]
-fn of_a_program_that_serves_others_only_what_is_proven_is_meant() {
+fn for_a_shared_program_only_proven_processes_are_affected() {
     let (mut child, pid) = host();
     let Ok(group) = Cgroup::create("sys-tests", "shared") else { return drop(child.kill()) };
     let foreign_processes = foreign_processes(pid, Some(group));

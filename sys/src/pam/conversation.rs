@@ -1,4 +1,4 @@
-//! The function that libpam calls to speak with the user. Nothing of Rust's unwinds into C from here.
+//! The function that libpam calls to communicate with the user. No Rust panic unwinds into C from here.
 
 use std::ffi::CStr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,13 +10,13 @@ use pam_sys::types::{PamMessage, PamResponse};
 use super::{Conversation, ConversationFailed, PAM_BUF_ERR, PAM_CONV_ERR, PAM_SUCCESS, Prompt};
 use crate::secret::{MAX_SECRET, Secret, wipe};
 
-/// The most messages in one call (PAM_MAX_NUM_MSG).
+/// The maximum number of messages in one call (PAM_MAX_NUM_MSG).
 const MAX_MESSAGES: c_int = 32;
 
-/// The longest message that is shown, in bytes; libpam's own limit is 512.
+/// The maximum length of a message that is shown, in bytes; libpam's own limit is 512.
 const MAX_MESSAGE: usize = 64 * 1024;
 
-/// What libpam keeps a pointer to.
+/// The state to which libpam keeps a pointer.
 pub(super) struct ConversationState {
     conversation: Box<dyn Conversation>,
     failed: bool,
@@ -27,7 +27,7 @@ impl ConversationState {
         Self { conversation, failed: false }
     }
 
-    /// Whether the conversation failed since the last question.
+    /// Returns whether the conversation failed since the last call, and clears that.
     pub(super) fn take_failure(&mut self) -> bool {
         std::mem::take(&mut self.failed)
     }
@@ -59,7 +59,7 @@ pub(super) extern "C" fn speak(
         Ok::<(), ConversationFailed>(())
     }));
     if matches!(outcome, Ok(Ok(()))) {
-        // SAFETY: as above; libpam's caller frees the array from here on.
+        // SAFETY: as above; the caller of libpam frees the array from here on.
         unsafe { *responses = answers.give_away() };
         PAM_SUCCESS
     } else {
@@ -89,12 +89,12 @@ fn ask(conversation: &mut dyn Conversation, message: *const PamMessage) -> Resul
     }
 }
 
-/// A prompt without an answer is a failure: a null answer would be up to the module.
+/// Treats a prompt without an answer as a failure: modules handle a null answer differently.
 fn answered(answer: Option<Secret>) -> Result<Option<Secret>, ConversationFailed> {
     answer.map(Some).ok_or(ConversationFailed)
 }
 
-/// The array of answers that pam_conv(3) asks for; wiped and freed unless given away.
+/// The array of answers that pam_conv(3) requires; wiped and freed unless it is given away.
 struct Answers {
     array: *mut PamResponse,
     count: usize,
@@ -111,7 +111,7 @@ impl Answers {
     fn put(&mut self, index: usize, answer: Option<Secret>) -> Result<(), ConversationFailed> {
         let Some(answer) = answer else { return Ok(()) };
         let bytes = answer.as_bytes();
-        // Cut at a NUL, "right\0anything" would pass for "right".
+        // An answer would be cut at a NUL: "right\0anything" would count as "right".
         if bytes.len() > MAX_SECRET || bytes.contains(&0) || index >= self.count {
             return Err(ConversationFailed);
         }
@@ -120,7 +120,7 @@ impl Answers {
         if text.is_null() {
             return Err(ConversationFailed);
         }
-        // SAFETY: `text` has room for one more byte than is copied, and is memory of its own.
+        // SAFETY: `text` has room for one more byte than is copied, and does not overlap it.
         unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), text, bytes.len()) };
         // SAFETY: the index is below the count, so the element is in the array; its text was null.
         unsafe { (*self.array.add(index)).resp = text.cast() };
@@ -138,14 +138,14 @@ impl Drop for Answers {
             return;
         }
         for index in 0..self.count {
-            // SAFETY: the index is in the array, which is ours.
+            // SAFETY: the index is in the array, which we own.
             let text = unsafe { (*self.array.add(index)).resp };
             if text.is_null() {
                 continue;
             }
-            // SAFETY: made by `put`: a string of ours that ends in NUL.
+            // SAFETY: made by `put`: a string that we own and that ends in NUL.
             let length = unsafe { libc::strlen(text) };
-            // SAFETY: `length` initialised bytes of ours, to which nobody else points.
+            // SAFETY: `length` initialised bytes that we own, to which nothing else points.
             wipe(unsafe { std::slice::from_raw_parts_mut(text.cast::<u8>(), length) });
             // SAFETY: from calloc, freed once.
             unsafe { libc::free(text.cast()) };

@@ -1,18 +1,18 @@
-//! The modules that libpam has loaded stay loaded to the end of a process that ends with its PAM transaction: pam_end
-//! would unmap a dozen libraries one by one.
+//! Keeps the modules that libpam loaded in memory, for a process that ends with its PAM transaction: pam_end would
+//! unmap a dozen libraries one by one.
 
 use std::ffi::{CStr, CString};
 
-/// Makes the dlclose of every pam_end from now on give back a reference and nothing else. What modules registered to be
-/// cleaned up (pam_set_data(3)) is cleaned up all the same. A library that cannot be kept is unmapped: no harm.
+/// Adds a reference to each loaded library, so that the dlclose of a later pam_end unmaps nothing. Data that modules
+/// registered for cleanup (pam_set_data(3)) is still cleaned up. A library for which this fails is unmapped, which is
+/// harmless.
 pub fn keep_loaded() {
     let mut names: Vec<CString> = Vec::with_capacity(32);
-    // SAFETY: `collect` has the type that is asked for, and is given `names` back as its last argument, during the call
-    // alone.
+    // SAFETY: `collect` has the required type, and gets `names` back as its last argument, during the call alone.
     unsafe { libc::dl_iterate_phdr(Some(collect), (&raw mut names).cast()) };
     for name in names {
-        // SAFETY: the name ends in NUL. With RTLD_NOLOAD nothing is loaded and no code runs; the library that has this
-        // name already gets one more reference, which is never given back.
+        // SAFETY: the name ends in NUL. With RTLD_NOLOAD nothing is loaded and no code runs; the loaded library gets
+        // one more reference, which is never released.
         let _ = unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_LAZY | libc::RTLD_NOLOAD) };
     }
 }

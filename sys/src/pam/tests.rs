@@ -1,4 +1,4 @@
-//! Against the callback itself, and against libpam with a service that has no file (Debian's `other`).
+//! Tests the callback itself, and libpam with a service that has no file (Debian's `other`).
 
 use super::conversation::{ConversationState, speak};
 use super::*;
@@ -14,7 +14,7 @@ impl Conversation for Scripted {
     }
 }
 
-/// Calls the callback with these messages; its code and the answers.
+/// Calls the callback with these messages; returns its code and the answers.
 fn converse(messages: &[(i32, &CStr)], say: Say) -> (i32, Vec<Option<Vec<u8>>>) {
     let mut talk = ConversationState::new(Box::new(Scripted(say)));
     let mut messages: Vec<_> =
@@ -61,7 +61,7 @@ fn every_style_reaches_the_conversation_and_prompts_are_answered() {
 }
 
 #[test]
-fn conversation_of_zero_or_too_many_messages_is_refused() {
+fn a_conversation_of_zero_or_too_many_messages_is_rejected() {
     let never = || -> Say { Box::new(|_| panic!("asked")) };
     assert_eq!(converse(&[], never()).0, PAM_CONV_ERR);
     assert_eq!(converse(&[(1, c"x"); 33], never()).0, PAM_CONV_ERR);
@@ -69,7 +69,7 @@ fn conversation_of_zero_or_too_many_messages_is_refused() {
 }
 
 #[test]
-fn null_pointers_are_refused() {
+fn null_pointers_are_rejected() {
     let mut talk = ConversationState::new(Box::new(Scripted(Box::new(|_| secret(b"")))));
     let talk: *mut libc::c_void = (&raw mut talk).cast();
     let mut responses: *mut PamResponse = ptr::null_mut();
@@ -85,7 +85,7 @@ fn null_pointers_are_refused() {
 }
 
 #[test]
-fn panic_in_the_conversation_becomes_an_error() {
+fn a_panic_in_the_conversation_becomes_an_error() {
     let (code, answers) = converse(
         &[(1, c"x"), (1, c"y")],
         Box::new(|prompt| if prompt == Prompt::Hidden(b"x") { secret(b"a") } else { panic!("on purpose") }),
@@ -94,7 +94,7 @@ fn panic_in_the_conversation_becomes_an_error() {
 }
 
 #[test]
-fn answers_that_c_cannot_hold_are_refused() {
+fn answers_that_are_no_c_string_are_rejected() {
     assert_eq!(converse(&[(1, c"x")], Box::new(|_| secret(b"right\0wrong"))).0, PAM_CONV_ERR);
     assert_eq!(converse(&[(1, c"x")], Box::new(|_| secret(&[b'a'; 1024]))).0, PAM_CONV_ERR);
     assert_eq!(converse(&[(1, c"x")], Box::new(|_| secret(&[b'a'; 1023]))).0, PAM_SUCCESS);
@@ -103,7 +103,7 @@ fn answers_that_c_cannot_hold_are_refused() {
 }
 
 #[test]
-fn only_success_passes() {
+fn only_pam_success_counts_as_success() {
     let mut pam = Pam::start("jit-sudo-sys-test", "nobody", Box::new(Scripted(Box::new(|_| Ok(None))))).unwrap();
     for code in 1..=40 {
         assert_eq!(pam.judge(code, "test").unwrap_err().code, code);
@@ -113,7 +113,7 @@ fn only_success_passes() {
 }
 
 #[test]
-fn environment_goes_in_and_comes_out() {
+fn the_pam_environment_round_trips() {
     let mut pam = Pam::start("jit-sudo-sys-test", "nobody", Box::new(Scripted(Box::new(|_| Ok(None))))).unwrap();
     assert!(pam.environment().unwrap().is_empty());
     pam.put_environment(OsStr::new("A=1")).unwrap();
@@ -123,7 +123,7 @@ fn environment_goes_in_and_comes_out() {
 }
 
 #[test]
-fn items_are_taken_and_nul_is_refused() {
+fn items_are_accepted_and_nul_is_rejected() {
     let mut pam = Pam::start("jit-sudo-sys-test", "nobody", Box::new(Scripted(Box::new(|_| Ok(None))))).unwrap();
     pam.set_tty(OsStr::new("/dev/pts/0")).unwrap();
     pam.set_ruser("alice").unwrap();
@@ -136,7 +136,7 @@ fn items_are_taken_and_nul_is_refused() {
 }
 
 #[test]
-fn conversation_that_was_broken_off_is_told_from_a_wrong_password() {
+fn a_cancelled_conversation_differs_from_a_wrong_password() {
     let mut error = PamError::of(ptr::null_mut(), PAM_AUTH_ERR, "pam_authenticate");
     assert!(error.is_wrong_password() && !error.is_aborted());
     assert_eq!(error.to_string(), "pam_authenticate: Authentication failure");
@@ -144,14 +144,14 @@ fn conversation_that_was_broken_off_is_told_from_a_wrong_password() {
     assert!(!error.is_wrong_password() && error.is_aborted());
 }
 
-/// Through the real library and pam_unix, as Debian's `other` service has it.
+/// Authenticates with the real library and pam_unix, as Debian's `other` service does.
 fn authenticated(say: Say) -> Result<(), PamError> {
     let mut pam = Pam::start("jit-sudo-sys-test", "nobody", Box::new(Scripted(say))).unwrap();
     pam.authenticate(Messages::Silent, EmptyPassword::Refused)
 }
 
 #[test]
-fn wrong_password_is_told_by_the_real_library() {
+fn the_real_library_reports_a_wrong_password() {
     let error = authenticated(Box::new(|prompt| match prompt {
         Prompt::Hidden(b"Password: ") => secret(b"wrong"),
         _ => Ok(None),
@@ -161,7 +161,7 @@ fn wrong_password_is_told_by_the_real_library() {
 }
 
 #[test]
-fn question_broken_off_is_told_by_the_real_library() {
+fn the_real_library_reports_a_cancelled_question() {
     let error = authenticated(Box::new(|_| Err(ConversationFailed))).unwrap_err();
     assert!(error.is_aborted() && !error.is_wrong_password(), "{error:?}");
     let error = authenticated(Box::new(|_| panic!("on purpose"))).unwrap_err();

@@ -7,20 +7,20 @@ use crate::kernel::check;
 /// A capability, by its number in linux/capability.h.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Capability {
-    /// Signals to processes of others.
+    /// Sends signals to processes of other users.
     Kill = 5,
-    /// Looks at processes of others where /proc hides them.
+    /// Reads processes of other users where /proc hides them.
     Ptrace = 19,
     /// Writes to the kernel's audit log.
     AuditWrite = 29,
-    /// Asks how full its queue is.
+    /// Reads the state of the audit queue.
     AuditControl = 30,
 }
 
-/// _LINUX_CAPABILITY_VERSION_3: two words of 32 bits in each set.
+/// _LINUX_CAPABILITY_VERSION_3: each set has two 32-bit words.
 const VERSION: u32 = 0x2008_0522;
 
-/// The kernel has 41 of them, and answers EINVAL beyond its last.
+/// An upper bound: the kernel has 41 of them, and returns EINVAL beyond its last.
 const MOST: libc::c_ulong = 64;
 
 #[repr(C)]
@@ -37,10 +37,10 @@ struct Sets {
     inheritable: u32,
 }
 
-/// Gives up all but `kept`, for good: no exec gives them back.
+/// Drops all capabilities but `kept`, for good: no exec restores them.
 ///
 /// # Errors
-/// Whatever capset(2) says; one of `kept` that is not held is none.
+/// Any error of capset(2). It is no error if the process lacks one of `kept`.
 pub(super) fn keep(kept: &[Capability]) -> io::Result<()> {
     let header = Header { version: VERSION, pid: 0 };
     let mut held = [Sets { effective: 0, permitted: 0, inheritable: 0 }; 2];
@@ -50,7 +50,7 @@ pub(super) fn keep(kept: &[Capability]) -> io::Result<()> {
     for capability in 0..MOST {
         // SAFETY: this prctl takes integers only.
         if unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) } != 0 {
-            break; // the last one, or without CAP_SETPCAP: then no exec is left that it could matter to
+            break; // beyond the last one, or without CAP_SETPCAP: then no later exec matters
         }
     }
     let wanted = kept.iter().fold(0, |all, capability| all | (1_u32 << *capability as u32));

@@ -1,4 +1,4 @@
-//! The table as a filter of system calls (seccomp(2)).
+//! Compiles the table into a filter of system calls (seccomp(2)).
 
 use std::io;
 
@@ -20,12 +20,12 @@ const ALLOW: u32 = libc::SECCOMP_RET_ALLOW;
 const REFUSE: u32 = libc::SECCOMP_RET_ERRNO | libc::EPERM as u32;
 const KILL: u32 = libc::SECCOMP_RET_KILL_PROCESS;
 
-/// Every row.
+/// Returns every row.
 pub(super) fn rows() -> impl Iterator<Item = &'static Row> {
     TABLE.iter().chain(LEGACY)
 }
 
-/// What the table says of a row's calls for a post.
+/// Returns the answer of the table for a row's calls from a process of this kind.
 pub(super) fn answer_for(row: &Row, post: Post) -> Answer {
     match post {
         Post::RelayProcess => row.relay_process,
@@ -34,10 +34,10 @@ pub(super) fn answer_for(row: &Row, post: Post) -> Answer {
     }
 }
 
-/// The filter of a post. What another ABI calls is fatal: its numbers mean other calls.
+/// Compiles the filter for a kind of process. A call through another ABI is fatal: its numbers mean other calls.
 ///
 /// # Errors
-/// `Unsupported` on a machine that is not known here.
+/// `Unsupported` on an unknown architecture.
 pub(super) fn filter(post: Post) -> io::Result<Vec<libc::sock_filter>> {
     let own = OWN.ok_or_else(|| io::Error::from(io::ErrorKind::Unsupported))?;
     let mut calls = Vec::new();
@@ -56,10 +56,10 @@ pub(super) fn filter(post: Post) -> io::Result<Vec<libc::sock_filter>> {
     Ok(filter)
 }
 
-/// So many calls are compared one by one.
+/// Up to this many calls are compared one by one.
 const FEW: usize = 4;
 
-/// Finds the call among these, which are sorted, by halving: when a filter is set the kernel asks it once for every number.
+/// Searches these sorted calls by bisection: when a filter is installed, the kernel runs it once for every number.
 fn search(calls: &[(u32, Answer)], filter: &mut Vec<libc::sock_filter>) -> io::Result<()> {
     let (low, high) = calls.split_at_checked(calls.len() / 2).unwrap_or((calls, &[]));
     let Some((middle, _)) = high.first().filter(|_| calls.len() > FEW) else {
@@ -78,7 +78,7 @@ fn search(calls: &[(u32, Answer)], filter: &mut Vec<libc::sock_filter>) -> io::R
     search(high, filter)
 }
 
-/// What is done with a call that was recognized; always an end.
+/// Returns the instructions for a recognized call; they always end the filter.
 fn outcome(told: Answer) -> Vec<libc::sock_filter> {
     match told {
         Answer::Passes => vec![answer(ALLOW)],

@@ -1,4 +1,4 @@
-//! Which files a process may still open, by Landlock (landlock(7)), since Linux 5.13.
+//! Restricts the files that a process may still open, by Landlock (landlock(7)), since Linux 5.13.
 
 use std::fs::OpenOptions;
 use std::io;
@@ -19,7 +19,7 @@ const MAKE_REG: u64 = 1 << 8;
 const REFER: u64 = 1 << 13;
 const TRUNCATE: u64 = 1 << 14;
 
-/// All rights of the first version, and those that later ones added.
+/// All access rights of the first version, and those that later versions added.
 const FIRST: u64 = (1 << 13) - 1;
 const ADDED: [(i64, u64); 3] = [(2, REFER), (3, TRUNCATE), (5, 1 << 15)];
 
@@ -32,7 +32,7 @@ const WRITE: u64 = READ | WRITE_FILE | REMOVE_DIR | REMOVE_FILE | MAKE_DIR | MAK
 const CREATE_RULESET_VERSION: u32 = 1;
 const RULE_PATH_BENEATH: libc::c_int = 1;
 
-/// struct landlock_ruleset_attr; what the kernel does not know must be zero.
+/// struct landlock_ruleset_attr; fields that the kernel does not know must be zero.
 #[repr(C)]
 struct Ruleset {
     files: u64,
@@ -47,10 +47,10 @@ struct Beneath {
     parent: i32,
 }
 
-/// The version of the kernel's Landlock, from 1 on.
+/// Returns the version of the kernel's Landlock, from 1 on.
 ///
 /// # Errors
-/// `ENOSYS` or `EOPNOTSUPP` where there is none.
+/// `ENOSYS` or `EOPNOTSUPP` without Landlock.
 pub(super) fn version() -> io::Result<i64> {
     let nothing = std::ptr::null::<Ruleset>();
     // SAFETY: without attributes and with this flag the call takes integers only.
@@ -58,7 +58,7 @@ pub(super) fn version() -> io::Result<i64> {
     if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(answer) }
 }
 
-/// From now on no file can be opened but below `grounds`; one that is not there is none.
+/// Restricts this process to files below `grounds`; a path that does not exist is ignored.
 ///
 /// # Errors
 /// As [`version`], and `EPERM` without CAP_SYS_ADMIN and `no_new_privs`.
@@ -88,13 +88,13 @@ fn create(attributes: &Ruleset) -> io::Result<OwnedFd> {
     // SAFETY: pointer and size describe the attributes, which live through the call.
     let answer = unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, std::ptr::from_ref(attributes), size, 0) };
     let fd = check(answer as libc::c_int)?;
-    // SAFETY: the kernel has just made the descriptor and nobody else owns it.
+    // SAFETY: the kernel has just made the descriptor and nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 fn add(ruleset: &OwnedFd, rule: &Beneath) -> io::Result<()> {
     let (fd, rule) = (ruleset.as_raw_fd(), std::ptr::from_ref(rule));
-    // SAFETY: the rule is of the kind that is named and lives through the call; its descriptor is open.
+    // SAFETY: the rule is of the given kind and lives through the call; its descriptor is open.
     let answer = unsafe { libc::syscall(libc::SYS_landlock_add_rule, fd, RULE_PATH_BENEATH, rule, 0) };
     check(answer as libc::c_int).map(drop)
 }

@@ -1,8 +1,8 @@
-//! The second wall around a process that goes on while a command runs: what it does not need it can no longer do, whoever
-//! has taken it over. Three parts: capabilities, files (Landlock) and system calls (by one table).
+//! The sandbox for a process that continues while a command runs: it removes everything that the process does not need,
+//! in case an attacker takes it over. Three parts: capabilities, files (Landlock) and system calls (from one table).
 //!
-//! Each part is put up for itself. A kernel without one of them leaves the others, and the process goes on: the wall stands
-//! behind code that should not need it. `jitctl doctor` says which parts this kernel has.
+//! Each part is set up independently. On a kernel without one of them the others still apply, and the process
+//! continues: the sandbox is a second line of defence. `jitctl doctor` shows which parts this kernel has.
 
 mod capabilities;
 mod filter;
@@ -21,71 +21,72 @@ use crate::bpf;
 use crate::kernel::check;
 use crate::sanitize::open_descriptors;
 
-/// What a process still does.
+/// The kind of a process, which determines what it may do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Post {
-    /// Carries the bytes of caller and command, and waits for the command: opens nothing.
+    /// Relays bytes between caller and command, and waits for the command: opens nothing.
     RelayProcess,
-    /// Keeps records and ends runs: opens files, and sockets of this host.
+    /// Writes records and ends runs: opens files, and sockets of this host.
     Enforcer,
-    /// Computes: reads and writes what is open.
+    /// Computes: reads and writes only open descriptors.
     Worker,
 }
 
-/// A place below which files can still be opened.
+/// A path below which files can still be opened.
 #[derive(Clone, Copy, Debug)]
 pub enum AllowedPath<'a> {
     /// For reading.
     Read(&'a Path),
-    /// For writing, making and removing too.
+    /// For writing, and for creating and removing files.
     Write(&'a Path),
 }
 
-/// Which parts of the wall stand.
+/// Which parts of the sandbox are in force.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Parts {
     /// No capability but the named ones.
     pub capabilities: bool,
-    /// No file but below the named places.
+    /// No file but below the named paths.
     pub files: bool,
     /// No system call but those of the table.
     pub calls: bool,
 }
 
-/// Which files a process may open.
+/// The files that a process may open.
 #[derive(Clone, Copy, Debug)]
 pub enum Files<'a> {
     /// Those that it could open before.
     Any,
-    /// Those below these places.
+    /// Those below these paths.
     Below(&'a [AllowedPath<'a>]),
 }
 
-/// Puts the wall up around this process and all that it will beget, for good. For a process that executes no other program.
+/// Confines this process and its future children, for good. For a process that executes no other program. Returns the
+/// parts that are in force.
 pub fn confine(post: Post, kept: &[Capability], files: Files<'_>) -> Parts {
-    // Without CAP_SYS_ADMIN the kernel wants it first; with it, it takes nothing from who executes nothing.
-    // SAFETY: this prctl takes integers only.
+    // Without CAP_SYS_ADMIN the kernel requires it first; with it, it restricts nothing for a process that executes
+    // nothing. SAFETY: this prctl takes integers only.
     let _ = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
     let files = match files {
         Files::Any => Ok(()),
         Files::Below(grounds) => landlock::restrict(grounds),
     };
     let capabilities = capabilities::keep(kept);
-    // The last: it forbids what the others need.
+    // Last, because it denies calls that the other parts need.
     let calls = filter::filter(post).and_then(|mut filter| bpf::set(&mut filter));
     Parts { capabilities: capabilities.is_ok(), files: files.is_ok(), calls: calls.is_ok() }
 }
 
-/// The version of this kernel's Landlock.
+/// Returns the version of this kernel's Landlock.
 ///
 /// # Errors
-/// Where it has none.
+/// When the kernel has none.
 pub fn landlock_version() -> io::Result<i64> {
     landlock::version()
 }
 
-/// Closes every descriptor from 3 on but `kept`, in a forked process that uses no other, and that ends without dropping what
-/// its parent had open ([`exit_now`](crate::process::exit_now)).
+/// Closes every descriptor from 3 on but `kept`, in a forked process that uses no other, and that ends without dropping
+/// what its parent had open ([`exit_now`](crate::process::exit_now)).
 ///
 /// # Errors
 /// When the descriptors of this process cannot be listed on a kernel before 5.9.
@@ -93,7 +94,7 @@ pub fn close_all_but(kept: &[BorrowedFd<'_>]) -> io::Result<()> {
     close_from_but(3, kept)
 }
 
-/// The same with the standard streams: for a process that reads and says nothing.
+/// Closes every descriptor but `kept`, the standard streams included: for a process that reads and writes nothing else.
 ///
 /// # Errors
 /// As [`close_all_but`].
@@ -114,17 +115,17 @@ fn close_from_but(mut first: u32, kept: &[BorrowedFd<'_>]) -> io::Result<()> {
     Ok(())
 }
 
-/// Closes every descriptor below 65,536, behind the wall, in a process that only waits from now on, and ends as after
-/// [`close_all_but`].
+/// Closes every descriptor below 65,536, inside the sandbox, in a process that only waits from now on, and that ends as
+/// after [`close_all_but`].
 pub fn let_go() {
     for fd in 0..1 << 16 {
-        // SAFETY: as in `close_from_to`. There, one call would do, which is not for those behind the wall.
+        // SAFETY: as in `close_from_to`. close_range(2) would do it in one call, but the sandbox denies it.
         unsafe { libc::close(fd) };
     }
 }
 
 fn close_from_to(first: u32, last: u32) -> io::Result<()> {
-    // SAFETY: takes integers. Whoever owns one of these descriptors never uses or drops it again, as `close_all_but` demands.
+    // SAFETY: takes integers. The owner of such a descriptor never uses or drops it again, as `close_all_but` requires.
     match check(unsafe { libc::close_range(first, last, 0) }) {
         Ok(_) => Ok(()),
         Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => {

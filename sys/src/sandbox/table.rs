@@ -1,24 +1,25 @@
-//! Which system calls pass the wall, for whom and why: one table. What is not in it is refused.
+//! The table of system calls that the sandbox permits, for which process and why. A call that is not in it is denied.
 
 use libc::c_long;
 
 use Answer::{Fatal, Only, Passes, Refused};
 use Condition::{Not, NotBoth, OneOf, Without};
 
-/// What becomes of a system call.
+/// What happens with a system call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Answer {
-    /// The kernel does it.
+    /// It is permitted.
     Passes,
-    /// Where its arguments are harmless the kernel does it, else it is refused.
+    /// It is permitted if its arguments meet the condition, else denied.
     Only(Condition),
-    /// EPERM.
+    /// It is denied with EPERM.
     Refused,
-    /// The process is killed: no build of ours and no library asks for it, so whoever does has taken the process over.
+    /// The process is killed: neither our code nor a library makes this call, so an attacker has taken the process
+    /// over.
     Fatal,
 }
 
-/// About one argument, counted from 0; the kernel reads 32 bits of each of these.
+/// A condition on one argument, counted from 0; the kernel reads 32 bits of each of these.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Condition {
     /// It is one of these.
@@ -31,13 +32,13 @@ pub(super) enum Condition {
     NotBoth(u32, u32, u32),
 }
 
-/// Some calls, and what becomes of them for the process of each kind ([`super::Post`]).
+/// Some calls, and what happens with them for each kind of process ([`super::Post`]).
 pub(super) struct Row {
     pub(super) calls: &'static [(&'static str, c_long)],
     pub(super) relay_process: Answer,
     pub(super) enforcer: Answer,
     pub(super) worker: Answer,
-    /// Why, for whoever reads the table.
+    /// The reason, for readers of the table.
     #[allow(dead_code, reason = "for the reader")]
     pub(super) why: &'static str,
 }
@@ -45,13 +46,13 @@ pub(super) struct Row {
 const PROT_WRITE: u32 = libc::PROT_WRITE as u32;
 const PROT_EXEC: u32 = libc::PROT_EXEC as u32;
 
-/// -1 to kill(2).
+/// -1 for kill(2): every process.
 const EVERYBODY: u32 = u32::MAX;
 
-/// Local sockets, and the kernel's own.
+/// Local sockets, and netlink.
 const FAMILIES: [u32; 2] = [libc::AF_UNIX as u32, libc::AF_NETLINK as u32];
 
-/// TCGETS2, by which newer C libraries ask for a terminal's settings (asm-generic/ioctls.h).
+/// TCGETS2, which newer C libraries use to read a terminal's settings (asm-generic/ioctls.h).
 const TCGETS2: u32 = 0x802c_542a;
 
 const TERMINAL: [u32; 5] =
@@ -69,17 +70,17 @@ macro_rules! row {
     };
 }
 
-/// For the carrier, the keeper and the worker, in this order.
+/// For the relay process, the subreaper and the worker, in this order.
 #[rustfmt::skip]
 pub(super) const TABLE: &[Row] = &[
     row!(Passes, Passes, Passes,
-        "Carries bytes, and talks to its supervisor.";
+        "Relays bytes, and communicates with its supervisor.";
         SYS_read, SYS_write, SYS_close, SYS_ppoll),
     row!(Passes, Passes, Refused,
         "Vectors of bytes, as std writes them.";
         SYS_readv, SYS_writev, SYS_pread64, SYS_pwrite64),
     row!(Only(Without(2, PROT_EXEC)), Only(NotBoth(2, PROT_EXEC, PROT_WRITE)), Only(Without(2, PROT_EXEC)),
-        "Memory. None that can be executed is made, so that foreign code finds no place.";
+        "Memory. No executable mapping is made, so that foreign code cannot be added.";
         SYS_mmap),
     row!(Only(Without(2, PROT_EXEC)), Only(Without(2, PROT_EXEC)), Only(Without(2, PROT_EXEC)),
         "As mmap. A module of NSS is loaded by mmap alone.";
@@ -88,7 +89,7 @@ pub(super) const TABLE: &[Row] = &[
         "The allocator's.";
         SYS_munmap, SYS_mremap, SYS_madvise, SYS_brk),
     row!(Passes, Passes, Passes,
-        "What time it is, where the kernel does not show it without a call, and waiting.";
+        "The time, where the kernel provides it only by a call, and waiting.";
         SYS_clock_gettime, SYS_clock_nanosleep, SYS_nanosleep, SYS_gettimeofday, SYS_restart_syscall),
     row!(Passes, Passes, Passes,
         "Locks of the C library and of the allocator.";
@@ -107,26 +108,26 @@ pub(super) const TABLE: &[Row] = &[
         "The recording: its reserve, and no half line in it. The database: durable and whole.";
         SYS_fstatfs, SYS_ftruncate, SYS_fsync, SYS_fdatasync, SYS_lseek, SYS_fstat),
     row!(Only(Not(0, EVERYBODY)), Only(Not(0, EVERYBODY)), Refused,
-        "The command's process group and its orphans are ended, but never everybody.";
+        "Ends the command's process group and its orphans, but never all processes.";
         SYS_kill),
     row!(Passes, Passes, Refused,
-        "Which children ended, and who is in whose group.";
+        "Waits for children, and reads process groups.";
         SYS_wait4, SYS_waitid, SYS_getpgid, SYS_getsid, SYS_getppid),
     row!(Refused, Passes, Refused,
         "A signal to exactly one process of the run.";
         SYS_pidfd_open, SYS_pidfd_send_signal),
     row!(Refused, Passes, Refused,
-        "Files: the database, the policy, /proc and the control group. Where, Landlock says.";
+        "Files: the database, the policy, /proc and the control group. Landlock restricts the paths.";
         SYS_openat, SYS_openat2, SYS_newfstatat, SYS_statx, SYS_faccessat, SYS_faccessat2, SYS_readlinkat,
         SYS_getdents64, SYS_getcwd, SYS_statfs, SYS_fchdir, SYS_chdir, SYS_unlinkat, SYS_renameat, SYS_renameat2, SYS_mkdirat,
         SYS_linkat, SYS_fchmod, SYS_fchmodat, SYS_fchown, SYS_fchownat, SYS_utimensat, SYS_fallocate, SYS_fadvise64,
         SYS_flock, SYS_sync_file_range, SYS_copy_file_range, SYS_umask, SYS_dup, SYS_dup3, SYS_pipe2,
         SYS_memfd_create),
     row!(Refused, Passes, Refused,
-        "The end of a wait for the turn to write.";
+        "The timeout of a wait for a lock.";
         SYS_timer_create, SYS_timer_settime, SYS_timer_delete),
     row!(Refused, Passes, Refused,
-        "Who it is and where it runs.";
+        "Its ids and the host.";
         SYS_getuid, SYS_geteuid, SYS_getgid, SYS_getegid, SYS_getgroups, SYS_uname, SYS_sysinfo, SYS_getrusage,
         SYS_times, SYS_capget, SYS_sched_getaffinity),
     row!(Refused, Only(OneOf(0, &FAMILIES)), Refused,
@@ -144,7 +145,7 @@ pub(super) const TABLE: &[Row] = &[
         "Other processes' memory.";
         SYS_ptrace, SYS_process_vm_readv, SYS_process_vm_writev, SYS_process_madvise, SYS_kcmp, SYS_pidfd_getfd),
     row!(Fatal, Fatal, Fatal,
-        "What is mounted where, and another root.";
+        "Mounts, and another root directory.";
         SYS_mount, SYS_umount2, SYS_pivot_root, SYS_chroot, SYS_move_mount, SYS_open_tree, SYS_fsopen, SYS_fsconfig,
         SYS_fsmount, SYS_fspick, SYS_mount_setattr),
     row!(Fatal, Fatal, Fatal,
@@ -166,7 +167,7 @@ pub(super) const TABLE: &[Row] = &[
         SYS_setfsgid, SYS_setgroups, SYS_capset, SYS_prctl),
 ];
 
-/// Calls that x86-64 alone has.
+/// Calls that only x86-64 has.
 #[cfg(target_arch = "x86_64")]
 #[rustfmt::skip]
 pub(super) const LEGACY: &[Row] = &[

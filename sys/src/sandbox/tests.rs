@@ -1,4 +1,4 @@
-//! The kernel is asked, for every number, in a child behind the filter.
+//! Calls the kernel with every number, in a child under the filter.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -9,14 +9,15 @@ use super::*;
 use crate::bpf::{answer, argument, equal, load};
 use crate::process::{WaitEvent, Waiting, exit_now, fork, wait};
 
-/// More than any machine has.
+/// More than any architecture has.
 const NUMBERS: i64 = 1024;
 
-/// A call with this sixth argument is not made where it passes the wall: a filter of the test answers [`MADE`] instead.
+/// Marks a call that is not made even if the sandbox permits it: a filter of the test answers [`MADE`] to this sixth
+/// argument.
 const PROBE: u32 = 0x5eed_cafe;
 const MADE: i32 = 3999;
 
-/// What became of a call.
+/// What happened to a call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Fate {
     Passed,
@@ -24,8 +25,8 @@ enum Fate {
     Killed,
 }
 
-/// uretprobe and uprobe: newer kernels let them past every filter, and answer with SIGILL or ENXIO who was not put there by a
-/// probe of root's (kernel/seccomp.c, `seccomp_uprobe_exception`).
+/// uretprobe and uprobe: newer kernels exempt them from every filter, and answer with SIGILL or ENXIO unless a probe of
+/// root led there (kernel/seccomp.c, `seccomp_uprobe_exception`).
 #[cfg(target_arch = "x86_64")]
 const UNFILTERED: [i64; 2] = [335, 336];
 #[cfg(not(target_arch = "x86_64"))]
@@ -33,8 +34,9 @@ const UNFILTERED: [i64; 0] = [];
 
 type Arguments = [u64; 3];
 
-/// The newest of two filters that both answer with an error number decides which, and the severest answer wins (seccomp(2)):
-/// so what the wall lets pass gets the number of the test, whose filter was set before, and is not made.
+/// Returns what happens to a call under the filter. Of two filters that both answer with an error number, the newest
+/// determines the number, and the severest answer takes precedence (seccomp(2)). So a call that the sandbox permits gets
+/// the number of the test's filter, which was set before, and is not made.
 fn fate(post: Post, number: i64, arguments: Arguments) -> Fate {
     let child = fork(|| {
         let mut probe = vec![
@@ -57,8 +59,8 @@ fn fate(post: Post, number: i64, arguments: Arguments) -> Fate {
             (-1, libc::EPERM) => 2,
             _ => 3,
         };
-        // Not by _exit(2), which would leave the sixth argument of the last call in its register.
-        // SAFETY: takes integers and does not return.
+        // Not by _exit(2), which would leave the sixth argument of the last call in its register. SAFETY: takes
+        // integers and does not return.
         unsafe { libc::syscall(libc::SYS_exit_group, status, 0, 0, 0, 0, 0) };
         std::process::abort()
     })
@@ -71,7 +73,7 @@ fn fate(post: Post, number: i64, arguments: Arguments) -> Fate {
     }
 }
 
-/// What the table says of each number, with arguments for both sides of a condition.
+/// Returns what the table says for each number, with arguments on both sides of a condition.
 fn told(post: Post) -> BTreeMap<i64, Vec<(Arguments, Fate)>> {
     let mut told = BTreeMap::new();
     for row in rows() {
@@ -82,7 +84,7 @@ fn told(post: Post) -> BTreeMap<i64, Vec<(Arguments, Fate)>> {
                 Answer::Fatal => vec![([0; 3], Fate::Killed)],
                 Answer::Only(condition) => sides(condition),
             };
-            assert!(told.insert(*number, fates).is_none(), "{name} stands in two rows");
+            assert!(told.insert(*number, fates).is_none(), "{name} is in two rows");
         }
     }
     told
@@ -90,7 +92,7 @@ fn told(post: Post) -> BTreeMap<i64, Vec<(Arguments, Fate)>> {
 
 fn sides(condition: Condition) -> Vec<(Arguments, Fate)> {
     let with = |index: u32, value: u32| {
-        // What lies in the upper half is nothing to the kernel, and must not open the wall either.
+        // The kernel ignores the upper half, and it must not bypass the filter either.
         let mut arguments = [0; 3];
         arguments[index as usize] = (0xdead_u64 << 32) | u64::from(value);
         arguments
@@ -122,7 +124,7 @@ fn sides(condition: Condition) -> Vec<(Arguments, Fate)> {
 }
 
 #[test]
-fn the_kernel_answers_every_call_as_the_table_says() {
+fn the_filter_answers_every_call_as_the_table_says() {
     for post in [Post::RelayProcess, Post::Enforcer, Post::Worker] {
         let told = told(post);
         for number in (0..NUMBERS).filter(|number| !UNFILTERED.contains(number)) {
@@ -131,7 +133,7 @@ fn the_kernel_answers_every_call_as_the_table_says() {
                 assert_eq!(fate(post, number, *arguments), *fate_told, "{post:?}, call {number}, {arguments:x?}");
             }
         }
-        // Every number of the table was asked for.
+        // Every number of the table was tried.
         assert!(told.keys().all(|number| (0..NUMBERS).contains(number)));
     }
 }
@@ -145,7 +147,7 @@ fn numbers_of_another_abi_are_fatal() {
 }
 
 #[test]
-fn what_the_issue_names_is_never_possible() {
+fn dangerous_calls_are_never_possible() {
     let named = [
         libc::SYS_execve,
         libc::SYS_execveat,
@@ -193,7 +195,7 @@ fn in_a_child(child: impl FnOnce() -> bool) {
 }
 
 #[test]
-fn a_enforcer_writes_below_its_ground_and_nowhere_else() {
+fn an_enforcer_writes_only_below_its_allowed_path() {
     let scratch = Scratch::new("ground");
     if landlock_version().is_err() {
         return;
@@ -219,7 +221,7 @@ fn a_enforcer_writes_below_its_ground_and_nowhere_else() {
 }
 
 #[test]
-fn a_enforcer_waits_for_its_turn_to_write_and_not_for_ever() {
+fn a_confined_enforcer_waits_for_a_lock_with_a_timeout() {
     let scratch = Scratch::new("turn");
     let open = || std::fs::File::open(scratch.0.join("inside")).unwrap();
     let held = crate::lock::Locked::within(open(), std::time::Duration::from_secs(1)).unwrap();
@@ -233,7 +235,7 @@ fn a_enforcer_waits_for_its_turn_to_write_and_not_for_ever() {
 }
 
 #[test]
-fn a_confined_process_has_the_named_capabilities_alone() {
+fn a_confined_process_has_only_the_named_capabilities() {
     in_a_child(|| {
         let held = |line: &str| {
             let status = std::fs::read_to_string("/proc/self/status").unwrap();
@@ -246,7 +248,7 @@ fn a_confined_process_has_the_named_capabilities_alone() {
         parts.capabilities
             && ["CapPrm:", "CapEff:"].into_iter().all(|line| held(line) == wanted)
             && ["CapInh:", "CapAmb:"].into_iter().all(|line| held(line) == 0)
-            // Dropping from the bounding set takes CAP_SETPCAP.
+            // Dropping from the bounding set requires CAP_SETPCAP.
             && (before & (1 << 8) == 0 || held("CapBnd:") == 0)
     });
 }

@@ -1,4 +1,4 @@
-//! One question and one line of answer. Whatever happens in between, the terminal is as it was afterwards.
+//! Asks one question and reads one line. Always restores the terminal afterwards.
 
 use std::fmt;
 use std::io;
@@ -11,27 +11,27 @@ use crate::process::{Suspension, stop_self};
 use crate::secret::{Secret, wipe};
 use crate::signals::SignalQueue;
 
-/// Whether the answer is shown while it is typed.
+/// Whether the answer is echoed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Echo {
-    /// It is.
+    /// It is echoed.
     Shown,
-    /// It is not.
+    /// It is not echoed.
     Hidden,
 }
 
 /// Why there is no answer.
 #[derive(Debug)]
 pub enum PasswordError {
-    /// SIGINT, SIGQUIT, SIGTERM or SIGHUP came.
+    /// SIGINT, SIGQUIT, SIGTERM or SIGHUP arrived.
     Interrupted,
-    /// The time is over; what was typed is thrown away, so that it appears nowhere (CVE-2025-64170).
+    /// The timeout has passed; the typed input is discarded, so that it appears nowhere (CVE-2025-64170).
     TimedOut,
     /// The input ended before an answer.
     EndOfInput,
     /// The answer is longer than [`MAX_SECRET`](crate::secret::MAX_SECRET) bytes.
     TooLong,
-    /// The terminal cannot be used; in the background of an orphaned group for example.
+    /// The terminal cannot be used; for example in the background of an orphaned process group.
     Io(io::Error),
 }
 
@@ -55,8 +55,8 @@ impl From<io::Error> for PasswordError {
     }
 }
 
-/// Asks on standard error, verbatim, and reads one line of standard input without taking a byte of the next (the
-/// command may read those). Where standard input is a terminal, what is typed is not shown.
+/// Asks on standard error, verbatim, and reads one line of standard input without a byte of the next (the command may
+/// read the rest). If standard input is a terminal, the answer is not echoed.
 pub fn read_password_from_stdin(prompt: &[u8], timeout: Option<Duration>) -> Result<Secret, PasswordError> {
     let (input, output) = (io::stdin(), io::stderr());
     Question { input: input.as_fd(), output: output.as_fd(), prompt, echo: Echo::Hidden }.ask(timeout)
@@ -73,7 +73,7 @@ enum Outcome {
     Answered(Secret),
     /// Stop by this signal, then ask again.
     Suspend(i32),
-    /// We were stopped and continued behind our back; the modes may have been changed meanwhile.
+    /// The process was stopped and continued by other means; the modes may have changed meanwhile.
     AskAgain,
 }
 
@@ -111,18 +111,18 @@ impl Question<'_> {
             libc::SIGCONT,
         ])?;
         let before = Attributes::of(self.input)?;
-        // Never "after the output is out" here: on a stopped terminal (^S) that would wait with ^C blocked.
+        // Does not wait for output to drain: on a stopped terminal (^S) that would wait with ^C blocked.
         before.for_question(self.echo).apply_now(self.input)?;
-        // Whole lines only, so a read takes nothing of the next one, whatever its size.
+        // In line mode, so a read takes nothing of the next line, whatever its size.
         let outcome = self.converse(&signals, deadline, 256);
         if !matches!(outcome, Ok(Outcome::Answered(_))) {
-            // Before the modes come back, which would show what was typed so far.
+            // Before the modes are restored, which would echo what was typed so far.
             flush_input(self.input)?;
         }
         if is_foreground(self.input) {
             before.apply_now(self.input)?;
             if self.echo == Echo::Hidden || outcome.is_err() {
-                // The Enter key was not shown either. Where there is no room for it, it is only missed by the eye.
+                // The Enter key was not echoed either. If there is no room for this byte, only the layout suffers.
                 let _ = poll::write(self.output, b"\n");
             }
         }
@@ -140,7 +140,7 @@ impl Question<'_> {
             if let Some(outcome) = wait(PollEntry::writing(self.output), signals, deadline)? {
                 return Ok(outcome);
             }
-            // A piece that fits where there is room at all, so that the write does not wait.
+            // A piece that fits if there is room at all, so that the write does not block.
             let piece = prompt.get(..256).unwrap_or(prompt);
             let written = poll::write(self.output, piece)?;
             prompt = prompt.get(written..).unwrap_or_default();
@@ -170,7 +170,7 @@ impl Question<'_> {
                 Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
                     continue;
                 }
-                // Sent to the background while we waited; with SIGTTIN blocked the read fails instead.
+                // Moved to the background meanwhile; with SIGTTIN blocked the read fails instead.
                 Err(_) if !is_foreground(self.input) => return Ok(Some(Outcome::Suspend(libc::SIGTTIN))),
                 Err(error) => return Err(error.into()),
             };
@@ -186,7 +186,7 @@ impl Question<'_> {
     }
 }
 
-/// Waits for the entry; an outcome when a signal ends the question instead.
+/// Waits for the entry; returns an outcome when a signal ends the question instead.
 fn wait(
     entry: PollEntry<'_>,
     signals: &SignalQueue,

@@ -1,4 +1,4 @@
-//! On real pseudo-terminals, with a child as session leader where job control matters.
+//! Uses real pseudo-terminals, with a child as session leader where job control matters.
 
 use super::*;
 use crate::poll::{PollEntry, poll, read, write};
@@ -10,7 +10,7 @@ fn pty() -> Pty {
     Pty::open(WindowSize { rows: 24, columns: 80, width: 0, height: 0 }, None, 0, None).unwrap()
 }
 
-/// What a user sees on the leader until `until` has appeared.
+/// Returns what the user sees on the leader until `until` has appeared.
 fn screen(leader: &OwnedFd, until: &str) -> String {
     let mut seen = Vec::new();
     while !String::from_utf8_lossy(&seen).contains(until) {
@@ -23,7 +23,7 @@ fn screen(leader: &OwnedFd, until: &str) -> String {
     String::from_utf8(seen).unwrap()
 }
 
-/// Asks in a child that leads a session on the pty; exit 0 when the outcome is as `expected` says.
+/// Asks in a child that leads a session on the pty; exits with 0 if `expected` accepts the outcome.
 fn asked(pty: &Pty, timeout: Option<Duration>, expected: fn(Result<Secret, PasswordError>) -> bool) -> Pid {
     let before = Attributes::of(pty.follower.as_fd()).unwrap();
     let follower = pty.follower.try_clone().unwrap();
@@ -44,7 +44,7 @@ fn end(pid: Pid) -> WaitEvent {
 }
 
 #[test]
-fn password_is_read_and_never_shown() {
+fn a_password_is_read_without_echo() {
     let pty = pty();
     let child = asked(&pty, None, |answer| answer.is_ok_and(|secret| secret.as_bytes() == b"hunter2"));
     assert_eq!(screen(&pty.leader, ": "), "Password: ");
@@ -54,7 +54,7 @@ fn password_is_read_and_never_shown() {
 }
 
 #[test]
-fn interrupt_key_ends_the_question_with_the_terminal_restored() {
+fn the_interrupt_key_ends_the_question_and_restores_the_terminal() {
     let pty = pty();
     let child = asked(&pty, None, |answer| matches!(answer, Err(PasswordError::Interrupted)));
     screen(&pty.leader, ": ");
@@ -64,7 +64,7 @@ fn interrupt_key_ends_the_question_with_the_terminal_restored() {
 }
 
 #[test]
-fn termination_signal_ends_the_question_with_the_terminal_restored() {
+fn a_termination_signal_ends_the_question_and_restores_the_terminal() {
     let pty = pty();
     let child = asked(&pty, None, |answer| matches!(answer, Err(PasswordError::Interrupted)));
     screen(&pty.leader, ": ");
@@ -73,7 +73,7 @@ fn termination_signal_ends_the_question_with_the_terminal_restored() {
 }
 
 #[test]
-fn what_was_typed_before_the_time_was_over_appears_nowhere() {
+fn input_before_a_timeout_appears_nowhere() {
     let pty = pty();
     let timeout = Some(Duration::from_millis(300));
     let child = asked(&pty, timeout, |answer| matches!(answer, Err(PasswordError::TimedOut)));
@@ -88,7 +88,7 @@ fn what_was_typed_before_the_time_was_over_appears_nowhere() {
 }
 
 #[test]
-fn end_of_input_is_no_password() {
+fn end_of_input_is_not_a_password() {
     let pty = pty();
     let child = asked(&pty, None, |answer| matches!(answer, Err(PasswordError::EndOfInput)));
     screen(&pty.leader, ": ");
@@ -97,7 +97,7 @@ fn end_of_input_is_no_password() {
 }
 
 #[test]
-fn password_of_any_length_is_bounded() {
+fn the_length_of_a_password_is_bounded() {
     let pty = pty();
     let child = asked(&pty, None, |answer| matches!(answer, Err(PasswordError::TooLong)));
     screen(&pty.leader, ": ");
@@ -107,7 +107,7 @@ fn password_of_any_length_is_bounded() {
 }
 
 #[test]
-fn terminal_left_raw_can_still_be_asked_on() {
+fn a_question_works_on_a_terminal_in_raw_mode() {
     let pty = pty();
     Attributes::of(pty.follower.as_fd()).unwrap().raw().apply_now(pty.follower.as_fd()).unwrap();
     let child = asked(&pty, None, |answer| answer.is_ok_and(|secret| secret.as_bytes() == b"x"));
@@ -117,10 +117,10 @@ fn terminal_left_raw_can_still_be_asked_on() {
 }
 
 #[test]
-fn suspend_key_stops_us_and_the_prompt_comes_again() {
+fn the_suspend_key_stops_the_process_and_the_prompt_is_repeated() {
     let pty = pty();
     let follower = pty.follower.try_clone().unwrap();
-    // A shell (session leader) with a job in a group of its own, put to the foreground.
+    // A shell (session leader) with a job in its own process group, in the foreground.
     let shell = fork(move || {
         new_session().unwrap();
         set_controlling_terminal(follower.as_fd()).unwrap();
@@ -128,7 +128,7 @@ fn suspend_key_stops_us_and_the_prompt_comes_again() {
             let own = Pid::own();
             crate::process::set_process_group(own, own).unwrap();
             let terminal = Terminal::controlling().unwrap();
-            // Begins in the background: stopped until the shell says otherwise.
+            // Starts in the background: stopped until the shell moves it to the foreground.
             let answer = terminal.read_password(b"Password: ", None);
             exit_now(i32::from(!answer.is_ok_and(|secret| secret.as_bytes() == b"right")))
         })
@@ -172,7 +172,7 @@ fn standard_input_is_read_up_to_the_end_of_the_line_only() {
 }
 
 #[test]
-fn pipe_that_stays_silent_times_out() {
+fn a_silent_pipe_times_out() {
     let (reader, _writer) = crate::poll::pipe().unwrap();
     let (_errors, stderr) = crate::poll::pipe().unwrap();
     let question = Question { input: reader.as_fd(), output: stderr.as_fd(), prompt: b"", echo: Echo::Hidden };
@@ -180,7 +180,7 @@ fn pipe_that_stays_silent_times_out() {
 }
 
 #[test]
-fn what_is_no_terminal_is_refused() {
+fn other_files_are_rejected_as_terminals() {
     let (reader, _writer) = crate::poll::pipe().unwrap();
     assert!(!is_terminal(reader.as_fd()));
     assert!(window(reader.as_fd()).is_err());
@@ -191,7 +191,7 @@ fn what_is_no_terminal_is_refused() {
 }
 
 #[test]
-fn device_numbers_of_the_kernel_are_decoded() {
+fn kernel_device_numbers_are_decoded() {
     assert_eq!(decode_device(0x8803), libc::makedev(136, 3));
     assert_eq!(decode_device(0x0010_8800), libc::makedev(136, 256));
     assert_eq!(device_name(libc::makedev(5, 0)), Some(PathBuf::from("/dev/tty")));

@@ -1,4 +1,4 @@
-//! Names that nobody but root can make mean another file: every directory and every link on the way is root's.
+//! Paths that only root can redirect: root owns every directory and every link on the way.
 
 use std::ffi::{CString, OsString};
 use std::fs::Metadata;
@@ -12,12 +12,12 @@ use nix::sys::statvfs::FsFlags;
 
 use super::{TrustError, directory};
 
-/// The most links on one way (path_resolution(7)).
+/// The maximum number of links on the way to a file (path_resolution(7)).
 const MOST_LINKS: usize = 40;
 
-/// An absolute name whose whole chain was checked: no directory and no link on the way to the file is anybody's but root's,
-/// and none lies on a file system whose contents others decide. So it goes on to mean the same file, unless root changes it.
-/// Only such a name is executed with power ([`Image::Path`](crate::exec::Image)).
+/// An absolute path that was checked completely: root owns every directory and link on the way to the file, and none
+/// lies on a file system whose contents others control. So it keeps referring to the same file unless root changes
+/// that. Only such a path is executed with privilege ([`Image::Path`](crate::exec::Image)).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
 pub struct RootsName {
@@ -27,11 +27,11 @@ pub struct RootsName {
 }
 
 impl RootsName {
-    /// Follows the name, links and all, and checks every step. Of the file itself only that it is there.
+    /// Follows the path, links included, and checks every step. Of the file itself it checks only that it exists.
     ///
     /// # Errors
-    /// A directory or link on the way that is not root's, or that others may write; a file system that is not root's alone;
-    /// a way that cannot be followed.
+    /// A directory or link on the way that does not belong to root, or that other users may write to; a file system
+    /// that others control; a path that cannot be resolved.
     pub fn check(path: &Path) -> Result<Self, TrustError> {
         if !path.is_absolute() {
             return Err(TrustError::NotCanonical { path: path.to_owned() });
@@ -41,26 +41,26 @@ impl RootsName {
         Ok(Self { name, path: path.to_owned(), leads_to: follow(path, 0)? })
     }
 
-    /// The name.
+    /// Returns the path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The canonical path of the file.
+    /// Returns the canonical path of the file.
     pub fn leads_to(&self) -> &Path {
         &self.leads_to
     }
 
-    /// The name for the kernel.
+    /// Returns the path as a C string.
     pub fn as_c_str(&self) -> &std::ffi::CStr {
         &self.name
     }
 }
 
-/// The file that an absolute path leads to, where nobody but root and `user` can change it or make the path mean another one.
+/// Returns the file that an absolute path leads to, if only root and `user` can change it or redirect the path.
 ///
 /// # Errors
-/// As for [`RootsName::check`], and a file that is somebody else's or that others may write.
+/// As for [`RootsName::check`], and a file that belongs to another user or that others may write to.
 pub(crate) fn changed_by_none_but(path: &Path, user: u32) -> Result<PathBuf, TrustError> {
     if !path.is_absolute() {
         return Err(TrustError::NotCanonical { path: path.to_owned() });
@@ -70,7 +70,7 @@ pub(crate) fn changed_by_none_but(path: &Path, user: u32) -> Result<PathBuf, Tru
     Ok(leads_to)
 }
 
-/// Directories and links may be root's and `user`'s.
+/// Resolves a path whose directories and links may belong to root and `user`.
 fn follow(path: &Path, user: u32) -> Result<PathBuf, TrustError> {
     let mut left: Vec<OsString> = components_reversed(path);
     let (mut so_far, mut links) = (PathBuf::from("/"), 0);
@@ -111,12 +111,13 @@ fn look(path: &Path) -> Result<Metadata, TrustError> {
     std::fs::symlink_metadata(path).map_err(|error| TrustError::Io { path: path.to_owned(), error })
 }
 
-/// The components of a path, the last first; `/` stands for the beginning of an absolute one.
+/// Returns the components of a path, the last first; `/` stands for the start of an absolute one.
 fn components_reversed(path: &Path) -> Vec<OsString> {
     path.components().rev().map(|component| component.as_os_str().to_owned()).collect()
 }
 
-/// Whether others than root decide what lies on the file system of an opened file, whatever owners and modes it shows.
+/// Returns whether users other than root control the contents of the file system of an opened file, whatever owners and
+/// modes it shows.
 ///
 /// # Errors
 /// Those of statfs(2).
@@ -127,7 +128,7 @@ pub(crate) fn steered_by_others(canonical: &Path) -> io::Result<bool> {
     Ok(point != Path::new("/") && kind_of_others(point)?.is_some())
 }
 
-/// A directory where another file system begins: that it is root's.
+/// Checks that root controls the file system that is mounted at this directory.
 fn mounted_by_root(point: &Path) -> Result<(), TrustError> {
     match kind_of_others(point) {
         Ok(None) => Ok(()),
@@ -136,9 +137,9 @@ fn mounted_by_root(point: &Path) -> Result<(), TrustError> {
     }
 }
 
-/// What makes a mounted file system one of others, if it is. In procfs a name follows the process that has a number, which may
-/// be another one in a moment; FUSE is some program's; and what programs mount for users (udisks2, mount(8) with `user`) has
-/// always `nosuid`.
+/// Returns why users other than root control a mounted file system, if they do. In procfs a path refers to the process
+/// that has a pid now, which may soon be another one; a program controls FUSE; and file systems that programs mount for
+/// users (udisks2, mount(8) with `user`) always have `nosuid`.
 fn kind_of_others(point: &Path) -> io::Result<Option<&'static str>> {
     let found = statfs(point)?;
     Ok(match found.filesystem_type() {
@@ -152,7 +153,7 @@ fn kind_of_others(point: &Path) -> io::Result<Option<&'static str>> {
     })
 }
 
-/// Whether fstab(5) has a line for the mount point that lets only root mount it.
+/// Returns whether fstab(5) has a line for the mount point that allows only root to mount it.
 fn in_fstab_for_root(fstab: &[u8], point: &Path) -> bool {
     let lines = fstab.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii_start().starts_with(b"#"));
     lines.into_iter().any(|line| {
@@ -169,7 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_in_procfs_are_nobodys_to_keep() {
+    fn paths_in_procfs_are_not_trusted() {
         for path in ["/proc/self/exe", "/proc/1/exe", "/dev/fd/0", "/proc/1/root/bin/sh"] {
             assert!(matches!(RootsName::check(Path::new(path)), Err(TrustError::FileSystem { .. })), "{path}");
         }
@@ -179,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mount_of_roots_in_fstab_is_roots() {
+    fn a_mount_in_fstab_for_root_is_trusted() {
         let fstab =
             b"# /dev/sda9 /usb ext4 nosuid\n/dev/sda2 /var\text4  nosuid,nodev 0 2\n/dev/sdb1 /usb vfat rw,user 0 0\n";
         assert!(in_fstab_for_root(fstab, Path::new("/var")));

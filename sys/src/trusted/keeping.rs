@@ -1,5 +1,4 @@
-//! What we keep in a directory of our own: files that are written for a long time and moved, all by the
-//! directory's descriptor.
+//! Files in a directory of our own that are written over a long time and then moved, all by the directory's descriptor.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -15,12 +14,12 @@ use nix::sys::statvfs::{FsFlags, fstatvfs, statvfs};
 use super::{TrustError, TrustedDirectory, TrustedFile};
 
 impl TrustedDirectory {
-    /// Opens and checks a directory in it that is root's alone; makes it where there is none.
+    /// Opens and checks a subdirectory to which only root has access; creates it if it is missing.
     pub fn private_directory(&self, name: &OsStr) -> Result<Self, TrustError> {
         let directory = match self.directory(name) {
             Err(TrustError::Missing { path }) => {
                 match mkdirat(self.as_fd(), name, Mode::S_IRWXU) {
-                    // Two runs may make it at once.
+                    // Two runs may create it at the same time.
                     Ok(()) | Err(Errno::EEXIST) => {}
                     Err(errno) => return Err(TrustError::Io { path, error: errno.into() }),
                 }
@@ -32,10 +31,10 @@ impl TrustedDirectory {
         Ok(directory)
     }
 
-    /// Makes a new, empty file of mode 0600 and opens it for reading and writing.
+    /// Creates a new, empty file of mode 0600 and opens it for reading and writing.
     ///
     /// # Errors
-    /// [`TrustError::Io`] with `AlreadyExists` when the name is taken, be it by a link that leads nowhere.
+    /// [`TrustError::Io`] with `AlreadyExists` when the name is taken, even by a dangling link.
     pub fn begin(&self, name: &OsStr) -> Result<File, TrustError> {
         let path = self.child(name)?;
         let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
@@ -44,7 +43,7 @@ impl TrustedDirectory {
             .map_err(|errno| TrustError::Io { path, error: errno.into() })
     }
 
-    /// Moves a file into another directory of the same file system, in one step for every reader.
+    /// Moves a file into another directory of the same file system, atomically for readers.
     pub fn hand_over(&self, name: &OsStr, to: &Self, new_name: &OsStr) -> Result<(), TrustError> {
         let path = self.child(name)?;
         to.child(new_name)?;
@@ -53,19 +52,20 @@ impl TrustedDirectory {
 }
 
 impl TrustedFile {
-    /// The open file, at its beginning, for one that is too long to be read at once.
+    /// Returns the open file, positioned at its beginning, for a file that is too long to be read at once.
     #[must_use]
     pub fn into_file(self) -> File {
         self.file
     }
 }
 
-/// Whether the file system below a path is mounted read-only.
+/// Returns whether the file system of a path is mounted read-only.
 pub fn is_read_only(path: &Path) -> io::Result<bool> {
     Ok(statvfs(path)?.flags().contains(FsFlags::ST_RDONLY))
 }
 
-/// Bytes that are free on the file system of an open file for those who are not root: what df(1) calls available.
+/// Returns the bytes that users other than root can still use on the file system of an open file: what df(1) calls
+/// available.
 pub fn free_space(file: BorrowedFd<'_>) -> io::Result<u64> {
     let answer = fstatvfs(file)?;
     Ok(answer.blocks_available().saturating_mul(answer.fragment_size()))

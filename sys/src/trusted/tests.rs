@@ -1,10 +1,10 @@
-//! As root, in a directory of root's below `/run`: the one above temporary files is everybody's.
+//! Runs as root, in a directory of root below `/run`: all users can write to the directory of temporary files.
 
 use super::*;
 use std::fs;
 use std::os::unix::fs::{chown, symlink};
 
-/// A directory of root's below `/run`; gone at the end.
+/// A directory of root below `/run`, removed at the end.
 struct TestDir(PathBuf);
 
 impl TestDir {
@@ -30,7 +30,7 @@ impl Drop for TestDir {
 }
 
 #[test]
-fn root_owned_file_is_read_up_to_its_limit() {
+fn a_file_of_root_is_read_up_to_the_limit() {
     let place = TestDir::new();
     let file = TrustedFile::open(&place.file("a", 0o644)).unwrap();
     assert!(matches!(file.read(3), Err(TrustError::TooLarge { limit: 3, .. })));
@@ -39,7 +39,7 @@ fn root_owned_file_is_read_up_to_its_limit() {
 }
 
 #[test]
-fn file_writable_by_others_is_refused() {
+fn a_file_writable_by_others_is_rejected() {
     let place = TestDir::new();
     let group = TrustedFile::open(&place.file("a", 0o660));
     assert!(matches!(group, Err(TrustError::Writable { by: Writer::Group, .. })));
@@ -48,7 +48,7 @@ fn file_writable_by_others_is_refused() {
 }
 
 #[test]
-fn file_of_another_user_is_refused() {
+fn a_file_of_another_user_is_rejected() {
     let place = TestDir::new();
     let path = place.file("a", 0o600);
     chown(&path, Some(65534), None).unwrap();
@@ -56,7 +56,7 @@ fn file_of_another_user_is_refused() {
 }
 
 #[test]
-fn directory_above_is_judged_like_the_file_and_sticky_excuses_nothing() {
+fn parent_directories_are_checked_and_a_sticky_bit_is_no_exception() {
     let place = TestDir::new();
     let inner = place.0.join("inner");
     fs::create_dir(&inner).unwrap();
@@ -71,7 +71,7 @@ fn directory_above_is_judged_like_the_file_and_sticky_excuses_nothing() {
 }
 
 #[test]
-fn symbolic_links_are_followed_nowhere() {
+fn symbolic_links_are_never_followed() {
     let place = TestDir::new();
     let path = place.file("a", 0o600);
     symlink(&path, place.0.join("link")).unwrap();
@@ -82,7 +82,7 @@ fn symbolic_links_are_followed_nowhere() {
 }
 
 #[test]
-fn pipes_devices_and_directories_are_no_files() {
+fn pipes_devices_and_directories_are_rejected() {
     let place = TestDir::new();
     nix::unistd::mkfifo(&place.0.join("pipe"), Mode::S_IRUSR).unwrap();
     assert!(matches!(TrustedFile::open(&place.0.join("pipe")), Err(TrustError::NotRegular { .. })));
@@ -94,14 +94,14 @@ fn pipes_devices_and_directories_are_no_files() {
 }
 
 #[test]
-fn relative_and_climbing_paths_are_refused() {
+fn relative_paths_and_parent_components_are_rejected() {
     for path in ["etc/passwd", "", "/etc/../etc/passwd", "/", "/etc/.."] {
         assert!(matches!(TrustedFile::open(Path::new(path)), Err(TrustError::NotCanonical { .. })), "{path}");
     }
 }
 
 #[test]
-fn created_file_is_whole_and_never_overwrites() {
+fn a_created_file_is_complete_and_never_overwrites_another() {
     let place = TestDir::new();
     let directory = TrustedDirectory::open(&place.0).unwrap();
     directory.private().unwrap();
@@ -131,7 +131,7 @@ fn entries_are_sorted_and_can_be_read_twice() {
 }
 
 #[test]
-fn state_directory_open_to_others_is_not_private() {
+fn a_directory_open_to_others_is_not_private() {
     let place = TestDir::new();
     fs::set_permissions(&place.0, fs::Permissions::from_mode(0o755)).unwrap();
     let directory = TrustedDirectory::open(&place.0).unwrap();
@@ -139,13 +139,13 @@ fn state_directory_open_to_others_is_not_private() {
 }
 
 #[test]
-fn system_program_is_trusted() {
+fn a_system_program_is_trusted() {
     let program = crate::program::OpenedProgram::open(Path::new("/bin/sh")).unwrap();
     assert_eq!(program.roots_name().unwrap().path(), program.place());
 }
 
 #[test]
-fn a_file_is_begun_once_moved_whole_and_removed() {
+fn a_file_is_created_once_moved_and_removed() {
     let place = TestDir::new();
     let directory = TrustedDirectory::open(&place.0).unwrap();
     let inner = directory.private_directory(OsStr::new("inner")).unwrap();

@@ -1,7 +1,7 @@
 use super::*;
 use std::os::unix::fs::{chown, symlink};
 
-/// A directory of root's, with one in it that the stranger may write to.
+/// A directory of root, with one in it that the untrusted user may write to.
 struct TestDir(PathBuf);
 
 const STRANGER: u32 = 65534;
@@ -53,7 +53,7 @@ fn errno(found: Result<Place, PlaceError>) -> i32 {
 }
 
 #[test]
-fn a_directory_that_the_stranger_can_write_to_is_no_place() {
+fn a_directory_that_the_untrusted_user_can_write_to_is_rejected() {
     let scene = TestDir::new();
     for directory in ["group", "all", "own"] {
         assert!(matches!(scene.find(&format!("{directory}/file")), Err(PlaceError::Writable)), "{directory}");
@@ -62,12 +62,12 @@ fn a_directory_that_the_stranger_can_write_to_is_no_place() {
         let directory = directory.trim_start_matches('/');
         assert!(scene.find(&format!("{directory}/file")).is_ok(), "{directory}");
     }
-    // Root is no stranger.
+    // Root counts as trusted.
     assert!(Place::find(&scene.0.join("all/file"), &root_user(), &root_user()).is_ok());
 }
 
 #[test]
-fn a_link_is_followed_where_the_stranger_could_not_have_put_it() {
+fn a_link_is_followed_if_the_untrusted_user_could_not_have_created_it() {
     let scene = TestDir::new();
     symlink("../safe", scene.0.join("safe/link")).unwrap();
     symlink(scene.0.join("safe"), scene.0.join("group/link")).unwrap();
@@ -82,7 +82,7 @@ fn a_link_is_followed_where_the_stranger_could_not_have_put_it() {
 }
 
 #[test]
-fn only_a_regular_file_is_read_and_with_the_powers_of_the_reader() {
+fn only_a_regular_file_is_read_with_the_privileges_of_the_reader() {
     let scene = TestDir::new();
     symlink("file", scene.0.join("safe/link")).unwrap();
     nix::unistd::mkfifo(&scene.0.join("safe/pipe"), Mode::S_IRWXU).unwrap();
@@ -101,7 +101,7 @@ fn only_a_regular_file_is_read_and_with_the_powers_of_the_reader() {
     assert!(matches!(refused, Err(PlaceError::Io(error)) if error.raw_os_error() == Some(libc::EACCES)));
     fs::set_permissions(scene.0.join("safe"), fs::Permissions::from_mode(0o700)).unwrap();
     fs::set_permissions(scene.0.join("safe/file"), fs::Permissions::from_mode(0o644)).unwrap();
-    assert!(!read("safe/file", &root_user(), 9).unwrap().unwrap().public, "nobody gets there");
+    assert!(!read("safe/file", &root_user(), 9).unwrap().unwrap().public, "other users cannot reach it");
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn a_file_is_written_in_place_unless_it_has_changed() {
 }
 
 #[test]
-fn a_new_file_is_made_once_and_with_its_mode() {
+fn a_new_file_is_created_once_with_its_mode() {
     let scene = TestDir::new();
     let place = scene.find("safe/new").unwrap();
     place.write(&root_user(), None, b"text", 0o604).unwrap();

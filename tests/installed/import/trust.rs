@@ -37,12 +37,12 @@ const CASES: &[Case] = &[
     case(
         "@include /etc/x",
         "chmod 666 /etc/x",
-        "/etc/sudoers:2: /etc/x is writable by everybody (mode 0666), so sudo does not read it: look at it, then chmod 0440 /etc/x",
+        "/etc/sudoers:2: /etc/x is writable by everybody (mode 0666), so sudo does not read it: review it, then chmod 0440 /etc/x",
     ),
     case(
         "@include /etc/x",
         "chown alice /etc/x",
-        "/etc/sudoers:2: /etc/x is owned by uid 1001 (alice), not by root, so sudo does not read it: look at it, then chown \
+        "/etc/sudoers:2: /etc/x is owned by uid 1001 (alice), not by root, so sudo does not read it: review it, then chown \
          root:root /etc/x",
     ),
     case("@include /etc/x", "chown 4242 /etc/x", "is owned by uid 4242 (no account), not by root"),
@@ -64,7 +64,7 @@ const CASES: &[Case] = &[
     case(
         "@includedir /etc/w",
         "mkdir -m 777 /etc/w; mv /etc/x /etc/w/x",
-        "/etc/sudoers:2: /etc/w is writable by everybody (mode 0777), so sudo does not read it: look at it, then chmod 0755 /etc/w",
+        "/etc/sudoers:2: /etc/w is writable by everybody (mode 0777), so sudo does not read it: review it, then chmod 0755 /etc/w",
     ),
     case("@includedir /etc/w", "mkdir -m 1777 /etc/w; mv /etc/x /etc/w/x", "is writable by everybody (mode 1777)"),
     case("@includedir /etc/w", "mkdir -m 775 /etc/w; mv /etc/x /etc/w/x", ""),
@@ -139,7 +139,7 @@ fn a_sudoers_file_that_sudo_rejects_gives_no_policy_and_a_fix() {
         (output.stdout.as_str(), output.stderr.as_str()),
         (
             "",
-            "jitctl: /root/s is writable by everybody (mode 0666), so sudo does not read it\nhint: look at it, then chmod 0440 \
+            "jitctl: /root/s is writable by everybody (mode 0666), so sudo does not read it\nhint: review it, then chmod 0440 \
              /root/s; to review a copy, add --untrusted\n"
         )
     );

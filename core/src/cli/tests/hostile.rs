@@ -1,4 +1,4 @@
-//! Words that nobody types: bytes, floods, chance.
+//! Arguments that no user types: arbitrary bytes, very many, random.
 
 use super::*;
 
@@ -29,7 +29,7 @@ fn bytes_that_are_not_utf_8_are_kept_or_shown_escaped() {
 }
 
 #[test]
-fn two_mebibytes_of_arguments_are_read() {
+fn two_mebibytes_of_arguments_are_parsed() {
     let mut many = words("-n");
     many.extend(std::iter::repeat_n(os("A=1"), 300_000));
     many.push(os("id"));
@@ -43,7 +43,7 @@ fn two_mebibytes_of_arguments_are_read() {
 }
 
 #[test]
-fn random_words_never_panic() {
+fn random_arguments_never_panic() {
     let mut numbers = fastrand::Rng::with_seed(1);
     let mut random = move |bound: usize| numbers.usize(..bound);
     let pieces = [

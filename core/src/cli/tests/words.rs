@@ -1,11 +1,11 @@
-//! What help and completion say beside the one table of flags.
+//! Tests that help and completion match the table of flags.
 
 use std::process::Command;
 
 use super::*;
 
 #[test]
-fn every_completion_knows_every_built_flag_and_no_other() {
+fn every_completion_contains_exactly_the_supported_flags() {
     let words = |text: &str| -> Vec<String> {
         text.split(|c: char| c.is_whitespace() || "\"'(){}|=,:;".contains(c)).map(str::to_owned).collect()
     };
@@ -28,7 +28,7 @@ fn every_completion_knows_every_built_flag_and_no_other() {
     }
 }
 
-/// What bash, without bash-completion, offers for the last of these words.
+/// Returns what bash, without bash-completion, offers for the last of these words.
 fn offered(line: &[&str]) -> Vec<String> {
     let script = completion::script(completion::Shell::Bash);
     let ask = "COMP_WORDS=(\"$@\"); COMP_CWORD=$(($# - 1)); _jit_sudo; printf '%s\\n' \"${COMPREPLY[@]}\"";
@@ -40,7 +40,7 @@ fn offered(line: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn bash_completes_the_inner_command_wherever_it_stands() {
+fn bash_completes_the_command_after_any_flags() {
     for before in [
         &[][..],
         &["-n"],

@@ -1,21 +1,21 @@
-//! What may follow what: the acts of one request and of the grant that comes of it, in the order of their records.
-//! May not: know of rows.
+//! Which records may follow which, for one request and its grant, in the order of their records. This module knows no
+//! rows.
 
 use super::said::{Id, Recorded};
 use super::{Cause, FirstBad, Power};
 use crate::clock::Timestamp;
 
-/// What has become of a request.
+/// The state of a request.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
-    /// No record tells of it.
+    /// No record mentions it.
     #[default]
     New,
-    /// Its records were pruned, as far as it had any: it may be in any state.
+    /// Its records were pruned, if there were any: it may be in any state.
     Older,
     /// It waits for approvals, or for its deadline.
     Pending,
-    /// It was denied or cancelled, and no grant comes of it.
+    /// It was denied or cancelled; there will be no grant.
     Closed,
     /// There is a grant.
     Granted,
@@ -23,28 +23,28 @@ pub(super) enum State {
     Ended,
 }
 
-/// A record as far as requests and grants are concerned.
+/// The effect of a record on requests and grants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Act {
     Request,
-    /// The alert that the glass was broken.
+    /// The alert of a break-glass activation.
     Glass,
     Approval,
     Denial,
     Cancellation,
     Grant,
-    /// A run begins under it.
+    /// A run starts under the grant.
     Use,
-    /// A run went on under it.
+    /// A run continued under the grant.
     GoneOn,
     Revocation,
     Release,
-    /// The review of a broken glass.
+    /// The review of a break-glass activation.
     Review,
 }
 
 impl State {
-    /// The table: what an act makes of it, or nothing where it may not be.
+    /// Returns the state after an act, or `None` where the act is not allowed.
     fn after(self, act: Act) -> Option<Self> {
         match (self, act) {
             (Self::New | Self::Older, Act::Request) => Some(Self::Pending),
@@ -53,7 +53,7 @@ impl State {
             (Self::Pending | Self::Older, Act::Grant) => Some(Self::Granted),
             (Self::Granted | Self::Older, Act::Use) => Some(Self::Granted),
             (Self::Granted | Self::Older, Act::Revocation | Act::Release) => Some(Self::Ended),
-            // The end of a run is recorded after the end of the grant that it went on under.
+            // The end of a run is recorded after the end of the grant under which it continued.
             (Self::Older, Act::GoneOn) => Some(Self::Granted),
             (Self::Granted | Self::Ended, Act::GoneOn | Act::Review) | (Self::Older, Act::Review) => Some(self),
             _ => None,
@@ -72,7 +72,7 @@ impl State {
 }
 
 impl Act {
-    /// Of a record of this kind; the others are told apart by more than their kind.
+    /// Returns the act of a record of this kind; `None` when the kind alone does not determine it.
     pub(super) fn of(kind: &str) -> Option<Self> {
         Some(match kind {
             "request" => Self::Request,
@@ -89,42 +89,44 @@ impl Act {
     fn phrase(self) -> &'static str {
         match self {
             Self::Request => "the request",
-            Self::Glass => "the broken glass",
+            Self::Glass => "the break-glass alert",
             Self::Approval => "an approval",
             Self::Denial => "the denial",
             Self::Cancellation => "the cancellation",
             Self::Grant => "the grant",
             Self::Use => "the start of a run",
-            Self::GoneOn => "the end of a run that went on under the grant",
+            Self::GoneOn => "the end of a run that continued under the grant",
             Self::Revocation => "the revocation",
             Self::Release => "the release",
             Self::Review => "the review",
         }
     }
 
-    /// What only a request can take whose time is not over. What takes power away has no deadline.
+    /// Returns whether the act requires a request that has not expired. Acts that take power away have no deadline.
     fn needs_time(self) -> bool {
         matches!(self, Self::Approval)
     }
 
-    /// What gives power, which waits while the database is an older copy.
+    /// Returns whether the act gives power; such an act is not allowed while the database is an older copy.
     pub(super) fn gives_power(self) -> bool {
         matches!(self, Self::Approval | Self::Grant | Self::Use)
     }
 }
 
-/// Record `seq` does not fit what the records before it say.
+/// Returns the error that record `seq` contradicts earlier records.
 pub(super) fn inconsistency(seq: u64, what: String) -> FirstBad {
     FirstBad { seq, cause: Cause::Acts(what) }
 }
 
 impl Power {
-    /// Record `seq` is this act, at the latest time so far. Also where it may not follow the records before it, which is the error beside it,
-    /// it counts as what it says.
+    /// Applies record `seq` at the latest time so far. Even if it contradicts earlier records, which is the error, it
+    /// counts.
     pub(super) fn act(&mut self, seq: u64, id: Id, act: Act) -> (&mut Recorded, Result<(), FirstBad>) {
         let doubted = self.kept.doubted.filter(|_| act.gives_power()).map_or(Ok(()), |alert| {
-            let what =
-                format!("is {} of {id}, and by record {alert} the database was an older copy then", act.phrase());
+            let what = format!(
+                "is {} of {id}, but according to record {alert} the database was an older copy then",
+                act.phrase()
+            );
             Err(inconsistency(seq, what))
         });
         let now = Timestamp(self.last).seconds();
@@ -133,14 +135,15 @@ impl Power {
         let allowed = said.state.after(act);
         let follows = allowed.map(|_| ()).ok_or_else(|| {
             let before = match said.since {
-                0 => "no record before it tells of that".to_owned(),
+                0 => "no earlier record mentions it".to_owned(),
                 since => format!("it may not follow record {since}, {}", said.state.phrase()),
             };
             inconsistency(seq, format!("is {} of {id}: {before}", act.phrase()))
         });
         let dead = said.request.filter(|asked| asked.deadline.is_some_and(|end| now >= end));
         let in_time = dead.filter(|_| act.needs_time()).map_or(Ok(()), |asked| {
-            let what = format!("is {} of {id}, and by record {} that was over by then", act.phrase(), asked.seq);
+            let what =
+                format!("is {} of {id}, but according to record {} it had expired by then", act.phrase(), asked.seq);
             Err(inconsistency(seq, what))
         });
         let next = allowed.or_else(|| State::Older.after(act)).unwrap_or(said.state);
@@ -174,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_but_uses_ends_and_reviews_follows_a_grant_and_nothing_a_denial() {
+    fn only_uses_ends_and_reviews_follow_a_grant_and_nothing_follows_a_denial() {
         assert_eq!(allowed(State::New), [Act::Request]);
         assert_eq!(allowed(State::Closed), []);
         assert_eq!(allowed(State::Pending), [Act::Glass, Act::Approval, Act::Denial, Act::Cancellation, Act::Grant]);

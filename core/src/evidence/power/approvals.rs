@@ -9,7 +9,7 @@ use crate::escape::hex;
 use crate::grant::sshsig::Namespace;
 
 impl Power {
-    /// The next row.
+    /// Compares the next row.
     pub fn approval(&mut self, row: &ApprovalRow<'_>) {
         self.compared.approvals = self.compared.approvals.saturating_add(1);
         if let Err(what) = self.compare_approval(row) {
@@ -17,7 +17,7 @@ impl Power {
         }
     }
 
-    /// There are no more.
+    /// Ends the table and reports missing rows.
     pub fn end_of_approvals(&mut self) {
         self.lacking(Table::Approval, |said| said.approvals.iter().any(|approval| !approval.met));
     }
@@ -64,7 +64,7 @@ impl Power {
         if document.id != row.request || document.request != hex(&request) {
             return Err("it was given for another request".to_owned());
         }
-        let asked = row.request_body.filter(|bytes| digest_of(bytes) == request).ok_or("its request is not there")?;
+        let asked = row.request_body.filter(|bytes| digest_of(bytes) == request).ok_or("its request is missing")?;
         let asked = RequestDocument::read(asked)?;
         if asked.role_digest != document.role_digest {
             return Err("it was given for another text of the role".to_owned());

@@ -1,44 +1,44 @@
-//! A row that is not what the records say.
+//! A row that differs from the records.
 
 use std::fmt;
 
-/// What gives power and is compared: rows of tables, in their order, and what a row holds besides.
+/// The compared tables, in their order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Table {
-    /// What was asked.
+    /// Requests.
     Request,
-    /// Who agreed.
+    /// Approvals.
     Approval,
-    /// What was granted, and how it ended.
+    /// Grants, and how they ended.
     Granted,
-    /// Broken glass that somebody has to look at.
+    /// Break-glass activations that await a review.
     ReviewDebt,
-    /// What roles gave power to.
+    /// The texts of roles.
     RoleText,
-    /// What people did besides approving.
+    /// Other acts of users than approvals.
     Statement,
-    /// What holds for the whole host.
+    /// Settings of the whole host.
     PolicySettings,
-    /// The files that the policy was compiled of.
+    /// The files that the policy was compiled from.
     PolicyFile,
     /// The compiled roles.
     PolicyRole,
-    /// By which people the roles are found.
+    /// The index of roles by users and groups.
     PolicyPrincipal,
-    /// What reviewers said of assignments.
+    /// Reviews of assignments.
     Certification,
-    /// Runs without an end.
+    /// Runs that have not ended.
     OpenRun,
-    /// What finished commands have left running.
+    /// Processes that finished commands left running.
     LeftRun,
-    /// How often somebody ran a command.
+    /// How often a user ran a command.
     Precedent,
-    /// What the journal remembers beside its records.
+    /// What the journal stores beside its records.
     JournalMeta,
 }
 
 impl Table {
-    /// Its name in the database.
+    /// Returns its name in the database.
     pub fn name(self) -> &'static str {
         match self {
             Self::Request => "request",
@@ -78,14 +78,14 @@ impl Table {
     }
 }
 
-/// One of them.
+/// A difference.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
-    /// In which table.
+    /// The table.
     pub table: Table,
-    /// Of which request or grant; for a role text its digest; for the compiled policy its role, file or digest.
+    /// The id of the request or grant; for a role text its digest; for the compiled policy its role, file or digest.
     pub id: String,
-    /// What differs, as a clause.
+    /// The difference, as a clause.
     pub what: String,
 }
 
@@ -96,12 +96,12 @@ impl fmt::Display for Difference {
     }
 }
 
-/// What differs, the first first.
+/// All differences.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Differences {
-    /// At most a hundred of them.
+    /// The first ones, at most a hundred.
     pub found: Vec<Difference>,
-    /// How many there are.
+    /// Their number.
     pub count: u64,
 }
 

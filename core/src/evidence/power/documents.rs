@@ -1,5 +1,5 @@
-//! The keys of requests, approvals and grants that are compared with columns, in whatever version they were written: the
-//! digests in the records vouch for the bytes, so they need not be decoded as strictly as where they give power.
+//! The keys of requests, approvals and grants that are compared with columns, for all versions of the documents. The
+//! digests in the records cover the bytes, so decoding is less strict than where these documents give power.
 
 use serde::Deserialize;
 
@@ -8,7 +8,7 @@ use super::uses::CommandDocument;
 use crate::grant::PublicKey;
 use crate::grant::sshsig::{Namespace, signer};
 
-/// The version whose grants do not say which key signs them.
+/// The version whose grants do not name the key that signs them.
 const FIRST: u32 = 1;
 
 #[derive(Deserialize)]
@@ -29,7 +29,7 @@ pub(super) struct RequestDocument {
     version: u32,
 }
 
-/// Version 1 has the host id alone.
+/// Version 1 has only the host id.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Host {
@@ -47,19 +47,19 @@ impl Host {
 
 impl RequestDocument {
     pub(super) fn read(bytes: &[u8]) -> Result<Self, String> {
-        serde_json::from_slice(bytes).map_err(|_| "its bytes are no request".to_owned())
+        serde_json::from_slice(bytes).map_err(|_| "its bytes are not a request".to_owned())
     }
 
     pub(super) fn is_of_the_first_version(&self) -> bool {
         self.version == FIRST
     }
 
-    /// The id of its host.
+    /// Returns the id of its host.
     pub(super) fn host_id(&self) -> &str {
         self.host.id()
     }
 
-    /// The id and the key of its host, where it names both.
+    /// Returns the id and the key of its host, if it names both.
     pub(super) fn described(&self) -> Option<(&str, PublicKey)> {
         match &self.host {
             Host::Id(_) => None,
@@ -67,7 +67,7 @@ impl RequestDocument {
         }
     }
 
-    /// The key is the one that it names as its host's. Version 1 names none, so any key will do there.
+    /// Checks that the key is that of the host that the document names. Version 1 names none, so any key is accepted.
     pub(super) fn is_of(&self, key: &PublicKey) -> Result<(), String> {
         let right = match &self.host {
             Host::Id(_) => self.is_of_the_first_version(),
@@ -92,7 +92,7 @@ pub(super) struct ApprovalDocument {
 
 impl ApprovalDocument {
     pub(super) fn read(bytes: &[u8]) -> Result<Self, String> {
-        serde_json::from_slice(bytes).map_err(|_| "its bytes are no approval".to_owned())
+        serde_json::from_slice(bytes).map_err(|_| "its bytes are not an approval".to_owned())
     }
 }
 
@@ -116,7 +116,7 @@ pub(super) struct GrantDocument {
     pub(super) approvers: Vec<String>,
     pub(super) exact: u8,
     pub(super) run_as: String,
-    /// Version 1 has another form, and serves no more.
+    /// Version 1 has another form, and is no longer usable.
     #[serde(default)]
     pub(super) command: Option<CommandDocument>,
     #[serde(default)]
@@ -129,14 +129,14 @@ pub(super) struct GrantDocument {
 
 impl GrantDocument {
     pub(super) fn read(bytes: &[u8]) -> Result<Self, String> {
-        serde_json::from_slice(bytes).map_err(|_| "its bytes are no grant".to_owned())
+        serde_json::from_slice(bytes).map_err(|_| "its bytes are not a grant".to_owned())
     }
 
     pub(super) fn is_of_the_first_version(&self) -> bool {
         self.version == FIRST
     }
 
-    /// It serves nothing but its command, and says none.
+    /// Returns whether the grant permits nothing: it is limited to its command, and names none.
     pub(super) fn serves_nothing(&self) -> bool {
         self.exact == 1 && self.command.is_none() && self.version != FIRST
     }
@@ -154,7 +154,7 @@ impl GrantDocument {
         }
     }
 
-    /// The signature is by the key that the request names as its host's.
+    /// Checks that the signature is by the key that the request names as its host's.
     pub(super) fn is_signed(&self, asked: &RequestDocument, body: &[u8], signature: &[u8]) -> Result<(), String> {
         let key = signer(Namespace::Grant, body, signature).map_err(|fault| fault.to_string())?;
         asked.is_of(&key)?;
@@ -173,11 +173,12 @@ pub(super) struct StatementDocument {
 
 impl StatementDocument {
     pub(super) fn read(bytes: &[u8]) -> Result<Self, String> {
-        serde_json::from_slice(bytes).map_err(|_| "its bytes are no statement".to_owned())
+        serde_json::from_slice(bytes).map_err(|_| "its bytes are not a statement".to_owned())
     }
 }
 
-/// The own signature of whoever made these bytes is there with the fingerprint of its key, or neither is.
+/// Checks that the signature of the user who made these bytes is present together with the fingerprint of the key, or
+/// that both are absent.
 pub(super) fn is_personal(
     namespace: Namespace,
     body: &[u8],

@@ -9,7 +9,7 @@ use crate::clock::Timestamp;
 use crate::escape::{hex, unhex};
 
 impl Power {
-    /// The next row, in the order of their numbers.
+    /// Compares the next row, in the order of their numbers.
     pub fn grant(&mut self, row: &GrantRow<'_>) {
         self.compared.grants = self.compared.grants.saturating_add(1);
         if let Err(what) = self.compare_grant(row) {
@@ -17,7 +17,7 @@ impl Power {
         }
     }
 
-    /// There are no more. Whatever was used, ended or approved was there.
+    /// Ends the table. Every grant that was used, ended or approved must have a row.
     pub fn end_of_grants(&mut self) {
         self.lacking_in_order(Ordered::Grants, Table::Granted, |said| {
             let known = said.grant.is_some() || said.ended.is_some() || said.starts > 0 || said.went_on.is_some();
@@ -27,12 +27,12 @@ impl Power {
     }
 
     fn compare_grant(&mut self, row: &GrantRow<'_>) -> Result<(), String> {
-        let id = Id::parse(row.id).ok_or("its id is none")?;
+        let id = Id::parse(row.id).ok_or("its id is not valid")?;
         let seq = self.said.get(&id).and_then(|said| said.grant).map(|issued| issued.seq);
         let placed = self.placed(Ordered::Grants, row.rowid, id, seq, (row.expires, row.ended.is_some()));
         let said = self.said.entry(id).or_default();
         if std::mem::replace(&mut said.rows.grant, true) {
-            return Err("it stands there twice".to_owned());
+            return Err("there is a second row for it".to_owned());
         }
         let pruned = placed?;
         if said.grant.is_some_and(|issued| issued.sha256 != digest_of(row.body)) {
@@ -80,7 +80,7 @@ fn columns(row: &GrantRow<'_>, document: &GrantDocument) -> Result<(), String> {
     }
 }
 
-/// The request that it came of.
+/// Checks the request of the grant.
 fn asked(row: &GrantRow<'_>, said: &Recorded, document: &GrantDocument) -> Result<RequestDocument, String> {
     let (Some(bytes), true) = (row.request, said.rows.approved) else {
         return Err("there is no approved request of this id".to_owned());
@@ -99,7 +99,7 @@ fn asked(row: &GrantRow<'_>, said: &Recorded, document: &GrantDocument) -> Resul
     if same { Ok(asked) } else { Err("it grants something else than its request asks for".to_owned()) }
 }
 
-/// It names approvals of different people that stand beside it, as many as its request needs.
+/// Checks that the grant names approvals by different approvers that are in the table, as many as its request needs.
 fn approvals(said: &Recorded, document: &GrantDocument, names: &Names) -> Result<(), String> {
     let mut met = Vec::new();
     for (digest, approver) in document.approvals.iter().zip(&document.approvers) {
@@ -109,7 +109,7 @@ fn approvals(said: &Recorded, document: &GrantDocument, names: &Names) -> Result
             Some(approval) if names.name(approval.by) == approver.as_bytes() && !met.contains(&approval.uid) => {
                 met.push(approval.uid);
             }
-            Some(_) | None => return Err(format!("the approval of {} that it names is not there", spoken(approver))),
+            Some(_) | None => return Err(format!("the approval of {} that it names is missing", spoken(approver))),
         }
     }
     let needed = said.rows.needed;
@@ -119,23 +119,23 @@ fn approvals(said: &Recorded, document: &GrantDocument, names: &Names) -> Result
     Ok(())
 }
 
-/// One run at most begins or goes on under a grant for one run, and none begins after its end. Where the grant has its record,
-/// that was seen before.
+/// Checks that at most one run starts or continues under a grant for one run, and that none starts after its end. If
+/// the grant has its record, that was checked before.
 fn uses(row: &GrantRow<'_>, said: &Recorded, document: &GrantDocument, pruned: bool) -> Result<(), String> {
     let one_shot = document.one_shot == 1;
     if one_shot && said.starts > 1 {
-        return Err(format!("it is for one run, and {} began", said.starts));
+        return Err(format!("it is for one run, but {} started", said.starts));
     }
     if one_shot && document.extends.is_some() && said.starts > 0 {
-        return Err("it lets one run go on and serves no new one, and one began".to_owned());
+        return Err("it continues one run and permits no new one, but one started".to_owned());
     }
     if let (true, Some(seq)) = (one_shot, said.again) {
-        return Err(format!("it is for one run, and record {seq} ends a second one that went on under it"));
+        return Err(format!("it is for one run, and record {seq} ends a second one that continued under it"));
     }
-    // The record of its end is older than all that are left.
+    // The record of its end is older than all remaining ones.
     let over = matches!(row.ended, Some("revoked" | "released")) && said.ended.is_none();
     if pruned && over && said.starts > 0 {
-        return Err("a run began after its end".to_owned());
+        return Err("a run started after its end".to_owned());
     }
     Ok(())
 }
@@ -158,13 +158,14 @@ fn end(
         };
     }
     let begun = one_shot && said.starts > 0;
-    // A run that goes on under an extension for one run takes it, and says so when it ends; a killed one never does.
+    // A run that continues under an extension for one run uses it up, and is recorded when it ends; a killed run never
+    // is.
     let taken = one_shot && document.extends.is_some();
     match row.ended {
         None if begun => wrong(&format!("used at {}", Timestamp::from_seconds(said.first).to_the_second())),
         None if one_shot && said.went_on.is_some() => wrong("used"),
         None if row.end.are_empty() => Ok(()),
-        None => Err("the database says who ended it, and nobody has".to_owned()),
+        None => Err("the database says who ended it, but it was not ended".to_owned()),
         Some("used") if begun || taken || (one_shot && pruned) => {
             let by = row.end.by == Some(&document.user) && row.end.words == Some(b"");
             let at = !begun || row.end.at == Some(said.first);

@@ -1,4 +1,4 @@
-//! Whose keys have signed what stands in the tables: this host's of today, or one that root has accepted since.
+//! The keys that signed the contents of the tables: this host's present key, or one that root has accepted since.
 
 use serde::Deserialize;
 
@@ -9,19 +9,19 @@ use crate::evidence::record::parse;
 use crate::grant::PublicKey;
 use crate::grant::sshsig::{Namespace, signer};
 
-/// The keys that count, and whose the records and requests say that they were.
+/// The accepted keys, and the hosts that records and requests name.
 #[derive(Debug)]
 pub(super) struct Hosts {
     signers: Signers,
-    /// The last record by which root accepted the state of the host.
+    /// The last record with which root accepted the state of the host.
     accepted: u64,
-    /// Which host this was from the record of this number on, where that says so.
+    /// Which host this was from the record with this number on, if the record says so.
     became: Vec<(u64, Option<Host>)>,
-    /// Which it was before any record that says so: the host of the first request with a record.
+    /// Which host this was before the first such record: the host of the first request with a record.
     first: Option<Host>,
-    /// Those that requests name, each once: there are few.
+    /// The hosts that requests name, each once: there are few.
     described: Vec<Host>,
-    /// The record of the newest request with the host that it names.
+    /// The newest request: its record, and the host that it names.
     pub(super) newest: Option<(u64, String)>,
 }
 
@@ -31,13 +31,13 @@ struct Host {
     key: PublicKey,
 }
 
-/// What a record says of the host in front of it.
+/// The host at a given record.
 enum Then<'h> {
-    /// It was this one.
+    /// It is this one.
     This(&'h Host),
-    /// It was that of the first request, and there is none yet.
+    /// It is that of the first request, which is not known yet.
     First,
-    /// Nobody knows.
+    /// Unknown.
     Unknown,
 }
 
@@ -55,7 +55,7 @@ impl Default for Hosts {
 }
 
 impl Hosts {
-    /// The record of the pruning says which host this was by the records that are gone.
+    /// Processes the `prune` record, which names the host of the removed records.
     pub(super) fn began(&mut self, prune: &[u8]) {
         #[derive(Deserialize)]
         struct Prune<'a> {
@@ -73,7 +73,7 @@ impl Hosts {
         }
     }
 
-    /// Record `seq` says that this host is one with this id and key, or not which.
+    /// Processes record `seq`, which names this host with its id and key, or leaves it open.
     pub(super) fn became(&mut self, seq: u64, host: Option<(&str, &str)>) {
         self.became.push((seq, host.and_then(|(id, key)| Host::parsed(id, key))));
     }
@@ -86,7 +86,7 @@ impl Hosts {
         }
     }
 
-    /// The host of a request that was recorded under this number.
+    /// Checks the host of a request that has this record.
     pub(super) fn asked(&mut self, seq: Option<u64>, asked: &RequestDocument) -> Result<(), String> {
         let Some((id, key)) = asked.described() else {
             // Version 1 names no key.
@@ -108,7 +108,7 @@ impl Hosts {
         Ok(())
     }
 
-    /// The host that a grant names which was recorded under this number.
+    /// Checks the host that a grant with this record names.
     pub(super) fn granted(&self, seq: u64, host: &str) -> Result<(), String> {
         match self.then(seq) {
             Then::This(this) if this.id != host => Err(ANOTHER.to_owned()),
@@ -116,8 +116,8 @@ impl Hosts {
         }
     }
 
-    /// The host's signature of a statement that was recorded under this number, by the key that the host had then. Whose a statement
-    /// is that has lost its record, only its own request may tell.
+    /// Checks the host's signature of a statement with this record, by the key that the host had then. If the statement
+    /// has lost its record, only its request can tell the host.
     pub(super) fn stated(
         &self,
         seq: Option<u64>,
@@ -141,7 +141,7 @@ impl Hosts {
         if named.peek().is_none() || named.any(|host| host.key == key) { Ok(()) } else { Err(other_key(&key)) }
     }
 
-    /// What came after root's last consent is by a key that counts.
+    /// Checks that whatever came after root's last acceptance is signed with an accepted key.
     fn count(&self, seq: Option<u64>, key: &PublicKey) -> Result<(), String> {
         match seq {
             Some(seq) if seq > self.accepted && !self.signers.count(key) => {
@@ -165,7 +165,7 @@ fn other_key(key: &PublicKey) -> String {
 }
 
 impl Power {
-    /// Whose keys count, and since which record; before any row.
+    /// Sets the accepted keys, and the record of the acceptance; called before any row.
     pub fn keys(&mut self, signers: Signers, accepted: u64) {
         (self.hosts.signers, self.hosts.accepted) = (signers, accepted);
         self.accepted = accepted;

@@ -19,20 +19,20 @@ use crate::evidence::record::parse;
 pub struct CertificationRow<'r> {
     /// The role.
     pub role: &'r str,
-    /// Whom it is about.
+    /// The user or group that it is about.
     pub holder: &'r str,
-    /// The word of the verdict.
+    /// The verdict.
     pub verdict: &'r str,
-    /// By whom, when and in which words.
+    /// Who gave it, when, and the comment.
     pub reviewed: EndColumns<'r>,
 }
 
 /// A row of `journal_meta`.
 #[derive(Debug, Clone, Copy)]
 pub struct MetaRow<'r> {
-    /// What it is kept as.
+    /// Its name.
     pub name: &'r str,
-    /// What is kept.
+    /// Its value.
     pub value: &'r [u8],
 }
 
@@ -43,10 +43,10 @@ pub(super) struct Kept {
     certified: BTreeMap<(String, String), (String, Done)>,
     /// The last alerts of their kinds.
     older: u64,
-    /// The last of them, as long as root has not accepted the state of the host since.
+    /// The last of these alerts, unless root has accepted the state of the host since.
     pub(super) doubted: Option<u64>,
     pub(super) host_changed: u64,
-    /// The id that the host has since then; nothing where no record tells.
+    /// The id of the host since then; `None` when no record gives it.
     pub(super) identity: Option<u32>,
     redaction_key: bool,
     host: bool,
@@ -68,7 +68,7 @@ struct Alerted<'a> {
     identity: Option<Described<'a>>,
 }
 
-/// A host as a record describes it.
+/// The host in a record.
 #[derive(Deserialize)]
 struct Described<'a> {
     id: &'a str,
@@ -76,7 +76,7 @@ struct Described<'a> {
 }
 
 impl Power {
-    /// The next record as far as these tables are concerned.
+    /// Processes the next record for these tables.
     pub(super) fn kept(&mut self, seq: u64, copies: &Copies<'_>, body: &[u8]) -> Result<(), FirstBad> {
         let malformed = |error: serde_json::Error| FirstBad { seq, cause: Cause::Malformed(error.to_string()) };
         match (copies.kind, copies.grant) {
@@ -105,7 +105,7 @@ impl Power {
         Ok(())
     }
 
-    /// The next row.
+    /// Compares the next row.
     pub fn certification(&mut self, row: &CertificationRow<'_>) {
         let said = self.kept.certified.remove(&(row.role.to_owned(), row.holder.to_owned()));
         let what = match said {
@@ -119,14 +119,14 @@ impl Power {
         }
     }
 
-    /// There are no more.
+    /// Ends the table and reports missing rows.
     pub fn end_of_certifications(&mut self) {
         for (role, holder) in std::mem::take(&mut self.kept.certified).into_keys() {
             self.differs(Table::Certification, &role, format!("about {}: its row is missing", spoken(&holder)));
         }
     }
 
-    /// The next row.
+    /// Compares the next row.
     pub fn meta(&mut self, row: &MetaRow<'_>) {
         let what = match row.name {
             "redaction_key" => {
@@ -147,14 +147,14 @@ impl Power {
             }
             "pruned" | "unsealed" => None,
             name if name.starts_with("stored:") || name.starts_with("recorded:") => None,
-            _ => Some("nothing is kept under that name"),
+            _ => Some("the name is unknown"),
         };
         if let Some(what) = what {
             self.differs(Table::JournalMeta, row.name, what.to_owned());
         }
     }
 
-    /// There are no more.
+    /// Ends the table and reports missing rows.
     pub fn end_of_meta(&mut self) {
         let missing = [
             ("redaction_key", !self.kept.redaction_key),
@@ -166,7 +166,7 @@ impl Power {
         }
     }
 
-    /// The key of the journal; before the rows of the compiled policy.
+    /// Sets the key of the journal; called before the rows of the compiled policy.
     pub fn journal_key(&mut self, key: Option<Vec<u8>>) {
         self.key = key;
     }

@@ -14,17 +14,17 @@ use crate::policy::{SourceFile, StoredRole, policy_digest, settings_digest, stam
 /// A row of `policy_settings`.
 #[derive(Debug, Clone, Copy)]
 pub struct SettingsRow<'r> {
-    /// The digest that names the policy.
+    /// The digest of the policy.
     pub policy: &'r [u8],
     /// The settings.
     pub body: &'r [u8],
     /// Their digest.
     pub sha256: &'r [u8],
-    /// The form of the stored bodies.
+    /// The format of the stored bodies.
     pub format: &'r str,
-    /// What tells the files from later ones.
+    /// The stamp that distinguishes these files from later versions.
     pub stamp: &'r str,
-    /// Binds the two to the policy.
+    /// The seal that binds the two to the policy.
     pub seal: &'r [u8],
     /// The files with their digests, as JSON: an object of paths and lower-case hexadecimal.
     pub files: &'r str,
@@ -35,18 +35,18 @@ pub struct SettingsRow<'r> {
 pub struct PolicyRoleRow<'r> {
     /// Its name.
     pub name: &'r str,
-    /// All that it says.
+    /// Its full contents.
     pub body: &'r [u8],
-    /// Of name and body.
+    /// The digest of name and body.
     pub sha256: &'r [u8],
-    /// The same without the place in the files.
+    /// The same digest without the position in the files.
     pub digest: &'r [u8],
 }
 
 /// A row of `policy_principal`.
 #[derive(Debug, Clone, Copy)]
 pub struct PrincipalRow<'r> {
-    /// Whom it is found by.
+    /// The user or group that is looked up.
     pub principal: &'r str,
     /// `standing` or `eligible`.
     pub kind: &'r str,
@@ -54,28 +54,28 @@ pub struct PrincipalRow<'r> {
     pub role: &'r str,
 }
 
-/// What the records say of these tables, and what was met.
+/// What the records say of these tables, and which rows were found.
 #[derive(Default)]
 pub(super) struct PolicyTables {
     history: Option<PolicyHistory>,
     settings: u64,
     files: BTreeMap<String, String>,
-    /// As they are on the disk, where the compiled policy counts as theirs.
+    /// The files on disk, if the compiled policy is expected to be theirs.
     disk: Option<OnDisk>,
-    /// Over the lines of all roles.
+    /// The hash over the lines of all roles.
     lines: Sha256,
     met: BTreeSet<String>,
-    /// Role, kind and principal, as the roles say.
+    /// Role, kind and principal, from the roles.
     principals: BTreeSet<(String, String, String)>,
-    /// Something differs in `policy_role`.
+    /// Whether `policy_role` has a difference.
     named: bool,
 }
 
-/// The files on the disk.
+/// The files on disk.
 struct OnDisk {
-    /// By their paths.
+    /// Their digests by path.
     digests: BTreeMap<String, String>,
-    /// What a policy of them is named.
+    /// The digest of the policy that they compile to.
     policy: String,
 }
 
@@ -86,7 +86,8 @@ struct Compiled<'a> {
 }
 
 impl Power {
-    /// The files of the policy as they are, where the compiled policy counts as theirs; before the rows of that.
+    /// Sets the present files of the policy, if the compiled policy is expected to be theirs; called before the rows of
+    /// the policy.
     pub fn files(&mut self, files: Option<Vec<SourceFile>>) {
         self.policy.disk = files.map(|files| OnDisk {
             digests: files.iter().map(|file| (file.path.to_string(), hex(&file.sha256))).collect(),
@@ -94,13 +95,13 @@ impl Power {
         });
     }
 
-    /// What the records say of policies; before the rows of the compiled one.
+    /// Sets what the records say of policies; called before the rows of the compiled policy.
     pub fn policies(&mut self, history: Option<PolicyHistory>) {
         self.policy.files = history.as_ref().and_then(|history| history.last().files.clone()).unwrap_or_default();
         self.policy.history = history.filter(|history| !history.is_unknown());
     }
 
-    /// The next row.
+    /// Compares the next row.
     pub fn policy_settings(&mut self, row: &SettingsRow<'_>) {
         self.policy.settings = self.policy.settings.saturating_add(1);
         if self.policy.settings > 1 {
@@ -117,7 +118,7 @@ impl Power {
     }
 
     fn compare_settings(&self, row: &SettingsRow<'_>) -> Result<(), String> {
-        let policy: [u8; 32] = row.policy.try_into().map_err(|_| "the digest of the policy is none")?;
+        let policy: [u8; 32] = row.policy.try_into().map_err(|_| "the digest of the policy is not valid")?;
         let sha256 = settings_digest(&policy, row.body);
         if row.sha256 != sha256 {
             return Err("its bytes have another digest".to_owned());
@@ -141,7 +142,7 @@ impl Power {
         Ok(())
     }
 
-    /// There are no more.
+    /// Ends the table and reports missing rows.
     pub fn end_of_policy_settings(&mut self) {
         let policy = self.policy.history.as_ref().and_then(|history| history.last().policy.clone());
         if let (0, Some(policy)) = (self.policy.settings, policy) {
@@ -150,19 +151,19 @@ impl Power {
         self.end_of_files();
     }
 
-    /// Names each file that differs; an error where the row does not list any as it should.
+    /// Reports each file that differs. Fails when the row's list of files is invalid.
     fn compare_files(&mut self, row: &SettingsRow<'_>) -> Result<(), String> {
         let files: Option<BTreeMap<String, String>> = serde_json::from_str(row.files).ok();
-        // Another text of the same files could hide one behind another of its name.
+        // Another text for the same files could hide a file behind another one with the same name.
         let written =
             |files: &BTreeMap<String, String>| serde_json::to_string(files).is_ok_and(|text| text == row.files);
-        let files = files.filter(written).ok_or("its list of files is none")?;
+        let files = files.filter(written).ok_or("its list of files is not valid")?;
         for (path, sha256) in files {
             let recorded = self.recorded_otherwise(&path, &sha256);
             let disk = self.policy.disk.as_mut().and_then(|disk| match disk.digests.remove(&path) {
                 Some(digest) if digest == sha256 => None,
-                Some(_) => Some("the file itself has another digest, and counts as compiled"),
-                None => Some("there is no such file any more, and it counts as compiled"),
+                Some(_) => Some("the file itself has another digest, but counts as compiled"),
+                None => Some("the file no longer exists, but counts as compiled"),
             });
             if let Some(what) = recorded.or(disk) {
                 self.differs(Table::PolicyFile, &path, what.to_owned());
@@ -189,7 +190,7 @@ impl Power {
         }
         let Some(disk) = self.policy.disk.take() else { return };
         for path in disk.digests.into_keys().filter(|path| !missing.contains_key(path)) {
-            self.differs(Table::PolicyFile, &path, "it counts as compiled, and is missing there".to_owned());
+            self.differs(Table::PolicyFile, &path, "it counts as compiled, but is missing there".to_owned());
         }
         let last = self.policy.history.as_ref().and_then(|history| history.last().policy.clone());
         if let Some(last) = last.filter(|last| *last != disk.policy) {
@@ -198,7 +199,7 @@ impl Power {
         }
     }
 
-    /// The next row, in the order of their names by bytes.
+    /// Compares the next row, in the order of their names by bytes.
     pub fn policy_role(&mut self, row: &PolicyRoleRow<'_>) {
         if let Err(what) = self.compare_policy_role(row) {
             self.policy.named = true;
@@ -209,13 +210,13 @@ impl Power {
     fn compare_policy_role(&mut self, row: &PolicyRoleRow<'_>) -> Result<(), String> {
         let tables = &mut self.policy;
         let role = StoredRole::of(row.name, row.body);
-        // A role that cannot be read has the digest that stands beside it: that it is damaged is said anyway.
+        // A role that cannot be parsed counts with its stored digest: the damage is reported anyway.
         let digest = role.as_ref().map_or_else(|| hexadecimal(row.digest), |role| hex(&role.digest));
         for part in [&digest, "  ", row.name, "\n"] {
             tables.lines.update(part);
         }
         tables.met.insert(row.name.to_owned());
-        let role = role.ok_or("its bytes are no role")?;
+        let role = role.ok_or("its bytes are not a role")?;
         let name = row.name;
         let found = role.principals.into_iter().map(|(who, kind)| (name.to_owned(), kind.to_owned(), who));
         tables.principals.extend(found);
@@ -235,7 +236,7 @@ impl Power {
         }
     }
 
-    /// There are no more.
+    /// Ends the table and reports missing rows.
     pub fn end_of_policy_roles(&mut self) {
         let tables = &mut self.policy;
         let digest = hex(&<[u8; 32]>::from(std::mem::take(&mut tables.lines).finalize()));
@@ -260,7 +261,7 @@ impl Power {
         }
     }
 
-    /// The next row.
+    /// Compares the next row.
     pub fn policy_principal(&mut self, row: &PrincipalRow<'_>) {
         let key = (row.role.to_owned(), row.kind.to_owned(), row.principal.to_owned());
         if !self.policy.principals.remove(&key) {
@@ -269,7 +270,7 @@ impl Power {
         }
     }
 
-    /// There are no more.
+    /// Ends the table and reports missing rows.
     pub fn end_of_policy_principals(&mut self) {
         for (role, kind, who) in std::mem::take(&mut self.policy.principals) {
             let who = crate::escape::escape(who.as_bytes());

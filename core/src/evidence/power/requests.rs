@@ -6,11 +6,11 @@ use super::said::{Done, Id, Names, Recorded, RequestRecord, digest_of};
 use super::{Ordered, Power, Table, words};
 use crate::escape::unhex;
 
-/// The states that a row may be in.
+/// The valid states of a row.
 const STATES: [&str; 5] = ["pending", "approved", "denied", "cancelled", "expired"];
 
 impl Power {
-    /// The next row, in the order of their numbers.
+    /// Compares the next row, in the order of their numbers.
     pub fn request(&mut self, row: &RequestRow<'_>) {
         self.compared.requests = self.compared.requests.saturating_add(1);
         if let Err(what) = self.compare_request(row) {
@@ -18,21 +18,21 @@ impl Power {
         }
     }
 
-    /// There are no more.
+    /// Ends the table and reports missing rows.
     pub fn end_of_requests(&mut self) {
         self.lacking_in_order(Ordered::Requests, Table::Request, |said| said.request.is_some() && !said.rows.request);
     }
 
     fn compare_request(&mut self, row: &RequestRow<'_>) -> Result<(), String> {
-        let id = Id::parse(row.id).ok_or("its id is none")?;
+        let id = Id::parse(row.id).ok_or("its id is not valid")?;
         let seq = self.said.get(&id).and_then(|said| said.request).map(|asked| asked.seq);
         let placed = self.placed(Ordered::Requests, row.rowid, id, seq, (row.deadline, row.state != "pending"));
         let said = self.said.entry(id).or_default();
         if std::mem::replace(&mut said.rows.request, true) {
-            return Err("it stands there twice".to_owned());
+            return Err("there is a second row for it".to_owned());
         }
         let digest = digest_of(row.body);
-        // What else is wrong with it hides nothing of what depends on it.
+        // Another fault of the row does not hide what depends on it.
         said.kept = if said.request.is_none() { Some(Box::new(digest)) } else { None };
         said.rows.approved = row.state == "approved";
         said.rows.needed = u32::try_from(row.needed).unwrap_or(u32::MAX);
@@ -53,7 +53,7 @@ impl Power {
         columns(row, &document)?;
         state(row, said, &document, pruned, &self.names)?;
         if let Some(digest) = document.role_digest.as_deref() {
-            self.roles.insert(unhex(digest).ok_or("its role digest is none")?, false);
+            self.roles.insert(unhex(digest).ok_or("its role digest is not valid")?, false);
         }
         Ok(())
     }
@@ -86,7 +86,7 @@ fn state(
         (Some(_), _) if row.state != "approved" => wrong("approved"),
         (None, Some(done)) if row.state != done.how.word() => wrong(&done.sentence(names)),
         (None, Some(done)) => closed(&row.ended, done, names),
-        // Nobody knows any more; an approved one still needs its grant.
+        // The record of its end is gone; an approved request still needs its grant.
         (None, None) if pruned && STATES.contains(&row.state) => Ok(()),
         (None, None) if row.state == "expired" && document.is_of_the_first_version() => unclosed(row),
         (None, None) if row.state != "pending" => wrong("pending"),
@@ -95,10 +95,10 @@ fn state(
 }
 
 fn unclosed(row: &RequestRow<'_>) -> Result<(), String> {
-    if row.ended.are_empty() { Ok(()) } else { Err("the database says who ended it, and nobody has".to_owned()) }
+    if row.ended.are_empty() { Ok(()) } else { Err("the database says who ended it, but it was not ended".to_owned()) }
 }
 
-/// The columns say who, when and why, as the record does.
+/// Checks that the columns name the same user, time and text as the record.
 pub(super) fn closed(columns: &EndColumns<'_>, done: &Done, names: &Names) -> Result<(), String> {
     let same = columns.by.map(str::as_bytes) == Some(names.name(done.by))
         && columns.at == Some(done.at)
@@ -109,7 +109,7 @@ pub(super) fn closed(columns: &EndColumns<'_>, done: &Done, names: &Names) -> Re
     Err(format!("who ended it, when or why differs: the journal says {}", done.sentence(names)))
 }
 
-/// A word of a column, which may be anything.
+/// Escapes a value of a column, which may be anything.
 pub(super) fn spoken(word: &str) -> String {
     crate::escape::escape(word.as_bytes())
 }

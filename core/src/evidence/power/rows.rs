@@ -1,13 +1,13 @@
-//! Rows as they are stored. Nothing in them is trusted.
+//! Rows as they are stored, untrusted.
 
-/// Who closed something, as the columns say.
+/// The columns about an end or a review.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EndColumns<'r> {
-    /// By whom.
+    /// The user who did it.
     pub by: Option<&'r str>,
-    /// When; seconds since 1970.
+    /// The time, in seconds since 1970.
     pub at: Option<i64>,
-    /// In which words.
+    /// The user's text.
     pub words: Option<&'r [u8]>,
 }
 
@@ -28,13 +28,13 @@ pub struct RequestRow<'r> {
     pub uid: i64,
     /// The role.
     pub role: &'r str,
-    /// The word of its state.
+    /// The name of its state.
     pub state: &'r str,
     /// Seconds since 1970.
     pub created: i64,
     /// Seconds since 1970.
     pub deadline: i64,
-    /// How many approvals it needs.
+    /// The number of approvals that it needs.
     pub needed: i64,
     /// The exact bytes.
     pub body: &'r [u8],
@@ -82,9 +82,9 @@ pub struct GrantRow<'r> {
     pub body: &'r [u8],
     /// The host's signature.
     pub signature: &'r [u8],
-    /// The word of its early end.
+    /// How it ended early.
     pub ended: Option<&'r str>,
-    /// By whom, when, why.
+    /// Who ended it, when, and why.
     pub end: EndColumns<'r>,
     /// The exact bytes of the request of the same id.
     pub request: Option<&'r [u8]>,
@@ -95,15 +95,15 @@ pub struct GrantRow<'r> {
 pub struct DebtRow<'r> {
     /// The grant.
     pub id: &'r str,
-    /// Who broke the glass.
+    /// The user who activated it (break-glass).
     pub uid: i64,
-    /// Their name.
+    /// The user's name.
     pub user: &'r str,
     /// The role.
     pub role: &'r str,
     /// Seconds since 1970.
     pub at: i64,
-    /// How it was settled.
+    /// The review that settled it.
     pub reviewed: EndColumns<'r>,
     /// The exact bytes of the request of the same id.
     pub request: Option<&'r [u8]>,
@@ -123,17 +123,17 @@ pub struct RoleRow<'r> {
 pub struct StatementRow<'r> {
     /// The id of the request.
     pub request: &'r str,
-    /// The word of its kind.
+    /// The name of its kind.
     pub kind: &'r str,
     /// Seconds since 1970.
     pub at: i64,
-    /// Who made it.
+    /// The user who made it.
     pub uid: i64,
     /// The exact bytes.
     pub body: &'r [u8],
     /// The host's signature.
     pub host_signature: &'r [u8],
-    /// The person's own signature.
+    /// The user's own signature.
     pub signature: Option<&'r [u8]>,
     /// The fingerprint of their key.
     pub key: Option<&'r str>,

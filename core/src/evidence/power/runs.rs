@@ -1,4 +1,4 @@
-//! Starts and ends, each once; rows of `open_run` and `precedent`.
+//! Starts and ends of runs, each once; the rows of `open_run` and `precedent`.
 
 use std::collections::HashMap;
 
@@ -13,32 +13,32 @@ use crate::evidence::record::{Digest, parse};
 /// A row of `open_run`.
 #[derive(Debug, Clone, Copy)]
 pub struct RunRow<'r> {
-    /// The number of its `start`.
+    /// The number of its `start` record.
     pub start: i64,
     /// Its id.
     pub run: &'r str,
-    /// Whose it is.
+    /// The user who runs it.
     pub uid: i64,
-    /// Under which grant.
+    /// The grant.
     pub grant: Option<&'r str>,
-    /// 0 while its command runs, 1 when that has ended and has left somebody running.
+    /// 0 while its command runs, 1 when the command has ended but left processes running.
     pub ended: i64,
 }
 
 /// A row of `precedent`.
 #[derive(Debug, Clone, Copy)]
 pub struct PrecedentRow<'r> {
-    /// Who ran it.
+    /// The user who ran it.
     pub uid: i64,
-    /// The digest of what.
+    /// The digest of the command.
     pub command: &'r [u8],
-    /// How often, to the end.
+    /// How many times it ran to its end.
     pub runs: i64,
-    /// When the latest began, µs.
+    /// The start of the latest run, µs.
     pub last: i64,
 }
 
-/// A start without an end, or somebody whom a finished command has left.
+/// A start without an end, or the processes that a finished command left running.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Run {
     run: String,
@@ -54,7 +54,7 @@ struct Begun {
     command: Option<[u8; 32]>,
 }
 
-/// How often a command ran to its end, and when the latest began, µs.
+/// How many times a command ran to its end, and the start of the latest run, µs.
 #[derive(Debug, Clone, Copy)]
 struct Ran {
     runs: i64,
@@ -67,11 +67,11 @@ pub(super) struct Runs {
     open: HashMap<u64, Begun>,
     left: HashMap<u64, Run>,
     ran: HashMap<(i64, [u8; 32]), Ran>,
-    /// Nothing later than this was pruned, µs.
+    /// All pruned records are older than this, µs.
     pruned_until: Option<i64>,
 }
 
-/// What is read of a `start`.
+/// The keys of a `start` record that are read.
 #[derive(Deserialize)]
 pub(super) struct Command<'a> {
     pub(super) user: Word,
@@ -86,7 +86,7 @@ pub(super) struct Command<'a> {
     pub(super) role: Option<&'a str>,
     pub(super) boot: i64,
     pub(super) boot_id: &'a str,
-    /// Earlier versions did not say.
+    /// Absent in earlier versions.
     pub(super) grant_sha256: Option<Digest>,
 }
 
@@ -99,15 +99,15 @@ struct EndKeys {
 struct Prune {
     #[serde(default)]
     before: i64,
-    /// Earlier versions did not say: then it was before that.
+    /// Absent in earlier versions: then the time is before `before`.
     latest: Option<i64>,
 }
 
 impl Power {
-    /// The next record as far as runs are concerned. What a start says.
+    /// Processes the next record as far as runs are concerned. Returns the contents of a start.
     ///
     /// # Errors
-    /// An end of what did not begin, or of what has ended.
+    /// When a run ends that did not start, or that has already ended.
     pub(super) fn run<'b>(
         &mut self,
         seq: u64,
@@ -137,7 +137,7 @@ impl Power {
             return Ok(None);
         }
         let ended: EndKeys = parse(body).map_err(malformed)?;
-        // What began before the records that are left may end once among them.
+        // A run that started before the oldest remaining record may end once among the remaining ones.
         let older = self.pruned.is_some_and(|pruned| ended.start <= pruned);
         let paired = match copies.kind {
             "end" => self.runs.end(&ended, &run) || older,
@@ -147,23 +147,23 @@ impl Power {
         if paired {
             return Ok(None);
         }
-        let what = format!("says that run {} has ended, and no record says that it was there", shown(&run.run));
+        let what = format!("says that run {} has ended, but no record says that it started", shown(&run.run));
         Err(FirstBad { seq, cause: Cause::Runs(what) })
     }
 
-    /// The next row of `open_run`.
+    /// Compares the next row of `open_run`.
     pub fn open_run(&mut self, row: &RunRow<'_>) {
         let start = number(row.start);
         if row.ended == 0 {
             let begun = start.and_then(|start| self.runs.open.remove(&start)).map(|begun| begun.run);
-            self.compare_run(Table::OpenRun, begun.as_ref(), row, "it has ended, or no record says that it began");
+            self.compare_run(Table::OpenRun, begun.as_ref(), row, "it has ended, or no record says that it started");
         } else {
             let left = start.and_then(|start| self.runs.left.remove(&start));
-            self.compare_run(Table::LeftRun, left.as_ref(), row, "no record says that it left anybody running");
+            self.compare_run(Table::LeftRun, left.as_ref(), row, "no record says that it left processes running");
         }
     }
 
-    /// There are no more.
+    /// Ends the table and reports missing rows.
     pub fn end_of_open_runs(&mut self) {
         let open: Vec<(u64, Run)> = self.runs.open.drain().map(|(start, begun)| (start, begun.run)).collect();
         self.missing_runs(Table::OpenRun, open);
@@ -179,7 +179,7 @@ impl Power {
         match recorded {
             Some(run) if same(run) => {}
             Some(_) => self.differs(table, row.run, format!("a column differs from record {}", row.start)),
-            // Of what began before the records that are left, there may be none.
+            // A run that started before the oldest remaining record may have no record here.
             None if table == Table::LeftRun && self.is_older(row.start) => {}
             None => self.differs(table, row.run, unknown.to_owned()),
         }
@@ -196,16 +196,16 @@ impl Power {
         }
     }
 
-    /// The next row of `precedent`. Fewer than were recorded do no harm: an approver is then told less.
+    /// Compares the next row of `precedent`. A lower count than recorded is harmless: it only shows the approver less.
     pub fn precedent(&mut self, row: &PrecedentRow<'_>) {
         let command: Option<[u8; 32]> = row.command.try_into().ok();
         let ran = command.and_then(|command| self.runs.ran.get(&(row.uid, command)));
-        let negative = || Some("no number is less than none".to_owned());
+        let negative = || Some("the number is negative".to_owned());
         let wrong = match (ran, self.runs.pruned_until.filter(|_| self.pruned.is_some())) {
             _ if row.runs < 0 => negative(),
             (Some(ran), None) if row.runs > ran.runs => Some(format!("the journal says {}", ran.runs)),
             (Some(ran), until) if row.last > ran.last.max(until.unwrap_or(i64::MIN)) => {
-                Some("the journal knows none so late".to_owned())
+                Some("the journal has no run as late".to_owned())
             }
             (Some(_), _) => None,
             (None, Some(until)) if row.last <= until => None,
@@ -220,7 +220,7 @@ impl Power {
 }
 
 impl Runs {
-    /// Whether that run is open; it is not any more.
+    /// Ends a run; returns whether it was open.
     fn end(&mut self, ended: &EndKeys, run: &Run) -> bool {
         let Some(begun) = self.open.remove(&ended.start) else { return false };
         if let (Some(uid), Some(command)) = (run.uid, begun.command) {
@@ -231,7 +231,7 @@ impl Runs {
     }
 }
 
-/// The number of a record; no other number is one.
+/// Converts the number of a record; `None` for an invalid one.
 fn number(start: i64) -> Option<u64> {
     u64::try_from(start).ok().filter(|start| *start > 0)
 }

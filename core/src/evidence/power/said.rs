@@ -1,5 +1,5 @@
-//! What the records say of one id: a request, its approvals, its grant and its debt. As small as it can be, because there is one
-//! for each request that the journal knows.
+//! What the records say of one id: a request, its approvals, its grant and its debt. Kept small, because there is one
+//! for each request in the journal.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -28,17 +28,17 @@ impl fmt::Display for Id {
     }
 }
 
-/// SHA-256.
+/// Returns the SHA-256 digest.
 pub(super) fn digest_of(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()
 }
 
-/// As text, of a digest that is one.
+/// Formats a digest as hexadecimal, or `(none)` for other bytes.
 pub(super) fn hexadecimal(bytes: &[u8]) -> String {
     <[u8; 32]>::try_from(bytes).map_or_else(|_| "(none)".to_owned(), |digest| crate::escape::hex(&digest))
 }
 
-/// Names of people and fingerprints of keys, each kept once: there are few.
+/// Names of users and fingerprints of keys, each stored once: there are few.
 #[derive(Debug, Default)]
 pub(super) struct Names {
     numbers: HashMap<Box<[u8]>, u32>,
@@ -68,11 +68,11 @@ impl Names {
 pub(super) struct RequestRecord {
     pub(super) seq: u64,
     pub(super) sha256: [u8; 32],
-    /// What it says of the document.
+    /// The digest of what it says of the document.
     pub(super) words: Words,
-    /// How many approvals it needs; records of earlier versions do not say.
+    /// The number of approvals that it needs; absent in records of earlier versions.
     pub(super) needed: Option<i64>,
-    /// When it dies, seconds since 1970.
+    /// The deadline of the request, in seconds since 1970.
     pub(super) deadline: Option<i64>,
 }
 
@@ -81,12 +81,12 @@ pub(super) struct RequestRecord {
 pub(super) struct Issued {
     pub(super) seq: u64,
     pub(super) sha256: [u8; 32],
-    /// What it says of the document.
+    /// The digest of what it says of the document.
     pub(super) words: Words,
     pub(super) terms: Terms,
 }
 
-/// For whom and when a grant is good.
+/// The user, run-as user, role and validity of a grant.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Terms {
     pub(super) uid: i64,
@@ -102,7 +102,7 @@ pub(super) struct Terms {
 }
 
 impl Terms {
-    /// What an extension has in common with what it extends.
+    /// Returns what an extension has in common with the grant that it extends.
     pub(super) fn holder(&self) -> (i64, u32, u32, u32) {
         (self.uid, self.user, self.role, self.run_as)
     }
@@ -115,15 +115,15 @@ pub(super) struct Approved {
     /// Seconds since 1970.
     pub(super) at: i64,
     pub(super) sha256: [u8; 32],
-    /// What the record says of the document.
+    /// The digest of what the record says of the document.
     pub(super) words: Option<Words>,
     pub(super) by: u32,
     pub(super) key: Option<u32>,
-    /// Its row was met.
+    /// Whether its row was found.
     pub(super) met: bool,
 }
 
-/// How somebody closed something.
+/// How a request, grant or debt was closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum CloseKind {
     Denied,
@@ -134,7 +134,7 @@ pub(super) enum CloseKind {
 }
 
 impl CloseKind {
-    /// The word of the column, where there is one.
+    /// Returns the value of the column, if there is one.
     pub(super) fn word(self) -> &'static str {
         match self {
             Self::Denied => "denied",
@@ -146,29 +146,29 @@ impl CloseKind {
     }
 }
 
-/// Who closed it, when, and in which words.
+/// Who closed it, when, and with which text.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Done {
     pub(super) how: CloseKind,
     pub(super) by: u32,
     /// Seconds since 1970.
     pub(super) at: i64,
-    /// SHA-256 of the words.
+    /// SHA-256 of the text.
     pub(super) words: [u8; 32],
 }
 
 impl Done {
-    /// `revoked by bob at …`
+    /// Formats the end, such as `revoked by bob at …`.
     pub(super) fn sentence(&self, names: &Names) -> String {
         let by = crate::escape::escape(names.name(self.by));
         format!("{} by {by} at {}", self.how.word(), Timestamp::from_seconds(self.at).to_the_second())
     }
 }
 
-/// All of it.
+/// Everything that the records say of one id.
 #[derive(Debug, Default)]
 pub(super) struct Recorded {
-    /// What has become of it so far, and by which record.
+    /// The present state, and the record that led to it.
     pub(super) state: State,
     pub(super) since: u64,
     pub(super) request: Option<RequestRecord>,
@@ -177,31 +177,31 @@ pub(super) struct Recorded {
     pub(super) grant: Option<Issued>,
     pub(super) ended: Option<Box<Done>>,
     pub(super) settled: Option<Box<Done>>,
-    /// Of a row whose record was pruned: the digest of its bytes.
+    /// For a row whose record was pruned: the digest of its bytes.
     pub(super) kept: Option<Box<[u8; 32]>>,
-    /// How many runs began under it.
+    /// The number of runs that started under the grant.
     pub(super) starts: u32,
-    /// When the first of them did; seconds since 1970.
+    /// The start of the first of them, in seconds since 1970.
     pub(super) first: i64,
-    /// What they were.
+    /// The runs.
     pub(super) used: Option<Box<Used>>,
-    /// The end of a run that went on under it, and of a second one.
+    /// The end of a run that continued under the grant, and of a second one.
     pub(super) went_on: Option<u64>,
     pub(super) again: Option<u64>,
-    /// Of a row whose record was pruned: its terms.
+    /// For a row whose record was pruned: its terms.
     pub(super) row: Option<Box<Terms>>,
-    /// An alert says that it leaves a debt.
+    /// Whether an alert says that it requires a review.
     pub(super) owed: bool,
     pub(super) rows: Rows,
 }
 
-/// The rows that were met.
+/// The rows that were found.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Rows {
     pub(super) request: bool,
-    /// That row says approved.
+    /// Whether that row has the state `approved`.
     pub(super) approved: bool,
-    /// Its bytes say that the glass was broken.
+    /// Whether its bytes say that it was a break-glass request.
     pub(super) broken: bool,
     pub(super) needed: u32,
     pub(super) grant: bool,
@@ -209,12 +209,12 @@ pub(super) struct Rows {
 }
 
 impl Recorded {
-    /// The terms of the grant, from its record, or from the row where the record was pruned.
+    /// Returns the terms of the grant, from its record, or from the row if the record was pruned.
     pub(super) fn terms(&self) -> Option<&Terms> {
         self.grant.as_ref().map(|issued| &issued.terms).or(self.row.as_deref())
     }
 
-    /// A second approval of the same person takes the place of the first.
+    /// Adds an approval. A second approval of the same user replaces the first.
     pub(super) fn approved(&mut self, approved: Approved) {
         match self.approvals.iter_mut().find(|before| before.uid == approved.uid) {
             Some(before) => *before = approved,
@@ -222,7 +222,7 @@ impl Recorded {
         }
     }
 
-    /// The digest of the request's bytes, from its record, or from the row where the record was pruned.
+    /// Returns the digest of the request's bytes, from its record, or from the row if the record was pruned.
     pub(super) fn request_digest(&self) -> Option<[u8; 32]> {
         self.request.map(|asked| asked.sha256).or(self.kept.as_deref().copied())
     }

@@ -25,14 +25,14 @@ pub(super) struct Stated {
     at: i64,
     by: u32,
     key: Option<u32>,
-    /// What the record says of the document.
+    /// The digest of what the record says of the document.
     words: Words,
-    /// Its row was met.
+    /// Whether its row was found.
     met: bool,
 }
 
 impl Power {
-    /// Keeps what a record of this kind says of its statement; records of earlier versions have none.
+    /// Stores what a record of this kind says of its statement; records of earlier versions have none.
     pub(super) fn stated(
         &mut self,
         (seq, kind): (u64, &str),
@@ -48,7 +48,7 @@ impl Power {
         Some(())
     }
 
-    /// The next row.
+    /// Compares the next row.
     pub fn statement(&mut self, row: &StatementRow<'_>) {
         self.compared.statements = self.compared.statements.saturating_add(1);
         if let Err(what) = self.compare_statement(row) {
@@ -57,7 +57,7 @@ impl Power {
         }
     }
 
-    /// There are no more.
+    /// Ends the table and reports missing rows.
     pub fn end_of_statements(&mut self) {
         let mut missing: Vec<(Id, StatementKind)> = self
             .statements
@@ -81,7 +81,7 @@ impl Power {
             Some(stated) => {
                 (seq, told_words) = (Some(stated.seq), Some(stated.words));
                 if std::mem::replace(&mut stated.met, true) {
-                    return Err("it stands there twice".to_owned());
+                    return Err("there is a second row for it".to_owned());
                 }
                 let key = row.key.map(|key| self.names.of(key.as_bytes()));
                 let told = (Some(stated.id), stated.kind.as_str(), stated.uid, stated.at, stated.key);
@@ -89,16 +89,16 @@ impl Power {
                     return Err("a column differs from its record".to_owned());
                 }
                 if document.by.as_bytes() != self.names.name(stated.by) {
-                    return Err("the journal names another person".to_owned());
+                    return Err("the journal names another user".to_owned());
                 }
             }
             None if said.request.is_none() => {}
             None => return Err("the journal has no record of it".to_owned()),
         }
         if document.id != row.request || document.kind != row.kind || document.request != hex(&request) {
-            return Err("it was made of another request".to_owned());
+            return Err("it was made for another request".to_owned());
         }
-        let asked = row.request_body.filter(|bytes| digest_of(bytes) == request).ok_or("its request is not there")?;
+        let asked = row.request_body.filter(|bytes| digest_of(bytes) == request).ok_or("its request is missing")?;
         let asked = RequestDocument::read(asked)?;
         let words = words::of_statement(row.kind, row.body, &asked.role, (asked.uid, &asked.user));
         if told_words.is_some_and(|told| Some(told) != words) {

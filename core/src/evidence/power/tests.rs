@@ -1,5 +1,5 @@
-//! What the random journals of tests/installed/journals.rs do not have: rows of version 1, prunings by earlier versions, and very
-//! many grants.
+//! Cases that the random journals of tests/installed/journals.rs do not have: rows of version 1, prunings by earlier
+//! versions, and very many grants.
 
 use std::time::Instant;
 
@@ -27,11 +27,11 @@ fn sha(text: &str) -> String {
     crate::escape::hex(&said::digest_of(text.as_bytes()))
 }
 
-/// The records of requests that were granted at once, each a second after the other.
+/// The records of requests that were granted at once, each one second after the previous one.
 struct Story {
     power: Power,
     seq: u64,
-    /// The least of the latest time, µs.
+    /// The minimum of the latest time, µs.
     high: i64,
 }
 
@@ -44,7 +44,7 @@ impl Story {
         self.tried(kind, id, 100, body).unwrap();
     }
 
-    /// The same at another second, and what a verification says.
+    /// Adds a record at another second, and returns the result of the verification.
     fn tried(&mut self, kind: &str, id: Option<&str>, second: i64, body: &str) -> Result<(), String> {
         self.seq += 1;
         let at = second * 1_000_000;
@@ -69,7 +69,7 @@ impl Story {
         self.record("revocation", Some(id), r#"{"reason":"enough","user":"bob","uid":1001}"#);
     }
 
-    /// Every row as it should be, but for the end of each grant.
+    /// Adds every row correctly, except for the end of each grant.
     fn rows(&mut self, ids: &[&str], key: &HostKey, ended: Option<&str>) {
         let none = EndColumns { by: None, at: None, words: None };
         for (rowid, id) in (1..).zip(ids) {
@@ -136,7 +136,7 @@ fn rows_of_the_first_version_are_compared_by_their_digests() {
 }
 
 #[test]
-fn a_grant_that_was_opened_again_is_named_with_who_had_ended_it() {
+fn a_reopened_grant_is_reported_with_the_user_who_ended_it() {
     let mut story = Story::new(None);
     story.granted("0000000001");
     story.revoked("0000000001");
@@ -150,7 +150,7 @@ fn a_grant_that_was_opened_again_is_named_with_who_had_ended_it() {
 }
 
 #[test]
-fn a_run_after_the_end_of_its_grant_is_named() {
+fn a_run_after_the_end_of_its_grant_is_reported() {
     let mut story = Story::new(None);
     story.granted("0000000001");
     story.revoked("0000000001");
@@ -166,7 +166,7 @@ fn start(role: &str) -> String {
 }
 
 #[test]
-fn a_run_is_by_the_person_in_the_role_and_in_the_time_of_its_grant() {
+fn a_run_must_match_the_user_role_and_validity_of_its_grant() {
     let id = Some("0000000001");
     let said = |role: &str, second| {
         let mut story = Story::new(None);
@@ -176,12 +176,12 @@ fn a_run_is_by_the_person_in_the_role_and_in_the_time_of_its_grant() {
     assert_eq!((said("ops", 100), said("ops", 159)), (Ok(()), Ok(())));
     let under = "record 3 is the start of a run under grant 0000000001 of record 2: ";
     assert_eq!(said("ops", 160), Err(format!("{under}it ended at 1970-01-01T00:02:40Z")));
-    assert_eq!(said("ops", 99), Err(format!("{under}it begins at 1970-01-01T00:01:40Z")));
+    assert_eq!(said("ops", 99), Err(format!("{under}it starts at 1970-01-01T00:01:40Z")));
     assert_eq!(said("free", 100), Err(format!("{under}it was given for another role")));
     let mut story = Story::new(None);
     story.granted("0000000001");
     let said = story.tried("start", id, 100, &start("ops").replace("alice", "bob"));
-    assert_eq!(said, Err(format!("{under}it was given to somebody else")));
+    assert_eq!(said, Err(format!("{under}it was given to another user")));
 }
 
 #[test]
@@ -194,7 +194,7 @@ fn nothing_gives_power_while_the_database_is_an_older_copy() {
     let said = story.tried("start", Some("0000000001"), 100, &start("ops")).unwrap_err();
     assert_eq!(
         said,
-        "record 4 is the start of a run of 0000000001, and by record 3 the database was an older copy then"
+        "record 4 is the start of a run of 0000000001, but according to record 3 the database was an older copy then"
     );
     alert(&mut other, "database-older");
     alert(&mut other, "state-accepted");
@@ -202,7 +202,7 @@ fn nothing_gives_power_while_the_database_is_an_older_copy() {
 }
 
 #[test]
-fn a_request_that_was_denied_or_has_died_is_neither_approved_nor_granted() {
+fn a_denied_or_expired_request_is_neither_approved_nor_granted() {
     let id = Some("0000000001");
     let words = r#"{"reason":"no","user":"bob","uid":1001}"#;
     let asked =
@@ -213,14 +213,19 @@ fn a_request_that_was_denied_or_has_died_is_neither_approved_nor_granted() {
     story.record("request", id, &asked);
     assert_eq!(
         story.tried("approval", id, 900, &approval),
-        Err("record 2 is an approval of 0000000001, and by record 1 that was over by then".to_owned())
+        Err("record 2 is an approval of 0000000001, but according to record 1 it had expired by then".to_owned())
     );
-    // By the latest time so far, also where the clock was set back since.
+    // By the latest time so far, even if the clock was set back since.
     let mut story = Story::new(None);
     story.record("request", id, &asked);
     story.high = 900_000_000;
-    assert!(story.tried("approval", id, 100, &approval).unwrap_err().ends_with("by record 1 that was over by then"));
-    // What takes it away has no deadline.
+    assert!(
+        story
+            .tried("approval", id, 100, &approval)
+            .unwrap_err()
+            .ends_with("according to record 1 it had expired by then")
+    );
+    // Acts that take power away have no deadline.
     for kind in ["denial", "cancellation"] {
         let mut story = Story::new(None);
         story.record("request", id, &asked);
@@ -234,7 +239,7 @@ fn a_request_that_was_denied_or_has_died_is_neither_approved_nor_granted() {
         let wrong =
             format!("record 3 is {what} of 0000000001: it may not follow record 2, which denied or cancelled it");
         assert_eq!(said, wrong);
-        // It counts as what it says: the next one follows that.
+        // The record counts even though it is wrong: the next one follows it.
         assert_eq!(story.tried("revocation", id, 100, words).is_ok(), kind == "grant");
     }
 }
@@ -242,7 +247,7 @@ fn a_request_that_was_denied_or_has_died_is_neither_approved_nor_granted() {
 #[test]
 fn only_rows_before_a_pruning_may_lack_their_record() {
     let prune = |counts: &str| format!(r#"{{"through":9,"uid":0,"user":"root"{counts}}}"#);
-    // An earlier version did not count: all before the first that has a record.
+    // An earlier version did not count them: all before the first row with a record.
     for (counts, ids, good) in [
         ("", ["0000000001", "0000000002"], true),
         ("", ["0000000002", "0000000001"], false),
@@ -260,7 +265,7 @@ fn only_rows_before_a_pruning_may_lack_their_record() {
             assert_eq!((compared.older, compared.older_open), (1, 1));
         }
     }
-    // What could still be used when records were pruned kept them.
+    // Records that could still be used were not pruned.
     for (pruned_at, ended, good) in [(160, None, true), (159, None, false), (159, Some("revoked"), true)] {
         let mut story = Story::new(Some(9));
         story.tried("prune", None, pruned_at, &prune(r#","requests":1,"grants":1"#)).unwrap();
@@ -270,20 +275,20 @@ fn only_rows_before_a_pruning_may_lack_their_record() {
 }
 
 #[test]
-fn what_is_left_of_pruned_runs_may_be_as_late_as_the_latest_of_them() {
+fn counts_of_pruned_runs_may_be_as_late_as_the_latest_pruned_run() {
     let differs = |prune: &str, last: i64| {
         let mut story = Story::new(Some(9));
         story.record("prune", None, &format!(r#"{{"through":9,"before":500{prune}}}"#));
         story.power.precedent(&PrecedentRow { uid: ALICE, command: &[1; 32], runs: 3, last });
         story.power.end().is_err()
     };
-    // The clock stood ahead once, and root has accepted since that it was put right.
+    // The clock was once ahead, and root has accepted since that it was corrected.
     assert_eq!([499, 500, 9000, 9001].map(|last| differs(r#","latest":9000"#, last)), [false, false, false, true]);
     assert_eq!([499, 500].map(|last| differs("", last)), [false, true], "an earlier version did not say");
 }
 
 #[test]
-fn a_record_that_lacks_what_its_kind_has_is_named() {
+fn a_record_without_a_key_of_its_kind_is_reported() {
     let copies = Copies { kind: "grant", uid: None, run: None, grant: Some("0000000001"), at: 1, high: 1 };
     let fed = |copies: Copies<'_>, body: &str| Power::new(None).record(3, &copies, body.as_bytes());
     assert!(matches!(
@@ -300,7 +305,8 @@ fn resident() -> u64 {
     line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
 }
 
-/// `cargo test --release -p jit-sudo --lib a_hundred_thousand_grants -- --ignored --nocapture` prints what it takes.
+/// `cargo test --release -p jit-sudo-core --lib a_hundred_thousand_grants -- --ignored --nocapture` prints the time and
+/// memory used.
 #[test]
 #[ignore = "takes some seconds; prints figures"]
 fn a_hundred_thousand_grants_need_little_memory() {

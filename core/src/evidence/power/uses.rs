@@ -14,21 +14,21 @@ use crate::escape::{Word, unhex};
 /// All runs under one grant, as far as they are compared with its bytes.
 #[derive(Debug, Clone)]
 pub(super) struct Used {
-    /// The first of them.
+    /// The record of the first run.
     seq: u64,
     who: (i64, u32, u32),
-    /// By the latest time that the journal had seen, seconds since 1970.
+    /// By the latest time in the journal so far, in seconds since 1970.
     earliest: i64,
     latest: i64,
     command: [u8; 32],
     cwd: [u8; 32],
-    /// The first by somebody else or of another role, of another command, or elsewhere.
+    /// The first run by another user or in another role, of another command, and in another directory.
     other: [Option<u64>; 3],
     /// The last time on the boot clock of each boot, µs.
     boots: Vec<(u32, i64)>,
     /// The ids that the host had, each with the first run.
     hosts: Vec<(u32, u64)>,
-    /// The digests of the bytes by which they were allowed, likewise.
+    /// The digests of the grant's bytes that permitted the runs, each with the first run.
     bytes: Vec<([u8; 32], u64)>,
 }
 
@@ -74,7 +74,7 @@ fn command_digest(
 }
 
 impl Power {
-    /// Record `seq` is the start of a run under a grant.
+    /// Processes record `seq`, the start of a run under a grant.
     pub(super) fn used(&mut self, seq: u64, copies: &Copies<'_>, id: Id, start: &Command<'_>) -> Result<(), FirstBad> {
         let who = (
             copies.uid.unwrap_or(-1),
@@ -105,7 +105,7 @@ impl Power {
         follows.and(fits)
     }
 
-    /// Record `seq` is the end of a run that began under `base` and went on under `last`.
+    /// Processes record `seq`, the end of a run that started under `base` and continued under `last`.
     pub(super) fn gone_on(&mut self, seq: u64, base: Id, last: Id) -> Result<(), FirstBad> {
         let (said, follows) = self.act(seq, last, Act::GoneOn);
         let before = said.went_on;
@@ -115,30 +115,31 @@ impl Power {
         }
         let one_shot = said.grant.is_some_and(|issued| issued.terms.one_shot);
         let alone = before.filter(|_| one_shot).map_or(Ok(()), |before| {
-            let what = format!("ends a run that went on under {last}, as that of record {before}: it is for one run");
+            let what = format!("ends a run that continued under {last}, as that of record {before}: it is for one run");
             Err(inconsistency(seq, what))
         });
         let leads = match self.leads(base, last) {
             Some(true) => Ok(()),
             Some(false) => {
-                let what = format!("ends a run under {base} that went on under {last}, which does not extend that");
+                let what = format!("ends a run under {base} that continued under {last}, which does not extend that");
                 Err(inconsistency(seq, what))
             }
             None if self.pruned.is_some() => {
                 self.unproven.insert((base, last), seq);
                 Ok(())
             }
-            None => Err(inconsistency(seq, format!("names grant {base}, of which no record before it tells"))),
+            None => Err(inconsistency(seq, format!("names grant {base}, which no earlier record mentions"))),
         };
         follows.and(alone).and(leads)
     }
 
-    /// Whether `last` extends `base`, perhaps over others, for the same person in the same role; nothing where that is not known.
+    /// Returns whether `last` extends `base`, perhaps through other grants, for the same user in the same role; `None`
+    /// when that is unknown.
     fn leads(&self, base: Id, last: Id) -> Option<bool> {
         let terms = |id: &Id| self.said.get(id).and_then(Recorded::terms);
         let first = terms(&base)?;
         let mut at = last;
-        // None extends itself: each is younger than what it extends.
+        // No grant extends itself: each is younger than the one that it extends.
         for _ in 0..self.said.len() {
             let here = terms(&at)?;
             if here.holder() != first.holder() {
@@ -153,31 +154,32 @@ impl Power {
         Some(false)
     }
 
-    /// What was not known of extensions when runs ended, now that all rows were fed.
+    /// Checks the extensions that were unknown when their runs ended, now that all rows are known.
     pub(super) fn end_of_extended(&mut self) {
         for ((base, last), seq) in std::mem::take(&mut self.unproven) {
             if self.leads(base, last) != Some(true) {
-                let what =
-                    format!("record {seq} ends a run under {base} that went on under it, and it does not extend that");
+                let what = format!(
+                    "record {seq} ends a run under {base} that continued under it, and it does not extend that"
+                );
                 self.differs(Table::Granted, &last.to_string(), what);
             }
         }
     }
 }
 
-/// In what a run by `who` at `now` (seconds since 1970) differs from the terms of its grant.
+/// Returns how a run by `who` at `now` (seconds since 1970) differs from the terms of its grant.
 fn differs(terms: &Terms, who: (i64, u32, u32), now: i64, before: bool) -> Option<String> {
     let time = |seconds| Timestamp::from_seconds(seconds).to_the_second();
     if (terms.uid, terms.user) != (who.0, who.1) {
-        Some("it was given to somebody else".to_owned())
+        Some("it was given to another user".to_owned())
     } else if terms.role != who.2 {
         Some("it was given for another role".to_owned())
     } else if now < terms.starts {
-        Some(format!("it begins at {}", time(terms.starts)))
+        Some(format!("it starts at {}", time(terms.starts)))
     } else if now >= terms.expires {
         Some(format!("it ended at {}", time(terms.expires)))
     } else if terms.one_shot && terms.extends.is_some() {
-        Some("it lets one run go on and serves no new one".to_owned())
+        Some("it continues one run and permits no new one".to_owned())
     } else if terms.one_shot && before {
         Some("it is for one run, and it was used before".to_owned())
     } else {
@@ -209,7 +211,7 @@ impl Used {
         }
     }
 
-    /// The runs are those that the bytes of the grant allow.
+    /// Checks that the bytes of the grant permit the runs.
     pub(super) fn compare(
         &self,
         said: &Recorded,
@@ -223,7 +225,7 @@ impl Used {
             if self.who != who || person.is_some() {
                 return bad(
                     person.filter(|_| self.who == who).unwrap_or(self.seq),
-                    "by somebody else or in another role",
+                    "by another user or in another role",
                 );
             }
             if self.earliest < document.starts || self.latest >= document.expires {
@@ -239,7 +241,7 @@ impl Used {
         }
         let other = |(boot, _): &(u32, i64)| Some(names.name(*boot)) != document.boot_id.as_deref().map(str::as_bytes);
         if document.this_boot == 1 && self.boots.iter().any(other) {
-            return bad(self.seq, "or one that follows, in another boot than the one that it serves");
+            return bad(self.seq, "or one that follows, in another boot than the one for which it is valid");
         }
         if let Some((_, seq)) = self.hosts.iter().find(|(host, _)| names.name(*host) != document.host.as_bytes()) {
             return bad(*seq, "when this host had another identity than the one that it names");
@@ -251,12 +253,12 @@ impl Used {
         }
     }
 
-    /// All are the command of an exact grant.
+    /// Checks that all runs are of the command of an exact grant.
     fn commands(&self, document: &GrantDocument) -> Result<(), String> {
         let bad = |seq: u64, what: &str| Err(format!("record {seq} is the start of a run under it {what}"));
         let [_, command, cwd] = self.other;
         if document.serves_nothing() {
-            return bad(self.seq, "and it serves one command alone, and names none");
+            return bad(self.seq, "but it is limited to its command, and names none");
         }
         let Some(exact) = document.command.as_ref().filter(|_| document.exact == 1) else { return Ok(()) };
         if exact.digest(&document.run_as) != self.command {
@@ -265,7 +267,7 @@ impl Used {
         if let Some(seq) = command {
             return bad(seq, "with another command, and it is exact");
         }
-        // Files to edit are named by where they lie.
+        // Files to edit are identified by their path.
         if !exact.cwd.as_bytes().is_empty() && (digest_of(exact.cwd.as_bytes()) != self.cwd || cwd.is_some()) {
             return bad(cwd.unwrap_or(self.seq), "in another directory, and it is exact");
         }
@@ -273,7 +275,7 @@ impl Used {
     }
 }
 
-/// Keeps what a run says with the first run that says it.
+/// Stores a value with the first run that has it.
 fn note<T: PartialEq>(seen: &mut Vec<(T, u64)>, said: Option<T>, seq: u64) {
     if let Some(said) = said.filter(|said| !seen.iter().any(|(known, _)| known == said)) {
         seen.push((said, seq));

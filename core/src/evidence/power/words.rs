@@ -1,5 +1,5 @@
-//! What a record says of the document that it names by its digest: the same as the document, word for word. Kept of each is a digest of
-//! those words alone, because there is one for each request.
+//! Compares what a record says of a document with the document, which it names by its digest. Only a digest of the
+//! common keys is kept for each document, because there is one for each request.
 
 use serde_json::{Map, Value, json};
 
@@ -7,13 +7,13 @@ use super::said::digest_of;
 use crate::escape::Word;
 use crate::evidence::record::parse;
 
-/// The first half of SHA-256 over the words of a document, as a record has them.
+/// The first half of the SHA-256 digest of a document's keys in the form of a record.
 pub(super) type Words = [u8; 16];
 
-/// The sentence where they differ.
-pub(super) const OTHER: &str = "its record says something else than its bytes";
+/// The message when they differ.
+pub(super) const OTHER: &str = "its record differs from its bytes";
 
-/// The keys of a record of this kind that its document has as well.
+/// Returns the keys of a record of this kind that its document has too.
 fn keys(kind: &str) -> &'static [&'static str] {
     match kind {
         "request" => &[
@@ -43,14 +43,14 @@ fn keys(kind: &str) -> &'static [&'static str] {
     }
 }
 
-/// What a record says of its document.
+/// Returns the digest for a record.
 pub(super) fn of_record(kind: &str, body: &[u8]) -> Option<Words> {
     let record: Map<String, Value> = parse(body).ok()?;
     let wanted = keys(kind);
     Some(digest(record.into_iter().filter(|(key, word)| wanted.contains(&key.as_str()) && !word.is_null()).collect()))
 }
 
-/// What the record of this request says.
+/// Returns the digest of what the record of this request must say.
 pub(super) fn of_request(body: &[u8]) -> Option<Words> {
     let document = read(body)?;
     let mut words = document.same(&["uid", "role", "duration", "reason", "extends"]);
@@ -67,7 +67,7 @@ pub(super) fn of_request(body: &[u8]) -> Option<Words> {
     Some(digest(words))
 }
 
-/// What the record of this approval of a request for `role` says.
+/// Returns the digest of what the record of this approval of a request for `role` must say.
 pub(super) fn of_approval(body: &[u8], role: &str) -> Option<Words> {
     let document = read(body)?;
     let mut words = Map::from_iter([
@@ -82,7 +82,7 @@ pub(super) fn of_approval(body: &[u8], role: &str) -> Option<Words> {
     Some(digest(words))
 }
 
-/// What the record of this grant says.
+/// Returns the digest of what the record of this grant must say.
 pub(super) fn of_grant(body: &[u8]) -> Option<Words> {
     let document = read(body)?;
     let mut words = document.same(&["uid", "role", "extends"]);
@@ -96,7 +96,8 @@ pub(super) fn of_grant(body: &[u8]) -> Option<Words> {
     Some(digest(words))
 }
 
-/// What the record of this statement says, which is about a request of `holder` (uid and name) for `role`.
+/// Returns the digest of what the record of this statement must say, about a request of `holder` (uid and name) for
+/// `role`.
 pub(super) fn of_statement(kind: &str, body: &[u8], role: &str, holder: (i64, &str)) -> Option<Words> {
     let document = read(body)?;
     let reason = document.0.get("reason").filter(|reason| reason.is_string())?;
@@ -114,7 +115,7 @@ pub(super) fn of_statement(kind: &str, body: &[u8], role: &str, holder: (i64, &s
 /// A document of any kind.
 struct Document(Map<String, Value>);
 
-/// A value that is null is none.
+/// Parses a document, without keys whose value is null.
 fn read(body: &[u8]) -> Option<Document> {
     let document: Map<String, Value> = serde_json::from_slice(body).ok()?;
     Some(Document(document.into_iter().filter(|(_, value)| !value.is_null()).collect()))
@@ -144,7 +145,7 @@ impl Document {
         Some(words.iter().filter(|(flag, _)| *flag == 1).map(|(_, word)| json!(word)).collect())
     }
 
-    /// A text that has its key, and that the record has where there is any.
+    /// Returns the keys of a record if this text of the document is not empty, as a record has them.
     fn said(&self, key: &str) -> Option<Map<String, Value>> {
         let text = self.0.get(key)?.as_str()?;
         Some(if text.is_empty() { Map::new() } else { self.same(&[key]) })
@@ -155,12 +156,12 @@ impl Document {
     }
 }
 
-/// A name as records have it.
+/// Escapes a name as records do.
 fn escaped(name: &Value) -> Option<Value> {
     Some(json!(Word::from(name.as_str()?)))
 }
 
-/// A `Map` has its keys in order.
+/// Computes the digest; a `Map` has its keys in order.
 fn digest(words: Map<String, Value>) -> Words {
     digest_of(Value::Object(words).to_string().as_bytes()).first_chunk().copied().unwrap_or_default()
 }

@@ -23,7 +23,7 @@ fn bobs_key() -> SigningKey {
     SigningKey::from_bytes(&[3; 32])
 }
 
-/// The list with one line.
+/// Returns a list of approvers with one line.
 fn list(who: &str, options: &str, key: &SigningKey) -> Approvers {
     let public = Base64::encode_string(&PublicKey::Plain(key.verifying_key().to_bytes()).blob());
     Approvers::parse("/a", format!("{who} {options}ssh-ed25519 {public}\n").as_bytes()).unwrap()
@@ -49,7 +49,7 @@ fn carried(bytes: &[u8], signature: &[u8]) -> Result<CarriedStatement, TermsFaul
     CarriedStatement::read(bytes.to_vec(), signature.to_vec())
 }
 
-/// What the list of bob's key alone says of these bytes and signature.
+/// Verifies these bytes and signature against a list with bob's key alone.
 fn judged(bytes: &[u8], signature: &[u8]) -> Option<StatementFault> {
     carried(bytes, signature).unwrap().vouch(&list("bob", "", &bobs_key()), NOW).err()
 }
@@ -69,7 +69,7 @@ fn the_bytes_of_each_kind_are_fixed() {
 }
 
 #[test]
-fn a_statement_counts_with_the_key_of_who_made_it_and_with_no_other() {
+fn a_statement_is_valid_only_with_the_key_of_its_author() {
     let bytes = encode(&terms(StatementKind::Denial)).unwrap();
     let signature = sign(&bobs_key(), Namespace::Statement, &bytes);
     let vouch = |approvers: &Approvers| carried(&bytes, &signature).unwrap().vouch(approvers, NOW);
@@ -85,7 +85,7 @@ fn a_statement_counts_with_the_key_of_who_made_it_and_with_no_other() {
         _ => None,
     };
     assert_eq!(fault(Approvers::default()), Some(KeyFault::Unknown), "a key that was removed");
-    assert_eq!(fault(list("carol", "", &bobs_key())), Some(KeyFault::Unknown), "a key of somebody else");
+    assert_eq!(fault(list("carol", "", &bobs_key())), Some(KeyFault::Unknown), "a key of another user");
     assert_eq!(fault(list("bob", "", &SigningKey::from_bytes(&[4; 32]))), Some(KeyFault::Unknown), "another key");
     let approvals_only = list("bob", "namespaces=\"jit-sudo/approval/v1\" ", &bobs_key());
     assert_eq!(fault(approvals_only), Some(KeyFault::OtherPurpose));
@@ -94,7 +94,7 @@ fn a_statement_counts_with_the_key_of_who_made_it_and_with_no_other() {
 }
 
 #[test]
-fn every_flipped_bit_of_a_statement_is_refused() {
+fn every_flipped_bit_of_a_statement_is_rejected() {
     let host = HostKey::from_seed([9; 32]);
     for kind in KINDS {
         let bytes = encode(&terms(kind)).unwrap();
@@ -118,7 +118,7 @@ fn every_flipped_bit_of_a_statement_is_refused() {
 }
 
 #[test]
-fn a_signature_for_another_statement_or_purpose_serves_none() {
+fn a_signature_for_another_statement_or_purpose_is_rejected() {
     let bytes = encode(&terms(StatementKind::Denial)).unwrap();
     for purpose in [Namespace::Approval, Namespace::Grant, Namespace::Request, Namespace::Checkpoint] {
         let fault = judged(&bytes, &sign(&bobs_key(), purpose, &bytes));
@@ -140,7 +140,7 @@ fn a_signature_for_another_statement_or_purpose_serves_none() {
 }
 
 #[test]
-fn what_this_version_would_not_have_written_is_no_statement() {
+fn bytes_that_this_version_does_not_write_are_rejected() {
     let text = String::from_utf8(encode(&terms(StatementKind::Denial)).unwrap()).unwrap();
     let fault = |from: &str, to: &str| {
         let bad = text.replacen(from, to, 1);
@@ -159,11 +159,11 @@ fn what_this_version_would_not_have_written_is_no_statement() {
         ("\"version\":2", "\"version\":2,\"x\":1"),
         ("\"by\":\"bob\",", ""),
         ("\"reason\":\"no\\\\x0a\"", "\"reason\":\"no\\n\""),
-        // That it follows from another is the host's to say.
+        // Only the host may say that it follows another statement.
         ("\"host\"", "\"follows\":\"00\",\"host\""),
     ] {
         assert_eq!(fault(from, to), Some(TermsFault::Malformed), "{to}");
     }
-    // What nobody has to know does no harm.
+    // An optional extension is ignored.
     assert_eq!(fault("\"extensions\":{}", "\"extensions\":{\"x\":\"y\"}"), None);
 }

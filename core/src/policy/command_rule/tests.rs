@@ -1,4 +1,4 @@
-//! Rules and the commands that they mean.
+//! Rules and the commands that they match.
 
 use std::path::Path;
 
@@ -14,7 +14,7 @@ fn means(rule: &str, command: &str) -> bool {
 }
 
 #[test]
-fn a_rule_means_exactly_its_words() {
+fn a_rule_matches_exactly_its_arguments() {
     assert!(means("/usr/bin/systemctl restart nginx", "/usr/bin/systemctl restart nginx"));
     for command in [
         "/usr/bin/systemctl",
@@ -31,7 +31,7 @@ fn a_rule_means_exactly_its_words() {
 }
 
 #[test]
-fn words_are_never_joined() {
+fn arguments_are_never_joined() {
     let rule = CommandRule::parse("/bin/cat /a b").unwrap();
     assert!(!rule.matches(Path::new("/bin/cat"), &["/a b".into()], &|_| None));
     let rule = CommandRule::parse(r"/bin/cat /a\ b").unwrap();
@@ -43,7 +43,7 @@ fn words_are_never_joined() {
 }
 
 #[test]
-fn a_star_is_one_word_and_two_are_any_number() {
+fn a_star_matches_one_argument_and_two_stars_any_number() {
     assert!(means("/bin/x *", "/bin/x ../../etc"));
     assert!(!means("/bin/x *", "/bin/x"));
     assert!(!means("/bin/x *", "/bin/x a b"));
@@ -57,7 +57,7 @@ fn a_star_is_one_word_and_two_are_any_number() {
 }
 
 #[test]
-fn what_cannot_mean_a_program_is_refused() {
+fn rules_that_cannot_match_a_program_are_rejected() {
     for text in [
         "",
         "!",
@@ -92,7 +92,7 @@ fn what_cannot_mean_a_program_is_refused() {
 }
 
 #[test]
-fn negation_is_seen_and_shown() {
+fn negation_is_parsed_and_shown() {
     let rule = CommandRule::parse("!/usr/bin/journalctl -f").unwrap();
     assert_eq!(rule.effect(), Effect::Deny);
     assert_eq!(rule.to_string(), "!/usr/bin/journalctl -f");
@@ -101,14 +101,14 @@ fn negation_is_seen_and_shown() {
 }
 
 #[test]
-fn a_denied_program_is_denied_where_usr_is_merged_too() {
+fn a_denied_program_is_also_denied_with_a_merged_usr() {
     assert!(means("!/bin/sh **", "/usr/bin/sh -c x") && means("!/sbin/*", "/usr/sbin/reboot"));
     assert!(!means("/bin/sh **", "/usr/bin/sh -c x"));
     assert!(!means("!/usr/bin/gone", "/bin/gone") && !means("!/local/bin/gone", "/usr/local/bin/gone"));
 }
 
 #[test]
-fn editing_is_a_rule_about_whole_paths() {
+fn rules_for_editing_match_full_paths() {
     assert!(means("sudoedit /etc/motd", "sudoedit /etc/motd"));
     assert!(!means("sudoedit /etc/motd", "sudoedit /etc/motd /etc/shadow"));
     assert!(means("sudoedit /etc/nginx/*", "sudoedit /etc/nginx/nginx.conf"));
@@ -131,7 +131,7 @@ fn editing_is_a_rule_about_whole_paths() {
 }
 
 #[test]
-fn a_digest_is_asked_only_when_the_words_match() {
+fn a_digest_is_computed_only_when_the_arguments_match() {
     let (digits, zz) = ("AB".repeat(32), "zz".repeat(32));
     let with = |path, args: &[&str], sha256| {
         let args = Some(args.iter().map(|word| (*word).to_owned()).collect());
@@ -150,7 +150,7 @@ fn a_digest_is_asked_only_when_the_words_match() {
 }
 
 #[test]
-fn one_of_several_digests_is_enough_and_all_commands_may_have_one() {
+fn one_of_several_digests_is_enough_even_for_all() {
     let digests = vec![format!("sha512:{}", "cd".repeat(64)), format!("sha224:{}", "ab".repeat(28))];
     let rule = CommandRule::from_table(&RuleTable { path: Some("ALL"), digests, ..RuleTable::default() }).unwrap();
     assert!(!rule.means_all() && rule.literal_path().is_none());
@@ -172,7 +172,7 @@ fn runs(rule: &CommandRule, command: &str) -> bool {
 }
 
 #[test]
-fn a_line_of_arguments_is_joined_as_sudo_joins_it() {
+fn arguments_are_joined_to_a_line_as_by_sudo() {
     let glob = line_rule(None, Some("/var/log/*"), None);
     assert!(
         runs(&glob, "/bin/cat /var/log/a /etc/shadow")
@@ -188,7 +188,7 @@ fn a_line_of_arguments_is_joined_as_sudo_joins_it() {
 }
 
 #[test]
-fn what_an_expression_cannot_read_is_denied_and_not_allowed() {
+fn arguments_that_an_expression_cannot_read_are_denied() {
     let odd = [OsString::from_vec(vec![0xff])];
     let run = |rule: &str| {
         let table = RuleTable { path: Some(rule), args_regex: Some("^a$"), ..RuleTable::default() };
@@ -200,7 +200,7 @@ fn what_an_expression_cannot_read_is_denied_and_not_allowed() {
 }
 
 #[test]
-fn a_table_that_says_something_twice_or_nothing_is_refused() {
+fn tables_with_conflicting_or_missing_keys_are_rejected() {
     let path = Some("/bin/x");
     for table in [
         RuleTable::default(),
@@ -224,7 +224,7 @@ fn arguments_that_are_not_utf_8_match_by_their_bytes() {
 }
 
 #[test]
-fn the_stored_form_means_the_same() {
+fn the_stored_form_has_the_same_meaning() {
     for text in ["ALL", "!/bin/x ** a\\ b *", "/bin/*x -?", "/bin/x"] {
         let rule = CommandRule::parse(text).unwrap();
         let stored = serde_json::to_string(&rule).unwrap();
@@ -233,7 +233,7 @@ fn the_stored_form_means_the_same() {
 }
 
 #[test]
-fn two_mebibytes_of_arguments_are_judged_quickly() {
+fn two_mebibytes_of_arguments_are_matched_quickly() {
     let many: Vec<OsString> = (0..1_000_000).map(|_| OsString::from("a")).collect();
     let rule = CommandRule::parse("/bin/x ** a a a a b").unwrap();
     assert!(!rule.matches(Path::new("/bin/x"), &many, &|_| None));

@@ -1,10 +1,10 @@
-//! `rlimit_*`: a resource limit as the policy says it (sudoers(5), "Resource limits").
+//! `rlimit_*`: a resource limit in the policy (sudoers(5), "Resource limits").
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// The resources that may be limited, by the names that stand behind `rlimit_` and behind `RLIMIT_` in getrlimit(2).
+/// The resources that may be limited, by the part of their names after `rlimit_`, and after `RLIMIT_` in getrlimit(2).
 pub const RESOURCES: &[&str] =
     &["as", "core", "cpu", "data", "fsize", "locks", "memlock", "nofile", "nproc", "rss", "stack"];
 
@@ -18,15 +18,15 @@ pub enum Rlimit {
     Caller,
     /// `SOFT,HARD`; `u64::MAX` is no limit.
     Limit {
-        /// What is enforced.
+        /// The limit that the kernel enforces.
         soft: u64,
-        /// How far the soft limit may be raised.
+        /// The maximum to which the soft limit may be raised.
         hard: u64,
     },
 }
 
 impl Rlimit {
-    /// Reads a value of the policy; the error is a sentence fragment.
+    /// Parses a value of the policy; the error is a sentence fragment.
     pub(super) fn parse(text: &str) -> Result<Self, &'static str> {
         let one = |text: &str| match text.trim() {
             "infinity" => Some(u64::MAX),
@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn limits_are_read_as_written_and_nothing_else_is_one() {
+    fn limits_round_trip_and_invalid_ones_are_rejected() {
         for text in ["default", "user", "0,0", "1,2", "1,infinity", "infinity,infinity"] {
             assert_eq!(Rlimit::parse(text).unwrap().to_string(), text);
         }

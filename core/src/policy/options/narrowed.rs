@@ -1,5 +1,5 @@
-//! Which options give power, and what two sets of them have in common: a grant runs under what the role said when it was
-//! approved and says now, whichever is narrower.
+//! Which options give power, and the intersection of two sets of them: a grant runs under the stricter of what the role
+//! allowed when it was approved and allows now.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::{Options, Rlimit, RunDirectory, Umask};
 
-/// How a caller is authenticated and what is said to them: the present policy decides that alone.
+/// Options about authenticating the caller and about messages: only the present policy decides them.
 const POWERLESS: [&str; 13] = [
     "rootpw",
     "targetpw",
@@ -25,16 +25,16 @@ const POWERLESS: [&str; 13] = [
 ];
 
 impl Options {
-    /// Every option that gives power, said or not.
+    /// Returns every option that gives power, set or not.
     pub(in crate::policy) fn powers(&self) -> Map<String, Value> {
         let mut fields = self.fields();
         fields.retain(|key, _| !POWERLESS.contains(&key.as_str()));
         fields
     }
 
-    /// The options that allow no more than `self` and no more than `other`; `None` where nothing is allowed by both. What
-    /// gives no power is as in `self`, and so are the lists of variables that are dropped: each of the two roles is asked about
-    /// a variable ([`VariableRules`](crate::policy::VariableRules)).
+    /// Returns options that allow no more than `self` and no more than `other`; `None` if nothing is allowed by both.
+    /// Options without power are those of `self`, and so are the lists of variables that are dropped: each of the two
+    /// roles is asked about a variable ([`VariableRules`](crate::policy::VariableRules)).
     pub(in crate::policy) fn narrowed(&self, other: &Self) -> Option<Self> {
         let secure_path: Vec<PathBuf> = common(&self.secure_path, &other.secure_path);
         if secure_path.is_empty() {
@@ -73,7 +73,7 @@ impl Options {
 }
 
 impl Umask {
-    /// Takes away what either takes away; the caller's own counts where one of them leaves it alone.
+    /// Returns a mask with the bits of both; the caller's own mask applies if one of them leaves it alone.
     fn narrowed(self, other: Self) -> Self {
         match (self.bits(), other.bits()) {
             (Some(one), Some(two)) => Self(one | two),
@@ -84,7 +84,7 @@ impl Umask {
 }
 
 impl Rlimit {
-    /// The lower of two numbers; a number rather than the system's or the caller's own.
+    /// Returns the lower of two numbers, and a number rather than the system's or the caller's value.
     fn narrowed(self, other: Self) -> Self {
         match (self, other) {
             (Self::Limit { soft, hard }, Self::Limit { soft: other_soft, hard: other_hard }) => {
@@ -97,8 +97,8 @@ impl Rlimit {
     }
 }
 
-/// The narrower of two rules for the working directory; the outer `None` where they have no directory in common.
-#[allow(clippy::option_option, reason = "the inner one is the absence of the key, which means something")]
+/// Returns the stricter of two rules for the working directory; the outer `None` if they have no directory in common.
+#[allow(clippy::option_option, reason = "the inner one is the absence of the key, which has a meaning")]
 fn directory(one: Option<&RunDirectory>, two: Option<&RunDirectory>) -> Option<Option<RunDirectory>> {
     let choice = Some(&RunDirectory::CallersChoice);
     match (one, two) {
@@ -109,7 +109,7 @@ fn directory(one: Option<&RunDirectory>, two: Option<&RunDirectory>) -> Option<O
     }
 }
 
-/// Zero is no limit.
+/// Returns the lower limit; zero is no limit.
 fn limit(one: u64, two: u64) -> u64 {
     match (one, two) {
         (0, limit) | (limit, 0) => limit,
@@ -117,7 +117,7 @@ fn limit(one: u64, two: u64) -> u64 {
     }
 }
 
-/// What stands in both lists, in the order of the first.
+/// Returns what both lists contain, in the order of the first.
 fn common<T: PartialEq + Clone>(one: &[T], two: &[T]) -> Vec<T> {
     one.iter().filter(|entry| two.contains(entry)).cloned().collect()
 }

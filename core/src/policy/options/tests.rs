@@ -1,4 +1,4 @@
-//! The keys, as they are read, written back and refused.
+//! Tests how keys are parsed, written and rejected.
 
 use super::super::{Policy, PolicyReader, PolicyText};
 use super::variables::ENV_CHECK;
@@ -14,7 +14,7 @@ fn role(defaults: &str, own: &str) -> Options {
 }
 
 #[test]
-fn every_key_can_be_said_and_is_written_back_as_it_was_read() {
+fn every_key_can_be_set_and_round_trips() {
     let text = r#"
         env_reset = false
         env_keep = ["A", "B_*=()*"]
@@ -72,7 +72,7 @@ fn every_key_can_be_said_and_is_written_back_as_it_was_read() {
 }
 
 #[test]
-fn a_role_says_otherwise_and_adds_to_the_lists() {
+fn a_role_overrides_options_and_adds_to_lists() {
     let options = role("env_keep = [\"A\", \"B\"]\numask = \"027\"", "env_keep = [\"C\", \"!A\"]\numask = \"0777\"");
     assert_eq!((options.env_keep, options.umask.bits()), (vec!["B".into(), "C".into()], None));
     assert_eq!(role("env_keep = [\"A\"]", "env_keep = [\"!*\", \"D\"]").env_keep, ["D"]);
@@ -80,7 +80,7 @@ fn a_role_says_otherwise_and_adds_to_the_lists() {
 }
 
 #[test]
-fn impossible_values_are_named() {
+fn impossible_values_are_reported() {
     for line in [
         "umask = \"8\"",
         "umask = \"01777\"",

@@ -1,4 +1,4 @@
-//! The values of options that are more than a number or a text, as they are written in the policy.
+//! The values of options that are more than a number or a text, in the form of the policy.
 
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::names::UserName;
 
-/// A file mode mask, written in octal; 0777 leaves the caller's as it is.
+/// A file mode mask, written in octal; 0777 leaves the caller's mask unchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Umask(pub(super) u32);
@@ -16,9 +16,9 @@ pub struct Umask(pub(super) u32);
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum RunDirectory {
-    /// `*`: the caller may say with -D.
+    /// `*`: the caller may choose it with -D.
     CallersChoice,
-    /// `~`: the target's home.
+    /// `~`: the home directory of the run-as user.
     TargetsHome,
     /// `~USER`
     HomeOf(UserName),
@@ -26,15 +26,15 @@ pub enum RunDirectory {
     Path(PathBuf),
 }
 
-/// For what a password is remembered (`timestamp_type` of sudoers(5)).
+/// The scope of cached credentials (`timestamp_type` of sudoers(5)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TimestampType {
-    /// The terminal in its session, or the parent process where there is none.
+    /// The terminal in its session, or the parent process without a terminal.
     Tty,
     /// The parent process.
     Ppid,
-    /// The caller, wherever they are.
+    /// The caller, in any session.
     Global,
 }
 
@@ -42,11 +42,11 @@ pub enum TimestampType {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Lecture {
-    /// Nobody is.
+    /// Never.
     Never,
-    /// Everybody, the first time.
+    /// Once for each user.
     Once,
-    /// Everybody, each time.
+    /// Every time.
     Always,
 }
 
@@ -54,7 +54,7 @@ impl Umask {
     /// `022`
     pub const USUAL: Self = Self(0o022);
 
-    /// The bits; `None` leaves the caller's mask alone.
+    /// Returns the bits; `None` leaves the caller's mask unchanged.
     pub fn bits(self) -> Option<u32> {
         (self.0 != 0o777).then_some(self.0)
     }
@@ -146,7 +146,7 @@ impl Lecture {
     }
 }
 
-/// A path that cannot be read in two ways.
+/// Parses an unambiguous absolute path.
 pub(super) fn absolute(text: &str) -> Result<PathBuf, String> {
     let path = Path::new(text);
     let plain = !text.chars().any(char::is_control) && !path.components().any(|part| part == Component::ParentDir);

@@ -1,19 +1,19 @@
-//! `env_keep`, `env_check`, `env_delete`: how such a list is read, and what stands in it when nothing is said.
+//! `env_keep`, `env_check`, `env_delete`: parses these lists, and defines their defaults.
 
 use std::borrow::Cow;
 
 use super::super::role_file::variable_pattern;
 
-/// What becomes of a list that stands in a table.
+/// How a list in a table combines with the previous one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in super::super) enum Lists {
-    /// It takes the place of the list before.
+    /// It replaces the previous list.
     Replace,
-    /// It is added to it.
+    /// It is added to the previous list.
     Add,
 }
 
-/// One entry of a list: whether it is taken away (`!`), and the pattern.
+/// Parses one entry of a list: whether it is removed (`!`), and the pattern.
 pub(super) fn list_entry(text: &str) -> Result<(bool, String), String> {
     match text.strip_prefix('!') {
         Some(rest) => variable(rest).map(|pattern| (true, pattern)),
@@ -21,7 +21,7 @@ pub(super) fn list_entry(text: &str) -> Result<(bool, String), String> {
     }
 }
 
-/// A pattern of a name, or of a name and a value around `=`.
+/// Parses a pattern for a name, or for a name and a value separated by `=`.
 fn variable(text: &str) -> Result<String, String> {
     let (name, value) = text.split_once('=').unwrap_or((text, ""));
     let plain = value.len() <= 1024 && !value.chars().any(char::is_control);

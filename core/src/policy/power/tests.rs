@@ -7,7 +7,7 @@ fn role(text: &str) -> Role {
     Policy::parse(&[file]).unwrap_or_else(|error| panic!("{error}")).roles()[0].clone()
 }
 
-/// What is left of a role that is `now`, where a grant was approved while it was `then`.
+/// Returns the role `now`, narrowed for a grant that was approved while the role was `then`.
 fn left(now: &str, then: &str) -> Option<Narrowed> {
     role(now).narrowed(&RolePower::of(&role(then)))
 }
@@ -15,7 +15,7 @@ fn left(now: &str, then: &str) -> Option<Narrowed> {
 const ID: &str = "commands = [\"/usr/bin/id\"]\n";
 
 #[test]
-fn a_role_text_round_trips_and_no_other_bytes_are_one() {
+fn a_role_text_round_trips_and_other_bytes_are_rejected() {
     let power =
         RolePower::of(&role("commands = [\"/usr/bin/id **\", \"!/usr/bin/id -u\"]\nrun_as = \"ALL\"\numask = \"077\""));
     let bytes = power.encode().unwrap();
@@ -40,7 +40,7 @@ fn a_role_text_round_trips_and_no_other_bytes_are_one() {
 }
 
 #[test]
-fn the_digest_changes_with_power_and_with_nothing_else() {
+fn the_digest_depends_only_on_what_the_role_permits() {
     let plain = role(ID).digest;
     assert_eq!(plain.len(), 64);
     for same in ["passprompt = \"x\"\n", "description = \"d\"\n", "[roles.ops.activation]\nmaximum_duration = \"2h\"\n"]
@@ -64,7 +64,7 @@ fn the_digest_changes_with_power_and_with_nothing_else() {
 }
 
 #[test]
-fn of_each_option_the_narrower_is_left() {
+fn the_stricter_value_of_each_option_applies() {
     let both = |now: &str, then: &str| left(&format!("{ID}{now}"), &format!("{ID}{then}")).unwrap().both;
     for (wide, narrow) in [
         ("authenticate = false\n", ""),
@@ -96,7 +96,7 @@ fn of_each_option_the_narrower_is_left() {
 }
 
 #[test]
-fn a_variable_has_to_pass_under_both_roles() {
+fn a_variable_must_be_permitted_by_both_roles() {
     let perl = (&b"PERL5LIB"[..], &b"/home/alice"[..]);
     let format = (&b"FOO"[..], &b"%s/x"[..]);
     for (then, now, (name, value)) in [
@@ -114,7 +114,7 @@ fn a_variable_has_to_pass_under_both_roles() {
 }
 
 #[test]
-fn lists_keep_what_both_have() {
+fn lists_are_intersected() {
     let (one, two) = (format!("{ID}env_keep = [\"A\", \"B\"]\n"), format!("{ID}env_keep = [\"B\", \"C\"]\n"));
     let both = left(&one, &two).unwrap().both;
     let passes = |name: &[u8]| VariableRules::of(&both, &EnvironmentOptions::default()).let_through(name, b"x");
@@ -132,7 +132,7 @@ fn lists_keep_what_both_have() {
 }
 
 #[test]
-fn all_commands_are_left_only_where_both_had_them() {
+fn all_commands_remain_only_if_both_roles_allow_all() {
     let all = "commands = \"ALL\"\n";
     for (now, then, every) in [(all, all, true), (all, ID, false), (ID, all, false), (ID, ID, false)] {
         let left = left(now, then).unwrap();
@@ -143,7 +143,7 @@ fn all_commands_are_left_only_where_both_had_them() {
 }
 
 #[test]
-fn what_is_in_common_is_told_in_the_words_of_either_role() {
+fn the_intersection_uses_the_rules_of_either_role() {
     let all = "commands = \"ALL\"\nrun_as = \"ALL\"\n";
     let common = |now: &str, then: &str| left(now, then).unwrap().in_common();
     for (now, then) in [(all, ID), (ID, all)] {
@@ -158,7 +158,7 @@ fn what_is_in_common_is_told_in_the_words_of_either_role() {
 }
 
 #[test]
-fn two_roles_of_which_the_same_is_told_are_the_same() {
+fn roles_with_the_same_description_are_the_same() {
     let told = |more: &str| {
         let power = RolePower::of(&role(&format!("commands = \"ALL\"\n{more}")));
         (power.commands.clone(), power.run_as.as_written(), power.particulars())

@@ -28,7 +28,7 @@ fn answer<'r>(
 }
 
 #[test]
-fn a_role_answers_for_its_hosts_users_groups_and_commands() {
+fn an_answer_depends_on_hosts_users_groups_and_commands() {
     let role = role(WHOLE);
     let root = ("root", 0);
     let restart = "/usr/bin/systemctl restart nginx";
@@ -48,7 +48,7 @@ fn a_role_answers_for_its_hosts_users_groups_and_commands() {
 }
 
 #[test]
-fn the_last_rule_that_means_the_command_decides() {
+fn the_last_rule_that_matches_the_command_decides() {
     let text = |rules: &str| {
         format!("[roles.r]\nstanding=[\"a\"]\nrun_as=\"ALL\"\nrun_as_groups=\"ALL\"\ncommands=[{rules}]\n")
     };
@@ -69,7 +69,7 @@ fn the_last_rule_that_means_the_command_decides() {
 }
 
 #[test]
-fn a_digest_is_computed_once_however_many_rules_ask() {
+fn a_digest_is_computed_once_for_all_rules() {
     let digest = "cd".repeat(32);
     let rules = format!("{{ path = \"/bin/x\", sha256 = \"{digest}\" }},").repeat(5);
     let role = role(&format!("[roles.r]\ncommands = [{rules}]\n"));
@@ -102,7 +102,7 @@ fn run_as_is_a_list_whose_last_line_decides() {
 }
 
 #[test]
-fn every_command_is_what_the_last_line_about_all_says() {
+fn the_last_all_decides_whether_every_command_is_allowed() {
     let everything = |commands: &str| role(&format!("[roles.r]\ncommands = {commands}\n")).allows_everything();
     assert!(everything("\"ALL\"") && everything("[\"!ALL\", \"ALL\", \"!/bin/su\"]"));
     assert!(!everything("[\"ALL\", \"!ALL\"]") && !everything("[\"ALL\", \"!ALL\", \"/bin/ls\"]"));

@@ -1,4 +1,4 @@
-//! jit-sudo-policy(5) beside the tables of keys and the values that hold when nobody says anything.
+//! Compares jit-sudo-policy(5) with the tables of keys and the built-in defaults.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use super::*;
 const MANUAL: &str = include_str!("../../../../docs/man/jit-sudo-policy.5");
 
 #[test]
-fn the_manual_knows_every_key_and_no_other() {
+fn the_manual_documents_exactly_the_known_keys() {
     let headings = MANUAL.lines().filter_map(|line| line.strip_prefix(".It Cm ")).flat_map(|line| line.split(" , "));
     let described: BTreeSet<&str> = headings.collect();
     let tables =
@@ -17,7 +17,7 @@ fn the_manual_knows_every_key_and_no_other() {
 }
 
 #[test]
-fn a_default_of_the_manual_changes_nothing_when_it_is_written_down() {
+fn setting_a_documented_default_changes_nothing() {
     let shown = |table: &str, line: &str| {
         let policy = policy(&format!("{}[{table}]\n{line}\n", with("")));
         format!("{:?} {:?}", policy.settings(), policy.roles())
@@ -29,7 +29,7 @@ fn a_default_of_the_manual_changes_nothing_when_it_is_written_down() {
         for item in text.split(".It Cm ").skip(1) {
             let (keys, body) = item.split_once('\n').unwrap();
             let Some(value) = stated(body) else { continue };
-            // These mean nothing without a file, or one of them differs and the page says so.
+            // These have no effect without a file, or one of them differs and the page says so.
             for key in keys.split(" , ").filter(|key| !key.starts_with("json_file_") && !key.starts_with("rlimit_")) {
                 let same = shown(table, &format!("{key} = {value}")) == shown(table, "");
                 assert!(same, "{key} = {value} is not the default");
@@ -40,7 +40,7 @@ fn a_default_of_the_manual_changes_nothing_when_it_is_written_down() {
     assert!(compared > 35, "only {compared} defaults were found");
 }
 
-/// The default that a description states, as TOML; none where it is told in words.
+/// Returns the default that a description states, as TOML; `None` if it is described in words.
 fn stated(body: &str) -> Option<String> {
     let mut lines =
         body.lines().skip_while(|line| !line.starts_with("Default") && *line != "Replaces the default list:");
@@ -56,7 +56,7 @@ fn stated(body: &str) -> Option<String> {
         Some(plain) if plain == "true" || plain == "false" || plain.parse::<u32>().is_ok() => Some(plain.to_owned()),
         Some(_) => None,
         None => {
-            // Where more follows behind a comma, it is told in words.
+            // If more follows after a comma, the default is described in words.
             let value = lines.next()?.strip_suffix(" .")?;
             let value = value.trim_start_matches(".Ql ").trim_start_matches(".Pa ").replace("\\(dq", "\"");
             Some(quoted(value.trim_matches('"')))
