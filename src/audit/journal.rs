@@ -22,6 +22,7 @@ use jit_core::evidence::acceptance;
 use jit_core::evidence::chain;
 use jit_core::evidence::record::{Change, Digest, Edit, End, Event, Keys, Record, RunOutcome, Start};
 use jit_core::names::GrantId;
+use sys::signals::block_endings;
 
 /// The tables of this module. `kind`, `uid`, `run`, `grant_id` and `at` are copies of the record's own keys for searching; `high`
 /// is the greatest `at` since root last accepted the state of the host. Verification compares all of them with the record.
@@ -284,7 +285,8 @@ impl<'a> Journal<'a> {
     }
 
     /// Records the start of a run and runs `claim` (which uses up a one-shot grant, for example) in one transaction that is on
-    /// the disk when this returns. If it fails, the command must not run.
+    /// the disk when this returns. If it fails, the command must not run. From now on no signal but SIGKILL keeps this process
+    /// from recording the end: a caller may press ^C in that moment, and a session of another program may be closed.
     pub fn start<T, E: From<DatabaseError> + From<JournalError>>(
         &self,
         moment: &Moment,
@@ -304,6 +306,7 @@ impl<'a> Journal<'a> {
         claim: impl FnOnce(&Transaction<'_>) -> Result<T, E>,
         meanwhile: impl FnOnce(&Started) -> M,
     ) -> Result<((Started, T), M), E> {
+        block_endings();
         let (run, uid, grant) = (start.run.clone(), start.uid, start.grant.clone());
         let command = precedent::command(&start);
         let change = |transaction: &Transaction<'_>| {

@@ -129,6 +129,31 @@ pub fn unblock(signals: SignalSet) -> io::Result<SignalSet> {
     change_mask(libc::SIG_UNBLOCK, signals)
 }
 
+/// The signals that end a process by default and that others may send: from a terminal, with kill(2), by a timer or a limit.
+const ENDING: [i32; 14] = [
+    libc::SIGHUP,
+    libc::SIGINT,
+    libc::SIGQUIT,
+    libc::SIGUSR1,
+    libc::SIGUSR2,
+    libc::SIGPIPE,
+    libc::SIGALRM,
+    libc::SIGTERM,
+    libc::SIGSTKFLT,
+    libc::SIGXCPU,
+    libc::SIGVTALRM,
+    libc::SIGPROF,
+    libc::SIGIO,
+    libc::SIGPWR,
+];
+
+/// Blocks every signal but SIGKILL that would end this process from outside, until it exits or executes another program. A
+/// [`SignalQueue`] still receives them, and restores this mask.
+pub fn block_endings() {
+    // sigprocmask(2) fails only for arguments that are not ours.
+    let _ = block(SignalSet::of(&ENDING));
+}
+
 /// Returns the pending signals: those that arrived while blocked.
 pub fn pending() -> io::Result<SignalSet> {
     // SAFETY: a zeroed sigset_t is valid and is filled in by the call.

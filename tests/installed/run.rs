@@ -198,3 +198,23 @@ fn with_dash_b_the_shell_continues_when_the_command_starts() {
     assert_eq!(root().read("/root/in-the-background"), "done\n");
     root().run_as(&person.name, ["jit-sudo", "-n", "-b", "no-such-command"]).refused("command not found");
 }
+
+#[test]
+fn an_interrupt_after_the_command_does_not_keep_the_end_from_being_recorded() {
+    const TRIES: usize = 30;
+    let root = crate::own_root();
+    root.add_policy("direct", "[roles.direct]\nstanding = [\"%direct\"]\ncommands = [\"ALL\"]\nuse_pty = false\nrecord = \"none\"\nauthenticate = false\n");
+    root.write("/root/keys.py", 0o644, include_str!("keys.py"));
+    root.script("install -m 644 /root/keys.py /usr/local/share/keys.py");
+    for role in ["deploy", "direct"] {
+        let person = root.person(&[role]);
+        let command = "trap '' INT; echo; sleep 0.1; exit 7";
+        let tries = TRIES.to_string();
+        let words = ["python3", "/usr/local/share/keys.py", &tries, "-n", "sh", "-c", command];
+        assert_eq!(root.run_as(&person.name, words).succeeded().trim(), format!("7:{TRIES}"), "{role}");
+        root.as_root(["jitctl", "sweep"]).succeeded();
+        let ends: Vec<_> = records_of(&root, &person).into_iter().filter(|record| record.kind() == "end").collect();
+        assert_eq!(ends.len(), TRIES, "{role}");
+        assert!(ends.iter().all(|end| end.number("exit") == 7), "{role}: {ends:?}");
+    }
+}
