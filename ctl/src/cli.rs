@@ -33,7 +33,7 @@ Exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 still pending when th
 4 warnings (doctor).
 The manual is jitctl(8); the fields of --json are described in docs/json.md.";
 
-/// Ask for, decide on, look at and end the grants of jit-sudo.
+/// Request, approve, show and end grants of jit-sudo.
 #[derive(Debug, Parser)]
 #[command(name = "jitctl", bin_name = "jitctl", version, disable_help_subcommand = true, max_term_width = 100, after_help = AFTER_HELP)]
 pub(crate) struct Cli {
@@ -65,89 +65,86 @@ pub(crate) fn format_wanted(arguments: &[OsString]) -> Format {
 /// What is to be done.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
-    /// List the roles you may activate, and on what terms
+    /// List the roles that you may activate, and on what terms
     ///
-    /// Those that you have standing are listed too. It tells as whom they run commands, for how long at most, what an
-    /// activation needs, and which commands they allow. A command that begins with `!` is excluded; the last entry
-    /// that matches decides.
+    /// Your standing roles are listed too. For each role you see the users as whom it runs commands, its maximum
+    /// duration, what an activation requires, and the commands that it allows. A command that begins with `!` is
+    /// excluded; the last matching entry decides.
     Roles,
     /// Tell whether a command may run now, and if not, what would help
     ///
-    /// It tells through which role and grant, or which rule said no, what each role says of it and what to type. The
-    /// status is 1 when it may not run now.
+    /// Shows the role and the grant that allow the command, or the rule that denies it; the verdict of each role; and
+    /// what to type. The status is 1 if the command may not run now.
     ///
-    /// Of a command in a directory that you may not look into it tells nothing, unless you may run it now.
+    /// If you may not look into the directory of the command, you learn nothing about it unless you may run it now.
     Why(WhyWords),
-    /// Ask for a grant
+    /// Request a grant
     ///
-    /// Either a role or the command must be given; the role is found by the command when it is not named. Everything
-    /// after the first word of the command belongs to the command. A role that needs no approver is activated at
-    /// once; otherwise the request is pending until enough approvers have approved it, until one denies it, or until
-    /// its deadline.
+    /// Give a role, a command, or both; without a role, jitctl finds one that allows the command. Everything after the
+    /// first word of the command belongs to the command. A role without approvers is activated at once. Otherwise the
+    /// request is pending until enough approvers have approved it, one has denied it, or its deadline has passed.
     ///
-    /// A command in a directory that you may not look into cannot be named: ask for the role alone.
+    /// You cannot name a command in a directory that you may not look into: request the role alone.
     Request(RequestWords),
     /// List pending requests that you made or may decide
     ///
-    /// The latter are marked with an asterisk.
+    /// An asterisk marks those that you may decide.
     Requests(ListWords),
     /// Show everything about one request or grant
     ///
-    /// Each word of the command stands on a line of its own, and a word with characters outside ASCII is shown a
-    /// second time byte by byte, so that nothing can look like something else. It also tells how often the requester
-    /// ran this very command before, and what else the role would allow. The digest of the program is shown to the
-    /// requester only if they could read the program.
+    /// Each word of the command has a line of its own. A word with characters outside ASCII is followed by its bytes, so
+    /// that it cannot pass for another word. You also see how often the requester ran the same command before, and what
+    /// else the role allows. The requester sees the digest of the program only if they can read the program.
     ///
-    /// With `-` a text of another host is shown, on any machine. Of a host that is new here, compare the fingerprint of the
-    /// key with what `jitctl key show` prints there; after that its key is known, and another one is refused.
+    /// With `-`, shows the text of a request of another host, on any machine. If that host is new here, compare the
+    /// fingerprint of its key with the output of `jitctl key show` there. Its key is then known, and another key is refused.
     Show(ShowWords),
     /// Approve a pending request, perhaps narrowed
     ///
-    /// An approval never widens what was asked for, and where several approvals are needed the grant is the
-    /// intersection of all. Nobody decides on their own request.
+    /// An approval can narrow a request and never widens it. If a role requires several approvals, the grant is their
+    /// intersection. You cannot approve your own request.
     ///
-    /// Where the role demands it (`approval_authentication`, the default for two approvals or more), your password is
-    /// asked for at the terminal, for each approval anew. Without a terminal such an approval is refused, unless it is
-    /// signed with a key.
+    /// If the role requires it (`approval_authentication`, the default for two approvals or more), you are asked for
+    /// your password at the terminal, for each approval. Without a terminal such an approval must be signed with a key.
     ///
-    /// With `-` the approval goes to the standard output, to be sent back by any channel. The host has to be the one that is
-    /// known by its name here, as for `show -`.
+    /// With `-`, the signed approval is written to the standard output, to be sent back by any channel. The host must be
+    /// the one that is known by its name here, as for `show -`.
     Approve(ApproveWords),
     /// Submit an approval, or a denial, revocation or other statement, that was signed elsewhere
     ///
-    /// Anybody may do that: the host checks the signature, the keys of `/etc/jit-sudo/approvers`, the policy, its own
-    /// identity, and that the very request is still pending, or its grant still open. The text may stand inside a mail; the exact bytes with
-    /// the signature of ssh-keygen(1) behind them serve as well.
+    /// Any user may submit one. The host checks the signature, the keys in `/etc/jit-sudo/approvers`, the policy, its own
+    /// identity, and that the same request is still pending or its grant still open. The text may be part of a mail. The
+    /// exact bytes followed by the signature of ssh-keygen(1) work as well.
     Import(ImportWords),
     /// Deny a pending request
     ///
-    /// With `-` the signed denial goes to the standard output, for `jitctl import`; so it is with `cancel`, `release`,
-    /// `revoke` and `review`.
+    /// With `-`, the signed denial is written to the standard output, for `jitctl import`. The same holds for `cancel`,
+    /// `release`, `revoke` and `review`.
     Deny(DenyWords),
-    /// Take your own pending request back
+    /// Withdraw your own pending request
     Cancel(CancelWords),
     /// List active and scheduled grants
     ///
-    /// Yours, and those that are over while a command still runs under them; for root and readers of the audit those
-    /// of everybody.
+    /// Lists your grants, including ended ones under which a command still runs. Root and readers of the audit see the
+    /// grants of all users.
     Grants(ListWords),
-    /// Give your own grant back, or all of them
+    /// Give back your own grant, or all of them
     ///
-    /// It takes effect at once, with what extends them, and ends running commands too.
+    /// Takes effect at once, ends running commands too, and ends grants that extend the released ones.
     Release(ReleaseWords),
     /// End grants of others at once, running commands included
     ///
-    /// For root and the approvers of the role.
+    /// Only for root and the approvers of the role.
     Revoke(RevokeWords),
     /// Ask for more time for your own grant and what runs under it
     ///
-    /// It is a request of its own that refers to your grant and carries everything of it but its end. The role's
-    /// rules hold as for any request: its maximum, a reason, and approval where it needs one. The extension begins
-    /// where the grant ends, or with the approval where that comes later. Commands that run under the grant go on
-    /// under the extension, and frozen ones are thawed.
+    /// Makes a request that refers to your grant and copies everything from it except its end. The rules of the role
+    /// apply as for any request: its maximum, a reason, and approval if it requires one. The extension begins when the
+    /// grant ends, or when it is approved if that is later. Commands that run under the grant continue under the
+    /// extension, and frozen ones are thawed.
     ///
-    /// A grant can be extended while it is active, or while a command still runs under it. An extension of a grant
-    /// for one run serves that run only.
+    /// You can extend a grant while it is active or while a command still runs under it. The extension of a grant for
+    /// one run is valid for that run only.
     Extend(ExtendWords),
     /// Check, show or test the policy
     #[command(subcommand)]
@@ -162,58 +159,57 @@ pub(crate) enum Verb {
     ///
     /// The scripts are installed where the shells look for them.
     Completion(CompletionWords),
-    /// Review broken glass, unused eligibility, and who may ask for a role
+    /// Review break-glass grants, unused eligibility, and who may request a role
     ///
-    /// Without options it lists the break-glass grants that no approver has reviewed; those that you may review are
-    /// marked with an asterisk. With an ID and a comment the review is done, and who broke the glass may do so again.
-    /// Nobody reviews their own break-glass or their own assignment. Where an approval of the role needs a password, so does
-    /// the review of a break-glass.
+    /// Without options, lists the break-glass grants that no approver has reviewed; an asterisk marks those that you may
+    /// review. With an ID and a comment, records your review; the user may then use break-glass again. You cannot review
+    /// your own break-glass grant or your own assignment. If approvals of the role require a password, so does the
+    /// review of a break-glass grant.
     ///
-    /// The answers are records; the policy itself is root's to change.
+    /// Reviews are records; only root changes the policy itself.
     Review(ReviewWords),
     /// Play the recording of a session, or export it
     ///
-    /// Space stops and goes on, the arrows jump five seconds, + and - change the speed, q leaves. Into a pipe or file
-    /// it goes all at once.
+    /// Space pauses and continues, the arrow keys jump five seconds, + and - change the speed, q quits. A pipe or a file
+    /// gets the whole recording at once.
     ///
-    /// What the command sent to its terminal is shown as far as it draws. What would act on your terminal is left
-    /// out: questions that it answers, titles, the clipboard, modes of keyboard and mouse, the printer, the bell.
+    /// Sequences that draw are shown. Sequences that would act on your terminal are left out: queries that it answers,
+    /// titles, the clipboard, modes of keyboard and mouse, the printer, the bell.
     ///
-    /// Everybody may replay their own runs; root and readers of the audit everybody's. Each time that somebody is
-    /// given a recording of somebody else, this is recorded before.
+    /// You may replay your own runs; root and readers of the audit may replay all runs. Access to a recording of another
+    /// user is recorded first.
     Replay(ReplayWords),
     /// Watch a session while it runs
     ///
-    /// It must be one that is recorded. What it showed so far is shown at once, and then what comes, at most a second
-    /// late. q leaves. For yourself, root, readers of the audit and the observers of its role.
+    /// The session must be recorded. You see its output so far at once, and new output at most a second late. q quits.
+    /// For the user of the session, root, readers of the audit and the observers of its role.
     Watch(WatchWords),
     /// List running sessions; freeze, thaw or end one
     #[command(subcommand)]
     Session(SessionVerb),
-    /// Tell what is wrong with this host, and the command that mends it
+    /// Check this host, and show the command that fixes each fault
     ///
-    /// It looks at everything that jit-sudo needs: programs, PAM services, clock and kernel for everybody; policy,
-    /// state directory, database, free space, key, anchor, log sinks, control groups and hooks for root. It changes
-    /// nothing.
+    /// Checks everything that jit-sudo needs: programs, PAM services, clock and kernel for all users; policy, state
+    /// directory, database, free space, key, anchor, log sinks, control groups and hooks for root. It changes nothing.
     Doctor,
-    /// Do what nobody waits for: close lost runs, compress recordings, remove what is older than `keep` (root)
+    /// Do background work: close lost runs, compress recordings, remove records older than `keep` (root)
     ///
-    /// Runs are lost whose supervisor was killed. `keep` is in `[audit]` of jit-sudo-policy(5); without it nothing is
-    /// removed. Where nothing may be removed, because the journal is not intact or the clock is in doubt, it does the
-    /// rest, says so, and exits with status 1. For a timer.
+    /// A run is lost if its supervisor was killed. `keep` is in `[audit]` of jit-sudo-policy(5); without it nothing is
+    /// removed. If nothing may be removed because the journal is not intact or the clock is in doubt, sweep does the
+    /// rest, prints the reason, and exits with status 1. Run it from a timer.
     Sweep,
 }
 
 /// `why`
 #[derive(Debug, Args)]
 pub(crate) struct WhyWords {
-    /// As whom the command would run: a name or #UID [default: what the role says, else root]
+    /// The user as whom the command would run: a name or #UID [default: the user of the role, else root]
     #[arg(short = 'u', value_name = "USER", value_parser = word())]
     pub(crate) run_as: Option<Word>,
-    /// With which primary group: a name or #GID
+    /// The primary group: a name or #GID
     #[arg(short = 'g', value_name = "GROUP", value_parser = word())]
     pub(crate) run_as_group: Option<Word>,
-    /// In which directory [default: this one]
+    /// The working directory [default: this one]
     #[arg(short = 'D', value_name = "DIRECTORY", value_parser = word())]
     pub(crate) directory: Option<Word>,
     /// Ask on behalf of this user (root and readers of the audit)
@@ -228,21 +224,21 @@ pub(crate) struct WhyWords {
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("what").args(["role", "command"]).required(true).multiple(true))]
 pub(crate) struct RequestWords {
-    /// Which role [default: found by the command]
+    /// The role [default: found by the command]
     #[arg(long, value_name = "ROLE", value_parser = RoleName::parse, add = ArgValueCandidates::new(complete::roles))]
     pub(crate) role: Option<RoleName>,
-    /// For how long, from the activation on [default: the role's maximum]
+    /// The duration, from the activation on [default: the role's maximum]
     #[arg(long = "for", value_name = "DURATION", value_parser = when::parse_duration, allow_hyphen_values = true)]
     pub(crate) duration: Option<u64>,
     /// Not before this time: "14:30", "tomorrow 09:00", "2026-07-01 09:00", "+2h" (local time) or RFC 3339
     #[arg(long = "at", value_name = "TIME", value_parser = when::parse_start, allow_hyphen_values = true)]
     pub(crate) start: Option<i64>,
-    /// Why
+    /// The reason
     ///
     /// Approvers see it, and the journal keeps it.
     #[arg(long, value_name = "TEXT", value_parser = word())]
     pub(crate) reason: Option<Word>,
-    /// The ticket, where the role demands one
+    /// The ticket, if the role requires one
     #[arg(long, value_name = "TICKET", value_parser = word())]
     pub(crate) ticket: Option<Word>,
     /// For one run only
@@ -250,22 +246,22 @@ pub(crate) struct RequestWords {
     pub(crate) one_shot: bool,
     /// Wait for the decision, at most this long [default: until the request's deadline]
     ///
-    /// On a terminal a countdown is shown. An interrupt (^C) ends the wait, and the request stays pending.
+    /// On a terminal, jitctl shows a countdown. An interrupt (^C) ends the wait; the request stays pending.
     #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true, value_parser = when::parse_duration, group = "then")]
     pub(crate) wait: Option<Option<u64>>,
-    /// As whom the command will run: a name or #UID
+    /// The user as whom the command will run: a name or #UID
     #[arg(short = 'u', value_name = "USER", value_parser = word())]
     pub(crate) run_as: Option<Word>,
-    /// With which primary group: a name or #GID
+    /// The primary group: a name or #GID
     #[arg(short = 'g', value_name = "GROUP", value_parser = word())]
     pub(crate) run_as_group: Option<Word>,
-    /// In which directory [default: this one]
+    /// The working directory [default: this one]
     #[arg(short = 'D', value_name = "DIRECTORY", value_parser = word())]
     pub(crate) directory: Option<Word>,
-    /// Print the request as a text, to be approved on another machine
+    /// Print the request as a text, for approval on another machine
     #[arg(long, group = "then")]
     pub(crate) print: bool,
-    /// At once and without approvers, in an emergency: everybody is alerted, and an approver reviews it
+    /// Activate at once and without approvers, in an emergency: raises an alert, and an approver reviews it later
     ///
     /// For a role that has `break_glass`. Until an approver has reviewed it, you cannot do it again.
     #[arg(long)]

@@ -18,36 +18,40 @@ use crate::when;
 pub(crate) enum AuditVerb {
     /// List records, one a line; without --after the newest ones
     ///
-    /// A line holds number, local time, kind, user and what happened. Who is not root or a reader of the audit sees
-    /// their own, and what others decided about their requests. Options narrow it, together if several are given.
+    /// A line shows the number, the local time, the kind, the user and the event. Without being root or a reader of the
+    /// audit you see your own records, and decisions of others about your requests. Options narrow the list; several
+    /// options apply together.
     List(AuditListWords),
     /// Show every record of one run or grant, or one record
     ///
-    /// Values of variables with secret names are stored as a keyed digest and shown as such.
+    /// The journal stores only a keyed digest of the values of variables with secret names.
     Show(AuditShowWords),
     /// Verify chain, signatures and anchors: of this host's journal, or of an exported file on any machine
     ///
-    /// Verified is the hash chain from the first record to the last, the columns beside it, the signed checkpoints,
-    /// and the heads that were kept elsewhere, those of the host's own anchor among them; and that the policy that a run
-    /// or a grant names has a record before it, and the role that it names. The first bad record is named, and where its
-    /// hash is good, all others. Of this host's journal, requests, approvals, grants, reviews and the compiled policy are then compared with the records, and a
-    /// row that differs is named; and what another key than this host's has signed needs root's word since (`jitctl key
-    /// accept`). It changes nothing. For root and readers of the audit; for a file, no privilege is needed. Such a file
-    /// must begin with the journal, or after what was pruned, or with the record that `--from` says; and it must end
-    /// with a checkpoint, as every export does.
+    /// Verifies the hash chain from the first record to the last, the columns beside it, the signed checkpoints, and
+    /// heads that were kept elsewhere, including the anchor of the host. Checks that each policy and role that a run or
+    /// a grant names has an earlier record. Names the first bad record; if its hash is good, all other bad records too.
+    ///
+    /// For the journal of this host, compares requests, approvals, grants, reviews and the compiled policy with the
+    /// records, and names each row that differs. Objects that another key has signed count only after `jitctl key
+    /// accept`.
+    ///
+    /// It changes nothing. Root and readers of the audit may verify this host; a file needs no privilege. A file must
+    /// begin with the first record, after the pruned records, or with the record of `--from`, and must end with a
+    /// checkpoint, as every export does.
     Verify(AuditVerifyWords),
-    /// List the records that hold a text in any of their words
+    /// List the records that contain a text
     ///
-    /// Environments are not looked into.
+    /// The environments of runs are not searched.
     Search(AuditSearchWords),
-    /// Write the records out, for other programs or for keeping (root and readers)
+    /// Export the records for other programs or for archiving (root and readers)
     ///
-    /// They go to the standard output, or into a file that only its owner can read. The last line of what it says
-    /// names the number for the next `--from`.
+    /// Writes to the standard output, or to a new file that only its owner can read. The last line of its messages
+    /// gives the number for the next `--from`.
     Export(AuditExportWords),
-    /// Remove old records; what stays still verifies (root)
+    /// Remove old records; the rest still verifies (root)
     ///
-    /// Whole segments go, up to a checkpoint, with the recordings of the runs that ended in them. Nothing is removed
+    /// Removes whole segments up to a checkpoint, with the recordings of the runs that ended in them. Removes nothing
     /// from a journal that is not intact.
     Prune(AuditPruneWords),
 }
@@ -62,13 +66,14 @@ pub(crate) struct AuditListWords {
 /// `audit search`
 #[derive(Debug, Args)]
 pub(crate) struct AuditSearchWords {
-    /// What to look for; upper and lower case are the same
+    /// The text; case is ignored
     #[arg(value_name = "TEXT", value_parser = word())]
     pub(crate) text: Word,
-    /// Look in what recorded sessions showed, and not in records; says where to jump to
+    /// Search the recordings instead of the records, and show where to jump to
     ///
-    /// In yours, or for root and readers of the audit everybody's: each line that holds the text, with the `jitctl
-    /// replay` that begins there; at most 20 lines of one recording. That readers did so is recorded, once.
+    /// Searches your recordings; for root and readers of the audit, all recordings. Shows each line with the text and
+    /// the `jitctl replay` command that begins there, at most 20 lines per recording. A search by a reader is recorded
+    /// once.
     #[arg(long, conflicts_with = "RecordSelection")]
     pub(crate) recordings: bool,
     #[command(flatten)]
@@ -87,18 +92,18 @@ pub(crate) struct RecordSelection {
     /// At most this many records
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) limit: u32,
-    /// Only this kind: start, end, reject, request, approval, denial, cancellation, grant, revocation, release, alert, review, prune, reading, intervention, policy
+    /// Only this kind: start, end, reject, request, approval, denial, cancellation, grant, revocation, release, alert, review, prune, reading, intervention, policy, edit, left-running, left-ended
     #[arg(long, value_name = "KIND", value_parser = kind)]
     pub(crate) kind: Option<String>,
-    /// Only what this user did
+    /// Only actions of this user
     #[arg(long, value_name = "USER", value_parser = UserName::parse)]
     pub(crate) user: Option<UserName>,
-    /// Only records that name this role, or tell of a policy that changed it
+    /// Only records that name this role, or of a policy that changed it
     #[arg(long, value_name = "ROLE", value_parser = RoleName::parse, add = ArgValueCandidates::new(complete::roles))]
     pub(crate) role: Option<RoleName>,
-    /// Only commands whose line holds this text, such as "systemctl restart"
+    /// Only commands whose line contains this text, such as "systemctl restart"
     ///
-    /// The words of the line are parted by single spaces.
+    /// Single spaces separate the words of the line.
     #[arg(long, value_name = "TEXT", value_parser = word())]
     pub(crate) command: Option<Word>,
     /// Only records of this host
@@ -115,7 +120,7 @@ pub(crate) struct RecordSelection {
     /// Not after; written like --since
     #[arg(long, value_name = "TIME", value_parser = when::parse_past)]
     pub(crate) until: Option<i64>,
-    /// Only what somebody was refused, by the program or by a person
+    /// Only refusals, by the program or by a person
     #[arg(long)]
     pub(crate) denied: bool,
 }
@@ -158,13 +163,12 @@ pub(crate) struct AuditVerifyWords {
     /// For a file without it, any key counts, and its fingerprint is shown.
     #[arg(long, value_name = "KEY")]
     pub(crate) public_key: Option<String>,
-    /// The file begins with this record, because it was exported so
+    /// The file begins with this record, as in its export
     #[arg(long, value_name = "SEQ", requires = "file", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) from: Option<u64>,
     /// Compare the recordings of this host with their digests in the journal too
     ///
-    /// They are read once the chain has proved intact. One that is missing or was altered is named. That they were
-    /// read is recorded.
+    /// Reads them after the chain has proved intact, and names each that is missing or altered. The access is recorded.
     #[arg(long, conflicts_with = "file")]
     pub(crate) recordings: bool,
 }
@@ -172,7 +176,7 @@ pub(crate) struct AuditVerifyWords {
 /// `audit export`
 #[derive(Debug, Args)]
 pub(crate) struct AuditExportWords {
-    /// In which form: jsonl can be verified, the others are for log systems
+    /// The format: jsonl can be verified, the others are for log systems
     #[arg(long, value_enum, default_value_t = ExportFormat::Jsonl)]
     pub(crate) format: ExportFormat,
     /// Begin with this record
@@ -202,10 +206,10 @@ pub(crate) enum ExportFormat {
 /// `audit prune`
 #[derive(Debug, Args)]
 pub(crate) struct AuditPruneWords {
-    /// Keep what is younger, such as 400d [default: `keep` in [audit] of the policy]
+    /// Keep younger records, such as 400d [default: `keep` in [audit] of the policy]
     #[arg(long, value_name = "DAYS", value_parser = duration::days)]
     pub(crate) keep: Option<u64>,
-    /// Only say what would go
+    /// Only show what would be removed
     #[arg(long)]
     pub(crate) dry_run: bool,
 }

@@ -23,36 +23,34 @@ run_as  = "root"                # optional, as are run_as_group, groups and host
 pub(crate) enum PolicyVerb {
     /// Check the installed policy, or files before they are installed
     ///
-    /// Errors name file and line, and say what is wrong there: of the installed policy to root alone. It is read for root
-    /// and readers of the audit only.
+    /// Errors name the file and the line, and quote it; errors of the installed policy do so only for root. Only root and
+    /// readers of the audit may check the installed policy.
     Check(PolicyCheckWords),
     /// Show the policy in force, or one role of it, with every default filled in
     ///
-    /// For root and readers of the audit.
+    /// Only for root and readers of the audit.
     Show(PolicyShowWords),
-    /// Tell what the policy says of a command, or compare it with a file of expected answers
+    /// Evaluate the policy for a command, or compare it with a file of expected answers
     ///
-    /// It tells through which role, and on what terms. Nothing is run, and grants are not looked at. The status is 1
-    /// when the command is denied, or when an answer of the file differs.
+    /// Shows which role allows the command, and on what terms. Runs nothing and ignores grants. The status is 1 if the
+    /// command is denied, or if an answer differs from the file.
     ///
-    /// The installed policy is asked by root and readers, about people and programs of this host. Files that are
-    /// tested instead need no privilege and no jit-sudo on the host; `groups` then says in which groups the person
-    /// is, and `host` on which host the question is asked.
+    /// Root and readers may test the installed policy, with users and programs of this host. Testing other files needs
+    /// no privilege and no jit-sudo on the host; `groups` then gives the groups of the user, and `host` the host name.
     #[command(after_long_help = CASES)]
     Test(PolicyTestWords),
-    /// Make a policy of a sudoers, and tell by file and line what cannot be converted
+    /// Convert a sudoers file to a policy, and name each line that cannot be converted
     ///
-    /// The policy is printed and gives the same answers. It reads with the rights of who calls it, and writes nothing
-    /// but its answer. Everybody has `standing` roles, as in sudoers(5).
+    /// Prints a policy that gives the same answers. It reads with your own permissions and writes no file. All roles are
+    /// `standing`, as in sudoers(5).
     ///
     /// jitctl prints what cannot be converted on the standard error, one line each, `FILE:LINE: what`; the status is 1 then.
-    /// What a rule allows under a condition that the policy cannot say is refused, never allowed without it. Paths,
+    /// A rule with a condition that the policy cannot express is refused, never allowed without the condition. Paths,
     /// aliases and names in capitals are looked up on this host: import a file where it is used.
     ///
-    /// It reads only files that sudo would read: regular files of root that nobody else may write to, in directories of
-    /// root that nobody else may write to where a directory is included. A group may write where it is root's own. Any
-    /// other included file or directory is left out, and told with what is wrong with it; where it is FILE itself,
-    /// nothing is printed.
+    /// It reads only files that sudo would read: regular files that only root can write to, and included directories that
+    /// only root can write to. Root's own group may have write permission. Other included files and directories are left
+    /// out and named with the reason; if FILE itself is one, nothing is printed.
     Import(PolicyImportWords),
 }
 
@@ -67,13 +65,13 @@ pub(crate) struct PolicyCheckWords {
 /// `policy import`
 #[derive(Debug, Args)]
 pub(crate) struct PolicyImportWords {
-    /// The sudoers; what it includes is read too; with --untrusted, - is standard input
+    /// The sudoers file, with its includes; with --untrusted, - is standard input
     #[arg(value_name = "FILE", default_value = "/etc/sudoers")]
     pub(crate) file: PathBuf,
-    /// People have to activate what they stand for in the sudoers; only root has it
+    /// Make users eligible instead of standing, so that they have to activate; root stays standing
     #[arg(long)]
     pub(crate) eligible: bool,
-    /// Read files that others than root can have written too, each with a warning: to review a copy
+    /// Also read files that users other than root can write to, each with a warning: to review a copy
     #[arg(long)]
     pub(crate) untrusted: bool,
 }
@@ -93,13 +91,13 @@ pub(crate) struct PolicyTestWords {
     /// A TOML file of questions with their expected answers
     #[arg(value_name = "FILE", conflicts_with_all = ["user", "run_as"])]
     pub(crate) file: Option<PathBuf>,
-    /// Test these files, which make one policy in this order, and not the installed one
+    /// Test these files, which make one policy in this order, instead of the installed policy
     #[arg(long, value_name = "FILE")]
     pub(crate) policy: Vec<PathBuf>,
-    /// Who would run it [default: you]
+    /// The user who would run it [default: you]
     #[arg(long, value_name = "USER", value_parser = UserName::parse)]
     pub(crate) user: Option<UserName>,
-    /// As whom it would run: a name or #UID
+    /// The user as whom it would run: a name or #UID
     #[arg(short = 'u', value_name = "USER", value_parser = word())]
     pub(crate) run_as: Option<Word>,
     /// The command and its arguments

@@ -16,7 +16,7 @@ pub(crate) struct KeyWords {
     /// Sign it with this key, as for `approve`; with the text of a request, print it
     #[arg(long, value_name = "FILE")]
     pub(crate) key: Option<PathBuf>,
-    /// Your name on the host, where it is another one than here
+    /// Your name on the host, if it differs from your name here
     #[arg(long = "as", value_name = "NAME", value_parser = UserName::parse, requires = "key")]
     pub(crate) name: Option<UserName>,
 }
