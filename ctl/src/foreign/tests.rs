@@ -300,7 +300,7 @@ fn documents_of_other_versions_say_so() {
     assert!(refused(&wrap(&good, &role, 1, &host_key())).contains("earlier version"));
     assert!(refused(&wrap(&good, &role, 3, &host_key())).contains("later version"));
     let demanding = good.replace("\"critical\":[]", "\"critical\":[\"colour\"]");
-    assert!(refused(&wrap(&demanding, &role, VERSION, &host_key())).contains("demands \"colour\""));
+    assert!(refused(&wrap(&demanding, &role, VERSION, &host_key())).contains("requires \"colour\""));
 }
 
 #[test]
