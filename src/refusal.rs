@@ -310,7 +310,16 @@ impl Refusal {
             | Self::Editor(_)
             | Self::Start(StartError::GrantEnded(_))
             | Self::SyslogRequired => true,
-            _ => false,
+            // The host failed, or nothing was asked that could be permitted.
+            Self::Usage(_)
+            | Self::Sanitize(_)
+            | Self::Host(_)
+            | Self::Elevation(_)
+            | Self::Judge(_)
+            | Self::Start(_)
+            | Self::Session(_)
+            | Self::Launch(_)
+            | Self::NoRole(..) => false,
         }
     }
 
