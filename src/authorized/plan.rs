@@ -34,6 +34,14 @@ pub enum Scripts {
     Any,
 }
 
+impl Scripts {
+    /// Under this role. An exact grant serves one command alone, whatever else its role allows: what executes it must be as
+    /// little the caller's as the command is.
+    fn of(role: &Role, power: &Power) -> Self {
+        if role.allows_everything() && power.exact().is_none() { Self::Any } else { Self::OfRootAlone }
+    }
+}
+
 /// What the caller's variables have to do with those of the command.
 pub enum EnvironmentPolicy {
     /// As the role's options say.
@@ -61,7 +69,7 @@ impl ExecPlan {
         let argv = elevation.command().argv(naming(role, power));
         let rlimits = role.options.rlimits.clone();
         let programs = if role.noexec { Programs::ThisAlone } else { Programs::Any };
-        let scripts = if role.allows_everything() { Scripts::Any } else { Scripts::OfRootAlone };
+        let scripts = Scripts::of(role, power);
         Ok(Self { elevation, argv, credentials, run_options, umask, rlimits, programs, scripts, environment })
     }
 

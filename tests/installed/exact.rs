@@ -512,3 +512,34 @@ fn an_exact_grant_never_begins_elsewhere() {
     let words = ["-u", "roamer", "-D", "/srv/roamer", "/bin/bash", "-c", "pwd"];
     run(root, &person, "/tmp", &words).refused("serves this command in /srv/roamer, and this run does not begin there");
 }
+
+#[test]
+fn an_exact_grant_runs_no_script_that_its_holder_can_change() {
+    let root = exact_root();
+    let person = root.person(&["narrowed"]);
+    let (home, name) = (&person.home, &person.name);
+    let (interpreter, installed, beside) =
+        (format!("{home}/interp"), format!("/opt/{name}-tool"), format!("{home}/tool"));
+    let interp = |says: &str| {
+        root.write(&interpreter, 0o755, format!("#!/bin/sh\necho {says}\n"));
+        root.script(&format!("chown {name} {interpreter}"));
+    };
+    root.script(&format!("chmod 755 {home}; printf '#!{interpreter}\\n' >{installed}; chmod 755 {installed}"));
+    root.script(&format!("printf '#!/usr/bin/env sh\\nid -u\\n' >{beside}; chmod 755 {beside}"));
+    for (script, sentence) in [
+        (&installed, format!("jit-sudo: the interpreter of {installed} cannot be trusted: {home}")),
+        (&beside, format!("jit-sudo: the script cannot be trusted: {home}")),
+    ] {
+        interp("approved");
+        exactly(root, &person, "/", &["--", script]);
+        interp("another");
+        let output = run(root, &person, "/", &[script]);
+        assert!(output.stderr.starts_with(&sentence) && output.stdout.is_empty(), "{output:?}");
+        root.run_as(name, ["jitctl", "release"]).succeeded();
+    }
+    // A grant that is not exact serves every command of its role, which allows everything.
+    let pending = id(&request(root, &person, "narrowed", &[]));
+    root.run_as(&root.person(&["approvers"]).name, ["jitctl", "approve", &pending]).succeeded();
+    assert_eq!(run(root, &person, "/", &[&installed]).succeeded(), "another");
+    assert_eq!(run(root, &person, "/", &[&beside]).succeeded(), "0");
+}
