@@ -7,7 +7,7 @@ use crate::activation::ActivationError;
 use crate::audit::JournalError;
 use crate::audit::recorded::StartError;
 use crate::auth::AuthError;
-use crate::authorized::GateError;
+use crate::authorized::{GateError, ProgramFault};
 use crate::authorized::environment::EnvironmentError;
 use crate::console::Console;
 use crate::elevation::{Caller, CallerError, CommandError, EditorError, Elevation, ElevationError, Hidden, RunAs};
@@ -284,7 +284,7 @@ impl Refusal {
             Self::Host(error) | Self::Activation(ActivationError::Host(error)) => {
                 error.cure().map(|cure| format!("{AS_ROOT}{cure}"))
             }
-            Self::Launch(LaunchError::Untrusted(path, _)) => {
+            Self::Launch(LaunchError::Program(ProgramFault::Script(path, _))) => {
                 Some(format!("where your role allows its interpreter: jit-sudo sh {}", shell_line([path.as_os_str()])))
             }
             Self::SyslogRequired => Some("start the syslog daemon, or set syslog = \"mirror\"".to_owned()),

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Power;
+use super::{Power, Scripts};
 use crate::elevation::{Argv, CallersEnvironment, Elevation, Naming, RunAsError};
 use crate::judge::{RunOptions, WorkingDirectory};
 use jit_core::escape::Word;
@@ -23,23 +23,6 @@ pub struct ExecPlan {
     programs: Programs,
     scripts: Scripts,
     environment: EnvironmentPolicy,
-}
-
-/// Which scripts may be executed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scripts {
-    /// Those that only root can change.
-    OfRootAlone,
-    /// All: who may run anything may run an interpreter.
-    Any,
-}
-
-impl Scripts {
-    /// Under this role. An exact grant serves one command alone, whatever else its role allows: what executes it must be as
-    /// little the caller's as the command is.
-    fn of(role: &Role, power: &Power) -> Self {
-        if role.allows_everything() && power.exact().is_none() { Self::Any } else { Self::OfRootAlone }
-    }
 }
 
 /// What the caller's variables have to do with those of the command.
@@ -69,7 +52,7 @@ impl ExecPlan {
         let argv = elevation.command().argv(naming(role, power));
         let rlimits = role.options.rlimits.clone();
         let programs = if role.noexec { Programs::ThisAlone } else { Programs::Any };
-        let scripts = Scripts::of(role, power);
+        let scripts = Scripts::of(role, power.serves());
         Ok(Self { elevation, argv, credentials, run_options, umask, rlimits, programs, scripts, environment })
     }
 

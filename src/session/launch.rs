@@ -15,7 +15,7 @@ use super::process_tree::ProcessTree;
 use super::streams::{CommandStreams, end_of};
 use crate::audit::recorded::Recorded;
 use crate::authorized::environment::RunEnvironment;
-use crate::authorized::{ExecPlan, Scripts};
+use crate::authorized::{ExecPlan, ProgramFault, Scripts};
 use crate::edit::EditError;
 use crate::elevation::Editor;
 use crate::elevation::command::sha256_of;
@@ -40,10 +40,8 @@ pub enum LaunchError {
     OtherEnvironment,
     /// The program is not the file that was opened, or cannot be read.
     Script(String),
-    /// A script that others than root can change, and how.
-    Untrusted(PathBuf, String),
-    /// A script whose interpreter somebody else than root and the run-as user can change, and how.
-    Interpreter(PathBuf, String),
+    /// The program, or what executes it, is not to be trusted.
+    Program(ProgramFault),
     /// The kernel refused a step before exec.
     Exec(ExecError),
     /// No file can be edited; the last one's reason.
@@ -71,10 +69,7 @@ impl fmt::Display for LaunchError {
             Self::Nul => f.write_str("an argument or variable holds a NUL byte"),
             Self::OtherEnvironment => f.write_str("the recorded environment belongs to another program"),
             Self::Script(cause) => f.write_str(cause),
-            Self::Untrusted(_, cause) => write!(f, "the script cannot be trusted: {cause}"),
-            Self::Interpreter(path, cause) => {
-                write!(f, "the interpreter of {} cannot be trusted: {cause}", Word::from(path.as_os_str()))
-            }
+            Self::Program(fault) => fault.fmt(f),
             Self::Exec(error) => error.fmt(f),
             Self::Edit(error) => error.fmt(f),
             Self::Unrecorded(error) => write!(f, "{error}, and nothing may run unrecorded"),
@@ -126,6 +121,8 @@ struct OwnedProgram {
     path: PathBuf,
     /// That was recorded.
     digest: [u8; 32],
+    /// Besides root, who alone may have a hand in its loader; none: anybody may.
+    loader_of: Option<u32>,
 }
 
 impl Launch {
@@ -248,14 +245,16 @@ impl Launch {
 
     /// Holds a program that its owner can rewrite, until it was executed, and sees that it is the one that was recorded.
     fn hold(&self) -> Result<Option<HeldProgram>, ExecError> {
-        let PreparedImage::Owned(OwnedProgram { fd, digest, .. }) = &self.image else { return Ok(None) };
+        let PreparedImage::Owned(OwnedProgram { fd, digest, loader_of, .. }) = &self.image else { return Ok(None) };
         let unread = |error: io::Error| match error.raw_os_error() {
             Some(errno) => ExecError { step: Step::Image, errno },
             None => ExecError::CHANGED,
         };
         let held = HeldProgram::program(fd.as_fd(), &self.credentials).map_err(unread)?;
         let is_same = sha256_of(held.file()).map_err(unread)? == *digest;
-        if is_same && held.stands() { Ok(Some(held)) } else { Err(ExecError::CHANGED) }
+        // Its owner could show another loader when it was looked at before.
+        let is_trusted = loader_of.is_none_or(|user| held.check_interpreters(user).is_ok());
+        if is_same && is_trusted && held.stands() { Ok(Some(held)) } else { Err(ExecError::CHANGED) }
     }
 
     /// The command for this process or a child, with `standard` as fds 0 to 2 where given.
@@ -337,29 +336,21 @@ fn image(plan: &ExecPlan) -> Result<PreparedImage, LaunchError> {
     if !program.unchanged().map_err(look)? {
         return Err(changed());
     }
-    let error = match program.roots_name() {
+    let run_as = plan.credentials().uid;
+    plan.scripts().admit(command, run_as).map_err(LaunchError::Program)?;
+    match program.roots_name() {
         Ok(name) if !program.same_as(name.path()).map_err(look)? => return Err(changed()),
-        Ok(name) => {
-            let interpreters = program.check_interpreters(plan.credentials().uid);
-            return match interpreters {
-                Err(error) if plan.scripts() == Scripts::OfRootAlone => {
-                    Err(LaunchError::Interpreter(program.path().to_owned(), error.to_string()))
-                }
-                Ok(()) | Err(_) => Ok(PreparedImage::Path(name.clone())),
-            };
-        }
-        Err(error) => error,
-    };
+        Ok(name) => return Ok(PreparedImage::Path(name.clone())),
+        Err(_) => {}
+    }
     if program.is_binary().map_err(look)? {
         let fd = program.as_fd().try_clone_to_owned().map_err(look)?;
         if !program.writable_by_others() {
             return Ok(PreparedImage::Descriptor(fd));
         }
         let digest = command.digest().map_err(|error| LaunchError::Script(error.to_string()))?;
-        return Ok(PreparedImage::Owned(OwnedProgram { fd, path: program.path().to_owned(), digest }));
-    }
-    if plan.scripts() == Scripts::OfRootAlone {
-        return Err(LaunchError::Untrusted(program.path().to_owned(), error.to_string()));
+        let loader_of = (plan.scripts() == Scripts::OfRootAlone).then_some(run_as);
+        return Ok(PreparedImage::Owned(OwnedProgram { fd, path: program.path().to_owned(), digest, loader_of }));
     }
     let denied = |error: io::Error| match error.raw_os_error() {
         Some(errno) => LaunchError::Path("execute", program.path().to_owned(), ExecError { step: Step::Image, errno }),

@@ -126,7 +126,7 @@ impl OpenedProgram {
         Ok(start.get(..length) == Some(b"\x7fELF"))
     }
 
-    /// That nobody but root and `user` decides which interpreter executes it, if it is a script.
+    /// That nobody but root and `user` decides which interpreter or loader executes it.
     ///
     /// # Errors
     /// What is somebody else's.
