@@ -80,11 +80,9 @@ impl Inquiry<'_> {
         if held.is_empty() {
             return Ok(Vec::new());
         }
-        let here = |role: &Role| role.holds_on(self.person.host(), &crate::elevation::THIS_HOST);
         let known = self.host.knowledge(roles, self.person.person(), &self.now)?;
         let facts = known.facts(&self.now);
-        let good = good_for(&grants, self.person, roles, &facts).filter(|good| good.roles().all(here));
-        Ok(good.filter_map(|good| self.of(&good)).collect())
+        Ok(good_for(&grants, self.person, roles, &facts).filter_map(|good| self.of(&good)).collect())
     }
 
     fn of(&self, good: &Good<'_>) -> Option<Given> {

@@ -1,10 +1,9 @@
 //! -l: what may I run, or may I run this? In sudo's words, with the roles that could be activated after them.
 
 use crate::console::Console;
-use crate::elevation::THIS_HOST;
 use crate::elevation::{Caller, CallerError, ElevationError, RunAs};
 use crate::host::Host;
-use crate::judge::{names, subject};
+use crate::judge::{counts_here, names, subject};
 use crate::policy_index::PolicyIndex;
 use crate::refusal::Refusal;
 use crate::run::entries::{self, Entry};
@@ -58,9 +57,8 @@ fn everything(
     let index = crate::host::HostError::Index;
     let (caller, policy) = (inquiry.person, inquiry.policy);
     let subject = subject(caller)?;
-    let here = |roles: Vec<Role>| {
-        roles.into_iter().filter(|role| role.holds_on(caller.host(), &THIS_HOST)).collect::<Vec<Role>>()
-    };
+    let here =
+        |roles: Vec<Role>| roles.into_iter().filter(|role| counts_here(role, caller)).collect::<Vec<Role>>();
     let standing = here(policy.roles_for(&subject, Assignment::Standing).map_err(index)?);
     let mut later = here(policy.roles_for(&subject, Assignment::Eligible).map_err(index)?);
     let mut now: Vec<Entry> = standing.into_iter().map(Entry::of).collect();
