@@ -274,6 +274,9 @@ impl Refusal {
             Self::Activation(ActivationError::Unreviewed(id)) => {
                 Some(format!("an approver of its role: jitctl review {id} --comment 'WHAT YOU FOUND'"))
             }
+            Self::Activation(ActivationError::RoleChanged(role, _)) => {
+                Some(format!("jitctl request --role {role} --reason 'WHY'"))
+            }
             Self::Activation(ActivationError::NotGranted(id, _)) => Some(format!("jitctl show {id}")),
             Self::Activation(ActivationError::Elsewhere { hint, .. }) => hint.clone(),
             Self::Activation(ActivationError::TooMany(_)) => Some("jitctl requests, then jitctl cancel ID".to_owned()),

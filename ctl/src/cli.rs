@@ -104,7 +104,8 @@ pub(crate) enum Verb {
     /// Approve a pending request, perhaps narrowed
     ///
     /// An approval never widens what was asked for, and where several approvals are needed the grant is the
-    /// intersection of all. Nobody decides on their own request.
+    /// intersection of all. Nobody decides on their own request. A request whose role has changed since cannot be
+    /// approved: it has to be made again.
     ///
     /// Where the role demands it (`approval_authentication`, the default for two approvals or more), your password is
     /// asked for at the terminal, for each approval anew. Without a terminal such an approval is refused, unless it is
@@ -147,7 +148,7 @@ pub(crate) enum Verb {
     /// under the extension, and frozen ones are thawed.
     ///
     /// A grant can be extended while it is active, or while a command still runs under it. An extension of a grant
-    /// for one run serves that run only.
+    /// for one run serves that run only. A grant whose role has changed since is not extended: ask for another one.
     Extend(ExtendWords),
     /// Check, show or test the policy
     #[command(subcommand)]

@@ -276,10 +276,11 @@ fn a_grant_serves_what_its_role_allowed_when_it_was_approved_and_allows_now() {
     role("[\"/usr/bin/env **\"]", "setenv = true\nrun_as = \"ALL\"\n");
     let told = |id: &str| root.run_as(&approver.name, ["jitctl", "show", id]).succeeded().to_owned();
     let squeezed = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
-    for (id, then) in [(&grant, "/usr/bin/id ** /usr/bin/env **"), (&pending, "ALL")] {
+    let (given, nothing) = ("only what it allowed then and allows now", "nothing: it cannot be approved");
+    for (id, then, given) in [(&grant, "/usr/bin/id ** /usr/bin/env **", given), (&pending, "ALL", nothing)] {
         let both = format!(
             "allowed then {then} as root with authenticate = false allows now /usr/bin/env ** as ALL with \
-             authenticate = false setenv = true given only what it allowed then and allows now"
+             authenticate = false setenv = true given {given}"
         );
         assert!(squeezed(&told(id)).contains(&both), "{both} is not in {}", told(id));
     }
