@@ -30,7 +30,7 @@ CREATE TABLE policy_principal (
 ";
 
 /// The form of the stored bodies; another version of the program compiles the policy anew.
-const FORMAT: &str = concat!(env!("CARGO_PKG_VERSION"), "/11");
+const FORMAT: &str = concat!(env!("CARGO_PKG_VERSION"), "/12");
 
 /// Why the compiled policy could not be used. All of it is the administrator's: the files themselves are unharmed.
 #[derive(Debug)]

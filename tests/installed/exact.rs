@@ -544,3 +544,41 @@ fn an_exact_grant_runs_no_script_that_its_holder_can_change() {
     assert_eq!(run(root, &person, "/", &[&installed]).succeeded(), "another");
     assert_eq!(run(root, &person, "/", &[&beside]).succeeded(), "0");
 }
+
+#[test]
+fn the_names_of_the_caller_pass_only_where_both_roles_let_them() {
+    let root = own_root();
+    let role = |options: &str| {
+        root.add_policy(
+            "names",
+            &format!(
+                "[roles.names]\neligible = [\"%names\"]\ncommands = [\"/usr/bin/env\"]\nauthenticate = false\n{options}\n"
+            ),
+        );
+    };
+    let person = root.person(&["names"]);
+    let names = || {
+        let run = root.command(&person.name, ["jit-sudo", "-n", "env"]).env("USER", "forged").env("LOGNAME", "forged");
+        let output = run.run();
+        let mut lines: Vec<_> = output.succeeded().lines().map(str::to_owned).collect();
+        lines.retain(|line| line.starts_with("USER=") || line.starts_with("LOGNAME="));
+        lines.join(" ")
+    };
+    const CLEANED: &str = "env_reset = false";
+    const CALLERS: &str = "env_reset = false\nset_logname = false";
+    const KEPT: &str = "env_keep = [\"USER\", \"LOGNAME\"]";
+    for (then, now, expected) in [
+        (CLEANED, KEPT, "root"),
+        (KEPT, CLEANED, "root"),
+        (CLEANED, CALLERS, "root"),
+        (CALLERS, CLEANED, "root"),
+        (CALLERS, KEPT, "forged"),
+        (KEPT, CALLERS, "forged"),
+    ] {
+        role(then);
+        request(&root, &person, "names", &[]);
+        role(now);
+        assert_eq!(names(), format!("LOGNAME={expected} USER={expected}"), "{then}, then {now}");
+        root.run_as(&person.name, ["jitctl", "release"]).succeeded();
+    }
+}

@@ -58,6 +58,7 @@ fn the_digest_changes_with_power_and_with_nothing_else() {
         "env_keep = [\"X\"]\n",
         "secure_path = \"/bin\"\n",
         "runcwd = \"*\"\n",
+        "set_logname = false\n",
     ] {
         assert_ne!(role(&format!("{ID}{other}")).digest, plain, "{other}");
     }
@@ -73,6 +74,7 @@ fn of_each_option_the_narrower_is_left() {
         ("on_expiry = \"finish\"\n", "on_expiry = \"freeze\"\n"),
         ("setenv = true\n", "setenv = false\n"),
         ("env_reset = false\n", ""),
+        ("set_logname = false\n", ""),
         ("closefrom_override = true\n", ""),
         ("user_command_timeouts = true\n", ""),
         ("command_timeout = \"1h\"\n", "command_timeout = \"1m\"\n"),
@@ -111,6 +113,30 @@ fn a_variable_has_to_pass_under_both_roles() {
             assert!(!passes(&left(now, then).unwrap().both), "{then}{now}");
         }
     }
+}
+
+#[test]
+fn the_names_stay_the_callers_only_where_each_role_lets_them() {
+    let keeps = |role: &Role| VariableRules::of(role, &EnvironmentOptions::default()).keeps_names();
+    let (cleaned, callers, reset) = ("env_reset = false\n", "env_reset = false\nset_logname = false\n", "");
+    for (then, now, expected) in
+        [(cleaned, reset, false), (cleaned, callers, false), (callers, reset, true), (callers, callers, true)]
+    {
+        for (then, now) in [(then, now), (now, then)] {
+            let left = left(&format!("{ID}{now}"), &format!("{ID}{then}")).unwrap();
+            assert_eq!(keeps(&left.both), expected, "{then}{now}");
+        }
+    }
+}
+
+#[test]
+fn an_option_that_came_later_leaves_the_digests_of_before() {
+    let text = String::from_utf8(RolePower::of(&role(ID)).encode().unwrap()).unwrap();
+    assert!(!text.contains("set_logname"), "{text}");
+    let text = String::from_utf8(RolePower::of(&role(&format!("{ID}set_logname = false\n"))).encode().unwrap()).unwrap();
+    assert!(text.contains("\"set_logname\":false") && RolePower::decode(text.as_bytes()).is_ok(), "{text}");
+    let usual = text.replace("\"set_logname\":false", "\"set_logname\":true");
+    assert!(RolePower::decode(usual.as_bytes()).is_err(), "one role has one text");
 }
 
 #[test]
