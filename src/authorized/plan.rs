@@ -19,10 +19,17 @@ pub struct ExecPlan {
     credentials: Credentials,
     run_options: RunOptions,
     umask: u32,
-    rlimits: BTreeMap<String, Rlimit>,
+    limits: RoleLimits,
     programs: Programs,
     scripts: Scripts,
     environment: EnvironmentPolicy,
+}
+
+/// What the role says of limits; where it was another when it was approved, what each of the two says. What they amount to, and so
+/// which is lower, is known only beside the limits of the session and of the caller.
+struct RoleLimits {
+    first: BTreeMap<String, Rlimit>,
+    second: Option<BTreeMap<String, Rlimit>>,
 }
 
 /// What the caller's variables have to do with those of the command.
@@ -50,10 +57,10 @@ impl ExecPlan {
         let umask = umask(&role.options, elevation.wish().umask);
         let environment = EnvironmentPolicy::of(elevation.take_environment(), power);
         let argv = elevation.command().argv(naming(role, power));
-        let rlimits = role.options.rlimits.clone();
+        let limits = RoleLimits::of(role);
         let programs = if role.noexec { Programs::ThisAlone } else { Programs::Any };
         let scripts = Scripts::of(role, power.serves());
-        Ok(Self { elevation, argv, credentials, run_options, umask, rlimits, programs, scripts, environment })
+        Ok(Self { elevation, argv, credentials, run_options, umask, limits, programs, scripts, environment })
     }
 
     /// Who asked for what: the opened program, its arguments, and the account that it runs as.
@@ -92,17 +99,8 @@ impl ExecPlan {
     }
 
     /// Its limits: `session`'s, changed by what the role says; `callers` are those that the caller has.
-    pub fn limits(&self, callers: &Limits, mut session: Limits) -> Limits {
-        for (name, said) in &self.rlimits {
-            let limit = match *said {
-                Rlimit::Default => None,
-                Rlimit::Caller => callers.named(name),
-                Rlimit::Limit { soft, hard } => Some(Limit { soft, hard }),
-            };
-            // The policy has no other names.
-            let _ = limit.map(|limit| session.set(name, limit));
-        }
-        session
+    pub fn limits(&self, callers: &Limits, session: Limits) -> Limits {
+        self.limits.over(callers, session)
     }
 
     /// What it and its descendants may execute.
@@ -119,6 +117,36 @@ impl ExecPlan {
     pub fn environment(&self) -> &EnvironmentPolicy {
         &self.environment
     }
+}
+
+impl RoleLimits {
+    fn of(role: &Role) -> Self {
+        let limits = |role: &Role| role.options.rlimits.clone();
+        match role.narrowed_from.as_deref() {
+            None => Self { first: limits(role), second: None },
+            Some(origin) => Self { first: limits(&origin.present), second: Some(limits(&origin.approved)) },
+        }
+    }
+
+    fn over(&self, callers: &Limits, session: Limits) -> Limits {
+        match &self.second {
+            None => over(&self.first, callers, session),
+            Some(second) => over(&self.first, callers, session.clone()).lowest(&over(second, callers, session)),
+        }
+    }
+}
+
+fn over(said: &BTreeMap<String, Rlimit>, callers: &Limits, mut session: Limits) -> Limits {
+    for (name, said) in said {
+        let limit = match *said {
+            Rlimit::Default => None,
+            Rlimit::Caller => callers.named(name),
+            Rlimit::Limit { soft, hard } => Some(Limit { soft, hard }),
+        };
+        // The policy has no other names.
+        let _ = limit.map(|limit| session.set(name, limit));
+    }
+    session
 }
 
 impl EnvironmentPolicy {
@@ -150,5 +178,38 @@ fn umask(options: &Options, callers: u32) -> u32 {
         None => callers,
         Some(bits) if options.umask_override => bits,
         Some(bits) => bits | callers,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jit_core::policy::{Policy, PolicyText, RolePower};
+
+    fn role(limit: &str) -> Role {
+        let option = if limit.is_empty() { String::new() } else { format!("rlimit_nofile = \"{limit}\"\n") };
+        let text = format!("[roles.ops]\neligible = [\"alice\"]\ncommands = \"ALL\"\n{option}");
+        Policy::parse(&[PolicyText { path: "policy.toml".into(), text }]).unwrap().roles()[0].clone()
+    }
+
+    #[test]
+    fn a_limit_is_the_lower_of_what_the_role_says_and_said() {
+        let limits = |soft, hard| {
+            let mut limits = Limits::current().unwrap();
+            limits.set("nofile", Limit { soft, hard }).unwrap();
+            limits
+        };
+        let (callers, session) = (limits(200, 3000), limits(100, 4096));
+        let nofile = |role: &Role| RoleLimits::of(role).over(&callers, session.clone()).named("nofile").unwrap();
+        let all = ["", "default", "user", "150", "50,8000", "8000", "infinity"].map(role);
+        for then in &all {
+            for now in &all {
+                let both = now.narrowed(&RolePower::of(then)).unwrap().both;
+                let (one, two, both) = (nofile(then), nofile(now), nofile(&both));
+                let lower = Limit { soft: one.soft.min(two.soft), hard: one.hard.min(two.hard) };
+                assert_eq!(both, lower, "{:?}, then {:?}", then.options.rlimits, now.options.rlimits);
+            }
+        }
+        assert_eq!(nofile(&all[4]), Limit { soft: 50, hard: 8000 });
     }
 }

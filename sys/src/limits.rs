@@ -66,6 +66,16 @@ impl Limits {
         self.0.get(number(name)?).copied()
     }
 
+    /// Of each the lower of two.
+    #[must_use]
+    pub fn lowest(&self, other: &Self) -> Self {
+        let mut limits = self.clone();
+        for (own, other) in limits.0.iter_mut().zip(&other.0) {
+            *own = Limit { soft: own.soft.min(other.soft), hard: own.hard.min(other.hard) };
+        }
+        limits
+    }
+
     /// These limits, but where `after` differs from `before` the value of `after`: how limits that a PAM session
     /// set on this process reach the command without the rest of this process's own.
     #[must_use]

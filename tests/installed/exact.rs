@@ -582,3 +582,40 @@ fn the_names_of_the_caller_pass_only_where_both_roles_let_them() {
         root.run_as(&person.name, ["jitctl", "release"]).succeeded();
     }
 }
+
+#[test]
+fn a_limit_is_the_lower_of_what_both_roles_give() {
+    let root = own_root();
+    let role = |options: &str| {
+        root.add_policy(
+            "limits",
+            &format!(
+                "[roles.limits]\neligible = [\"%limits\"]\ncommands = [\"/usr/bin/prlimit **\"]\nauthenticate = false\n{options}\n"
+            ),
+        );
+    };
+    let person = root.person(&["limits"]);
+    let limit = || {
+        let line = "ulimit -Sn 100; ulimit -Hn 2000; jit-sudo -n prlimit --nofile --raw --noheadings --output SOFT,HARD";
+        root.run_as(&person.name, ["bash", "-c", line]).succeeded().to_owned()
+    };
+    for (then, now, expected) in [
+        ("default", "1500", "100 1500"),
+        ("user", "1500", "100 1500"),
+        ("", "1500", "100 1500"),
+        ("default", "50,1500", "50 1500"),
+        ("60,70", "50,1500", "50 70"),
+    ] {
+        let option = |limit: &str| match limit {
+            "" => String::new(),
+            limit => format!("rlimit_nofile = \"{limit}\""),
+        };
+        for (then, now) in [(then, now), (now, then)] {
+            role(&option(then));
+            request(&root, &person, "limits", &[]);
+            role(&option(now));
+            assert_eq!(limit(), expected, "{then}, then {now}");
+            root.run_as(&person.name, ["jitctl", "release"]).succeeded();
+        }
+    }
+}

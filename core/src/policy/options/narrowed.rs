@@ -91,7 +91,7 @@ impl Umask {
 }
 
 impl Rlimit {
-    /// The lower of two numbers; a number rather than the system's or the caller's own.
+    /// For people: the lower of two numbers; a number rather than the system's or the caller's own, which a run also keeps to.
     fn narrowed(self, other: Self) -> Self {
         match (self, other) {
             (Self::Limit { soft, hard }, Self::Limit { soft: other_soft, hard: other_hard }) => {
