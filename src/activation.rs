@@ -119,7 +119,7 @@ pub enum ActivationError {
     NotExact(RoleName, NotExact),
     /// The role is not the one that would be asked for; the grant that would be extended with what it was.
     RoleChanged(RoleName, Option<GrantId>),
-    /// The role does not let the caller have the directory or the variables.
+    /// The role does not let the caller have the directory, the variables or what executes the program.
     Wish(RoleName, WishError),
     /// The role may not be had by breaking the glass.
     NoGlass(RoleName),

@@ -16,7 +16,7 @@ use jit_core::clock::Now;
 use jit_core::grant::GrantTerms;
 use jit_core::policy::Role;
 pub use plan::{EnvironmentPolicy, ExecPlan};
-pub use scripts::{ProgramFault, Scripts, Serves};
+pub use scripts::{ProgramFault, Scripts, Serves, may_launch};
 use sys::limits::Limits;
 
 /// Where the power comes from.
@@ -37,7 +37,10 @@ impl Power {
     }
 
     fn serves(&self) -> Serves {
-        if self.exact().is_some() { Serves::OneCommand } else { Serves::ItsRole }
+        match self {
+            Self::Grant(terms) => Serves::of(terms),
+            Self::Standing => Serves::ItsRole,
+        }
     }
 }
 

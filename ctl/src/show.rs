@@ -442,7 +442,10 @@ pub(crate) mod tests {
         let text = everything(&info, 1_000_060);
         assert!(text.contains(both), "{text}");
         let text = everything(&GrantInfo { state: "pending".to_owned(), ..info.clone() }, 1_000_060);
-        assert!(text.contains("given         nothing: it cannot be approved") && !text.contains("jitctl approve"), "{text}");
+        assert!(
+            text.contains("given         nothing: it cannot be approved") && !text.contains("jitctl approve"),
+            "{text}"
+        );
         // Options alone, the role gone, and one whose text of then is lost.
         let alone = Background { role_commands_then: Vec::new(), ..background.clone() };
         let text = everything(&GrantInfo { background: Some(alone), ..info.clone() }, 1_000_060);

@@ -2,11 +2,11 @@
 //! The launch asks here, and so does whoever only wants to know whether a command may run.
 
 use std::fmt;
-use std::io;
 use std::path::PathBuf;
 
-use crate::elevation::Command;
+use crate::elevation::{Command, Elevation};
 use jit_core::escape::Word;
+use jit_core::grant::GrantTerms;
 use jit_core::policy::Role;
 
 /// Which scripts may be executed.
@@ -28,14 +28,14 @@ pub enum Serves {
 }
 
 /// Why a program is not executed with power.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ProgramFault {
     /// A script that others than root can change, and how.
     Script(PathBuf, String),
     /// A program whose interpreter or loader somebody else than root and the run-as user can change, and how.
     Interpreter(PathBuf, String),
     /// It cannot be read.
-    Unread(PathBuf, io::Error),
+    Unread(PathBuf, String),
 }
 
 impl fmt::Display for ProgramFault {
@@ -45,9 +45,24 @@ impl fmt::Display for ProgramFault {
             Self::Interpreter(path, cause) => {
                 write!(f, "the interpreter of {} cannot be trusted: {cause}", Word::from(path.as_os_str()))
             }
-            Self::Unread(path, error) => write!(f, "unable to read {}: {error}", Word::from(path.as_os_str())),
+            Self::Unread(path, cause) => write!(f, "unable to read {}: {cause}", Word::from(path.as_os_str())),
         }
     }
+}
+
+impl Serves {
+    /// A grant with these terms.
+    pub fn of(terms: &GrantTerms) -> Self {
+        if terms.exact.is_set() { Self::OneCommand } else { Self::ItsRole }
+    }
+}
+
+/// That the command of `elevation` would be launched by the power of `role` that `serves` so.
+///
+/// # Errors
+/// What the launch would refuse.
+pub fn may_launch(role: &Role, serves: Serves, elevation: &Elevation) -> Result<(), ProgramFault> {
+    Scripts::of(role, serves).admit(elevation.command(), elevation.run_as().uid())
 }
 
 impl Scripts {
@@ -67,12 +82,12 @@ impl Scripts {
     pub fn admit(self, command: &Command, run_as: u32) -> Result<(), ProgramFault> {
         let Some(program) = command.program().filter(|_| self == Self::OfRootAlone) else { return Ok(()) };
         let path = || program.path().to_owned();
-        let is_binary = program.is_binary().map_err(|error| ProgramFault::Unread(path(), error))?;
+        let is_binary = program.is_binary().map_err(|error| ProgramFault::Unread(path(), error.to_string()))?;
         match program.roots_name() {
             Err(cause) if !is_binary => Err(ProgramFault::Script(path(), cause)),
-            Ok(_) | Err(_) => program
-                .check_interpreters(run_as)
-                .map_err(|error| ProgramFault::Interpreter(path(), error.to_string())),
+            Ok(_) | Err(_) => {
+                program.check_interpreters(run_as).map_err(|error| ProgramFault::Interpreter(path(), error.to_string()))
+            }
         }
     }
 }

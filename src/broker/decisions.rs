@@ -263,7 +263,8 @@ fn as_requested(request: &StoredRequest, role: &Role) -> Result<(), Refused> {
         return Ok(());
     }
     let sentence = format!("role {} has changed since this was requested", role.name);
-    Err(refused("role-changed", sentence).hint(format!("jitctl deny {}, and have it requested again", request.terms.id)))
+    Err(refused("role-changed", sentence)
+        .hint(format!("jitctl deny {}, and have it requested again", request.terms.id)))
 }
 
 /// An approval is of the role's text that the request names.

@@ -57,8 +57,7 @@ fn everything(
     let index = crate::host::HostError::Index;
     let (caller, policy) = (inquiry.person, inquiry.policy);
     let subject = subject(caller)?;
-    let here =
-        |roles: Vec<Role>| roles.into_iter().filter(|role| counts_here(role, caller)).collect::<Vec<Role>>();
+    let here = |roles: Vec<Role>| roles.into_iter().filter(|role| counts_here(role, caller)).collect::<Vec<Role>>();
     let standing = here(policy.roles_for(&subject, Assignment::Standing).map_err(index)?);
     let mut later = here(policy.roles_for(&subject, Assignment::Eligible).map_err(index)?);
     let mut now: Vec<Entry> = standing.into_iter().map(Entry::of).collect();

@@ -229,7 +229,8 @@ mod tests {
 
     #[test]
     fn the_loader_of_an_elf_file_is_its_interpreter() {
-        let found = |bytes: &[u8]| interpreter(&opened("whole", bytes), Path::new("x")).map_err(|error| error.to_string());
+        let found =
+            |bytes: &[u8]| interpreter(&opened("whole", bytes), Path::new("x")).map_err(|error| error.to_string());
         for (class, order) in [(1, 1), (1, 2), (2, 1), (2, 2)] {
             let file = elf(class, order, "/lib/ld.so");
             assert_eq!(found(&file), Ok(Some(PathBuf::from("/lib/ld.so"))), "{class} {order}");

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use harness::{Person, PrivateRoot, Record};
 
-use crate::{id, own_root, records_of};
+use crate::{id, own_root, records_of, request};
 
 const TRIES: usize = 500;
 
@@ -679,4 +679,50 @@ fn a_program_runs_by_a_loader_of_root_or_of_the_run_as_user() {
     }
     let output = root.run_as(&everything.name, ["jit-sudo", "-n", "/opt/theirs-program", "-un"]);
     assert_eq!(output.succeeded(), "root", "who may run anything may run a loader");
+}
+
+#[test]
+fn a_question_about_a_command_asks_what_its_launch_asks() {
+    let root = racing_root();
+    root.add_policy(
+        "asked",
+        "[roles.asked]\nstanding = [\"%asked\"]\neligible = [\"%asking\"]\nauthenticate = false\ncommands = [\"/opt/*-tool\", \"/home/*/script\"]\n\
+         [roles.all-asked]\nstanding = [\"%all-asked\"]\nauthenticate = false\ncommands = \"ALL\"\n",
+    );
+    let holder = root.person(&["asking"]);
+    request(&root, &holder, "asked", &[]);
+    let requester = root.person(&["asking"]);
+    root.script(&format!(
+        "chmod 755 {1}; install -m 755 -o {0} /usr/bin/env {1}/interp; printf '#!{1}/interp sh\\nid -un\\n' >/opt/theirs-tool; \
+         printf '#!/usr/bin/env sh\\nid -un\\n' >/opt/roots-tool; chmod 755 /opt/*-tool",
+        holder.name, holder.home
+    ));
+    let answers = |person: &Person, command: &str| {
+        let listed = root.run_as(&person.name, ["jit-sudo", "-l", command]).status.success();
+        let why = root.run_as(&person.name, ["jitctl", "--json", "why", "--", command]).json()["why"].clone();
+        (listed, why["allowed"] == true, why["because"].as_str().unwrap_or_default().to_owned())
+    };
+    for (person, tool, runs) in [
+        (&holder, "/opt/roots-tool", true),
+        (&root.person(&["asked"]), "/opt/roots-tool", true),
+        (&root.person(&["all-asked"]), "/opt/theirs-tool", true),
+        (&holder, "/opt/theirs-tool", false),
+        (&root.person(&["asked"]), "/opt/theirs-tool", false),
+    ] {
+        assert_eq!(root.run_as(&person.name, ["jit-sudo", "-n", tool]).status.success(), runs, "{tool}");
+        let (listed, allowed, because) = answers(person, tool);
+        assert_eq!((listed, allowed), (runs, runs), "{tool}: {because}");
+        let cause = "the interpreter of /opt/theirs-tool cannot be trusted";
+        assert_eq!(because.contains(cause), !runs, "{because}");
+    }
+    // Whoever may only ask hears it before an approver is asked in vain.
+    let (_, allowed, because) = answers(&requester, "/opt/theirs-tool");
+    assert!(!allowed && because.contains("the interpreter of /opt/theirs-tool cannot be trusted"), "{because}");
+    let words = ["jitctl", "request", "--role", "asked", "--reason", "x", "--", "/opt/theirs-tool"];
+    let refused = root.run_as(&requester.name, words);
+    assert!(refused.stderr.contains("the interpreter of /opt/theirs-tool cannot be trusted"), "{refused:?}");
+    // A script in a place of theirs.
+    root.write(&format!("{}/script", holder.home), 0o755, "#!/bin/sh\nid -u\n");
+    let (listed, allowed, because) = answers(&holder, &format!("{}/script", holder.home));
+    assert!(!listed && !allowed && because.contains("the script cannot be trusted"), "{because}");
 }

@@ -596,7 +596,8 @@ fn a_limit_is_the_lower_of_what_both_roles_give() {
     };
     let person = root.person(&["limits"]);
     let limit = || {
-        let line = "ulimit -Sn 100; ulimit -Hn 2000; jit-sudo -n prlimit --nofile --raw --noheadings --output SOFT,HARD";
+        let line =
+            "ulimit -Sn 100; ulimit -Hn 2000; jit-sudo -n prlimit --nofile --raw --noheadings --output SOFT,HARD";
         root.run_as(&person.name, ["bash", "-c", line]).succeeded().to_owned()
     };
     for (then, now, expected) in [

@@ -133,7 +133,8 @@ fn the_names_stay_the_callers_only_where_each_role_lets_them() {
 fn an_option_that_came_later_leaves_the_digests_of_before() {
     let text = String::from_utf8(RolePower::of(&role(ID)).encode().unwrap()).unwrap();
     assert!(!text.contains("set_logname"), "{text}");
-    let text = String::from_utf8(RolePower::of(&role(&format!("{ID}set_logname = false\n"))).encode().unwrap()).unwrap();
+    let text =
+        String::from_utf8(RolePower::of(&role(&format!("{ID}set_logname = false\n"))).encode().unwrap()).unwrap();
     assert!(text.contains("\"set_logname\":false") && RolePower::decode(text.as_bytes()).is_ok(), "{text}");
     let usual = text.replace("\"set_logname\":false", "\"set_logname\":true");
     assert!(RolePower::decode(usual.as_bytes()).is_err(), "one role has one text");
