@@ -15,7 +15,7 @@ use super::process_tree::ProcessTree;
 use super::streams::{CommandStreams, end_of};
 use crate::audit::recorded::Recorded;
 use crate::authorized::environment::RunEnvironment;
-use crate::authorized::{ExecPlan, ProgramFault, Scripts};
+use crate::authorized::{ExecPlan, ProgramFault};
 use crate::edit::EditError;
 use crate::elevation::Editor;
 use crate::elevation::command::sha256_of;
@@ -121,8 +121,6 @@ struct OwnedProgram {
     path: PathBuf,
     /// That was recorded.
     digest: [u8; 32],
-    /// Besides root, who alone may have a hand in its loader; none: anybody may.
-    loader_of: Option<u32>,
 }
 
 impl Launch {
@@ -245,16 +243,14 @@ impl Launch {
 
     /// Holds a program that its owner can rewrite, until it was executed, and sees that it is the one that was recorded.
     fn hold(&self) -> Result<Option<HeldProgram>, ExecError> {
-        let PreparedImage::Owned(OwnedProgram { fd, digest, loader_of, .. }) = &self.image else { return Ok(None) };
+        let PreparedImage::Owned(OwnedProgram { fd, digest, .. }) = &self.image else { return Ok(None) };
         let unread = |error: io::Error| match error.raw_os_error() {
             Some(errno) => ExecError { step: Step::Image, errno },
             None => ExecError::CHANGED,
         };
         let held = HeldProgram::program(fd.as_fd(), &self.credentials).map_err(unread)?;
         let is_same = sha256_of(held.file()).map_err(unread)? == *digest;
-        // Its owner could show another loader when it was looked at before.
-        let is_trusted = loader_of.is_none_or(|user| held.check_interpreters(user).is_ok());
-        if is_same && is_trusted && held.stands() { Ok(Some(held)) } else { Err(ExecError::CHANGED) }
+        if is_same && held.stands() { Ok(Some(held)) } else { Err(ExecError::CHANGED) }
     }
 
     /// The command for this process or a child, with `standard` as fds 0 to 2 where given.
@@ -336,8 +332,7 @@ fn image(plan: &ExecPlan) -> Result<PreparedImage, LaunchError> {
     if !program.unchanged().map_err(look)? {
         return Err(changed());
     }
-    let run_as = plan.credentials().uid;
-    plan.scripts().admit(command, run_as).map_err(LaunchError::Program)?;
+    plan.scripts().admit(command, plan.credentials().uid).map_err(LaunchError::Program)?;
     match program.roots_name() {
         Ok(name) if !program.same_as(name.path()).map_err(look)? => return Err(changed()),
         Ok(name) => return Ok(PreparedImage::Path(name.clone())),
@@ -349,8 +344,7 @@ fn image(plan: &ExecPlan) -> Result<PreparedImage, LaunchError> {
             return Ok(PreparedImage::Descriptor(fd));
         }
         let digest = command.digest().map_err(|error| LaunchError::Script(error.to_string()))?;
-        let loader_of = (plan.scripts() == Scripts::OfRootAlone).then_some(run_as);
-        return Ok(PreparedImage::Owned(OwnedProgram { fd, path: program.path().to_owned(), digest, loader_of }));
+        return Ok(PreparedImage::Owned(OwnedProgram { fd, path: program.path().to_owned(), digest }));
     }
     let denied = |error: io::Error| match error.raw_os_error() {
         Some(errno) => LaunchError::Path("execute", program.path().to_owned(), ExecError { step: Step::Image, errno }),

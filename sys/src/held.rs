@@ -14,7 +14,6 @@ use nix::sys::statvfs::{FsFlags, fstatvfs};
 use crate::exec::Credentials;
 use crate::fsuid::as_user;
 use crate::kernel::check;
-use crate::trusted::TrustError;
 
 /// fcntl(2) of Linux: which signal tells of a waiting writer.
 const F_SETSIG: libc::c_int = 10;
@@ -79,14 +78,6 @@ impl HeldProgram {
         // SAFETY: takes nothing.
         let lease = || unsafe { libc::fcntl(self.file.as_raw_fd(), libc::F_GETLEASE) };
         !self.is_leased || lease() == libc::F_RDLCK
-    }
-
-    /// That nobody but root and `user` decides which interpreter or loader executes it.
-    ///
-    /// # Errors
-    /// What is somebody else's.
-    pub fn check_interpreters(&self, user: u32) -> Result<(), TrustError> {
-        crate::interpreter::check(&self.file, user)
     }
 
     /// What is executed.

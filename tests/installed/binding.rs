@@ -655,7 +655,7 @@ fn a_program_runs_by_a_loader_of_root_or_of_the_run_as_user() {
     root.script(&format!(
         "mkdir -p /srv/p /srv/b /srv/r; cd /opt; make() {{ python3 /tmp/with-loader.py /usr/bin/id $1-program /srv/$2/ld; }}; \
          make theirs p; make bobs b; make roots r; printf '#!/opt/theirs-program\\n' >behind-program; chmod 755 *-program; \
-         chown {0} /srv/p/ld; chown bob /srv/b /srv/b/ld; install -o {0} -m 755 theirs-program {1}/own; chmod 755 {1}",
+         chown {0} /srv/p/ld; chown bob /srv/b /srv/b/ld; install -m 755 theirs-program {1}/own; chmod 755 {1}",
         person.name, person.home
     ));
     let own = format!("{}/own", person.home);
