@@ -117,7 +117,9 @@ pub enum ActivationError {
     CommandMissing(RoleName),
     /// The role is granted for exact commands only, and the request cannot become a grant for one.
     NotExact(RoleName, NotExact),
-    /// The role does not allow the requested directory or variables.
+    /// The role is not the one that would be asked for; the grant that would be extended with what it was.
+    RoleChanged(RoleName, Option<GrantId>),
+    /// The role does not let the caller have the directory, the variables or what executes the program.
     Wish(RoleName, WishError),
     /// The role cannot be activated by break-glass.
     NoGlass(RoleName),
@@ -186,6 +188,10 @@ impl fmt::Display for ActivationError {
             Self::NotExact(role, why) => {
                 write!(f, "role {role} is granted for an exact command only, and {why}")
             }
+            Self::RoleChanged(role, Some(grant)) => {
+                write!(f, "role {role} has changed since grant {grant} was given, which is not extended therefore")
+            }
+            Self::RoleChanged(role, None) => write!(f, "role {role} has changed since this was requested"),
             Self::Wish(role, error) => write!(f, "role {role}: {error}"),
             Self::NoGlass(role) => write!(f, "role {role} cannot be activated by break-glass"),
             Self::GlassLater => f.write_str("break-glass cannot have a later start"),
@@ -257,6 +263,10 @@ fn submit(
     now: &Now,
     is_awaited: impl Fn() -> bool,
 ) -> Result<Activation, ActivationError> {
+    // What is granted now is what the policy says now: an older text would come back into force with the policy.
+    if role.digest != terms.role_digest {
+        return Err(ActivationError::RoleChanged(role.name.clone(), terms.extends.clone()));
+    }
     let words = terms.command.as_ref().map_or(0, CommandTerms::written_length);
     if words > REQUEST_WORDS {
         return Err(ActivationError::TooLarge(words));

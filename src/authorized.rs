@@ -3,6 +3,7 @@
 
 pub mod environment;
 mod plan;
+mod scripts;
 
 use std::fmt;
 
@@ -14,7 +15,8 @@ use crate::verify::{GrantFault, VerifiedGrant};
 use jit_core::clock::Now;
 use jit_core::grant::GrantTerms;
 use jit_core::policy::Role;
-pub use plan::{EnvironmentPolicy, ExecPlan, Scripts};
+pub use plan::{EnvironmentPolicy, ExecPlan};
+pub use scripts::{ProgramFault, Scripts, Serves, may_launch};
 use sys::limits::Limits;
 
 /// Where the power comes from.
@@ -31,6 +33,13 @@ impl Power {
         match self {
             Self::Grant(terms) if terms.exact.is_set() => Some(terms),
             Self::Grant(_) | Self::Standing => None,
+        }
+    }
+
+    fn serves(&self) -> Serves {
+        match self {
+            Self::Grant(terms) => Serves::of(terms),
+            Self::Standing => Serves::ItsRole,
         }
     }
 }

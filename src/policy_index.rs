@@ -29,8 +29,8 @@ CREATE TABLE policy_principal (
     PRIMARY KEY (principal, kind, role)) STRICT, WITHOUT ROWID;
 ";
 
-/// The format of the stored bodies; another version of the program compiles the policy again.
-const FORMAT: &str = concat!(env!("CARGO_PKG_VERSION"), "/11");
+/// The form of the stored bodies; another version of the program compiles the policy anew.
+const FORMAT: &str = concat!(env!("CARGO_PKG_VERSION"), "/12");
 
 /// The reason why the compiled policy cannot be used. The administrator must act; the policy files are intact.
 #[derive(Debug)]

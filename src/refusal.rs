@@ -7,8 +7,8 @@ use crate::activation::ActivationError;
 use crate::audit::JournalError;
 use crate::audit::recorded::StartError;
 use crate::auth::AuthError;
-use crate::authorized::GateError;
 use crate::authorized::environment::EnvironmentError;
+use crate::authorized::{GateError, ProgramFault};
 use crate::console::Console;
 use crate::elevation::{Caller, CallerError, CommandError, EditorError, Elevation, ElevationError, Hidden, RunAs};
 use crate::host::HostError;
@@ -274,6 +274,9 @@ impl Refusal {
             Self::Activation(ActivationError::Unreviewed(id)) => {
                 Some(format!("an approver of its role: jitctl review {id} --comment 'WHAT YOU FOUND'"))
             }
+            Self::Activation(ActivationError::RoleChanged(role, _)) => {
+                Some(format!("jitctl request --role {role} --reason 'WHY'"))
+            }
             Self::Activation(ActivationError::NotGranted(id, _)) => Some(format!("jitctl show {id}")),
             Self::Activation(ActivationError::Elsewhere { hint, .. }) => hint.clone(),
             Self::Activation(ActivationError::TooMany(_)) => Some("jitctl requests, then jitctl cancel ID".to_owned()),
@@ -284,7 +287,7 @@ impl Refusal {
             Self::Host(error) | Self::Activation(ActivationError::Host(error)) => {
                 error.cure().map(|cure| format!("{AS_ROOT}{cure}"))
             }
-            Self::Launch(LaunchError::Untrusted(path, _)) => {
+            Self::Launch(LaunchError::Program(ProgramFault::Script(path, _))) => {
                 Some(format!("where your role allows its interpreter: jit-sudo sh {}", shell_line([path.as_os_str()])))
             }
             Self::SyslogRequired => Some("start the syslog daemon, or set syslog = \"mirror\"".to_owned()),

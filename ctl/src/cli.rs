@@ -102,7 +102,8 @@ pub(crate) enum Verb {
     /// Approve a pending request, perhaps narrowed
     ///
     /// An approval can narrow a request and never widens it. If a role requires several approvals, the grant is their
-    /// intersection. You cannot approve your own request.
+    /// intersection. You cannot approve your own request. If the role has changed since the request was made, the request
+    /// cannot be approved and has to be made again.
     ///
     /// If the role requires it (`approval_authentication`, the default for two approvals or more), you are asked for
     /// your password at the terminal, for each approval. Without a terminal such an approval must be signed with a key.
@@ -144,7 +145,8 @@ pub(crate) enum Verb {
     /// extension, and frozen ones are thawed.
     ///
     /// You can extend a grant while it is active or while a command still runs under it. The extension of a grant for
-    /// one run is valid for that run only.
+    /// one run is valid for that run only. If the role has changed since the grant was given, request another grant
+    /// instead.
     Extend(ExtendWords),
     /// Check, show or test the policy
     #[command(subcommand)]

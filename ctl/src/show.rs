@@ -105,10 +105,10 @@ pub(crate) fn everything(info: &GrantInfo, now: i64) -> String {
     fields.maybe("extends", info.extends.as_ref().map(GrantId::as_str));
     fields.maybe("extended by", info.extended_by.as_ref().map(GrantId::as_str));
     fields.add("requester", format!("{} (uid {})", clean(info.requester.as_str()), info.requester_uid));
-    let changed = if info.role_changed {
-        " (changed since it was asked for: only what it allowed then and allows now)"
-    } else {
-        ""
+    let changed = match (info.role_changed, is_outdated(info)) {
+        (_, true) => " (changed since it was asked for: cannot be approved)",
+        (true, false) => " (changed since it was asked for: only what it allowed then and allows now)",
+        (false, false) => "",
     };
     fields.add("role", format!("{}{changed}", info.role));
     fields.add("run as", &info.run_as);
@@ -153,9 +153,19 @@ pub(crate) fn everything(info: &GrantInfo, now: i64) -> String {
     if info.may_decide {
         let key = if info.signed_approvals { " --key FILE" } else { "" };
         let id = &info.id;
-        text.push_str(&format!("\nto decide: jitctl approve {id}{key}\n           jitctl deny {id} --reason TEXT\n"));
+        let deny = format!("jitctl deny {id} --reason TEXT");
+        if is_outdated(info) {
+            text.push_str(&format!("\nto decide: {deny}\n"));
+        } else {
+            text.push_str(&format!("\nto decide: jitctl approve {id}{key}\n           {deny}\n"));
+        }
     }
     text
+}
+
+/// Whether no approval is taken any more: its role is not the one that was asked for.
+fn is_outdated(info: &GrantInfo) -> bool {
+    info.role_changed && info.state == "pending"
 }
 
 /// What an approver weighs: is this everyday work, and what else would the grant allow?
@@ -194,7 +204,9 @@ fn role(fields: &mut Fields, info: &GrantInfo, background: &Background) {
             let rules = if unchanged { &background.role_commands } else { &background.role_commands_then };
             RoleShown { rules, run_as: &background.role_run_as_then, options }.add_to(fields, "allowed then");
             now.add_to(fields, "allows now");
-            fields.add("given", "only what it allowed then and allows now");
+            let outdated = "nothing: it cannot be approved, and has to be asked for again";
+            let given = if is_outdated(info) { outdated } else { "only what it allowed then and allows now" };
+            fields.add("given", given);
         }
     }
 }
@@ -423,12 +435,18 @@ pub(crate) mod tests {
             role_options_then: Some(map(serde_json::json!({"noexec": true}))),
             ..Background::default()
         };
-        let info = GrantInfo { background: Some(background.clone()), role_changed: true, ..pending() };
+        let state = "approved".to_owned();
+        let info = GrantInfo { background: Some(background.clone()), role_changed: true, state, ..pending() };
         let both = "allowed then  /usr/bin/id **\n              /usr/bin/date\n  as          root\n  with        noexec = true\n\
                     allows now    ALL\n  as          ALL\n  with        setenv = true\n\
                     given         only what it allowed then and allows now\n";
         let text = everything(&info, 1_000_060);
         assert!(text.contains(both), "{text}");
+        let text = everything(&GrantInfo { state: "pending".to_owned(), ..info.clone() }, 1_000_060);
+        assert!(
+            text.contains("given         nothing: it cannot be approved") && !text.contains("jitctl approve"),
+            "{text}"
+        );
         // Options alone, the role gone, and one whose text of then is lost.
         let alone = Background { role_commands_then: Vec::new(), ..background.clone() };
         let text = everything(&GrantInfo { background: Some(alone), ..info.clone() }, 1_000_060);

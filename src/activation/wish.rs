@@ -4,6 +4,7 @@
 use std::fmt;
 
 use crate::authorized::environment::{EnvironmentError, may_have};
+use crate::authorized::{ProgramFault, Serves, may_launch};
 use crate::elevation::Elevation;
 use crate::judge::{NotPermitted, RunOptions};
 use jit_core::policy::Role;
@@ -15,6 +16,8 @@ pub enum WishError {
     Environment(EnvironmentError),
     /// The directory.
     Directory(NotPermitted),
+    /// What would execute the program.
+    Program(ProgramFault),
 }
 
 impl fmt::Display for WishError {
@@ -22,15 +25,27 @@ impl fmt::Display for WishError {
         match self {
             Self::Environment(error) => error.fmt(f),
             Self::Directory(error) => error.fmt(f),
+            Self::Program(fault) => fault.fmt(f),
         }
     }
 }
 
-/// Checks directory and variables of `elevation`. What depends on the terminal is checked by the run.
+/// Checks directory, variables and program of `elevation`, under a grant as the role is given. What depends on the terminal is left to
+/// the run.
 ///
 /// # Errors
 /// Fails with the first of them that `role` does not allow.
 pub fn served(role: &Role, elevation: &Elevation) -> Result<(), WishError> {
+    let serves = if role.activation.exact_command { Serves::OneCommand } else { Serves::ItsRole };
+    served_by(role, serves, elevation)
+}
+
+/// The same under a power that is there.
+///
+/// # Errors
+/// As for [`served`].
+pub fn served_by(role: &Role, serves: Serves, elevation: &Elevation) -> Result<(), WishError> {
     RunOptions::wanted_directory(role, elevation).map_err(WishError::Directory)?;
-    may_have(role, elevation).map_err(WishError::Environment)
+    may_have(role, elevation).map_err(WishError::Environment)?;
+    may_launch(role, serves, elevation).map_err(WishError::Program)
 }

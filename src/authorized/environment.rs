@@ -218,9 +218,7 @@ impl Environment {
         let target = elevation.run_as().account().name.as_bytes();
         let kept = ["LOGNAME", "USER"].map(|name| self.variables.get(name.as_bytes()).cloned());
         let names = match kept {
-            _ if elevation.wish().login || !rules.reset() && rules.options().set_logname => {
-                [target, target].map(<[u8]>::to_vec)
-            }
+            _ if elevation.wish().login || !rules.keeps_names() => [target, target].map(<[u8]>::to_vec),
             [Some(logname), Some(user)] => [logname, user],
             [Some(one), None] | [None, Some(one)] => [one.clone(), one],
             [None, None] if rules.options().set_logname => [target, target].map(<[u8]>::to_vec),

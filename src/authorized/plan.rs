@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Power;
+use super::{Power, Scripts};
 use crate::elevation::{Argv, CallersEnvironment, Elevation, Naming, RunAsError};
 use crate::judge::{RunOptions, WorkingDirectory};
 use jit_core::escape::Word;
@@ -19,19 +19,17 @@ pub struct ExecPlan {
     credentials: Credentials,
     run_options: RunOptions,
     umask: u32,
-    rlimits: BTreeMap<String, Rlimit>,
+    limits: RoleLimits,
     programs: Programs,
     scripts: Scripts,
     environment: EnvironmentPolicy,
 }
 
-/// Which scripts may be executed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scripts {
-    /// Those that only root can change.
-    OfRootAlone,
-    /// All: a user who may run any command may run any interpreter.
-    Any,
+/// What the role says of limits; where it was another when it was approved, what each of the two says. What they amount to, and so
+/// which is lower, is known only beside the limits of the session and of the caller.
+struct RoleLimits {
+    first: BTreeMap<String, Rlimit>,
+    second: Option<BTreeMap<String, Rlimit>>,
 }
 
 /// Which of the caller's variables the command gets.
@@ -59,10 +57,10 @@ impl ExecPlan {
         let umask = umask(&role.options, elevation.wish().umask);
         let environment = EnvironmentPolicy::of(elevation.take_environment(), power);
         let argv = elevation.command().argv(naming(role, power));
-        let rlimits = role.options.rlimits.clone();
+        let limits = RoleLimits::of(role);
         let programs = if role.noexec { Programs::ThisAlone } else { Programs::Any };
-        let scripts = if role.allows_everything() { Scripts::Any } else { Scripts::OfRootAlone };
-        Ok(Self { elevation, argv, credentials, run_options, umask, rlimits, programs, scripts, environment })
+        let scripts = Scripts::of(role, power.serves());
+        Ok(Self { elevation, argv, credentials, run_options, umask, limits, programs, scripts, environment })
     }
 
     /// Returns the elevation: the caller, the opened program with its arguments, and the run-as user.
@@ -100,18 +98,9 @@ impl ExecPlan {
         self.umask
     }
 
-    /// Returns the resource limits: those of `session`, changed as the role says; `callers` are the caller's limits.
-    pub fn limits(&self, callers: &Limits, mut session: Limits) -> Limits {
-        for (name, said) in &self.rlimits {
-            let limit = match *said {
-                Rlimit::Default => None,
-                Rlimit::Caller => callers.named(name),
-                Rlimit::Limit { soft, hard } => Some(Limit { soft, hard }),
-            };
-            // The policy has no other names.
-            let _ = limit.map(|limit| session.set(name, limit));
-        }
-        session
+    /// Its limits: `session`'s, changed by what the role says; `callers` are those that the caller has.
+    pub fn limits(&self, callers: &Limits, session: Limits) -> Limits {
+        self.limits.over(callers, session)
     }
 
     /// Returns what the command and its descendants may execute.
@@ -128,6 +117,36 @@ impl ExecPlan {
     pub fn environment(&self) -> &EnvironmentPolicy {
         &self.environment
     }
+}
+
+impl RoleLimits {
+    fn of(role: &Role) -> Self {
+        let limits = |role: &Role| role.options.rlimits.clone();
+        match role.narrowed_from.as_deref() {
+            None => Self { first: limits(role), second: None },
+            Some(origin) => Self { first: limits(&origin.present), second: Some(limits(&origin.approved)) },
+        }
+    }
+
+    fn over(&self, callers: &Limits, session: Limits) -> Limits {
+        match &self.second {
+            None => over(&self.first, callers, session),
+            Some(second) => over(&self.first, callers, session.clone()).lowest(&over(second, callers, session)),
+        }
+    }
+}
+
+fn over(said: &BTreeMap<String, Rlimit>, callers: &Limits, mut session: Limits) -> Limits {
+    for (name, said) in said {
+        let limit = match *said {
+            Rlimit::Default => None,
+            Rlimit::Caller => callers.named(name),
+            Rlimit::Limit { soft, hard } => Some(Limit { soft, hard }),
+        };
+        // The policy has no other names.
+        let _ = limit.map(|limit| session.set(name, limit));
+    }
+    session
 }
 
 impl EnvironmentPolicy {
@@ -159,5 +178,38 @@ fn umask(options: &Options, callers: u32) -> u32 {
         None => callers,
         Some(bits) if options.umask_override => bits,
         Some(bits) => bits | callers,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jit_core::policy::{Policy, PolicyText, RolePower};
+
+    fn role(limit: &str) -> Role {
+        let option = if limit.is_empty() { String::new() } else { format!("rlimit_nofile = \"{limit}\"\n") };
+        let text = format!("[roles.ops]\neligible = [\"alice\"]\ncommands = \"ALL\"\n{option}");
+        Policy::parse(&[PolicyText { path: "policy.toml".into(), text }]).unwrap().roles()[0].clone()
+    }
+
+    #[test]
+    fn a_limit_is_the_lower_of_what_the_role_says_and_said() {
+        let limits = |soft, hard| {
+            let mut limits = Limits::current().unwrap();
+            limits.set("nofile", Limit { soft, hard }).unwrap();
+            limits
+        };
+        let (callers, session) = (limits(200, 3000), limits(100, 4096));
+        let nofile = |role: &Role| RoleLimits::of(role).over(&callers, session.clone()).named("nofile").unwrap();
+        let all = ["", "default", "user", "150", "50,8000", "8000", "infinity"].map(role);
+        for then in &all {
+            for now in &all {
+                let both = now.narrowed(&RolePower::of(then)).unwrap().both;
+                let (one, two, both) = (nofile(then), nofile(now), nofile(&both));
+                let lower = Limit { soft: one.soft.min(two.soft), hard: one.hard.min(two.hard) };
+                assert_eq!(both, lower, "{:?}, then {:?}", then.options.rlimits, now.options.rlimits);
+            }
+        }
+        assert_eq!(nofile(&all[4]), Limit { soft: 50, hard: 8000 });
     }
 }

@@ -88,7 +88,7 @@ impl Context<'_> {
         // What no host would take is refused before the password.
         let terms = self.approval(&request, narrowing, &role, &asked.host.id)?;
         let power = self.asked_power(asked)?;
-        let line = Preview::of(asked, &power, self.now.seconds()).beside(&role).narrowed(&terms).text("approving");
+        let line = Preview::of(asked, &power, self.now.seconds()).narrowed(&terms).text("approving");
         let shown = Shown::narrowed(&request.bytes, &terms);
         Ok(Some(self.consent_request(ConsentKind::Approve, request.terms.id, shown, &role, line)))
     }

@@ -63,6 +63,7 @@ impl Context<'_> {
             return Err(refused("unsigned", format!("role {} takes signed approvals only", role.name))
                 .hint(format!("jitctl approve {id} --key FILE")));
         }
+        as_requested(&request, &role)?;
         self.still_eligible(&request, &role)?;
         self.still_extends(&request)?;
         let before = self.counting(self.host.store().approvals(&request.terms.id)?, &request, &role)?;
@@ -80,6 +81,7 @@ impl Context<'_> {
     ) -> Result<usize, Refused> {
         let approval = attested.approval();
         same_role(&approval.terms, &request.terms)?;
+        as_requested(request, role)?;
         self.still_eligible(request, role)?;
         self.still_extends(request)?;
         let (count, written) = self.host.database().write(Durability::Synced, |tx| {
@@ -252,6 +254,17 @@ pub(super) fn narrows(approval: &ApprovalTerms, asked: &RequestTerms, role: &Rol
         Err(why) if approval.exact.is_set() => Err(refused("no-command", why.to_string())),
         Err(_) | Ok(()) => Ok(()),
     }
+}
+
+/// What is approved is what the request names: its role as it stands now. An approval of what the role was would give that back
+/// as soon as the policy says it again.
+fn as_requested(request: &StoredRequest, role: &Role) -> Result<(), Refused> {
+    if role.digest == request.terms.role_digest {
+        return Ok(());
+    }
+    let sentence = format!("role {} has changed since this was requested", role.name);
+    Err(refused("role-changed", sentence)
+        .hint(format!("jitctl deny {}, and have it requested again", request.terms.id)))
 }
 
 /// An approval is of the role's text that the request names.

@@ -1,6 +1,5 @@
 //! Who holds a role at this moment, for PAM stacks: the same verification as for a run, without a command.
 
-use crate::elevation::THIS_HOST;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
@@ -8,7 +7,7 @@ use super::Context;
 use super::failure::{Refused, refused};
 use crate::activation::wait_beside;
 use crate::elevation::Caller;
-use crate::judge::subject;
+use crate::judge::{counts_here, subject};
 use crate::store::GrantScope;
 use crate::verify::HeldRole;
 use jit_core::grant::lifecycle::RequestState;
@@ -84,8 +83,7 @@ impl Context<'_> {
     /// How `holder` holds `role`, or any role: by a standing assignment, else by the grant that lasts longest.
     pub(super) fn held(&self, holder: &Caller, role: Option<&RoleName>) -> Result<Option<Membership>, Refused> {
         let subject = subject(holder)?;
-        let wanted =
-            |found: &Role| role.is_none_or(|name| *name == found.name) && found.holds_on(holder.host(), &THIS_HOST);
+        let wanted = |found: &Role| role.is_none_or(|name| *name == found.name) && counts_here(found, holder);
         let standing = match role {
             Some(name) => self.policy.role(name)?.filter(|role| role.assigns(&subject, Assignment::Standing)),
             None => self.policy.roles_for(&subject, Assignment::Standing)?.into_iter().find(wanted),

@@ -3,7 +3,8 @@
 use super::Context;
 use super::failure::{Refused, refused, unchecked, unsaid};
 use super::verbs::Who;
-use crate::activation::wish::served;
+use crate::activation::wish::{WishError, served, served_by};
+use crate::authorized::Serves;
 use crate::elevation::{Caller, Elevation};
 use crate::host::Host;
 use crate::judge::{Among, JudgeError, Judgement, ask, judge, subject};
@@ -55,7 +56,7 @@ impl Context<'_> {
         match judge(elevation, self.policy, Among::All(&[])) {
             Ok(Judgement::Standing(standing)) => {
                 info.because = format!("role {} is standing", standing.role().name);
-                allow(&mut info, standing.role(), standing.elevation());
+                allow(&mut info, standing.role(), Serves::ItsRole, standing.elevation());
             }
             Ok(Judgement::Eligible(eligible)) => {
                 let holder = eligible.elevation().caller().person();
@@ -64,17 +65,18 @@ impl Context<'_> {
                 match verify(candidates, *eligible, &known.facts(self.now)) {
                     Ok(grant) => {
                         info.because = format!("grant {} of role {} covers it", grant.terms().id, grant.role().name);
-                        allow(&mut info, grant.role(), grant.elevation());
+                        allow(&mut info, grant.role(), Serves::of(grant.terms()), grant.elevation());
                         info.grant = Some(grant.terms().id.clone());
                     }
                     Err(none) => {
                         let (roles, elevation) = (none.eligible.roles(), none.eligible.elevation());
-                        let served = |role: &&Role| served(role, elevation).is_ok();
-                        let role = roles.iter().find(served).or(roles.first());
+                        let is_served = |role: &&Role| served(role, elevation).is_ok();
+                        let role = roles.iter().find(is_served).or(roles.first());
                         info.role = role.map(|role| role.name.clone());
                         info.approvers = role.map_or_else(Vec::new, |role| texts(&role.activation.approvers));
-                        info.hint = role.filter(served).map(|role| request_line(role, elevation));
-                        let unserved = role.and_then(|role| unserved(role, elevation));
+                        info.hint = role.filter(is_served).map(|role| request_line(role, elevation));
+                        let unserved =
+                            role.and_then(|role| served(role, elevation).err().map(|error| but(role, &error)));
                         let because = unserved.or_else(|| none.nearest());
                         info.because = because.unwrap_or_else(|| "there is no active grant".to_owned());
                     }
@@ -115,18 +117,18 @@ impl Context<'_> {
     }
 }
 
-/// Through `role`, unless it does not let the caller have the directory or the variables.
-fn allow(info: &mut WhyInfo, role: &Role, elevation: &Elevation) {
+/// Through `role`, unless it does not let the caller have the directory, the variables or what executes the program.
+fn allow(info: &mut WhyInfo, role: &Role, serves: Serves, elevation: &Elevation) {
     info.role = Some(role.name.clone());
-    match unserved(role, elevation) {
-        None => info.allowed = true,
-        Some(why) => info.because = why,
+    match served_by(role, serves, elevation) {
+        Ok(()) => info.allowed = true,
+        Err(error) => info.because = but(role, &error),
     }
 }
 
 /// What the role does not let the caller have besides the command.
-fn unserved(role: &Role, elevation: &Elevation) -> Option<String> {
-    served(role, elevation).err().map(|error| format!("role {} allows the command, but: {error}", role.name))
+fn but(role: &Role, error: &WishError) -> String {
+    format!("role {} allows the command, but: {error}", role.name)
 }
 
 fn verdict(role: &Role, elevation: &Elevation) -> RoleVerdict {

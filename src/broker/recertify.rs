@@ -1,7 +1,6 @@
 //! Who may ask for what: when they last did, and whether a reviewer still stands for it. Proposals change no policy; that is
 //! root's to write.
 
-use crate::elevation::THIS_HOST;
 use std::collections::HashMap;
 
 use super::Context;
@@ -9,7 +8,7 @@ use super::decisions::given;
 use super::failure::{Refused, refused};
 use crate::database::Durability;
 use crate::elevation::{Caller, CallerError};
-use crate::judge::subject;
+use crate::judge::{counts_here, subject};
 use crate::policy_index::Next;
 use crate::store::{Certification, certify};
 use jit_core::escape::Word;
@@ -119,7 +118,7 @@ impl Context<'_> {
     fn roles_to_review(&self) -> Result<Vec<Role>, Refused> {
         let mut roles = Vec::new();
         self.policy.each_role(|role| {
-            if role.holds_on(self.caller.host(), &THIS_HOST) {
+            if counts_here(&role, self.caller) {
                 roles.push(role);
             }
             Next::Continue

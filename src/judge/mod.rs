@@ -118,7 +118,12 @@ impl Eligible {
     }
 }
 
-/// Which roles are considered.
+/// Whether a role means anything on the host where `who` is.
+pub fn counts_here(role: &Role, who: &Caller) -> bool {
+    role.holds_on(who.host(), &THIS_HOST)
+}
+
+/// Which roles may serve.
 #[derive(Debug, Clone, Copy)]
 pub enum Among<'a> {
     /// All; these are asked before the rest.

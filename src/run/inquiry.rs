@@ -5,6 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
 use crate::activation::insight::Sight;
+use crate::authorized::{Serves, may_launch};
 use crate::elevation::{Caller, CallerError, Command, CommandError, Elevation, ElevationError, RunAs};
 use crate::host::Host;
 use crate::judge::{Among, JudgeError, Judgement, judge};
@@ -80,11 +81,9 @@ impl Inquiry<'_> {
         if held.is_empty() {
             return Ok(Vec::new());
         }
-        let here = |role: &Role| role.holds_on(self.person.host(), &crate::elevation::THIS_HOST);
         let known = self.host.knowledge(roles, self.person.person(), &self.now)?;
         let facts = known.facts(&self.now);
-        let good = good_for(&grants, self.person, roles, &facts).filter(|good| good.roles().all(here));
-        Ok(good.filter_map(|good| self.of(&good)).collect())
+        Ok(good_for(&grants, self.person, roles, &facts).filter_map(|good| self.of(&good)).collect())
     }
 
     fn of(&self, good: &Good<'_>) -> Option<Given> {
@@ -119,15 +118,22 @@ impl Inquiry<'_> {
         wish: EnvironmentWish,
     ) -> Result<Allowed, Refusal> {
         let elevation = Elevation::question((self.again)()?, run_as, command, None, wish);
+        // What the launch refuses does not run, whoever allows it.
+        let launched = |role: &Role, serves, elevation: &Elevation| match may_launch(role, serves, elevation) {
+            Ok(()) => Allowed::Now,
+            Err(_) => Allowed::Not,
+        };
         let eligible = match judge(elevation, self.policy, Among::All(&[])) {
-            Ok(Judgement::Standing(_)) => return Ok(Allowed::Now),
+            Ok(Judgement::Standing(standing)) => {
+                return Ok(launched(standing.role(), Serves::ItsRole, standing.elevation()));
+            }
             Ok(Judgement::Eligible(eligible)) => eligible,
             Err(JudgeError::NotAllowed(_)) => return Ok(Allowed::Not),
             Err(error) => return Err(error.into()),
         };
         let known = self.host.knowledge(eligible.roles(), self.person.person(), &self.now)?;
         Ok(match verify(candidates, *eligible, &known.facts(&self.now)) {
-            Ok(_) => Allowed::Now,
+            Ok(grant) => launched(grant.role(), Serves::of(grant.terms()), grant.elevation()),
             Err(none) if none.faults.iter().any(|(_, fault)| is_elsewhere(fault)) => Allowed::Elsewhere,
             Err(_) => Allowed::Not,
         })

@@ -2,10 +2,9 @@
 //! could be activated.
 
 use crate::console::Console;
-use crate::elevation::THIS_HOST;
 use crate::elevation::{Caller, CallerError, ElevationError, RunAs};
 use crate::host::Host;
-use crate::judge::{names, subject};
+use crate::judge::{counts_here, names, subject};
 use crate::policy_index::PolicyIndex;
 use crate::refusal::Refusal;
 use crate::run::entries::{self, Entry};
@@ -59,9 +58,7 @@ fn everything(
     let index = crate::host::HostError::Index;
     let (caller, policy) = (inquiry.person, inquiry.policy);
     let subject = subject(caller)?;
-    let here = |roles: Vec<Role>| {
-        roles.into_iter().filter(|role| role.holds_on(caller.host(), &THIS_HOST)).collect::<Vec<Role>>()
-    };
+    let here = |roles: Vec<Role>| roles.into_iter().filter(|role| counts_here(role, caller)).collect::<Vec<Role>>();
     let standing = here(policy.roles_for(&subject, Assignment::Standing).map_err(index)?);
     let mut later = here(policy.roles_for(&subject, Assignment::Eligible).map_err(index)?);
     let mut now: Vec<Entry> = standing.into_iter().map(Entry::of).collect();

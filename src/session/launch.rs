@@ -15,7 +15,7 @@ use super::process_tree::ProcessTree;
 use super::streams::{CommandStreams, end_of};
 use crate::audit::recorded::Recorded;
 use crate::authorized::environment::RunEnvironment;
-use crate::authorized::{ExecPlan, Scripts};
+use crate::authorized::{ExecPlan, ProgramFault};
 use crate::edit::EditError;
 use crate::elevation::Editor;
 use crate::elevation::command::sha256_of;
@@ -40,10 +40,8 @@ pub enum LaunchError {
     OtherEnvironment,
     /// The program is not the file that was opened, or cannot be read.
     Script(String),
-    /// A script that users other than root can change, and how.
-    Untrusted(PathBuf, String),
-    /// A script whose interpreter a user other than root and the run-as user can change, and how.
-    Interpreter(PathBuf, String),
+    /// The program, or what executes it, is not to be trusted.
+    Program(ProgramFault),
     /// The kernel refused a step before exec.
     Exec(ExecError),
     /// No file can be edited; the reason for the last one.
@@ -71,10 +69,7 @@ impl fmt::Display for LaunchError {
             Self::Nul => f.write_str("an argument or variable holds a NUL byte"),
             Self::OtherEnvironment => f.write_str("the recorded environment belongs to another program"),
             Self::Script(cause) => f.write_str(cause),
-            Self::Untrusted(_, cause) => write!(f, "the script cannot be trusted: {cause}"),
-            Self::Interpreter(path, cause) => {
-                write!(f, "the interpreter of {} cannot be trusted: {cause}", Word::from(path.as_os_str()))
-            }
+            Self::Program(fault) => fault.fmt(f),
             Self::Exec(error) => error.fmt(f),
             Self::Edit(error) => error.fmt(f),
             Self::Unrecorded(error) => write!(f, "{error}, and nothing may run unrecorded"),
@@ -326,10 +321,9 @@ pub(super) fn read_report(report: &OwnedFd) -> Option<ExecError> {
     }
 }
 
-/// Chooses how the program is executed. Where only root can change what the judged path refers to, it is executed by that path: the
-/// process then has its usual name, and a script sees it as `$0`. Otherwise the opened file itself is executed. An interpreter
-/// reads such a script from `/dev/fd/N`, a sealed copy. Others can change the files next to it, so this needs a role that allows
-/// all commands.
+/// Where only root can change what the judged path means, the program is executed by that path: the process then has its proper
+/// name, and a script sees it as `$0`. Elsewhere the opened file itself is executed. Its interpreter reads such a script from
+/// `/dev/fd/N`, a sealed copy; others can change the files beside it, so this needs a role that allows everything, and a grant that is not exact.
 fn image(plan: &ExecPlan) -> Result<PreparedImage, LaunchError> {
     let look = |error| LaunchError::System("look at the program again", error);
     let command = plan.elevation().command();
@@ -338,19 +332,12 @@ fn image(plan: &ExecPlan) -> Result<PreparedImage, LaunchError> {
     if !program.unchanged().map_err(look)? {
         return Err(changed());
     }
-    let error = match program.roots_name() {
+    plan.scripts().admit(command, plan.credentials().uid).map_err(LaunchError::Program)?;
+    match program.roots_name() {
         Ok(name) if !program.same_as(name.path()).map_err(look)? => return Err(changed()),
-        Ok(name) => {
-            let interpreters = program.check_interpreters(plan.credentials().uid);
-            return match interpreters {
-                Err(error) if plan.scripts() == Scripts::OfRootAlone => {
-                    Err(LaunchError::Interpreter(program.path().to_owned(), error.to_string()))
-                }
-                Ok(()) | Err(_) => Ok(PreparedImage::Path(name.clone())),
-            };
-        }
-        Err(error) => error,
-    };
+        Ok(name) => return Ok(PreparedImage::Path(name.clone())),
+        Err(_) => {}
+    }
     if program.is_binary().map_err(look)? {
         let fd = program.as_fd().try_clone_to_owned().map_err(look)?;
         if !program.writable_by_others() {
@@ -358,9 +345,6 @@ fn image(plan: &ExecPlan) -> Result<PreparedImage, LaunchError> {
         }
         let digest = command.digest().map_err(|error| LaunchError::Script(error.to_string()))?;
         return Ok(PreparedImage::Owned(OwnedProgram { fd, path: program.path().to_owned(), digest }));
-    }
-    if plan.scripts() == Scripts::OfRootAlone {
-        return Err(LaunchError::Untrusted(program.path().to_owned(), error.to_string()));
     }
     let denied = |error: io::Error| match error.raw_os_error() {
         Some(errno) => LaunchError::Path("execute", program.path().to_owned(), ExecError { step: Step::Image, errno }),

@@ -8,7 +8,7 @@ mod tests;
 use std::fmt;
 
 use crate::elevation::{Caller, Elevation};
-use crate::judge::{Eligible, ask};
+use crate::judge::{Eligible, ask, counts_here};
 use jit_core::clock::Now;
 use jit_core::policy::{Answer, Narrowed, Role, RolePower};
 
@@ -191,14 +191,9 @@ impl HeldRole {
     /// Finds among `candidates` the grant by which `holder` holds one of `roles` for the longest time.
     pub fn find(candidates: &[SignedGrant], holder: &Caller, roles: &[Role], facts: &Facts<'_>) -> Option<Self> {
         let whole = |terms: &GrantTerms| !terms.exact.is_set() && !terms.one_shot.is_set();
-        let held = candidates.iter().filter_map(|signed| {
-            let terms = decode::<GrantTerms>(signed.bytes()).ok().filter(whole)?;
-            let role = match genuine(signed, &terms, holder, roles, facts).ok()? {
-                Serving::Unchanged(role) => role.clone(),
-                Serving::Changed { present, approved } => present.narrowed(&approved)?.both,
-            };
-            Some(Self { role, terms })
-        });
+        let held = good_for(candidates, holder, roles, facts)
+            .filter(|good| whole(&good.terms))
+            .map(|good| Self { role: good.both().clone(), terms: good.terms });
         held.max_by_key(|held| held.terms.expires)
     }
 
@@ -246,7 +241,8 @@ impl Good<'_> {
     }
 }
 
-/// Returns those of `candidates` that are valid for `holder` now, each activating one of `roles`.
+/// Those of `candidates` that are good for `holder` now, each activating one of `roles`. All of its [roles](Good::roles) count on
+/// this host: one that did not when it was approved gives nothing here.
 pub fn good_for<'r>(
     candidates: &'r [SignedGrant],
     holder: &'r Caller,
@@ -259,7 +255,9 @@ pub fn good_for<'r>(
             Serving::Unchanged(role) => (role, None),
             Serving::Changed { present, approved } => (present, Some(present.narrowed(&approved)?)),
         };
-        Some(Good { signed, terms, role, narrowed })
+        let good = Good { signed, terms, role, narrowed };
+        let is_here = good.roles().all(|role| counts_here(role, holder));
+        is_here.then_some(good)
     })
 }
 

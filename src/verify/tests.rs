@@ -4,7 +4,7 @@ mod bit_flips;
 mod random_policies;
 
 use super::exact::{Differs, command_terms};
-use super::{Facts, GrantFault, VerifiedGrant, verify, window};
+use super::{Facts, GrantFault, HeldRole, VerifiedGrant, verify, window};
 use crate::elevation::{Caller, Command, Elevation, RunAs};
 use crate::judge::Eligible;
 use jit_core::cli::EnvironmentWish;
@@ -437,4 +437,21 @@ fn a_role_with_nothing_in_common_replaces_what_was_approved() {
     let path = |path: &str| role_of(&format!("\"ALL\"\nsecure_path = \"{path}\""));
     let (then, now) = (path("/opt/bin"), path("/usr/bin"));
     assert_eq!(changed(&then, &now, Some(&then)), Err(GrantFault::RoleReplaced));
+}
+
+#[test]
+fn a_role_is_held_only_where_it_counts_now_and_did_when_it_was_approved() {
+    let holder = Caller::described(sys::users::account_by_uid(0).unwrap().unwrap()).unwrap();
+    let (everywhere, elsewhere) = (role_of("\"ALL\""), role_of("\"ALL\"\nhosts = [\"another-host\"]"));
+    let held = |then: &Role, now: &Role| {
+        let (key, id, at) = (host(), id(), Now::of(moment(NOW), None));
+        let approved = |_: &str| Some(RolePower::of(then));
+        let facts = Facts { key: &key, host: &id, now: &at, vouchers: None, approved: &approved };
+        let signed = issue(|terms| terms.role_digest.clone_from(&then.digest));
+        HeldRole::find(&[signed], &holder, std::slice::from_ref(now), &facts).is_some()
+    };
+    assert!(held(&everywhere, &everywhere));
+    for (then, now) in [(&elsewhere, &everywhere), (&everywhere, &elsewhere), (&elsewhere, &elsewhere)] {
+        assert!(!held(then, now));
+    }
 }

@@ -1,4 +1,5 @@
-//! The interpreters of a script, which the kernel executes instead of it (execve(2), "Interpreter scripts").
+//! The interpreters of a program, which the kernel executes in its place or before it: of a script the one that its first line
+//! names (execve(2), "Interpreter scripts"), of an ELF file its loader (elf(5), `PT_INTERP`).
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -12,31 +13,128 @@ use crate::trusted::{TrustError, changed_by_none_but};
 /// How many bytes of the first line the kernel reads (BINPRM_BUF_SIZE).
 const LINE: usize = 256;
 
-/// The maximum length of a chain of interpreters; the kernel rejects a longer one.
-const DEPTH: usize = 6;
+/// So many may stand for each other: the kernel follows at most five scripts, and then a loader.
+const DEPTH: usize = 7;
 
-/// Checks that only root and `user` can change which interpreters execute the opened script: the one that its first
-/// line names, that one's interpreter if it is a script too, and so on. A file that names none has none, or is run by a
-/// shell.
+/// The largest table of program headers that the kernel reads, in bytes.
+const LARGEST_TABLE: usize = 1 << 16;
+
+/// The longest name of a loader, with its NUL (PATH_MAX).
+const LONGEST_NAME: u64 = 4096;
+
+/// The kind of program header that names a loader.
+const PT_INTERP: u64 = 3;
+
+/// That nobody but root and `user` can make the opened program have another interpreter: the one that it names, the one that
+/// that names, and so on. A file that names none has none, or is a script for a shell.
 ///
 /// # Errors
-/// The file, directory or link that belongs to another user.
-pub fn check(script: &File, user: u32) -> Result<(), TrustError> {
-    let mut named = interpreter(script, Path::new("the script"))?;
+/// The file, directory or link that is somebody else's; an ELF file whose headers cannot be read; too long a chain.
+pub fn check(program: &File, user: u32) -> Result<(), TrustError> {
+    let mut at = PathBuf::from("the program");
+    let mut named = interpreter(program, &at)?;
     for _ in 0..DEPTH {
         let Some(path) = named else { return Ok(()) };
-        let leads_to = changed_by_none_but(&path, user)?;
-        let at = |error| TrustError::Io { path: leads_to.clone(), error };
-        named = interpreter(&File::open(&leads_to).map_err(at)?, &leads_to)?;
+        at = changed_by_none_but(&path, user)?;
+        let file = File::open(&at).map_err(|error| TrustError::Io { path: at.clone(), error })?;
+        named = interpreter(&file, &at)?;
     }
-    Ok(())
+    let error = io::Error::from_raw_os_error(libc::ELOOP);
+    if named.is_none() { Ok(()) } else { Err(TrustError::Io { path: at, error }) }
 }
 
 fn interpreter(file: &File, path: &Path) -> Result<Option<PathBuf>, TrustError> {
-    let mut line = [0; LINE];
-    let length =
-        file.read_at(&mut line, 0).map_err(|error: io::Error| TrustError::Io { path: path.to_owned(), error })?;
-    Ok(line.get(..length).and_then(named_in))
+    let read = || {
+        let mut line = [0; LINE];
+        let length = read_up_to(file, &mut line, 0)?;
+        let start = line.get(..length).unwrap_or_default();
+        if start.starts_with(b"\x7fELF") { loader(file, start) } else { Ok(named_in(start)) }
+    };
+    read().map_err(|error| TrustError::Io { path: path.to_owned(), error })
+}
+
+/// What the `PT_INTERP` of an ELF file names, if it has one; `start` is its begin. Of either class and byte order: another
+/// machine's file may have an interpreter here, which reads the same headers.
+fn loader(file: &File, start: &[u8]) -> io::Result<Option<PathBuf>> {
+    let damaged = || io::Error::new(io::ErrorKind::InvalidData, "its ELF headers are damaged");
+    let layout = Layout::of(start).ok_or_else(damaged)?;
+    let (table, entry, count) = layout.table(start).ok_or_else(damaged)?;
+    let length = entry.checked_mul(count).filter(|length| *length <= LARGEST_TABLE).ok_or_else(damaged)?;
+    let mut headers = vec![0; length];
+    if read_up_to(file, &mut headers, table)? < length {
+        return Err(damaged());
+    }
+    let mut named = None;
+    for header in headers.chunks_exact(entry) {
+        if layout.number(header, 0, 4).ok_or_else(damaged)? != PT_INTERP {
+            continue;
+        }
+        // Of two, which counts is for each reader to say.
+        if named.is_some() {
+            return Err(damaged());
+        }
+        let (offset, size) = layout.segment(header).filter(|(_, size)| *size <= LONGEST_NAME).ok_or_else(damaged)?;
+        let mut name = vec![0; usize::try_from(size).map_err(|_| damaged())?];
+        if read_up_to(file, &mut name, offset)? < name.len() || name.last() != Some(&0) {
+            return Err(damaged());
+        }
+        let name = name.split(|byte| *byte == 0).next().filter(|name| !name.is_empty()).ok_or_else(damaged)?;
+        named = Some(PathBuf::from(OsStr::from_bytes(name)));
+    }
+    Ok(named)
+}
+
+/// Fills the buffer from there on; how much there was.
+fn read_up_to(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut filled = 0;
+    while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        let further = u64::try_from(filled).ok().and_then(|filled| offset.checked_add(filled));
+        // Where no file reaches there is nothing to read.
+        let Some(place) = further.filter(|place| i64::try_from(*place).is_ok()) else { break };
+        match file.read_at(rest, place) {
+            Ok(0) => break,
+            Ok(length) => filled += length,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
+/// How numbers lie in an ELF file.
+#[derive(Clone, Copy)]
+struct Layout {
+    is_64_bit: bool,
+    is_big_endian: bool,
+}
+
+impl Layout {
+    fn of(start: &[u8]) -> Option<Self> {
+        let (class, order) = (start.get(4)?, start.get(5)?);
+        let is_known = matches!(class, 1 | 2) && matches!(order, 1 | 2);
+        is_known.then_some(Self { is_64_bit: *class == 2, is_big_endian: *order == 2 })
+    }
+
+    /// Where the program headers begin, how long each is, and how many there are.
+    fn table(self, start: &[u8]) -> Option<(u64, usize, usize)> {
+        let (offset, width, entry, count) = if self.is_64_bit { (32, 8, 54, 56) } else { (28, 4, 42, 44) };
+        let number = |place| usize::try_from(self.number(start, place, 2)?).ok();
+        let (entry, count) = (number(entry)?, number(count)?);
+        let expected = if self.is_64_bit { 56 } else { 32 };
+        (entry == expected).then_some((self.number(start, offset, width)?, entry, count))
+    }
+
+    /// Where the bytes of a segment lie in the file, and how many they are.
+    fn segment(self, header: &[u8]) -> Option<(u64, u64)> {
+        let (offset, size, width) = if self.is_64_bit { (8, 32, 8) } else { (4, 16, 4) };
+        Some((self.number(header, offset, width)?, self.number(header, size, width)?))
+    }
+
+    fn number(self, bytes: &[u8], place: usize, width: usize) -> Option<u64> {
+        let bytes = bytes.get(place..place.checked_add(width)?)?;
+        let append = |number: u64, byte: &u8| number << 8 | u64::from(*byte);
+        Some(if self.is_big_endian { bytes.iter().fold(0, append) } else { bytes.iter().rev().fold(0, append) })
+    }
 }
 
 /// Returns the interpreter that a `#!` line names.
@@ -91,5 +189,104 @@ mod tests {
         assert!(judged("#!/bin/sh\n".to_owned(), 0).is_ok() && judged("echo\n".to_owned(), 0).is_ok());
         assert!(judged("#!sh\n".to_owned(), 0).is_err(), "it would be looked up where the caller is");
         std::fs::remove_dir_all(place).unwrap();
+    }
+
+    /// An ELF file of nothing but headers, the last of which names this loader.
+    fn elf(class: u8, order: u8, loader: &str) -> Vec<u8> {
+        let (header, entry, width) = if class == 2 { (64, 56, 8) } else { (52, 32, 4) };
+        let number = |value: usize, width: usize| {
+            let mut bytes = (value as u64).to_le_bytes()[..width].to_vec();
+            if order == 2 {
+                bytes.reverse();
+            }
+            bytes
+        };
+        let mut file = vec![0; header + 2 * entry];
+        let mut put = |place: usize, bytes: &[u8]| file[place..place + bytes.len()].copy_from_slice(bytes);
+        put(0, &[0x7f, b'E', b'L', b'F', class, order, 1]);
+        let (offset, size, count) = if class == 2 { (32, 54, 56) } else { (28, 42, 44) };
+        put(offset, &number(header, width));
+        put(size, &number(entry, 2));
+        put(count, &number(2, 2));
+        put(header, &number(1, 4));
+        let last = header + entry;
+        let (offset, size) = if class == 2 { (8, 32) } else { (4, 16) };
+        put(last, &number(3, 4));
+        put(last + offset, &number(header + 2 * entry, width));
+        put(last + size, &number(loader.len() + 1, width));
+        file.extend_from_slice(loader.as_bytes());
+        file.push(0);
+        file
+    }
+
+    fn opened(name: &str, bytes: &[u8]) -> File {
+        let path = std::env::temp_dir().join(format!("jit-sudo-elf-{name}-{}", std::process::id()));
+        std::fs::write(&path, bytes).unwrap();
+        let file = File::open(&path).unwrap();
+        std::fs::remove_file(path).unwrap();
+        file
+    }
+
+    #[test]
+    fn the_loader_of_an_elf_file_is_its_interpreter() {
+        let found =
+            |bytes: &[u8]| interpreter(&opened("whole", bytes), Path::new("x")).map_err(|error| error.to_string());
+        for (class, order) in [(1, 1), (1, 2), (2, 1), (2, 2)] {
+            let file = elf(class, order, "/lib/ld.so");
+            assert_eq!(found(&file), Ok(Some(PathBuf::from("/lib/ld.so"))), "{class} {order}");
+            let header = if class == 2 { 64 } else { 52 };
+            // A program without one.
+            let mut alone = file.clone();
+            let last = header + if class == 2 { 56 } else { 32 };
+            alone[last..last + 4].fill(0);
+            assert_eq!(found(&alone), Ok(None));
+            // Two of them, one that does not end, one that is longer than the file, no name.
+            let mut two = file.clone();
+            let copied = two[last..last * 2 - header].to_vec();
+            two[header..last].copy_from_slice(&copied);
+            let mut endless = file.clone();
+            *endless.last_mut().unwrap() = b'x';
+            for damaged in [two, endless, file[..file.len() - 1].to_vec(), elf(class, order, "")] {
+                assert!(found(&damaged).unwrap_err().contains("damaged"));
+            }
+        }
+        let own = std::fs::read("/proc/self/exe").unwrap();
+        let loader = found(&own).unwrap();
+        assert!(loader.is_none_or(|loader| loader.is_absolute() && loader.exists()));
+        assert!(check(&File::open("/bin/sh").unwrap(), 0).is_ok());
+    }
+
+    #[test]
+    fn no_damaged_header_leads_astray() {
+        let theirs = "/tmp/theirs";
+        let mut seed = 0x2545_f491_4f6c_dd1d_u64;
+        let mut random = |below: usize| {
+            seed ^= seed << 13;
+            seed ^= seed >> 7;
+            seed ^= seed << 17;
+            usize::try_from(seed % below as u64).unwrap()
+        };
+        for (class, order) in [(1, 1), (1, 2), (2, 1), (2, 2)] {
+            let whole = elf(class, order, theirs);
+            for round in 0..2_000 {
+                let mut file = whole.clone();
+                for _ in 0..=random(4) {
+                    let place = random(file.len());
+                    file[place] = [0, 1, 0x7f, 0x80, 0xff, u8::try_from(random(256)).unwrap()][random(6)];
+                }
+                if round % 3 == 0 {
+                    file.truncate(random(whole.len() + 1));
+                }
+                // An answer in bounded time, whatever it is.
+                let _ = interpreter(&opened("damaged", &file), Path::new("x"));
+            }
+            // The largest numbers everywhere.
+            for place in 4..whole.len() {
+                let mut file = whole.clone();
+                let end = file.len().min(place + 8);
+                file[place..end].fill(0xff);
+                let _ = interpreter(&opened("largest", &file), Path::new("x"));
+            }
+        }
     }
 }

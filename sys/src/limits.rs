@@ -66,8 +66,18 @@ impl Limits {
         self.0.get(number(name)?).copied()
     }
 
-    /// Returns these limits with the values of `after` wherever `after` differs from `before`: so the command gets the
-    /// limits that a PAM session set on this process, without this process's own.
+    /// Of each the lower of two.
+    #[must_use]
+    pub fn lowest(&self, other: &Self) -> Self {
+        let mut limits = self.clone();
+        for (own, other) in limits.0.iter_mut().zip(&other.0) {
+            *own = Limit { soft: own.soft.min(other.soft), hard: own.hard.min(other.hard) };
+        }
+        limits
+    }
+
+    /// These limits, but where `after` differs from `before` the value of `after`: how limits that a PAM session
+    /// set on this process reach the command without the rest of this process's own.
     #[must_use]
     pub fn with_changes(&self, before: &Self, after: &Self) -> Self {
         let mut limits = self.clone();

@@ -130,7 +130,7 @@ impl OpenedProgram {
         Ok(start.get(..length) == Some(b"\x7fELF"))
     }
 
-    /// Checks that only root and `user` decide which interpreter executes the program, if it is a script.
+    /// That nobody but root and `user` decides which interpreter or loader executes it.
     ///
     /// # Errors
     /// What belongs to another user.

@@ -465,18 +465,17 @@ fn an_approval_is_for_what_was_shown_despite_policy_changes() {
     let ask = || id(&request(&root, &alice, "moving", &["--", "/usr/bin/id", "-u"]));
     let approve = |pending: &str| root.pty_as("bob", ["jitctl", "approve", pending]);
 
-    // The approver reads what the grant will permit, not what the policy says at the moment.
+    // Changed after it was read, and before the password was typed.
     policy(all, "");
     let pending = ask();
-    policy(id_alone, "");
     let mut session = approve(&pending);
     let shown = session.expect(PROMPT);
     assert!(shown.lines().any(|line| line.trim() == "ALL"), "{shown}");
-    assert!(shown.contains("the policy has another role moving today; a run needs both"), "{shown}");
+    policy(id_alone, "");
     session.type_line(&bob.password);
-    assert!(session.wait().success(), "{}", session.screen());
-    root.run_as("alice", ["jit-sudo", "-n", "/usr/bin/head", "/etc/shadow"]).refused("");
-    root.run_as("alice", ["jitctl", "release"]).succeeded();
+    session.expect("role moving has changed since this was requested");
+    assert_eq!(session.wait().code(), Some(1));
+    root.run_as("alice", ["jitctl", "cancel", &pending]).succeeded();
 
     // The role was narrowed while the approver read: the grant is not wider than that.
     for narrowing in ["exact_command = true", "one_shot = true", "maximum_duration = \"5m\""] {
@@ -639,4 +638,57 @@ fn rejections_of_an_approver_are_limited_like_those_of_other_users() {
     shared().command(&scene.approver.name, ["sh", "-c", &script]).patience(Duration::from_secs(60)).run().succeeded();
     let recorded = scene.rejects().len();
     assert!((60..75).contains(&recorded), "{recorded}");
+}
+
+#[test]
+fn a_request_is_approved_only_while_its_role_is_as_it_was_when_it_was_made() {
+    let root = own_root();
+    let policy = |commands: &str, more: &str| {
+        let text = format!(
+            "[roles.moving]\neligible = [\"alice\"]\ncommands = [{commands}]\nauthenticate = false\n\
+             [roles.moving.activation]\nrequire_approval = true\napprovers = [\"bob\", \"carol\"]\n\
+             approval_authentication = false\n{more}\n"
+        );
+        root.add_policy("moving", &text);
+    };
+    let (id_alone, all) = ("\"/usr/bin/id **\"", "\"ALL\"");
+    let alice = root.user("alice");
+    let ask = || id(&request(&root, &alice, "moving", &[]));
+    let approve = |who: &str, id: &str| root.run_as(who, ["jitctl", "approve", id]);
+    let sentence = "role moving has changed since this was requested";
+
+    // Narrowed between request and approval, and widened again: the approver saw the narrow one.
+    policy(all, "");
+    let pending = ask();
+    policy(id_alone, "");
+    let shown = root.run_as("bob", ["jitctl", "show", &pending]);
+    assert!(shown.succeeded().contains("cannot be approved"), "{shown:?}");
+    let refused = approve("bob", &pending);
+    assert_ne!(refused.status.code(), Some(0), "{refused:?}");
+    assert!(refused.stderr.contains(sentence) && refused.stderr.contains("hint: "), "{refused:?}");
+    let answer = root.run_as("bob", ["jitctl", "--json", "approve", &pending]);
+    assert_eq!(answer.json()["error"]["code"], "role-changed", "{answer:?}");
+    policy(all, "");
+    root.run_as("alice", ["jit-sudo", "-n", "whoami"]).refused("");
+    // As it was: what was asked for can be approved again, and a denial was possible all the time.
+    approve("bob", &pending).succeeded();
+    assert_eq!(root.run_as("alice", ["jit-sudo", "-n", "whoami"]).succeeded(), "root");
+    root.run_as("alice", ["jitctl", "release"]).succeeded();
+
+    // The second approver of two comes too late.
+    policy(all, "approvals = 2");
+    let pending = ask();
+    approve("bob", &pending).succeeded();
+    policy(id_alone, "approvals = 2");
+    assert!(approve("carol", &pending).stderr.contains(sentence));
+    root.run_as("carol", ["jitctl", "deny", &pending, "--reason", "too late"]).succeeded();
+
+    // More time is not given for what the role was, either.
+    policy(id_alone, "");
+    let pending = ask();
+    approve("bob", &pending).succeeded();
+    policy(all, "");
+    let refused = root.run_as("alice", ["jitctl", "extend", &pending, "--reason", "longer"]);
+    assert!(refused.stderr.contains("role moving has changed since"), "{refused:?}");
+    assert_ne!(refused.status.code(), Some(0), "{refused:?}");
 }

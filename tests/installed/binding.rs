@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use harness::{Person, PrivateRoot, Record};
 
-use crate::{id, own_root, records_of};
+use crate::{id, own_root, records_of, request};
 
 const TRIES: usize = 500;
 
@@ -618,4 +618,110 @@ fn a_script_that_is_rewritten_is_the_one_that_was_hashed() {
 fn a_program_that_is_rewritten_is_the_one_that_was_hashed() {
     let scene = "cc -static -O -o evil /tmp/evil.c; sed 's,/tmp/evil\",/tmp/none\",' /tmp/evil.c >good.c; cc -static -O -o good good.c";
     a_rewritten_file_is_that_of_its_record(scene, "/tmp/evil");
+}
+
+/// Makes a copy of a program whose loader (PT_INTERP) is another one.
+const WITH_LOADER: &str = r#"
+import os, shutil, struct, sys
+program, copy, loader = sys.argv[1:]
+data = bytearray(open(program, "rb").read())
+(table,), (count,) = struct.unpack_from("<Q", data, 32), struct.unpack_from("<H", data, 56)
+headers = [table + 56 * number for number in range(count)]
+header = next(at for at in headers if struct.unpack_from("<I", data, at)[0] == 3)
+at, size = struct.unpack_from("<Q", data, header + 8)[0], struct.unpack_from("<Q", data, header + 32)[0]
+name = bytes(data[at:at + size - 1]).decode()
+shutil.copyfile(name, loader)
+os.chmod(loader, 0o755)
+data[at:at + len(loader) + 1] = loader.encode() + b"\0"
+struct.pack_into("<Q", data, header + 32, len(loader) + 1)
+open(copy, "wb").write(data)
+os.chmod(copy, 0o755)
+"#;
+
+#[test]
+fn a_program_runs_by_a_loader_of_root_or_of_the_run_as_user() {
+    let root = racing_root();
+    let zeros = "0".repeat(64);
+    root.add_policy(
+        "loaders",
+        &"[roles.loaded]\nstanding = [\"%loaded\"]\nrun_as = [\"root\", \"bob\"]\nauthenticate = false\n\
+         commands = [\"/opt/*-program **\", { path = \"ALL\", sha256 = \"{ZEROS}\" }]\n\
+         [roles.all-loaded]\nstanding = [\"%all-loaded\"]\nauthenticate = false\ncommands = \"ALL\"\n"
+            .replace("{ZEROS}", &zeros),
+    );
+    let (person, everything) = (root.person(&["loaded"]), root.person(&["all-loaded"]));
+    root.write("/tmp/with-loader.py", 0o644, WITH_LOADER);
+    root.script(&format!(
+        "mkdir -p /srv/p /srv/b /srv/r; cd /opt; make() {{ python3 /tmp/with-loader.py /usr/bin/id $1-program /srv/$2/ld; }}; \
+         make theirs p; make bobs b; make roots r; printf '#!/opt/theirs-program\\n' >behind-program; chmod 755 *-program; \
+         chown {0} /srv/p/ld; chown bob /srv/b /srv/b/ld; install -m 755 theirs-program {1}/own; chmod 755 {1}",
+        person.name, person.home
+    ));
+    let own = format!("{}/own", person.home);
+    let digest = root.script(&format!("sha256sum {own} | cut -d ' ' -f 1"));
+    let policy = root.read("/etc/jit-sudo/policy.d/loaders.toml").replace(&zeros, digest.trim());
+    root.add_policy("loaders", &policy);
+    let run = |words: &[&str]| root.run_as(&person.name, [&["jit-sudo", "-n"], words].concat());
+    assert_eq!(run(&["/opt/roots-program", "-un"]).succeeded(), "root");
+    assert_eq!(run(&["-u", "bob", "/opt/bobs-program", "-un"]).succeeded(), "bob");
+    for (words, cause) in [
+        (&["/opt/theirs-program"][..], "/srv/p/ld"),
+        (&["-u", "bob", "/opt/theirs-program"], "/srv/p/ld"),
+        (&["/opt/behind-program"], "/srv/p/ld"),
+        (&["/opt/bobs-program"], "/srv/b"),
+        (&[&own], "/srv/p/ld"),
+    ] {
+        let output = run(words);
+        let path = words[words.len() - 1];
+        let begin = format!("jit-sudo: the interpreter of {path} cannot be trusted: {cause}");
+        assert!(output.stderr.starts_with(&begin) && output.stdout.is_empty(), "{output:?}");
+    }
+    let output = root.run_as(&everything.name, ["jit-sudo", "-n", "/opt/theirs-program", "-un"]);
+    assert_eq!(output.succeeded(), "root", "who may run anything may run a loader");
+}
+
+#[test]
+fn a_question_about_a_command_asks_what_its_launch_asks() {
+    let root = racing_root();
+    root.add_policy(
+        "asked",
+        "[roles.asked]\nstanding = [\"%asked\"]\neligible = [\"%asking\"]\nauthenticate = false\ncommands = [\"/opt/*-tool\", \"/home/*/script\"]\n\
+         [roles.all-asked]\nstanding = [\"%all-asked\"]\nauthenticate = false\ncommands = \"ALL\"\n",
+    );
+    let holder = root.person(&["asking"]);
+    request(&root, &holder, "asked", &[]);
+    let requester = root.person(&["asking"]);
+    root.script(&format!(
+        "chmod 755 {1}; install -m 755 -o {0} /usr/bin/env {1}/interp; printf '#!{1}/interp sh\\nid -un\\n' >/opt/theirs-tool; \
+         printf '#!/usr/bin/env sh\\nid -un\\n' >/opt/roots-tool; chmod 755 /opt/*-tool",
+        holder.name, holder.home
+    ));
+    let answers = |person: &Person, command: &str| {
+        let listed = root.run_as(&person.name, ["jit-sudo", "-l", command]).status.success();
+        let why = root.run_as(&person.name, ["jitctl", "--json", "why", "--", command]).json()["why"].clone();
+        (listed, why["allowed"] == true, why["because"].as_str().unwrap_or_default().to_owned())
+    };
+    for (person, tool, runs) in [
+        (&holder, "/opt/roots-tool", true),
+        (&root.person(&["asked"]), "/opt/roots-tool", true),
+        (&root.person(&["all-asked"]), "/opt/theirs-tool", true),
+        (&holder, "/opt/theirs-tool", false),
+        (&root.person(&["asked"]), "/opt/theirs-tool", false),
+    ] {
+        assert_eq!(root.run_as(&person.name, ["jit-sudo", "-n", tool]).status.success(), runs, "{tool}");
+        let (listed, allowed, because) = answers(person, tool);
+        assert_eq!((listed, allowed), (runs, runs), "{tool}: {because}");
+        let cause = "the interpreter of /opt/theirs-tool cannot be trusted";
+        assert_eq!(because.contains(cause), !runs, "{because}");
+    }
+    // Whoever may only ask hears it before an approver is asked in vain.
+    let (_, allowed, because) = answers(&requester, "/opt/theirs-tool");
+    assert!(!allowed && because.contains("the interpreter of /opt/theirs-tool cannot be trusted"), "{because}");
+    let words = ["jitctl", "request", "--role", "asked", "--reason", "x", "--", "/opt/theirs-tool"];
+    let refused = root.run_as(&requester.name, words);
+    assert!(refused.stderr.contains("the interpreter of /opt/theirs-tool cannot be trusted"), "{refused:?}");
+    // A script in a place of theirs.
+    root.write(&format!("{}/script", holder.home), 0o755, "#!/bin/sh\nid -u\n");
+    let (listed, allowed, because) = answers(&holder, &format!("{}/script", holder.home));
+    assert!(!listed && !allowed && because.contains("the script cannot be trusted"), "{because}");
 }

@@ -276,10 +276,11 @@ fn a_grant_permits_what_its_role_allowed_then_and_allows_now() {
     role("[\"/usr/bin/env **\"]", "setenv = true\nrun_as = \"ALL\"\n");
     let told = |id: &str| root.run_as(&approver.name, ["jitctl", "show", id]).succeeded().to_owned();
     let squeezed = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
-    for (id, then) in [(&grant, "/usr/bin/id ** /usr/bin/env **"), (&pending, "ALL")] {
+    let (given, nothing) = ("only what it allowed then and allows now", "nothing: it cannot be approved");
+    for (id, then, given) in [(&grant, "/usr/bin/id ** /usr/bin/env **", given), (&pending, "ALL", nothing)] {
         let both = format!(
             "allowed then {then} as root with authenticate = false allows now /usr/bin/env ** as ALL with \
-             authenticate = false setenv = true given only what it allowed then and allows now"
+             authenticate = false setenv = true given {given}"
         );
         assert!(squeezed(&told(id)).contains(&both), "{both} is not in {}", told(id));
     }
@@ -511,4 +512,111 @@ fn an_exact_grant_never_starts_in_another_directory() {
     run(root, &person, "/tmp", &["-i", "-u", "roamer", "pwd"]).refused("exactly one command, and this is another");
     let words = ["-u", "roamer", "-D", "/srv/roamer", "/bin/bash", "-c", "pwd"];
     run(root, &person, "/tmp", &words).refused("serves this command in /srv/roamer, and this run does not begin there");
+}
+
+#[test]
+fn an_exact_grant_runs_no_script_that_its_holder_can_change() {
+    let root = exact_root();
+    let person = root.person(&["narrowed"]);
+    let (home, name) = (&person.home, &person.name);
+    let (interpreter, installed, beside) =
+        (format!("{home}/interp"), format!("/opt/{name}-tool"), format!("{home}/tool"));
+    let interp = |says: &str| {
+        root.write(&interpreter, 0o755, format!("#!/bin/sh\necho {says}\n"));
+        root.script(&format!("chown {name} {interpreter}"));
+    };
+    root.script(&format!("chmod 755 {home}; printf '#!{interpreter}\\n' >{installed}; chmod 755 {installed}"));
+    root.script(&format!("printf '#!/usr/bin/env sh\\nid -u\\n' >{beside}; chmod 755 {beside}"));
+    for (script, sentence) in [
+        (&installed, format!("jit-sudo: the interpreter of {installed} cannot be trusted: {home}")),
+        (&beside, format!("jit-sudo: the script cannot be trusted: {home}")),
+    ] {
+        interp("approved");
+        exactly(root, &person, "/", &["--", script]);
+        interp("another");
+        let output = run(root, &person, "/", &[script]);
+        assert!(output.stderr.starts_with(&sentence) && output.stdout.is_empty(), "{output:?}");
+        root.run_as(name, ["jitctl", "release"]).succeeded();
+    }
+    // A grant that is not exact serves every command of its role, which allows everything.
+    let pending = id(&request(root, &person, "narrowed", &[]));
+    root.run_as(&root.person(&["approvers"]).name, ["jitctl", "approve", &pending]).succeeded();
+    assert_eq!(run(root, &person, "/", &[&installed]).succeeded(), "another");
+    assert_eq!(run(root, &person, "/", &[&beside]).succeeded(), "0");
+}
+
+#[test]
+fn the_names_of_the_caller_pass_only_where_both_roles_let_them() {
+    let root = own_root();
+    let role = |options: &str| {
+        root.add_policy(
+            "names",
+            &format!(
+                "[roles.names]\neligible = [\"%names\"]\ncommands = [\"/usr/bin/env\"]\nauthenticate = false\n{options}\n"
+            ),
+        );
+    };
+    let person = root.person(&["names"]);
+    let names = || {
+        let run = root.command(&person.name, ["jit-sudo", "-n", "env"]).env("USER", "forged").env("LOGNAME", "forged");
+        let output = run.run();
+        let mut lines: Vec<_> = output.succeeded().lines().map(str::to_owned).collect();
+        lines.retain(|line| line.starts_with("USER=") || line.starts_with("LOGNAME="));
+        lines.join(" ")
+    };
+    const CLEANED: &str = "env_reset = false";
+    const CALLERS: &str = "env_reset = false\nset_logname = false";
+    const KEPT: &str = "env_keep = [\"USER\", \"LOGNAME\"]";
+    for (then, now, expected) in [
+        (CLEANED, KEPT, "root"),
+        (KEPT, CLEANED, "root"),
+        (CLEANED, CALLERS, "root"),
+        (CALLERS, CLEANED, "root"),
+        (CALLERS, KEPT, "forged"),
+        (KEPT, CALLERS, "forged"),
+    ] {
+        role(then);
+        request(&root, &person, "names", &[]);
+        role(now);
+        assert_eq!(names(), format!("LOGNAME={expected} USER={expected}"), "{then}, then {now}");
+        root.run_as(&person.name, ["jitctl", "release"]).succeeded();
+    }
+}
+
+#[test]
+fn a_limit_is_the_lower_of_what_both_roles_give() {
+    let root = own_root();
+    let role = |options: &str| {
+        root.add_policy(
+            "limits",
+            &format!(
+                "[roles.limits]\neligible = [\"%limits\"]\ncommands = [\"/usr/bin/prlimit **\"]\nauthenticate = false\n{options}\n"
+            ),
+        );
+    };
+    let person = root.person(&["limits"]);
+    let limit = || {
+        let line =
+            "ulimit -Sn 100; ulimit -Hn 2000; jit-sudo -n prlimit --nofile --raw --noheadings --output SOFT,HARD";
+        root.run_as(&person.name, ["bash", "-c", line]).succeeded().to_owned()
+    };
+    for (then, now, expected) in [
+        ("default", "1500", "100 1500"),
+        ("user", "1500", "100 1500"),
+        ("", "1500", "100 1500"),
+        ("default", "50,1500", "50 1500"),
+        ("60,70", "50,1500", "50 70"),
+    ] {
+        let option = |limit: &str| match limit {
+            "" => String::new(),
+            limit => format!("rlimit_nofile = \"{limit}\""),
+        };
+        for (then, now) in [(then, now), (now, then)] {
+            role(&option(then));
+            request(&root, &person, "limits", &[]);
+            role(&option(now));
+            assert_eq!(limit(), expected, "{then}, then {now}");
+            root.run_as(&person.name, ["jitctl", "release"]).succeeded();
+        }
+    }
 }

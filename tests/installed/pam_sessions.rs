@@ -629,3 +629,39 @@ fn only_root_can_open_a_session() {
         assert_eq!(output.json()["error"]["message"], "only root may ask about others", "{output:?}");
     }
 }
+
+#[test]
+fn a_role_is_held_only_on_the_hosts_of_its_approval_and_of_today() {
+    let root = own_root();
+    let hosts = |hosts: &str| {
+        root.add_policy(
+            "hosts",
+            &format!(
+                "[roles.hosted]\neligible = [\"%hosted\"]\ncommands = [\"/usr/bin/id **\"]\nauthenticate = false\n\
+                 hosts = [\"{hosts}\"]\n"
+            ),
+        );
+    };
+    let person = root.person(&["hosted"]);
+    let name = &person.name;
+    root.write("/etc/pam.d/hosted", 0o644, "session required pam_jit_sudo.so role=hosted\n");
+    let holds = || {
+        let ask = r#"{"verb":"membership","role":"hosted"}"#;
+        let held = root.command(name, [BROKER]).stdin(ask).run().json()["ok"]["membership"]["holds"] == true;
+        let words = ["pamtester", "hosted", name, "open_session", "close_session"];
+        let opened = root.as_root(words).status.success();
+        let runs = root.run_as(name, ["jit-sudo", "-n", "id"]).status.success();
+        assert_eq!((opened, runs), (held, held), "session, run");
+        held
+    };
+    hosts("ALL");
+    request(&root, &person, "hosted", &[]);
+    assert!(holds());
+    hosts("another-host");
+    assert!(!holds(), "the role is for another host today");
+    root.run_as(name, ["jitctl", "release"]).succeeded();
+    request(&root, &person, "hosted", &[]);
+    assert!(!holds());
+    hosts("ALL");
+    assert!(!holds(), "the role was for another host when the grant was given");
+}

@@ -67,7 +67,13 @@ impl<'a> VariableRules<'a> {
         self.each.iter().any(|rules| rules.reset)
     }
 
-    /// Returns whether the caller may set every variable (`setenv`).
+    /// Whether LOGNAME and USER stay the caller's where they were let through: each role that cleans the caller's environment has to
+    /// say so.
+    pub fn keeps_names(&self) -> bool {
+        self.each.iter().all(|rules| rules.reset || !rules.options.set_logname)
+    }
+
+    /// Whether the caller may set every variable (`setenv`).
     pub fn may_set_anything(&self) -> bool {
         self.each.iter().all(|rules| rules.may_set)
     }

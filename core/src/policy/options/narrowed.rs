@@ -7,8 +7,8 @@ use serde_json::{Map, Value};
 
 use super::{Options, Rlimit, RunDirectory, Umask};
 
-/// Options about authenticating the caller and about messages: only the present policy decides them.
-const POWERLESS: [&str; 13] = [
+/// How a caller is authenticated and what is said to them: the present policy decides that alone.
+const POWERLESS: [&str; 12] = [
     "rootpw",
     "targetpw",
     "timestamp_timeout",
@@ -21,14 +21,20 @@ const POWERLESS: [&str; 13] = [
     "lecture",
     "lecture_file",
     "pam_login_service",
-    "set_logname",
 ];
+
+/// An option that gives power where it is not as usual, and is written down only there: the texts of roles, and their digests, are
+/// older than it.
+const LATER: &str = "set_logname";
 
 impl Options {
     /// Returns every option that gives power, set or not.
     pub(in crate::policy) fn powers(&self) -> Map<String, Value> {
         let mut fields = self.fields();
-        fields.retain(|key, _| !POWERLESS.contains(&key.as_str()));
+        fields.retain(|key, value| match key.as_str() {
+            LATER => *value == Value::Bool(false),
+            key => !POWERLESS.contains(&key),
+        });
         fields
     }
 
@@ -44,6 +50,7 @@ impl Options {
             env_reset: self.env_reset || other.env_reset,
             env_keep: common(&self.env_keep, &other.env_keep),
             secure_path,
+            set_logname: self.set_logname || other.set_logname,
             set_home: self.set_home || other.set_home,
             always_set_home: self.always_set_home || other.always_set_home,
             umask: self.umask.narrowed(other.umask),
@@ -84,7 +91,7 @@ impl Umask {
 }
 
 impl Rlimit {
-    /// Returns the lower of two numbers, and a number rather than the system's or the caller's value.
+    /// For people: the lower of two numbers; a number rather than the system's or the caller's own, which a run also keeps to.
     fn narrowed(self, other: Self) -> Self {
         match (self, other) {
             (Self::Limit { soft, hard }, Self::Limit { soft: other_soft, hard: other_hard }) => {

@@ -58,6 +58,7 @@ fn the_digest_depends_only_on_what_the_role_permits() {
         "env_keep = [\"X\"]\n",
         "secure_path = \"/bin\"\n",
         "runcwd = \"*\"\n",
+        "set_logname = false\n",
     ] {
         assert_ne!(role(&format!("{ID}{other}")).digest, plain, "{other}");
     }
@@ -73,6 +74,7 @@ fn the_stricter_value_of_each_option_applies() {
         ("on_expiry = \"finish\"\n", "on_expiry = \"freeze\"\n"),
         ("setenv = true\n", "setenv = false\n"),
         ("env_reset = false\n", ""),
+        ("set_logname = false\n", ""),
         ("closefrom_override = true\n", ""),
         ("user_command_timeouts = true\n", ""),
         ("command_timeout = \"1h\"\n", "command_timeout = \"1m\"\n"),
@@ -114,7 +116,32 @@ fn a_variable_must_be_permitted_by_both_roles() {
 }
 
 #[test]
-fn lists_are_intersected() {
+fn the_names_stay_the_callers_only_where_each_role_lets_them() {
+    let keeps = |role: &Role| VariableRules::of(role, &EnvironmentOptions::default()).keeps_names();
+    let (cleaned, callers, reset) = ("env_reset = false\n", "env_reset = false\nset_logname = false\n", "");
+    for (then, now, expected) in
+        [(cleaned, reset, false), (cleaned, callers, false), (callers, reset, true), (callers, callers, true)]
+    {
+        for (then, now) in [(then, now), (now, then)] {
+            let left = left(&format!("{ID}{now}"), &format!("{ID}{then}")).unwrap();
+            assert_eq!(keeps(&left.both), expected, "{then}{now}");
+        }
+    }
+}
+
+#[test]
+fn an_option_that_came_later_leaves_the_digests_of_before() {
+    let text = String::from_utf8(RolePower::of(&role(ID)).encode().unwrap()).unwrap();
+    assert!(!text.contains("set_logname"), "{text}");
+    let text =
+        String::from_utf8(RolePower::of(&role(&format!("{ID}set_logname = false\n"))).encode().unwrap()).unwrap();
+    assert!(text.contains("\"set_logname\":false") && RolePower::decode(text.as_bytes()).is_ok(), "{text}");
+    let usual = text.replace("\"set_logname\":false", "\"set_logname\":true");
+    assert!(RolePower::decode(usual.as_bytes()).is_err(), "one role has one text");
+}
+
+#[test]
+fn lists_keep_what_both_have() {
     let (one, two) = (format!("{ID}env_keep = [\"A\", \"B\"]\n"), format!("{ID}env_keep = [\"B\", \"C\"]\n"));
     let both = left(&one, &two).unwrap().both;
     let passes = |name: &[u8]| VariableRules::of(&both, &EnvironmentOptions::default()).let_through(name, b"x");
