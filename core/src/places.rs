@@ -48,6 +48,12 @@ pub const HOOK_RUNNER: &str = match option_env!("JIT_SUDO_HOOK_RUNNER") {
     None => "/usr/libexec/jit-sudo/jit-sudo-hooks",
 };
 
+/// The one that compiles the policy.
+pub const COMPILER: &str = match option_env!("JIT_SUDO_COMPILER") {
+    Some(path) => path,
+    None => "/usr/libexec/jit-sudo/jit-sudo-compile",
+};
+
 /// The one that compresses recordings.
 pub const SHRINKER: &str = match option_env!("JIT_SUDO_SHRINKER") {
     Some(path) => path,

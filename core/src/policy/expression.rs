@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// The longest expression in bytes.
+#[cfg(feature = "policy-text")]
 const LONGEST: usize = 4096;
 
 /// A checked expression. `.` matches any character, a line break too, so that nothing in an argument hides what follows.
@@ -12,6 +13,7 @@ pub(super) struct Expression(String);
 
 impl Expression {
     /// Checks the expression; the error is a sentence fragment.
+    #[cfg(feature = "policy-text")]
     pub(super) fn read(text: &str) -> Result<Self, String> {
         if text.len() > LONGEST {
             return Err(format!("is longer than {LONGEST} bytes"));

@@ -69,6 +69,7 @@ pub enum RecordingMode {
 
 impl Record {
     /// Reads the word of the policy; the error is a sentence fragment.
+    #[cfg(feature = "policy-text")]
     pub(super) fn parse(text: &str) -> Result<Self, &'static str> {
         match text {
             "none" => Ok(Self::None),
@@ -90,6 +91,7 @@ impl Record {
 
 impl RecordingMode {
     /// Reads the word of the policy; the error is a sentence fragment.
+    #[cfg(feature = "policy-text")]
     pub(super) fn parse(text: &str) -> Result<Self, &'static str> {
         match text {
             "best-effort" => Ok(Self::BestEffort),

@@ -284,6 +284,34 @@ impl Role {
     }
 }
 
+impl Activation {
+    /// The key that contradicts the others, and how: approval that is half said would be an approval that is not asked for.
+    pub(super) fn contradiction(&self) -> Option<(&'static str, String)> {
+        let said = |key, why: &str| Some((key, why.to_owned()));
+        if self.user_verification && !self.signed_approvals {
+            return said("user_verification", "means nothing unless signed_approvals is true");
+        }
+        if !self.require_approval {
+            let useless = [
+                ("approvers", !self.approvers.is_empty()),
+                ("approvals", self.approvals > 1),
+                ("signed_approvals", self.signed_approvals),
+                ("approval_authentication", self.approval_authentication),
+                ("break_glass", self.break_glass),
+            ];
+            let (key, _) = useless.into_iter().find(|(_, given)| *given)?;
+            return said(key, "means nothing unless require_approval is true");
+        }
+        if self.approvers.is_empty() {
+            return said("require_approval", "is true, but approvers names nobody");
+        }
+        let people = self.approvers.len();
+        let is_reachable = self.approvers.iter().any(Principal::is_plural) || people >= self.approvals as usize;
+        let why = || format!("{} can never be reached: approvers names only {people}", self.approvals);
+        (!is_reachable).then(|| ("approvals", why()))
+    }
+}
+
 impl Leftovers {
     /// The one that ends them.
     pub(super) fn narrower(self, other: Self) -> Self {
@@ -291,6 +319,7 @@ impl Leftovers {
     }
 
     /// Reads the word of the policy; the error is a sentence fragment.
+    #[cfg(feature = "policy-text")]
     pub(super) fn parse(text: &str) -> Result<Self, &'static str> {
         match text {
             "end" => Ok(Self::End),
@@ -302,6 +331,7 @@ impl Leftovers {
 
 impl OnRemoval {
     /// Reads the word of the policy; the error is a sentence fragment.
+    #[cfg(feature = "policy-text")]
     pub(super) fn parse(text: &str) -> Result<Self, &'static str> {
         match text {
             "end" => Ok(Self::End),
@@ -318,6 +348,7 @@ impl OnExpiry {
     }
 
     /// Reads the word of the policy; the error is a sentence fragment.
+    #[cfg(feature = "policy-text")]
     pub(super) fn parse(text: &str) -> Result<Self, &'static str> {
         match text {
             "terminate" => Ok(Self::Terminate),
@@ -330,6 +361,7 @@ impl OnExpiry {
 
 impl TicketPattern {
     /// Checks the expression; the error is a sentence fragment.
+    #[cfg(feature = "policy-text")]
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         Expression::read(text).map(Self)
     }

@@ -1,6 +1,6 @@
 //! The keys, as they are read, written back and refused.
 
-use super::super::{Policy, PolicyReader, PolicyText};
+use super::super::{Policy, PolicyError, PolicyReader, PolicyText};
 use super::variables::ENV_CHECK;
 use super::*;
 
