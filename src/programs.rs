@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use jit_core::places::{BROKER, COMPILER, ENFORCER, HOOK_RUNNER, JIT_SUDO, SHRINKER};
+use jit_core::places::{BROKER, ENFORCER, HOOK_RUNNER, JIT_SUDO, SHRINKER};
 use sys::cgroup::Cgroup;
 use sys::poll::{PollEntry, poll};
 use sys::process::{self, Pid, WaitEvent, Waiting, kill, open_process, spawn_apart};
@@ -39,7 +39,7 @@ pub fn ask_enforcer(order: &[u8], group: Option<&Cgroup>, patience: Duration) ->
     heard
 }
 
-/// Why the compiler gave no answer.
+/// Why a program gave no answer.
 #[derive(Debug)]
 pub enum Unanswered {
     /// It could not be started.
@@ -54,21 +54,12 @@ pub enum Unanswered {
     System(io::Error),
 }
 
-/// Has the compiler answer a request in at most `limit` bytes, and waits for its end, at most `patience`. Then it has ended, or was
+/// Has `program` answer a request in at most `limit` bytes, and waits for its end, at most `patience`. Then it has ended, or was
 /// killed.
 ///
 /// # Errors
 /// Each answer that is not whole is none.
-pub fn ask_compiler(
-    request: &[u8],
-    group: Option<&Cgroup>,
-    patience: Duration,
-    limit: usize,
-) -> Result<Vec<u8>, Unanswered> {
-    ask_compiler_at(COMPILER, request, group, patience, limit)
-}
-
-fn ask_compiler_at(
+pub fn ask(
     program: &str,
     request: &[u8],
     group: Option<&Cgroup>,
@@ -178,55 +169,5 @@ impl Ours for Programs {
 
     fn run_by(&self, pid: Pid) -> Option<&'static str> {
         self.run_by(pid)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const PATIENCE: Duration = Duration::from_secs(20);
-
-    /// What is heard of a script in the compiler's place.
-    fn asked(script: &str, patience: Duration) -> Result<Vec<u8>, Unanswered> {
-        let directory = std::env::temp_dir().join(format!("jit-sudo-ask-{}-{}", std::process::id(), fastrand::u64(..)));
-        std::fs::create_dir(&directory).unwrap();
-        let program = directory.join("compiler");
-        std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
-        std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-        let answer = ask_compiler_at(program.to_str().unwrap(), b"request", None, patience, 1 << 20);
-        std::fs::remove_dir_all(&directory).unwrap();
-        answer
-    }
-
-    #[test]
-    fn an_answer_is_heard_whole_from_a_compiler_that_ends_well() {
-        assert_eq!(asked("cat", PATIENCE).unwrap(), b"request");
-        assert_eq!(asked(":", PATIENCE).unwrap(), b"");
-        assert_eq!(asked("head -c 1000000 /dev/zero", PATIENCE).unwrap().len(), 1_000_000);
-    }
-
-    #[test]
-    fn an_answer_with_a_bad_end_is_none() {
-        assert!(matches!(asked("cat; exit 3", PATIENCE), Err(Unanswered::Ended(WaitEvent::Exited(3)))));
-        let killed = asked("cat; kill -9 $$", PATIENCE);
-        assert!(matches!(killed, Err(Unanswered::Ended(WaitEvent::Signaled { signal: 9, .. }))), "{killed:?}");
-        let nothing = ask_compiler_at("/nonexistent/compiler", b"", None, PATIENCE, 1);
-        assert!(matches!(nothing, Err(Unanswered::Start(error)) if error.kind() == ErrorKind::NotFound));
-    }
-
-    #[test]
-    fn nobody_waits_longer_than_they_will_or_hears_more_than_they_asked_for() {
-        let short = Duration::from_millis(300);
-        // Silent, silent after its answer, silent with the pipe held by another, and talking for good.
-        for script in
-            ["exec sleep 60", "cat; exec >&-; exec sleep 60", "sleep 60 & cat", "while echo; do sleep 0.01; done"]
-        {
-            let begun = Instant::now();
-            let answer = asked(script, short);
-            assert!(matches!(answer, Err(Unanswered::Late(patience)) if patience == short), "{script}: {answer:?}");
-            assert!(begun.elapsed() < Duration::from_secs(10), "{script}");
-        }
-        assert!(matches!(asked("exec cat /dev/zero", PATIENCE), Err(Unanswered::Long(limit)) if limit == 1 << 20));
     }
 }

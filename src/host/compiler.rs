@@ -7,7 +7,7 @@ use std::io::ErrorKind;
 use std::time::Duration;
 
 use super::HostError;
-use crate::programs::{Unanswered, ask_compiler};
+use crate::programs::{Unanswered, ask};
 use crate::session::refuge;
 use jit_core::places::COMPILER;
 use jit_core::policy::compiled::{InvalidAnswer, Uncompiled, answer_limit, read_answer, request};
@@ -58,7 +58,7 @@ pub(super) fn compile(files: &[PolicyText]) -> Result<Policy, HostError> {
     let request = request(files)?;
     let mib = u32::try_from(request.len() >> 20).unwrap_or(u32::MAX);
     let patience = PATIENCE.saturating_add(PATIENCE_PER_MIB.saturating_mul(mib));
-    let answer = ask_compiler(&request, refuge().as_ref(), patience, answer_limit(files))
+    let answer = ask(COMPILER, &request, refuge().as_ref(), patience, answer_limit(files))
         .map_err(|unanswered| HostError::Compiler(CompilerError::Unanswered(unanswered)))?;
     read_answer(&answer, files).map_err(|error| match error {
         Uncompiled::Policy(error) => HostError::Policy(error),
