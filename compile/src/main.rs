@@ -8,7 +8,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use jit_core::policy::compiled::{TEXTS_LIMIT, answer};
+use jit_core::policy::compiled::{STILL_PRIVILEGED, TEXTS_LIMIT, answer};
 use sys::exec::Credentials;
 use sys::limits::{Limit, Limits};
 use sys::process::{end_within, exit_now};
@@ -39,8 +39,11 @@ fn main() {
 
 /// Answers one request, and returns the exit status. Only for root.
 fn serve(inherited: &Inherited) -> i32 {
-    if inherited.identity.uid() != 0 || give_root_up().is_err() {
+    if inherited.identity.uid() != 0 {
         return 1;
+    }
+    if give_root_up().is_err() {
+        return STILL_PRIVILEGED;
     }
     let mut request = Vec::new();
     if io::stdin().take(REQUEST_LIMIT).read_to_end(&mut request).is_err() {

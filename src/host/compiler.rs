@@ -10,7 +10,7 @@ use super::HostError;
 use crate::programs::{Unanswered, ask};
 use crate::session::refuge;
 use jit_core::places::COMPILER;
-use jit_core::policy::compiled::{InvalidAnswer, Uncompiled, answer_limit, read_answer, request};
+use jit_core::policy::compiled::{InvalidAnswer, STILL_PRIVILEGED, Uncompiled, answer_limit, read_answer, request};
 use jit_core::policy::{Policy, PolicyText};
 use sys::process::WaitEvent;
 
@@ -45,6 +45,9 @@ impl fmt::Display for CompilerError {
             Unanswered::Start(error) => write!(f, "cannot be started: {error}"),
             Unanswered::Late(patience) => write!(f, "did not end within {} s and was killed", patience.as_secs()),
             Unanswered::Long(limit) => write!(f, "answered with more than {limit} bytes and was killed"),
+            Unanswered::Ended(WaitEvent::Exited(STILL_PRIVILEGED)) => {
+                f.write_str("cannot become nobody (uid 65534) here")
+            }
             Unanswered::Ended(WaitEvent::Exited(status)) => write!(f, "ended with status {status}"),
             Unanswered::Ended(WaitEvent::Signaled { signal, .. }) => write!(f, "was killed by signal {signal}"),
             Unanswered::Ended(WaitEvent::Stopped(_) | WaitEvent::Continued) => f.write_str("did not end"),

@@ -18,8 +18,11 @@ use crate::escape::escape;
 /// The longest texts of all files together, in bytes; 100,000 roles take about 30 MB.
 pub const TEXTS_LIMIT: usize = 128 << 20;
 
+/// With this status the compiler ends that could not give its privileges up, and has read nothing.
+pub const STILL_PRIVILEGED: i32 = 2;
+
 /// The longest cause of an error in bytes: it quotes parts of the policy that are cut, and the path of a file.
-const CAUSE_LIMIT: usize = 16 << 10;
+const CAUSE_LIMIT: usize = 32 << 10;
 
 /// Both sides are of one version, because a row means what the version says that wrote it.
 const FORMAT: &str = concat!(env!("CARGO_PKG_VERSION"), "/1");
@@ -109,7 +112,7 @@ pub fn answer_limit(files: &[PolicyText]) -> usize {
     const LEAST: usize = 4 << 20;
     const MOST: usize = 1 << 30;
     let texts: usize = files.iter().map(|file| file.text.len()).sum();
-    texts.saturating_mul(128).saturating_add(LEAST).min(MOST)
+    texts.saturating_mul(512).saturating_add(LEAST).min(MOST)
 }
 
 /// The answer to a request; `None` where the bytes are none of this version.
@@ -164,11 +167,12 @@ pub fn read_answer(answer: &[u8], files: &[PolicyText]) -> Result<Policy, Uncomp
         }
     };
     let (mut roles, mut place) = (Vec::new(), (0, 0));
+    let known: Vec<(String, usize)> = files.iter().map(|file| (path_of(file), count_of_lines(file))).collect();
     for _ in 0..count {
         let line = lines.next().ok_or(lines.invalid("is missing or cut off"))?;
         let role: Role = lines.decoded(line)?;
         check_role(&role).map_err(|fault| lines.invalid(fault))?;
-        let here = place_of(&role, files, place.0).filter(|here| *here >= place);
+        let here = place_of(&role, &known, place.0).filter(|here| *here >= place);
         place = here.ok_or(lines.invalid("is a role that does not stand there in the files"))?;
         roles.push(role);
     }
@@ -243,10 +247,10 @@ fn count_of_lines(file: &PolicyText) -> usize {
     file.text.bytes().filter(|byte| *byte == b'\n').count() + 1
 }
 
-/// The number of the file, not before `first`, and the line.
-fn place_of(role: &Role, files: &[PolicyText], first: usize) -> Option<(usize, usize)> {
-    let (number, file) = files.iter().enumerate().skip(first).find(|(_, file)| path_of(file) == role.source.file)?;
-    (1..=count_of_lines(file)).contains(&role.source.line).then_some((number, role.source.line))
+/// The number of the file, not before `first`, and the line; of each file its path and the count of its lines are `known`.
+fn place_of(role: &Role, known: &[(String, usize)], first: usize) -> Option<(usize, usize)> {
+    let (number, (_, count)) = known.iter().enumerate().skip(first).find(|(_, (path, _))| *path == role.source.file)?;
+    (1..=*count).contains(&role.source.line).then_some((number, role.source.line))
 }
 
 /// What a run relies on beyond the form of each value.
@@ -286,6 +290,24 @@ fn is_sound(settings: &Settings) -> bool {
         && is_size(recording.limit)
         && is_size(recording.reserve)
         && [storage, &recording.per_user].iter().all(|storage| is_size(storage.at_once) && is_size(storage.per_day))
+}
+
+/// What the files say, having passed from one program to the other without a loss.
+#[cfg(test)]
+pub(super) fn parsed(files: &[PolicyText]) -> Result<Policy, PolicyError> {
+    let parsed = Policy::parse(files);
+    let Ok(request) = request(files) else { return parsed };
+    let answer = answer(&request).unwrap();
+    assert!(answer.len() < answer_limit(files));
+    match (&parsed, read_answer(&answer, files)) {
+        (Ok(parsed), Ok(read)) => {
+            assert_eq!((parsed.settings(), parsed.roles()), (read.settings(), read.roles()));
+        }
+        (Err(parsed), Err(Uncompiled::Policy(read))) => assert_eq!(*parsed, read),
+        (_, Err(Uncompiled::Answer(invalid))) => panic!("{invalid}"),
+        (_, read) => panic!("{}", read.is_ok()),
+    }
+    parsed
 }
 
 #[cfg(test)]

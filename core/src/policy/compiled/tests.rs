@@ -229,3 +229,27 @@ fn ten_thousand_damaged_answers_are_refused_or_hold_what_was_not_damaged() {
         }
     }
 }
+
+#[test]
+#[ignore = "prints figures"]
+fn what_it_takes_to_pass_a_policy_on() {
+    for count in [1_000, 10_000, 100_000] {
+        let role =
+            |n| format!("[roles.other-{n}]\nstanding = [\"user{n}\"]\ncommands = [\"/opt/app/bin/tool-{n} *\"]\n\n");
+        let files = [file("policy.toml", &(0..count).map(role).collect::<String>())];
+        let begun = std::time::Instant::now();
+        let parsed = Policy::parse(&files).unwrap();
+        let after = begun.elapsed();
+        let answer = written(&Ok(parsed), &files).unwrap();
+        let wrote = begun.elapsed();
+        let read = read_answer(&answer, &files).unwrap();
+        let done = begun.elapsed();
+        assert_eq!(read.roles().len(), count);
+        println!(
+            "{count} roles: parsed {after:?}, written {:?}, read {:?}, {} bytes",
+            wrote - after,
+            done - wrote,
+            answer.len()
+        );
+    }
+}
