@@ -21,7 +21,7 @@ PAMDIR     ?= $(PREFIX)/$(or $(addprefix lib/,$(MULTIARCH)),$(if $(wildcard /usr
 CARGO      ?= $(or $(shell command -v cargo),$(wildcard $(HOME)/.cargo/bin/cargo),$(wildcard /root/.cargo/bin/cargo),cargo)
 TARGET     := $(or $(CARGO_TARGET_DIR),target)
 BUILT      := $(TARGET)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
-BINARIES   := $(addprefix $(BUILT)/,jit-sudo jit-sudo-broker jit-sudo-enforcer jit-sudo-hooks jit-sudo-shrink jitctl libpam_jit_sudo.so)
+BINARIES   := $(addprefix $(BUILT)/,jit-sudo jit-sudo-broker jit-sudo-enforcer jit-sudo-hooks jit-sudo-compile jit-sudo-shrink jitctl libpam_jit_sudo.so)
 MANPAGES   := $(wildcard docs/man/*.[1-8])
 # Most tests wait for something: a clock, a prompt, the end of a grant.
 TEST_THREADS ?= $(shell expr 3 '*' $$(nproc))
@@ -66,12 +66,15 @@ export JIT_SUDO_PROGRAM      := $(BINDIR)/jit-sudo
 export JIT_SUDO_BROKER       := $(LIBEXECDIR)/jit-sudo-broker
 export JIT_SUDO_ENFORCER     := $(LIBEXECDIR)/jit-sudo-enforcer
 export JIT_SUDO_HOOK_RUNNER  := $(LIBEXECDIR)/jit-sudo-hooks
+export JIT_SUDO_COMPILER     := $(LIBEXECDIR)/jit-sudo-compile
 export JIT_SUDO_SHRINKER     := $(LIBEXECDIR)/jit-sudo-shrink
 export JIT_SUDO_PAM_SERVICES := $(SERVICES)
 endif
 
+# In two: one build has one form of the pure crate, and the privileged programs have the one that reads no TOML.
 build:
-	$(CARGO) build --quiet --locked --profile $(PROFILE) -p jit-sudo -p jit-sudo-shrink -p jitctl -p pam_jit_sudo
+	$(CARGO) build --quiet --locked --profile $(PROFILE) -p jit-sudo -p jit-sudo-shrink -p pam_jit_sudo
+	$(CARGO) build --quiet --locked --profile $(PROFILE) -p jitctl -p jit-sudo-compile
 
 # Only if one is missing: after `make`, `sudo make install` compiles nothing as root.
 $(BINARIES):
@@ -94,6 +97,7 @@ install: $(BINARIES)
 	ln -sf jit-sudo $(DESTDIR)$(BINDIR)/jit-sudoedit
 	install -m 755 $(BUILT)/jit-sudo-enforcer $(DESTDIR)$(LIBEXECDIR)/jit-sudo-enforcer
 	install -m 755 $(BUILT)/jit-sudo-hooks $(DESTDIR)$(LIBEXECDIR)/jit-sudo-hooks
+	install -m 755 $(BUILT)/jit-sudo-compile $(DESTDIR)$(LIBEXECDIR)/jit-sudo-compile
 	install -m 755 $(BUILT)/jit-sudo-shrink $(DESTDIR)$(LIBEXECDIR)/jit-sudo-shrink
 	install -m 755 $(BUILT)/jitctl $(DESTDIR)$(BINDIR)/jitctl
 	install -D -m 644 $(BUILT)/libpam_jit_sudo.so $(DESTDIR)$(PAMDIR)/pam_jit_sudo.so
@@ -118,7 +122,7 @@ ifeq ($(DESTDIR),)
 endif
 
 uninstall:
-	rm -f $(addprefix $(DESTDIR)$(BINDIR)/,jit-sudo jit-sudoedit jitctl) $(addprefix $(DESTDIR)$(LIBEXECDIR)/,jit-sudo-broker jit-sudo-enforcer jit-sudo-hooks jit-sudo-shrink)
+	rm -f $(addprefix $(DESTDIR)$(BINDIR)/,jit-sudo jit-sudoedit jitctl) $(addprefix $(DESTDIR)$(LIBEXECDIR)/,jit-sudo-broker jit-sudo-enforcer jit-sudo-hooks jit-sudo-compile jit-sudo-shrink)
 	rm -f $(foreach name,jitctl jit-sudo,$(addprefix $(DESTDIR),$(BASHCOMP)/$(name) $(ZSHCOMP)/_$(name) $(FISHCOMP)/$(name).fish))
 	rm -f $(addprefix $(DESTDIR)$(SERVICES)/,jit-sudo jit-sudo-i other)
 	rm -f $(DESTDIR)$(PAMDIR)/pam_jit_sudo.so
@@ -247,6 +251,7 @@ test: deps
 check: deps
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --quiet --locked --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --quiet --locked -p jit-sudo -p jit-sudo-shrink -p pam_jit_sudo -- -D warnings
 	$(MAKE) typos
 	RUST_TEST_THREADS=$(TEST_THREADS) $(CARGO) test --locked --workspace
 	$(MAKE) ansible

@@ -1,6 +1,7 @@
 //! This host: its files, its database and its identity. The only module that names concrete back ends (files, database, sinks).
 
 mod anchor;
+mod compiler;
 mod cure;
 mod finished_recordings;
 mod inspection;
@@ -33,6 +34,7 @@ use crate::policy_index::IndexError;
 use crate::session::end_lost;
 use crate::store::GrantStore;
 use anchor::Anchor;
+pub use compiler::CompilerError;
 pub use finished_recordings::FinishedRecording;
 pub use inspection::Mirror;
 use jit_core::clock::{BootTime, Clock, Moment, Now, Timestamp};
@@ -88,7 +90,9 @@ pub enum HostError {
     Policy(PolicyError),
     /// The list of the approvers' keys is invalid.
     Approvers(ApproversError),
-    /// A policy file is not UTF-8 text.
+    /// The policy could not be compiled.
+    Compiler(CompilerError),
+    /// The policy is not text.
     PolicyEncoding(String),
     /// The compiled policy cannot be used.
     Index(IndexError),
@@ -118,6 +122,7 @@ impl fmt::Display for HostError {
             Self::Trust(error) => error.fmt(f),
             Self::Policy(error) => error.fmt(f),
             Self::Approvers(error) => error.fmt(f),
+            Self::Compiler(error) => error.fmt(f),
             Self::PolicyEncoding(path) => write!(f, "{path} is not UTF-8 text"),
             Self::Index(error) => error.fmt(f),
             Self::Unsettled => write!(f, "the policy in {CONFIGURATION} changes while it is read"),

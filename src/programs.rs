@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use jit_core::places::{BROKER, ENFORCER, HOOK_RUNNER, JIT_SUDO, SHRINKER};
 use sys::cgroup::Cgroup;
 use sys::poll::{PollEntry, poll};
-use sys::process::{self, Pid, Waiting, spawn_apart};
+use sys::process::{self, Pid, WaitEvent, Waiting, kill, open_process, spawn_apart};
 use sys::programs::Programs;
+use sys::signals::SIGKILL;
 
 /// Starts the enforcer in a session of its own, in `group`, with `order` as its standard input, and does not wait.
 ///
@@ -32,24 +33,97 @@ pub fn ask_enforcer(order: &[u8], group: Option<&Cgroup>, patience: Duration) ->
     let (hearing, speaking) = io::pipe()?;
     let mut command = enforcer(order)?;
     let child = spawn_apart(command.stdout(speaking), group)?;
-    drop(command); // and with it our copy of the write end
-    let heard = hear(hearing, Instant::now() + patience);
-    // An enforcer that has closed its output has ended; any other is not waited for.
+    drop(command); // and with it our copy of the end that it speaks into
+    let heard = hear(hearing, Instant::now() + patience, ANSWER_LIMIT);
+    // Who is silent for good has ended; for another nobody waits.
     let _ = process::wait(child, if heard.is_ok() { Waiting::ForEnd } else { Waiting::EndNow });
     heard
 }
 
+/// Why a program gave no answer.
+#[derive(Debug)]
+pub enum Unanswered {
+    /// It could not be started.
+    Start(io::Error),
+    /// It had not ended by then, and was killed.
+    Late(Duration),
+    /// It said more than so many bytes, and was killed.
+    Long(usize),
+    /// It did not end by itself with status 0.
+    Ended(WaitEvent),
+    /// The kernel did not answer.
+    System(io::Error),
+}
+
+/// Has `program` answer a request in at most `limit` bytes, and waits for its end, at most `patience`. Then it has ended, or was
+/// killed.
+///
+/// # Errors
+/// Each answer that is not whole is none.
+pub fn ask(
+    program: &str,
+    request: &[u8],
+    group: Option<&Cgroup>,
+    patience: Duration,
+    limit: usize,
+) -> Result<Vec<u8>, Unanswered> {
+    let deadline = Instant::now() + patience;
+    let (hearing, speaking) = io::pipe().map_err(Unanswered::System)?;
+    let mut command = program_of_ours(program, request).map_err(Unanswered::System)?;
+    let child = spawn_apart(command.stdout(speaking), group).map_err(Unanswered::Start)?;
+    drop(command); // and with it our copy of the end that it speaks into
+    let heard = hear(hearing, deadline, limit);
+    let ended = heard.is_ok().then(|| end_of(child, deadline));
+    if !matches!(ended, Some(Ok(Some(_)))) {
+        // Where it may not be killed (no CAP_KILL), its own limits end it, and nobody waits for that.
+        let waiting = if kill(child, SIGKILL).is_ok() { Waiting::ForEnd } else { Waiting::EndNow };
+        let _ = process::wait(child, waiting);
+    }
+    match (heard, ended) {
+        (Ok(answer), Some(Ok(Some(WaitEvent::Exited(0))))) => Ok(answer),
+        (_, Some(Ok(Some(event)))) => Err(Unanswered::Ended(event)),
+        (_, Some(Ok(None))) => Err(Unanswered::Late(patience)),
+        (Err(error), _) if error.kind() == ErrorKind::TimedOut => Err(Unanswered::Late(patience)),
+        (Err(error), _) if error.kind() == ErrorKind::InvalidData => Err(Unanswered::Long(limit)),
+        (Err(error), _) | (_, Some(Err(error))) => Err(Unanswered::System(error)),
+        (Ok(_), None) => Err(Unanswered::System(ErrorKind::InvalidData.into())),
+    }
+}
+
+/// How a child has ended; nothing where it has not by then.
+fn end_of(child: Pid, deadline: Instant) -> io::Result<Option<WaitEvent>> {
+    /// Between two looks where the kernel has no descriptor of a process.
+    const PAUSE: Duration = Duration::from_millis(5);
+    let end = open_process(child).ok();
+    loop {
+        if let Some((event, _)) = process::wait(child, Waiting::EndNow)? {
+            return Ok(Some(event));
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(None);
+        }
+        let mut entries: Vec<PollEntry<'_>> = end.iter().map(|end| PollEntry::reading(end.as_fd())).collect();
+        poll(&mut entries, Some(if end.is_some() { left } else { left.min(PAUSE) }))?;
+    }
+}
+
 fn enforcer(order: &[u8]) -> io::Result<Command> {
+    program_of_ours(ENFORCER, order)
+}
+
+/// One that reads `order` on its standard input.
+fn program_of_ours(program: &str, order: &[u8]) -> io::Result<Command> {
     let mut file: File = sys::memfd::memory_file("order")?;
     file.write_all(order)?;
     file.rewind()?;
-    let mut command = Command::new(ENFORCER);
+    let mut command = Command::new(program);
     command.env_clear().current_dir("/").stdin(file).stderr(Stdio::null());
     Ok(command)
 }
 
-fn hear(mut speaker: PipeReader, deadline: Instant) -> io::Result<Vec<u8>> {
-    let (mut heard, mut part) = (Vec::new(), [0; 4096]);
+fn hear(mut speaker: PipeReader, deadline: Instant, limit: usize) -> io::Result<Vec<u8>> {
+    let (mut heard, mut part) = (Vec::new(), [0; 16 << 10]);
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         let mut entries = [PollEntry::reading(speaker.as_fd())];
@@ -65,7 +139,7 @@ fn hear(mut speaker: PipeReader, deadline: Instant) -> io::Result<Vec<u8>> {
             return Ok(heard);
         }
         heard.extend(part.get(..length).unwrap_or_default());
-        if heard.len() > ANSWER_LIMIT {
+        if heard.len() > limit {
             return Err(ErrorKind::InvalidData.into());
         }
     }

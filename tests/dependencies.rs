@@ -12,7 +12,7 @@ const LIST: &str = "packaging/dependencies.txt";
 
 #[test]
 fn the_list_of_privileged_dependencies_is_what_cargo_resolves() {
-    let listed: BTreeSet<String> = listed().into_keys().collect();
+    let listed = listed_for(None);
     let resolved = resolved();
     let unlisted: Vec<_> = resolved.difference(&listed).collect();
     let gone: Vec<_> = listed.difference(&resolved).collect();
@@ -21,14 +21,39 @@ fn the_list_of_privileged_dependencies_is_what_cargo_resolves() {
 }
 
 #[test]
-fn the_pam_module_uses_only_listed_crates() {
-    let listed: BTreeSet<String> = listed().into_keys().collect();
+fn the_pam_module_is_made_of_a_few_of_them() {
+    let listed = listed_for(None);
     let foreign: Vec<_> = resolved_of("pam_jit_sudo").into_iter().filter(|name| !listed.contains(name)).collect();
     assert!(foreign.is_empty(), "crates in other people's programs that are not in {LIST}: {foreign:?}");
 }
 
 #[test]
-fn jitctl_has_neither_sqlite_nor_libpam() {
+fn what_has_given_root_up_is_made_of_them_and_of_what_is_listed_for_it() {
+    for program in ["jit-sudo-compile", "jit-sudo-shrink"] {
+        let own = &resolved_of(program) - &(&resolved() | &BTreeSet::from(["jit-sudo".to_owned()]));
+        assert_eq!(own, listed_for(Some(program)), "the section of {program} in {LIST}");
+    }
+}
+
+#[test]
+fn the_compiler_knows_nothing_of_the_privileged_product() {
+    let resolved = resolved_of("jit-sudo-compile");
+    for name in ["jit-sudo", "rusqlite", "libsqlite3-sys", "pam-sys"] {
+        assert!(!resolved.contains(name), "{name} in jit-sudo-compile");
+    }
+}
+
+#[test]
+fn no_privileged_program_reads_toml() {
+    for package in ["jit-sudo", "pam_jit_sudo"] {
+        let foreign: Vec<_> =
+            resolved_of(package).into_iter().filter(|name| name.contains("toml") || name == "winnow").collect();
+        assert!(foreign.is_empty(), "{foreign:?} in {package}");
+    }
+}
+
+#[test]
+fn jitctl_has_no_database_and_authenticates_nobody() {
     let resolved = resolved_of("jitctl");
     for name in ["jit-sudo", "rusqlite", "libsqlite3-sys", "pam-sys"] {
         assert!(!resolved.contains(name), "{name} in jitctl");
@@ -42,9 +67,27 @@ fn each_privileged_dependency_has_a_reason() {
     }
 }
 
+/// The crates of the privileged programs, or those that are only in one that has given root up.
+fn listed_for(program: Option<&str>) -> BTreeSet<String> {
+    let text = text();
+    let (privileged, others) = text.split_once("# --- only in ").unwrap();
+    let section = match program {
+        None => privileged,
+        Some(program) => others.split("# --- only in ").find_map(|part| part.strip_prefix(program)).unwrap(),
+    };
+    entries(section).into_keys().collect()
+}
+
 fn listed() -> BTreeMap<String, String> {
-    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(LIST)).unwrap();
-    let entries = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+    entries(&text())
+}
+
+fn text() -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(LIST)).unwrap()
+}
+
+fn entries(text: &str) -> BTreeMap<String, String> {
+    let entries = text.lines().filter(|line| !line.is_empty() && !line.starts_with([' ', '#']));
     entries
         .map(|line| {
             let (name, reason) = line.split_once(' ').unwrap_or((line, ""));

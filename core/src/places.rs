@@ -48,7 +48,13 @@ pub const HOOK_RUNNER: &str = match option_env!("JIT_SUDO_HOOK_RUNNER") {
     None => "/usr/libexec/jit-sudo/jit-sudo-hooks",
 };
 
-/// The program that compresses recordings.
+/// The one that compiles the policy.
+pub const COMPILER: &str = match option_env!("JIT_SUDO_COMPILER") {
+    Some(path) => path,
+    None => "/usr/libexec/jit-sudo/jit-sudo-compile",
+};
+
+/// The one that compresses recordings.
 pub const SHRINKER: &str = match option_env!("JIT_SUDO_SHRINKER") {
     Some(path) => path,
     None => "/usr/libexec/jit-sudo/jit-sudo-shrink",

@@ -3,16 +3,23 @@
 
 use std::path::{Path, PathBuf};
 
+use jit_core::policy::compiled::{Uncompiled, answer, answer_limit, read_answer, request};
 use jit_core::policy::{
-    NOWHERE, Policy, PolicyReader, PolicyText, ProgramNames, Question, Role, RolePower, Subject, Target, Evaluated,
+    NOWHERE, Policy, PolicyError, PolicyReader, PolicyText, ProgramNames, Question, Role, RolePower, Subject, Target, Evaluated,
 };
 use jit_sudo_fuzz::{exact, shown};
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     carried(data);
+    let none = [];
+    if let Ok(policy) = read_answer(data, &none) {
+        assert!(policy.roles().is_empty());
+    }
     let Ok(text) = std::str::from_utf8(data) else { return };
     let files = [PolicyText { path: PathBuf::from("/etc/jit-sudo/policy.toml"), text: text.to_owned() }];
-    match Policy::parse(&files) {
+    let parsed = Policy::parse(&files);
+    passes_on(&files, &parsed);
+    match parsed {
         Ok(policy) => {
             policy.warnings().iter().for_each(shown);
             policy.roles().iter().for_each(role);
@@ -26,7 +33,21 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     }
 });
 
-/// Checks the text of a role from an untrusted user.
+/// What the compiler says to these files is what the privileged side reads.
+fn passes_on(files: &[PolicyText], parsed: &Result<Policy, PolicyError>) {
+    let request = request(files).expect("no input is that long");
+    let answer = answer(&request).expect("both are of one version");
+    assert!(answer.len() <= answer_limit(files));
+    match (parsed, read_answer(&answer, files)) {
+        (Ok(parsed), Ok(read)) => {
+            assert_eq!((parsed.settings(), parsed.roles()), (read.settings(), read.roles()));
+        }
+        (Err(parsed), Err(Uncompiled::Policy(read))) => assert_eq!(*parsed, read),
+        (_, other) => panic!("{:?}", other.err()),
+    }
+}
+
+/// The text of a role as strangers carry it.
 fn carried(data: &[u8]) {
     if let Some(power) = exact(data, RolePower::decode, |power| power.encode().expect("what was read is written")) {
         power.changed_options();

@@ -31,6 +31,8 @@ pub(super) fn examine(caller: &Caller, reader: PolicyReader) -> Result<Vec<Findi
             findings.good("policy", format!("{} roles in {}", policy.roles().len(), files.join(", ")));
             Some(policy)
         }
+        // jitctl says itself that a program is missing, and what to do.
+        Err(HostError::Compiler(error)) if error.is_missing() => None,
         Err(error) => {
             findings.fault("policy", &error);
             None

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::Connection;
 use sha2::{Digest as _, Sha256};
 
+use super::compiler::compile;
 use super::{APPROVERS, Host, HostError, POLICY, POLICY_DIRECTORY, POLICY_LIMIT};
 use crate::audit::{Journal, Written};
 use crate::database::Durability;
@@ -206,7 +207,7 @@ impl Sources {
     fn read(&self) -> Result<(Policy, Vec<SourceFile>), HostError> {
         let (texts, mut sources): (Vec<_>, Vec<_>) = self.texts()?.into_iter().unzip();
         sources.extend(approvers()?);
-        Ok((Policy::parse(&texts)?, sources))
+        Ok((compile(&texts)?, sources))
     }
 
     /// Returns each file with its digest.

@@ -205,7 +205,29 @@ fn mistakes_with_the_programs_are_reported_and_fixed() {
 }
 
 #[test]
-fn a_file_system_without_setuid_is_reported_and_fixed() {
+fn a_compiler_that_is_missing_or_another_is_one_line_with_its_cure() {
+    let root = own_root();
+    let compiler = "/usr/libexec/jit-sudo/jit-sudo-compile";
+    let mend = "install jit-sudo again";
+    let only = |message: &str, area: &str| {
+        let faults = faults(&root);
+        let [fault] = faults.as_slice() else { panic!("not one fault: {faults:?}") };
+        assert_eq!((fault["area"].as_str(), fault["severity"].as_str()), (Some(area), Some("error")), "{fault}");
+        assert_eq!(fault["mend"].as_str(), Some(mend), "{fault}");
+        assert!(fault["message"].as_str().is_some_and(|said| said.contains(message)), "{fault}");
+    };
+    root.script(&format!("mv {compiler} /root/compiler; touch /etc/jit-sudo/policy.toml"));
+    refuses(&root, "no compiler", &format!("the policy was not compiled: {compiler} cannot be started: No such file"));
+    only(&format!("{compiler} does not exist"), "programs");
+    root.write(compiler, 0o755, "#!/bin/sh\necho '{\"format\":\"0.0.1/1\"}'\n");
+    refuses(&root, "another compiler", &format!("the policy was not compiled: {compiler} gave an invalid answer"));
+    only(compiler, "policy");
+    root.script(&format!("mv /root/compiler {compiler}"));
+    assert_eq!(try_it(&root).succeeded(), "0");
+}
+
+#[test]
+fn a_file_system_without_setuid_is_named_and_mended() {
     let root = own_root();
     root.script(
         "cp -a /usr/libexec/jit-sudo /root/copy; mount -t tmpfs -o nosuid,mode=755 tmpfs /usr/libexec/jit-sudo; \

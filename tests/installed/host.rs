@@ -73,6 +73,7 @@ fn uninstalling_from_an_image_keeps_only_policy_and_evidence() {
         "/usr/libexec/jit-sudo/jit-sudo-broker",
         "/usr/libexec/jit-sudo/jit-sudo-enforcer",
         "/usr/libexec/jit-sudo/jit-sudo-hooks",
+        "/usr/libexec/jit-sudo/jit-sudo-compile",
         "/usr/libexec/jit-sudo/jit-sudo-shrink",
         "/usr/libexec/jit-sudo/pam.d/jit-sudo",
         "/usr/libexec/jit-sudo/pam.d/jit-sudo-i",
@@ -95,7 +96,7 @@ fn uninstalling_from_an_image_keeps_only_policy_and_evidence() {
         assert!(installed.contains(file), "{file} is not installed: {installed:?}");
     }
     assert!(installed.iter().any(|file| file.ends_with("/security/pam_jit_sudo.so")), "{installed:?}");
-    assert_eq!(installed.len(), 25, "{installed:?}");
+    assert_eq!(installed.len(), 26, "{installed:?}");
     let elsewhere = root.script("find /etc /usr /var/lib /srv /opt -newer /run/before ! -type d");
     assert_eq!(elsewhere, "", "an installation with DESTDIR reached out of it");
 

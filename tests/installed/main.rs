@@ -15,6 +15,7 @@ mod budgets;
 mod caller;
 mod callers_streams;
 mod clocks;
+mod compiler;
 mod differential;
 mod disclosure;
 mod doctor;

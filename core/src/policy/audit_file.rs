@@ -4,9 +4,9 @@ use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use super::error::PolicyError;
+use super::options::variable_pattern;
 use super::principal::Principal;
 use super::recording::RecordingMode;
-use super::role_file;
 use super::settings::{AuditSettings, JsonFile, SyslogMode};
 use super::table::Table;
 use crate::clock::duration;
@@ -42,7 +42,7 @@ pub(super) fn read(table: &Table<'_>, audit: &mut AuditSettings) -> Result<(), P
         audit.auditd = value;
     }
     read_json_file(table, audit)?;
-    if let Some(value) = table.each("redact", role_file::variable_pattern)? {
+    if let Some(value) = table.each("redact", variable_pattern)? {
         audit.redact = value;
     }
     if let Some(value) = table.each("readers", Principal::parse)? {

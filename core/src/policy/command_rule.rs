@@ -16,6 +16,7 @@ use super::expression::Expression;
 use super::glob::Glob;
 use super::lookup::ProgramNames;
 use super::pattern::{Tail, WordPattern};
+#[cfg(feature = "policy-text")]
 use super::rule_table::RuleTable;
 use crate::escape;
 
@@ -76,7 +77,8 @@ impl CommandRule {
         Ok(Self { text: text.to_owned(), effect, means, digests: Vec::new() })
     }
 
-    /// Parses the table form; words are not split, and the path may begin with `!`.
+    /// Reads the table form; words are not split, `!` may stand before the path.
+    #[cfg(feature = "policy-text")]
     pub(super) fn from_table(table: &RuleTable<'_>) -> Result<Self, String> {
         let (effect, path) = table.program()?;
         let means = match (path, table.arguments()?) {

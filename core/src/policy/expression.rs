@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The maximum length of an expression in bytes.
+/// The longest expression in bytes.
+#[cfg(feature = "policy-text")]
 const LONGEST: usize = 4096;
 
 /// A valid expression. `.` matches any character, a line break too, so that nothing in an argument hides what follows.
@@ -11,7 +12,8 @@ const LONGEST: usize = 4096;
 pub(super) struct Expression(String);
 
 impl Expression {
-    /// Validates the expression; the error is a sentence fragment.
+    /// Checks the expression; the error is a sentence fragment.
+    #[cfg(feature = "policy-text")]
     pub(super) fn read(text: &str) -> Result<Self, String> {
         if text.len() > LONGEST {
             return Err(format!("is longer than {LONGEST} bytes"));

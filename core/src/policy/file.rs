@@ -8,8 +8,9 @@ use toml::de::DeTable;
 
 use super::PolicyText;
 use super::audit_file;
-use super::error::{Cause, PolicyError};
-use super::options::{Lists, OPTIONS};
+use super::cause::Cause;
+use super::error::PolicyError;
+use super::options::{Lists, OPTIONS, pam_service};
 use super::recording::Record;
 use super::role::{Leftovers, OnExpiry, OnRemoval, Role, Source};
 use super::role_file::{self, ACTIVATION, Defaults, ROLE};
@@ -104,7 +105,8 @@ impl Seen {
 
 fn parse<'a>(file: &'a PolicyText, lines: &Lines<'a>) -> Result<DeTable<'a>, PolicyError> {
     if file.text.len() > LARGEST {
-        return Err(PolicyError { file: file.path.clone(), line: 0, column: 0, cause: Cause::TooLarge(LARGEST) });
+        let cause = Cause::TooLarge(LARGEST).to_string();
+        return Err(PolicyError { file: file.path.clone(), line: 0, column: 0, cause });
     }
     DeTable::parse(&file.text).map(toml::Spanned::into_inner).map_err(|error| {
         let at = error.span().map_or(0, |span| span.start);
@@ -176,7 +178,7 @@ fn read_defaults(table: &Table<'_>, settings: &mut Settings, defaults: &mut Defa
     if let Some(value) = table.boolean("noexec")? {
         defaults.noexec = value;
     }
-    defaults.pam_service = table.parsed("pam_service", role_file::pam_service)?;
+    defaults.pam_service = table.parsed("pam_service", pam_service)?;
     settings.options = std::mem::take(&mut settings.options).read(table, Lists::Replace)?;
     if let Some(value) = table.parsed("grace_period", duration::milliseconds)? {
         if value > 60_000 {

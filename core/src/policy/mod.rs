@@ -2,14 +2,19 @@
 //! grants nothing: an answer is not an authorization.
 
 mod arguments;
+#[cfg(feature = "policy-text")]
 mod audit_file;
+#[cfg(feature = "policy-text")]
+mod cause;
 mod change;
 mod command_rule;
+pub mod compiled;
 mod digest;
 mod environment;
 mod error;
 mod evaluate;
 mod expression;
+#[cfg(feature = "policy-text")]
 mod file;
 mod glob;
 mod host;
@@ -23,11 +28,14 @@ mod principal;
 mod reader;
 mod recording;
 mod role;
+#[cfg(feature = "policy-text")]
 mod role_file;
+#[cfg(feature = "policy-text")]
 mod rule_table;
 mod run_as;
 mod settings;
 pub mod stored;
+#[cfg(feature = "policy-text")]
 mod table;
 mod warning;
 
@@ -75,8 +83,9 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// Parses the files in their order; `[defaults]` and `[audit]` apply to all of them, whichever file they are in.
-    /// Without files or roles everything is denied.
+    /// Reads the files in their order; `[defaults]` and `[audit]` hold for all of them, wherever they stand. Without
+    /// files or roles nobody may do anything.
+    #[cfg(feature = "policy-text")]
     pub fn parse(files: &[PolicyText]) -> Result<Self, PolicyError> {
         let (settings, roles) = file::read(files)?;
         Ok(Self { settings, roles })

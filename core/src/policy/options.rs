@@ -4,6 +4,9 @@
 
 mod limit;
 mod narrowed;
+mod sound;
+#[cfg(feature = "policy-text")]
+mod text;
 mod values;
 mod variables;
 
@@ -14,63 +17,16 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 
-use super::error::PolicyError;
 pub use limit::{RESOURCES, Rlimit};
+#[cfg(feature = "policy-text")]
+pub(super) use text::OPTIONS;
+pub(super) use values::pam_service;
 pub use values::{Lecture, RunDirectory, TimestampType, Umask};
+#[cfg(feature = "policy-text")]
 pub(super) use variables::Lists;
+pub(super) use variables::variable_pattern;
 
-use super::role_file::pam_service;
-use super::table::Table;
-use crate::clock::duration;
-use values::absolute;
-use variables::{ENV_CHECK, ENV_DELETE, ENV_KEEP, change, list_entry};
-
-/// The keys of this module; `env_keep` and similar keys are included, although a role adds to them.
-pub(super) const OPTIONS: &[&str] = &[
-    "env_reset",
-    "env_keep",
-    "env_check",
-    "env_delete",
-    "setenv",
-    "secure_path",
-    "set_logname",
-    "set_home",
-    "always_set_home",
-    "umask",
-    "umask_override",
-    "use_pty",
-    "runcwd",
-    "closefrom",
-    "closefrom_override",
-    "command_timeout",
-    "user_command_timeouts",
-    "rlimit_as",
-    "rlimit_core",
-    "rlimit_cpu",
-    "rlimit_data",
-    "rlimit_fsize",
-    "rlimit_locks",
-    "rlimit_memlock",
-    "rlimit_nofile",
-    "rlimit_nproc",
-    "rlimit_rss",
-    "rlimit_stack",
-    "requiretty",
-    "rootpw",
-    "targetpw",
-    "timestamp_timeout",
-    "timestamp_type",
-    "passwd_tries",
-    "passwd_timeout",
-    "passprompt",
-    "passprompt_override",
-    "badpass_message",
-    "lecture",
-    "lecture_file",
-    "pam_login_service",
-    "editor",
-    "env_editor",
-];
+use variables::{ENV_CHECK, ENV_DELETE, ENV_KEEP};
 
 /// The effective value of every key. Times in seconds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -171,76 +127,6 @@ impl Options {
     pub(super) fn serialize_changed<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.changed().serialize(serializer)
     }
-
-    /// Overrides `self` with the keys of `table`. Lists of variables replace the previous ones in `[defaults]`
-    /// (`Lists::Replace`) and are added to in a role.
-    pub(super) fn read(mut self, table: &Table<'_>, lists: Lists) -> Result<Self, PolicyError> {
-        self.read_environment(table, lists)?;
-        self.read_process(table)?;
-        self.read_authentication(table)?;
-        Ok(self)
-    }
-
-    fn read_environment(&mut self, table: &Table<'_>, lists: Lists) -> Result<(), PolicyError> {
-        set(&mut self.env_reset, table.boolean("env_reset")?);
-        for (key, list) in
-            [("env_keep", &mut self.env_keep), ("env_check", &mut self.env_check), ("env_delete", &mut self.env_delete)]
-        {
-            if let Some(entries) = table.each(key, list_entry)? {
-                change(list, entries, lists);
-            }
-        }
-        if let Some(value) = table.boolean("setenv")? {
-            self.setenv = Some(value);
-        }
-        set(&mut self.secure_path, table.parsed("secure_path", directories)?);
-        set(&mut self.set_logname, table.boolean("set_logname")?);
-        set(&mut self.set_home, table.boolean("set_home")?);
-        set(&mut self.always_set_home, table.boolean("always_set_home")?);
-        Ok(())
-    }
-
-    fn read_process(&mut self, table: &Table<'_>) -> Result<(), PolicyError> {
-        set(&mut self.umask, table.parsed("umask", Umask::parse)?);
-        set(&mut self.umask_override, table.boolean("umask_override")?);
-        set(&mut self.use_pty, table.boolean("use_pty")?);
-        if let Some(value) = table.parsed("runcwd", RunDirectory::parse)? {
-            self.runcwd = Some(value);
-        }
-        set(&mut self.closefrom, table.number("closefrom", 3..1_048_577)?);
-        set(&mut self.closefrom_override, table.boolean("closefrom_override")?);
-        set(&mut self.command_timeout, table.parsed("command_timeout", duration::seconds)?);
-        set(&mut self.user_command_timeouts, table.boolean("user_command_timeouts")?);
-        for resource in RESOURCES {
-            if let Some(limit) = table.parsed(&format!("rlimit_{resource}"), Rlimit::parse)? {
-                self.rlimits.insert((*resource).to_owned(), limit);
-            }
-        }
-        set(&mut self.editor, table.parsed("editor", directories)?);
-        set(&mut self.env_editor, table.boolean("env_editor")?);
-        Ok(())
-    }
-
-    fn read_authentication(&mut self, table: &Table<'_>) -> Result<(), PolicyError> {
-        set(&mut self.requiretty, table.boolean("requiretty")?);
-        set(&mut self.rootpw, table.boolean("rootpw")?);
-        set(&mut self.targetpw, table.boolean("targetpw")?);
-        set(&mut self.timestamp_timeout, table.parsed("timestamp_timeout", remembered)?);
-        set(&mut self.timestamp_type, table.parsed("timestamp_type", TimestampType::parse)?);
-        set(&mut self.passwd_tries, table.number("passwd_tries", 1..11)?);
-        set(&mut self.passwd_timeout, table.parsed("passwd_timeout", duration::seconds)?);
-        set(&mut self.passprompt, table.parsed("passprompt", words)?);
-        set(&mut self.passprompt_override, table.boolean("passprompt_override")?);
-        set(&mut self.badpass_message, table.parsed("badpass_message", words)?);
-        set(&mut self.lecture, table.parsed("lecture", Lecture::parse)?);
-        if let Some(value) = table.parsed("lecture_file", absolute)? {
-            self.lecture_file = Some(value);
-        }
-        if let Some(value) = table.parsed("pam_login_service", pam_service)? {
-            self.pam_login_service = Some(value);
-        }
-        Ok(())
-    }
 }
 
 /// The defaults of Debian's sudo: its sudoers, and sudoers(5) with `sudo -V` for the rest.
@@ -283,32 +169,6 @@ impl Default for Options {
             editor: vec![PathBuf::from("/usr/bin/editor")],
             env_editor: true,
         }
-    }
-}
-
-fn set<T>(place: &mut T, value: Option<T>) {
-    if let Some(value) = value {
-        *place = value;
-    }
-}
-
-/// Parses absolute paths separated by colons.
-fn directories(text: &str) -> Result<Vec<PathBuf>, String> {
-    text.split(':')
-        .map(|part| absolute(part).map_err(|_| "must be absolute paths separated by ':', without '..'".to_owned()))
-        .collect()
-}
-
-fn remembered(text: &str) -> Result<u64, duration::InvalidDuration> {
-    if text == "until-reboot" { Ok(UNTIL_REBOOT) } else { duration::seconds(text) }
-}
-
-/// Validates a text for a terminal: no control characters but tabs and line ends.
-fn words(text: &str) -> Result<String, &'static str> {
-    if text.len() > 1024 || text.chars().any(|c| c.is_control() && c != '\n' && c != '\t') {
-        Err("must be at most 1024 bytes without control characters")
-    } else {
-        Ok(text.to_owned())
     }
 }
 

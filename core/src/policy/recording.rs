@@ -68,7 +68,8 @@ pub enum RecordingMode {
 }
 
 impl Record {
-    /// Parses the value in the policy; the error is a sentence fragment.
+    /// Reads the word of the policy; the error is a sentence fragment.
+    #[cfg(feature = "policy-text")]
     pub(super) fn parse(text: &str) -> Result<Self, &'static str> {
         match text {
             "none" => Ok(Self::None),
@@ -89,7 +90,8 @@ impl Record {
 }
 
 impl RecordingMode {
-    /// Parses the value in the policy; the error is a sentence fragment.
+    /// Reads the word of the policy; the error is a sentence fragment.
+    #[cfg(feature = "policy-text")]
     pub(super) fn parse(text: &str) -> Result<Self, &'static str> {
         match text {
             "best-effort" => Ok(Self::BestEffort),

@@ -287,13 +287,42 @@ impl Role {
     }
 }
 
+impl Activation {
+    /// The key that contradicts the others, and how: approval that is half said would be an approval that is not asked for.
+    pub(super) fn contradiction(&self) -> Option<(&'static str, String)> {
+        let said = |key, why: &str| Some((key, why.to_owned()));
+        if self.user_verification && !self.signed_approvals {
+            return said("user_verification", "means nothing unless signed_approvals is true");
+        }
+        if !self.require_approval {
+            let useless = [
+                ("approvers", !self.approvers.is_empty()),
+                ("approvals", self.approvals > 1),
+                ("signed_approvals", self.signed_approvals),
+                ("approval_authentication", self.approval_authentication),
+                ("break_glass", self.break_glass),
+            ];
+            let (key, _) = useless.into_iter().find(|(_, given)| *given)?;
+            return said(key, "means nothing unless require_approval is true");
+        }
+        if self.approvers.is_empty() {
+            return said("require_approval", "is true, but approvers names nobody");
+        }
+        let people = self.approvers.len();
+        let is_reachable = self.approvers.iter().any(Principal::is_plural) || people >= self.approvals as usize;
+        let why = || format!("{} can never be reached: approvers names only {people}", self.approvals);
+        (!is_reachable).then(|| ("approvals", why()))
+    }
+}
+
 impl Leftovers {
     /// Returns the stricter of two: the one that ends the processes.
     pub(super) fn narrower(self, other: Self) -> Self {
         if self == Self::Keep { other } else { self }
     }
 
-    /// Parses the value in the policy; the error is a sentence fragment.
+    /// Reads the word of the policy; the error is a sentence fragment.
+    #[cfg(feature = "policy-text")]
     pub(super) fn parse(text: &str) -> Result<Self, &'static str> {
         match text {
             "end" => Ok(Self::End),
@@ -304,7 +333,8 @@ impl Leftovers {
 }
 
 impl OnRemoval {
-    /// Parses the value in the policy; the error is a sentence fragment.
+    /// Reads the word of the policy; the error is a sentence fragment.
+    #[cfg(feature = "policy-text")]
     pub(super) fn parse(text: &str) -> Result<Self, &'static str> {
         match text {
             "end" => Ok(Self::End),
@@ -320,7 +350,8 @@ impl OnExpiry {
         [Self::Terminate, Self::Freeze].into_iter().find(|one| *one == self || *one == other).unwrap_or(Self::Finish)
     }
 
-    /// Parses the value in the policy; the error is a sentence fragment.
+    /// Reads the word of the policy; the error is a sentence fragment.
+    #[cfg(feature = "policy-text")]
     pub(super) fn parse(text: &str) -> Result<Self, &'static str> {
         match text {
             "terminate" => Ok(Self::Terminate),
@@ -332,7 +363,8 @@ impl OnExpiry {
 }
 
 impl TicketPattern {
-    /// Validates the expression; the error is a sentence fragment.
+    /// Checks the expression; the error is a sentence fragment.
+    #[cfg(feature = "policy-text")]
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         Expression::read(text).map(Self)
     }

@@ -8,7 +8,7 @@ use super::command_rule::CommandRule;
 use super::error::PolicyError;
 use super::host::Hosts;
 use super::listed::{Entry, Line, Listed};
-use super::options::{Lists, OPTIONS, Options};
+use super::options::{Lists, OPTIONS, Options, pam_service};
 use super::power::{POWER_LIMIT, RolePower, role_digest};
 use super::principal::Principal;
 use super::recording::{Record, Recording};
@@ -172,25 +172,6 @@ pub(super) fn span(table: &Table<'_>, key: &str) -> Result<Option<u64>, PolicyEr
     }
 }
 
-/// Validates the name of a file in /etc/pam.d.
-pub(super) fn pam_service(text: &str) -> Result<String, String> {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-    if !text.is_empty() && text.len() <= 64 && !text.starts_with(['.', '-']) && text.bytes().all(plain) {
-        Ok(text.to_owned())
-    } else {
-        Err("must be the name of a PAM service: letters, digits, '.', '_' and '-'".to_owned())
-    }
-}
-
-/// Validates the name of a variable, in which `*` matches any text.
-pub(super) fn variable_pattern(text: &str) -> Result<String, String> {
-    if text.is_empty() || text.len() > 256 || text.contains('=') || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        Err("must be the name of a variable, with '*' for any part of it and without '='".to_owned())
-    } else {
-        Ok(text.to_owned())
-    }
-}
-
 fn plain_activation(defaults: &Defaults) -> Activation {
     Activation {
         maximum_duration: defaults.maximum_duration,
@@ -232,38 +213,9 @@ fn read_activation(table: &Table<'_>, defaults: &Defaults) -> Result<Activation,
         exact_command: table.boolean("exact_command")?.unwrap_or(false),
         break_glass: table.boolean("break_glass")?.unwrap_or(false),
     };
-    check_quorum(table, &activation)?;
-    Ok(activation)
-}
-
-/// Rejects an incomplete combination of keys for approval, which would otherwise mean that no approval is required.
-fn check_quorum(table: &Table<'_>, activation: &Activation) -> Result<(), PolicyError> {
-    if activation.user_verification && !activation.signed_approvals {
-        return Err(table.invalid("user_verification", "has no effect unless signed_approvals is true"));
-    }
-    if !activation.require_approval {
-        let useless = [
-            ("approvers", !activation.approvers.is_empty()),
-            ("approvals", activation.approvals > 1),
-            ("signed_approvals", activation.signed_approvals),
-            ("approval_authentication", activation.approval_authentication),
-            ("break_glass", activation.break_glass),
-        ];
-        return match useless.iter().find(|(_, given)| *given) {
-            Some((key, _)) => Err(table.invalid(key, "has no effect unless require_approval is true")),
-            None => Ok(()),
-        };
-    }
-    if activation.approvers.is_empty() {
-        return Err(table.invalid("require_approval", "is true, but approvers names no user"));
-    }
-    let people = activation.approvers.len();
-    let reachable = activation.approvers.iter().any(Principal::is_plural) || people >= activation.approvals as usize;
-    if reachable {
-        Ok(())
-    } else {
-        let why = format!("{} can never be reached: approvers names only {people}", activation.approvals);
-        Err(table.invalid("approvals", why))
+    match activation.contradiction() {
+        Some((key, why)) => Err(table.invalid(key, why)),
+        None => Ok(activation),
     }
 }
 

@@ -7,7 +7,8 @@ use std::path::Path;
 
 use toml::de::{DeTable, DeValue};
 
-use super::error::{Cause, PolicyError, Suggestion};
+use super::cause::{Cause, Suggestion};
+use super::error::PolicyError;
 use super::role::Source;
 
 /// The text of a file and the positions of its lines.
@@ -48,7 +49,7 @@ impl<'a> Lines<'a> {
         let line = self.starts.partition_point(|start| *start <= at);
         let start = self.starts.get(line.saturating_sub(1)).copied().unwrap_or_default();
         let column = self.text.get(start..at).map_or(0, |before| before.chars().count()) + 1;
-        PolicyError { file: self.path.to_path_buf(), line, column, cause }
+        PolicyError { file: self.path.to_path_buf(), line, column, cause: cause.to_string() }
     }
 }
 

@@ -7,6 +7,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::compiled::parsed;
 use super::*;
 
 fn files(texts: &[&str]) -> Vec<PolicyText> {
@@ -18,11 +19,11 @@ fn files(texts: &[&str]) -> Vec<PolicyText> {
 }
 
 fn policy(text: &str) -> Policy {
-    Policy::parse(&files(&[text])).unwrap_or_else(|error| panic!("{error}"))
+    parsed(&files(&[text])).unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn mistake(text: &str) -> String {
-    match Policy::parse(&files(&[text])) {
+    match parsed(&files(&[text])) {
         Err(error) => whole(&error),
         Ok(_) => panic!("accepted: {text}"),
     }
@@ -154,23 +155,20 @@ fn missing_keys_have_defaults() {
     assert!(role.activation.require_justification && !role.activation.require_approval && !role.activation.one_shot);
     assert_eq!((role.activation.approvals, role.activation.approvers.len()), (1, 0));
     assert!(role.commands[0].means_all());
-    assert!(Policy::parse(&[]).unwrap().roles().is_empty());
+    assert!(parsed(&[]).unwrap().roles().is_empty());
     assert!(self::policy("").roles().is_empty());
 }
 
 #[test]
 fn defaults_of_a_later_file_apply_to_an_earlier_one() {
     let roles = with("");
-    let policy = Policy::parse(&files(&[
-        &roles,
-        "[defaults]\nauthenticate = false\n",
-        "[defaults]\nmaximum_duration = \"5m\"\n",
-    ]))
-    .unwrap();
+    let policy =
+        parsed(&files(&[&roles, "[defaults]\nauthenticate = false\n", "[defaults]\nmaximum_duration = \"5m\"\n"]))
+            .unwrap();
     assert!(!policy.roles()[0].authenticate);
     assert_eq!(policy.roles()[0].activation.maximum_duration, 300);
     let text = |role: &str| format!("[roles.{role}]\ncommands = [\"ALL\"]\n");
-    let policy = Policy::parse(&files(&[&format!("{}{}", text("z"), text("b")), &text("a")])).unwrap();
+    let policy = parsed(&files(&[&format!("{}{}", text("z"), text("b")), &text("a")])).unwrap();
     assert_eq!(policy.roles().iter().map(|role| role.name.as_str()).collect::<Vec<_>>(), ["z", "b", "a"]);
 }
 
@@ -200,7 +198,7 @@ fn mistakes_are_reported_with_file_line_and_cause() {
         "/etc/p0.toml:4: unknown key 'arg' in [roles.r] commands; did you mean 'args'?"
     );
     assert!(mistake("[roles.r\n").starts_with("/etc/p0.toml:1: "));
-    let error = Policy::parse(&files(&["[defaults]\npasswd_tries = 3\npasswd_tries = 4\n"])).unwrap_err();
+    let error = parsed(&files(&["[defaults]\npasswd_tries = 3\npasswd_tries = 4\n"])).unwrap_err();
     assert_eq!((error.line, error.column > 0), (3, true), "{error}");
     assert!(!mistake("a = [1,\n2\n\x1b]31m\n").contains('\x1b'));
 }
@@ -208,10 +206,10 @@ fn mistakes_are_reported_with_file_line_and_cause() {
 #[test]
 fn repetitions_are_reported_with_both_positions() {
     let (one, two) = (with(""), format!("\n\n{}", with("")));
-    let error = Policy::parse(&files(&[&one, &two])).unwrap_err();
+    let error = parsed(&files(&[&one, &two])).unwrap_err();
     assert_eq!(whole(&error), "/etc/p1.toml:3: role 'r' is already defined at /etc/p0.toml:1");
     let error =
-        Policy::parse(&files(&["[defaults]\nauthenticate = true\n", "[defaults]\nauthenticate = true\n"])).unwrap_err();
+        parsed(&files(&["[defaults]\nauthenticate = true\n", "[defaults]\nauthenticate = true\n"])).unwrap_err();
     assert_eq!(whole(&error), "/etc/p1.toml:2: authenticate in [defaults] is already defined at /etc/p0.toml:2");
     assert!(
         mistake(&with("authenticate = false\n[roles.r.activation]\nauthenticate = true"))
@@ -456,7 +454,7 @@ fn random_changes_to_a_policy_never_panic_and_errors_stay_one_line() {
             let at = (0..=random(text.len() + 1)).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
             text.insert_str(at, pieces[random(pieces.len())]);
         }
-        match Policy::parse(&files(&[&text])) {
+        match parsed(&files(&[&text])) {
             Ok(_) => accepted += 1,
             Err(error) => {
                 let sentence = whole(&error);

@@ -29,6 +29,7 @@ pub(super) fn look(broker: &Path) -> Vec<Finding> {
         (broker.to_owned(), Right::Root),
         (beside(broker, "jit-sudo-enforcer"), Right::Callers),
         (beside(broker, "jit-sudo-hooks"), Right::Callers),
+        (beside(broker, "jit-sudo-compile"), Right::Callers),
         (beside(broker, "jit-sudo-shrink"), Right::Callers),
     ] {
         findings.extend(fault(&path, right));

@@ -1,11 +1,12 @@
 //! Tests how keys are parsed, written and rejected.
 
-use super::super::{Policy, PolicyReader, PolicyText};
+use super::super::compiled::parsed;
+use super::super::{Policy, PolicyError, PolicyReader, PolicyText};
 use super::variables::ENV_CHECK;
 use super::*;
 
 fn parse(text: &str) -> Result<Policy, PolicyError> {
-    Policy::parse(&[PolicyText { path: "/etc/p.toml".into(), text: text.to_owned() }])
+    parsed(&[PolicyText { path: "/etc/p.toml".into(), text: text.to_owned() }])
 }
 
 fn role(defaults: &str, own: &str) -> Options {

@@ -124,6 +124,7 @@ impl From<RunDirectory> for String {
     }
 }
 
+#[cfg(feature = "policy-text")]
 impl TimestampType {
     pub(super) fn parse(text: &str) -> Result<Self, &'static str> {
         match text {
@@ -135,6 +136,7 @@ impl TimestampType {
     }
 }
 
+#[cfg(feature = "policy-text")]
 impl Lecture {
     pub(super) fn parse(text: &str) -> Result<Self, &'static str> {
         match text {
@@ -154,5 +156,24 @@ pub(super) fn absolute(text: &str) -> Result<PathBuf, String> {
         Ok(path.to_path_buf())
     } else {
         Err("must be an absolute path without '..'".to_owned())
+    }
+}
+
+/// The name of a file in /etc/pam.d.
+pub(in super::super) fn pam_service(text: &str) -> Result<String, String> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    if !text.is_empty() && text.len() <= 64 && !text.starts_with(['.', '-']) && text.bytes().all(plain) {
+        Ok(text.to_owned())
+    } else {
+        Err("must be the name of a PAM service: letters, digits, '.', '_' and '-'".to_owned())
+    }
+}
+
+/// Words for a terminal: no control characters but tabs and line ends.
+pub(super) fn words(text: &str) -> Result<String, &'static str> {
+    if text.len() > 1024 || text.chars().any(|c| c.is_control() && c != '\n' && c != '\t') {
+        Err("must be at most 1024 bytes without control characters")
+    } else {
+        Ok(text.to_owned())
     }
 }

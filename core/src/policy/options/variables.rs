@@ -1,10 +1,10 @@
 //! `env_keep`, `env_check`, `env_delete`: parses these lists, and defines their defaults.
 
+#[cfg(feature = "policy-text")]
 use std::borrow::Cow;
 
-use super::super::role_file::variable_pattern;
-
-/// How a list in a table combines with the previous one.
+/// What becomes of a list that stands in a table.
+#[cfg(feature = "policy-text")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in super::super) enum Lists {
     /// It replaces the previous list.
@@ -13,7 +13,8 @@ pub(in super::super) enum Lists {
     Add,
 }
 
-/// Parses one entry of a list: whether it is removed (`!`), and the pattern.
+/// One entry of a list: whether it is taken away (`!`), and the pattern.
+#[cfg(feature = "policy-text")]
 pub(super) fn list_entry(text: &str) -> Result<(bool, String), String> {
     match text.strip_prefix('!') {
         Some(rest) => variable(rest).map(|pattern| (true, pattern)),
@@ -21,8 +22,8 @@ pub(super) fn list_entry(text: &str) -> Result<(bool, String), String> {
     }
 }
 
-/// Parses a pattern for a name, or for a name and a value separated by `=`.
-fn variable(text: &str) -> Result<String, String> {
+/// A pattern of a name, or of a name and a value around `=`.
+pub(super) fn variable(text: &str) -> Result<String, String> {
     let (name, value) = text.split_once('=').unwrap_or((text, ""));
     let plain = value.len() <= 1024 && !value.chars().any(char::is_control);
     match variable_pattern(name) {
@@ -33,6 +34,7 @@ fn variable(text: &str) -> Result<String, String> {
     }
 }
 
+#[cfg(feature = "policy-text")]
 pub(super) fn change(list: &mut Vec<Cow<'static, str>>, entries: Vec<(bool, String)>, lists: Lists) {
     if lists == Lists::Replace {
         list.clear();
@@ -43,6 +45,15 @@ pub(super) fn change(list: &mut Vec<Cow<'static, str>>, entries: Vec<(bool, Stri
         } else if !list.iter().any(|known| *known == pattern) {
             list.push(pattern.into());
         }
+    }
+}
+
+/// The name of a variable, perhaps with `*` for any part of it.
+pub(in super::super) fn variable_pattern(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.len() > 256 || text.contains('=') || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        Err("must be the name of a variable, with '*' for any part of it and without '='".to_owned())
+    } else {
+        Ok(text.to_owned())
     }
 }
 
