@@ -292,7 +292,7 @@ impl Activation {
     pub(super) fn contradiction(&self) -> Option<(&'static str, String)> {
         let said = |key, why: &str| Some((key, why.to_owned()));
         if self.user_verification && !self.signed_approvals {
-            return said("user_verification", "means nothing unless signed_approvals is true");
+            return said("user_verification", "has no effect unless signed_approvals is true");
         }
         if !self.require_approval {
             let useless = [
@@ -303,10 +303,10 @@ impl Activation {
                 ("break_glass", self.break_glass),
             ];
             let (key, _) = useless.into_iter().find(|(_, given)| *given)?;
-            return said(key, "means nothing unless require_approval is true");
+            return said(key, "has no effect unless require_approval is true");
         }
         if self.approvers.is_empty() {
-            return said("require_approval", "is true, but approvers names nobody");
+            return said("require_approval", "is true, but approvers names no user");
         }
         let people = self.approvers.len();
         let is_reachable = self.approvers.iter().any(Principal::is_plural) || people >= self.approvals as usize;
