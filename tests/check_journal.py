@@ -221,6 +221,27 @@ def fingerprint(key):
 
 # --- the journal -------------------------------------------------------------------------------------------------------
 
+COLUMNS = "SELECT seq, kind, uid, run, grant_id, at, high, hash, body FROM record"
+
+
+def leftovers(db, begin, head):
+    """What stands before the beginning are the last of the records that were pruned."""
+    number, link = None, None
+    for seq, kind, uid, run, grant, at, high, stored, body in db.execute(COLUMNS + " WHERE seq > 0 AND seq <= ? ORDER BY seq", (begin,)):
+        try:
+            record = load(body)
+            right = is_canonical(bytes(body).decode(), record) and lacks(record, COMMON + " " + SEARCHED) is None
+            right = right and hashlib.sha256(body).digest() == stored and record["seq"] == seq
+            right = right and number in (None, seq - 1) and link in (None, record["prev"])
+            columns = (record["kind"], record.get("uid"), record.get("run"), record.get("grant"), record["time"])
+            right = right and columns == (kind, uid, run, grant, at)
+        except HOSTILE:
+            right = False
+        need(right, "journal", f"record {seq} is none of those that were pruned")
+        number, link = seq, stored.hex()
+    need((number, link) in ((None, None), (begin, head)), "journal", f"record {number} does not lead to the pruned {begin}")
+
+
 def records(db, key, now):
     """All records in order, each as its keys, when chain, columns and checkpoints are good."""
     meta = db.execute("SELECT value FROM journal_meta WHERE name = 'pruned'").fetchone()
@@ -230,8 +251,9 @@ def records(db, key, now):
         number, head = int(text.split()[0]), text.split()[1]
     consent, begin, proved, high = 0, number, meta is None, None if meta else -(1 << 63)
     pruned = (number, head)
+    leftovers(db, number, head)
     heads, result = {number: head}, []
-    query = "SELECT seq, kind, uid, run, grant_id, at, high, hash, body FROM record WHERE seq > ? OR seq <= 0 ORDER BY seq"
+    query = COLUMNS + " WHERE seq > ? OR seq <= 0 ORDER BY seq"
     for seq, kind, uid, run, grant, at, column_high, stored, body in db.execute(query, (begin,)):
         need(seq == number + 1, "journal", f"record {number + 1} is missing")
         need(hashlib.sha256(body).digest() == stored, "journal", f"the hash of record {seq}")

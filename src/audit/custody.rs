@@ -7,6 +7,7 @@ use std::fmt;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use serde::Deserialize;
 
+use super::history::history;
 use super::journal::{Journal, JournalError, Written, sql_bound};
 use crate::database::Durability;
 use jit_core::clock::duration::spell;
@@ -143,8 +144,10 @@ impl Journal<'_> {
 /// What cannot be read is the verification's to find.
 fn told(tx: &Transaction<'_>) -> rusqlite::Result<Option<String>> {
     // An alert comes before what a pruning remembers of those that are gone.
-    let records = "SELECT body FROM record WHERE kind IN ('alert', 'prune') AND kind NOT IN ('start', 'end') \
-                   ORDER BY kind, seq DESC";
+    let records = history!(
+        "SELECT body FROM history WHERE kind IN ('alert', 'prune') AND kind NOT IN ('start', 'end') \
+                   ORDER BY kind, seq DESC"
+    );
     for (query, key) in [(records, "identity"), ("SELECT body FROM request ORDER BY rowid DESC", "host")] {
         let mut statement = tx.prepare(query)?;
         let mut rows = statement.query([])?;
@@ -245,8 +248,10 @@ fn changes(connection: &Connection) -> Result<Vec<Change>, JournalError> {
         #[serde(flatten)]
         reading: ClockReading,
     }
-    let query = "SELECT a.body, b.body, b.high FROM record a LEFT JOIN record b ON b.seq = a.seq - 1 \
-                 WHERE a.kind = 'alert' AND a.kind NOT IN ('start', 'end') ORDER BY a.seq DESC";
+    let query = history!(
+        "SELECT a.body, b.body, b.high FROM history a LEFT JOIN history b ON b.seq = a.seq - 1 \
+                 WHERE a.kind = 'alert' AND a.kind NOT IN ('start', 'end') ORDER BY a.seq DESC"
+    );
     let mut statement = connection.prepare(query)?;
     let mut rows = statement.query([])?;
     let mut changes = Vec::new();
@@ -330,7 +335,8 @@ pub(super) fn alert(code: &str, sentence: &str) -> Event {
 }
 
 fn faults(connection: &Connection, moment: &Moment, anchor: Option<Mark>) -> Result<Vec<Fault>, JournalError> {
-    let query = "SELECT high, body, (SELECT hash FROM record WHERE seq = ?1) FROM record ORDER BY seq DESC LIMIT 1";
+    let query =
+        history!("SELECT high, body, (SELECT hash FROM history WHERE seq = ?1) FROM history ORDER BY seq DESC LIMIT 1");
     let mut statement = connection.prepare(query)?;
     let mut rows = statement.query(params![sql_bound(anchor.map_or(0, |mark| mark.seq))])?;
     let mut faults = Vec::new();

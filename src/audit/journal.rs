@@ -202,7 +202,9 @@ pub struct Journal<'a> {
     sealer: Option<Box<dyn Fn()>>,
 }
 
-const TAIL: &str = "SELECT seq, hash, high FROM record ORDER BY seq DESC LIMIT 1";
+/// Of the table and not of what counts of it: behind a record that was pruned nothing may follow as if it were the first.
+const TAIL: &str = "SELECT seq, hash, high, seq > coalesce((SELECT CAST(substr(value, 1, 20) AS INTEGER) FROM journal_meta \
+                    WHERE name = 'pruned'), 0) FROM record ORDER BY seq DESC LIMIT 1";
 
 const APPEND: &str = "INSERT INTO record (seq, kind, uid, run, grant_id, at, high, hash, body) \
                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
@@ -383,6 +385,9 @@ pub(super) fn tail(connection: &Connection) -> Result<Option<(u64, Digest, i64)>
     let mut statement = connection.prepare_cached(TAIL)?;
     let mut rows = statement.query([])?;
     let Some(row) = rows.next()? else { return Ok(None) };
+    if !row.get::<_, bool>(3)? {
+        return Err(JournalError::Damaged("its last record is one that was pruned, or has no number"));
+    }
     let seq = u64::try_from(row.get::<_, i64>(0)?).map_err(|_| JournalError::Damaged("a negative number"))?;
     Ok(Some((seq, digest(row, 1)?, row.get(2)?)))
 }

@@ -5,6 +5,7 @@ pub mod bucket;
 pub mod checkpoint;
 mod claim;
 pub mod custody;
+mod history;
 pub mod journal;
 mod left_run;
 pub mod listing;

@@ -382,6 +382,17 @@ fn old_segments_are_pruned_and_the_rest_verifies_here_and_elsewhere() {
     assert_eq!(prune.json["policies"], json!([named]), "the policy whose record went, for those that stay and name it");
     let said = verify(&root, &[]);
     assert!(said.succeeded().contains("begins after record 3000"), "{said:?}");
+    // What is written there afterwards is no history, for nobody.
+    let planted =
+        "SELECT 7, kind, uid, 'planted00000', grant_id, at, high, hash, body FROM record WHERE kind = 'start' LIMIT 1";
+    sql(&root, &format!("INSERT INTO record (seq, kind, uid, run, grant_id, at, high, hash, body) {planted}"));
+    assert_eq!(
+        root.as_root(["jitctl", "--json", "audit", "list", "--limit", "10000"]).json()["records"][0]["seq"],
+        3001
+    );
+    root.as_root(["jitctl", "audit", "show", "planted00000"]).refused("");
+    verify(&root, &[]).refused("record 7 is none of those that were pruned up to record 3000");
+    sql(&root, "DELETE FROM record WHERE seq = 7");
     root.script("jitctl audit export -o /root/rest.jsonl && jitctl key show >/root/key");
     let said = verify(&root, &["/root/rest.jsonl", "--public-key", "/root/key"]);
     assert!(said.succeeded().contains("begins after record 3000"), "{said:?}");

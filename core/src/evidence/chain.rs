@@ -105,6 +105,8 @@ pub enum Cause {
     Copy(&'static str),
     /// It and all before it are missing, and no record says that they were pruned.
     NotPruned,
+    /// It stands before the last record that was pruned, which is this one, and was not pruned with it.
+    BeforePruned(u64),
     /// Its checkpoint is not one; the text says why.
     Checkpoint(String),
     /// The host signed another record under this number.
@@ -137,7 +139,7 @@ pub enum Cause {
 
 impl Cause {
     /// Whether only what a record says is wrong, while its bytes, its hash and its place are those that were written.
-    pub(super) fn is_of_the_replay(&self) -> bool {
+    pub fn is_of_the_replay(&self) -> bool {
         matches!(
             self,
             Self::Lacks(_)
@@ -165,6 +167,11 @@ impl fmt::Display for FirstBad {
             }
             Cause::Copy(column) => write!(f, "the column '{column}' of record {seq} differs from the record"),
             Cause::NotPruned => write!(f, "records 1 to {seq} are missing, and no record says that they were pruned"),
+            Cause::BeforePruned(last) => write!(
+                f,
+                "record {seq} is none of those that were pruned up to record {last}: it was written there later, nothing lists it; keep a copy \
+                 of the database for whoever looks into this, then delete that row"
+            ),
             Cause::Checkpoint(why) => write!(f, "the checkpoint of record {seq} {why}"),
             Cause::OtherSigned => {
                 write!(f, "record {seq} is not the one that the host signed: the chain up to it was written anew")
