@@ -393,7 +393,7 @@ class Journal:
         self.request, self.approval, self.decision, self.grant = {}, {}, {}, {}
         self.end, self.starts, self.extended, self.alert, self.settled = {}, {}, {}, set(), {}
         self.stated, self.roles, self.ids, self.doubted, self.unproven = {}, set(), {}, None, {}
-        self.lost, self.pruned_at = (0, 0), None
+        self.lost, self.pruned_at, self.accepted = (0, 0), None, None
         found, begin, self.consent = records(db, key, now)
         self.pruned, self.begin = bool(begin), begin
         self.open, self.left, self.ran, self.pruned_until = {}, {}, {}, None
@@ -426,7 +426,7 @@ class Journal:
         if kind == "alert" and record["code"] == "database-older":
             self.older = self.doubted = record["seq"]
         if kind == "alert" and record["code"] == "state-accepted":
-            self.doubted = None
+            self.doubted, self.accepted = None, record["seq"]
         if kind == "alert" and record["code"] == "host-changed":
             self.host_changed = record["seq"]
         if kind == "alert" and record["code"] in ("host-changed", "state-accepted"):
@@ -523,6 +523,9 @@ class Journal:
         deadline = self.request.get(id, {}).get("deadline")
         if act == "approval" and deadline is not None:
             self.faults.need(record["high"] // 1_000_000 < deadline // 1_000_000, f"record {seq}: {id} was over")
+        if act == "use" and self.accepted:
+            living = id in self.grant and self.grant[id]["seq"] > self.accepted
+            self.faults.need(living, f"record {seq}: {id} is older than what root accepted by {self.accepted}")
         if act == "use" and id in self.grant:
             self.check_use(record, self.grant[id])
         if act == "gone on":

@@ -56,6 +56,8 @@ pub enum JournalError {
     OtherPolicy,
     /// What was asked for when this host had another identity.
     AskedElsewhere,
+    /// What was asked for before root last accepted the state of the host.
+    AskedBefore,
     /// The host has got another identity since it was read.
     OtherHost,
     /// The database is an older copy, which gives no power until root accepts it; the text says how that is known.
@@ -76,6 +78,12 @@ impl fmt::Display for JournalError {
                 write!(
                     f,
                     "it was asked for under another identity of this host and can only be denied or cancelled: ask again"
+                )
+            }
+            Self::AskedBefore => {
+                write!(
+                    f,
+                    "it was asked for before root accepted the state of this host and can only be denied or cancelled: ask again"
                 )
             }
             Self::OtherHost => write!(f, "the identity of this host was changed meanwhile: try again"),

@@ -45,6 +45,8 @@ pub(super) struct Kept {
     older: u64,
     /// The last of them, as long as root has not accepted the state of the host since.
     pub(super) doubted: Option<u64>,
+    /// The last record so far by which root accepted the state of the host.
+    pub(super) accepted: Option<u64>,
     pub(super) host_changed: u64,
     /// The id that the host has since then; nothing where no record tells.
     pub(super) identity: Option<u32>,
@@ -91,7 +93,7 @@ impl Power {
                 let said: Alerted<'_> = parse(body).map_err(malformed)?;
                 match said.code {
                     "database-older" => (self.kept.older, self.kept.doubted) = (seq, Some(seq)),
-                    ACCEPTED => self.kept.doubted = None,
+                    ACCEPTED => (self.kept.doubted, self.kept.accepted) = (None, Some(seq)),
                     "host-changed" => self.kept.host_changed = seq,
                     _ => return Ok(()),
                 }

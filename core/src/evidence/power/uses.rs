@@ -82,13 +82,21 @@ impl Power {
             self.names.of(start.role.unwrap_or_default().as_bytes()),
         );
         let boot = (self.names.of(start.boot_id.as_bytes()), start.boot);
-        let identity = self.kept.identity;
+        let (identity, accepted) = (self.kept.identity, self.kept.accepted);
         let now = Timestamp(self.last).seconds();
         let (said, follows) = self.act(seq, id, Act::Use);
         let before = said.starts > 0;
         let wrong = said.grant.and_then(|issued| Some((issued.seq, differs(&issued.terms, who, now, before)?)));
         let fits = wrong.map_or(Ok(()), |(issued, what)| {
             Err(inconsistency(seq, format!("is the start of a run under grant {id} of record {issued}: {what}")))
+        });
+        let outlived = accepted.filter(|accepted| said.grant.is_none_or(|issued| issued.seq < *accepted));
+        let living = outlived.map_or(Ok(()), |accepted| {
+            let what = "by which root accepted the state of the host, and all grants ended";
+            Err(inconsistency(
+                seq,
+                format!("is the start of a run under grant {id}, which is older than record {accepted}, {what}"),
+            ))
         });
         if said.starts == 0 {
             said.first = Timestamp(copies.at).seconds();
@@ -102,7 +110,7 @@ impl Power {
         }
         note(&mut used.hosts, identity, seq);
         note(&mut used.bytes, start.grant_sha256.map(|digest| digest.0), seq);
-        follows.and(fits)
+        follows.and(fits).and(living)
     }
 
     /// Record `seq` is the end of a run that began under `base` and went on under `last`.
