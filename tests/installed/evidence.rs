@@ -388,10 +388,7 @@ fn old_segments_are_pruned_and_the_rest_verifies_here_and_elsewhere() {
     let planted =
         "SELECT 7, kind, uid, 'planted00000', grant_id, at, high, hash, body FROM record WHERE kind = 'start' LIMIT 1";
     sql(&root, &format!("INSERT INTO record (seq, kind, uid, run, grant_id, at, high, hash, body) {planted}"));
-    assert_eq!(
-        root.as_root(["jitctl", "--json", "audit", "list", "--limit", "10000"]).json()["records"][0]["seq"],
-        3001
-    );
+    assert!(!root.as_root(["jitctl", "audit", "list", "--limit", "10000"]).succeeded().contains("planted00000"));
     root.as_root(["jitctl", "audit", "show", "planted00000"]).refused("");
     verify(&root, &[]).refused("record 7 is none of those that were pruned up to record 3000");
     sql(&root, "DELETE FROM record WHERE seq = 7");
