@@ -198,6 +198,33 @@ def blob_of(signature):
     return signature[14:14 + length]
 
 
+ORDER = 2**252 + 27742317777372353535851937790883648493
+
+
+def strings(data):
+    """The strings that bytes are, each behind its length; it has to be all of them."""
+    found = []
+    while data:
+        (length,) = struct.unpack(">I", data[:4])
+        need(len(data) >= 4 + length, "journal", "a signature that is cut off")
+        found.append(data[4:4 + length])
+        data = data[4 + length:]
+    return found
+
+
+def is_allowed(signature):
+    """Whether a signature has the form that formats.md allows, of which ssh-keygen allows more."""
+    try:
+        blob, _, reserved, _, made = strings(signature[10:])
+        size = struct.unpack(">I", made[:4])[0]
+        kind, rest = made[4:4 + size], made[4 + size:]
+        raw = rest[4:68]
+    except (ValueError, Bad, struct.error):
+        return False
+    known = kind in (b"ssh-ed25519", b"sk-ssh-ed25519@openssh.com") and strings(blob)[0] == kind
+    return known and reserved == b"" and len(raw) == 64 and int.from_bytes(raw[32:], "little") < ORDER
+
+
 def signer(namespace, body, signature):
     """The key that made a good signature, as the base64 of a public key file; None where it is not good."""
     question = (namespace, body, signature)
@@ -210,9 +237,20 @@ def signer(namespace, body, signature):
             file.flush()
             words = ["ssh-keygen", "-Y", "check-novalidate", "-n", namespace, "-s", file.name]
             done = subprocess.run(words, input=body, capture_output=True)
-        if done.returncode == 0:
+        if done.returncode == 0 and is_allowed(signature):
             seen[question] = base64.b64encode(blob_of(signature)).decode()
     return seen[question]
+
+
+def is_key(text):
+    """Whether this is a public key as a host has it."""
+    kind, _, encoded = text.partition(" ")
+    try:
+        blob = base64.b64decode(encoded, validate=True)
+    except ValueError:
+        return False
+    head = b"\0\0\0\x0bssh-ed25519\0\0\0\x20"
+    return kind == "ssh-ed25519" and len(blob) == len(head) + 32 and blob.startswith(head)
 
 
 def fingerprint(key):
@@ -248,6 +286,7 @@ def records(db, key, now):
     number, head = 0, "0" * 64
     if meta:
         text = bytes(meta[0]).decode()
+        need(re.fullmatch(r"[0-9]{20} [0-9a-f]{64}\n", text), "journal", "what is kept of the last pruning")
         number, head = int(text.split()[0]), text.split()[1]
     consent, begin, proved, high = 0, number, meta is None, None if meta else -(1 << 63)
     pruned = (number, head)
@@ -279,7 +318,7 @@ def records(db, key, now):
         if accepted:
             consent = seq
     need(proved, "journal", "the beginning is missing")
-    own, other = False, None
+    own, other, signed = False, None, begin
     for seq, body, signature in db.execute("SELECT seq, body, signature FROM checkpoint ORDER BY seq"):
         need(seq in heads, "journal", f"the checkpoint of record {seq} has no record")
         by = signer("jit-sudo/checkpoint/v1", body, signature)
@@ -294,10 +333,12 @@ def records(db, key, now):
             other = seq
         if by == key:
             need(said["head"] == heads[seq], "journal", f"record {seq} is not the one that was signed")
+            signed = seq
     right = other is None or (own and consent > other)
     need(right, "journal", f"record {other} was signed with another key, and nobody has accepted that")
     young = not result or now - result[0]["time"] / 1_000_000 <= 60
     need(own or young, "journal", "it has no checkpoint by the host's key")
+    need(number - signed <= 5000, "journal", f"record {signed + 1} and what follows are not signed")
     return result, begin, consent
 
 
@@ -418,6 +459,15 @@ class Journal:
         kind, id = record["kind"], record.get("grant")
         record["seconds"] = record["time"] // 1_000_000
         self.take_run(record, kind, begin)
+        if kind == "start":
+            right = (record["assignment"] == "grant") == (id is not None)
+            self.faults.need(right, f"record {record['seq']}: the assignment of the run and its grant")
+        if kind == "end" and "extended_by" in record:
+            self.faults.need(id, f"record {record['seq']} extends no grant")
+        if kind == "review" and record["verdict"] == "settled":
+            self.faults.need(id, f"record {record['seq']} settles the review of no grant")
+        if kind == "alert" and record["code"] in ("host-changed", "state-accepted") and "identity" in record:
+            self.faults.need(is_key(record["identity"]["key"]), f"record {record['seq']}: the key of the host")
         if kind == "prune":
             latest = record.get("latest", record["before"] - 1)
             self.pruned_until = latest if self.pruned_until is None else max(self.pruned_until, latest)
@@ -695,6 +745,8 @@ def paper_of(table, row):
     """A document whose keys have their types; those that are null are not there."""
     document = parsed(table, row)
     need(isinstance(document, dict), table, f"the bytes of {row['id']}")
+    canonical = document.get("version") == 1 or is_canonical(bytes(row["body"]).decode(), document)
+    need(canonical, table, f"the bytes of {row['id']} are written in another form")
     document = {key: value for key, value in document.items() if value is not None}
     lacking = lacks(document, PAPERS[table])
     words = lacks(document, PAPERS.get(table + " words", "")) if document.get("version") != 1 else None
@@ -765,7 +817,7 @@ class Tables:
             need(record.get("needed", row["needed"]) == row["needed"], table, f"needed of {id}")
         if document["version"] > 1:
             described = isinstance(document["host"], dict) and lacks(document["host"], "id s key s") is None
-            need(described and document["host"]["key"].startswith("ssh-ed25519 "), table, f"the host of {id}")
+            need(described and is_key(document["host"]["key"]), table, f"the host of {id}")
             host, key = document["host"]["id"], document["host"]["key"].split()[1]
             if record:
                 self.newest = (record["seq"], host)

@@ -261,7 +261,7 @@ impl Chain {
             return Err(FirstBad { seq: row.seq, cause: Cause::Number(inside.seq) });
         }
         self.take(&inside, row.body, hash, row.copies)?;
-        Ok(inside.role_digest)
+        Ok(inside.judged_by())
     }
 
     /// Checks the next record of an export, where nothing stands beside it. Of which kind it is.
@@ -364,7 +364,7 @@ pub fn verify<'a>(rows: impl IntoIterator<Item = Row<'a>>) -> Result<Verified, F
 
 /// The digest of the role by which a run was judged, of a record that is one.
 pub fn role_digest(body: &[u8]) -> Option<&str> {
-    Inside::read(0, body).ok().and_then(|inside| inside.role_digest)
+    Inside::read(0, body).ok().and_then(|inside| inside.judged_by())
 }
 
 /// Whether exact bytes tell where a record stands, and when and where it was made.
@@ -418,6 +418,11 @@ impl<'a> Inside<'a> {
         let malformed = |why: &dyn fmt::Display| FirstBad { seq, cause: Cause::Malformed(why.to_string()) };
         let text = canonical::text(body).map_err(|why| malformed(&why))?;
         serde_json::from_str(text).map_err(|error| malformed(&error))
+    }
+
+    /// The digest of the role by which a run was judged; other kinds may name one, and keep no text of it.
+    fn judged_by(&self) -> Option<&'a str> {
+        self.role_digest.filter(|_| self.kind == "start")
     }
 
     fn tells_of(&self, pruned: Mark) -> bool {

@@ -60,9 +60,11 @@ fn command_digest(
     (uid, gid, groups): (i64, i64, &[i64]),
 ) -> [u8; 32] {
     let mut digest = Sha256::new();
+    digest.update(u64::try_from(argv.len()).unwrap_or(u64::MAX).to_be_bytes());
     for word in [run_as, path.as_bytes()].into_iter().chain(argv.iter().map(Word::as_bytes)) {
+        // A word may hold any byte.
+        digest.update(u64::try_from(word.len()).unwrap_or(u64::MAX).to_be_bytes());
         digest.update(word);
-        digest.update([0]);
     }
     digest.update(program);
     let mut groups = groups.to_vec();
