@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use rusqlite::Connection;
 
 use crate::audit::bucket::Charge;
-use crate::audit::{JournalError, Written, empowered, in_force};
+use crate::audit::{JournalError, Written, asked_since, empowered, in_force};
 use crate::database::{DatabaseError, Durability};
 use crate::elevation::{Caller, CommandError, Elevation, RunAs};
 use crate::host::{Host, HostError, Identity};
@@ -389,6 +389,7 @@ pub fn grant(
     now: &Now,
 ) -> Result<Written, ActivationError> {
     empowered(tx, &decided.request.host, &identity.id)?;
+    asked_since(tx, &decided.request.id)?;
     let terms = grant_terms(decided, &identity.id, now);
     // Signs only what the approvers read: a grant for an exact command has one.
     if terms.exact.is_set() {

@@ -222,10 +222,10 @@ impl Host {
         let state = state_directory()?;
         let path = Path::new(STATE).join(DATABASE);
         if !path.exists() {
-            let anchor = Anchor::at(Path::new(STATE).join(ANCHOR));
-            anchor.remove().map_err(|error| HostError::System("remove the anchor", error))?;
-            let database = schema::create(&path)?;
             let key = random("make a redaction key")?;
+            // First: a database without it is taken for an older copy.
+            state.replace(ANCHOR.as_ref(), format!("{}\n", audit::origin(&key)).as_bytes(), 0o600)?;
+            let database = schema::create(&path)?;
             database.write(Durability::Synced, |tx| audit::set_up(tx, key))?;
         } else {
             drop(schema::open(&path)?);
@@ -449,8 +449,19 @@ impl Host {
         let anchor = self.anchored()?;
         let moment = self.clocks()?;
         let noticed = journal.notice(&moment, anchor)?;
+        if anchor.is_none() {
+            self.begin_anchor(journal)?;
+        }
         let _ = journal.mirror(&noticed);
         Ok(moment)
+    }
+
+    /// Makes the anchor that is missing, of the database as it began: any record may be lost with the power that is not synced.
+    fn begin_anchor(&self, journal: &Journal<'_>) -> Result<(), HostError> {
+        match self.state.create(ANCHOR.as_ref(), format!("{}\n", journal.origin()?).as_bytes(), 0o600) {
+            Err(TrustError::Io { error, .. }) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            made => Ok(made?),
+        }
     }
 
     fn close_lost(

@@ -101,11 +101,13 @@ pub struct Legible<T> {
     pub read: Vec<T>,
     /// The ids of the other rows, as they are stored.
     pub damaged: Vec<String>,
+    /// The ids of those that say they are of an earlier version, which serve nothing as long as they do.
+    pub earlier: Vec<String>,
 }
 
 impl<T> Default for Legible<T> {
     fn default() -> Self {
-        Self { read: Vec::new(), damaged: Vec::new() }
+        Self { read: Vec::new(), damaged: Vec::new(), earlier: Vec::new() }
     }
 }
 
@@ -114,7 +116,7 @@ impl<T> Legible<T> {
     fn take(&mut self, row: Result<T, FindError>) -> Result<(), FindError> {
         match row {
             Ok(row) => self.read.push(row),
-            Err(FindError::Terms(_, TermsFault::Earlier)) => {}
+            Err(FindError::Terms(id, TermsFault::Earlier)) => self.earlier.push(id),
             Err(FindError::Damaged(id) | FindError::Terms(id, _)) => self.damaged.push(id),
             Err(error @ (FindError::Database(_) | FindError::Unknown)) => return Err(error),
         }

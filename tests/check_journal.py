@@ -198,6 +198,33 @@ def blob_of(signature):
     return signature[14:14 + length]
 
 
+ORDER = 2**252 + 27742317777372353535851937790883648493
+
+
+def strings(data):
+    """The strings that bytes are, each behind its length; it has to be all of them."""
+    found = []
+    while data:
+        (length,) = struct.unpack(">I", data[:4])
+        need(len(data) >= 4 + length, "journal", "a signature that is cut off")
+        found.append(data[4:4 + length])
+        data = data[4 + length:]
+    return found
+
+
+def is_allowed(signature):
+    """Whether a signature has the form that formats.md allows, of which ssh-keygen allows more."""
+    try:
+        blob, _, reserved, _, made = strings(signature[10:])
+        size = struct.unpack(">I", made[:4])[0]
+        kind, rest = made[4:4 + size], made[4 + size:]
+        raw = rest[4:68]
+    except (ValueError, Bad, struct.error):
+        return False
+    known = kind in (b"ssh-ed25519", b"sk-ssh-ed25519@openssh.com") and strings(blob)[0] == kind
+    return known and reserved == b"" and len(raw) == 64 and int.from_bytes(raw[32:], "little") < ORDER
+
+
 def signer(namespace, body, signature):
     """Returns the key of a valid signature, as the base64 of a public key file; None where it is not valid."""
     question = (namespace, body, signature)
@@ -210,9 +237,20 @@ def signer(namespace, body, signature):
             file.flush()
             words = ["ssh-keygen", "-Y", "check-novalidate", "-n", namespace, "-s", file.name]
             done = subprocess.run(words, input=body, capture_output=True)
-        if done.returncode == 0:
+        if done.returncode == 0 and is_allowed(signature):
             seen[question] = base64.b64encode(blob_of(signature)).decode()
     return seen[question]
+
+
+def is_key(text):
+    """Whether this is a public key as a host has it."""
+    kind, _, encoded = text.partition(" ")
+    try:
+        blob = base64.b64decode(encoded, validate=True)
+    except ValueError:
+        return False
+    head = b"\0\0\0\x0bssh-ed25519\0\0\0\x20"
+    return kind == "ssh-ed25519" and len(blob) == len(head) + 32 and blob.startswith(head)
 
 
 def fingerprint(key):
@@ -221,17 +259,40 @@ def fingerprint(key):
 
 # --- the journal -------------------------------------------------------------------------------------------------------
 
+COLUMNS = "SELECT seq, kind, uid, run, grant_id, at, high, hash, body FROM record"
+
+
+def leftovers(db, begin, head):
+    """What stands before the beginning are the last of the records that were pruned."""
+    number, link = None, None
+    for seq, kind, uid, run, grant, at, high, stored, body in db.execute(COLUMNS + " WHERE seq > 0 AND seq <= ? ORDER BY seq", (begin,)):
+        try:
+            record = load(body)
+            right = is_canonical(bytes(body).decode(), record) and lacks(record, COMMON + " " + SEARCHED) is None
+            right = right and hashlib.sha256(body).digest() == stored and record["seq"] == seq
+            right = right and number in (None, seq - 1) and link in (None, record["prev"])
+            columns = (record["kind"], record.get("uid"), record.get("run"), record.get("grant"), record["time"])
+            right = right and columns == (kind, uid, run, grant, at)
+        except HOSTILE:
+            right = False
+        need(right, "journal", f"record {seq} is none of those that were pruned")
+        number, link = seq, stored.hex()
+    need((number, link) in ((None, None), (begin, head)), "journal", f"record {number} does not lead to the pruned {begin}")
+
+
 def records(db, key, now):
     """Returns all records in order, each as its keys, if chain, columns and checkpoints are good."""
     meta = db.execute("SELECT value FROM journal_meta WHERE name = 'pruned'").fetchone()
     number, head = 0, "0" * 64
     if meta:
         text = bytes(meta[0]).decode()
+        need(re.fullmatch(r"[0-9]{20} [0-9a-f]{64}\n", text), "journal", "what is kept of the last pruning")
         number, head = int(text.split()[0]), text.split()[1]
     consent, begin, proved, high = 0, number, meta is None, None if meta else -(1 << 63)
     pruned = (number, head)
+    leftovers(db, number, head)
     heads, result = {number: head}, []
-    query = "SELECT seq, kind, uid, run, grant_id, at, high, hash, body FROM record WHERE seq > ? OR seq <= 0 ORDER BY seq"
+    query = COLUMNS + " WHERE seq > ? OR seq <= 0 ORDER BY seq"
     for seq, kind, uid, run, grant, at, column_high, stored, body in db.execute(query, (begin,)):
         need(seq == number + 1, "journal", f"record {number + 1} is missing")
         need(hashlib.sha256(body).digest() == stored, "journal", f"the hash of record {seq}")
@@ -257,7 +318,7 @@ def records(db, key, now):
         if accepted:
             consent = seq
     need(proved, "journal", "the beginning is missing")
-    own, other = False, None
+    own, other, signed = False, None, begin
     for seq, body, signature in db.execute("SELECT seq, body, signature FROM checkpoint ORDER BY seq"):
         need(seq in heads, "journal", f"the checkpoint of record {seq} has no record")
         by = signer("jit-sudo/checkpoint/v1", body, signature)
@@ -272,10 +333,12 @@ def records(db, key, now):
             other = seq
         if by == key:
             need(said["head"] == heads[seq], "journal", f"record {seq} is not the one that was signed")
+            signed = seq
     right = other is None or (own and consent > other)
     need(right, "journal", f"record {other} was signed with another key, and nobody has accepted that")
     young = not result or now - result[0]["time"] / 1_000_000 <= 60
     need(own or young, "journal", "it has no checkpoint by the host's key")
+    need(number - signed <= 5000, "journal", f"record {signed + 1} and what follows are not signed")
     return result, begin, consent
 
 
@@ -371,7 +434,7 @@ class Journal:
         self.request, self.approval, self.decision, self.grant = {}, {}, {}, {}
         self.end, self.starts, self.extended, self.alert, self.settled = {}, {}, {}, set(), {}
         self.stated, self.roles, self.ids, self.doubted, self.unproven = {}, set(), {}, None, {}
-        self.lost, self.pruned_at = (0, 0), None
+        self.lost, self.pruned_at, self.accepted = (0, 0), None, None
         found, begin, self.consent = records(db, key, now)
         self.pruned, self.begin = bool(begin), begin
         self.open, self.left, self.ran, self.pruned_until = {}, {}, {}, None
@@ -396,6 +459,15 @@ class Journal:
         kind, id = record["kind"], record.get("grant")
         record["seconds"] = record["time"] // 1_000_000
         self.take_run(record, kind, begin)
+        if kind == "start":
+            right = (record["assignment"] == "grant") == (id is not None)
+            self.faults.need(right, f"record {record['seq']}: the assignment of the run and its grant")
+        if kind == "end" and "extended_by" in record:
+            self.faults.need(id, f"record {record['seq']} extends no grant")
+        if kind == "review" and record["verdict"] == "settled":
+            self.faults.need(id, f"record {record['seq']} settles the review of no grant")
+        if kind == "alert" and record["code"] in ("host-changed", "state-accepted") and "identity" in record:
+            self.faults.need(is_key(record["identity"]["key"]), f"record {record['seq']}: the key of the host")
         if kind == "prune":
             latest = record.get("latest", record["before"] - 1)
             self.pruned_until = latest if self.pruned_until is None else max(self.pruned_until, latest)
@@ -404,7 +476,7 @@ class Journal:
         if kind == "alert" and record["code"] == "database-older":
             self.older = self.doubted = record["seq"]
         if kind == "alert" and record["code"] == "state-accepted":
-            self.doubted = None
+            self.doubted, self.accepted = None, record["seq"]
         if kind == "alert" and record["code"] == "host-changed":
             self.host_changed = record["seq"]
         if kind == "alert" and record["code"] in ("host-changed", "state-accepted"):
@@ -501,6 +573,9 @@ class Journal:
         deadline = self.request.get(id, {}).get("deadline")
         if act == "approval" and deadline is not None:
             self.faults.need(record["high"] // 1_000_000 < deadline // 1_000_000, f"record {seq}: {id} was over")
+        if act == "use" and self.accepted:
+            living = id in self.grant and self.grant[id]["seq"] > self.accepted
+            self.faults.need(living, f"record {seq}: {id} is older than what root accepted by {self.accepted}")
         if act == "use" and id in self.grant:
             self.check_use(record, self.grant[id])
         if act == "gone on":
@@ -670,6 +745,8 @@ def paper_of(table, row):
     """Returns a document, after a check of the types of its keys; keys that are null count as missing."""
     document = parsed(table, row)
     need(isinstance(document, dict), table, f"the bytes of {row['id']}")
+    canonical = document.get("version") == 1 or is_canonical(bytes(row["body"]).decode(), document)
+    need(canonical, table, f"the bytes of {row['id']} are written in another form")
     document = {key: value for key, value in document.items() if value is not None}
     lacking = lacks(document, PAPERS[table])
     words = lacks(document, PAPERS.get(table + " words", "")) if document.get("version") != 1 else None
@@ -740,7 +817,7 @@ class Tables:
             need(record.get("needed", row["needed"]) == row["needed"], table, f"needed of {id}")
         if document["version"] > 1:
             described = isinstance(document["host"], dict) and lacks(document["host"], "id s key s") is None
-            need(described and document["host"]["key"].startswith("ssh-ed25519 "), table, f"the host of {id}")
+            need(described and is_key(document["host"]["key"]), table, f"the host of {id}")
             host, key = document["host"]["id"], document["host"]["key"].split()[1]
             if record:
                 self.newest = (record["seq"], host)

@@ -312,7 +312,7 @@ pub(crate) struct ShowWords {
     pub(crate) print: bool,
     /// Write request, approvals and grant with their signatures into this new directory
     ///
-    /// They are written byte by byte, and the commands of ssh-keygen(1) that verify them anywhere are printed.
+    /// They are written byte by byte, and the commands of ssh-keygen(1), sha256sum(1) and jq(1) that verify them anywhere are printed: all of them have to hold.
     #[arg(long, value_name = "DIRECTORY")]
     pub(crate) export: Option<PathBuf>,
 }
@@ -409,7 +409,8 @@ pub(crate) enum KeyVerb {
     ///
     /// This is needed after an older copy of the database was restored: until then no grant is given or accepted. It
     /// helps after the clock stood in the future for a while: until then the journal counts from there, and nothing is
-    /// pruned. A grant or request that cannot be read is named and left as it is.
+    /// pruned. A grant whose bytes cannot be read is ended as its request tells. What cannot be read at all is named
+    /// and left as it is; it serves nothing, and the status is 1.
     Accept(KeyAcceptWords),
 }
 

@@ -6,9 +6,9 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
 use jit_core::escape::{command_line, escape, hex};
-use jit_core::grant::digest;
 use jit_core::grant::sshsig::Namespace;
-use jit_core::grant::terms::Extensions;
+use jit_core::grant::terms::{Extensions, decode};
+use jit_core::grant::{GrantTerms, digest};
 use jit_core::names::IdPrefix;
 use jit_core::policy::RolePower;
 use jit_core::wire::{Document, Documents, DocumentsInfo};
@@ -67,6 +67,23 @@ pub(crate) fn export(id: IdPrefix, directory: &Path, broker: &Broker) -> Result<
         named.push(("grant.json".into(), grant, "host", "jit-sudo/grant/v1"));
     }
     let mut text = format!("sha256sum -c {DIGESTS}\n");
+    let mut together = vec![
+        "jq -j .request document.json | cmp - request.json\n".to_owned(),
+        names("request.json", "role_digest", "role.json"),
+    ];
+    together.extend(
+        documents
+            .approvals
+            .iter()
+            .map(|of| names(&format!("approval-{}.json", of.approver), "request", "request.json")),
+    );
+    if let Some(grant) = &documents.grant {
+        together.push(names("grant.json", "request", "request.json"));
+        together.push(names("grant.json", "role_digest", "role.json"));
+        if decode::<GrantTerms>(grant.body.as_bytes()).is_ok_and(|terms| !terms.approvals.is_empty()) {
+            together.push(format!("jq -r {APPROVALS} grant.json | sha256sum -c -\n"));
+        }
+    }
     for (name, document, signer, namespace) in named {
         write(&name, &document.body)?;
         let Some(signature) = &document.signature else { continue };
@@ -77,11 +94,17 @@ pub(crate) fn export(id: IdPrefix, directory: &Path, broker: &Broker) -> Result<
     for signed in statement::signed_files(&documents.statements) {
         signed.body.map_or(Ok(()), |body| write(&signed.name, body))?;
         write(&signed.file, signed.signature)?;
+        if signed.body.is_some() {
+            together.push(names(&signed.name, "request", "request.json"));
+        }
         text.push_str(&verification(&signed.name, &signed.file, signed.signer, Namespace::Statement.as_str()));
     }
     let directory = command_line([directory.as_os_str()]);
-    let head = format!("cd {directory}; then the first line checks the digests, and each other line one signature:\n");
-    Ok(Report::done(Output::Documents(Box::new(documents)), format!("{head}{text}")))
+    let head = format!(
+        "cd {directory}; then the first line checks the digests, each line of ssh-keygen one signature, and each line of jq that what was \
+         signed names the other files; all have to hold:\n"
+    );
+    Ok(Report::done(Output::Documents(Box::new(documents)), format!("{head}{text}{}", together.concat())))
 }
 
 /// The lines by which ssh-keygen knows the host and each person, in OpenSSH's format.
@@ -96,6 +119,15 @@ fn verification(name: &str, file: &str, signer: &str, namespace: &str) -> String
     let words = ["ssh-keygen", "-Y", "verify", "-f", "signers", "-I", signer, "-n", namespace, "-s", file];
     let line = command_line(words.into_iter().map(std::ffi::OsStr::new));
     format!("{line} < {}\n", command_line([std::ffi::OsStr::new(name)]))
+}
+
+/// The digests of the approvals that a grant names, each with the file of its approver, as sha256sum(1) wants them.
+const APPROVALS: &str = r#"'[.approvals, .approvers] | transpose[] | "\(.[0])  approval-\(.[1]).json"'"#;
+
+/// The line that says whether the bytes of `other` are those that `file` names under this key.
+fn names(file: &str, key: &str, other: &str) -> String {
+    let file = command_line([std::ffi::OsStr::new(file)]);
+    format!("echo \"$(jq -r .{key} {file})  {other}\" | sha256sum -c -\n")
 }
 
 /// `jitctl show -`: a request or an approval from elsewhere, without asking anybody.

@@ -7,7 +7,7 @@ use crate::broker::Broker;
 use crate::cli::KeyAcceptWords;
 use crate::output::Output;
 use crate::screen::{Report, clean};
-use crate::speech::Trouble;
+use crate::speech::{Exit, Notice, Trouble};
 
 /// `jitctl key init`
 pub(crate) fn init(broker: &Broker) -> Result<Report, Trouble> {
@@ -32,7 +32,10 @@ pub(crate) fn accept(words: KeyAcceptWords, broker: &Broker) -> Result<Report, T
     text.extend(accepted.requests.iter().map(|id| format!("request {id}: denied\n")));
     let left = |id: &Word| format!("{id}: it cannot be read and is left as it is; jitctl audit verify says more\n");
     text.extend(accepted.damaged.iter().map(left));
-    Ok(Report::done(Output::Accepted(accepted), text))
+    let some_stay = !accepted.damaged.is_empty();
+    let report = Report::done(Output::Accepted(accepted), text);
+    let stays = "not everything that was asked for or granted before could be ended: what cannot be read is left as it is, and serves nothing";
+    Ok(if some_stay { report.but(Exit::Refused, Notice::new(stays)) } else { report })
 }
 
 fn lines(key: &KeyInfo) -> String {

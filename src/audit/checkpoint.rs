@@ -4,6 +4,7 @@
 
 use rusqlite::{Connection, params};
 
+use super::history::history;
 use super::journal::{Journal, JournalError, digest, sql_bound, sql_integer};
 use crate::database::Durability;
 use jit_core::clock::{Moment, Timestamp};
@@ -25,8 +26,10 @@ pub enum Due {
 impl Journal<'_> {
     /// Returns the last record, when a checkpoint of it is due.
     pub fn unsealed(&self, now: Timestamp, due: Due) -> Result<Option<Mark>, JournalError> {
-        let query = "SELECT r.seq, r.hash, c.seq, c.body FROM (SELECT seq, hash FROM record ORDER BY seq DESC LIMIT 1) r \
-                     LEFT JOIN (SELECT seq, body FROM checkpoint ORDER BY seq DESC LIMIT 1) c";
+        let query = history!(
+            "SELECT r.seq, r.hash, c.seq, c.body FROM (SELECT seq, hash FROM history ORDER BY seq DESC LIMIT 1) r \
+                     LEFT JOIN (SELECT seq, body FROM checkpoint ORDER BY seq DESC LIMIT 1) c"
+        );
         let mut statement = self.database.connection().prepare(query)?;
         let mut rows = statement.query([])?;
         let Some(row) = rows.next()? else { return Ok(None) };

@@ -4,11 +4,13 @@
 use rusqlite::{Connection, Transaction};
 
 use super::custody;
+use super::history::history;
 use super::journal::{JournalError, tail};
 use crate::store::{is_open, use_up};
 use crate::verify::window;
 use jit_core::clock::{Moment, Now, Timestamp};
 use jit_core::grant::{GrantTerms, HostDescriptor, HostId};
+use jit_core::names::GrantId;
 
 /// Claims a grant for `run`, which starts at `moment`: the grant has not ended or expired and belongs to this host; a one-shot
 /// grant is used up. Returns false where the grant is no longer valid.
@@ -19,7 +21,10 @@ pub fn claim(tx: &Transaction<'_>, terms: &GrantTerms, run: &str, moment: &Momen
     accepted(tx)?;
     // Other processes may have written records since the clock was read; a clock that is slightly behind them is no fault.
     let now = now(tx, moment.clone())?.caught_up();
-    if window(terms, &now).is_err() || custody::host(tx)?.is_some_and(|host| host != terms.host.as_bytes()) {
+    if window(terms, &now).is_err()
+        || !asked_since_accepted(tx, &terms.id)?
+        || custody::host(tx)?.is_some_and(|host| host != terms.host.as_bytes())
+    {
         return Ok(false);
     }
     let stands =
@@ -49,7 +54,25 @@ pub fn empowered(tx: &Transaction<'_>, asked: &HostDescriptor, identity: &HostId
     of_this_host(tx, &asked.id)
 }
 
-/// Rejects a signature by the host with this id where the journal knows another one: the identity has changed since.
+/// Refuses an approval or grant of what was asked for before root last accepted the state of the host, whatever its row says.
+///
+/// # Errors
+/// It was, or the database failed.
+pub fn asked_since(tx: &Transaction<'_>, id: &GrantId) -> Result<(), JournalError> {
+    if asked_since_accepted(tx, id)? { Ok(()) } else { Err(JournalError::AskedBefore) }
+}
+
+/// By the records alone: a row that was hidden while root accepted the state of the host is as dead as those that were ended then.
+fn asked_since_accepted(tx: &Transaction<'_>, id: &GrantId) -> Result<bool, JournalError> {
+    let query = history!(
+        "SELECT NOT EXISTS (SELECT 1 FROM history WHERE kind = 'alert' AND kind NOT IN ('start', 'end') \
+         AND seq > coalesce((SELECT min(seq) FROM history WHERE grant_id = ?1 AND kind = 'request'), 0) \
+         AND instr(body, CAST('\"code\":\"state-accepted\"' AS BLOB)) > 0)"
+    );
+    Ok(tx.prepare_cached(query)?.query_row([id.as_str()], |row| row.get(0))?)
+}
+
+/// Refuses what is signed as the host with this id where the journal knows it by another one: it has changed since.
 ///
 /// # Errors
 /// Fails in that case, and when the database fails.

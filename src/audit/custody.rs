@@ -6,14 +6,16 @@ use std::fmt;
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
 
+use super::history::history;
 use super::journal::{Journal, JournalError, Written, sql_bound};
 use crate::database::Durability;
 use jit_core::clock::duration::spell;
 use jit_core::clock::{BootTime, Moment, TOLERANCE_US, Timestamp};
-use jit_core::evidence::Mark;
 use jit_core::evidence::acceptance::ACCEPTED;
 use jit_core::evidence::record::{Alert, Event};
+use jit_core::evidence::{Digest, Mark};
 use jit_core::grant::HostDescriptor;
 
 /// A fault of the clock.
@@ -92,8 +94,8 @@ const RESTORED: &str = "restored";
 const HOST: &str = "host";
 
 impl Journal<'_> {
-    /// Compares the clocks with those of the last record, and the journal with its anchor, which the caller has read before the
-    /// database. Records new faults; marks an older database as such until root accepts it.
+    /// Compares the clocks with those of the last record, and the journal with its anchor, which the caller read before
+    /// anything of the database; `None` where it is missing. What is new is recorded; an older database is remembered as such until it is accepted.
     pub fn notice(&self, moment: &Moment, anchor: Option<Mark>) -> Result<Vec<Written>, JournalError> {
         let faults = |connection: &Connection| faults(connection, moment, anchor);
         if faults(self.database.connection())?.is_empty() {
@@ -103,7 +105,7 @@ impl Journal<'_> {
             let mut written = Vec::new();
             // Checked again inside the transaction: another process may have recorded the fault meanwhile.
             for fault in faults(tx)? {
-                if let Fault::Older(_) = fault {
+                if fault.is_older() {
                     set_meta(tx, RESTORED, fault.to_string().as_bytes())?;
                 }
                 written.push(self.append(tx, moment, fault.alert())?);
@@ -112,7 +114,12 @@ impl Journal<'_> {
         })
     }
 
-    /// Returns the reason why the database is not trusted for grants, if it is not.
+    /// What an anchor says of this database as it began.
+    pub fn origin(&self) -> Result<Mark, JournalError> {
+        Ok(begun(self.database.connection())?)
+    }
+
+    /// Why the database is not trusted for grants, if it is not.
     pub fn restored(&self) -> Result<Option<String>, JournalError> {
         older(self.database.connection()).map_err(JournalError::from)
     }
@@ -139,12 +146,24 @@ impl Journal<'_> {
     }
 }
 
-/// Returns the former identity of the host where the row that stores it is gone: from the last record that names one, or else
-/// from the newest request. Ignores what cannot be decoded, which a verification reports.
+/// What an anchor says of a new database that has this redaction key: no other one has it.
+pub fn origin(redaction_key: &[u8]) -> Mark {
+    let digest = Sha256::new_with_prefix(b"jit-sudo anchor\0").chain_update(redaction_key).finalize();
+    Mark { seq: 0, hash: Digest(digest.into()) }
+}
+
+fn begun(connection: &Connection) -> rusqlite::Result<Mark> {
+    Ok(origin(&meta(connection, "redaction_key")?.unwrap_or_default()))
+}
+
+/// Which host this was, where the row that remembers it is gone: as the last record says that tells of it, or else the newest request.
+/// What cannot be read is the verification's to find.
 fn told(tx: &Transaction<'_>) -> rusqlite::Result<Option<String>> {
-    // Alerts come before prunings, which repeat what removed alerts said.
-    let records = "SELECT body FROM record WHERE kind IN ('alert', 'prune') AND kind NOT IN ('start', 'end') \
-                   ORDER BY kind, seq DESC";
+    // An alert comes before what a pruning remembers of those that are gone.
+    let records = history!(
+        "SELECT body FROM history WHERE kind IN ('alert', 'prune') AND kind NOT IN ('start', 'end') \
+                   ORDER BY kind, seq DESC"
+    );
     for (query, key) in [(records, "identity"), ("SELECT body FROM request ORDER BY rowid DESC", "host")] {
         let mut statement = tx.prepare(query)?;
         let mut rows = statement.query([])?;
@@ -245,8 +264,10 @@ fn changes(connection: &Connection) -> Result<Vec<Change>, JournalError> {
         #[serde(flatten)]
         reading: ClockReading,
     }
-    let query = "SELECT a.body, b.body, b.high FROM record a LEFT JOIN record b ON b.seq = a.seq - 1 \
-                 WHERE a.kind = 'alert' AND a.kind NOT IN ('start', 'end') ORDER BY a.seq DESC";
+    let query = history!(
+        "SELECT a.body, b.body, b.high FROM history a LEFT JOIN history b ON b.seq = a.seq - 1 \
+                 WHERE a.kind = 'alert' AND a.kind NOT IN ('start', 'end') ORDER BY a.seq DESC"
+    );
     let mut statement = connection.prepare(query)?;
     let mut rows = statement.query([])?;
     let mut changes = Vec::new();
@@ -285,7 +306,11 @@ enum Fault {
     Clock(ClockFault),
     /// The number of the record that the anchor names and the database lacks.
     Older(u64),
-    /// The new identity.
+    /// The anchor is that of another database, which had no record when the anchor was written.
+    OtherDatabase,
+    /// The database has given power, and its anchor is missing.
+    NoAnchor,
+    /// What it is now.
     OtherHost(HostDescriptor),
 }
 
@@ -294,9 +319,11 @@ impl fmt::Display for Fault {
         match self {
             Self::Clock(fault) => fault.fmt(f),
             Self::Older(u64::MAX) => f.write_str("the anchor of the database is damaged"),
-            Self::Older(seq) => {
-                write!(f, "the database is older than its anchor: record {seq} is missing or different")
+            Self::OtherDatabase => {
+                f.write_str("the database is older than its anchor: that was made for a new database")
             }
+            Self::NoAnchor => f.write_str("the database may be an older copy: its anchor is missing"),
+            Self::Older(seq) => write!(f, "the database is older than its anchor: record {seq} is missing or another"),
             Self::OtherHost(_) => f.write_str(
                 "the identity of this host has changed: a new key or machine-id, or a copy of another host; grants of \
                  another identity are not valid here",
@@ -310,14 +337,18 @@ impl Fault {
     fn identity(&self) -> Option<HostDescriptor> {
         match self {
             Self::OtherHost(identity) => Some(identity.clone()),
-            Self::Clock(_) | Self::Older(_) => None,
+            Self::Clock(_) | Self::Older(_) | Self::OtherDatabase | Self::NoAnchor => None,
         }
+    }
+
+    fn is_older(&self) -> bool {
+        matches!(self, Self::Older(_) | Self::OtherDatabase | Self::NoAnchor)
     }
 
     fn alert(&self) -> Event {
         let code = match self {
             Self::Clock(fault) => fault.code(),
-            Self::Older(_) => "database-older",
+            Self::Older(_) | Self::OtherDatabase | Self::NoAnchor => "database-older",
             Self::OtherHost(_) => "host-changed",
         };
         let (sentence, identity) = (self.to_string().as_str().into(), self.identity());
@@ -333,30 +364,52 @@ pub(super) fn alert(code: &str, sentence: &str) -> Event {
 }
 
 fn faults(connection: &Connection, moment: &Moment, anchor: Option<Mark>) -> Result<Vec<Fault>, JournalError> {
-    let query = "SELECT high, body, (SELECT hash FROM record WHERE seq = ?1) FROM record ORDER BY seq DESC LIMIT 1";
+    let query = history!("SELECT high, body FROM history ORDER BY seq DESC LIMIT 1");
     let mut statement = connection.prepare(query)?;
-    let mut rows = statement.query(params![sql_bound(anchor.map_or(0, |mark| mark.seq))])?;
+    let mut rows = statement.query([])?;
     let mut faults = Vec::new();
-    let mut anchored = None;
     if let Some(row) = rows.next()? {
         let high = Timestamp(row.get(0)?);
         // Ignores a record that cannot be decoded, which a verification reports.
         let reading: Option<ClockReading> =
             row.get_ref(1)?.as_bytes().ok().and_then(|body| serde_json::from_slice(body).ok());
         faults.extend(reading.and_then(|last| compare(&last, high, moment)).map(Fault::Clock));
-        anchored = row.get_ref(2)?.as_bytes_or_null().unwrap_or_default().map(<[u8]>::to_vec);
     }
-    if let Some(mark) = anchor
-        && anchored.as_deref() != Some(&mark.hash.0[..])
-        && meta(connection, RESTORED)?.is_none()
-    {
-        faults.push(Fault::Older(mark.seq));
+    if meta(connection, RESTORED)?.is_none() {
+        faults.extend(unanchored(connection, anchor)?);
     }
     Ok(faults)
 }
 
-/// Compares two clock readings. Within one boot both clocks advance alike; across a boot only the wall clock can be compared. A
-/// clock that was set forward while the host was off looks like time that passed.
+/// What the anchor tells against the database.
+fn unanchored(connection: &Connection, anchor: Option<Mark>) -> rusqlite::Result<Option<Fault>> {
+    let Some(mark) = anchor else {
+        // Earlier versions made the anchor with the first record that is synced, and whatever gives power is.
+        let powers = history!("SELECT EXISTS (SELECT 1 FROM history WHERE kind IN ('start', 'approval', 'grant'))");
+        let has_given = super::prune::pruned(connection).ok().flatten().is_some()
+            || connection.query_row(powers, [], |row| row.get(0))?;
+        return Ok(has_given.then_some(Fault::NoAnchor));
+    };
+    if mark.seq == 0 {
+        return Ok((mark != begun(connection)?).then_some(Fault::OtherDatabase));
+    }
+    // What cannot be read is the verification's to find.
+    let pruned = super::prune::pruned(connection).ok().flatten();
+    let is_known = match pruned.filter(|pruned| mark.seq <= pruned.seq) {
+        // It lags behind: the pruning is newer.
+        Some(pruned) => mark.seq < pruned.seq || mark.hash == pruned.hash,
+        None => {
+            let query = history!("SELECT hash FROM history WHERE seq = ?1");
+            let hash: Option<Vec<u8>> =
+                connection.query_row(query, [sql_bound(mark.seq)], |row| row.get(0)).optional()?;
+            hash.as_deref() == Some(&mark.hash.0[..])
+        }
+    };
+    Ok((!is_known).then_some(Fault::Older(mark.seq)))
+}
+
+/// In one boot both clocks run alike; in a new one only time itself tells. A clock that was set forward while the host
+/// was off cannot be told from time that passed.
 fn compare(last: &ClockReading, high: Timestamp, now: &Moment) -> Option<ClockFault> {
     if last.boot_id != now.boot_id {
         let behind = high.0.saturating_sub(now.wall.0);
@@ -389,7 +442,7 @@ mod tests {
     use crate::database::Database;
     use crate::database::tests::Scratch;
     use crate::store;
-    use jit_core::evidence::{Digest, Record};
+    use jit_core::evidence::Record;
 
     const HOUR: i64 = 3_600_000_000;
 
@@ -525,8 +578,8 @@ mod tests {
         let started = sample::started(&journal, "run000000001", 1);
         let good = Mark { seq: 1, hash: started.written().hash };
         let now = sample::moment(2);
-        for anchor in [None, Some(good)] {
-            assert!(journal.notice(&now, anchor).unwrap().is_empty());
+        for anchor in [journal.origin().unwrap(), good] {
+            assert!(journal.notice(&now, Some(anchor)).unwrap().is_empty());
         }
         assert_eq!(journal.restored().unwrap(), None);
         let ahead = Mark { seq: 9, ..good };
@@ -536,7 +589,36 @@ mod tests {
         database.write(Durability::Synced, |tx| accept(tx).map_err(JournalError::from)).unwrap();
         assert_eq!(journal.restored().unwrap(), None);
         let other = Mark { seq: 1, hash: Digest([1; 32]) };
-        assert_eq!(codes(&journal.notice(&now, Some(other)).unwrap()), ["database-older"]);
+        let another_database = origin(&[7; 32]);
+        for anchor in [None, Some(other), Some(another_database)] {
+            assert_eq!(codes(&journal.notice(&now, anchor).unwrap()), ["database-older"], "{anchor:?}");
+            assert!(journal.notice(&now, anchor).unwrap().is_empty(), "once");
+            database.write(Durability::Synced, |tx| accept(tx).map_err(JournalError::from)).unwrap();
+        }
+    }
+
+    #[test]
+    fn an_anchor_that_lags_behind_a_pruning_or_was_never_needed_is_no_fault() {
+        let scratch = Scratch::new("custody-no-anchor");
+        let database = Database::create(&scratch.path(), &[SCHEMA, store::SCHEMA]).unwrap();
+        let journal = Journal::new(&database, "web1", Vec::new());
+        let now = sample::moment(1);
+        assert!(journal.notice(&now, None).unwrap().is_empty());
+        let _ = database.write(Durability::Ordered, |tx| journal.append(tx, &now, alert("x", "no power"))).unwrap();
+        assert!(journal.notice(&now, None).unwrap().is_empty(), "a host of an earlier version that gave no power yet");
+        sample::fill(&journal, 10);
+        sample::seal(&journal, 1);
+        let head = |seq| Mark { seq, hash: journal.by_seq(seq).unwrap().unwrap().hash };
+        let (third, last) = (head(3), head(11));
+        sample::fill(&journal, 1);
+        let later = sample::moment(9);
+        let _ = journal.prune(&later, last, 0, "root", later.wall).unwrap();
+        journal.sweep(|_| Ok::<_, JournalError>(())).unwrap();
+        for anchor in [third, last, journal.origin().unwrap()] {
+            assert!(journal.notice(&later, Some(anchor)).unwrap().is_empty(), "{anchor:?}");
+        }
+        let other = Mark { hash: Digest([1; 32]), ..last };
+        assert_eq!(codes(&journal.notice(&later, Some(other)).unwrap()), ["database-older"]);
     }
 
     #[test]

@@ -57,7 +57,9 @@ pub enum JournalError {
     OtherPolicy,
     /// The request was made when this host had another identity.
     AskedElsewhere,
-    /// The identity of the host has changed since it was read.
+    /// What was asked for before root last accepted the state of the host.
+    AskedBefore,
+    /// The host has got another identity since it was read.
     OtherHost,
     /// The database is an older copy, which gives no permission until root accepts it; the text says how that was detected.
     Older(String),
@@ -77,6 +79,12 @@ impl fmt::Display for JournalError {
                 write!(
                     f,
                     "the request was made under another identity of this host and can only be denied or cancelled: make a new one"
+                )
+            }
+            Self::AskedBefore => {
+                write!(
+                    f,
+                    "it was asked for before root accepted the state of this host and can only be denied or cancelled: ask again"
                 )
             }
             Self::OtherHost => write!(f, "the identity of this host was changed meanwhile: try again"),
@@ -203,7 +211,9 @@ pub struct Journal<'a> {
     sealer: Option<Box<dyn Fn()>>,
 }
 
-const TAIL: &str = "SELECT seq, hash, high FROM record ORDER BY seq DESC LIMIT 1";
+/// Of the table and not of what counts of it: behind a record that was pruned nothing may follow as if it were the first.
+const TAIL: &str = "SELECT seq, hash, high, seq > coalesce((SELECT CAST(substr(value, 1, 20) AS INTEGER) FROM journal_meta \
+                    WHERE name = 'pruned'), 0) FROM record ORDER BY seq DESC LIMIT 1";
 
 const APPEND: &str = "INSERT INTO record (seq, kind, uid, run, grant_id, at, high, hash, body) \
                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
@@ -387,6 +397,9 @@ pub(super) fn tail(connection: &Connection) -> Result<Option<(u64, Digest, i64)>
     let mut statement = connection.prepare_cached(TAIL)?;
     let mut rows = statement.query([])?;
     let Some(row) = rows.next()? else { return Ok(None) };
+    if !row.get::<_, bool>(3)? {
+        return Err(JournalError::Damaged("its last record is one that was pruned, or has no number"));
+    }
     let seq = u64::try_from(row.get::<_, i64>(0)?).map_err(|_| JournalError::Damaged("a negative number"))?;
     Ok(Some((seq, digest(row, 1)?, row.get(2)?)))
 }

@@ -3,6 +3,7 @@
 
 use rusqlite::OptionalExtension;
 
+use super::history::history;
 use super::journal::{Journal, JournalError, Written};
 use super::open_run::{OpenRun, Opened, Phase, Process, RunKey, Supervisor, close, is_open, put_in, those_in, unknown};
 use crate::database::Durability;
@@ -32,15 +33,17 @@ impl Journal<'_> {
 
     /// Returns the number of the `start` of a run.
     pub fn start_of(&self, run: &str) -> Result<Option<u64>, JournalError> {
-        let query = "SELECT seq FROM record WHERE run = ?1 AND kind = 'start' ORDER BY seq LIMIT 1";
+        let query = history!("SELECT seq FROM history WHERE run = ?1 AND kind = 'start' ORDER BY seq LIMIT 1");
         let found = self.database.connection().query_row(query, [run], |row| row.get::<_, i64>(0)).optional()?;
         Ok(found.map(i64::unsigned_abs))
     }
 
     /// Whether this database knows the run: by its start, or, where that was pruned, as one with living processes.
     pub fn knows(&self, run: &str) -> Result<bool, JournalError> {
-        let query = "SELECT EXISTS (SELECT 1 FROM record WHERE run = ?1 AND kind = 'start') \
-                     OR EXISTS (SELECT 1 FROM open_run WHERE run = ?1)";
+        let query = history!(
+            "SELECT EXISTS (SELECT 1 FROM history WHERE run = ?1 AND kind = 'start') \
+                     OR EXISTS (SELECT 1 FROM open_run WHERE run = ?1)"
+        );
         Ok(self.database.connection().query_row(query, [run], |row| row.get(0))?)
     }
 

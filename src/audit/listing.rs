@@ -3,6 +3,7 @@
 
 use rusqlite::{OptionalExtension, Row as SqlRow, params};
 
+use super::history::{HISTORY, history};
 use super::journal::{Journal, JournalError, Written, digest, sql_bound};
 use super::sink::Backlog;
 use jit_core::clock::Timestamp;
@@ -115,7 +116,7 @@ impl Journal<'_> {
         };
         let select = |condition: &str| {
             format!(
-                "SELECT seq, body, hash, kind, at FROM record WHERE seq > ?1 AND seq < ?2 {by_kind} AND {condition}"
+                "SELECT seq, body, hash, kind, at FROM history WHERE seq > ?1 AND seq < ?2 {by_kind} AND {condition}"
             )
         };
         let (rows, person) = match &filter.whose {
@@ -126,7 +127,7 @@ impl Journal<'_> {
         let uid = person.map(|person| person.uid);
         let in_record = person.map(|person| named(&Word::from(person.name.as_str())));
         let in_request = person.map(|person| named(&person.name));
-        let query = format!("{rows} ORDER BY seq {direction}");
+        let query = format!("{HISTORY} {rows} ORDER BY seq {direction}");
         let parameters =
             params![sql_bound(between.after), sql_bound(between.before), filter.kind, uid, in_record, in_request];
         let mut page = self.page(&query, parameters, limit, filter)?;
@@ -138,7 +139,9 @@ impl Journal<'_> {
 
     /// Whether the person did what this record describes.
     pub fn is_by(&self, person: &Person, seq: u64) -> rusqlite::Result<bool> {
-        let query = format!("SELECT count(*) FROM record WHERE seq = ?1 AND ?2 IS NULL AND ?3 IS NULL AND {BY_PERSON}");
+        let query = format!(
+            "{HISTORY} SELECT count(*) FROM history WHERE seq = ?1 AND ?2 IS NULL AND ?3 IS NULL AND {BY_PERSON}"
+        );
         let nothing: Option<i64> = None;
         let parameters =
             params![sql_bound(seq), nothing, nothing, person.uid, named(&Word::from(person.name.as_str()))];
@@ -150,10 +153,10 @@ impl Journal<'_> {
     /// export since then. One more than the number of the last record when all are older.
     pub fn first_since(&self, time: Timestamp) -> Result<u64, JournalError> {
         let connection = self.database.connection();
-        let ends = "SELECT coalesce(min(seq), 1), coalesce(max(seq), 0) FROM record WHERE seq > 0";
+        let ends = history!("SELECT coalesce(min(seq), 1), coalesce(max(seq), 0) FROM history WHERE seq > 0");
         let (mut low, high): (i64, i64) = connection.query_row(ends, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
         let mut high = high.saturating_add(1);
-        let mut look = connection.prepare("SELECT high FROM record WHERE seq >= ?1 ORDER BY seq LIMIT 1")?;
+        let mut look = connection.prepare(history!("SELECT high FROM history WHERE seq >= ?1 ORDER BY seq LIMIT 1"))?;
         while low < high {
             let middle = low.midpoint(high);
             let reached: Option<i64> = look.query_row([middle], |row| row.get(0)).optional()?;
@@ -164,32 +167,32 @@ impl Journal<'_> {
 
     /// Returns every record of one run.
     pub fn by_run(&self, run: &str) -> Result<Page, JournalError> {
-        let query = "SELECT seq, body, hash, kind, at FROM record WHERE run = ?1 ORDER BY seq";
+        let query = history!("SELECT seq, body, hash, kind, at FROM history WHERE run = ?1 ORDER BY seq");
         self.page(query, params![run], PAGE_LIMIT, &Filter::default())
     }
 
     /// Returns every record of one request and its grant, including runs.
     pub fn by_grant(&self, grant: &GrantId) -> Result<Page, JournalError> {
-        let query = "SELECT seq, body, hash, kind, at FROM record WHERE grant_id = ?1 ORDER BY seq";
+        let query = history!("SELECT seq, body, hash, kind, at FROM history WHERE grant_id = ?1 ORDER BY seq");
         self.page(query, params![grant.as_str()], PAGE_LIMIT, &Filter::default())
     }
 
     /// Returns one record.
     pub fn by_seq(&self, seq: u64) -> Result<Option<Stored>, JournalError> {
-        let query = "SELECT seq, body, hash, kind, at FROM record WHERE seq = ?1";
+        let query = history!("SELECT seq, body, hash, kind, at FROM history WHERE seq = ?1");
         Ok(self.page(query, params![sql_bound(seq)], 1, &Filter::default())?.records.pop())
     }
 
     /// Returns the number of runs that were started under a grant.
     pub fn count_runs_of_grant(&self, grant: &GrantId) -> Result<u64, JournalError> {
-        let query = "SELECT count(*) FROM record WHERE grant_id = ?1 AND kind = 'start'";
+        let query = history!("SELECT count(*) FROM history WHERE grant_id = ?1 AND kind = 'start'");
         let count: i64 = self.database.connection().query_row(query, [grant.as_str()], |row| row.get(0))?;
         Ok(count.unsigned_abs())
     }
 
     /// Returns the digests of those approvals of a request whose approvers PAM has authenticated, according to the records.
     pub fn approvals_by_password(&self, grant: &GrantId) -> Result<Vec<Digest>, JournalError> {
-        let query = "SELECT body FROM record WHERE grant_id = ?1 AND kind = 'approval'";
+        let query = history!("SELECT body FROM history WHERE grant_id = ?1 AND kind = 'approval'");
         let mut statement = self.database.connection().prepare(query)?;
         let bodies = statement.query_map([grant.as_str()], |row| row.get::<_, Vec<u8>>(0))?;
         let mut digests = Vec::new();
@@ -243,7 +246,7 @@ impl Journal<'_> {
 /// SQLite has no JSON functions; inside a JSON string a quotation mark always has a backslash, so the text can only match the key
 /// itself.
 const BY_PERSON: &str = "uid = ?4 AND (instr(body, ?5) > 0 OR instr(body, CAST('\"user\":' AS BLOB)) = 0 \
-    AND EXISTS (SELECT 1 FROM record s WHERE s.run = record.run AND s.kind = 'start' AND instr(s.body, ?5) > 0))";
+    AND EXISTS (SELECT 1 FROM history s WHERE s.run = history.run AND s.kind = 'start' AND instr(s.body, ?5) > 0))";
 
 /// Selects the acts of others on the requests and grants of that person, whom a request names as ?6.
 fn of_others() -> String {
@@ -261,7 +264,7 @@ fn named<T: serde::Serialize>(user: &T) -> Vec<u8> {
 
 impl Backlog for Journal<'_> {
     fn between(&self, from: u64, to: u64) -> Result<Vec<Written>, JournalError> {
-        let query = "SELECT seq, body, hash, kind, at FROM record WHERE seq >= ?1 AND seq < ?2 ORDER BY seq";
+        let query = history!("SELECT seq, body, hash, kind, at FROM history WHERE seq >= ?1 AND seq < ?2 ORDER BY seq");
         let page = self.page(query, params![sql_bound(from), sql_bound(to)], PAGE_LIMIT, &Filter::default())?;
         page.records.into_iter().map(Written::stored).collect()
     }
@@ -427,7 +430,9 @@ mod tests {
             ("run = 'a'", "USING INDEX record_by_run"),
             ("grant_id = 'a'", "USING INDEX record_by_grant"),
         ] {
-            let query = format!("EXPLAIN QUERY PLAN SELECT seq, body, hash FROM record WHERE {condition} ORDER BY seq");
+            let query = format!(
+                "EXPLAIN QUERY PLAN {HISTORY} SELECT seq, body, hash FROM history WHERE {condition} ORDER BY seq"
+            );
             let plan: String = database.connection().query_row(&query, [], |row| row.get(3)).unwrap();
             assert!(plan.starts_with("SEARCH") && plan.contains(index), "{condition}: {plan}");
         }

@@ -5,6 +5,7 @@ pub mod bucket;
 pub mod checkpoint;
 mod claim;
 pub mod custody;
+mod history;
 pub mod journal;
 mod left_run;
 pub mod listing;
@@ -23,7 +24,8 @@ mod tests;
 mod verification;
 
 pub use checkpoint::Due;
-pub use claim::{claim, empowered, now, of_this_host};
+pub use claim::{asked_since, claim, empowered, now, of_this_host};
+pub use custody::origin;
 pub use journal::{Journal, JournalError, SCHEMA, Started, Written, in_force, set_up};
 pub use listing::{Between, Filter, Order, Page, Stored, Whose};
 pub use open_run::{OpenRun, Process, RunKey, Supervisor, Sweep, Wish};

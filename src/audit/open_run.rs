@@ -6,6 +6,7 @@ use rusqlite::{Connection, Row, Transaction, params};
 use serde::Deserialize;
 
 use super::custody::alert;
+use super::history::history;
 use super::journal::{Journal, JournalError, Written, sql_bound, sql_integer};
 use crate::database::Durability;
 use jit_core::clock::Moment;
@@ -223,7 +224,7 @@ pub(super) fn is_open(connection: &Connection, run: &OpenRun) -> Result<bool, Jo
         Phase::Running => ("start", "end"),
         Phase::Left => ("left-running", "left-ended"),
     };
-    let mut statement = connection.prepare_cached("SELECT seq, body, kind FROM record WHERE run = ?1")?;
+    let mut statement = connection.prepare_cached(history!("SELECT seq, body, kind FROM history WHERE run = ?1"))?;
     let mut rows = statement.query([&run.run])?;
     let mut known = false;
     while let Some(row) = rows.next()? {

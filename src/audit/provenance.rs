@@ -6,6 +6,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use serde::Deserialize;
 
 use super::custody::{alert, meta, set_meta};
+use super::history::history;
 use super::journal::{Journal, JournalError, Written, digest, sql_bound};
 use crate::database::Durability;
 use jit_core::clock::Moment;
@@ -38,8 +39,9 @@ impl Journal<'_> {
             if sealed > 0 {
                 return Ok(Some("its last checkpoint is not by this host's key".to_owned()));
             }
-            let first: Option<i64> =
-                connection.query_row("SELECT at FROM record ORDER BY seq LIMIT 1", [], |row| row.get(0)).optional()?;
+            let first: Option<i64> = connection
+                .query_row(history!("SELECT at FROM history ORDER BY seq LIMIT 1"), [], |row| row.get(0))
+                .optional()?;
             let age = first.map_or(0, |first| moment.wall.0.saturating_sub(first).saturating_div(1_000_000));
             if age > EVERY_SECONDS {
                 return Ok(Some("it is older than a minute and has no checkpoint".to_owned()));
@@ -81,7 +83,7 @@ fn signs(connection: &Connection, checkpoint: &Checkpoint, own: &PublicKey) -> R
     else {
         return Ok(false);
     };
-    let query = "SELECT hash FROM record WHERE seq = ?1";
+    let query = history!("SELECT hash FROM history WHERE seq = ?1");
     let head = connection.query_row(query, [sql_bound(checkpoint.seq)], |row| Ok(digest(row, 0))).optional()?;
     // A record that was pruned has no other trace than its checkpoint.
     Ok(head.transpose()?.is_none_or(|head| head == statement.head))
@@ -93,8 +95,10 @@ fn accepted(connection: &Connection) -> Result<u64, JournalError> {
     struct Alerted {
         code: String,
     }
-    let query = "SELECT seq, body FROM record WHERE kind = 'alert' AND kind NOT IN ('start', 'end') \
-                 AND instr(body, CAST(?1 AS BLOB)) > 0 ORDER BY seq DESC";
+    let query = history!(
+        "SELECT seq, body FROM history WHERE kind = 'alert' AND kind NOT IN ('start', 'end') \
+                 AND instr(body, CAST(?1 AS BLOB)) > 0 ORDER BY seq DESC"
+    );
     let mut statement = connection.prepare(query)?;
     let mut rows = statement.query([ACCEPTED])?;
     while let Some(row) = rows.next()? {
@@ -108,8 +112,10 @@ fn accepted(connection: &Connection) -> Result<u64, JournalError> {
 
 /// Returns a request after record `from` that names another key as its host's.
 fn foreign_request(connection: &Connection, from: u64, own: &PublicKey) -> Result<Option<String>, JournalError> {
-    let query = "SELECT r.grant_id, q.body FROM record r JOIN request q ON q.id = r.grant_id \
-                 WHERE r.kind = 'request' AND r.kind NOT IN ('start', 'end') AND r.seq > ?1 ORDER BY r.seq";
+    let query = history!(
+        "SELECT r.grant_id, q.body FROM history r JOIN request q ON q.id = r.grant_id \
+                 WHERE r.kind = 'request' AND r.kind NOT IN ('start', 'end') AND r.seq > ?1 ORDER BY r.seq"
+    );
     let mut statement = connection.prepare(query)?;
     let mut rows = statement.query(params![sql_bound(from)])?;
     while let Some(row) = rows.next()? {

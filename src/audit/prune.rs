@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use serde::Deserialize;
 
 use super::custody::{meta, set_meta};
+use super::history::{HISTORY, history};
 use super::journal::{Journal, JournalError, Written, digest, sql_bound};
 use crate::database::Durability;
 use jit_core::clock::{Moment, Timestamp};
@@ -48,10 +49,14 @@ fn policies(connection: &Connection, through: u64) -> Result<Remembered, Journal
         roles_sha256: Option<Digest>,
         settings_sha256: Option<Digest>,
     }
-    let told = "SELECT body FROM record WHERE kind = 'policy' AND kind NOT IN ('start', 'end') AND seq <= ?1 \
-                ORDER BY seq DESC";
-    let remembered = "SELECT body FROM record WHERE kind = 'prune' AND kind NOT IN ('start', 'end') AND ?1 > 0 \
-                      ORDER BY seq DESC LIMIT 1";
+    let told = history!(
+        "SELECT body FROM history WHERE kind = 'policy' AND kind NOT IN ('start', 'end') AND seq <= ?1 \
+                ORDER BY seq DESC"
+    );
+    let remembered = history!(
+        "SELECT body FROM history WHERE kind = 'prune' AND kind NOT IN ('start', 'end') AND ?1 > 0 \
+                      ORDER BY seq DESC LIMIT 1"
+    );
     let mut found = Remembered::default();
     for query in [told, remembered] {
         let mut statement = connection.prepare(query)?;
@@ -81,7 +86,7 @@ fn latest(connection: &Connection, last: Mark) -> Result<Option<Timestamp>, Jour
     struct Before {
         latest: Option<Timestamp>,
     }
-    let query = "SELECT max(at) FROM record WHERE seq <= ?1";
+    let query = history!("SELECT max(at) FROM history WHERE seq <= ?1");
     let now: Option<i64> = connection.query_row(query, [sql_bound(last.seq)], |row| row.get(0))?;
     let before = each_of(connection, "prune", u64::MAX, |body| serde_json::from_slice::<Before>(body).ok()?.latest)?;
     Ok(before.into_iter().chain(now.map(Timestamp)).max())
@@ -107,8 +112,9 @@ fn each_of<T>(
     through: u64,
     read: impl Fn(&[u8]) -> Option<T>,
 ) -> Result<Vec<T>, JournalError> {
-    let query =
-        "SELECT body FROM record WHERE kind = ?1 AND kind NOT IN ('start', 'end') AND seq <= ?2 ORDER BY seq DESC";
+    let query = history!(
+        "SELECT body FROM history WHERE kind = ?1 AND kind NOT IN ('start', 'end') AND seq <= ?2 ORDER BY seq DESC"
+    );
     let mut statement = connection.prepare(query)?;
     let mut rows = statement.query(params![kind, sql_bound(through)])?;
     let mut found = Vec::new();
@@ -120,8 +126,8 @@ fn each_of<T>(
 
 /// Returns how many rows of `table` have no record of `kind` after `last`. The caller has verified that each had one.
 fn unrecorded(connection: &Connection, table: &str, kind: &str, last: Mark) -> Result<u64, JournalError> {
-    let records = "SELECT count(*) FROM record WHERE kind = ?1 AND kind NOT IN ('start', 'end') AND seq > ?2";
-    let query = format!("SELECT (SELECT count(*) FROM {table}) - ({records})");
+    let records = "SELECT count(*) FROM history WHERE kind = ?1 AND kind NOT IN ('start', 'end') AND seq > ?2";
+    let query = format!("{HISTORY} SELECT (SELECT count(*) FROM {table}) - ({records})");
     let count: i64 = connection.query_row(&query, params![kind, sql_bound(last.seq)], |row| row.get(0))?;
     Ok(u64::try_from(count).unwrap_or(0))
 }
@@ -129,7 +135,7 @@ fn unrecorded(connection: &Connection, table: &str, kind: &str, last: Mark) -> R
 impl Journal<'_> {
     /// Returns the policy that the last `policy` record names.
     pub fn last_policy(&self) -> Result<Option<Digest>, JournalError> {
-        let last = self.database.connection().query_row("SELECT max(seq) FROM record", [], |row| row.get(0));
+        let last = self.database.connection().query_row(history!("SELECT max(seq) FROM history"), [], |row| row.get(0));
         let last = last.map(|seq: Option<i64>| seq.unwrap_or(0).unsigned_abs())?;
         Ok(policies(self.database.connection(), last)?.policies.first().copied())
     }
@@ -142,16 +148,15 @@ impl Journal<'_> {
     /// Returns the last record that may be removed: it has a checkpoint; it and all records before it are older than `before`; no
     /// open run, valid grant or pending request began with one of them.
     pub fn prunable(&self, before: Timestamp, now: &Moment) -> Result<Option<Mark>, JournalError> {
-        // Uses the records of requests, not only rows, which root can change. Where an earlier version pruned such a record,
-        // nothing may be removed yet.
-        let living = "SELECT min(coalesce((SELECT min(seq) FROM record WHERE grant_id = id), 0)) FROM \
+        // By their records and not by rows alone, which root can change. Where an earlier version pruned those, nothing may go yet.
+        let living = "SELECT min(coalesce((SELECT min(seq) FROM history WHERE grant_id = id), 0)) FROM \
                       (SELECT id FROM request WHERE state = 'pending' AND deadline > ?2 \
                        UNION ALL SELECT id FROM granted WHERE ended IS NULL AND expires > ?2)";
         let open = "SELECT min(start) FROM open_run WHERE ended = 0";
         let query = format!(
-            "SELECT r.seq, r.hash FROM checkpoint c JOIN record r ON r.seq = c.seq WHERE r.high < ?1 \
+            "{HISTORY} SELECT r.seq, r.hash FROM checkpoint c JOIN history r ON r.seq = c.seq WHERE r.high < ?1 \
              AND r.seq < coalesce(({open}), r.seq + 1) AND r.seq < coalesce(({living}), r.seq + 1) \
-             AND r.seq < (SELECT max(seq) FROM record) ORDER BY c.seq DESC LIMIT 1"
+             AND r.seq < (SELECT max(seq) FROM history) ORDER BY c.seq DESC LIMIT 1"
         );
         let found = self.database.connection().query_row(&query, params![before.0, now.wall.seconds()], |row| {
             Ok(digest(row, 1).map(|hash| (row.get::<_, i64>(0).unwrap_or(0).unsigned_abs(), hash)))
@@ -173,7 +178,7 @@ impl Journal<'_> {
         self.database.write(Durability::Synced, |tx| {
             let gone = pruned(tx)?.map_or(0, |mark| mark.seq);
             let count: i64 = tx.query_row(
-                "SELECT count(*) FROM record WHERE seq > ?1 AND seq <= ?2",
+                history!("SELECT count(*) FROM history WHERE seq > ?1 AND seq <= ?2"),
                 params![sql_bound(gone), sql_bound(last.seq)],
                 |row| row.get(0),
             )?;
@@ -235,7 +240,7 @@ impl Journal<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audit::{SCHEMA, sample};
+    use crate::audit::{Between, Filter, Order, SCHEMA, sample};
     use crate::database::Database;
     use crate::database::tests::Scratch;
     use crate::store;
@@ -451,34 +456,63 @@ mod tests {
         let last = journal.prunable(sample::moment(2).wall, &sample::moment(2)).unwrap().unwrap();
         let _ = journal.prune(&sample::moment(3), last, 0, "root", sample::moment(2).wall).unwrap();
         let refused = journal.sweep(|_| Err(JournalError::Damaged("a shelf")));
-        assert!(
-            refused.is_err() && journal.by_seq(last.seq).unwrap().is_some(),
-            "the records outlive what they vouch for"
-        );
+        let there = || {
+            database.connection().query_row(
+                "SELECT count(*) FROM record WHERE seq = ?1",
+                [last.seq.cast_signed()],
+                |row| row.get(0),
+            )
+        };
+        assert!(refused.is_err() && there() == Ok(1), "the records outlive what they vouch for");
         let mut runs = Vec::new();
         let noted = journal.sweep(|run| {
             runs.push(run.to_owned());
             Ok::<_, JournalError>(())
         });
         noted.unwrap();
-        assert_eq!((runs.as_slice(), journal.by_seq(last.seq).unwrap()), (&["run000000001".to_owned()][..], None));
+        assert_eq!((runs.as_slice(), there()), (&["run000000001".to_owned()][..], Ok(0)));
     }
 
     #[test]
-    fn the_next_sweep_finishes_an_interrupted_pruning() {
+    fn an_interrupted_pruning_is_finished_by_the_next_and_nothing_else_stands_before_it() {
         let scratch = Scratch::new("prune-interrupted");
         let database = Database::create(&scratch.path(), &ALL).unwrap();
         let journal = filled(&database);
-        let stays = journal.by_seq(3).unwrap().unwrap();
+        database.connection().execute_batch("CREATE TEMP TABLE kept AS SELECT * FROM record").unwrap();
         let before = sample::moment(2).wall;
         let _ = pruned_with(&journal, 9, before);
-        let restore =
-            "INSERT INTO record (seq, kind, at, high, hash, body) VALUES (3, 'start', 1, 1, zeroblob(32), ?1)";
-        database.connection().execute(restore, [stays.body.into_bytes()]).unwrap();
         sample::seal(&journal, 9);
-        assert!(journal.prove_records(signers()).unwrap().is_ok());
-        let refused = journal.sweep(|_| Err(JournalError::Damaged("a shelf")));
-        assert!(refused.is_ok(), "nothing that ended is left");
-        assert_eq!(journal.by_seq(3).unwrap(), None);
+        let put = |rows: &str| database.connection().execute_batch(&format!("INSERT INTO record {rows}")).unwrap();
+        let refused = |what: &str| {
+            let bad = journal.prove_records(signers()).unwrap().unwrap_err();
+            assert!(matches!(bad.cause, Cause::BeforePruned(2000)), "{what}: {bad}");
+            assert!(journal.verify_all().unwrap().is_err(), "{what}");
+            assert_eq!(journal.by_seq(3).unwrap(), None, "{what}");
+            assert!(journal.by_run("planted").unwrap().records.is_empty(), "{what}");
+            assert!(
+                journal.list(Between::after(0), 1, Order::Oldest, &Filter::default()).unwrap().records[0].seq > 2000
+            );
+            database.connection().execute("DELETE FROM record WHERE seq <= 2000", []).unwrap();
+        };
+        put("SELECT 3, 'start', 1, 'planted', NULL, 1, 1, zeroblob(32), x'7b7d'");
+        refused("out of thin air");
+        put("SELECT 1999, kind, uid, run, grant_id, at, high, hash, body FROM temp.kept WHERE seq = 1998");
+        refused("elsewhere");
+        put("SELECT * FROM temp.kept WHERE seq = 3");
+        refused("a gap behind it");
+        put("SELECT * FROM temp.kept WHERE seq BETWEEN 1500 AND 2000 AND seq <> 1700");
+        refused("a gap among them");
+        put(
+            "SELECT seq, kind, uid, 'planted', grant_id, at, high, hash, body FROM temp.kept WHERE seq BETWEEN 1990 AND 2000",
+        );
+        refused("other columns");
+
+        put("SELECT * FROM temp.kept WHERE seq BETWEEN 1500 AND 2000");
+        let _ = journal.prove_records(signers()).unwrap().unwrap();
+        assert!(journal.verify_all().unwrap().is_ok());
+        assert_eq!(journal.by_seq(1600).unwrap(), None);
+        journal.sweep(|_| Ok::<_, JournalError>(())).unwrap();
+        let left = "SELECT count(*) FROM record WHERE seq <= 2000";
+        assert_eq!(database.connection().query_row(left, [], |row| row.get(0)), Ok(0));
     }
 }

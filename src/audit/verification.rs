@@ -72,9 +72,12 @@ impl Journal<'_> {
     pub fn verify_all(&self) -> Result<Result<Verified, FirstBad>, JournalError> {
         let snapshot = Transaction::new_unchecked(self.database.connection(), TransactionBehavior::Deferred)?;
         let begin = begin(&snapshot)?;
+        if let Err(bad) = leftovers(&snapshot, begin)? {
+            return Ok(Err(bad));
+        }
         let mut chain = Chain::new(begin);
         let first = chain.last().seq;
-        Ok(each_row(&snapshot, first, |row| chain.feed(row).map(drop))?.and_then(|()| chain.end()))
+        Ok(each_row(&snapshot, first, u64::MAX, |row| chain.feed(row).map(drop))?.and_then(|()| chain.end()))
     }
 }
 
@@ -114,6 +117,9 @@ fn chained(
     mut feed: impl FnMut(&Row<'_>, Option<&str>) -> Result<(), FirstBad>,
 ) -> Result<Result<(Proven, ChainEnd), FirstBad>, JournalError> {
     let begin = begin(snapshot)?;
+    if let Err(bad) = leftovers(snapshot, begin)? {
+        return Ok(Err(bad));
+    }
     let mut proof = Proof::new(begin, signers, anchor);
     if let Some(seq) = unnumbered(snapshot)? {
         let what = format!("has the number {seq}, which no record has");
@@ -136,7 +142,7 @@ fn chained(
         return Ok(Err(bad));
     }
     let mut inconsistencies = Inconsistencies::default();
-    let done = each_row(snapshot, first, |row| {
+    let done = each_row(snapshot, first, u64::MAX, |row| {
         let told = proof.record(row);
         // A record that lacks a key is not compared further.
         let is_whole = !told.as_ref().is_err_and(|bad| matches!(bad.cause, Cause::Lacks(_)));
@@ -161,15 +167,32 @@ fn begin(connection: &Connection) -> Result<Begin, JournalError> {
     Ok(pruned(connection)?.map_or(Begin::First, Begin::Pruned))
 }
 
-/// Passes the records after number `after` to `feed`, until one is bad.
+/// What stands before the last pruned record has to be what an interrupted pruning leaves: the last of the records that were pruned.
+fn leftovers(connection: &Connection, begin: Begin) -> Result<Result<(), FirstBad>, JournalError> {
+    let Begin::Pruned(last) = begin else { return Ok(Ok(())) };
+    let query = "SELECT seq FROM record WHERE seq > 0 AND seq <= ?1 ORDER BY seq LIMIT 1";
+    let first: Option<i64> = connection.query_row(query, [sql_bound(last.seq)], |row| row.get(0)).optional()?;
+    let Some(first) = first.map(i64::unsigned_abs) else { return Ok(Ok(())) };
+    let mut chain = Chain::new(Begin::Part(first));
+    let done = each_row(connection, first.saturating_sub(1), last.seq, |row| match chain.feed(row) {
+        Err(bad) if !bad.cause.is_of_the_replay() => Err(bad),
+        _ => Ok(()),
+    })?;
+    let leads = done.is_ok() && chain.last() == last;
+    Ok(if leads { Ok(()) } else { Err(FirstBad { seq: first, cause: Cause::BeforePruned(last.seq) }) })
+}
+
+/// Feeds the records behind number `after` and up to `through`, until one is bad. Those without a number come with the first.
 fn each_row(
     connection: &Connection,
     after: u64,
+    through: u64,
     mut feed: impl FnMut(&Row<'_>) -> Result<(), FirstBad>,
 ) -> Result<Result<(), FirstBad>, JournalError> {
-    let query = "SELECT seq, kind, uid, run, grant_id, at, high, hash, body FROM record WHERE seq > ?1 OR seq <= 0 ORDER BY seq";
+    let query = "SELECT seq, kind, uid, run, grant_id, at, high, hash, body FROM record \
+                 WHERE (seq > ?1 OR seq <= 0) AND seq <= ?2 ORDER BY seq";
     let mut statement = connection.prepare(query)?;
-    let mut rows = statement.query(params![sql_bound(after)])?;
+    let mut rows = statement.query(params![sql_bound(after), sql_bound(through)])?;
     while let Some(row) = rows.next()? {
         if let Err(bad) = feed(&chain_row(row)?) {
             return Ok(Err(bad));

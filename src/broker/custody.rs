@@ -57,17 +57,18 @@ impl Context<'_> {
         let mut after = 0;
         while let Some((last, open)) = GrantStore::new(tx).unended(after, self.now.moment().wall.seconds())? {
             after = last;
-            accepted.damaged.extend(open.damaged.into_iter().map(Word::from));
-            for grant in open.read {
-                self.state(
-                    tx,
-                    StatementKind::Revocation,
-                    &StatementSubject::from(&grant.terms),
-                    reason,
-                    identity,
-                    written,
-                )?;
-                accepted.grants.push(grant.terms.id);
+            let mut subjects: Vec<StatementSubject> =
+                open.read.iter().map(|grant| StatementSubject::from(&grant.terms)).collect();
+            for id in open.damaged.iter().chain(&open.earlier) {
+                match StatementSubject::by_request(&GrantStore::new(tx), id, self.now.seconds())? {
+                    Some(subject) => subjects.push(subject),
+                    None if open.damaged.contains(id) => accepted.damaged.push(Word::from(id.as_str())),
+                    None => {}
+                }
+            }
+            for subject in subjects {
+                self.state(tx, StatementKind::Revocation, &subject, reason, identity, written)?;
+                accepted.grants.push(subject.id().clone());
             }
         }
         Ok(())

@@ -5,7 +5,7 @@ use super::failure::{Refused, refused};
 use super::statement::StatementAuthor;
 use crate::activation::{WORDS_LIMIT, approval_event, grant};
 use crate::audit;
-use crate::audit::{JournalError, empowered, in_force};
+use crate::audit::{JournalError, asked_since, empowered, in_force};
 use crate::database::Durability;
 use crate::elevation::{Caller, CallerError};
 use crate::host::Identity;
@@ -91,6 +91,7 @@ impl Context<'_> {
             self.still_pending(&store.request(&request.terms.id, now.seconds())?)?;
             in_force(tx, role.policy.map(Digest))?;
             empowered(tx, &request.terms.host, &identity.id)?;
+            asked_since(tx, &request.terms.id)?;
             let before = self.counting(store.approvals(&request.terms.id)?, request, role)?;
             not_again(&before, approval.uid, &approval.terms.approver, request)?;
             insert_approval(tx, attested, now.moment().wall.seconds())?;

@@ -11,7 +11,7 @@ use crate::judge::{names, subject};
 use crate::store::{GrantScope, LIST_LIMIT, StoredGrant, StoredRequest};
 use jit_core::escape::Word;
 use jit_core::grant::lifecycle::GrantEnd;
-use jit_core::grant::{GrantTerms, SignedStatement, StatementKind};
+use jit_core::grant::{SignedStatement, StatementKind};
 use jit_core::names::{GrantId, IdPrefix};
 use jit_core::wire::{GrantPage, RevokeTarget};
 
@@ -84,15 +84,15 @@ impl Context<'_> {
         if open.is_empty() {
             return Err(refused("no-grant", "you have no active grant to release").hint("jitctl grants --all"));
         }
-        let terms: Vec<GrantTerms> = open.into_iter().map(|grant| grant.terms).collect();
-        self.end(author, terms, StatementKind::Release, &Word::default())
+        let subjects = open.iter().map(|grant| StatementSubject::from(&grant.terms)).collect();
+        self.end(author, subjects, StatementKind::Release, &Word::default())
     }
 
     pub(super) fn revoke(&self, target: &RevokeTarget, reason: &Word) -> Result<Vec<GrantId>, Refused> {
         let (reason, author) = (given("reason", reason)?, StatementAuthor::Here(self.caller));
         let ended = match target {
             RevokeTarget::Id(prefix) => self.revoke_as(author, &self.visible(prefix)?.terms.id, reason)?,
-            RevokeTarget::User(user) => self.revoke_those(author, |terms| &terms.user == user, reason)?,
+            RevokeTarget::User(user) => self.revoke_those(author, |subject| subject.holder() == user, reason)?,
             RevokeTarget::All => self.revoke_those(author, |_| true, reason)?,
         };
         Ok(ended)
@@ -105,7 +105,7 @@ impl Context<'_> {
         id: &GrantId,
         reason: &Word,
     ) -> Result<Vec<GrantId>, Refused> {
-        self.revoke_those(author, |terms| &terms.id == id, reason).map_err(|refusal| {
+        self.revoke_those(author, |subject| subject.id() == id, reason).map_err(|refusal| {
             match refusal.failure.code.as_str() {
                 NO_GRANT => refused("not-active", format!("there is no active grant {id}")),
                 _ => refusal,
@@ -116,31 +116,55 @@ impl Context<'_> {
     fn revoke_those(
         &self,
         author: StatementAuthor<'_>,
-        which: impl Fn(&GrantTerms) -> bool,
+        which: impl Fn(&StatementSubject) -> bool,
         reason: &Word,
     ) -> Result<Vec<GrantId>, Refused> {
-        let mut terms: Vec<GrantTerms> =
-            self.endable(GrantScope::Everybody)?.into_iter().map(|grant| grant.terms).collect();
-        terms.retain(which);
-        let found = !terms.is_empty();
+        let mut subjects: Vec<StatementSubject> =
+            self.endable(GrantScope::Everybody)?.iter().map(|grant| StatementSubject::from(&grant.terms)).collect();
+        let lost = self.unreadable(&mut subjects)?;
+        subjects.retain(which);
+        let found = !subjects.is_empty();
         let mut mine = Vec::new();
-        for terms in terms {
-            if self.may_revoke(author.who(), &terms)? {
-                mine.push(terms);
+        for subject in subjects {
+            if self.may_revoke(author.who(), &subject)? {
+                mine.push(subject);
             }
         }
         match (mine.is_empty(), found) {
-            (false, _) => self.end(author, mine, StatementKind::Revocation, reason),
+            (false, _) => {
+                let ended = self.end(author, mine, StatementKind::Revocation, reason)?;
+                if lost.is_empty() { Ok(ended) } else { Err(stays(&lost, &ended)) }
+            }
+            (true, false) if !lost.is_empty() => Err(stays(&lost, &[])),
             (true, true) => Err(refused("not-an-approver", "only root and approvers of the role may revoke")),
             (true, false) => Err(refused(NO_GRANT, "there is no active grant to revoke")),
         }
     }
 
-    fn may_revoke(&self, who: &Caller, terms: &GrantTerms) -> Result<bool, Refused> {
+    /// Adds the open grants whose bytes cannot be read, as their requests tell of them. The ids of those of which nothing tells: for
+    /// whoever may see everybody's.
+    fn unreadable(&self, subjects: &mut Vec<StatementSubject>) -> Result<Vec<String>, Refused> {
+        let store = self.host.store();
+        let open = store.open_grants(GrantScope::Everybody, self.now.moment().wall.seconds())?;
+        let mut lost = Vec::new();
+        for id in open.damaged.iter().chain(&open.earlier) {
+            match StatementSubject::by_request(&store, id, self.now.seconds())? {
+                Some(subject) => {
+                    self.left_out.borrow_mut().remove(id);
+                    subjects.push(subject);
+                }
+                None if open.damaged.contains(id) => lost.push(id.clone()),
+                None => {}
+            }
+        }
+        Ok(if self.is_reader()? { lost } else { Vec::new() })
+    }
+
+    fn may_revoke(&self, who: &Caller, of: &StatementSubject) -> Result<bool, Refused> {
         if who.uid() == 0 {
             return Ok(true);
         }
-        match self.policy.role(&terms.role)? {
+        match self.policy.role(of.role())? {
             Some(role) => Ok(names(&role.activation.approvers, &subject(who)?)),
             None => Ok(false),
         }
@@ -187,14 +211,18 @@ impl Context<'_> {
     }
 
     /// Whoever loses a grant loses what extends it; each of those with the place of the one that it extends.
-    fn with_extensions(&self, grants: Vec<GrantTerms>) -> Result<Vec<(GrantTerms, Option<usize>)>, Refused> {
-        let mut all: Vec<(GrantTerms, Option<usize>)> = grants.into_iter().map(|terms| (terms, None)).collect();
+    fn with_extensions(
+        &self,
+        grants: Vec<StatementSubject>,
+    ) -> Result<Vec<(StatementSubject, Option<usize>)>, Refused> {
+        let mut all: Vec<(StatementSubject, Option<usize>)> =
+            grants.into_iter().map(|subject| (subject, None)).collect();
         let mut at = 0;
-        while let Some(id) = all.get(at).map(|(terms, _)| terms.id.clone()) {
+        while let Some(id) = all.get(at).map(|(subject, _)| subject.id().clone()) {
             if let Some(extension) = self.extension(&id)?
-                && !all.iter().any(|(terms, _)| terms.id == extension.terms.id)
+                && !all.iter().any(|(subject, _)| *subject.id() == extension.terms.id)
             {
-                all.push((extension.terms, Some(at)));
+                all.push((StatementSubject::from(&extension.terms), Some(at)));
             }
             at += 1;
         }
@@ -206,14 +234,13 @@ impl Context<'_> {
     fn end(
         &self,
         author: StatementAuthor<'_>,
-        grants: Vec<GrantTerms>,
+        grants: Vec<StatementSubject>,
         kind: StatementKind,
         reason: &Word,
     ) -> Result<Vec<GrantId>, Refused> {
         let identity = self.host.witness()?;
         let mut stated: Vec<(StatementSubject, SignedStatement)> = Vec::new();
-        for (terms, cause) in self.with_extensions(grants)? {
-            let subject = StatementSubject::from(&terms);
+        for (subject, cause) in self.with_extensions(grants)? {
             let statement = match cause.and_then(|at| stated.get(at)) {
                 Some((_, cause)) => self.followed(author, cause, &subject, &identity)?,
                 None => self.stated(author, kind, &subject, reason, &identity)?,
@@ -237,6 +264,20 @@ impl Context<'_> {
         }
         Ok(ids)
     }
+}
+
+/// Nothing tells whose these grants are or what was asked, so that nobody can state that they end.
+fn stays(lost: &[String], ended: &[GrantId]) -> Refused {
+    let ids: Vec<String> = lost.iter().map(|id| jit_core::escape::escape(id.as_bytes())).collect();
+    let others = match ended.len() {
+        0 => "nothing was revoked".to_owned(),
+        1 => "1 other grant was revoked".to_owned(),
+        more => format!("{more} other grants were revoked"),
+    };
+    let message =
+        format!("grant {}: neither it nor its request can be read, so it stays as it is; {others}", ids.join(", "));
+    refused("damaged", message)
+        .hint("jitctl audit verify; put the right database back, then: jitctl key accept --reason 'WHY'")
 }
 
 /// Only their own.

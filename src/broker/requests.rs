@@ -244,6 +244,9 @@ impl Context<'_> {
         words: &CommandWords,
     ) -> Result<Elevation, Refused> {
         let typed: Vec<OsString> = words.command.iter().map(|word| word.0.clone()).collect();
+        if words.command.iter().any(|word| word.as_bytes().contains(&0)) {
+            return Err(refused("malformed", "a word of the command has a NUL byte, which no command can be given"));
+        }
         let (user, group) = (words.run_as.as_ref(), words.run_as_group.as_ref());
         let run_as = RunAs::resolve(user.map(Word::as_os_str), group.map(Word::as_os_str), &caller)?;
         let command = match Command::find_for(&typed, self.secure_path, &caller, self.caller) {

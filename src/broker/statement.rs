@@ -9,7 +9,7 @@ use crate::activation::WORDS_LIMIT;
 use crate::audit::{Written, of_this_host};
 use crate::elevation::Caller;
 use crate::host::Identity;
-use crate::store::{Debt, FindError, StoredRequest, carry_out};
+use crate::store::{Debt, FindError, GrantStore, StoredRequest, carry_out};
 use jit_core::clock::Now;
 use jit_core::escape::{Word, hex};
 use jit_core::evidence::Event;
@@ -78,6 +78,32 @@ impl From<&GrantTerms> for StatementSubject {
 }
 
 impl StatementSubject {
+    /// The same where the bytes of a grant cannot be read: as its request says, which has the same holder and
+    /// role. Nothing where that cannot be read either.
+    pub(super) fn by_request(store: &GrantStore<'_>, id: &str, now: i64) -> Result<Option<Self>, Refused> {
+        let Ok(id) = GrantId::parse(id) else { return Ok(None) };
+        match store.request(&id, now) {
+            Ok(request) => Ok(Some(Self::from(&request))),
+            Err(FindError::Unknown | FindError::Damaged(_) | FindError::Terms(..)) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The id of the request and its grant.
+    pub(super) fn id(&self) -> &GrantId {
+        &self.id
+    }
+
+    /// The role.
+    pub(super) fn role(&self) -> &RoleName {
+        &self.role
+    }
+
+    /// Who holds it.
+    pub(super) fn holder(&self) -> &UserName {
+        &self.holder
+    }
+
     /// The same by the debt of a broken glass: its role and holder are those of that day.
     pub(super) fn of_debt(debt: &Debt, request: &StoredRequest) -> Self {
         let (role, holder) = (debt.role.clone(), debt.user.clone());

@@ -1,10 +1,12 @@
-//! The anchor: number and hash of the last synced record, in a file of its own. A database that lacks this record is an older
-//! copy. The anchor is written without a sync after a synced commit, so it may lag behind the database but is never ahead. It
-//! cannot detect that the whole state directory was restored, anchor included: only a chain head on another host does.
+//! The anchor: number and hash of the last synced record, in a file of its own. A database that lacks this record is an
+//! older copy, and so is one with records that gave power and no anchor. Made durably before the database is, where it says which one
+//! that will be, and then written in place without a sync after a synced commit, so that it may lag behind the database, never run
+//! ahead, and is never missing.
+//! It cannot see the whole state directory restored, anchor and all: only a chain head off this host does.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
 use crate::audit::Written;
@@ -22,8 +24,8 @@ impl Anchor {
         Self { path }
     }
 
-    /// Reads the anchor; `None` where there is none yet. For a file that cannot be parsed it returns a record that no journal
-    /// has.
+    /// What it says; `None` where there is none. One that cannot be read as an anchor names a record that no
+    /// journal has.
     pub(super) fn read(&self) -> io::Result<Option<Mark>> {
         match fs::read(&self.path) {
             Ok(bytes) => Ok(Some(Mark::parse(&bytes).unwrap_or(Mark { seq: u64::MAX, hash: Digest::ZERO }))),
@@ -32,16 +34,9 @@ impl Anchor {
         }
     }
 
-    /// Removes the anchor for a new database, which has no records.
-    pub(super) fn remove(&self) -> io::Result<()> {
-        match fs::remove_file(&self.path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        }
-    }
-
+    /// Not where it is missing: that was told before, or is still to be told.
     fn write(&self, mark: Mark) -> io::Result<()> {
-        let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&self.path)?;
+        let file = OpenOptions::new().write(true).open(&self.path)?;
         file.write_all_at(format!("{mark}\n").as_bytes(), 0)
     }
 }
@@ -66,14 +61,17 @@ mod tests {
         let scratch = Scratch::new("anchor");
         let anchor = Anchor::at(scratch.path().with_file_name("anchor"));
         assert_eq!(anchor.read().unwrap(), None);
+        assert!(
+            anchor.write(Mark { seq: 1, hash: Digest::ZERO }).is_err(),
+            "what is missing stays so until that is told"
+        );
+        assert_eq!(anchor.read().unwrap(), None);
+        fs::write(scratch.path().with_file_name("anchor"), "").unwrap();
         for seq in [1, 7, u64::MAX, 3] {
             let mark = Mark { seq, hash: Digest([seq.to_le_bytes()[0]; 32]) };
             anchor.write(mark).unwrap();
             assert_eq!(anchor.read().unwrap(), Some(mark));
         }
-        anchor.remove().unwrap();
-        anchor.remove().unwrap();
-        assert_eq!(anchor.read().unwrap(), None);
     }
 
     #[test]

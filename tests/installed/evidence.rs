@@ -113,7 +113,9 @@ fn forge(root: &PrivateRoot, count: u64, time: i64) {
             }
         }
     });
-    root.script(&format!("rm -f {STATE}/anchor"));
+    // As whoever sets both back.
+    let head = sql(root, "SELECT printf('%020d ', seq) || lower(hex(hash)) FROM record ORDER BY seq DESC LIMIT 1");
+    root.script(&format!("echo '{head}' >{STATE}/anchor"));
 }
 
 fn sign(connection: &Connection, seq: u64, head: Digest, key: &HostKey) {
@@ -382,6 +384,14 @@ fn old_segments_are_pruned_and_the_rest_verifies_here_and_elsewhere() {
     assert_eq!(prune.json["policies"], json!([named]), "the policy whose record went, for those that stay and name it");
     let said = verify(&root, &[]);
     assert!(said.succeeded().contains("begins after record 3000"), "{said:?}");
+    // What is written there afterwards is no history, for nobody.
+    let planted =
+        "SELECT 7, kind, uid, 'planted00000', grant_id, at, high, hash, body FROM record WHERE kind = 'start' LIMIT 1";
+    sql(&root, &format!("INSERT INTO record (seq, kind, uid, run, grant_id, at, high, hash, body) {planted}"));
+    assert!(!root.as_root(["jitctl", "audit", "list", "--limit", "10000"]).succeeded().contains("planted00000"));
+    root.as_root(["jitctl", "audit", "show", "planted00000"]).refused("");
+    verify(&root, &[]).refused("record 7 is none of those that were pruned up to record 3000");
+    sql(&root, "DELETE FROM record WHERE seq = 7");
     root.script("jitctl audit export -o /root/rest.jsonl && jitctl key show >/root/key");
     let said = verify(&root, &["/root/rest.jsonl", "--public-key", "/root/key"]);
     assert!(said.succeeded().contains("begins after record 3000"), "{said:?}");

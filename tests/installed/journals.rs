@@ -656,6 +656,11 @@ const DAMAGE: &[Damage] = &[
         )
         .map(|_| 1)
     }),
+    ("record before the pruning", false, |db, _| {
+        let statement = "INSERT INTO record (seq, kind, uid, run, grant_id, at, high, hash, body) \
+             SELECT min(seq) - 1, kind, uid, run, grant_id, at, high, hash, body FROM record HAVING min(seq) > 1";
+        db.execute(statement, [])
+    }),
     row!("record removed", false, "record", "1", "DELETE FROM record WHERE ROW"),
     row!("record hash", true, "record", "1", "UPDATE record SET hash = zeroblob(32) WHERE ROW"),
     row!(

@@ -303,11 +303,101 @@ fn an_unreadable_row_is_reported_and_blocks_nothing_else() {
     let listed = root.run_as(&bob.name, ["jitctl", "requests"]);
     assert!(listed.stderr.starts_with("jitctl: warning: "), "{listed:?}");
     root.run_as(&carol.name, ["jitctl", "release", &ended]).succeeded();
-    let said = accept(&root);
-    assert!(said.contains(&format!("grant {open}: revoked")), "{said}");
+    let said = root.as_root(["jitctl", "key", "accept", "--reason", "it is ours"]);
+    said.exited(1);
+    let said = said.stdout;
+    // What a grant was for, its request says.
+    for id in [&damaged, &open] {
+        assert!(said.contains(&format!("grant {id}: revoked")), "{said}");
+    }
     assert!(said.contains(&format!("request {pending}: denied")), "{said}");
-    for id in [&damaged, &unread, &swapped] {
+    for id in [&unread, &swapped] {
         assert!(said.contains(&format!("{id}: it cannot be read")), "{said}");
     }
     root.run_as(&carol.name, RUN).refused("");
+}
+
+#[test]
+fn a_database_that_is_put_back_without_its_anchor_gives_no_power() {
+    let root = own_root();
+    let (carol, _) = pair(&root);
+    let anchor = format!("{STATE}/anchor");
+    let grant = id(&request(&root, &carol, "self-service", &[]));
+    root.run_as(&carol.name, RUN).succeeded();
+    back_up(&root);
+    let released = || root.run_as(&carol.name, ["jitctl", "release"]).succeeded().to_owned();
+    released();
+    restore(&root);
+    root.script(&format!("rm {anchor}"));
+    root.run_as(&carol.name, RUN).refused("its anchor is missing");
+    root.run_as(&carol.name, RUN).refused("its anchor is missing");
+    both_say_intact(&root);
+    assert!(accept(&root).contains(&format!("grant {grant}: revoked")));
+    let _ = id(&request(&root, &carol, "self-service", &[]));
+    root.run_as(&carol.name, RUN).succeeded();
+    both_say_intact(&root);
+    // Nor behind a new database, whose anchor knows no record yet.
+    root.script(&format!("rm {DATABASE}* {anchor}; jitctl key init; test -s {anchor}"));
+    restore(&root);
+    root.run_as(&carol.name, RUN).refused("its anchor: that was made for a new database");
+    // A new one has its anchor before its first record, and a crash in front of the first mark of it is none of these.
+    root.script(&format!("rm {DATABASE}* {anchor}; jitctl key init; cp {anchor} /root/first"));
+    let _ = id(&request(&root, &carol, "self-service", &[]));
+    root.run_as(&carol.name, RUN).succeeded();
+    root.script(&format!("cp /root/first {anchor}"));
+    root.run_as(&carol.name, RUN).succeeded();
+    both_say_intact(&root);
+}
+
+#[test]
+fn a_row_that_was_hidden_while_everything_was_ended_gives_no_power_afterwards() {
+    let root = own_root();
+    let (carol, bob) = pair(&root);
+    let sql = |statement: &str| root.script(&format!("sqlite3 {DATABASE} \"{statement}\""));
+    let hide = |table: &str, id: &str, body: &str| {
+        sql(&format!(
+            "ATTACH '/root/hidden.db' AS kept;
+             CREATE TABLE IF NOT EXISTS kept.hidden AS SELECT '' AS t, id, body FROM granted WHERE 0;
+             INSERT INTO kept.hidden SELECT '{table}', id, body FROM {table} WHERE id = '{id}';
+             UPDATE {table} SET body = {body} WHERE id = '{id}'"
+        ))
+    };
+    let put_back = || {
+        sql("ATTACH '/root/hidden.db' AS kept;
+             UPDATE granted SET body = (SELECT h.body FROM hidden h WHERE h.t = 'granted' AND h.id = granted.id) WHERE id IN (SELECT id FROM hidden WHERE t = 'granted');
+             UPDATE request SET body = (SELECT h.body FROM hidden h WHERE h.t = 'request' AND h.id = request.id) WHERE id IN (SELECT id FROM hidden WHERE t = 'request');
+             DROP TABLE kept.hidden")
+    };
+    // What its own bytes do not say, its request does: also where they claim an earlier version.
+    for body in ["x'00'", "CAST('{\\\"version\\\":1}' AS BLOB)"] {
+        let grant = id(&request(&root, &carol, "self-service", &[]));
+        hide("granted", &grant, body);
+        let said = root.as_root(["jitctl", "revoke", "--all", "--reason", "enough"]);
+        assert!(said.succeeded().contains(&format!("grant {grant}: revoked")), "{said:?}");
+        put_back();
+        root.run_as(&carol.name, RUN).refused("");
+        both_say_intact(&root);
+    }
+    // Where neither can be read, the others end, and the command says which one does not.
+    let [grant, other] = [(); 2].map(|()| id(&request(&root, &carol, "self-service", &[])));
+    hide("granted", &grant, "x'00'");
+    hide("request", &grant, "x'00'");
+    let said = root.as_root(["jitctl", "revoke", "--all", "--reason", "enough"]);
+    said.refused(&format!(
+        "grant {grant}: neither it nor its request can be read, so it stays as it is; 1 other grant was revoked"
+    ));
+    assert_eq!(sql(&format!("SELECT ended FROM granted WHERE id = '{other}'")).trim(), "revoked");
+    // It does not outlive that root accepts the state of the host, nor does a request that was hidden.
+    let pending = id(&request(&root, &carol, "reviewed", &[]));
+    hide("request", &pending, "x'00'");
+    root.as_root(["jitctl", "key", "accept", "--reason", "restored"]).exited(1);
+    put_back();
+    root.run_as(&carol.name, RUN).refused("was ended or used meanwhile");
+    root.run_as(&bob.name, ["jitctl", "approve", &pending]).refused("before root accepted the state of this host");
+    both_say_intact(&root);
+    root.as_root(["jitctl", "revoke", &grant, "--reason", "it can be read again"]).succeeded();
+    let again = id(&request(&root, &carol, "reviewed", &[]));
+    root.run_as(&bob.name, ["jitctl", "approve", &again]).succeeded();
+    root.run_as(&carol.name, RUN).succeeded();
+    both_say_intact(&root);
 }

@@ -215,7 +215,31 @@ fn everything_signed_verifies_with_stock_ssh_keygen() {
         let altered = root.run_as("bob", ["bash", "-c", &format!("{check} < <(tr 0 1 < {file})")]);
         assert!(!altered.status.success(), "{altered:?}");
     }
-    // The files refer to each other by their digests.
+    // What was signed names the other files: none can be changed, taken away or exchanged.
+    let all = |directory: &str| {
+        let commands: String = said.stdout.lines().skip(1).map(|line| format!("{line} || exit 1\n")).collect();
+        root.as_root(["bash", "-c", &format!("cd {}/{directory}\n{commands}", person.home)])
+    };
+    all("evidence").succeeded();
+    let (other, text) = printed(root, &person, "signed", &["--", "id"]);
+    jitctl(root, &person, &["import"], &approval(root, &approver, &text, &[])).succeeded();
+    jitctl(root, &person, &["show", &other, "--export", "other"], "").succeeded();
+    let theirs = format!("approval-{}.json", approver.name);
+    let sums = "sha256sum request.json role.json >sha256sums";
+    for change in [
+        format!("sed -i 's/\"comment\":\"/&x/' {theirs}"),
+        format!("rm {theirs}"),
+        format!("cp ../other/{theirs} ../other/{theirs}.sig ."),
+        format!("sed -i 's/\"reason\":\"/&x/' request.json; {sums}"),
+        format!("sed -i 's,id,sh,' role.json; {sums}"),
+        "cp ../other/document.json* ../other/request.json ../other/role.json ../other/sha256sums .".to_owned(),
+        "cp ../other/grant.json* .".to_owned(),
+    ] {
+        root.script(&format!("cd {}; rm -rf changed; cp -r evidence changed; cd changed; {change}", person.home));
+        let judged = all("changed");
+        assert!(!judged.status.success(), "{change}: {judged:?}");
+    }
+    // The parts hang together by their digests.
     let digest = |file: &str| {
         let path = format!("{}/evidence/{file}", person.home);
         root.as_root(["sha256sum", &path]).succeeded().split(' ').next().unwrap_or_default().to_owned()

@@ -497,7 +497,8 @@ fn runs_by_an_unaccepted_older_database_are_reported() {
     root.run_as(&looker.name, ["jit-sudo", "-n", "id", "-u"]).succeeded();
     intact(&root);
     let kept = sql(&root, "SELECT quote(value) FROM journal_meta WHERE name = 'restored'");
-    root.script("rm -f /var/lib/jit-sudo/anchor");
+    let head = sql(&root, "SELECT printf('%020d ', seq) || lower(hex(hash)) FROM record ORDER BY seq DESC LIMIT 1");
+    root.script(&format!("echo '{head}' >/var/lib/jit-sudo/anchor"));
     sql(&root, "DELETE FROM journal_meta WHERE name = 'restored'");
     root.run_as(&alice.name, HEAD).succeeded();
     sql(&root, &format!("INSERT INTO journal_meta VALUES ('restored', {kept})"));

@@ -105,7 +105,9 @@ pub enum Cause {
     Copy(&'static str),
     /// It and all earlier records are missing, and no record says that they were pruned.
     NotPruned,
-    /// Its checkpoint is invalid, for this reason.
+    /// It stands before the last record that was pruned, which is this one, and was not pruned with it.
+    BeforePruned(u64),
+    /// Its checkpoint is not one; the text says why.
     Checkpoint(String),
     /// The host signed another record with this number.
     OtherSigned,
@@ -137,8 +139,8 @@ pub enum Cause {
 }
 
 impl Cause {
-    /// Returns whether only the contents of a record are wrong, while its bytes, its hash and its place are correct.
-    pub(super) fn is_of_the_replay(&self) -> bool {
+    /// Whether only what a record says is wrong, while its bytes, its hash and its place are those that were written.
+    pub fn is_of_the_replay(&self) -> bool {
         matches!(
             self,
             Self::Lacks(_)
@@ -166,6 +168,11 @@ impl fmt::Display for FirstBad {
             }
             Cause::Copy(column) => write!(f, "the column '{column}' of record {seq} differs from the record"),
             Cause::NotPruned => write!(f, "records 1 to {seq} are missing, and no record says that they were pruned"),
+            Cause::BeforePruned(last) => write!(
+                f,
+                "record {seq} is none of those that were pruned up to record {last}: it was written there later, nothing lists it; keep a copy \
+                 of the database for whoever looks into this, then delete that row"
+            ),
             Cause::Checkpoint(why) => write!(f, "the checkpoint of record {seq} {why}"),
             Cause::OtherSigned => {
                 write!(f, "record {seq} is not the one that the host signed: the chain up to it was rewritten")
@@ -255,7 +262,7 @@ impl Chain {
             return Err(FirstBad { seq: row.seq, cause: Cause::Number(inside.seq) });
         }
         self.take(&inside, row.body, hash, row.copies)?;
-        Ok(inside.role_digest)
+        Ok(inside.judged_by())
     }
 
     /// Verifies the next record of an export, which has no columns. Returns its kind.
@@ -358,7 +365,7 @@ pub fn verify<'a>(rows: impl IntoIterator<Item = Row<'a>>) -> Result<Verified, F
 
 /// Returns the digest of the role that permitted a run, from the record of its start.
 pub fn role_digest(body: &[u8]) -> Option<&str> {
-    Inside::read(0, body).ok().and_then(|inside| inside.role_digest)
+    Inside::read(0, body).ok().and_then(|inside| inside.judged_by())
 }
 
 /// Returns whether the bytes are a record with a position, a time and a host.
@@ -412,6 +419,11 @@ impl<'a> Inside<'a> {
         let malformed = |why: &dyn fmt::Display| FirstBad { seq, cause: Cause::Malformed(why.to_string()) };
         let text = canonical::text(body).map_err(|why| malformed(&why))?;
         serde_json::from_str(text).map_err(|error| malformed(&error))
+    }
+
+    /// The digest of the role by which a run was judged; other kinds may name one, and keep no text of it.
+    fn judged_by(&self) -> Option<&'a str> {
+        self.role_digest.filter(|_| self.kind == "start")
     }
 
     fn tells_of(&self, pruned: Mark) -> bool {

@@ -21,6 +21,7 @@ mod uses;
 mod words;
 
 use std::collections::{BTreeMap, HashMap};
+use std::marker::PhantomData;
 
 use serde::Deserialize;
 
@@ -118,8 +119,8 @@ enum Ordered {
     Grants,
 }
 
-/// The keys of records that are used here.
-#[derive(Deserialize)]
+/// The keys of records that matter here.
+#[derive(Default)]
 struct RecordKeys<'a> {
     user: Option<Word>,
     uid: Option<i64>,
@@ -135,13 +136,49 @@ struct RecordKeys<'a> {
     run_as: Option<Word>,
     starts: Option<i64>,
     expires: Option<i64>,
-    #[serde(borrow, default)]
-    limits: Vec<&'a str>,
+    limits: Option<Vec<&'a str>>,
     extends: Option<&'a str>,
     extended_by: Option<&'a str>,
     through: Option<u64>,
     requests: Option<u64>,
     grants: Option<u64>,
+}
+
+/// A structure for each kind, so that a key that a kind does not have is one that nobody knows there, whatever it says.
+macro_rules! keys_of_kinds {
+    ($($kind:literal: $($key:ident: $type:ty),+;)+) => {
+        impl<'a> RecordKeys<'a> {
+            fn of(kind: &str, body: &'a [u8]) -> Result<Self, serde_json::Error> {
+                match kind {
+                    $($kind => {
+                        #[derive(Deserialize)]
+                        struct OfKind<'a> {
+                            $(#[serde(default)] $key: Option<$type>,)+
+                            #[serde(skip)]
+                            _body: PhantomData<&'a ()>,
+                        }
+                        let OfKind { $($key,)+ .. } = parse(body)?;
+                        Ok(Self { $($key,)+ ..Self::default() })
+                    })+
+                    _ => Ok(Self::default()),
+                }
+            }
+        }
+    };
+}
+keys_of_kinds! {
+    "end": extended_by: &'a str;
+    "request": user: Word, uid: i64, sha256: Digest, needed: i64, deadline: i64;
+    "approval": user: Word, uid: i64, sha256: Digest, key: Word;
+    "denial": user: Word, uid: i64, sha256: Digest, key: Word, reason: Word;
+    "cancellation": user: Word, uid: i64, sha256: Digest, key: Word;
+    "grant": user: Word, uid: i64, sha256: Digest, role: &'a str, run_as: Word, starts: i64, expires: i64,
+        limits: Vec<&'a str>, extends: &'a str;
+    "revocation": user: Word, uid: i64, sha256: Digest, key: Word, reason: Word;
+    "release": user: Word, uid: i64, sha256: Digest, key: Word;
+    "alert": user: Word, code: &'a str;
+    "review": user: Word, uid: i64, sha256: Digest, key: Word, comment: Word, verdict: &'a str;
+    "prune": through: u64, requests: u64, grants: u64;
 }
 
 impl RecordKeys<'_> {
@@ -189,7 +226,7 @@ impl Power {
     pub fn record(&mut self, seq: u64, copies: &Copies<'_>, body: &[u8]) -> Result<(), FirstBad> {
         self.last = copies.high;
         let (start, run) = match self.run(seq, copies, body) {
-            Ok(start) => (start, Ok(())),
+            Ok(start) => (start, self.runs.misjudged.take().map_or(Ok(()), Err)),
             Err(bad) => (None, Err(bad)),
         };
         let kept = self.kept(seq, copies, body);
@@ -205,7 +242,13 @@ impl Power {
         body: &[u8],
     ) -> Result<(), FirstBad> {
         let bad = |why: &str| FirstBad { seq, cause: Cause::Malformed(why.to_owned()) };
-        let id = copies.grant.map(|id| Id::parse(id).ok_or_else(|| bad("its grant is not an id"))).transpose()?;
+        // A kind that has no grant may have a key of that name, which says nothing.
+        let named = || copies.grant.map(|id| Id::parse(id).ok_or_else(|| bad("its grant is no id"))).transpose();
+        let id = if ["start", "end", "alert", "review"].contains(&copies.kind) || Act::of(copies.kind).is_some() {
+            named()?
+        } else {
+            None
+        };
         match (copies.kind, id) {
             ("start", Some(id)) => {
                 let start = start.ok_or_else(|| bad("it lacks a key of its kind"))?;
@@ -213,7 +256,7 @@ impl Power {
             }
             ("end" | "request" | "approval" | "denial" | "cancellation" | "grant", Some(id))
             | ("revocation" | "release" | "alert" | "review", Some(id)) => {
-                let told: RecordKeys<'_> = parse(body).map_err(|error| bad(&error.to_string()))?;
+                let told = RecordKeys::of(copies.kind, body).map_err(|error| bad(&error.to_string()))?;
                 let missing = || bad("it lacks a key of its kind");
                 let act = told.act(copies.kind).map_or(Ok(()), |act| self.act(seq, id, act).1);
                 if let Some(last) = told.extended_by.filter(|_| copies.kind == "end") {
@@ -222,8 +265,16 @@ impl Power {
                 }
                 return act.and(self.told(seq, copies, id, (&told, body)).ok_or_else(missing));
             }
+            ("end", None) => {
+                let told = RecordKeys::of(copies.kind, body).map_err(|error| bad(&error.to_string()))?;
+                if let Some(last) = told.extended_by {
+                    let last = crate::escape::escape(last.as_bytes());
+                    let what = format!("ends a run under no grant that went on under {last}");
+                    return Err(acts::inconsistency(seq, what));
+                }
+            }
             ("prune", _) => {
-                let told: RecordKeys<'_> = parse(body).map_err(|error| bad(&error.to_string()))?;
+                let told = RecordKeys::of(copies.kind, body).map_err(|error| bad(&error.to_string()))?;
                 if told.through == self.pruned {
                     self.hosts.began(body);
                     let lost = |count: Option<u64>| count.map_or(Lost::Leading, Lost::Exactly);
@@ -289,7 +340,7 @@ impl Power {
             run_as: self.names.of(told.run_as.as_ref()?.as_bytes()),
             starts: Timestamp(told.starts?).seconds(),
             expires: Timestamp(told.expires?).seconds(),
-            one_shot: told.limits.contains(&"one-shot"),
+            one_shot: told.limits.as_ref()?.contains(&"one-shot"),
             extends: told.extends.map(Id::parse).map_or(Some(None), |id| id.map(Some))?,
         })
     }

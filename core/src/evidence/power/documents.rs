@@ -2,9 +2,11 @@
 //! digests in the records cover the bytes, so decoding is less strict than where these documents give power.
 
 use serde::Deserialize;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 use super::said::{Id, Names, Terms};
 use super::uses::CommandDocument;
+use crate::evidence::canonical;
 use crate::grant::PublicKey;
 use crate::grant::sshsig::{Namespace, signer};
 
@@ -27,6 +29,27 @@ pub(super) struct RequestDocument {
     pub(super) extends: Option<String>,
     host: Host,
     version: u32,
+    /// What it is for alone; version 1 has another form.
+    #[serde(default)]
+    command: Option<Words>,
+}
+
+#[derive(Deserialize)]
+struct Words {
+    argv: Vec<IgnoredAny>,
+}
+
+/// A document of this kind. Since version 2 it has one form, as records have, so that all who read it read the same.
+fn read<T: DeserializeOwned>(bytes: &[u8], what: &str) -> Result<T, String> {
+    #[derive(Deserialize)]
+    struct Versioned {
+        version: u32,
+    }
+    let is_first = serde_json::from_slice::<Versioned>(bytes).is_ok_and(|document| document.version == FIRST);
+    if !is_first && let Err(why) = canonical::text(bytes) {
+        return Err(format!("its bytes are no {what}: {why}"));
+    }
+    serde_json::from_slice(bytes).map_err(|_| format!("its bytes are no {what}"))
 }
 
 /// Version 1 has only the host id.
@@ -47,7 +70,11 @@ impl Host {
 
 impl RequestDocument {
     pub(super) fn read(bytes: &[u8]) -> Result<Self, String> {
-        serde_json::from_slice(bytes).map_err(|_| "its bytes are not a request".to_owned())
+        let document: Self = read(bytes, "request")?;
+        match &document.command {
+            Some(command) if command.argv.is_empty() => Err("its command has no words".to_owned()),
+            Some(_) | None => Ok(document),
+        }
     }
 
     pub(super) fn is_of_the_first_version(&self) -> bool {
@@ -92,7 +119,7 @@ pub(super) struct ApprovalDocument {
 
 impl ApprovalDocument {
     pub(super) fn read(bytes: &[u8]) -> Result<Self, String> {
-        serde_json::from_slice(bytes).map_err(|_| "its bytes are not an approval".to_owned())
+        read(bytes, "approval")
     }
 }
 
@@ -129,7 +156,7 @@ pub(super) struct GrantDocument {
 
 impl GrantDocument {
     pub(super) fn read(bytes: &[u8]) -> Result<Self, String> {
-        serde_json::from_slice(bytes).map_err(|_| "its bytes are not a grant".to_owned())
+        read(bytes, "grant")
     }
 
     pub(super) fn is_of_the_first_version(&self) -> bool {
@@ -173,7 +200,7 @@ pub(super) struct StatementDocument {
 
 impl StatementDocument {
     pub(super) fn read(bytes: &[u8]) -> Result<Self, String> {
-        serde_json::from_slice(bytes).map_err(|_| "its bytes are not a statement".to_owned())
+        read(bytes, "statement")
     }
 }
 

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::acts::inconsistency;
+use super::documents::parsed;
 use super::requests::{closed, spoken};
 use super::rows::EndColumns;
 use super::said::{CloseKind, Done, digest_of};
@@ -45,6 +47,8 @@ pub(super) struct Kept {
     older: u64,
     /// The last of these alerts, unless root has accepted the state of the host since.
     pub(super) doubted: Option<u64>,
+    /// The last record so far by which root accepted the state of the host.
+    pub(super) accepted: Option<u64>,
     pub(super) host_changed: u64,
     /// The id of the host since then; `None` when no record gives it.
     pub(super) identity: Option<u32>,
@@ -84,20 +88,31 @@ impl Power {
                 let said: Certified<'_> = parse(body).map_err(malformed)?;
                 let (by, at) = (self.names.of(said.user.as_bytes()), Timestamp(copies.at).seconds());
                 let done = Done { how: CloseKind::Settled, by, at, words: digest_of(said.comment.as_bytes()) };
-                let holder = String::from_utf8_lossy(said.holder.as_bytes()).into_owned();
+                let Ok(holder) = std::str::from_utf8(said.holder.as_bytes()).map(str::to_owned) else {
+                    return Err(inconsistency(
+                        seq,
+                        "reviews an assignment of somebody whose name is no text".to_owned(),
+                    ));
+                };
                 self.kept.certified.insert((said.role.to_owned(), holder), (said.verdict.to_owned(), done));
+                if said.verdict == "settled" {
+                    return Err(inconsistency(seq, "settles the review of a grant, and names none".to_owned()));
+                }
             }
             ("alert", _) => {
                 let said: Alerted<'_> = parse(body).map_err(malformed)?;
                 match said.code {
                     "database-older" => (self.kept.older, self.kept.doubted) = (seq, Some(seq)),
-                    ACCEPTED => self.kept.doubted = None,
+                    ACCEPTED => (self.kept.doubted, self.kept.accepted) = (None, Some(seq)),
                     "host-changed" => self.kept.host_changed = seq,
                     _ => return Ok(()),
                 }
                 if ["host-changed", ACCEPTED].contains(&said.code) {
                     self.kept.identity = said.identity.as_ref().map(|host| self.names.of(host.id.as_bytes()));
-                    self.hosts.became(seq, said.identity.map(|host| (host.id, host.key)));
+                    self.hosts.became(seq, said.identity.as_ref().map(|host| (host.id, host.key)));
+                    if said.identity.is_some_and(|host| parsed(host.key).is_none()) {
+                        return Err(inconsistency(seq, "says that this host has a key that is none".to_owned()));
+                    }
                 }
             }
             _ => {}

@@ -1,5 +1,6 @@
 //! Starts and ends of runs, each once; the rows of `open_run` and `precedent`.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use serde::Deserialize;
@@ -69,6 +70,8 @@ pub(super) struct Runs {
     ran: HashMap<(i64, [u8; 32]), Ran>,
     /// All pruned records are older than this, µs.
     pruned_until: Option<i64>,
+    /// What is wrong with the start that was read last, which counts as what it says.
+    pub(super) misjudged: Option<FirstBad>,
 }
 
 /// The keys of a `start` record that are read.
@@ -85,8 +88,12 @@ pub(super) struct Command<'a> {
     pub(super) run_as_groups: Vec<i64>,
     pub(super) role: Option<&'a str>,
     pub(super) boot: i64,
-    pub(super) boot_id: &'a str,
-    /// Absent in earlier versions.
+    #[serde(borrow)]
+    pub(super) boot_id: Cow<'a, str>,
+    /// By what right.
+    #[serde(default)]
+    assignment: Option<&'a str>,
+    /// Earlier versions did not say.
     pub(super) grant_sha256: Option<Digest>,
 }
 
@@ -131,6 +138,15 @@ impl Power {
                 precedent::key(&words.user, &words.run_as, &words.path, arguments)
             });
             self.runs.open.insert(seq, Begun { run, at: copies.at, command });
+            let by_grant = start.as_ref().and_then(|start| Some(start.assignment? == "grant"));
+            if by_grant.is_some_and(|by_grant| by_grant != copies.grant.is_some()) {
+                let what = if copies.grant.is_some() {
+                    "names a grant, and says that it was allowed without one"
+                } else {
+                    "says that it was allowed by a grant, and names none"
+                };
+                self.runs.misjudged = Some(FirstBad { seq, cause: Cause::Runs(what.to_owned()) });
+            }
             return Ok(start);
         }
         if !["end", "left-running", "left-ended"].contains(&copies.kind) {

@@ -333,3 +333,44 @@ fn a_hundred_thousand_grants_need_little_memory() {
     assert_eq!(story.power.end().unwrap().grants, 100_000);
     assert!(records < 100, "{records} MiB");
 }
+
+#[test]
+fn no_run_begins_under_a_grant_that_is_older_than_what_root_accepted() {
+    let id = Some("0000000001");
+    let mut story = Story::new(None);
+    story.granted("0000000001");
+    story.record("alert", None, r#"{"code":"state-accepted"}"#);
+    let said = story.tried("start", id, 100, &start("ops")).unwrap_err();
+    assert!(said.contains("which is older than record 3, by which root accepted the state of the host"), "{said}");
+    story.granted("0000000002");
+    story.tried("start", Some("0000000002"), 100, &start("ops")).unwrap();
+    // Of a grant without a record nothing is known but that it is older than all that are left.
+    let mut story = Story::new(Some(7));
+    story.tried("start", id, 100, &start("ops")).unwrap();
+    story.record("alert", None, r#"{"code":"state-accepted"}"#);
+    assert!(story.tried("start", id, 100, &start("ops")).is_err());
+}
+
+#[test]
+fn a_key_that_its_kind_does_not_have_says_nothing() {
+    let mut story = Story::new(None);
+    story.granted("0000000001");
+    let odd = r#""deadline":"x","extends":{},"limits":7,"needed":[],"through":"y","verdict":1"#;
+    story.record("revocation", Some("0000000001"), &format!(r#"{{"reason":"x","user":"bob","uid":1001,{odd}}}"#));
+    story.record("later", Some("no id"), r#"{"role":7}"#);
+}
+
+#[test]
+fn what_is_said_of_a_grant_names_one() {
+    let mut story = Story::new(None);
+    let mut said = |kind: &str, id: Option<&str>, body: &str| story.tried(kind, id, 100, body).unwrap_err();
+    let review = r#"{"user":"bob","uid":1001,"holder":"alice","role":"ops","comment":"x","verdict":"settled"}"#;
+    assert!(said("review", None, review).contains("settles the review of a grant, and names none"));
+    let nobody = r#"{"user":"bob","uid":1001,"holder":"\\xff","role":"ops","comment":"x","verdict":"confirmed"}"#;
+    assert!(said("review", None, nobody).contains("whose name is no text"));
+    let host = r#"{"code":"state-accepted","identity":{"id":"x","key":"ssh-ed25519 x","machine":"","name":"web1"}}"#;
+    assert!(said("alert", None, host).contains("has a key that is none"));
+    let alone = start("ops").replacen('{', r#"{"assignment":"grant","#, 1);
+    assert!(said("start", None, &alone).contains("says that it was allowed by a grant, and names none"));
+    assert!(said("end", None, r#"{"start":4,"extended_by":"0000000009"}"#).contains("ends a run under no grant"));
+}

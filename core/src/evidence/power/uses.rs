@@ -60,9 +60,11 @@ fn command_digest(
     (uid, gid, groups): (i64, i64, &[i64]),
 ) -> [u8; 32] {
     let mut digest = Sha256::new();
+    digest.update(u64::try_from(argv.len()).unwrap_or(u64::MAX).to_be_bytes());
     for word in [run_as, path.as_bytes()].into_iter().chain(argv.iter().map(Word::as_bytes)) {
+        // A word may hold any byte.
+        digest.update(u64::try_from(word.len()).unwrap_or(u64::MAX).to_be_bytes());
         digest.update(word);
-        digest.update([0]);
     }
     digest.update(program);
     let mut groups = groups.to_vec();
@@ -82,13 +84,21 @@ impl Power {
             self.names.of(start.role.unwrap_or_default().as_bytes()),
         );
         let boot = (self.names.of(start.boot_id.as_bytes()), start.boot);
-        let identity = self.kept.identity;
+        let (identity, accepted) = (self.kept.identity, self.kept.accepted);
         let now = Timestamp(self.last).seconds();
         let (said, follows) = self.act(seq, id, Act::Use);
         let before = said.starts > 0;
         let wrong = said.grant.and_then(|issued| Some((issued.seq, differs(&issued.terms, who, now, before)?)));
         let fits = wrong.map_or(Ok(()), |(issued, what)| {
             Err(inconsistency(seq, format!("is the start of a run under grant {id} of record {issued}: {what}")))
+        });
+        let outlived = accepted.filter(|accepted| said.grant.is_none_or(|issued| issued.seq < *accepted));
+        let living = outlived.map_or(Ok(()), |accepted| {
+            let what = "by which root accepted the state of the host, and all grants ended";
+            Err(inconsistency(
+                seq,
+                format!("is the start of a run under grant {id}, which is older than record {accepted}, {what}"),
+            ))
         });
         if said.starts == 0 {
             said.first = Timestamp(copies.at).seconds();
@@ -102,7 +112,7 @@ impl Power {
         }
         note(&mut used.hosts, identity, seq);
         note(&mut used.bytes, start.grant_sha256.map(|digest| digest.0), seq);
-        follows.and(fits)
+        follows.and(fits).and(living)
     }
 
     /// Processes record `seq`, the end of a run that started under `base` and continued under `last`.
