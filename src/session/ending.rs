@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::freeze::{Freeze, Hold};
+use super::process_tree::Known;
 use super::watch::{EndReason, EnforcedRun, Verdict, Watch};
 use jit_core::policy::RecordingMode;
 use sys::process::{Pid, Waiting, wait};
@@ -187,12 +188,12 @@ impl<'a> Enforcer<'a> {
         self.watch.begun();
     }
 
-    /// Hands the run over to an enforcer, unless that was done before; from then on this process may stop, wait or die. Returns the
-    /// enforcer when it was started now.
-    pub(super) fn hand_over(&mut self) -> Option<Pid> {
+    /// Hands the run over to an enforcer, unless that was done before; from then on this process may stop, wait or die. `command`
+    /// was started to execute the command. Returns the enforcer when it was started now.
+    pub(super) fn hand_over(&mut self, command: Option<Known>) -> Option<Pid> {
         let (Delegate::None, Some((_, enforced_run))) = (self.delegate, &self.running) else { return None };
         let limit = self.over.map(|over| over.saturating_duration_since(Instant::now()));
-        let enforcer = self.watch.hand_over(&EnforcedRun { limit, ..enforced_run.clone() });
+        let enforcer = self.watch.hand_over(&EnforcedRun { limit, command, ..enforced_run.clone() });
         self.delegate = enforcer.map_or(Delegate::None, Delegate::Acts);
         self.tried = Some(Instant::now());
         enforcer

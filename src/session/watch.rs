@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::process_tree::Known;
 use sys::process::Pid;
 
 /// Why a running command must end.
@@ -40,6 +41,8 @@ pub enum Verdict {
 pub struct EnforcedRun {
     /// The process from which the run's processes descend, as may the enforcer.
     pub parent: Pid,
+    /// The process that was started to execute the command.
+    pub command: Option<Known>,
     /// A descendant of `parent` that does not belong to the run: it relays the run's bytes.
     pub relay_process: Option<Pid>,
     /// The control group of the run.
