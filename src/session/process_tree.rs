@@ -385,10 +385,14 @@ impl ProcessTree {
         self.signal(SIGCONT, &|pid| !is_held || self.is_outside(pid));
     }
 
-    /// Sends SIGTERM to all processes, and SIGCONT, because a stopped process cannot react. The group is frozen while its members
+    /// Sends SIGTERM to all processes, and SIGCONT, because a stopped process cannot react. Kills processes that are held frozen:
+    /// they would run until the end of the grace period, at a moment that the caller may choose. The group is frozen while its members
     /// are listed, so that none is forked meanwhile. Of our own programs only supervisors get the signals, because they may be
     /// waiting for a user.
     pub(super) fn terminate(&self) {
+        if self.group.as_ref().is_some_and(Cgroup::is_frozen) {
+            return self.kill();
+        }
         self.kill_unborn();
         self.take_ours_out();
         self.of_group(Cgroup::freeze);
