@@ -274,6 +274,7 @@ impl Launch {
         };
         let held = HeldProgram::program(fd.as_fd(), &self.credentials).map_err(unread)?;
         let is_same = sha256_of(held.file()).map_err(unread)? == *digest;
+        held.die_when_written().map_err(unread)?;
         if is_same && held.stands() { Ok(Some(held)) } else { Err(ExecError::CHANGED) }
     }
 
