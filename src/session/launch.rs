@@ -361,7 +361,7 @@ fn image(plan: &ExecPlan) -> Result<PreparedImage, LaunchError> {
     let error = match program.roots_name() {
         Ok(name) if !program.same_as(name.path()).map_err(look)? => return Err(changed()),
         Ok(name) => {
-            let interpreters = program.check_interpreters(plan.credentials().uid);
+            let interpreters = program.check_interpreters(trusted_user(plan));
             return match interpreters {
                 Err(error) if plan.scripts() == Scripts::OfRootAlone => {
                     Err(LaunchError::Interpreter(program.path().to_owned(), error.to_string()))
@@ -389,6 +389,16 @@ fn image(plan: &ExecPlan) -> Result<PreparedImage, LaunchError> {
     let copy = HeldProgram::copy(program.as_fd(), plan.credentials()).map_err(denied)?;
     let digest = command.digest().map_err(|error| LaunchError::Script(error.to_string()))?;
     if sha256_of(copy.file()).map_err(look)? == digest { Ok(PreparedImage::Script(copy)) } else { Err(changed()) }
+}
+
+/// Returns the user, besides root, who may change the interpreter of a script: the run-as user, whose power the script has, unless
+/// it also has groups that this user lacks.
+fn trusted_user(plan: &ExecPlan) -> u32 {
+    let credentials = plan.credentials();
+    let lacks =
+        |own: &[u32]| std::iter::once(&credentials.gid).chain(&credentials.groups).any(|gid| !own.contains(gid));
+    // Without their own groups nobody but root is trusted.
+    if plan.elevation().run_as().group_ids().map_or(true, lacks) { 0 } else { credentials.uid }
 }
 
 /// Returns whether only the kernel determines how long the exec takes: root executes a program that root alone can change, from a
