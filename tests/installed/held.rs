@@ -166,7 +166,10 @@ fn a_command_that_was_held_begins_while_its_grant_lasts() {
     for user in ["root", "homeless"] {
         let words = ["jit-sudo", "-n", "-u", user, "/usr/local/bin/broken"];
         let output = root.run_as(&person.name, words);
-        assert!(output.stderr.contains("unable to execute /usr/local/bin/broken: No such file or directory"), "{output:?}");
+        assert!(
+            output.stderr.contains("unable to execute /usr/local/bin/broken: No such file or directory"),
+            "{output:?}"
+        );
         let end = records_of(&root, &person).into_iter().rfind(|record| record.kind() == "end").unwrap();
         assert_eq!(end.text("ended_by"), "not-executed", "{}", end.body);
     }
