@@ -73,7 +73,7 @@ impl Charge {
             role: watched.role,
             supervisor: Known::of(Pid::own())?,
             parent: Known::of(enforced_run.parent)?,
-            command: enforced_run.command,
+            command: enforced_run.command.and_then(|command| Known::of(command).ok()),
             relay_process: enforced_run.relay_process.map(Pid::raw),
             group: enforced_run.group.clone(),
             run_as,

@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use super::freeze::{Freeze, Hold};
-use super::process_tree::Known;
 use super::watch::{EndReason, EnforcedRun, Verdict, Watch};
 use jit_core::policy::RecordingMode;
 use sys::process::{Pid, Waiting, wait};
@@ -191,7 +190,7 @@ impl<'a> Enforcer<'a> {
 
     /// Hands the run over to an enforcer, unless that was done before; from then on this process may stop, wait or die. `command`
     /// was started to execute the command. Returns the enforcer when it was started now.
-    pub(super) fn hand_over(&mut self, command: Option<Known>) -> Option<Pid> {
+    pub(super) fn hand_over(&mut self, command: Option<Pid>) -> Option<Pid> {
         let (Delegate::None, Some((_, enforced_run))) = (self.delegate, &self.running) else { return None };
         let limit = self.over.map(|over| over.saturating_duration_since(Instant::now()));
         let enforcer = self.watch.hand_over(&EnforcedRun { limit, command, ..enforced_run.clone() });

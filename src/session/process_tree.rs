@@ -203,15 +203,15 @@ impl ProcessTree {
         self.command.set(Known::of(command).ok()); // one that has ended executes nothing
     }
 
-    /// Returns the process that was started to execute the command, once it is known.
-    pub(super) fn command(&self) -> Option<Known> {
-        self.command.get()
+    /// Returns the process that was started to execute the command, once it is known and until it has ended.
+    pub(super) fn command(&self) -> Option<Pid> {
+        self.command.get().and_then(Known::pid)
     }
 
     /// Kills the process that was started to execute the command, if it has not done so. No milder end is possible: the command may
     /// ignore SIGTERM from its first moment on, and a process that was stopped before the exec would begin by SIGCONT.
     fn kill_unborn(&self) {
-        let unborn = self.command.get().and_then(Known::pid).filter(|command| has_executed_nothing(*command));
+        let unborn = self.command().filter(|command| has_executed_nothing(*command));
         let _ = unborn.map(|command| process::kill(command, SIGKILL)); // it may have ended
     }
 

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::process_tree::Known;
 use sys::process::Pid;
 
 /// Why a running command must end.
@@ -42,7 +41,7 @@ pub struct EnforcedRun {
     /// The process from which the run's processes descend, as may the enforcer.
     pub parent: Pid,
     /// The process that was started to execute the command.
-    pub command: Option<Known>,
+    pub command: Option<Pid>,
     /// A descendant of `parent` that does not belong to the run: it relays the run's bytes.
     pub relay_process: Option<Pid>,
     /// The control group of the run.
