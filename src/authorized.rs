@@ -16,7 +16,7 @@ use jit_core::clock::Now;
 use jit_core::grant::GrantTerms;
 use jit_core::policy::Role;
 pub use plan::{EnvironmentPolicy, ExecPlan};
-pub use scripts::{ProgramFault, Scripts, Serves, may_launch};
+pub use scripts::{ProgramFault, Scripts, Serves, may_launch, trusted};
 use sys::limits::Limits;
 
 /// Where the power comes from.

@@ -34,7 +34,7 @@ pub(crate) enum SessionVerb {
     Thaw(SessionWords),
     /// End every process of a session
     ///
-    /// They get SIGTERM, and after the policy's `grace_period` SIGKILL.
+    /// They get SIGTERM, and after the policy's `grace_period` SIGKILL; those of a frozen session get SIGKILL at once.
     Kill(SessionWords),
 }
 

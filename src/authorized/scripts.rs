@@ -4,7 +4,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use crate::elevation::{Command, Elevation};
+use crate::elevation::{Command, Elevation, RunAs};
 use jit_core::escape::Word;
 use jit_core::grant::GrantTerms;
 use jit_core::policy::Role;
@@ -62,7 +62,17 @@ impl Serves {
 /// # Errors
 /// What the launch would refuse.
 pub fn may_launch(role: &Role, serves: Serves, elevation: &Elevation) -> Result<(), ProgramFault> {
-    Scripts::of(role, serves).admit(elevation.command(), elevation.run_as().uid())
+    let run_as = elevation.run_as();
+    Scripts::of(role, serves).admit(elevation.command(), trusted(run_as, &[run_as.gid()]))
+}
+
+/// Returns the user, besides root, who may change the interpreter of a program that runs as `run_as` with these groups: the run-as
+/// user, whose permissions it has, unless it also has a group that this user lacks.
+pub fn trusted(run_as: &RunAs, groups: &[u32]) -> u32 {
+    // A user whose own groups are unknown is not trusted.
+    let own = run_as.group_ids().ok();
+    let lacks = |gid: &u32| own.as_ref().is_none_or(|own| !own.contains(gid));
+    if groups.iter().any(lacks) { 0 } else { run_as.uid() }
 }
 
 impl Scripts {
@@ -75,18 +85,18 @@ impl Scripts {
         }
     }
 
-    /// That `command` may be executed with the power of the account `run_as`. Files to edit are nobody's program.
+    /// That `command` may be executed where `user` may change its interpreter too. Files to edit are no program.
     ///
     /// # Errors
     /// What others can change.
-    pub fn admit(self, command: &Command, run_as: u32) -> Result<(), ProgramFault> {
+    pub fn admit(self, command: &Command, user: u32) -> Result<(), ProgramFault> {
         let Some(program) = command.program().filter(|_| self == Self::OfRootAlone) else { return Ok(()) };
         let path = || program.path().to_owned();
         let is_binary = program.is_binary().map_err(|error| ProgramFault::Unread(path(), error.to_string()))?;
         match program.roots_name() {
             Err(cause) if !is_binary => Err(ProgramFault::Script(path(), cause)),
             Ok(_) | Err(_) => {
-                program.check_interpreters(run_as).map_err(|error| ProgramFault::Interpreter(path(), error.to_string()))
+                program.check_interpreters(user).map_err(|error| ProgramFault::Interpreter(path(), error.to_string()))
             }
         }
     }

@@ -54,6 +54,7 @@ pub(super) struct Charge {
     pub(super) role: Role,
     supervisor: Known,
     parent: Known,
+    command: Option<Known>,
     relay_process: Option<i32>,
     group: Option<PathBuf>,
     run_as: u32,
@@ -72,6 +73,7 @@ impl Charge {
             role: watched.role,
             supervisor: Known::of(Pid::own())?,
             parent: Known::of(enforced_run.parent)?,
+            command: enforced_run.command.and_then(|command| Known::of(command).ok()),
             relay_process: enforced_run.relay_process.map(Pid::raw),
             group: enforced_run.group.clone(),
             run_as,
@@ -152,8 +154,15 @@ fn enforce(charge: &Charge) -> Result<(), HostError> {
     let relay_process = charge.relay_process.and_then(Pid::new);
     let (back, run, run_as) = (Rc::clone(&helper), charge.run.clone(), charge.run_as);
     let take_back = Box::new(move || back.take_sessions_back(&run, run_as));
-    let custody =
-        Custody::take(charge.supervisor, charge.parent, relay_process, charge.group.as_deref(), ours, take_back);
+    let custody = Custody::take(
+        charge.supervisor,
+        charge.parent,
+        charge.command,
+        relay_process,
+        charge.group.as_deref(),
+        ours,
+        take_back,
+    );
     let (begun, grace) = (Instant::now(), Duration::from_millis(charge.grace_ms));
     let host = open_host()?;
     let policy = host.last_policy()?;

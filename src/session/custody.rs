@@ -43,12 +43,13 @@ pub enum Left {
 }
 
 impl Custody {
-    /// Takes over the run that `supervisor` supervises. Its command is a descendant of `parent`, started in the control group at
-    /// `group`. Our own processes among the descendants, such as `relay_process`, are moved to where only root can end them. `ours`
+    /// Takes over the run that `supervisor` supervises. Its processes descend from `parent`; `command` was started, in the control group
+    /// at `group`, to execute the command. Our own processes among the descendants, such as `relay_process`, are moved to where only root can end them. `ours`
     /// tells which processes run our programs; `take_back` moves processes that PAM has moved out of the group back into it.
     pub fn take(
         supervisor: Known,
         parent: Known,
+        command: Option<Known>,
         relay_process: Option<Pid>,
         group: Option<&Path>,
         ours: Rc<dyn Ours>,
@@ -58,7 +59,8 @@ impl Custody {
         let others =
             [Some(parent).filter(|parent| *parent != supervisor), relay_process.and_then(|pid| Known::of(pid).ok())];
         let others = others.into_iter().flatten().collect();
-        let custody = Self { supervisor, others, line, process_tree: ProcessTree::of(parent, group, ours), take_back };
+        let custody =
+            Self { supervisor, others, line, process_tree: ProcessTree::of(parent, command, group, ours), take_back };
         if let Some(supervisor) = supervisor.pid() {
             settle_beside(supervisor);
             custody.others.iter().filter_map(|other| other.pid()).for_each(settle_beside);

@@ -14,7 +14,8 @@ use super::process_tree::ProcessTree;
 use super::relay_process::{Course, RelayProcess};
 use super::session_recording::SessionRecording;
 use super::streams::CopiedStreams;
-use super::subreaper::Child;
+use super::subreaper::{Change, Child};
+use sys::exec::ExecError;
 use sys::poll::{Blocking, PollEntry, poll, set_blocking, socket_pair};
 use sys::process::{self, Pid, WaitEvent, become_subreaper, exit_now, fork};
 use sys::procfs::is_stopped;
@@ -46,6 +47,9 @@ pub(super) fn run(
     let command = Child::start(launch, inherited, &ends, enforcer.grace())?;
     drop(ends);
     let process_tree = launch.process_tree();
+    if command.may_be_unborn() {
+        process_tree.begins_with(command.pid());
+    }
     let _ = command.subreaper().map(|subreaper| process_tree.descends_from(subreaper));
     let lost = |error| {
         process_tree.kill_all();
@@ -80,7 +84,7 @@ pub(super) fn run(
     if let Some(words) = enforcer.last_words() {
         say(&words);
     }
-    Ok(end)
+    end.map_err(|error| launch.failed(error))
 }
 
 /// Starts the relay process.
@@ -133,7 +137,7 @@ pub(super) fn finish(process_tree: &ProcessTree, enforcer: &mut Enforcer<'_>) {
 
 /// Hands the run over to the enforcer, unless that was done before. Returns whether another process ends it now.
 pub(super) fn hand_over(process_tree: &ProcessTree, enforcer: &mut Enforcer<'_>) -> bool {
-    if let Some(pid) = enforcer.hand_over() {
+    if let Some(pid) = enforcer.hand_over(process_tree.command()) {
         process_tree.hand_over(pid);
     }
     enforcer.is_handed_over()
@@ -170,7 +174,8 @@ struct Supervised<'a, 'w, 't> {
 }
 
 impl Supervised<'_, '_, '_> {
-    fn supervise(&mut self) -> std::io::Result<CommandEnd> {
+    /// Returns how the command has ended, or why it was not executed.
+    fn supervise(&mut self) -> std::io::Result<Result<CommandEnd, ExecError>> {
         loop {
             if self.enforcer.lasts() && hand_over(self.process_tree, self.enforcer) {
                 self.share_stop()?;
@@ -187,9 +192,13 @@ impl Supervised<'_, '_, '_> {
                 self.take_report()?;
             }
             self.take_signals()?;
-            while let Some((event, usage)) = self.command.change()? {
+            while let Some(change) = self.command.change()? {
+                let (event, usage) = match change {
+                    Change::State(event, usage) => (event, usage),
+                    Change::NotExecuted(error) => return Ok(Err(error)),
+                };
                 match event {
-                    WaitEvent::Exited(_) | WaitEvent::Signaled { .. } => return Ok(CommandEnd { event, usage }),
+                    WaitEvent::Exited(_) | WaitEvent::Signaled { .. } => return Ok(Ok(CommandEnd { event, usage })),
                     WaitEvent::Stopped(signal) if !self.enforcer.is_frozen() => {
                         self.stopped = Some(signal);
                         if hand_over(self.process_tree, self.enforcer) {

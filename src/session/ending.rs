@@ -76,6 +76,7 @@ enum State {
     Frozen,
     /// The caller does not want to wait any longer for a frozen command.
     GivenUp,
+    /// What is left at this time is killed.
     Ending(EndReason, Instant),
 }
 
@@ -137,7 +138,7 @@ impl<'a> Enforcer<'a> {
     /// Returns when the grace period ends, once the command is being ended.
     pub(super) fn deadline(&self) -> Option<Instant> {
         match self.state {
-            State::Ending(_, since) => Some(since + self.grace),
+            State::Ending(_, deadline) => Some(deadline),
             State::Runs | State::Frozen | State::GivenUp => None,
         }
     }
@@ -169,7 +170,7 @@ impl<'a> Enforcer<'a> {
         matches!(self.state, State::Runs)
     }
 
-    /// Ends a frozen command because the caller asks for it; it could not react before it is thawed.
+    /// Ends a frozen command because the caller asks for it.
     pub(super) fn give_up(&mut self) {
         if self.is_frozen() {
             self.state = State::GivenUp;
@@ -187,12 +188,12 @@ impl<'a> Enforcer<'a> {
         self.watch.begun();
     }
 
-    /// Hands the run over to an enforcer, unless that was done before; from then on this process may stop, wait or die. Returns the
-    /// enforcer when it was started now.
-    pub(super) fn hand_over(&mut self) -> Option<Pid> {
+    /// Hands the run over to an enforcer, unless that was done before; from then on this process may stop, wait or die. `command`
+    /// was started to execute the command. Returns the enforcer when it was started now.
+    pub(super) fn hand_over(&mut self, command: Option<Pid>) -> Option<Pid> {
         let (Delegate::None, Some((_, enforced_run))) = (self.delegate, &self.running) else { return None };
         let limit = self.over.map(|over| over.saturating_duration_since(Instant::now()));
-        let enforcer = self.watch.hand_over(&EnforcedRun { limit, ..enforced_run.clone() });
+        let enforcer = self.watch.hand_over(&EnforcedRun { limit, command, ..enforced_run.clone() });
         self.delegate = enforcer.map_or(Delegate::None, Delegate::Acts);
         self.tried = Some(Instant::now());
         enforcer
@@ -233,11 +234,11 @@ impl<'a> Enforcer<'a> {
             return;
         }
         match self.settled_verdict() {
-            Verdict::End(ending) => self.state = State::Ending(ending, Instant::now()),
+            Verdict::End(ending) => self.state = State::Ending(ending, Instant::now() + self.grace),
             // A frozen command does not end by itself, and a control group would not let another process wake it.
             Verdict::Freeze(ending) if self.is_frozen() && self.is_loose => {
                 self.unsaid = Some(WOKEN.to_owned());
-                self.state = State::Ending(ending, Instant::now());
+                self.state = State::Ending(ending, Instant::now() + self.grace);
             }
             Verdict::Freeze(_) | Verdict::Run | Verdict::Say(_) => {}
         }
@@ -375,9 +376,13 @@ impl<'a> Enforcer<'a> {
         if let Delegate::Acts(_) = self.delegate { Step { act: None, ..step } } else { step }
     }
 
+    /// Ends the command. A frozen one gets no grace period: it would have to be thawed to use it, and whoever holds its grant or its
+    /// terminal could choose when.
     fn end(&mut self, ending: EndReason, now: Instant) -> Step {
-        self.state = State::Ending(ending, now);
-        Step::act(Act::Terminate, self.grace)
+        let is_frozen = matches!(self.state, State::Frozen | State::GivenUp);
+        let grace = if is_frozen { Duration::ZERO } else { self.grace };
+        self.state = State::Ending(ending, now + grace);
+        if is_frozen { Step::act(Act::Kill, ROUND) } else { Step::act(Act::Terminate, grace) }
     }
 }
 
@@ -462,13 +467,14 @@ mod tests {
         enforcer.give_up();
         let _ = enforcer.step(now);
         enforcer.give_up();
-        assert_eq!(enforcer.step(now).act, Some(Act::Terminate));
+        assert_eq!(enforcer.step(now).act, Some(Act::Kill), "it would run while it is asked to end");
+        assert_eq!(enforcer.step(now).act, Some(Act::Kill));
         assert_eq!(enforcer.ending(), Some(EndReason::Expiry));
 
         let mut watch = Script(vec![Verdict::End(EndReason::Revocation), FREEZE]);
         let mut enforcer = Enforcer::new(&mut watch, GRACE, None);
         let _ = enforcer.step(now);
-        assert_eq!(enforcer.step(now).act, Some(Act::Terminate));
+        assert_eq!(enforcer.step(now).act, Some(Act::Kill));
         assert_eq!(enforcer.ending(), Some(EndReason::Revocation));
     }
 
@@ -484,7 +490,7 @@ mod tests {
             count += 1;
         }
         assert_eq!(count, 6);
-        assert_eq!(enforcer.step(now).act, Some(Act::Terminate));
+        assert_eq!(enforcer.step(now).act, Some(Act::Kill));
         assert_eq!(enforcer.ending(), Some(EndReason::Kill));
     }
 

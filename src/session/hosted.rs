@@ -87,7 +87,8 @@ impl<'a> Hosted<'a> {
         let mut closing = Closing::new(grace);
         let closed = self.until_closed(&ear, &mut enforcer, &mut closing);
         if !closed {
-            self.clear_up(grace);
+            let left = enforcer.deadline().map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            self.clear_up(left.unwrap_or(if enforcer.runs() { grace } else { Duration::ZERO }));
         }
         if enforcer.ending().is_some() || !closed {
             self.end_programs();
@@ -246,6 +247,10 @@ impl<'a> Hosted<'a> {
 
     /// Sends SIGTERM, then lets the processes continue: a stopped process cannot react.
     fn terminate(&self) {
+        if self.foreign_processes.are_frozen() {
+            self.kill(); // thawed, they would run until the end of the grace period
+            return;
+        }
         self.signal(SIGTERM);
         self.thaw();
     }
@@ -260,9 +265,12 @@ impl<'a> Hosted<'a> {
         self.foreign_processes.signal(number, JIT_SUDO).unwrap_or(usize::MAX)
     }
 
+    /// Ends all processes; without a grace period none of them continues before it is killed.
     fn clear_up(&self, grace: Duration) {
         let deadline = Instant::now() + grace;
-        self.terminate();
+        if !grace.is_zero() {
+            self.terminate();
+        }
         while self.foreign_processes.count().is_ok_and(|count| count > 0) && Instant::now() < deadline {
             std::thread::sleep(ROUND);
         }

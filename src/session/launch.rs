@@ -1,5 +1,5 @@
 //! Everything that the command's process needs, prepared before the fork. Between fork and exec the kernel may refuse, and so may
-//! [`Launch::hold`]: a program that its owner can rewrite is held and hashed again there, in the child where there is a terminal.
+//! [`Launch::hold`]: a program that its owner can rewrite is held and hashed again there, in the child.
 //! Our programs have one thread, so that a child may allocate.
 
 use std::convert::Infallible;
@@ -15,7 +15,7 @@ use super::process_tree::ProcessTree;
 use super::streams::{CommandStreams, end_of};
 use crate::audit::recorded::Recorded;
 use crate::authorized::environment::RunEnvironment;
-use crate::authorized::{ExecPlan, ProgramFault};
+use crate::authorized::{ExecPlan, ProgramFault, trusted};
 use crate::edit::EditError;
 use crate::elevation::Editor;
 use crate::elevation::command::sha256_of;
@@ -24,10 +24,12 @@ use crate::judge::WorkingDirectory;
 use crate::recording::RecordingError;
 use jit_core::escape::Word;
 use sys::cgroup::Cgroup;
+use sys::disk::is_served_by_kernel;
 use sys::exec::{Credentials, Directory, ExecError, Execution, Image, Programs, Step};
 use sys::held::HeldProgram;
 use sys::limits::Limits;
-use sys::process::{Pid, exit_now};
+use sys::poll::pipe;
+use sys::process::{Pid, exit_now, fork_into};
 use sys::sanitize::Inherited;
 use sys::trusted::RootsName;
 
@@ -96,6 +98,15 @@ pub(super) struct Launch {
     process_tree: ProcessTree,
     birth: Birth,
     programs: Programs,
+    /// Whether only the kernel determines how long the exec takes.
+    is_prompt: bool,
+}
+
+/// A command's process.
+pub(super) struct Started {
+    pub(super) command: Pid,
+    /// Yields why the command was not executed, when its process has ended; `None` when it was executed.
+    pub(super) failure: Option<OwnedFd>,
 }
 
 /// The control group in which a process is started.
@@ -135,8 +146,10 @@ impl Launch {
         let RunEnvironment::Command(environment) = recorded.environment() else {
             return Err(LaunchError::OtherEnvironment);
         };
+        let image = image(plan)?;
         Ok(Self {
-            image: image(plan)?,
+            is_prompt: is_prompt(plan, &image),
+            image,
             argv: plan.argv().words().map(c_string).collect::<Result<_, _>>()?,
             environment: c_strings(environment.entries())?,
             credentials: plan.credentials().clone(),
@@ -177,6 +190,7 @@ impl Launch {
             process_tree,
             birth: Birth::Callers(inherited.group.clone()),
             programs: Programs::Any,
+            is_prompt: false,
         })
     }
 
@@ -213,16 +227,20 @@ impl Launch {
         }
     }
 
-    /// Starts the command as our child with our standard streams, except for the given `ends`.
-    pub(super) fn spawn(&self, inherited: &Inherited, ends: &CommandStreams) -> Result<Pid, LaunchError> {
-        self.beget(inherited, ends).map_err(|error| self.failed(error))
-    }
-
-    /// Starts the command like [`Self::spawn`], but leaves the error to the caller.
-    pub(super) fn beget(&self, inherited: &Inherited, ends: &CommandStreams) -> Result<Pid, ExecError> {
+    /// Starts the command as our child with our standard streams, except for the given `ends`. Waits for the exec only where
+    /// nothing but the kernel can delay it: the process that waits here does not end the command.
+    pub(super) fn start(&self, inherited: &Inherited, ends: &CommandStreams) -> Result<Started, ExecError> {
         let [output, error] = ends;
-        let held = self.hold()?;
-        self.execution(inherited, Pid::own(), held.as_ref(), [None, end_of(output), end_of(error)]).spawn(self.birth())
+        let (own, standard) = (Pid::own(), [None, end_of(output), end_of(error)]);
+        // A stream that the child replaces is closed there, which a file system may delay.
+        if self.is_prompt && standard.iter().all(Option::is_none) {
+            let command = self.execution(inherited, own, None, standard).spawn(self.birth())?;
+            return Ok(Started { command, failure: None });
+        }
+        let (failure, told) = pipe().map_err(|error| ExecError::unborn(&error))?;
+        let command = fork_into(self.birth(), || self.exec_or_report(inherited, own, standard, &told))
+            .map_err(|error| ExecError::unborn(&error))?;
+        Ok(Started { command, failure: Some(failure) })
     }
 
     /// Converts an error of the command's process into one that names its object.
@@ -241,7 +259,8 @@ impl Launch {
         }
     }
 
-    /// Holds a program that its owner can rewrite until it was executed, and checks that it is the recorded one.
+    /// Holds a program that its owner can rewrite until it was executed, and checks that it is the recorded one. Called in the
+    /// child that executes it.
     fn hold(&self) -> Result<Option<HeldProgram>, ExecError> {
         let PreparedImage::Owned(OwnedProgram { fd, digest, .. }) = &self.image else { return Ok(None) };
         let unread = |error: io::Error| match error.raw_os_error() {
@@ -250,6 +269,7 @@ impl Launch {
         };
         let held = HeldProgram::program(fd.as_fd(), &self.credentials).map_err(unread)?;
         let is_same = sha256_of(held.file()).map_err(unread)? == *digest;
+        held.die_when_written().map_err(unread)?;
         if is_same && held.stands() { Ok(Some(held)) } else { Err(ExecError::CHANGED) }
     }
 
@@ -332,7 +352,7 @@ fn image(plan: &ExecPlan) -> Result<PreparedImage, LaunchError> {
     if !program.unchanged().map_err(look)? {
         return Err(changed());
     }
-    plan.scripts().admit(command, plan.credentials().uid).map_err(LaunchError::Program)?;
+    plan.scripts().admit(command, trusted_user(plan)).map_err(LaunchError::Program)?;
     match program.roots_name() {
         Ok(name) if !program.same_as(name.path()).map_err(look)? => return Err(changed()),
         Ok(name) => return Ok(PreparedImage::Path(name.clone())),
@@ -353,6 +373,31 @@ fn image(plan: &ExecPlan) -> Result<PreparedImage, LaunchError> {
     let copy = HeldProgram::copy(program.as_fd(), plan.credentials()).map_err(denied)?;
     let digest = command.digest().map_err(|error| LaunchError::Script(error.to_string()))?;
     if sha256_of(copy.file()).map_err(look)? == digest { Ok(PreparedImage::Script(copy)) } else { Err(changed()) }
+}
+
+fn trusted_user(plan: &ExecPlan) -> u32 {
+    let credentials = plan.credentials();
+    let groups: Vec<u32> = std::iter::once(credentials.gid).chain(credentials.groups.iter().copied()).collect();
+    trusted(plan.elevation().run_as(), &groups)
+}
+
+/// Returns whether only the kernel determines how long the exec takes: root executes a program that root alone can change, from a
+/// file system that the kernel serves, in a directory of one. Any other user may have a process that stops the child before the
+/// exec; a program or a directory elsewhere may not answer; and a message on standard error waits for its reader.
+fn is_prompt(plan: &ExecPlan, image: &PreparedImage) -> bool {
+    let is_roots = match image {
+        PreparedImage::Descriptor(_) | PreparedImage::Path(_) => plan.credentials().uid == 0,
+        PreparedImage::Owned(_) | PreparedImage::Script(_) | PreparedImage::Editor(_) => false,
+    };
+    let is_near = || match plan.directory() {
+        WorkingDirectory::Callers => true,
+        WorkingDirectory::Opened(directory) => is_served_by_kernel(directory),
+        WorkingDirectory::Instead(_) => false,
+    };
+    let program = plan.elevation().command().program();
+    is_roots
+        && is_near()
+        && program.is_some_and(|program| is_served_by_kernel(program) && program.check_interpreters(0).is_ok())
 }
 
 fn changed(path: &Path) -> LaunchError {

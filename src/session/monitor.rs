@@ -64,6 +64,8 @@ impl Monitor<'_, '_> {
             }
         };
         drop(told);
+        // The supervisor kills it when it must end before it has executed anything. A supervisor that is gone is noticed below.
+        let _ = send_report(self.relay_process.supervisor, &Report::Begun(command));
         // Parent and child both do this: whichever is first, the group exists when it is needed. After exec the kernel refuses it
         // to the parent, and then the child has done it.
         let _ = process::set_process_group(command, command);

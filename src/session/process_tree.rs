@@ -24,7 +24,7 @@ use sys::marked::Mark;
 use sys::process::{
     self, Pid, bury_the_dead, children_of, descendants, has_children, kill_descendants, signal_descendants,
 };
-use sys::procfs::{is_awake, lives, real_uid};
+use sys::procfs::{has_executed_nothing, is_awake, lives, real_uid};
 use sys::sanitize::Inherited;
 use sys::signals::{SIGCONT, SIGKILL, SIGSTOP, SIGTERM};
 
@@ -140,6 +140,8 @@ pub struct ProcessTree {
     is_own: bool,
     /// The process that started the command and adopts its orphans, where that is not this process.
     parent: Cell<Option<Known>>,
+    /// The process that was started to execute the command, even when it has not done so yet.
+    command: Cell<Option<Known>>,
     /// Descendants that do not belong to the run: the relay process and the enforcer.
     spared: RefCell<Vec<Spared>>,
     /// Another process removes the group, or it was removed.
@@ -160,9 +162,10 @@ impl ProcessTree {
 
     /// Opens the tree of a run that another process supervises; its processes descend from `parent`. This process and its session
     /// may also descend from it and do not belong to the run. `ours` tells which processes run our programs.
-    pub(super) fn of(parent: Known, group: Option<&Path>, ours: Rc<dyn Ours>) -> Self {
+    pub(super) fn of(parent: Known, command: Option<Known>, group: Option<&Path>, ours: Rc<dyn Ours>) -> Self {
         let process_tree = Self::new(group.and_then(|path| Cgroup::open(PARENT, path).ok()), false, ours);
         process_tree.parent.set(Some(parent));
+        process_tree.command.set(command);
         process_tree.spare_session(Pid::own());
         process_tree
     }
@@ -173,6 +176,7 @@ impl ProcessTree {
             guard: RefCell::default(),
             is_own,
             parent: Cell::new(None),
+            command: Cell::new(None),
             spared: RefCell::default(),
             is_removed: Cell::new(false),
             ours,
@@ -194,11 +198,28 @@ impl ProcessTree {
         }
     }
 
+    /// Records which process was started to execute the command. It is a child of ours, or of the monitor or subreaper.
+    pub(super) fn begins_with(&self, command: Pid) {
+        self.command.set(Known::of(command).ok()); // one that has ended executes nothing
+    }
+
+    /// Returns the process that was started to execute the command, once it is known and until it has ended.
+    pub(super) fn command(&self) -> Option<Pid> {
+        self.command.get().and_then(Known::pid)
+    }
+
+    /// Kills the process that was started to execute the command, if it has not done so. No milder end is possible: the command may
+    /// ignore SIGTERM from its first moment on, and a process that was stopped before the exec would begin by SIGCONT.
+    fn kill_unborn(&self) {
+        let unborn = self.command().filter(|command| has_executed_nothing(*command));
+        let _ = unborn.map(|command| process::kill(command, SIGKILL)); // it may have ended
+    }
+
     /// Returns what the enforcer has to know. The processes descend from `parent`, as does `relay_process`, which does not belong
     /// to the run.
     pub(super) fn enforced_run(&self, parent: Pid, relay_process: Option<Pid>, grace: Duration) -> EnforcedRun {
         let group = self.group.as_ref().map(|group| group.path().to_owned());
-        EnforcedRun { parent, relay_process, group, grace, limit: None }
+        EnforcedRun { parent, command: None, relay_process, group, grace, limit: None }
     }
 
     /// Starts a process that ends the processes of the run `run` when this process is killed before [`Self::hand_over`]. Without a
@@ -207,9 +228,9 @@ impl ProcessTree {
         if self.group.is_none() {
             return Ok(());
         }
-        let (group, own) = (self.group.as_ref().map(Cgroup::path), Known::of(Pid::own())?);
+        let (group, own, command) = (self.group.as_ref().map(Cgroup::path), Known::of(Pid::own())?, self.command.get());
         let guard = Guard::post(refuge().as_ref(), || {
-            let process_tree = Self::of(own, group, Rc::new(programs::ours()));
+            let process_tree = Self::of(own, command, group, Rc::new(programs::ours()));
             process_tree.terminate();
             process_tree.end_leftovers(Instant::now());
             let _ = end_lost(run); // whoever closes the run writes the record
@@ -364,10 +385,15 @@ impl ProcessTree {
         self.signal(SIGCONT, &|pid| !is_held || self.is_outside(pid));
     }
 
-    /// Sends SIGTERM to all processes, and SIGCONT, because a stopped process cannot react. The group is frozen while its members
+    /// Sends SIGTERM to all processes, and SIGCONT, because a stopped process cannot react. Kills processes that are held frozen:
+    /// they would run until the end of the grace period, at a moment that the caller may choose. The group is frozen while its members
     /// are listed, so that none is forked meanwhile. Of our own programs only supervisors get the signals, because they may be
     /// waiting for a user.
     pub(super) fn terminate(&self) {
+        if self.group.as_ref().is_some_and(Cgroup::is_frozen) {
+            return self.kill();
+        }
+        self.kill_unborn();
         self.take_ours_out();
         self.of_group(Cgroup::freeze);
         let members = self.members();
@@ -391,6 +417,7 @@ impl ProcessTree {
     /// Sends SIGKILL to all processes but our own programs. Members of the group die at once, so that no fork escapes. The next
     /// round kills what could not be seen in this one; the caller must make one.
     pub(super) fn kill(&self) {
+        self.kill_unborn();
         self.take_ours_out();
         self.group.iter().for_each(Cgroup::kill);
         self.kill_descendants(&|pid| self.ours.run_by(pid).is_none());

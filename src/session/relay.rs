@@ -161,6 +161,7 @@ impl Relay<'_, '_, '_> {
         }
         loop {
             if self.enforcer.lasts()
+                && self.launch.process_tree().command().is_some()
                 && hand_over(self.launch.process_tree(), self.enforcer)
                 && let Some(signal) = self.unfollowed.take()
             {
@@ -262,8 +263,9 @@ impl Relay<'_, '_, '_> {
             // A frozen command cannot see the key.
             Some(Report::Interrupt) => self.enforcer.give_up(),
             Some(Report::Unrecorded(why)) => self.enforcer.unrecorded(&why, self.session_recording.mode()),
+            Some(Report::Begun(command)) => self.launch.process_tree().begins_with(command),
             // Answers to orders that are no longer waited for.
-            Some(Report::Begun(_) | Report::Rested | Report::Finished(..)) => {}
+            Some(Report::Rested | Report::Finished(..)) => {}
             None => {
                 // Without the monitor, the processes below it would run unsupervised.
                 self.launch.process_tree().kill_all();
@@ -334,7 +336,8 @@ impl Relay<'_, '_, '_> {
                 Report::Unrecorded(why) => enforcer.unrecorded(&why, session_recording.mode()),
                 Report::HungUp | Report::Interrupt => enforcer.give_up(),
                 // It is stopped already, and continues when this process does.
-                Report::Begun(_) | Report::Stopped(_) | Report::Finished(..) => {}
+                Report::Stopped(_) | Report::Finished(..) => {}
+                Report::Begun(command) => launch.process_tree().begins_with(command),
             }
             false
         });

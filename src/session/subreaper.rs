@@ -7,7 +7,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use super::launch::{Launch, LaunchError};
+use super::launch::{Launch, LaunchError, Started, read_report};
 use super::message::{Order, Report, receive_order, receive_report, send_order, send_report};
 use super::reaper::{Reaper, Stops};
 use super::streams::CommandStreams;
@@ -22,8 +22,17 @@ use sys::signals::{SIGCHLD, SIGHUP, SIGTERM, SignalQueue};
 pub(super) struct Child {
     command: Pid,
     subreaper: Option<(Pid, OwnedFd)>,
+    /// Yields why the command was not executed, when it has ended; `None` when it was executed, or the subreaper has this.
+    failure: Option<OwnedFd>,
     /// The stops that [`Self::change`] has returned.
     stops: Cell<Stops>,
+}
+
+/// What has happened to the command.
+pub(super) enum Change {
+    State(WaitEvent, Usage),
+    /// It could not be executed, and its process has ended.
+    NotExecuted(ExecError),
 }
 
 impl Child {
@@ -36,7 +45,8 @@ impl Child {
         grace: Duration,
     ) -> Result<Self, LaunchError> {
         if launch.process_tree().group().is_some() {
-            return Ok(Self { command: launch.spawn(inherited, ends)?, subreaper: None, stops: Cell::default() });
+            let Started { command, failure } = launch.start(inherited, ends).map_err(|error| launch.failed(error))?;
+            return Ok(Self { command, subreaper: None, failure, stops: Cell::default() });
         }
         let (ours, theirs) = socket_pair().map_err(|error| LaunchError::System("make a socket pair", error))?;
         let mut ours = Some(ours);
@@ -51,7 +61,7 @@ impl Child {
         match receive_report(&line) {
             Ok(Some(Report::Begun(command))) => {
                 set_blocking(line.as_fd(), Blocking::No).map_err(lost)?;
-                Ok(Self { command, subreaper: Some((subreaper, line)), stops: Cell::default() })
+                Ok(Self { command, subreaper: Some((subreaper, line)), failure: None, stops: Cell::default() })
             }
             Ok(Some(Report::Failed(error))) => Err(launch.failed(error)),
             Ok(_) => Err(lost(killed())),
@@ -62,6 +72,11 @@ impl Child {
     /// Returns the pid of the command.
     pub(super) fn pid(&self) -> Pid {
         self.command
+    }
+
+    /// Whether it may not have been executed yet.
+    pub(super) fn may_be_unborn(&self) -> bool {
+        self.failure.is_some() || self.subreaper.is_some()
     }
 
     /// Returns the process between the command and us.
@@ -75,22 +90,32 @@ impl Child {
     }
 
     /// Returns the next change of the command's state, unless it was continued.
-    pub(super) fn change(&self) -> io::Result<Option<(WaitEvent, Usage)>> {
+    pub(super) fn change(&self) -> io::Result<Option<Change>> {
         let change = self.next_change()?;
-        let _ = change.map(|(event, _)| self.stops.set(self.stops.get().and(event)));
+        if let Some(Change::State(event, _)) = &change {
+            self.stops.set(self.stops.get().and(*event));
+        }
         Ok(change)
     }
 
-    fn next_change(&self) -> io::Result<Option<(WaitEvent, Usage)>> {
-        let Some((_, line)) = &self.subreaper else { return wait(self.command, Waiting::ChangeNow) };
+    fn next_change(&self) -> io::Result<Option<Change>> {
+        let Some((_, line)) = &self.subreaper else { return self.next_own_change() };
         match receive_report(line) {
-            Ok(Some(Report::Stopped(signal))) => Ok(Some((WaitEvent::Stopped(signal), Usage::default()))),
-            Ok(Some(Report::Ended(end))) => Ok(Some((end.event, end.usage))),
+            Ok(Some(Report::Stopped(signal))) => Ok(Some(Change::State(WaitEvent::Stopped(signal), Usage::default()))),
+            Ok(Some(Report::Ended(end))) => Ok(Some(Change::State(end.event, end.usage))),
+            Ok(Some(Report::Failed(error))) => Ok(Some(Change::NotExecuted(error))),
             Ok(Some(_)) => Ok(None),
             Ok(None) => Err(killed()),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    fn next_own_change(&self) -> io::Result<Option<Change>> {
+        let Some((event, usage)) = wait(self.command, Waiting::ChangeNow)? else { return Ok(None) };
+        let has_ended = matches!(event, WaitEvent::Exited(_) | WaitEvent::Signaled { .. });
+        let error = self.failure.as_ref().filter(|_| has_ended).and_then(read_report);
+        Ok(Some(error.map_or(Change::State(event, usage), Change::NotExecuted)))
     }
 
     /// Sends the command a signal. One that has just ended needs none. SIGCONT undoes the stop that [`Self::change`] returned last,
@@ -117,19 +142,19 @@ fn keep(
 ) -> io::Result<()> {
     process::become_subreaper()?;
     let signals = SignalQueue::open(&[SIGCHLD, SIGHUP, SIGTERM])?;
-    let command = match launch.beget(inherited, ends) {
-        Ok(command) => command,
+    let Started { command, failure } = match launch.start(inherited, ends) {
+        Ok(started) => started,
         Err(error) => return send_report(supervisor, &Report::Failed(error)),
     };
     let mut reaper = Reaper::of(command, None);
     let kept = [supervisor.as_fd(), signals.as_fd()];
-    let kept: Vec<_> = kept.into_iter().chain(reaper.descriptors()).collect();
+    let kept: Vec<_> = kept.into_iter().chain(reaper.descriptors()).chain(failure.as_ref().map(AsFd::as_fd)).collect();
     // The command belongs to the caller's session and process group; its subreaper to neither.
     let apart = process::new_session().and_then(|_| close_but(&kept));
     // A kernel that lacks a part of the sandbox enforces the rest; `jitctl doctor` reports it.
     let _ = confine(Post::RelayProcess, &[Capability::Kill], Files::Below(&[]));
     let attended = apart.and_then(|()| send_report(supervisor, &Report::Begun(command)));
-    match attended.and_then(|()| attend(&mut reaper, &signals, supervisor)) {
+    match attended.and_then(|()| attend(&mut reaper, failure.as_ref(), &signals, supervisor)) {
         Ok(()) if reaper.command().is_none() => reaper.outlast(),
         Ok(()) | Err(_) => reaper.end(grace),
     }
@@ -137,13 +162,18 @@ fn keep(
 }
 
 /// Watches the command until the supervisor has closed the socket.
-fn attend(reaper: &mut Reaper, signals: &SignalQueue, supervisor: &OwnedFd) -> io::Result<()> {
+fn attend(
+    reaper: &mut Reaper,
+    failure: Option<&OwnedFd>,
+    signals: &SignalQueue,
+    supervisor: &OwnedFd,
+) -> io::Result<()> {
     loop {
         let mut entries = [PollEntry::reading(signals.as_fd()), PollEntry::reading(supervisor.as_fd())];
         poll(&mut entries, None)?;
         let [_, ordered] = entries.map(|entry| entry.ready_read || entry.hangup);
         while signals.next_event()?.is_some() {}
-        reaper.look(None, supervisor)?;
+        reaper.look(failure, supervisor)?;
         if !ordered {
             continue;
         }

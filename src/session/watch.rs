@@ -40,6 +40,8 @@ pub enum Verdict {
 pub struct EnforcedRun {
     /// The process from which the run's processes descend, as may the enforcer.
     pub parent: Pid,
+    /// The process that was started to execute the command.
+    pub command: Option<Pid>,
     /// A descendant of `parent` that does not belong to the run: it relays the run's bytes.
     pub relay_process: Option<Pid>,
     /// The control group of the run.

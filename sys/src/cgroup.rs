@@ -181,6 +181,11 @@ impl Cgroup {
         self.write("cgroup.freeze", "0")
     }
 
+    /// Returns whether [`Self::freeze`] was called later than [`Self::thaw`]; a group around it may freeze it too.
+    pub fn is_frozen(&self) -> bool {
+        fs::read_to_string(self.path.join("cgroup.freeze")).is_ok_and(|text| text.trim_ascii() == "1")
+    }
+
     /// Kills every process in the group and in nested groups: first all at once, so that no fork escapes
     /// (`cgroup.kill`), then each by SIGKILL. `cgroup.kill` passes over a process whose main thread has ended. Before
     /// Linux 5.14 only the second step exists, and the group is frozen meanwhile. The caller repeats the call for

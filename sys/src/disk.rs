@@ -5,11 +5,38 @@ use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
 use std::mem;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use nix::sys::statfs::{
+    BTRFS_SUPER_MAGIC, EXT4_SUPER_MAGIC, F2FS_SUPER_MAGIC, FsType, OVERLAYFS_SUPER_MAGIC, TMPFS_MAGIC, XFS_SUPER_MAGIC,
+    fstatfs,
+};
+
 use crate::kernel::{check, check_length};
+
+/// File systems that neither a program nor another machine serves: ext2 to ext4, XFS, Btrfs, F2FS, tmpfs, ramfs,
+/// overlayfs, SquashFS, EROFS, ZFS, bcachefs.
+const SERVED_BY_KERNEL: [FsType; 11] = [
+    EXT4_SUPER_MAGIC,
+    XFS_SUPER_MAGIC,
+    BTRFS_SUPER_MAGIC,
+    F2FS_SUPER_MAGIC,
+    TMPFS_MAGIC,
+    FsType(0x8584_58f6),
+    OVERLAYFS_SUPER_MAGIC,
+    FsType(0x7371_7368),
+    FsType(0xe0f5_e1e2),
+    FsType(0x2fc1_2fc1),
+    FsType(0xca45_1a4e),
+];
+
+/// Returns whether only this kernel serves an opened file, so that no program and no other machine can delay access to
+/// it. False in case of doubt.
+pub fn is_served_by_kernel(file: impl AsFd) -> bool {
+    fstatfs(file.as_fd()).is_ok_and(|found| SERVED_BY_KERNEL.contains(&found.filesystem_type()))
+}
 
 /// Makes the kernel start to write the file's dirty pages, without waiting (sync_file_range(2)), so that a later sync
 /// waits less. It is no sync and promises nothing, so errors are ignored.

@@ -13,10 +13,10 @@ use crate::clone::vfork;
 use crate::inherited::SchedulingState;
 use crate::kernel::{check, retry};
 use crate::limits::Limits;
-use crate::process::{Pid, Waiting, wait};
+use crate::process::{Pid, Waiting, kill, wait};
 use crate::sanitize::{Ids, close_on_exec, ids, keep_over_exec, supplementary_groups};
 use crate::seccomp::Pass;
-use crate::signals::{self, Disposition, SignalSet};
+use crate::signals::{self, Disposition, STOPS, SignalSet};
 use crate::trusted::RootsName;
 
 /// The user and groups that a process runs as.
@@ -148,6 +148,10 @@ impl Execution<'_> {
     /// it has. No page table is copied and no page is copied on write, which halves the cost of a fork. The child is a
     /// member of `group` from the start, if one is given.
     ///
+    /// Nothing interrupts the wait. A terminal cannot stop the child before the exec, but a process of its user can, and
+    /// a file system or the reader of its standard error can delay it: where these are not trusted, fork and
+    /// [`run`](Self::run).
+    ///
     /// # Errors
     /// The step that failed in the child, which has ended and was reaped; [`Step::Process`] when there is no child.
     pub fn spawn(self, group: Option<&Cgroup>) -> Result<Pid, ExecError> {
@@ -161,6 +165,7 @@ impl Execution<'_> {
         // child has descriptors, dispositions, credentials and a working directory of its own, and leaves by exec or
         // _exit without unwinding.
         let child = unsafe { vfork(become_command, (&raw mut birth).cast(), stack.spare_capacity_mut(), group) };
+        let stop = signals::held_back();
         let restored = signals::set_mask(mask);
         let child = Pid::new(child.map_err(at(Step::Process))?);
         if let Some(error) = birth.error {
@@ -168,6 +173,8 @@ impl Execution<'_> {
             return Err(error);
         }
         restored.map_err(at(Step::Process))?;
+        // The stop acts on the command, whose parent waits for nothing now.
+        let _ = child.zip(stop).map(|(child, stop)| kill(child, stop));
         child.ok_or(ExecError { step: Step::Process, errno: libc::ECHILD })
     }
 
@@ -177,6 +184,11 @@ impl Execution<'_> {
     /// # Errors
     /// The step that failed; `ENOENT` at [`Step::Image`] also for a missing interpreter (execve(2)).
     pub fn run(self) -> Result<Infallible, ExecError> {
+        self.run_with(|signal| signals::set_disposition(signal, Disposition::Default).map(drop))
+    }
+
+    /// Executes the command; `restore` handles each signal that is not ignored.
+    fn run_with(self, restore: impl Fn(i32) -> io::Result<()>) -> Result<Infallible, ExecError> {
         let argv = pointers(self.argv);
         let environment = pointers(self.environment);
         let script = match self.image {
@@ -191,9 +203,11 @@ impl Execution<'_> {
             let _ = fs::write("/proc/self/oom_score_adj", score.to_string());
         }
         for signal in signals::changeable() {
-            let ignored = self.ignored_signals.contains(signal);
-            let disposition = if ignored { Disposition::Ignore } else { Disposition::Default };
-            signals::set_disposition(signal, disposition).map_err(at(Step::Signals))?;
+            let done = match self.ignored_signals.contains(signal) {
+                true => signals::set_disposition(signal, Disposition::Ignore).map(drop),
+                false => restore(signal),
+            };
+            done.map_err(at(Step::Signals))?;
         }
         // SAFETY: umask takes an integer and cannot fail.
         unsafe { libc::umask(self.umask) };
@@ -426,7 +440,13 @@ extern "C" fn become_command(birth: *mut libc::c_void) -> libc::c_int {
     // SAFETY: `spawn` passes its own `NewProcess` and does not touch it before the child has left.
     let birth = unsafe { &mut *birth.cast::<NewProcess<'_>>() };
     // A panic must not unwind into C, nor into a parent that continues in the same memory.
-    let outcome = catch_unwind(AssertUnwindSafe(|| birth.execution.take().map(Execution::run)));
+    // Stopped in the borrowed memory, it would stop its parent with it.
+    let restore = |signal| match STOPS.contains(&signal) {
+        true => signals::hold_back(signal),
+        false => signals::set_disposition(signal, Disposition::Default).map(drop),
+    };
+    let outcome =
+        catch_unwind(AssertUnwindSafe(|| birth.execution.take().map(|execution| execution.run_with(restore))));
     birth.error = Some(match outcome {
         Ok(Some(Err(error))) => error,
         Ok(Some(Ok(never))) => match never {},

@@ -221,6 +221,12 @@ impl ForeignProcesses {
         Ok(())
     }
 
+    /// Returns whether [`Self::freeze`] holds them.
+    #[must_use]
+    pub fn are_frozen(&self) -> bool {
+        self.inside.as_ref().is_some_and(Cgroup::is_frozen)
+    }
+
     /// Returns whether one of them, or the program, has a terminal; none has one after a hangup.
     ///
     /// # Errors

@@ -42,7 +42,10 @@ impl HeldProgram {
     /// Those of [`Self::copy`].
     pub fn program(program: BorrowedFd<'_>, who: &Credentials) -> io::Result<Self> {
         let file = again(program)?;
-        if !LOCAL.contains(&fstatfs(&file)?.filesystem_type()) {
+        // In a user namespace, root's signals do not reach a process that has become another user; see
+        // `die_when_written`.
+        let is_reached = who.uid == 0 || is_initial_namespace();
+        if !is_reached || !LOCAL.contains(&fstatfs(&file)?.filesystem_type()) {
             return Self::copy(program, who);
         }
         // The signal that reports a waiting writer must not end us: SIGURG is ignored by default. SAFETY: both take
@@ -81,6 +84,21 @@ impl HeldProgram {
         !self.is_leased || lease() == libc::F_RDLCK
     }
 
+    /// Has the kernel kill this process, which holds the program, as soon as another process wants to write to the
+    /// program, and until the exec closes the file. Without that, a process that is stopped between [`Self::stands`]
+    /// and the exec would execute what was written once the kernel had ended the lease. Call it before
+    /// [`Self::stands`], in the process that has called [`Self::program`].
+    ///
+    /// # Errors
+    /// Those of fcntl(2).
+    pub fn die_when_written(&self) -> io::Result<()> {
+        if !self.is_leased {
+            return Ok(());
+        }
+        // SAFETY: takes integers.
+        check(unsafe { libc::fcntl(self.file.as_raw_fd(), F_SETSIG, libc::SIGKILL) }).map(drop)
+    }
+
     /// Returns the file to execute.
     pub fn file(&self) -> &File {
         &self.file
@@ -106,6 +124,12 @@ fn executable_memory() -> io::Result<std::os::fd::OwnedFd> {
     Ok(memfd_create("program", explicit).or_else(|_| memfd_create("program", flags))?)
 }
 
+/// Returns whether the ids of this process are those of the machine (user_namespaces(7)).
+fn is_initial_namespace() -> bool {
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    map.split_ascii_whitespace().eq(["0", "0", "4294967295"])
+}
+
 fn may_run(file: &File) -> bool {
     let (fd, path, how) = (file.as_raw_fd(), c"".as_ptr(), libc::AT_EACCESS | libc::AT_EMPTY_PATH);
     // SAFETY: the path ends in NUL, and the descriptor is open.
@@ -116,6 +140,7 @@ fn may_run(file: &File) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::process::{self, WaitEvent, Waiting};
     use std::fs;
     use std::io::{Seek, Write};
     use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -129,6 +154,33 @@ mod tests {
         held.file().rewind().unwrap();
         held.file().read_to_string(&mut text).unwrap();
         text
+    }
+
+    #[test]
+    fn a_process_that_is_stopped_while_it_holds_a_program_dies_when_that_is_written() {
+        let path = std::path::PathBuf::from(format!("/dev/shm/held-dies-{}", std::process::id()));
+        fs::write(&path, "one").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        let program = File::open(&path).unwrap();
+        let someone = Credentials { uid: 65534, gid: 65534, groups: vec![] };
+        let child = process::fork(|| {
+            let held = HeldProgram::program(program.as_fd(), &someone).unwrap();
+            held.die_when_written().unwrap();
+            assert!(held.is_leased && held.stands());
+            someone.assume().unwrap();
+            process::kill(process::Pid::own(), libc::SIGSTOP).unwrap();
+            process::exit_now(9)
+        });
+        let child = child.unwrap();
+        let next = |waiting| process::wait(child, waiting).unwrap().unwrap().0;
+        assert_eq!(next(Waiting::ForChange), WaitEvent::Stopped(libc::SIGSTOP));
+        if is_initial_namespace() {
+            let began = std::time::Instant::now();
+            fs::write(&path, "two").unwrap();
+            assert!(began.elapsed() < std::time::Duration::from_secs(10), "the writer waited for the lease");
+            assert_eq!(next(Waiting::ForChange), WaitEvent::Signaled { signal: libc::SIGKILL, core: false });
+        }
+        fs::remove_file(&path).unwrap();
     }
 
     #[test]

@@ -56,6 +56,11 @@ pub fn is_awake(pid: Pid) -> bool {
     stat(pid).is_ok_and(|stat| matches!(stat.state, b'R' | b'S'))
 }
 
+/// Returns whether the process lives and has not executed any program since it was forked.
+pub fn has_executed_nothing(pid: Pid) -> bool {
+    stat(pid).is_ok_and(|stat| stat.is_copy && !stat.has_ended())
+}
+
 /// Returns whether a signal or a tracer has stopped the process.
 ///
 /// # Errors

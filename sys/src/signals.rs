@@ -6,6 +6,7 @@ use std::marker::PhantomData;
 use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
+use std::sync::atomic::{AtomicI32, Ordering};
 
 pub use libc::{
     SIGALRM, SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGSTOP, SIGTERM, SIGTSTP, SIGTTIN, SIGTTOU, SIGUSR1,
@@ -106,6 +107,29 @@ pub fn set_disposition(signal: i32, disposition: Disposition) -> io::Result<Disp
     // SAFETY: both structures live through the call, and neither disposition runs code of ours.
     check(unsafe { libc::sigaction(signal, &raw const new, &raw mut old) })?;
     Ok(if old.sa_sigaction == libc::SIG_IGN { Disposition::Ignore } else { Disposition::Default })
+}
+
+/// The last signal that was held back; 0 for none.
+static HELD_BACK: AtomicI32 = AtomicI32::new(0);
+
+/// Has a signal stored instead of acted upon, until the next exec gives it its default action.
+///
+/// # Errors
+/// As [`set_disposition`].
+pub(crate) fn hold_back(signal: i32) -> io::Result<()> {
+    extern "C" fn store(signal: libc::c_int) {
+        HELD_BACK.store(signal, Ordering::Relaxed);
+    }
+    // SAFETY: as in `set_disposition`.
+    let mut new: libc::sigaction = unsafe { mem::zeroed() };
+    new.sa_sigaction = store as extern "C" fn(libc::c_int) as libc::sighandler_t;
+    // SAFETY: the structure lives through the call, and the handler only stores a number.
+    check(unsafe { libc::sigaction(signal, &raw const new, ptr::null_mut()) }).map(drop)
+}
+
+/// Returns the last signal that [`hold_back`] has held back in this memory since the last call.
+pub(crate) fn held_back() -> Option<i32> {
+    Some(HELD_BACK.swap(0, Ordering::Relaxed)).filter(|signal| *signal != 0)
 }
 
 /// Returns every signal whose disposition a process may change.

@@ -334,6 +334,33 @@ fn a_script_of_root_runs_by_an_interpreter_of_root_or_of_the_run_as_user() {
 }
 
 #[test]
+fn a_script_with_a_group_that_its_user_lacks_runs_by_an_interpreter_of_root_alone() {
+    let root = racing_root();
+    root.add_policy(
+        "lent-groups",
+        "[roles.lent]\nstanding = [\"%lent\"]\nrun_as = [\"ALL\"]\nrun_as_groups = [\"ALL\"]\nauthenticate = false\n\
+         commands = [\"/opt/*-tool\"]\n",
+    );
+    let person = root.person(&["lent"]);
+    let (name, home) = (&person.name, &person.home);
+    root.script(&format!(
+        "groupadd joined; usermod -aG joined {name}; chmod 755 {home}; \
+         install -m 755 -o {name} /usr/bin/env {home}/interp; \
+         printf '#!{home}/interp sh\\nid -gn\\n' >/opt/own-tool; printf '#!/usr/bin/env sh\\nid -gn\\n' >/opt/roots-tool; \
+         chmod 755 /opt/*-tool"
+    ));
+    let run = |words: &[&str]| root.run_as(name, [&["jit-sudo", "-n"], words].concat());
+    assert_eq!(run(&["-g", "shadow", "/opt/roots-tool"]).succeeded(), "shadow");
+    // Their own program may do what they may do themselves.
+    assert_eq!(run(&["-g", "joined", "/opt/own-tool"]).succeeded(), "joined");
+    for words in [&["-g", "shadow", "/opt/own-tool"][..], &["-u", name, "-g", "shadow", "/opt/own-tool"]] {
+        let output = run(words);
+        let begin = format!("jit-sudo: the interpreter of /opt/own-tool cannot be trusted: {home}");
+        assert!(output.stderr.starts_with(&begin) && output.stdout.is_empty(), "{output:?}");
+    }
+}
+
+#[test]
 fn the_shell_variable_discloses_no_hidden_file() {
     let root = racing_root();
     let person = root.person(&["by-path"]);

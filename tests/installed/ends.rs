@@ -112,6 +112,50 @@ fn a_frozen_command_ends_by_interrupt_revocation_and_release() {
 }
 
 #[test]
+fn a_frozen_command_does_not_run_again_before_it_is_ended() {
+    let ticks = format!("trap '' TERM HUP INT CONT; {TICKS}");
+    for how in ["interrupt", "revocation", "release", "kill"] {
+        let person = root().person(&["freezing"]);
+        let grant = id(&request(root(), &person, "freezing", &["--for", "3s"]));
+        let mut ticking = Ticking::run(person, grant, &ticks);
+        ticking.session.expect("is frozen");
+        harness::eventually("the command stands still", harness::PATIENCE, || ticking.is_still().then_some(()));
+        let before = ticking.ticks();
+        match how {
+            "interrupt" => ticking.session.type_text("\x03"),
+            "release" => drop(root().run_as(&ticking.person.name, ["jitctl", "release", &ticking.grant])),
+            "kill" => {
+                let run = records_of(root(), &ticking.person)
+                    .iter()
+                    .find(|record| record.kind() == "start")
+                    .unwrap()
+                    .text("run")
+                    .to_owned();
+                drop(root().as_root(["jitctl", "session", "kill", &run, "--reason", "x"]));
+            }
+            _ => drop(root().as_root(["jitctl", "revoke", &ticking.grant, "--reason", "x"])),
+        }
+        let _ = ticking.end();
+        assert_eq!(ticking.ticks(), before, "{how}: the command ran again");
+    }
+}
+
+#[test]
+fn a_frozen_command_without_a_terminal_does_not_run_again_when_its_grant_is_released() {
+    let person = root().person(&["freezing"]);
+    let grant = id(&request(root(), &person, "freezing", &["--for", "3s"]));
+    let file = format!("/tmp/{}-ticks", person.name);
+    let script = format!(
+        "jit-sudo -n sh -c 'trap \"\" TERM HUP INT CONT; {TICKS}' sh {file} & sleep 5; wc -c < {file}; \
+         jitctl release {grant} >/dev/null; wait; wc -c < {file}",
+    );
+    let output = root().run_as(&person.name, ["bash", "-c", &script]);
+    let counts: Vec<usize> = output.stdout.lines().filter_map(|line| line.trim().parse().ok()).collect();
+    let [frozen, ended] = counts[..] else { panic!("{output:?}") };
+    assert!(frozen > 0 && frozen == ended, "{output:?}");
+}
+
+#[test]
 fn a_command_without_a_terminal_is_frozen_and_thawed_too() {
     let person = root().person(&["freezing"]);
     let grant = id(&request(root(), &person, "freezing", &["--for", "2s"]));

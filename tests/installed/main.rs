@@ -26,6 +26,7 @@ mod evidence;
 mod exact;
 mod grant_life;
 mod grants;
+mod held;
 mod hooks;
 mod host;
 mod hygiene;

@@ -130,6 +130,29 @@ fn a_frozen_session_does_not_run() {
     assert!(!ticks(doors(), "/tmp/tick1"));
 }
 
+#[test]
+fn a_frozen_session_does_not_run_again_before_it_is_ended() {
+    let person = doors().person(&["door"]);
+    let size = |file: &str| std::fs::metadata(doors().path(file)).map_or(0, |found| found.len());
+    for (how, file) in [("lost", "/tmp/tick18"), ("release", "/tmp/tick19")] {
+        let grant = id(&request(doors(), &person, "door", &[]));
+        let session = doors().pty_as(&person.name, ["su", "-", "-c", &ticker(file)]);
+        until(doors(), file, true);
+        let run = last(doors(), &person, "start").unwrap().text("run").to_owned();
+        doors().as_root(["jitctl", "session", "freeze", &run, "--reason", "x"]).succeeded();
+        until(doors(), file, false);
+        let before = size(file);
+        match how {
+            // The program that opened the session is its user's own to kill.
+            "lost" => drop(doors().as_root(["pkill", "-KILL", "-x", "-f", &format!("su - -c {}", ticker(file))])),
+            _ => drop(doors().run_as(&person.name, ["jitctl", "release", &grant])),
+        }
+        assert_eq!(end_of(doors(), &person).text("run"), run, "{how}");
+        assert_eq!(size(file), before, "{how}: the session ran again");
+        drop(session);
+    }
+}
+
 /// Returns a root whose role does this when its grant expires.
 fn expiring(on_expiry: &str) -> PrivateRoot {
     let root = own_root();
