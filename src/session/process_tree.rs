@@ -479,7 +479,7 @@ pub fn end_lost(run: &str) -> usize {
     ours.look();
     // Searched before anything is killed: the leader of a login session is known only by the id in its environment, and its
     // descendants only by that session.
-    let led: Vec<Cgroup> = mark.bearers().into_iter().filter_map(Cgroup::of_session_led_by).collect();
+    let led: Vec<Cgroup> = mark.bearers(&|_| true).into_iter().filter_map(Cgroup::of_session_led_by).collect();
     let made = Cgroup::named(PARENT, run);
     let mut ended = 0;
     for group in made.iter().chain(&led) {
@@ -505,10 +505,10 @@ pub fn end_lost(run: &str) -> usize {
 /// Returns how many processes were moved. Any user can set that variable, so the leader's real uid must be `run_as` or root.
 pub fn take_sessions_back(run: &str, run_as: u32) -> usize {
     let Some(group) = Cgroup::named(PARENT, run).into_iter().next() else { return 0 };
-    let bearers = Mark::new(RUN_VARIABLE, run).bearers();
-    let theirs = |pid: &Pid| real_uid(*pid).is_some_and(|uid| uid == run_as || uid == 0);
+    let theirs = |pid: Pid| real_uid(pid).is_some_and(|uid| uid == run_as || uid == 0);
+    let bearers = Mark::new(RUN_VARIABLE, run).bearers(&theirs);
     let members =
-        bearers.into_iter().filter(theirs).filter_map(Cgroup::of_session_led_by).flat_map(|session| session.members());
+        bearers.into_iter().filter_map(Cgroup::of_session_led_by).flat_map(|session| session.members());
     let ours = programs::ours();
     ours.look();
     members.filter(|pid| ours.run_by(*pid).is_none() && group.adopt(*pid).is_ok()).count()

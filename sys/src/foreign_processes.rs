@@ -307,14 +307,33 @@ impl ForeignProcesses {
         let mut proven: HashMap<i32, bool> = HashMap::new();
         let young = kin(self.host.pid)?.into_iter().filter(|kin| kin.process.started >= self.since);
         let mut is_proven = |one: &Descendant| {
+            let pid = one.process.pid;
             let above = proven.get(&one.parent).copied().unwrap_or(false);
-            let known = above || self.mark.is_on(one.process.pid) || self.is_persons(one);
-            let _ = proven.insert(one.process.pid.raw(), known);
+            let known = above || self.may_join(pid) && (self.is_persons(one) || self.mark.is_on(pid));
+            let _ = proven.insert(pid.raw(), known);
             known
         };
         let mut found: Vec<Living> = young.filter(|one| is_proven(one)).map(|kin| kin.process).collect();
-        found.extend(self.mark.living().into_iter().filter(|one| one.started >= self.since));
+        found.extend(self.mark.living(&|one| self.may_have_left(one)));
         Ok(found)
+    }
+
+    /// Returns whether a process may belong to the session by its own properties: it runs as the user of the session,
+    /// or as root, and is in no group of another run or session. Any user can set the mark, and would otherwise move a
+    /// process out of the group of the run that must end it.
+    fn may_join(&self, pid: Pid) -> bool {
+        let [run_as, _] = self.people;
+        procfs::real_uid(pid).is_some_and(|uid| uid == run_as || uid == 0) && !self.is_of_another(pid)
+    }
+
+    /// Returns whether a process may have left the process tree of the program before it was moved to the group.
+    fn may_have_left(&self, one: Living) -> bool {
+        let [run_as, _] = self.people;
+        one.started >= self.since && procfs::real_uid(one.pid) == Some(run_as) && !self.is_of_another(one.pid)
+    }
+
+    fn is_of_another(&self, pid: Pid) -> bool {
+        self.group.as_ref().is_some_and(|group| group.is_of_another(pid))
     }
 
     /// Returns whether a child of the program runs as a user of the session. A process of root proves nothing.
@@ -352,7 +371,7 @@ impl ForeignProcesses {
     fn gather(&self) {
         let Some(group) = &self.group else { return };
         for one in self.proven().unwrap_or_default() {
-            if !group.holds(one.pid) && self.program_of(one).is_none() {
+            if !group.holds(one.pid) && !group.is_of_another(one.pid) && self.program_of(one).is_none() {
                 let _ = group.adopt(one.pid); // it may have ended
             }
         }

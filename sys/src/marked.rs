@@ -32,21 +32,21 @@ impl Mark {
 
     /// Sends SIGKILL to every process that carries the mark and is `meant`. Returns their number.
     pub fn kill(&self, meant: &dyn Fn(Pid) -> bool) -> usize {
-        let bearers = self.living().into_iter().filter(|one| one.pid != Pid::own() && meant(one.pid));
+        let bearers = self.living(&|one| one.pid != Pid::own() && meant(one.pid)).into_iter();
         bearers.filter(|one| send(*one, libc::SIGKILL).is_ok()).count()
     }
 
-    /// Returns every process that carries the mark.
-    pub fn bearers(&self) -> Vec<Pid> {
-        let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-        let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok().and_then(Pid::new));
-        pids.filter(|pid| self.is_on(*pid)).collect()
+    /// Returns every process that carries the mark and is `meant`. Any user can give a mark to their own processes.
+    pub fn bearers(&self, meant: &dyn Fn(Pid) -> bool) -> Vec<Pid> {
+        self.living(&|one| meant(one.pid)).into_iter().map(|one| one.pid).collect()
     }
 
-    /// Returns every process that carries the mark, with its start time.
-    pub(crate) fn living(&self) -> Vec<Living> {
-        let living = |pid| procfs::stat(pid).ok().map(|stat| Living { pid, started: stat.started });
-        self.bearers().into_iter().filter_map(living).collect()
+    /// Returns every process that carries the mark and is `meant`, with its start time.
+    pub(crate) fn living(&self, meant: &dyn Fn(Living) -> bool) -> Vec<Living> {
+        let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok().and_then(Pid::new));
+        let living = pids.filter_map(|pid| Some(Living { pid, started: procfs::stat(pid).ok()?.started }));
+        living.filter(|one| meant(*one) && self.is_on(one.pid)).collect()
     }
 
     fn value_on(&self, pid: Pid) -> Option<Vec<u8>> {
@@ -77,11 +77,12 @@ mod tests {
             std::thread::yield_now();
         }
         assert!(mark.is_on(ours) && !mark.is_on(other));
-        assert_eq!(mark.bearers(), [ours]);
+        assert_eq!(mark.bearers(&|_| true), [ours]);
+        assert_eq!(mark.bearers(&|pid| pid != ours), []);
         assert_eq!(mark.kill(&|_| false), 0);
         assert_eq!(mark.kill(&|_| true), 1);
         first.wait().unwrap();
-        assert!(mark.bearers().is_empty() && second.try_wait().unwrap().is_none());
+        assert!(mark.bearers(&|_| true).is_empty() && second.try_wait().unwrap().is_none());
         second.kill().unwrap();
         second.wait().unwrap();
     }

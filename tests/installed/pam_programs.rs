@@ -274,6 +274,51 @@ fn the_end_of_one_session_in_a_daemon_does_not_end_others() {
     serve_several(root(), "bare", [5031, 5032, 5033]);
 }
 
+/// Any user can set the variable that marks the processes of a session, and can read its value in /proc/PID/cgroup.
+#[test]
+fn a_process_does_not_leave_its_run_by_the_mark_of_a_session() {
+    let root = prepared("");
+    let (person, other, thief) = (root.person(&["door"]), root.person(&["door"]), root.person(&["aside"]));
+    root.add_policy(
+        "aside",
+        "[roles.aside]\neligible = [\"%aside\"]\nrun_as = [\"ALL\"]\ncommands = [\"ALL\"]\nauthenticate = false\n",
+    );
+    for one in [&person, &other] {
+        request(&root, one, "door", &[]);
+    }
+    let grant = id(&request(&root, &thief, "aside", &[]));
+    let orders = [&person, &other].map(|one| format!("{}:5081", one.name));
+    let words = ["python3", "/usr/local/lib/daemon.py", "seat", "env", &orders[0], &orders[1]];
+    let mut daemon = root.pty_as("root", words);
+    daemon.expect("ready");
+    sleep(&root, 5081, 4);
+    let session = start_of(&root, &person, "pam-session").text("run").to_owned();
+    // As root, and as the user of that session.
+    for (user, nap) in [("root", 5082), (&*person.name, 5083)] {
+        let line = format!("JIT_SUDO_RUN={session} setsid sleep {nap} & sleep 2");
+        root.script(&format!(
+            "runuser -u {} -- jit-sudo -n -u {user} sh -c '{line}' >/dev/null 2>&1 </dev/null &",
+            thief.name
+        ));
+    }
+    // Outside of every run.
+    root.script(&format!("JIT_SUDO_RUN={session} setsid runuser -u {} sleep 5084 >/dev/null 2>&1 </dev/null &", thief.name));
+    for nap in [5082, 5083, 5084] {
+        sleep(&root, nap, 1);
+    }
+    std::thread::sleep(Duration::from_secs(1)); // the supervisors have checked several times
+    let group = |nap: u32| root.script(&format!("grep ^0:: /proc/$(pgrep -fx 'sleep {nap}')/cgroup"));
+    for nap in [5082, 5083, 5084] {
+        assert!(!group(nap).contains(&session), "{nap}: {}", group(nap));
+    }
+    std::thread::sleep(Duration::from_secs(2)); // the commands have ended
+    revoke(&root, &grant);
+    sleep(&root, 5082, 0);
+    sleep(&root, 5083, 0);
+    assert_eq!((sleepers(&root, 5081), sleepers(&root, 5084)), (4, 1));
+    drop(daemon);
+}
+
 #[test]
 fn without_control_groups_the_end_of_one_session_in_a_daemon_does_not_end_others() {
     let root = prepared("");
