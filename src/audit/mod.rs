@@ -26,6 +26,6 @@ pub use checkpoint::Due;
 pub use claim::{claim, empowered, now, of_this_host};
 pub use journal::{Journal, JournalError, SCHEMA, Started, Written, in_force, set_up};
 pub use listing::{Between, Filter, Order, Page, Stored, Whose};
-pub use open_run::{OpenRun, Process, RunKey, Supervisor, Sweep, Wish};
+pub use open_run::{OpenRun, Phase, Process, RunKey, Supervisor, Sweep, Wish};
 pub use precedent::Precedent;
 pub use verification::Known;

@@ -16,7 +16,7 @@ use super::left::Left;
 use super::removal::{Holding, RemovalWatch};
 use crate::activation::apart::{Outcome, Refused, Submission};
 use crate::audit::Due;
-use crate::host::{Host, HostError, SEAL};
+use crate::host::{CLOSE, Host, HostError, SEAL};
 use crate::programs::start_enforcer;
 use crate::refusal::Refusal;
 use crate::session::custody::{self, Custody};
@@ -113,6 +113,7 @@ pub fn serve(inherited: &Inherited) -> i32 {
             enforce(&charge)
         }
         Err(_) if text == SEAL => seal(Due::InTime),
+        Err(_) if text == CLOSE => close_lost(),
         Err(_) => match Holding::in_order(&text) {
             Some(holding) => open_host().and_then(|host| holding.look(&host)),
             None => return Submission::in_order(&text).map_or(1, |submission| submit(&submission)),
@@ -146,12 +147,20 @@ fn seal(due: Due) -> Result<(), HostError> {
     host.seal(&host.journal(&policy.settings().audit), due)
 }
 
+/// Ends the processes of some runs whose supervisor has died, and closes these runs.
+fn close_lost() -> Result<(), HostError> {
+    let host = open_host()?;
+    let policy = host.last_policy()?;
+    host.close_some_lost(&host.journal(&policy.settings().audit))
+}
+
 fn enforce(charge: &Charge) -> Result<(), HostError> {
     let helper = Rc::new(Helper::beget());
     let (ours, told) = (Rc::clone(&helper), Rc::clone(&helper));
     let relay_process = charge.relay_process.and_then(Pid::new);
     let (back, run, run_as) = (Rc::clone(&helper), charge.run.clone(), charge.run_as);
-    let take_back = Box::new(move || back.take_sessions_back(&run, run_as));
+    let since = charge.supervisor.began();
+    let take_back = Box::new(move || back.take_sessions_back(&run, run_as, since));
     let custody =
         Custody::take(charge.supervisor, charge.parent, relay_process, charge.group.as_deref(), ours, take_back);
     let (begun, grace) = (Instant::now(), Duration::from_millis(charge.grace_ms));
@@ -172,7 +181,7 @@ fn enforce(charge: &Charge) -> Result<(), HostError> {
     if unrecorded || ending.is_some() {
         // The run has lost its supervisor, or its time has ended.
         custody.end(if unrecorded { Duration::ZERO } else { grace });
-        closed = host.close_every_lost_by(&journal, &|run| helper.end_lost(run)).map(drop);
+        closed = host.close_every_lost_by(&journal, &|lost| helper.end_lost(lost)).map(drop);
     }
     if custody.left() == custody::Left::Somebody {
         let left = Left {

@@ -198,7 +198,7 @@ impl<'a> GrantWatch<'a> {
         }
         if let Some(written) = self.unsent.take() {
             let _ = self.journal.mirror(&[written]);
-            let _ = self.host.close_some_lost(self.journal); // otherwise a later run does
+            let _ = self.host.close_some_lost_apart(self.journal); // otherwise a later run does
         }
         self.is_sealing_due = self.host.is_sealing_due(self.journal);
         self.host.database().tidy();

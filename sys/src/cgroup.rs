@@ -116,6 +116,12 @@ impl Cgroup {
         found
     }
 
+    /// Returns whether a process is in a group of any run or session below `parent`.
+    pub fn is_in_one(parent: &str, pid: Pid) -> bool {
+        let Ok(parent) = tree().map(|tree| tree.join(parent)) else { return false };
+        membership(&pid.to_string()).is_ok_and(|member| !nest::made_around(&parent, &member).is_empty())
+    }
+
     /// Returns the name of every group below `parent`, nested ones included, that still has processes although its
     /// creator has ended.
     pub fn orphaned(parent: &str) -> Vec<String> {

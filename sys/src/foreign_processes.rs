@@ -283,7 +283,7 @@ impl ForeignProcesses {
         let family = if self.is_closed.get() || !self.host_lives() {
             Vec::new()
         } else if self.service.get() == Service::Many {
-            self.proven()?
+            self.proven(&|pid| self.is_member(pid))?
         } else {
             scan(self.host.pid)?.into_iter().filter(|one| one.started >= self.since).collect()
         };
@@ -301,20 +301,27 @@ impl ForeignProcesses {
         Ok(all)
     }
 
-    /// Returns, for a program that serves several users, the processes that carry the session's mark or run as a user
-    /// of the session, with their descendants.
-    fn proven(&self) -> io::Result<Vec<Living>> {
-        let mut proven: HashMap<i32, bool> = HashMap::new();
+    /// Returns, for a program that serves several users, the processes that are `known`, carry the session's mark or
+    /// run as a user of the session, with their descendants.
+    fn proven(&self, known: &dyn Fn(Pid) -> bool) -> io::Result<Vec<Living>> {
         let young = kin(self.host.pid)?.into_iter().filter(|kin| kin.process.started >= self.since);
+        let young: Vec<Descendant> = young.collect();
+        let below: HashSet<Living> = young.iter().map(|kin| kin.process).collect();
+        let is_asked = |one: Living| {
+            let may_be = if below.contains(&one) { self.may_join(one.pid) } else { self.may_have_left(one) };
+            may_be && !known(one.pid) && self.program_of(one).is_none()
+        };
+        let marked: HashSet<Living> = self.mark.living(&is_asked).found.into_iter().collect();
+        let mut proven: HashMap<i32, bool> = HashMap::new();
         let mut is_proven = |one: &Descendant| {
             let pid = one.process.pid;
             let above = proven.get(&one.parent).copied().unwrap_or(false);
-            let known = above || self.may_join(pid) && (self.is_persons(one) || self.mark.is_on(pid));
-            let _ = proven.insert(pid.raw(), known);
-            known
+            let itself = marked.contains(&one.process) || known(pid) || self.is_persons(one) && self.may_join(pid);
+            let _ = proven.insert(pid.raw(), above || itself);
+            above || itself
         };
-        let mut found: Vec<Living> = young.filter(|one| is_proven(one)).map(|kin| kin.process).collect();
-        found.extend(self.mark.living(&|one| self.may_have_left(one)));
+        let mut found: Vec<Living> = young.iter().filter(|one| is_proven(one)).map(|kin| kin.process).collect();
+        found.extend(marked.into_iter().filter(|one| !below.contains(one)));
         Ok(found)
     }
 
@@ -330,6 +337,10 @@ impl ForeignProcesses {
     fn may_have_left(&self, one: Living) -> bool {
         let [run_as, _] = self.people;
         one.started >= self.since && procfs::real_uid(one.pid) == Some(run_as) && !self.is_of_another(one.pid)
+    }
+
+    fn is_member(&self, pid: Pid) -> bool {
+        self.group.as_ref().is_some_and(|group| group.holds(pid))
     }
 
     fn is_of_another(&self, pid: Pid) -> bool {
@@ -358,7 +369,8 @@ impl ForeignProcesses {
         self.send_home();
         let (Some(home), Some(group)) = (&self.home, &self.group) else { return };
         for _ in 0..MAX_PASSES {
-            let proven: HashSet<Living> = self.proven().unwrap_or_default().into_iter().collect();
+            // The program was a member itself, and with it all that it has started: membership proves nothing yet.
+            let proven: HashSet<Living> = self.proven(&|_| false).unwrap_or_default().into_iter().collect();
             let others = scan(self.host.pid).unwrap_or_default().into_iter().filter(|one| !proven.contains(one));
             // A process that has ended meanwhile cannot be moved; the next pass finds its children.
             if others.filter(|one| group.holds(one.pid) && home.adopt(one.pid).is_ok()).count() == 0 {
@@ -370,7 +382,7 @@ impl ForeignProcesses {
     /// Moves the processes that turned out to be the session's into the group, with their future children.
     fn gather(&self) {
         let Some(group) = &self.group else { return };
-        for one in self.proven().unwrap_or_default() {
+        for one in self.proven(&|pid| self.is_member(pid)).unwrap_or_default() {
             if !group.holds(one.pid) && !group.is_of_another(one.pid) && self.program_of(one).is_none() {
                 let _ = group.adopt(one.pid); // it may have ended
             }

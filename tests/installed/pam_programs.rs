@@ -14,7 +14,8 @@ fn root() -> &'static PrivateRoot {
     ROOT.get_or_init(|| prepared(""))
 }
 
-fn prepared(option: &str) -> PrivateRoot {
+/// Returns such a root with another option in the role `door`.
+pub(crate) fn prepared(option: &str) -> PrivateRoot {
     let root = own_root();
     let text =
         POLICY.replacen("[roles.door]\neligible = [", &format!("[roles.door]\n{option}\neligible = [\"root\", "), 1);
@@ -302,7 +303,10 @@ fn a_process_does_not_leave_its_run_by_the_mark_of_a_session() {
         ));
     }
     // Outside of every run.
-    root.script(&format!("JIT_SUDO_RUN={session} setsid runuser -u {} sleep 5084 >/dev/null 2>&1 </dev/null &", thief.name));
+    root.script(&format!(
+        "JIT_SUDO_RUN={session} setsid runuser -u {} sleep 5084 >/dev/null 2>&1 </dev/null &",
+        thief.name
+    ));
     for nap in [5082, 5083, 5084] {
         sleep(&root, nap, 1);
     }
