@@ -27,6 +27,7 @@ use jit_core::places::STATE;
 use jit_core::policy::{AuditSettings, Role};
 use sys::poll::is_left;
 use sys::process::Pid;
+use sys::programs::KnownFile;
 use sys::sandbox::{self, AllowedPath, Capability, Files, Post};
 use sys::sanitize::Inherited;
 
@@ -59,6 +60,8 @@ pub(super) struct Charge {
     run_as: u32,
     grace_ms: u64,
     limit_ms: Option<u64>,
+    /// The files of our programs that the supervisor has seen.
+    programs: Vec<KnownFile>,
 }
 
 impl Charge {
@@ -77,6 +80,7 @@ impl Charge {
             run_as,
             grace_ms: ms(enforced_run.grace),
             limit_ms: enforced_run.limit.map(ms),
+            programs: enforced_run.programs.clone(),
         })
     }
 
@@ -155,7 +159,7 @@ fn close_lost() -> Result<(), HostError> {
 }
 
 fn enforce(charge: &Charge) -> Result<(), HostError> {
-    let helper = Rc::new(Helper::beget());
+    let helper = Rc::new(Helper::beget(&charge.programs));
     let (ours, told) = (Rc::clone(&helper), Rc::clone(&helper));
     let relay_process = charge.relay_process.and_then(Pid::new);
     let (back, run, run_as) = (Rc::clone(&helper), charge.run.clone(), charge.run_as);

@@ -551,6 +551,11 @@ impl Watch for GrantWatch<'_> {
         self.alert(why);
     }
 
+    fn silent(&mut self, count: usize) {
+        let which = "did not show in time whether they belong to session";
+        self.host.alert(&format!("{count} processes {which} {}, and do not count as its own", self.run()));
+    }
+
     fn patience(&self) -> Option<Duration> {
         let ends = !self.held.is_empty() && !self.left.is_zero();
         Some(if ends { GLANCE.min(self.left) } else { GLANCE })

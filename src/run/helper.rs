@@ -15,7 +15,7 @@ use crate::programs::{OURS, Ours, ours};
 use crate::session::{Ended, LostRun, end_lost, take_sessions_back};
 use sys::poll::{PollEntry, poll, read, socket_pair, write};
 use sys::process::{Pid, exit_now, fork};
-use sys::programs::Programs;
+use sys::programs::{KnownFile, Programs};
 
 /// The longest packet, in bytes.
 const PACKET: usize = 16 << 10;
@@ -56,7 +56,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The connection to the helper, or its tasks done in this process.
 pub(super) enum Helper {
-    Apart(Line),
+    /// With the files of our programs that this process has seen.
+    Apart(Line, Programs),
     Here(PendingTasks),
 }
 
@@ -68,14 +69,16 @@ pub(super) struct Line {
 }
 
 impl Helper {
-    /// Starts the helper. Call it before the database is opened, because a connection must not be used across a fork.
-    pub(super) fn beget() -> Self {
-        Line::beget().map_or_else(|_| Self::Here(PendingTasks::new()), Self::Apart)
+    /// Starts the helper, which also knows these files of our programs. Call it before the database is opened, because a connection
+    /// must not be used across a fork.
+    pub(super) fn beget(known: &[KnownFile]) -> Self {
+        let line = Line::beget(known);
+        line.map_or_else(|_| Self::Here(PendingTasks::new(known)), |line| Self::Apart(line, ours()))
     }
 
     /// Whether it is a separate process.
     pub(super) fn is_apart(&self) -> bool {
-        matches!(self, Self::Apart(_))
+        matches!(self, Self::Apart(..))
     }
 
     /// Starts the hooks with these events.
@@ -107,19 +110,19 @@ impl Helper {
     fn ask(&self, tag: u8, what: &[u8]) -> io::Result<u64> {
         let order = [&[tag], what].concat();
         match self {
-            Self::Apart(line) => line.ask(&order),
+            Self::Apart(line, _) => line.ask(&order),
             Self::Here(errands) => errands.run(&order).ok_or_else(|| io::ErrorKind::InvalidInput.into()),
         }
     }
 }
 
 impl Line {
-    fn beget() -> io::Result<Self> {
+    fn beget(known: &[KnownFile]) -> io::Result<Self> {
         let (ours, theirs) = socket_pair()?;
         let mut ours = Some(ours);
         fork(|| {
             ours = None; // so that it notices the end of the enforcer
-            serve(&theirs)
+            serve(&theirs, known)
         })?;
         let line = ours.ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected))?;
         Ok(Self { line, is_lost: Cell::new(false) })
@@ -156,6 +159,23 @@ impl Ours for Helper {
         let _ = self.ask(LOOK, &[]); // a helper that is gone answers no later question either
     }
 
+    fn keep_up(&self) {
+        let is_due = match self {
+            Self::Apart(_, seen) => seen.keep_up(),
+            Self::Here(tasks) => tasks.programs.keep_up(),
+        };
+        if is_due {
+            self.look();
+        }
+    }
+
+    fn known(&self) -> Vec<KnownFile> {
+        match self {
+            Self::Apart(_, seen) => seen.known(),
+            Self::Here(tasks) => tasks.programs.known(),
+        }
+    }
+
     fn run_by(&self, pid: Pid) -> Option<&'static str> {
         let place = self.ask(WHICH, &pid.raw().to_le_bytes()).ok()?;
         OURS.get(usize::try_from(place).ok()?.checked_sub(1)?).copied()
@@ -163,8 +183,8 @@ impl Ours for Helper {
 }
 
 /// Runs the helper until it ends.
-fn serve(enforcer: &OwnedFd) -> Infallible {
-    let (mut packet, errands) = (vec![0; PACKET], PendingTasks::new());
+fn serve(enforcer: &OwnedFd, known: &[KnownFile]) -> Infallible {
+    let (mut packet, errands) = (vec![0; PACKET], PendingTasks::new(known));
     loop {
         let length = match read(enforcer.as_fd(), &mut packet) {
             Ok(length @ 1..) => length,
@@ -185,14 +205,18 @@ pub(super) struct PendingTasks {
 }
 
 impl PendingTasks {
-    fn new() -> Self {
-        Self { programs: ours(), events: RefCell::default(), looking: Looking::default() }
+    fn new(known: &[KnownFile]) -> Self {
+        let programs = ours();
+        programs.add(known);
+        Self { programs, events: RefCell::default(), looking: Looking::default() }
     }
 
     /// Executes an order and returns the answer; `None` for an invalid one.
     fn run(&self, order: &[u8]) -> Option<u64> {
         match order {
-            [LOOK] => self.programs.look(),
+            [LOOK] => {
+                let _ = self.programs.look();
+            }
             [WHICH, number @ ..] => return Some(which(&self.programs, number)),
             [LOST, lost @ ..] => return serde_json::from_slice(lost).ok().map(|lost| packed(end_lost(&lost))),
             [BACK, order @ ..] => return Some(take_back(order)),

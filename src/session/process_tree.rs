@@ -203,7 +203,12 @@ impl ProcessTree {
     /// to the run.
     pub(super) fn enforced_run(&self, parent: Pid, relay_process: Option<Pid>, grace: Duration) -> EnforcedRun {
         let group = self.group.as_ref().map(|group| group.path().to_owned());
-        EnforcedRun { parent, relay_process, group, grace, limit: None }
+        EnforcedRun { parent, relay_process, group, grace, limit: None, programs: self.ours.known() }
+    }
+
+    /// Looks whether files of our programs were replaced. Call it several times a second.
+    pub(super) fn keep_up(&self) {
+        self.ours.keep_up();
     }
 
     /// Starts a process that ends the processes of the run `run` when this process is killed before [`Self::hand_over`]. Without a
@@ -214,7 +219,7 @@ impl ProcessTree {
         }
         let (group, own) = (self.group.as_ref().map(Cgroup::path), Known::of(Pid::own())?);
         let guard = Guard::post(refuge().as_ref(), || {
-            let process_tree = Self::of(own, group, Rc::new(programs::ours()));
+            let process_tree = Self::of(own, group, Rc::clone(&self.ours));
             process_tree.terminate();
             process_tree.end_leftovers(Instant::now());
             let _ = end_lost(&LostRun { run: run.to_owned(), user: None, since: own.began }); // whoever closes the run writes the record
@@ -510,7 +515,6 @@ pub struct Ended {
 /// environment. Takes limited time, whatever other processes do.
 pub fn end_lost(lost: &LostRun) -> Ended {
     let (ours, mark) = (programs::ours(), Mark::new(RUN_VARIABLE, &lost.run));
-    ours.look();
     // Searched before anything is killed: the leader of a login session is known only by the id in its environment, and its
     // descendants only by that session.
     let leads = |pid| lost.may_have(pid) && Cgroup::of_session_led_by(pid).is_some();
@@ -557,7 +561,6 @@ pub fn take_sessions_back(run: &str, run_as: u32, since: u64) -> usize {
     let bearers = Mark::new(RUN_VARIABLE, run).bearers(&theirs).found;
     let members = bearers.into_iter().filter_map(Cgroup::of_session_led_by).flat_map(|session| session.members());
     let ours = programs::ours();
-    ours.look();
     members.filter(|pid| ours.run_by(*pid).is_none() && group.adopt(*pid).is_ok()).count()
 }
 

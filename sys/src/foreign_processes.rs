@@ -57,6 +57,8 @@ pub struct ForeignProcesses {
     seat: Option<Seat>,
     /// The group to which logind has moved the processes.
     scope: OnceCell<Scope>,
+    /// How many processes did not show at the last search whether they carry the mark.
+    silent: Cell<usize>,
     /// The processes that were moved to be frozen, each with its previous group.
     moved: RefCell<Vec<(Living, Scope)>>,
 }
@@ -101,6 +103,7 @@ impl ForeignProcesses {
             programs,
             seat,
             scope: OnceCell::new(),
+            silent: Cell::new(0),
             moved: RefCell::default(),
         })
     }
@@ -109,7 +112,7 @@ impl ForeignProcesses {
     /// whether logind has given it a group, as pam_systemd requests; processes that leave the process tree are then
     /// found there.
     pub fn look(&self, is_shared: bool) {
-        self.programs.look();
+        let _ = self.programs.look();
         let service = self.service.get();
         let is_strange = || service == Service::Unproven && self.has_strangers();
         if service != Service::Many && (is_shared || is_strange()) {
@@ -123,6 +126,16 @@ impl ForeignProcesses {
         {
             let _ = self.scope.set(scope); // it was empty
         }
+    }
+
+    /// Looks whether files of our programs were replaced. Call it several times a second: a process keeps the old file.
+    pub fn keep_up(&self) {
+        let _ = self.programs.keep_up();
+    }
+
+    /// Returns how many processes do not show whether they carry the mark. They do not count as the session's.
+    pub fn silent(&self) -> usize {
+        self.silent.get()
     }
 
     /// Returns whether the program still runs; false for a zombie.
@@ -311,7 +324,9 @@ impl ForeignProcesses {
             let may_be = if below.contains(&one) { self.may_join(one.pid) } else { self.may_have_left(one) };
             may_be && !known(one.pid) && self.program_of(one).is_none()
         };
-        let marked: HashSet<Living> = self.mark.living(&is_asked).found.into_iter().collect();
+        let bearers = self.mark.living(&is_asked);
+        self.silent.set(bearers.silent);
+        let marked: HashSet<Living> = bearers.found.into_iter().collect();
         let mut proven: HashMap<i32, bool> = HashMap::new();
         let mut is_proven = |one: &Descendant| {
             let pid = one.process.pid;
@@ -407,7 +422,7 @@ impl ForeignProcesses {
     }
 
     fn freeze_begotten(&self) -> io::Result<()> {
-        self.programs.look();
+        let _ = self.programs.look();
         self.inside()?.freeze()?;
         for _ in 0..MAX_PASSES {
             // Our own programs first: the host may be waiting for them while they are frozen.

@@ -349,6 +349,60 @@ fn the_only_session_of_a_daemon_does_not_end_children_of_other_users() {
     root().script("pkill -fx 'sleep 5052'");
 }
 
+/// Replaces the programs by the same ones in new files, as an upgrade does.
+fn upgrade(root: &PrivateRoot) {
+    root.script(
+        "for file in /usr/bin/jit-sudo /usr/libexec/jit-sudo/jit-sudo-*; do cp -p $file $file.new; mv -f $file.new $file; done",
+    );
+    std::thread::sleep(Duration::from_millis(600)); // each file is seen, as it would be with minutes in between
+}
+
+/// Prints the names of the processes that are frozen, or stopped by a signal.
+const STOPPED: &str = "tree=$(awk '$3 == \"cgroup2\" { print $2; exit }' /proc/mounts)
+for file in $(find $tree/jit-sudo -name cgroup.events); do
+    grep -q 'frozen 1' $file && for pid in $(cat ${file%events}procs); do cat /proc/$pid/comm; done
+done
+cat /proc/[0-9]*/status | awk '/^Name:/ { name = $2 } /^State:/ && $2 == \"T\" { print name }'";
+
+#[test]
+fn programs_that_an_upgrade_has_replaced_are_not_stopped_with_a_frozen_run() {
+    let root = prepared("");
+    let person = root.person(&["door", "self-service"]);
+    request(&root, &person, "door", &[]);
+    request(&root, &person, "self-service", &[]);
+    // Within 12 seconds a supervisor of a session has looked at everything that it expects to change.
+    for (outer, is_session, wait) in [("jit-sudo -n --role self-service", false, 1), ("su root -c", true, 12)] {
+        for upgrades in [0, 1, 2] {
+            let inner = "jit-sudo -n -u www-data sleep 5091";
+            let line = format!("sleep {}; {inner}; sleep 600", if upgrades == 2 { wait + 3 } else { 0 });
+            let outer = match is_session {
+                true => format!("{outer} '{line}'"),
+                false => format!("{outer} sh -c '{line}'"),
+            };
+            let mut run = root.pty_as(&person.name, ["sh", "-c", &outer]);
+            std::thread::sleep(Duration::from_secs(wait));
+            if upgrades == 2 {
+                upgrade(&root); // the inner run begins after this one
+            }
+            sleep(&root, 5091, 1);
+            std::thread::sleep(Duration::from_millis(500)); // until it has an enforcer
+            if upgrades > 0 {
+                upgrade(&root);
+            }
+            let path = if is_session { "pam-session" } else { "sh" };
+            let id = start_of(&root, &person, path).text("run").to_owned();
+            root.as_root(["jitctl", "session", "freeze", &id, "--reason", "x"]).succeeded();
+            eventually("it is frozen", harness::PATIENCE, || root.script(STOPPED).contains("sleep").then_some(()));
+            std::thread::sleep(Duration::from_millis(300)); // until our programs were moved out
+            let stopped = root.script(STOPPED);
+            assert!(!stopped.contains("jit-sudo"), "{outer}, {upgrades} upgrades: {stopped}");
+            root.as_root(["jitctl", "session", "kill", &id, "--reason", "x"]).succeeded();
+            sleep(&root, 5091, 0);
+            run.wait();
+        }
+    }
+}
+
 #[test]
 fn closing_a_lost_session_ends_its_processes() {
     let root = prepared("");

@@ -41,6 +41,12 @@ fn unreadable(root: &PrivateRoot, person: &Person) {
     assert_eq!(read.status.code(), Some(124), "the kernel does not answer: {read:?}");
 }
 
+fn told(root: &PrivateRoot) {
+    let words = "did not show in time whether they belong";
+    let told = || root.auth_log().iter().any(|line| line.contains(words));
+    eventually("the administrator is told", harness::PATIENCE, || told().then_some(()));
+}
+
 fn no_program_waits(root: &PrivateRoot) {
     let script = "cat /proc/[0-9]*/status | awk '/^Name:/ { name = $2 } /^State:/ && $2 == \"D\" && name ~ /jit/ { print name }'";
     eventually("no program of ours waits", harness::PATIENCE, || root.script(script).trim().is_empty().then_some(()));
@@ -78,8 +84,7 @@ fn a_process_whose_memory_cannot_be_read_delays_neither_an_end_nor_a_question() 
     }
     let end = records_of(&root, &person).into_iter().rfind(|record| record.kind() == "end").unwrap();
     assert_eq!((end.text("run"), end.text("ended_by")), (lost.text("run"), "lost"));
-    let told = || root.auth_log().iter().any(|line| line.contains("did not show in time whether they belong"));
-    eventually("the administrator is told", harness::PATIENCE, || told().then_some(()));
+    told(&root);
     // A run that lasts has an enforcer, whose helper looks for login sessions at the end.
     request(&root, &other, "self-service", &[]);
     root.run_as(&other.name, ["jit-sudo", "-n", "-u", &person.name, "nap1", "0.3"]).succeeded();
@@ -105,5 +110,6 @@ fn a_process_whose_memory_cannot_be_read_delays_no_end_of_a_session_in_a_daemon(
         daemon.type_line(&person.name);
         daemon.expect("closed 0");
     }
+    told(&root);
     no_program_waits(&root);
 }

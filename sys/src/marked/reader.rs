@@ -168,3 +168,44 @@ fn value_on(mark: &Mark, one: Living) -> Option<Vec<u8>> {
     let value = |entry: &[u8]| entry.strip_prefix(mark.name.as_bytes())?.strip_prefix(b"=").map(<[u8]>::to_vec);
     entries.into_iter().find_map(value)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn living(pid: i32) -> Living {
+        Living { pid: Pid::new(pid).unwrap(), started: 1 }
+    }
+
+    #[test]
+    fn a_user_whose_processes_do_not_answer_is_not_asked_again() {
+        let mut silent = Silent::default();
+        let now = Instant::now();
+        let _ = silent.known.insert(living(11), (1000, now));
+        assert!(!silent.may_ask(living(11), 1000) && silent.may_ask(living(12), 1000));
+        let _ = silent.known.insert(living(12), (1000, now));
+        assert!(!silent.may_ask(living(13), 1000) && silent.may_ask(living(13), 1001));
+        (silent.since, silent.spent) = (Some(now), BUDGET * 2);
+        assert!(!silent.may_ask(living(13), 1001), "all users together have used the time");
+        silent.since = now.checked_sub(BUDGET * 2 * PART);
+        assert!(silent.since.is_none() || silent.may_ask(living(13), 1001));
+        silent.is_stuck = true;
+        assert!(!silent.may_ask(living(13), 0));
+    }
+
+    #[test]
+    fn a_child_that_does_not_answer_is_given_up() {
+        let (heard, told) = pipe().unwrap();
+        let child = fork(|| {
+            let _ = write(told.as_fd(), &[CARRIES]);
+            std::thread::sleep(LIMIT);
+            exit_now(0)
+        })
+        .unwrap();
+        let begun = Instant::now();
+        assert_eq!(hear(&heard, child, 2), [CARRIES]);
+        assert!(begun.elapsed() < BUDGET * 2);
+        process::kill(child, libc::SIGKILL).unwrap();
+        process::wait(child, Waiting::ForEnd).unwrap();
+    }
+}
