@@ -27,11 +27,12 @@ use crate::audit::sink::journald::{self, Journald};
 use crate::audit::sink::json_file::JsonFile;
 use crate::audit::sink::syslog::{DEV_LOG, Syslog};
 use crate::audit::sink::{Outbox, Sink, Transport};
-use crate::audit::{self, Journal, JournalError, OpenRun, Supervisor, Sweep};
+use crate::audit::{self, Journal, JournalError, OpenRun, Phase, Supervisor, Sweep};
 use crate::console::Console;
 use crate::database::{Database, DatabaseError, Durability};
 use crate::policy_index::IndexError;
-use crate::session::end_lost;
+use crate::programs::start_enforcer;
+use crate::session::{Ended, LostRun, end_lost, refuge};
 use crate::store::GrantStore;
 use anchor::Anchor;
 pub use compiler::CompilerError;
@@ -266,7 +267,7 @@ impl Host {
 
     /// Does the maintenance that every program start does, with a few indexed queries: writes an `end` with the outcome `lost`
     /// for runs whose supervisor has died, and records a changed clock or a database that is older than its anchor. A run does
-    /// the latter first, and closes lost runs when its own command has started.
+    /// the latter first, and has another process close lost runs when its own command has started.
     pub fn tend(&self, journal: &Journal<'_>) -> Result<(), HostError> {
         let moment = self.notice(journal)?;
         self.close_lost(journal, &moment, Sweep::Sample, &end_lost).map(drop)
@@ -277,13 +278,27 @@ impl Host {
         self.close_lost(journal, &self.clocks()?, Sweep::Sample, &end_lost).map(drop)
     }
 
+    /// Has another process do that, and does not wait. It searches the processes of all users, and no process that ends a run in
+    /// time, or for which a user waits, may depend on that.
+    pub fn close_some_lost_apart(&self, journal: &Journal<'_>) -> Result<(), HostError> {
+        let moment = self.clocks()?;
+        if journal.has_lost(&moment, &|supervisor| is_alive(supervisor, &moment))? {
+            let _ = start_enforcer(CLOSE, refuge().as_ref()); // otherwise a later run does
+        }
+        Ok(())
+    }
+
     /// Closes every run whose supervisor has died, for callers that list what really runs.
     pub fn close_every_lost(&self, journal: &Journal<'_>) -> Result<Closed, HostError> {
         self.close_every_lost_by(journal, &end_lost)
     }
 
     /// Does the same for a process that may not see the remaining processes, and asks another one to end them.
-    pub fn close_every_lost_by(&self, journal: &Journal<'_>, end: &dyn Fn(&str) -> usize) -> Result<Closed, HostError> {
+    pub fn close_every_lost_by(
+        &self,
+        journal: &Journal<'_>,
+        end: &dyn Fn(&LostRun) -> Ended,
+    ) -> Result<Closed, HostError> {
         self.close_lost(journal, &self.clocks()?, Sweep::All, end)
     }
 
@@ -433,6 +448,15 @@ impl Host {
     }
 }
 
+/// The command that tells the enforcer to close some lost runs, and nothing else.
+pub const CLOSE: &[u8] = b"close";
+
+fn is_alive(supervisor: &Supervisor, moment: &Moment) -> bool {
+    supervisor.boot_id == moment.boot_id
+        && sys::process::Pid::new(supervisor.process.pid)
+            .is_some_and(|pid| sys::procfs::lives_since(pid, supervisor.process.start))
+}
+
 /// What was closed because its supervisor or enforcer had died.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Closed {
@@ -469,17 +493,21 @@ impl Host {
         journal: &Journal<'_>,
         moment: &Moment,
         sweep: Sweep,
-        end: &dyn Fn(&str) -> usize,
+        end: &dyn Fn(&LostRun) -> Ended,
     ) -> Result<Closed, HostError> {
-        let alive = |supervisor: &Supervisor| {
-            supervisor.boot_id == moment.boot_id
-                && sys::process::Pid::new(supervisor.process.pid)
-                    .is_some_and(|pid| sys::procfs::lives_since(pid, supervisor.process.start))
-        };
-        // A reboot has ended the processes of an earlier boot.
+        let alive = |supervisor: &Supervisor| is_alive(supervisor, moment);
+        let silent = Cell::new(0);
         let end = |run: &OpenRun| {
-            let is_of_now = run.supervisor.boot_id == moment.boot_id;
-            if is_of_now { end(&run.run) } else { 0 }
+            // A reboot has ended the processes of an earlier boot.
+            if run.supervisor.boot_id != moment.boot_id {
+                return 0;
+            }
+            // What a finished command has left is older than the process that supervised it last.
+            let since = if run.phase == Phase::Running { run.supervisor.process.start } else { 0 };
+            let user = journal.user_of(&run.run).unwrap_or_default(); // if it is unknown, processes of all users are searched
+            let ended = end(&LostRun { run: run.run.clone(), user, since });
+            silent.set(silent.get() + ended.silent);
+            ended.processes
         };
         let mut closed = journal.close_lost(moment, sweep, &alive, &end)?;
         let runs = closed.len();
@@ -487,6 +515,11 @@ impl Host {
             closed.extend(journal.close_lost_left(moment, &alive, &end)?);
         }
         let _ = journal.mirror(&closed); // the journal has them; a sink never decides
+        if silent.get() > 0 {
+            let which =
+                "did not show in time whether they belong to a run whose supervisor has died, and were not ended";
+            self.alert(&format!("{} processes {which}", silent.get()));
+        }
         Ok(Closed { runs, left: closed.len() - runs })
     }
 

@@ -10,7 +10,7 @@ use jit_core::places::{BROKER, ENFORCER, HOOK_RUNNER, JIT_SUDO, SHRINKER};
 use sys::cgroup::Cgroup;
 use sys::poll::{PollEntry, poll};
 use sys::process::{self, Pid, WaitEvent, Waiting, kill, open_process, spawn_apart};
-use sys::programs::Programs;
+use sys::programs::{KnownFile, Programs};
 use sys::signals::SIGKILL;
 
 /// Starts the enforcer in a session of its own, in `group`, with `order` as its standard input, and does not wait.
@@ -156,8 +156,15 @@ pub const OURS: [&str; 5] = [JIT_SUDO, BROKER, ENFORCER, HOOK_RUNNER, SHRINKER];
 
 /// Finds out which processes run our programs: by looking, or by asking a process that may look.
 pub trait Ours {
-    /// Looks up the files of our programs; call it before [`Self::run_by`].
+    /// Looks up the files of our programs.
     fn look(&self);
+
+    /// Does the same if the last time was a while ago. Called several times a second while the processes run: one that was started
+    /// from a file keeps it when an upgrade replaces the file.
+    fn keep_up(&self);
+
+    /// Returns the files that were seen so far.
+    fn known(&self) -> Vec<KnownFile>;
 
     /// Returns which of our programs a process runs with root's privileges, by its path. Returns `None` when that cannot be
     /// determined.
@@ -166,7 +173,15 @@ pub trait Ours {
 
 impl Ours for Programs {
     fn look(&self) {
-        self.look();
+        let _ = self.look();
+    }
+
+    fn keep_up(&self) {
+        let _ = self.keep_up();
+    }
+
+    fn known(&self) -> Vec<KnownFile> {
+        self.known()
     }
 
     fn run_by(&self, pid: Pid) -> Option<&'static str> {

@@ -8,7 +8,7 @@ use super::journal::{Journal, JournalError, Written};
 use super::open_run::{OpenRun, Opened, Phase, Process, RunKey, Supervisor, close, is_open, put_in, those_in, unknown};
 use crate::database::Durability;
 use jit_core::clock::Moment;
-use jit_core::evidence::record::{EndedBy, Event, LeftEnded, LeftRunning};
+use jit_core::evidence::record::{EndedBy, Event, LeftEnded, LeftRunning, Record};
 
 impl Journal<'_> {
     /// Records that a command has left descendants running, which `enforcer` supervises.
@@ -36,6 +36,21 @@ impl Journal<'_> {
         let query = history!("SELECT seq FROM history WHERE run = ?1 AND kind = 'start' ORDER BY seq LIMIT 1");
         let found = self.database.connection().query_row(query, [run], |row| row.get::<_, i64>(0)).optional()?;
         Ok(found.map(i64::unsigned_abs))
+    }
+
+    /// Returns the user as whom the processes of a run are executed, by its start. Returns `None` where that was pruned, and for
+    /// root, whose processes can become those of any user.
+    pub fn user_of(&self, run: &str) -> Result<Option<u32>, JournalError> {
+        let query = "SELECT body FROM record WHERE run = ?1 AND kind = 'start' ORDER BY seq LIMIT 1";
+        let body = self
+            .database
+            .connection()
+            .query_row(query, [run], |row| Ok(row.get_ref(0)?.as_bytes()?.to_owned()))
+            .optional()?;
+        let record = body.and_then(|body| Record::decode(std::str::from_utf8(&body).ok()?).ok());
+        let Some(Event::Start(start)) = record.map(|record| record.event) else { return Ok(None) };
+        let user = if start.editor.is_some() { start.uid } else { start.run_as_uid };
+        Ok(Some(user).filter(|user| *user != 0))
     }
 
     /// Whether this database knows the run: by its start, or, where that was pruned, as one with living processes.
@@ -85,6 +100,20 @@ mod tests {
     use crate::audit::{SCHEMA, Sweep, sample};
     use crate::database::Database;
     use crate::database::tests::Scratch;
+    use jit_core::evidence::record::Start;
+
+    #[test]
+    fn the_user_of_a_run_is_that_of_its_processes() {
+        let scratch = Scratch::new("user-of");
+        let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
+        let journal = Journal::new(&database, "web1", Vec::new());
+        for (run, run_as_uid, user) in [("run000000001", 33, Some(33)), ("run000000002", 0, None)] {
+            let start = Start { run_as_uid, editor: None, ..sample::start(run) };
+            let _ = journal.start(&sample::moment(1), start, sample::SELF, |_| Ok::<_, JournalError>(())).unwrap();
+            assert_eq!(journal.user_of(run).unwrap(), user);
+        }
+        assert_eq!(journal.user_of("run000000003").unwrap(), None);
+    }
 
     #[test]
     fn a_run_is_open_then_left_running_then_closed() {

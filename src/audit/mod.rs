@@ -28,6 +28,6 @@ pub use claim::{asked_since, claim, empowered, now, of_this_host};
 pub use custody::origin;
 pub use journal::{Journal, JournalError, SCHEMA, Started, Written, in_force, set_up};
 pub use listing::{Between, Filter, Order, Page, Stored, Whose};
-pub use open_run::{OpenRun, Process, RunKey, Supervisor, Sweep, Wish};
+pub use open_run::{OpenRun, Phase, Process, RunKey, Supervisor, Sweep, Wish};
 pub use precedent::Precedent;
 pub use verification::Known;

@@ -155,6 +155,11 @@ impl Journal<'_> {
         })
     }
 
+    /// Whether there is an open run whose supervisor is not `alive` any more, among those that [`Sweep::Sample`] examines.
+    pub fn has_lost(&self, moment: &Moment, alive: &dyn Fn(&Supervisor) -> bool) -> Result<bool, JournalError> {
+        Ok(self.sample_of_open_runs(moment)?.iter().any(|run| !alive(&run.supervisor)))
+    }
+
     /// Stores a demand for the supervisor of that run, and records it; returns `None` where the run has ended.
     pub fn intervene(
         &self,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Host, HostError};
 use crate::audit::{Journal, Written};
 use crate::database::Durability;
-use crate::session::{abandoned, end_lost};
+use crate::session::{LostRun, abandoned, end_lost};
 use jit_core::escape::Word;
 use jit_core::evidence::record::{Alert, Event};
 
@@ -25,7 +25,8 @@ impl Host {
         std::thread::sleep(PATIENCE);
         let strays = self.strays(journal)?;
         for run in &strays {
-            let count = end_lost(run);
+            let lost = LostRun { run: run.clone(), user: journal.user_of(run)?, since: 0 };
+            let count = end_lost(&lost).processes;
             let sentence = format!("run {run} had left {count} processes without a supervisor; they were ended");
             let written = self.tell_stray(journal, run, &sentence)?;
             let _ = journal.mirror(&[written]); // the journal has it; a sink never decides

@@ -16,7 +16,7 @@ use super::left::Left;
 use super::removal::{Holding, RemovalWatch};
 use crate::activation::apart::{Outcome, Refused, Submission};
 use crate::audit::Due;
-use crate::host::{Host, HostError, SEAL};
+use crate::host::{CLOSE, Host, HostError, SEAL};
 use crate::programs::start_enforcer;
 use crate::refusal::Refusal;
 use crate::session::custody::{self, Custody};
@@ -27,6 +27,7 @@ use jit_core::places::STATE;
 use jit_core::policy::{AuditSettings, Role};
 use sys::poll::is_left;
 use sys::process::Pid;
+use sys::programs::KnownFile;
 use sys::sandbox::{self, AllowedPath, Capability, Files, Post};
 use sys::sanitize::Inherited;
 
@@ -60,6 +61,8 @@ pub(super) struct Charge {
     run_as: u32,
     grace_ms: u64,
     limit_ms: Option<u64>,
+    /// The files of our programs that the supervisor has seen.
+    programs: Vec<KnownFile>,
 }
 
 impl Charge {
@@ -79,6 +82,7 @@ impl Charge {
             run_as,
             grace_ms: ms(enforced_run.grace),
             limit_ms: enforced_run.limit.map(ms),
+            programs: enforced_run.programs.clone(),
         })
     }
 
@@ -115,6 +119,7 @@ pub fn serve(inherited: &Inherited) -> i32 {
             enforce(&charge)
         }
         Err(_) if text == SEAL => seal(Due::InTime),
+        Err(_) if text == CLOSE => close_lost(),
         Err(_) => match Holding::in_order(&text) {
             Some(holding) => open_host().and_then(|host| holding.look(&host)),
             None => return Submission::in_order(&text).map_or(1, |submission| submit(&submission)),
@@ -148,12 +153,20 @@ fn seal(due: Due) -> Result<(), HostError> {
     host.seal(&host.journal(&policy.settings().audit), due)
 }
 
+/// Ends the processes of some runs whose supervisor has died, and closes these runs.
+fn close_lost() -> Result<(), HostError> {
+    let host = open_host()?;
+    let policy = host.last_policy()?;
+    host.close_some_lost(&host.journal(&policy.settings().audit))
+}
+
 fn enforce(charge: &Charge) -> Result<(), HostError> {
-    let helper = Rc::new(Helper::beget());
+    let helper = Rc::new(Helper::beget(&charge.programs));
     let (ours, told) = (Rc::clone(&helper), Rc::clone(&helper));
     let relay_process = charge.relay_process.and_then(Pid::new);
     let (back, run, run_as) = (Rc::clone(&helper), charge.run.clone(), charge.run_as);
-    let take_back = Box::new(move || back.take_sessions_back(&run, run_as));
+    let since = charge.supervisor.began();
+    let take_back = Box::new(move || back.take_sessions_back(&run, run_as, since));
     let custody = Custody::take(
         charge.supervisor,
         charge.parent,
@@ -181,7 +194,7 @@ fn enforce(charge: &Charge) -> Result<(), HostError> {
     if unrecorded || ending.is_some() {
         // The run has lost its supervisor, or its time has ended.
         custody.end(if unrecorded { Duration::ZERO } else { grace });
-        closed = host.close_every_lost_by(&journal, &|run| helper.end_lost(run)).map(drop);
+        closed = host.close_every_lost_by(&journal, &|lost| helper.end_lost(lost)).map(drop);
     }
     if custody.left() == custody::Left::Somebody {
         let left = Left {

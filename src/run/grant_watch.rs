@@ -198,7 +198,7 @@ impl<'a> GrantWatch<'a> {
         }
         if let Some(written) = self.unsent.take() {
             let _ = self.journal.mirror(&[written]);
-            let _ = self.host.close_some_lost(self.journal); // otherwise a later run does
+            let _ = self.host.close_some_lost_apart(self.journal); // otherwise a later run does
         }
         self.is_sealing_due = self.host.is_sealing_due(self.journal);
         self.host.database().tidy();
@@ -549,6 +549,11 @@ impl Watch for GrantWatch<'_> {
 
     fn unrecorded(&mut self, why: &str) {
         self.alert(why);
+    }
+
+    fn silent(&mut self, count: usize) {
+        let which = "did not show in time whether they belong to session";
+        self.host.alert(&format!("{count} processes {which} {}, and do not count as its own", self.run()));
     }
 
     fn patience(&self) -> Option<Duration> {

@@ -12,10 +12,10 @@ use std::time::Duration;
 use super::removal::{Looking, Looks};
 use crate::host::start_hooks;
 use crate::programs::{OURS, Ours, ours};
-use crate::session::{end_lost, take_sessions_back};
+use crate::session::{Ended, LostRun, end_lost, take_sessions_back};
 use sys::poll::{PollEntry, poll, read, socket_pair, write};
 use sys::process::{Pid, exit_now, fork};
-use sys::programs::Programs;
+use sys::programs::{KnownFile, Programs};
 
 /// The longest packet, in bytes.
 const PACKET: usize = 16 << 10;
@@ -29,29 +29,35 @@ const LOOK: u8 = b'.';
 /// Which of our programs does this process run? Its pid follows. The answer is the index in [`OURS`] plus 1, or 0 for none.
 const WHICH: u8 = b'?';
 
-/// End what is left of a run; its id follows. The answer is the number of processes.
+/// End what is left of a run; it follows as JSON. The answer is the number of processes and, shifted by [`SHIFT`], the number of those
+/// that did not show whether they belong to it.
 const LOST: u8 = b'x';
 
 /// Start a check whether a run may continue; the order follows. The answer is whether it was started.
 const REMOVED: u8 = b'r';
 
-/// Move the login sessions of a run back into its group; the uid and the run id follow. The answer is the number of processes.
+/// Move the login sessions of a run back into its group; the uid, the time since when, and the run id follow. The answer is the number
+/// of processes.
 const BACK: u8 = b'<';
+
+/// Where the second number of an answer begins, in bits.
+const SHIFT: u32 = 32;
 
 /// Events for the hooks follow; with MORE there are further ones, with LAST there are none.
 const MORE: u8 = b'+';
 const LAST: u8 = b'!';
 
 /// The answers for success and failure.
-const DONE: u32 = 1;
-const FAILED: u32 = 0;
+const DONE: u64 = 1;
+const FAILED: u64 = 0;
 
 /// How long an answer may take. No task depends on another service, and nothing urgent waits for the answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The connection to the helper, or its tasks done in this process.
 pub(super) enum Helper {
-    Apart(Line),
+    /// With the files of our programs that this process has seen.
+    Apart(Line, Programs),
     Here(PendingTasks),
 }
 
@@ -63,14 +69,16 @@ pub(super) struct Line {
 }
 
 impl Helper {
-    /// Starts the helper. Call it before the database is opened, because a connection must not be used across a fork.
-    pub(super) fn beget() -> Self {
-        Line::beget().map_or_else(|_| Self::Here(PendingTasks::new()), Self::Apart)
+    /// Starts the helper, which also knows these files of our programs. Call it before the database is opened, because a connection
+    /// must not be used across a fork.
+    pub(super) fn beget(known: &[KnownFile]) -> Self {
+        let line = Line::beget(known);
+        line.map_or_else(|_| Self::Here(PendingTasks::new(known)), |line| Self::Apart(line, ours()))
     }
 
     /// Whether it is a separate process.
     pub(super) fn is_apart(&self) -> bool {
-        matches!(self, Self::Apart(_))
+        matches!(self, Self::Apart(..))
     }
 
     /// Starts the hooks with these events.
@@ -84,45 +92,49 @@ impl Helper {
         if answer == DONE { Ok(()) } else { Err(io::Error::other("the hooks were not started")) }
     }
 
-    /// Ends what is left of a run without a supervisor. Returns the number of processes.
-    pub(super) fn end_lost(&self, run: &str) -> usize {
-        usize::try_from(self.ask(LOST, run.as_bytes()).unwrap_or(0)).unwrap_or(usize::MAX)
+    /// Ends what is left of a run without a supervisor.
+    pub(super) fn end_lost(&self, lost: &LostRun) -> Ended {
+        let answer = serde_json::to_vec(lost).map_err(io::Error::from).and_then(|order| self.ask(LOST, &order));
+        let answer = answer.unwrap_or(0);
+        let number = |bits: u64| usize::try_from(bits).unwrap_or(usize::MAX);
+        Ended { processes: number(answer & u64::from(u32::MAX)), silent: number(answer >> SHIFT) }
     }
 
-    /// Moves the login sessions of a run as this user back into its group. Returns the number of processes.
-    pub(super) fn take_sessions_back(&self, run: &str, run_as: u32) -> usize {
-        let order = format!("{run_as} {run}");
+    /// Moves the login sessions of a run as this user, which have begun since then, back into its group. Returns the number of
+    /// processes.
+    pub(super) fn take_sessions_back(&self, run: &str, run_as: u32, since: u64) -> usize {
+        let order = format!("{run_as} {since} {run}");
         usize::try_from(self.ask(BACK, order.as_bytes()).unwrap_or(0)).unwrap_or(usize::MAX)
     }
 
-    fn ask(&self, tag: u8, what: &[u8]) -> io::Result<u32> {
+    fn ask(&self, tag: u8, what: &[u8]) -> io::Result<u64> {
         let order = [&[tag], what].concat();
         match self {
-            Self::Apart(line) => line.ask(&order),
+            Self::Apart(line, _) => line.ask(&order),
             Self::Here(errands) => errands.run(&order).ok_or_else(|| io::ErrorKind::InvalidInput.into()),
         }
     }
 }
 
 impl Line {
-    fn beget() -> io::Result<Self> {
+    fn beget(known: &[KnownFile]) -> io::Result<Self> {
         let (ours, theirs) = socket_pair()?;
         let mut ours = Some(ours);
         fork(|| {
             ours = None; // so that it notices the end of the enforcer
-            serve(&theirs)
+            serve(&theirs, known)
         })?;
         let line = ours.ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected))?;
         Ok(Self { line, is_lost: Cell::new(false) })
     }
 
-    fn ask(&self, order: &[u8]) -> io::Result<u32> {
+    fn ask(&self, order: &[u8]) -> io::Result<u64> {
         self.wait_until(&mut [PollEntry::writing(self.line.as_fd())])?;
         write(self.line.as_fd(), order)?;
         self.wait_until(&mut [PollEntry::reading(self.line.as_fd())])?;
-        let mut answer = [0; 4];
+        let mut answer = [0; 8];
         match read(self.line.as_fd(), &mut answer)? {
-            4 => Ok(u32::from_le_bytes(answer)),
+            8 => Ok(u64::from_le_bytes(answer)),
             _ => Err(io::Error::from(io::ErrorKind::UnexpectedEof)),
         }
     }
@@ -147,6 +159,23 @@ impl Ours for Helper {
         let _ = self.ask(LOOK, &[]); // a helper that is gone answers no later question either
     }
 
+    fn keep_up(&self) {
+        let is_due = match self {
+            Self::Apart(_, seen) => seen.keep_up(),
+            Self::Here(tasks) => tasks.programs.keep_up(),
+        };
+        if is_due {
+            self.look();
+        }
+    }
+
+    fn known(&self) -> Vec<KnownFile> {
+        match self {
+            Self::Apart(_, seen) => seen.known(),
+            Self::Here(tasks) => tasks.programs.known(),
+        }
+    }
+
     fn run_by(&self, pid: Pid) -> Option<&'static str> {
         let place = self.ask(WHICH, &pid.raw().to_le_bytes()).ok()?;
         OURS.get(usize::try_from(place).ok()?.checked_sub(1)?).copied()
@@ -154,8 +183,8 @@ impl Ours for Helper {
 }
 
 /// Runs the helper until it ends.
-fn serve(enforcer: &OwnedFd) -> Infallible {
-    let (mut packet, errands) = (vec![0; PACKET], PendingTasks::new());
+fn serve(enforcer: &OwnedFd, known: &[KnownFile]) -> Infallible {
+    let (mut packet, errands) = (vec![0; PACKET], PendingTasks::new(known));
     loop {
         let length = match read(enforcer.as_fd(), &mut packet) {
             Ok(length @ 1..) => length,
@@ -176,17 +205,21 @@ pub(super) struct PendingTasks {
 }
 
 impl PendingTasks {
-    fn new() -> Self {
-        Self { programs: ours(), events: RefCell::default(), looking: Looking::default() }
+    fn new(known: &[KnownFile]) -> Self {
+        let programs = ours();
+        programs.add(known);
+        Self { programs, events: RefCell::default(), looking: Looking::default() }
     }
 
     /// Executes an order and returns the answer; `None` for an invalid one.
-    fn run(&self, order: &[u8]) -> Option<u32> {
+    fn run(&self, order: &[u8]) -> Option<u64> {
         match order {
-            [LOOK] => self.programs.look(),
+            [LOOK] => {
+                let _ = self.programs.look();
+            }
             [WHICH, number @ ..] => return Some(which(&self.programs, number)),
-            [LOST, run @ ..] => return Some(counted(run, end_lost)),
-            [BACK, order @ ..] => return Some(counted(order, take_back)),
+            [LOST, lost @ ..] => return serde_json::from_slice(lost).ok().map(|lost| packed(end_lost(&lost))),
+            [BACK, order @ ..] => return Some(take_back(order)),
             [REMOVED, order @ ..] if self.looking.start(order).is_err() => return Some(FAILED),
             [REMOVED, ..] => {}
             [tag @ (MORE | LAST), piece @ ..] if self.events.borrow().len() < EVENTS => {
@@ -201,19 +234,25 @@ impl PendingTasks {
     }
 }
 
-/// Parses the uid and the run id, and moves the run's login sessions back.
-fn take_back(order: &str) -> usize {
-    let order = order.split_once(' ').and_then(|(uid, run)| Some((run, uid.parse().ok()?)));
-    order.map_or(0, |(run, run_as)| take_sessions_back(run, run_as))
+/// Parses the uid, the time and the run id, and moves the run's login sessions back.
+fn take_back(order: &[u8]) -> u64 {
+    let mut words = str::from_utf8(order).unwrap_or_default().splitn(3, ' ');
+    let (Some(Ok(run_as)), Some(Ok(since)), Some(run)) =
+        (words.next().map(str::parse), words.next().map(str::parse), words.next())
+    else {
+        return 0;
+    };
+    u64::try_from(take_sessions_back(run, run_as, since)).unwrap_or(u64::MAX)
 }
 
-fn counted(run: &[u8], act: fn(&str) -> usize) -> u32 {
-    str::from_utf8(run).map_or(0, |run| u32::try_from(act(run)).unwrap_or(u32::MAX))
+fn packed(ended: Ended) -> u64 {
+    let number = |count: usize| u64::from(u32::try_from(count).unwrap_or(u32::MAX));
+    number(ended.silent) << SHIFT | number(ended.processes)
 }
 
-fn which(programs: &Programs, number: &[u8]) -> u32 {
+fn which(programs: &Programs, number: &[u8]) -> u64 {
     let pid = number.try_into().ok().map(i32::from_le_bytes).and_then(Pid::new);
     let program = pid.and_then(|pid| programs.run_by(pid));
     let place = program.and_then(|program| OURS.iter().position(|path| *path == program));
-    place.and_then(|place| u32::try_from(place + 1).ok()).unwrap_or(0)
+    place.and_then(|place| u64::try_from(place + 1).ok()).unwrap_or(0)
 }

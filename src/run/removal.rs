@@ -226,6 +226,10 @@ impl Watch for RemovalWatch<'_> {
         self.watch.cannot_freeze();
     }
 
+    fn silent(&mut self, count: usize) {
+        self.watch.silent(count);
+    }
+
     fn look_again(&mut self) {
         self.watch.look_again();
     }

@@ -77,6 +77,7 @@ impl Custody {
         }
         enforcer.begun(None);
         loop {
+            self.process_tree.keep_up();
             let step = enforcer.step(Instant::now());
             let over = enforcer.ending().is_some() && !self.process_tree.lives();
             if over {
@@ -104,6 +105,7 @@ impl Custody {
 
     /// Returns whether any process is left; an empty group is removed.
     pub fn left(&self) -> Left {
+        self.process_tree.keep_up();
         // A session of su that was opened last has left the group, which is empty then.
         if self.process_tree.is_empty() && (self.take_back)() > 0 {
             return Left::Somebody;

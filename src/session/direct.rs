@@ -279,6 +279,7 @@ impl Supervised<'_, '_, '_> {
 
 /// Takes the enforcer's next step; returns how long to wait for events.
 fn enforce(enforcer: &mut Enforcer<'_>, process_tree: &ProcessTree) -> Option<Duration> {
+    process_tree.keep_up();
     let step = enforcer.step(Instant::now());
     match step.act {
         None => {}

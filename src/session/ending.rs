@@ -287,6 +287,11 @@ impl<'a> Enforcer<'a> {
         }
     }
 
+    /// Records that processes do not show whether they belong to the session.
+    pub(super) fn silent(&mut self, count: usize) {
+        self.watch.silent(count);
+    }
+
     /// Looks at the grant. Leaves to the enforcer what it does, unless that is overdue.
     pub(super) fn step(&mut self, now: Instant) -> Step {
         let wait = self.lasts_from().map(|due| due.saturating_duration_since(now));

@@ -114,7 +114,10 @@ impl<'a> Hosted<'a> {
     /// Watches these processes until none is left, or ends them when the watch demands it. Returns why they were ended, if they
     /// were.
     pub fn outwatch(&self, watch: &mut dyn Watch, grace: Duration) -> Option<EndReason> {
-        let is_gone = || self.foreign_processes.count().is_ok_and(|count| count == 0);
+        let is_gone = || {
+            self.foreign_processes.keep_up();
+            self.foreign_processes.count().is_ok_and(|count| count == 0)
+        };
         let act = |act: &Act, enforcer: &mut Enforcer<'_>| {
             let _ = self.act(act, enforcer); // how many there are is asked below
         };
@@ -142,10 +145,16 @@ impl<'a> Hosted<'a> {
         let mut state = Line::Open;
         let mut looks = LOOKS;
         let mut seated = false;
+        let mut is_told = false;
         loop {
+            self.foreign_processes.keep_up();
             if looks > 0 || !self.foreign_processes.host_is_theirs() || (self.is_shared)() {
                 looks = looks.saturating_sub(1);
                 self.foreign_processes.look((self.is_shared)());
+            }
+            let silent = self.foreign_processes.silent();
+            if silent > 0 && !std::mem::replace(&mut is_told, true) {
+                enforcer.silent(silent);
             }
             if state == Line::Closed {
                 // No user is left who could wait for it to be thawed.

@@ -110,6 +110,11 @@ impl Known {
         line.filter(|_| self.pid().is_some_and(lives))
     }
 
+    /// Returns the start time of the process, in clock ticks since boot.
+    pub fn began(self) -> u64 {
+        self.began
+    }
+
     /// Returns the pid, as long as it still belongs to this process.
     pub fn pid(self) -> Option<Pid> {
         Pid::new(self.pid).filter(|pid| process::process_start(*pid).is_ok_and(|began| began == self.began))
@@ -219,7 +224,12 @@ impl ProcessTree {
     /// to the run.
     pub(super) fn enforced_run(&self, parent: Pid, relay_process: Option<Pid>, grace: Duration) -> EnforcedRun {
         let group = self.group.as_ref().map(|group| group.path().to_owned());
-        EnforcedRun { parent, command: None, relay_process, group, grace, limit: None }
+        EnforcedRun { parent, command: None, relay_process, group, grace, limit: None, programs: self.ours.known() }
+    }
+
+    /// Looks whether files of our programs were replaced. Call it several times a second.
+    pub(super) fn keep_up(&self) {
+        self.ours.keep_up();
     }
 
     /// Starts a process that ends the processes of the run `run` when this process is killed before [`Self::hand_over`]. Without a
@@ -230,10 +240,10 @@ impl ProcessTree {
         }
         let (group, own, command) = (self.group.as_ref().map(Cgroup::path), Known::of(Pid::own())?, self.command.get());
         let guard = Guard::post(refuge().as_ref(), || {
-            let process_tree = Self::of(own, command, group, Rc::new(programs::ours()));
+            let process_tree = Self::of(own, command, group, Rc::clone(&self.ours));
             process_tree.terminate();
             process_tree.end_leftovers(Instant::now());
-            let _ = end_lost(run); // whoever closes the run writes the record
+            let _ = end_lost(&LostRun { run: run.to_owned(), user: None, since: own.began }); // whoever closes the run writes the record
         })?;
         self.spare(guard.pid());
         let _ = self.guard.borrow_mut().insert(guard);
@@ -499,15 +509,45 @@ pub(super) fn settle_beside(pid: Pid) {
     let _ = cgroup::take_out(pid, PARENT, &share(), SETTLED); // as in `stand_apart`
 }
 
+/// A run without a supervisor.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LostRun {
+    /// The id of the run.
+    pub run: String,
+    /// The user as whom its processes were executed; `None` where that is unknown, or root, who can become any user.
+    pub user: Option<u32>,
+    /// Its processes have started at this time or later, in clock ticks since boot.
+    pub since: u64,
+}
+
+impl LostRun {
+    /// Whether a process may belong to the run, as far as its user and start time show. Any user can set the run's id in their
+    /// environment, and can delay a process that reads it.
+    fn may_have(&self, pid: Pid) -> bool {
+        process::process_start(pid).is_ok_and(|started| started >= self.since)
+            && real_uid(pid).is_some_and(|uid| uid == 0 || self.user.is_none_or(|user| user == uid))
+    }
+}
+
+/// What was ended of a lost run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Ended {
+    /// The number of its processes.
+    pub processes: usize,
+    /// How many processes did not show in time whether they belong to it. They were not ended.
+    pub silent: usize,
+}
+
 /// Ends what is left of a run without a supervisor: the members of its group, and the processes that have the run's id in their
-/// environment. Returns how many there were.
-pub fn end_lost(run: &str) -> usize {
-    let (ours, mark) = (programs::ours(), Mark::new(RUN_VARIABLE, run));
-    ours.look();
+/// environment. Takes limited time, whatever other processes do.
+pub fn end_lost(lost: &LostRun) -> Ended {
+    let (ours, mark) = (programs::ours(), Mark::new(RUN_VARIABLE, &lost.run));
     // Searched before anything is killed: the leader of a login session is known only by the id in its environment, and its
     // descendants only by that session.
-    let led: Vec<Cgroup> = mark.bearers().into_iter().filter_map(Cgroup::of_session_led_by).collect();
-    let made = Cgroup::named(PARENT, run);
+    let leads = |pid| lost.may_have(pid) && Cgroup::of_session_led_by(pid).is_some();
+    let leaders = mark.bearers(&leads);
+    let led: Vec<Cgroup> = leaders.found.into_iter().filter_map(Cgroup::of_session_led_by).collect();
+    let made = Cgroup::named(PARENT, &lost.run);
     let mut ended = 0;
     for group in made.iter().chain(&led) {
         let (own, others): (Vec<Pid>, Vec<Pid>) =
@@ -522,22 +562,32 @@ pub fn end_lost(run: &str) -> usize {
         ended += others.len();
         end_group(group);
     }
+    let is_of_another = |pid| match made.is_empty() {
+        true => Cgroup::is_in_one(PARENT, pid),
+        false => made.iter().all(|group| group.is_of_another(pid)),
+    };
+    let killed =
+        mark.kill(&|pid| lost.may_have(pid) && !is_of_another(pid) && lives(pid) && ours.run_by(pid).is_none());
     for group in made {
         let _ = group.remove_if_empty(); // otherwise a later run removes it
     }
-    ended + mark.kill(&|pid| lives(pid) && ours.run_by(pid).is_none())
+    Ended { processes: ended + killed.found, silent: leaders.silent.max(killed.silent) }
 }
 
 /// Moves login sessions, such as those of su, whose leaders have the run's id in their environment, back into the run's group.
-/// Returns how many processes were moved. Any user can set that variable, so the leader's real uid must be `run_as` or root.
-pub fn take_sessions_back(run: &str, run_as: u32) -> usize {
+/// Returns how many processes were moved. Any user can set that variable, so the leader's real uid must be `run_as` or root, and it
+/// must have started at `since` or later.
+pub fn take_sessions_back(run: &str, run_as: u32, since: u64) -> usize {
     let Some(group) = Cgroup::named(PARENT, run).into_iter().next() else { return 0 };
-    let bearers = Mark::new(RUN_VARIABLE, run).bearers();
-    let theirs = |pid: &Pid| real_uid(*pid).is_some_and(|uid| uid == run_as || uid == 0);
-    let members =
-        bearers.into_iter().filter(theirs).filter_map(Cgroup::of_session_led_by).flat_map(|session| session.members());
+    // The environment is read last, of the few leaders.
+    let theirs = |pid: Pid| {
+        process::process_start(pid).is_ok_and(|started| started >= since)
+            && real_uid(pid).is_some_and(|uid| uid == run_as || uid == 0)
+            && Cgroup::of_session_led_by(pid).is_some()
+    };
+    let bearers = Mark::new(RUN_VARIABLE, run).bearers(&theirs).found;
+    let members = bearers.into_iter().filter_map(Cgroup::of_session_led_by).flat_map(|session| session.members());
     let ours = programs::ours();
-    ours.look();
     members.filter(|pid| ours.run_by(*pid).is_none() && group.adopt(*pid).is_ok()).count()
 }
 

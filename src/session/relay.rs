@@ -198,6 +198,7 @@ impl Relay<'_, '_, '_> {
     fn enforce(&mut self) -> io::Result<Option<Duration>> {
         let step = self.enforcer.step(Instant::now());
         let process_tree = self.launch.process_tree();
+        process_tree.keep_up();
         match step.act {
             None => {}
             Some(Act::Say(words)) => self.line.order(&Order::Say(words)),

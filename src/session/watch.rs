@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use sys::process::Pid;
+use sys::programs::KnownFile;
 
 /// Why a running command must end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +51,8 @@ pub struct EnforcedRun {
     pub grace: Duration,
     /// How much longer the command may run, where there is a time limit.
     pub limit: Option<Duration>,
+    /// The files of our programs that were seen when the command began. Its processes may run them after an upgrade.
+    pub programs: Vec<KnownFile>,
 }
 
 /// Watches the grant of a running command; implemented outside the session.
@@ -76,6 +79,9 @@ pub trait Watch {
 
     /// Records that the session is not recorded, or not any more; the administrator should know.
     fn unrecorded(&mut self, _why: &str) {}
+
+    /// Records that processes do not show whether they belong to the session, and do not count as its own.
+    fn silent(&mut self, _count: usize) {}
 
     /// Returns how long until the next verdict is due; `None` when nothing can end the command.
     fn patience(&self) -> Option<Duration>;

@@ -3,6 +3,7 @@
 
 mod nest;
 
+use std::ffi::OsString;
 use std::fmt;
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
@@ -115,6 +116,12 @@ impl Cgroup {
         found
     }
 
+    /// Returns whether a process is in a group of any run or session below `parent`.
+    pub fn is_in_one(parent: &str, pid: Pid) -> bool {
+        let Ok(parent) = tree().map(|tree| tree.join(parent)) else { return false };
+        membership(&pid.to_string()).is_ok_and(|member| !nest::made_around(&parent, &member).is_empty())
+    }
+
     /// Returns the name of every group below `parent`, nested ones included, that still has processes although its
     /// creator has ended.
     pub fn orphaned(parent: &str) -> Vec<String> {
@@ -216,6 +223,19 @@ impl Cgroup {
     /// Returns whether a process is in the group or in a nested one; false when the process no longer exists.
     pub fn holds(&self, pid: Pid) -> bool {
         membership(&pid.to_string()).is_ok_and(|path| nest::is_in(&path, &self.path))
+    }
+
+    /// Returns whether a process is in the group of another run or session: one that neither is this group, nor
+    /// contains it, nor is in it.
+    pub fn is_of_another(&self, pid: Pid) -> bool {
+        let Ok(member) = membership(&pid.to_string()) else { return false };
+        let parent = tree().ok().and_then(|tree| {
+            let name = self.path.strip_prefix(&tree).ok()?.components().next()?;
+            Some(tree.join(name))
+        });
+        let groups = parent.map(|parent| nest::made_around(&parent, &member)).unwrap_or_default();
+        let is_ours = |group: &OsString| self.path.components().any(|part| part.as_os_str() == group);
+        !nest::is_in(&member, &self.path) && !groups.iter().all(is_ours)
     }
 
     /// Moves a process into the group; the children that it forks from now on start there.

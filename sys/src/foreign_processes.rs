@@ -57,6 +57,8 @@ pub struct ForeignProcesses {
     seat: Option<Seat>,
     /// The group to which logind has moved the processes.
     scope: OnceCell<Scope>,
+    /// How many processes did not show at the last search whether they carry the mark.
+    silent: Cell<usize>,
     /// The processes that were moved to be frozen, each with its previous group.
     moved: RefCell<Vec<(Living, Scope)>>,
 }
@@ -101,6 +103,7 @@ impl ForeignProcesses {
             programs,
             seat,
             scope: OnceCell::new(),
+            silent: Cell::new(0),
             moved: RefCell::default(),
         })
     }
@@ -109,7 +112,7 @@ impl ForeignProcesses {
     /// whether logind has given it a group, as pam_systemd requests; processes that leave the process tree are then
     /// found there.
     pub fn look(&self, is_shared: bool) {
-        self.programs.look();
+        let _ = self.programs.look();
         let service = self.service.get();
         let is_strange = || service == Service::Unproven && self.has_strangers();
         if service != Service::Many && (is_shared || is_strange()) {
@@ -123,6 +126,16 @@ impl ForeignProcesses {
         {
             let _ = self.scope.set(scope); // it was empty
         }
+    }
+
+    /// Looks whether files of our programs were replaced. Call it several times a second: a process keeps the old file.
+    pub fn keep_up(&self) {
+        let _ = self.programs.keep_up();
+    }
+
+    /// Returns how many processes do not show whether they carry the mark. They do not count as the session's.
+    pub fn silent(&self) -> usize {
+        self.silent.get()
     }
 
     /// Returns whether the program still runs; false for a zombie.
@@ -289,7 +302,7 @@ impl ForeignProcesses {
         let family = if self.is_closed.get() || !self.host_lives() {
             Vec::new()
         } else if self.service.get() == Service::Many {
-            self.proven()?
+            self.proven(&|pid| self.is_member(pid))?
         } else {
             scan(self.host.pid)?.into_iter().filter(|one| one.started >= self.since).collect()
         };
@@ -307,20 +320,52 @@ impl ForeignProcesses {
         Ok(all)
     }
 
-    /// Returns, for a program that serves several users, the processes that carry the session's mark or run as a user
-    /// of the session, with their descendants.
-    fn proven(&self) -> io::Result<Vec<Living>> {
-        let mut proven: HashMap<i32, bool> = HashMap::new();
+    /// Returns, for a program that serves several users, the processes that are `known`, carry the session's mark or
+    /// run as a user of the session, with their descendants.
+    fn proven(&self, known: &dyn Fn(Pid) -> bool) -> io::Result<Vec<Living>> {
         let young = kin(self.host.pid)?.into_iter().filter(|kin| kin.process.started >= self.since);
-        let mut is_proven = |one: &Descendant| {
-            let above = proven.get(&one.parent).copied().unwrap_or(false);
-            let known = above || self.mark.is_on(one.process.pid) || self.is_persons(one);
-            let _ = proven.insert(one.process.pid.raw(), known);
-            known
+        let young: Vec<Descendant> = young.collect();
+        let below: HashSet<Living> = young.iter().map(|kin| kin.process).collect();
+        let is_asked = |one: Living| {
+            let may_be = if below.contains(&one) { self.may_join(one.pid) } else { self.may_have_left(one) };
+            may_be && !known(one.pid) && self.program_of(one).is_none()
         };
-        let mut found: Vec<Living> = young.filter(|one| is_proven(one)).map(|kin| kin.process).collect();
-        found.extend(self.mark.living().into_iter().filter(|one| one.started >= self.since));
+        let bearers = self.mark.living(&is_asked);
+        self.silent.set(bearers.silent);
+        let marked: HashSet<Living> = bearers.found.into_iter().collect();
+        let mut proven: HashMap<i32, bool> = HashMap::new();
+        let mut is_proven = |one: &Descendant| {
+            let pid = one.process.pid;
+            let above = proven.get(&one.parent).copied().unwrap_or(false);
+            let itself = marked.contains(&one.process) || known(pid) || self.is_persons(one) && self.may_join(pid);
+            let _ = proven.insert(pid.raw(), above || itself);
+            above || itself
+        };
+        let mut found: Vec<Living> = young.iter().filter(|one| is_proven(one)).map(|kin| kin.process).collect();
+        found.extend(marked.into_iter().filter(|one| !below.contains(one)));
         Ok(found)
+    }
+
+    /// Returns whether a process may belong to the session by its own properties: it runs as the user of the session,
+    /// or as root, and is in no group of another run or session. Any user can set the mark, and would otherwise move a
+    /// process out of the group of the run that must end it.
+    fn may_join(&self, pid: Pid) -> bool {
+        let [run_as, _] = self.people;
+        procfs::real_uid(pid).is_some_and(|uid| uid == run_as || uid == 0) && !self.is_of_another(pid)
+    }
+
+    /// Returns whether a process may have left the process tree of the program before it was moved to the group.
+    fn may_have_left(&self, one: Living) -> bool {
+        let [run_as, _] = self.people;
+        one.started >= self.since && procfs::real_uid(one.pid) == Some(run_as) && !self.is_of_another(one.pid)
+    }
+
+    fn is_member(&self, pid: Pid) -> bool {
+        self.group.as_ref().is_some_and(|group| group.holds(pid))
+    }
+
+    fn is_of_another(&self, pid: Pid) -> bool {
+        self.group.as_ref().is_some_and(|group| group.is_of_another(pid))
     }
 
     /// Returns whether a child of the program runs as a user of the session. A process of root proves nothing.
@@ -345,7 +390,8 @@ impl ForeignProcesses {
         self.send_home();
         let (Some(home), Some(group)) = (&self.home, &self.group) else { return };
         for _ in 0..MAX_PASSES {
-            let proven: HashSet<Living> = self.proven().unwrap_or_default().into_iter().collect();
+            // The program was a member itself, and with it all that it has started: membership proves nothing yet.
+            let proven: HashSet<Living> = self.proven(&|_| false).unwrap_or_default().into_iter().collect();
             let others = scan(self.host.pid).unwrap_or_default().into_iter().filter(|one| !proven.contains(one));
             // A process that has ended meanwhile cannot be moved; the next pass finds its children.
             if others.filter(|one| group.holds(one.pid) && home.adopt(one.pid).is_ok()).count() == 0 {
@@ -357,8 +403,8 @@ impl ForeignProcesses {
     /// Moves the processes that turned out to be the session's into the group, with their future children.
     fn gather(&self) {
         let Some(group) = &self.group else { return };
-        for one in self.proven().unwrap_or_default() {
-            if !group.holds(one.pid) && self.program_of(one).is_none() {
+        for one in self.proven(&|pid| self.is_member(pid)).unwrap_or_default() {
+            if !group.holds(one.pid) && !group.is_of_another(one.pid) && self.program_of(one).is_none() {
                 let _ = group.adopt(one.pid); // it may have ended
             }
         }
@@ -382,7 +428,7 @@ impl ForeignProcesses {
     }
 
     fn freeze_begotten(&self) -> io::Result<()> {
-        self.programs.look();
+        let _ = self.programs.look();
         self.inside()?.freeze()?;
         for _ in 0..MAX_PASSES {
             // Our own programs first: the host may be waiting for them while they are frozen.

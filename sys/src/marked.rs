@@ -2,15 +2,13 @@
 //! process can remove its own mark, so a mark proves that a process belongs to something; a missing mark proves
 //! nothing.
 
+mod reader;
+
 use std::fs;
-use std::io::Read;
 
 use crate::descendants::{Living, send};
 use crate::process::Pid;
 use crate::procfs;
-
-/// The maximum size of an environment that is read, in bytes; by default the kernel allows this much for one exec.
-const MAX_ENVIRONMENT: u64 = 2 << 20;
 
 /// A variable and its value.
 #[derive(Debug, Clone)]
@@ -19,42 +17,47 @@ pub struct Mark {
     value: String,
 }
 
+/// The result of a search or a kill by a mark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Bearers<T> {
+    /// The processes that carry the mark.
+    pub found: T,
+    /// How many processes did not let their environment be read in time. They count as not marked.
+    pub silent: usize,
+}
+
 impl Mark {
     /// Creates the mark: the variable `name` with this value.
     pub fn new(name: &'static str, value: &str) -> Self {
         Self { name, value: value.to_owned() }
     }
 
-    /// Returns whether a process was executed with the mark.
-    pub fn is_on(&self, pid: Pid) -> bool {
-        self.value_on(pid).is_some_and(|found| found == self.value.as_bytes())
-    }
-
     /// Sends SIGKILL to every process that carries the mark and is `meant`. Returns their number.
-    pub fn kill(&self, meant: &dyn Fn(Pid) -> bool) -> usize {
-        let bearers = self.living().into_iter().filter(|one| one.pid != Pid::own() && meant(one.pid));
-        bearers.filter(|one| send(*one, libc::SIGKILL).is_ok()).count()
+    pub fn kill(&self, meant: &dyn Fn(Pid) -> bool) -> Bearers<usize> {
+        let Bearers { found, silent } = self.living(&|one| one.pid != Pid::own() && meant(one.pid));
+        Bearers { found: found.into_iter().filter(|one| send(*one, libc::SIGKILL).is_ok()).count(), silent }
     }
 
-    /// Returns every process that carries the mark.
-    pub fn bearers(&self) -> Vec<Pid> {
+    /// Returns every process that carries the mark and is `meant`. Any user can give a mark to their own processes, and
+    /// can delay the reader: `meant` should leave few of them, and must not read the memory of a process itself.
+    pub fn bearers(&self, meant: &dyn Fn(Pid) -> bool) -> Bearers<Vec<Pid>> {
+        let Bearers { found, silent } = self.living(&|one| meant(one.pid));
+        Bearers { found: found.into_iter().map(|one| one.pid).collect(), silent }
+    }
+
+    /// Returns every process that carries the mark and is `meant`, with its start time.
+    pub(crate) fn living(&self, meant: &dyn Fn(Living) -> bool) -> Bearers<Vec<Living>> {
         let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
         let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok().and_then(Pid::new));
-        pids.filter(|pid| self.is_on(*pid)).collect()
+        let living = pids.filter_map(|pid| Some((pid, procfs::stat(pid).ok().filter(|stat| !stat.has_ended())?)));
+        let living = living.map(|(pid, stat)| Living { pid, started: stat.started });
+        self.among(living.filter(|one| meant(*one)).collect())
     }
 
-    /// Returns every process that carries the mark, with its start time.
-    pub(crate) fn living(&self) -> Vec<Living> {
-        let living = |pid| procfs::stat(pid).ok().map(|stat| Living { pid, started: stat.started });
-        self.bearers().into_iter().filter_map(living).collect()
-    }
-
-    fn value_on(&self, pid: Pid) -> Option<Vec<u8>> {
-        let mut bytes = Vec::new();
-        procfs::open(pid, "environ").ok()?.take(MAX_ENVIRONMENT).read_to_end(&mut bytes).ok()?;
-        let entries = bytes.split(|byte| *byte == 0);
-        let value = |entry: &[u8]| entry.strip_prefix(self.name.as_bytes())?.strip_prefix(b"=").map(<[u8]>::to_vec);
-        entries.into_iter().find_map(value)
+    /// Returns which of these processes carry the mark.
+    pub(crate) fn among(&self, ones: Vec<Living>) -> Bearers<Vec<Living>> {
+        let (found, silent) = reader::marked(self, ones);
+        Bearers { found, silent }
     }
 }
 
@@ -76,12 +79,14 @@ mod tests {
         while !shown(ours) || !shown(other) {
             std::thread::yield_now();
         }
-        assert!(mark.is_on(ours) && !mark.is_on(other));
-        assert_eq!(mark.bearers(), [ours]);
-        assert_eq!(mark.kill(&|_| false), 0);
-        assert_eq!(mark.kill(&|_| true), 1);
+        let bearers = |meant: &dyn Fn(Pid) -> bool| mark.bearers(meant).found;
+        assert_eq!(bearers(&|_| true), [ours]);
+        assert_eq!(bearers(&|pid| pid != ours), []);
+        assert_eq!(bearers(&|pid| pid == other), []);
+        assert_eq!(mark.kill(&|_| false).found, 0);
+        assert_eq!(mark.kill(&|_| true).found, 1);
         first.wait().unwrap();
-        assert!(mark.bearers().is_empty() && second.try_wait().unwrap().is_none());
+        assert!(bearers(&|_| true).is_empty() && second.try_wait().unwrap().is_none());
         second.kill().unwrap();
         second.wait().unwrap();
     }

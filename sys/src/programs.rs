@@ -1,9 +1,10 @@
 //! Programs identified by their file, by device and inode: any user can give a file any name.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::ffi::CString;
 use std::os::unix::fs::MetadataExt;
+use std::time::{Duration, Instant};
 use std::{fs, io};
 
 use crate::cgroup;
@@ -11,36 +12,66 @@ use crate::disk::statx;
 use crate::process::Pid;
 use crate::procfs;
 
+/// The interval in which [`Programs::keep_up`] looks. A file that is at a path for a shorter time is not known.
+const EVERY: Duration = Duration::from_millis(200);
+
 /// Programs of root at known paths.
 #[derive(Debug)]
 pub struct Programs {
     paths: &'static [&'static str],
     /// The files that have been at these paths so far, by device and inode.
     known: RefCell<HashMap<(u64, u64), &'static str>>,
+    looked: Cell<Instant>,
 }
 
+/// A file that was at a path, for another process that has not seen it: device, inode, and the number of the path.
+pub type KnownFile = (u64, u64, usize);
+
 impl Programs {
-    /// Creates the set of the programs at these paths.
+    /// Creates the set of the programs that are at these paths now. A process keeps its program when the file is
+    /// replaced, as by an upgrade, so the set must be older than the processes that are to be recognized.
     pub fn at(paths: &'static [&'static str]) -> Self {
-        Self { paths, known: RefCell::default() }
+        let programs = Self { paths, known: RefCell::default(), looked: Cell::new(Instant::now()) };
+        let _ = programs.look();
+        programs
     }
 
-    /// Records which files are now at these paths. A file that was seen before still counts: a process keeps its
-    /// program when the file is replaced. A file that does not belong to root, or that other users can write to, does
-    /// not count.
-    pub fn look(&self) {
+    /// Records which files are now at these paths. A file that was seen before still counts. A file that does not
+    /// belong to root, or that other users can write to, does not count. Returns whether a file is new.
+    pub fn look(&self) -> bool {
+        self.looked.set(Instant::now());
+        let mut is_new = false;
         for path in self.paths {
             if let Ok(found) = fs::metadata(path)
                 && found.is_file()
                 && found.uid() == 0
                 && found.mode() & 0o022 == 0
             {
-                let _ = self.known.borrow_mut().insert((found.dev(), found.ino()), path);
+                is_new |= self.known.borrow_mut().insert((found.dev(), found.ino()), path).is_none();
             }
         }
+        is_new
     }
 
-    /// Returns which of these programs a process runs with root's rights; the caller first calls [`Self::look`]. A
+    /// Does the same if the last time was a while ago. Call it several times a second, so that each file is seen.
+    pub fn keep_up(&self) -> bool {
+        self.looked.get().elapsed() >= EVERY && self.look()
+    }
+
+    /// Returns the files that have been at these paths so far.
+    pub fn known(&self) -> Vec<KnownFile> {
+        let place = |path: &str| self.paths.iter().position(|known| *known == path);
+        self.known.borrow().iter().filter_map(|((dev, ino), path)| Some((*dev, *ino, place(path)?))).collect()
+    }
+
+    /// Adds files that another process of ours, with the same paths, has seen.
+    pub fn add(&self, files: &[KnownFile]) {
+        let path = |place: usize| self.paths.get(place).copied();
+        let files = files.iter().filter_map(|(dev, ino, place)| Some(((*dev, *ino), path(*place)?)));
+        self.known.borrow_mut().extend(files);
+    }
+
+    /// Returns which of these programs a process runs with root's rights. A
     /// process of an ordinary user has such rights only if the program is set-user-ID. A forked child that is about to
     /// execute a command, in the group that the program created for it, counts as the command: otherwise it would be
     /// neither.
@@ -85,7 +116,6 @@ mod tests {
         let Some(group) = Cgroup::create("sys-tests", "unborn").ok() else { return };
         let own: &'static str = fs::read_link("/proc/self/exe").unwrap().to_str().unwrap().to_owned().leak();
         let programs = Programs::at(vec![own].leak());
-        programs.look();
         let wait = || loop {
             std::thread::sleep(std::time::Duration::from_secs(60));
         };
@@ -108,25 +138,28 @@ mod tests {
             fs::copy("/usr/bin/sleep", place).unwrap();
         }
         let programs = Programs::at(&[PLACE]);
+        let early = Programs::at(&[PLACE]);
         let run = |place: &std::path::Path| {
             let child = Command::new(place).arg("60").stdin(Stdio::null()).spawn().unwrap();
             (Pid::new(i32::try_from(child.id()).unwrap()).unwrap(), child)
         };
         let (ours, mut first) = run(PLACE.as_ref());
         let (other, mut second) = run(&theirs);
-        assert_eq!(programs.run_by(ours), None, "nothing was looked at yet");
-        programs.look();
         let root = procfs::effective_uid(Pid::own()) == Some(0);
         assert_eq!(programs.run_by(ours), root.then_some(PLACE));
         assert_eq!(programs.run_by(other), None);
         // Replaced, as by an upgrade: the old file is still known, and so is the new one.
         fs::rename(&theirs, PLACE).unwrap();
-        programs.look();
+        let late = Programs::at(&[PLACE]);
+        assert_eq!(late.run_by(ours), None);
+        late.add(&early.known());
+        assert_eq!(late.run_by(ours), root.then_some(PLACE));
+        assert!(programs.look() && !programs.look() && !programs.keep_up());
         assert_eq!([ours, other].map(|pid| programs.run_by(pid)), [root.then_some(PLACE); 2]);
         // A file that other users can write to does not count.
-        let loose = Programs::at(&[PLACE]);
         fs::set_permissions(PLACE, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
-        loose.look();
+        let loose = Programs::at(&[PLACE]);
+        assert!(!loose.look());
         assert_eq!(loose.run_by(other), None);
         for child in [&mut first, &mut second] {
             child.kill().unwrap();

@@ -2,6 +2,7 @@
 """A file system with one file: fuse.py DIRECTORY GOOD EVIL SWITCH UID
 
 `DIRECTORY/program` reads as GOOD until it was read to its end SWITCH times, and then as EVIL, which is as long. It belongs to UID.
+If SWITCH is negative, no read is ever answered.
 The protocol is that of fuse(4), version 7.31.
 """
 
@@ -45,6 +46,8 @@ while True:
         reply(request, struct.pack("<QII", 0, 0, 0) + attributes(node))
     elif kind in (OPEN, OPENDIR):
         reply(request, struct.pack("<QII", 0, DIRECT if node == PROGRAM else 0, 0))
+    elif kind == READ and switch < 0:
+        pass
     elif kind == READ:
         _, offset, size = struct.unpack("<QQI", body[:20])
         text = evil if ends >= switch else good

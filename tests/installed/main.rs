@@ -71,6 +71,7 @@ mod terminal;
 mod thawing;
 mod tokens;
 mod trials;
+mod unanswered;
 
 use std::sync::OnceLock;
 

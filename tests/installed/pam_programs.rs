@@ -14,7 +14,8 @@ fn root() -> &'static PrivateRoot {
     ROOT.get_or_init(|| prepared(""))
 }
 
-fn prepared(option: &str) -> PrivateRoot {
+/// Returns such a root with another option in the role `door`.
+pub(crate) fn prepared(option: &str) -> PrivateRoot {
     let root = own_root();
     let text =
         POLICY.replacen("[roles.door]\neligible = [", &format!("[roles.door]\n{option}\neligible = [\"root\", "), 1);
@@ -274,6 +275,54 @@ fn the_end_of_one_session_in_a_daemon_does_not_end_others() {
     serve_several(root(), "bare", [5031, 5032, 5033]);
 }
 
+/// Any user can set the variable that marks the processes of a session, and can read its value in /proc/PID/cgroup.
+#[test]
+fn a_process_does_not_leave_its_run_by_the_mark_of_a_session() {
+    let root = prepared("");
+    let (person, other, thief) = (root.person(&["door"]), root.person(&["door"]), root.person(&["aside"]));
+    root.add_policy(
+        "aside",
+        "[roles.aside]\neligible = [\"%aside\"]\nrun_as = [\"ALL\"]\ncommands = [\"ALL\"]\nauthenticate = false\n",
+    );
+    for one in [&person, &other] {
+        request(&root, one, "door", &[]);
+    }
+    let grant = id(&request(&root, &thief, "aside", &[]));
+    let orders = [&person, &other].map(|one| format!("{}:5081", one.name));
+    let words = ["python3", "/usr/local/lib/daemon.py", "seat", "env", &orders[0], &orders[1]];
+    let mut daemon = root.pty_as("root", words);
+    daemon.expect("ready");
+    sleep(&root, 5081, 4);
+    let session = start_of(&root, &person, "pam-session").text("run").to_owned();
+    // As root, and as the user of that session.
+    for (user, nap) in [("root", 5082), (&*person.name, 5083)] {
+        let line = format!("JIT_SUDO_RUN={session} setsid sleep {nap} & sleep 2");
+        root.script(&format!(
+            "runuser -u {} -- jit-sudo -n -u {user} sh -c '{line}' >/dev/null 2>&1 </dev/null &",
+            thief.name
+        ));
+    }
+    // Outside of every run.
+    root.script(&format!(
+        "JIT_SUDO_RUN={session} setsid runuser -u {} sleep 5084 >/dev/null 2>&1 </dev/null &",
+        thief.name
+    ));
+    for nap in [5082, 5083, 5084] {
+        sleep(&root, nap, 1);
+    }
+    std::thread::sleep(Duration::from_secs(1)); // the supervisors have checked several times
+    let group = |nap: u32| root.script(&format!("grep ^0:: /proc/$(pgrep -fx 'sleep {nap}')/cgroup"));
+    for nap in [5082, 5083, 5084] {
+        assert!(!group(nap).contains(&session), "{nap}: {}", group(nap));
+    }
+    std::thread::sleep(Duration::from_secs(2)); // the commands have ended
+    revoke(&root, &grant);
+    sleep(&root, 5082, 0);
+    sleep(&root, 5083, 0);
+    assert_eq!((sleepers(&root, 5081), sleepers(&root, 5084)), (4, 1));
+    drop(daemon);
+}
+
 #[test]
 fn without_control_groups_the_end_of_one_session_in_a_daemon_does_not_end_others() {
     let root = prepared("");
@@ -298,6 +347,60 @@ fn the_only_session_of_a_daemon_does_not_end_children_of_other_users() {
     daemon.type_line(&person.name);
     daemon.expect("closed 0");
     root().script("pkill -fx 'sleep 5052'");
+}
+
+/// Replaces the programs by the same ones in new files, as an upgrade does.
+fn upgrade(root: &PrivateRoot) {
+    root.script(
+        "for file in /usr/bin/jit-sudo /usr/libexec/jit-sudo/jit-sudo-*; do cp -p $file $file.new; mv -f $file.new $file; done",
+    );
+    std::thread::sleep(Duration::from_millis(600)); // each file is seen, as it would be with minutes in between
+}
+
+/// Prints the names of the processes that are frozen, or stopped by a signal.
+const STOPPED: &str = "tree=$(awk '$3 == \"cgroup2\" { print $2; exit }' /proc/mounts)
+for file in $(find $tree/jit-sudo -name cgroup.events); do
+    grep -q 'frozen 1' $file && for pid in $(cat ${file%events}procs); do cat /proc/$pid/comm; done
+done
+cat /proc/[0-9]*/status | awk '/^Name:/ { name = $2 } /^State:/ && $2 == \"T\" { print name }'";
+
+#[test]
+fn programs_that_an_upgrade_has_replaced_are_not_stopped_with_a_frozen_run() {
+    let root = prepared("");
+    let person = root.person(&["door", "self-service"]);
+    request(&root, &person, "door", &[]);
+    request(&root, &person, "self-service", &[]);
+    // Within 12 seconds a supervisor of a session has looked at everything that it expects to change.
+    for (outer, is_session, wait) in [("jit-sudo -n --role self-service", false, 1), ("su root -c", true, 12)] {
+        for upgrades in [0, 1, 2] {
+            let inner = "jit-sudo -n -u www-data sleep 5091";
+            let line = format!("sleep {}; {inner}; sleep 600", if upgrades == 2 { wait + 3 } else { 0 });
+            let outer = match is_session {
+                true => format!("{outer} '{line}'"),
+                false => format!("{outer} sh -c '{line}'"),
+            };
+            let mut run = root.pty_as(&person.name, ["sh", "-c", &outer]);
+            std::thread::sleep(Duration::from_secs(wait));
+            if upgrades == 2 {
+                upgrade(&root); // the inner run begins after this one
+            }
+            sleep(&root, 5091, 1);
+            std::thread::sleep(Duration::from_millis(500)); // until it has an enforcer
+            if upgrades > 0 {
+                upgrade(&root);
+            }
+            let path = if is_session { "pam-session" } else { "sh" };
+            let id = start_of(&root, &person, path).text("run").to_owned();
+            root.as_root(["jitctl", "session", "freeze", &id, "--reason", "x"]).succeeded();
+            eventually("it is frozen", harness::PATIENCE, || root.script(STOPPED).contains("sleep").then_some(()));
+            std::thread::sleep(Duration::from_millis(300)); // until our programs were moved out
+            let stopped = root.script(STOPPED);
+            assert!(!stopped.contains("jit-sudo"), "{outer}, {upgrades} upgrades: {stopped}");
+            root.as_root(["jitctl", "session", "kill", &id, "--reason", "x"]).succeeded();
+            sleep(&root, 5091, 0);
+            run.wait();
+        }
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Nested groups: the descendants of a foreign program live below the group of their session, apart from the program
 //! itself, which must not be frozen with them. Freezing one group also freezes the runs and sessions nested in it.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -47,6 +47,14 @@ pub(super) fn is_in(path: &Path, group: &Path) -> bool {
     }
     // One program may host several sessions.
     parts.any(|part| part == Component::Normal(around)) && parts.next() == Some(Component::Normal(name))
+}
+
+/// Returns the names of the groups of runs and sessions below `parent` around a process at `member`, the outermost
+/// first.
+pub(super) fn made_around(parent: &Path, member: &Path) -> Vec<OsString> {
+    let path = innermost(parent, member).unwrap_or_default();
+    let parts = path.components().map(|part| part.as_os_str());
+    parts.filter(|part| part.to_str().is_some_and(|name| made(name).is_some())).map(OsStr::to_owned).collect()
 }
 
 /// Returns the innermost group of ours below `parent` that a process at `member` is in.

@@ -120,3 +120,42 @@ fn for_a_shared_program_only_proven_processes_are_affected() {
     child.wait().unwrap();
     foreign_processes.part();
 }
+
+#[test]
+fn a_mark_takes_no_process_of_another_run_or_user_into_a_session() {
+    let (mut child, pid) = host();
+    let Ok(group) = Cgroup::create("sys-tests", "theirs") else { return drop(child.kill()) };
+    let other = Cgroup::create("sys-tests", "anothers").unwrap();
+    let foreign_processes = foreign_processes(pid, Some(group));
+    foreign_processes.look(true);
+    // Not started by the program: one in the group of another run, one of another user.
+    let marked = |words: &[&str]| {
+        let mut command = std::process::Command::new("setsid");
+        command.args(words).env("SYS_GUESTS_TEST", "ours").spawn().unwrap()
+    };
+    let mut outsiders = [marked(&["sleep", "68"]), marked(&["setpriv", "--reuid=65534", "sleep", "69"])];
+    let pids = outsiders.each_ref().map(|child| Pid::new(i32::try_from(child.id()).unwrap()).unwrap());
+    other.adopt(pids[0]).unwrap();
+    // Started by the program, and in the group of another run.
+    writeln!(child.stdin.as_mut().unwrap(), "SYS_GUESTS_TEST=ours sleep 70 &").unwrap();
+    let inner = (0..500).find_map(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+        scan(pid).unwrap().first().copied()
+    });
+    let inner = inner.unwrap();
+    other.adopt(inner.pid).unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(300)); // until they are executed
+    foreign_processes.look(true);
+    assert!(other.holds(pids[0]) && other.holds(inner.pid), "a process stays in the group of its run");
+    assert_eq!(foreign_processes.signal(libc::SIGKILL, "").unwrap(), 0);
+    for outsider in &mut outsiders {
+        assert!(outsider.try_wait().unwrap().is_none());
+        outsider.kill().unwrap();
+        outsider.wait().unwrap();
+    }
+    let _ = send(inner, libc::SIGKILL);
+    drop(child.stdin.take());
+    child.wait().unwrap();
+    foreign_processes.part();
+    other.remove();
+}

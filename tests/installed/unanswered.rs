@@ -1,0 +1,115 @@
+//! A user can make the memory of a process unreadable: each reader of its environment then waits for ever. No end of a grant and no
+//! question waits for that.
+
+use std::time::Duration;
+
+use harness::{Person, PrivateRoot, eventually};
+
+use crate::pam_programs::prepared;
+use crate::{id, records_of, request};
+
+/// Returns how many processes of this name and user live; reads no memory, as pgrep(1) would.
+fn alive(root: &PrivateRoot, name: &str, person: Option<&Person>) -> usize {
+    let uid = person.map_or(0, |person| person.uid);
+    let script = format!(
+        "cat /proc/[0-9]*/status 2>/dev/null | awk '/^Name:/ {{ name = $2 }} /^State:/ {{ state = $2 }} \
+         /^Uid:/ && name == \"{name}\" && state != \"Z\" && $2 == {uid} {{ count++ }} END {{ print count + 0 }}'"
+    );
+    root.script(&script).trim().parse().unwrap()
+}
+
+fn until(root: &PrivateRoot, name: &str, person: Option<&Person>, count: usize) {
+    eventually(&format!("{count} {name}"), harness::PATIENCE, || (alive(root, name, person) == count).then_some(()));
+}
+
+/// Starts such a process as this user, without a grant. It ends with the root.
+fn unreadable(root: &PrivateRoot, person: &Person) {
+    root.write("/root/unanswered.c", 0o600, include_str!("unanswered.c"));
+    root.write("/usr/local/lib/fuse.py", 0o644, include_str!("fuse.py"));
+    root.script("[ -e /dev/fuse ] || mknod -m 666 /dev/fuse c 10 229; mkdir -p -m 1777 /tmp/served");
+    root.script("gcc -O1 -o /usr/local/bin/unanswered /root/unanswered.c -lpthread");
+    let script = "python3 /usr/local/lib/fuse.py /tmp/served /usr/bin/true /usr/bin/true -1 0 & \
+                  while ! [ -e /tmp/served/program ]; do sleep 0.05; done; exec unanswered /tmp/served/program";
+    root.write("/usr/local/bin/unreadable", 0o755, format!("#!/bin/sh\n{script}\n"));
+    let out = format!("/tmp/unreadable.{}", person.name);
+    root.script(&format!("runuser -u {} -- unshare -Urm unreadable >{out} 2>&1 </dev/null &", person.name));
+    let pid = eventually("the process runs", harness::PATIENCE, || {
+        root.read(&out).lines().find_map(|line| line.parse::<u32>().ok())
+    });
+    std::thread::sleep(Duration::from_secs(1));
+    let read = root.as_root(["timeout", "1", "cat", &format!("/proc/{pid}/environ")]);
+    assert_eq!(read.status.code(), Some(124), "the kernel does not answer: {read:?}");
+}
+
+fn told(root: &PrivateRoot) {
+    let words = "did not show in time whether they belong";
+    let told = || root.auth_log().iter().any(|line| line.contains(words));
+    eventually("the administrator is told", harness::PATIENCE, || told().then_some(()));
+}
+
+fn no_program_waits(root: &PrivateRoot) {
+    let script = "cat /proc/[0-9]*/status | awk '/^Name:/ { name = $2 } /^State:/ && $2 == \"D\" && name ~ /jit/ { print name }'";
+    eventually("no program of ours waits", harness::PATIENCE, || root.script(script).trim().is_empty().then_some(()));
+}
+
+#[test]
+fn a_process_whose_memory_cannot_be_read_delays_neither_an_end_nor_a_question() {
+    let root = prepared("");
+    let (person, other) = (root.person(&["door"]), root.person(&["self-service"]));
+    root.script("for name in nap1 nap2 nap3; do cp /usr/bin/sleep /usr/local/bin/$name; done");
+    request(&root, &person, "door", &[]);
+    let mut session = root.pty_as(&person.name, ["su", &person.name, "-c", "setsid nap1 900 & nap1 900"]);
+    until(&root, "nap1", Some(&person), 2);
+    let lost = records_of(&root, &person).into_iter().rfind(|record| record.kind() == "start").unwrap();
+    root.script("pkill -KILL -x jit-sudo-broker; while pgrep -x jit-sudo-broker >/dev/null; do sleep 0.05; done");
+    unreadable(&root, &person);
+    // A grant ends in time although there is a run to be closed, with a terminal and without.
+    request(&root, &other, "self-service", &["--for", "5s"]);
+    let line = |nap: &str| format!("trap '' TERM HUP INT; while :; do {nap} 900; done");
+    let words = ["jit-sudo", "-n", "sh", "-c", &line("nap2")];
+    let mut on_terminal = root.pty_as(&other.name, words);
+    let words = ["timeout", "-s", "KILL", "60", "jit-sudo", "-n", "sh", "-c", &line("nap3")];
+    let mut direct = root.pty_as(&other.name, [&["setsid", "-w"][..], &words].concat());
+    until(&root, "nap2", None, 1);
+    until(&root, "nap3", None, 1);
+    until(&root, "nap2", None, 0);
+    until(&root, "nap3", None, 0);
+    on_terminal.wait();
+    direct.wait();
+    // The run is closed, and its processes have ended.
+    until(&root, "nap1", Some(&person), 0);
+    session.wait();
+    for words in [["session", "list"].as_slice(), &["sweep"]] {
+        root.command("root", [&["jitctl"], words].concat()).patience(Duration::from_secs(20)).run().succeeded();
+    }
+    let end = records_of(&root, &person).into_iter().rfind(|record| record.kind() == "end").unwrap();
+    assert_eq!((end.text("run"), end.text("ended_by")), (lost.text("run"), "lost"));
+    told(&root);
+    // A run that lasts has an enforcer, whose helper looks for login sessions at the end.
+    request(&root, &other, "self-service", &[]);
+    root.run_as(&other.name, ["jit-sudo", "-n", "-u", &person.name, "nap1", "0.3"]).succeeded();
+    no_program_waits(&root);
+}
+
+#[test]
+fn a_process_whose_memory_cannot_be_read_delays_no_end_of_a_session_in_a_daemon() {
+    let root = prepared("");
+    let people = [root.person(&["door"]), root.person(&["door"])];
+    let grants = people.each_ref().map(|person| id(&request(&root, person, "door", &[])));
+    let orders = people.each_ref().map(|person| format!("{}:900", person.name));
+    let words = ["python3", "/usr/local/lib/daemon.py", "seat", "env", &orders[0], &orders[1]];
+    let mut daemon = root.pty_as("root", words);
+    daemon.expect("ready");
+    unreadable(&root, &people[0]);
+    for (person, grant) in people.iter().zip(&grants).rev() {
+        until(&root, "sleep", Some(person), 2);
+        root.as_root(["jitctl", "revoke", grant, "--reason", "enough"]).succeeded();
+        until(&root, "sleep", Some(person), 0);
+    }
+    for person in &people {
+        daemon.type_line(&person.name);
+        daemon.expect("closed 0");
+    }
+    told(&root);
+    no_program_waits(&root);
+}
