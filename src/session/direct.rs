@@ -182,7 +182,8 @@ impl Supervised<'_, '_, '_> {
             let own = Some(PollEntry::reading(self.signals.as_fd()));
             let subreaper = self.command.line().map(PollEntry::reading);
             let mut entries: Vec<_> = own.into_iter().chain(relay_process).chain(subreaper).collect();
-            poll(&mut entries, patience)?;
+            let more_orphans = self.process_tree.reap_orphans(self.command.pid());
+            poll(&mut entries, if more_orphans { Some(Duration::ZERO) } else { patience })?;
             if is_carried && entries.get(1).is_some_and(|entry| entry.ready_read) {
                 self.take_report()?;
             }

@@ -22,7 +22,7 @@ use jit_core::places::JIT_SUDO;
 use sys::cgroup::{self, Cgroup};
 use sys::marked::Mark;
 use sys::process::{
-    self, Pid, bury_the_dead, children_of, descendants, has_children, kill_descendants, signal_descendants,
+    self, Pid, Waiting, bury_the_dead, children_of, descendants, has_children, kill_descendants, signal_descendants,
 };
 use sys::procfs::{is_awake, lives, real_uid};
 use sys::sanitize::Inherited;
@@ -50,6 +50,9 @@ const KILL_ROUNDS: u32 = 100;
 
 /// After this many rounds (a second) our own programs are killed too: the processes they supervise are gone by then.
 const PATIENT_ROUNDS: u32 = 50;
+
+/// The number of orphans that are reaped before a supervisor turns to its other duties.
+const REAPED_AT_ONCE: u32 = 1000;
 
 /// The number of rounds of moving processes into or out of the group. Each round moves what was forked since the one before.
 const TAKING_ROUNDS: u32 = 16;
@@ -125,6 +128,10 @@ struct Spared {
 }
 
 impl Spared {
+    fn is(&self, pid: Pid) -> bool {
+        self.who.pid == pid.raw() && self.who.pid().is_some()
+    }
+
     fn covers(&self, pid: Pid) -> bool {
         let leads = |leader: Pid| self.session && process::session_of(pid) == Some(leader);
         self.who.pid().is_some_and(|own| own == pid || leads(own))
@@ -225,6 +232,20 @@ impl ProcessTree {
         if has_ended {
             let _ = self.guard.take();
         }
+    }
+
+    /// Reaps the orphans of the command `command` that this process has adopted and that have ended. Each other child is reaped by
+    /// the code that waits for it. Returns whether more may be left, so that the caller is not kept here by a command that makes
+    /// orphans all the time.
+    pub(super) fn reap_orphans(&self, command: Pid) -> bool {
+        for _ in 0..REAPED_AT_ONCE {
+            let Some(ended) = process::next_ended() else { return false };
+            if ended == command || self.spared.borrow().iter().any(|spared| spared.is(ended)) {
+                return false;
+            }
+            let _ = process::wait(ended, Waiting::EndNow);
+        }
+        true
     }
 
     fn relieve_guard(&self) {

@@ -585,6 +585,51 @@ fn a_command_that_kills_or_stops_its_supervisor_ends_and_is_not_called_unexecute
     }
 }
 
+/// A supervisor without a terminal adopts the orphans of its command.
+#[test]
+fn ended_orphans_are_reaped_while_the_command_runs() {
+    // Supervisor and command are the parents of nearly all zombies of a private root.
+    let zombies = || -> usize { root().script("ps -e -o stat= | grep -c ^Z || :").trim().parse().unwrap() };
+    for apart in [&["setsid", "-w"][..], &[]] {
+        let holder = Holder::of("lasting");
+        let script = format!("for i in $(seq 200); do (true &); done; exec sleep {}", holder.nap);
+        let words = [apart, &["jit-sudo", "-n", "-u", "bob", "bash", "-c", &script]].concat();
+        let session = root().pty_as(&holder.person.name, words);
+        holder.sleeps(1);
+        harness::eventually("they are reaped", AT_ONCE, || (zombies() < 50).then_some(()));
+        holder.revoke();
+        holder.ended_at_once();
+        drop(session);
+    }
+}
+
+/// Each process forks the next and exits, so that none lives long enough to be signalled by its pid.
+#[test]
+fn a_chain_of_forks_beside_many_processes_ends_with_its_grant() {
+    let zombies = || -> usize { root().script("ps -e -o stat= | grep -c ^Z || :").trim().parse().unwrap() };
+    for has_groups in [true, false] {
+        let holder = Holder::of("lasting");
+        let hide = if has_groups { "" } else { "umount /sys/fs/cgroup &&" };
+        let script = format!(
+            "for i in $(seq 100); do sleep {} & done; perl -e '$0 = \"chain\"; exit if fork;              while (1) {{ exit if fork; select undef, undef, undef, 0.0005 }}'; wait",
+            holder.nap
+        );
+        let line =
+            format!("{hide} exec setsid -w runuser -u {} -- jit-sudo -n -u bob bash -c \"$0\"", holder.person.name);
+        let session = root().pty_as("root", ["unshare", "-m", "sh", "-c", &line, &script]);
+        holder.sleeps(100);
+        std::thread::sleep(Duration::from_secs(1));
+        let left = zombies();
+        holder.revoke();
+        holder.ended_at_once();
+        harness::eventually("the chain ends", AT_ONCE, || {
+            (root().script("pgrep -c ^chain || :").trim() == "0").then_some(())
+        });
+        assert!(left < 100, "{left} zombies");
+        drop(session);
+    }
+}
+
 #[test]
 fn a_run_inside_of_a_run_ends_with_the_outer_grant() {
     let outer = Holder::of("lasting");
