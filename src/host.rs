@@ -30,7 +30,7 @@ use crate::audit::{self, Journal, JournalError, OpenRun, Supervisor, Sweep};
 use crate::console::Console;
 use crate::database::{Database, DatabaseError, Durability};
 use crate::policy_index::IndexError;
-use crate::session::end_lost;
+use crate::session::{end_lost, give_up_stopped};
 use crate::store::GrantStore;
 use anchor::Anchor;
 pub use finished_recordings::FinishedRecording;
@@ -52,6 +52,7 @@ pub use sealing::SEAL;
 pub use slots::{Slot, Work, slots};
 use sys::bell::Bell;
 use sys::limits::Limits;
+use sys::process::Pid;
 use sys::trusted::{TrustError, TrustedDirectory, TrustedFile};
 
 const POLICY: &str = "policy.toml";
@@ -264,22 +265,22 @@ impl Host {
     /// the latter first, and closes lost runs when its own command has started.
     pub fn tend(&self, journal: &Journal<'_>) -> Result<(), HostError> {
         let moment = self.notice(journal)?;
-        self.close_lost(journal, &moment, Sweep::Sample, &end_lost).map(drop)
+        self.close_lost(journal, &moment, Sweep::Sample, &give_up_stopped, &end_lost).map(drop)
     }
 
     /// Closes some of the runs whose supervisor has died: a few at a time, and eventually every one.
     pub fn close_some_lost(&self, journal: &Journal<'_>) -> Result<(), HostError> {
-        self.close_lost(journal, &self.clocks()?, Sweep::Sample, &end_lost).map(drop)
+        self.close_lost(journal, &self.clocks()?, Sweep::Sample, &give_up_stopped, &end_lost).map(drop)
     }
 
     /// Closes every run whose supervisor has died, for callers that list what really runs.
     pub fn close_every_lost(&self, journal: &Journal<'_>) -> Result<Closed, HostError> {
-        self.close_every_lost_by(journal, &end_lost)
+        self.close_lost(journal, &self.clocks()?, Sweep::All, &give_up_stopped, &end_lost)
     }
 
     /// Does the same for a process that may not see the remaining processes, and asks another one to end them.
     pub fn close_every_lost_by(&self, journal: &Journal<'_>, end: &dyn Fn(&str) -> usize) -> Result<Closed, HostError> {
-        self.close_lost(journal, &self.clocks()?, Sweep::All, end)
+        self.close_lost(journal, &self.clocks()?, Sweep::All, &|_| false, end)
     }
 
     /// Returns the record that the anchor names.
@@ -453,12 +454,13 @@ impl Host {
         journal: &Journal<'_>,
         moment: &Moment,
         sweep: Sweep,
+        is_given_up: &dyn Fn(Pid) -> bool,
         end: &dyn Fn(&str) -> usize,
     ) -> Result<Closed, HostError> {
         let alive = |supervisor: &Supervisor| {
             supervisor.boot_id == moment.boot_id
-                && sys::process::Pid::new(supervisor.process.pid)
-                    .is_some_and(|pid| sys::procfs::lives_since(pid, supervisor.process.start))
+                && Pid::new(supervisor.process.pid)
+                    .is_some_and(|pid| sys::procfs::lives_since(pid, supervisor.process.start) && !is_given_up(pid))
         };
         // A reboot has ended the processes of an earlier boot.
         let end = |run: &OpenRun| {

@@ -40,6 +40,7 @@ pub(super) fn run(
     let mut expected = FORWARDED.to_vec();
     expected.push(SIGCHLD);
     let signals = SignalQueue::open(&expected).map_err(system("receive signals"))?;
+    enforcer.stay_awake().map_err(system("start a timer"))?;
     become_subreaper().map_err(system("adopt the command's orphans"))?;
     let (mut streams, ends) = CopiedStreams::open(session_recording, [false; 2]).map_err(system("make a pipe"))?;
     session_recording.begin(streams.window(), enforcer)?;

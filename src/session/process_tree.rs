@@ -18,13 +18,13 @@ use super::watch::EnforcedRun;
 use crate::authorized::environment::RUN_VARIABLE;
 use crate::programs::{self, Ours};
 use jit_core::budget::SETTLED;
-use jit_core::places::JIT_SUDO;
+use jit_core::places::{ENFORCER, JIT_SUDO};
 use sys::cgroup::{self, Cgroup};
 use sys::marked::Mark;
 use sys::process::{
     self, Pid, Waiting, bury_the_dead, children_of, descendants, has_children, kill_descendants, signal_descendants,
 };
-use sys::procfs::{is_awake, lives, real_uid};
+use sys::procfs::{is_awake, lives, real_uid, stat};
 use sys::sanitize::Inherited;
 use sys::signals::{SIGCONT, SIGKILL, SIGSTOP, SIGTERM};
 
@@ -479,6 +479,26 @@ impl ProcessTree {
     fn is_outside(&self, pid: Pid) -> bool {
         !self.group.as_ref().is_some_and(|group| group.holds(pid))
     }
+}
+
+/// How long a supervisor may take to go on after it was continued.
+const GOES_ON_WITHIN: Duration = Duration::from_millis(200);
+
+/// Checks for a supervisor that is stopped though its run has no enforcer: it does not stop itself then, and no process would end
+/// the run. Continues it; kills it when it is kept from going on, and returns true.
+pub fn give_up_stopped(supervisor: Pid) -> bool {
+    let ours = programs::ours();
+    ours.look();
+    let Ok(first) = stat(supervisor) else { return false };
+    let is_stopped = || stat(supervisor).is_ok_and(|stat| (stat.started, stat.state) == (first.started, b'T'));
+    let is_enforcer = |child: &Pid| ours.run_by(*child) == Some(ENFORCER) && lives(*child);
+    let is_alone = || is_stopped() && children_of(supervisor).is_ok_and(|children| !children.iter().any(is_enforcer));
+    if !is_alone() || ours.run_by(supervisor) != Some(JIT_SUDO) {
+        return false;
+    }
+    let _ = process::kill(supervisor, SIGCONT); // it may have ended
+    std::thread::sleep(GOES_ON_WITHIN);
+    is_alone() && process::kill(supervisor, SIGKILL).is_ok()
 }
 
 /// Tells a supervisor to end its run, or not to begin it.

@@ -585,6 +585,41 @@ fn a_command_that_kills_or_stops_its_supervisor_ends_and_is_not_called_unexecute
     }
 }
 
+/// As above, with the stop or kill as the first thing that the command does: no process but the supervisor may know the run yet.
+#[test]
+fn a_command_that_stops_its_supervisor_at_once_ends_with_its_grant() {
+    const SUPERVISOR: &str = "read -r stat </proc/$PPID/stat; set -- ${stat##*)}; supervisor=$2";
+    for (on_terminal, has_groups, delay) in [
+        (false, true, "0"),
+        (false, true, "0.004"),
+        (false, true, "0.02"),
+        (false, false, "0"),
+        (true, true, "0"),
+        (true, true, "0.02"),
+        (true, false, "0"),
+    ] {
+        let holder = Holder::of("lasting");
+        let hide = if has_groups { "" } else { "umount /sys/fs/cgroup &&" };
+        // With a terminal or without control groups a process of ours is between the two.
+        let between = on_terminal || !has_groups;
+        let whom = if between { SUPERVISOR } else { "supervisor=$PPID" };
+        let script = format!(
+            "{whom}; [ {delay} = 0 ] || sleep {delay}; kill -STOP $PPID $supervisor; kill -STOP $supervisor; exec sleep {}",
+            holder.nap
+        );
+        let apart = if on_terminal { "" } else { "setsid -w" };
+        let line = format!("{hide} exec {apart} runuser -u {} -- jit-sudo -n sh -c \"$0\"", holder.person.name);
+        let session = root().pty_as("root", ["unshare", "-m", "sh", "-c", &line, &script]);
+        holder.sleeps(1);
+        std::thread::sleep(Duration::from_millis(500));
+        holder.revoke();
+        holder.ended_at_once();
+        // Recorded by the supervisor itself.
+        assert_eq!(holder.has_record("end").text("ended_by"), "revocation", "{on_terminal} {has_groups} {delay}");
+        drop(session);
+    }
+}
+
 /// A supervisor without a terminal adopts the orphans of its command.
 #[test]
 fn ended_orphans_are_reaped_while_the_command_runs() {
@@ -628,6 +663,22 @@ fn a_chain_of_forks_beside_many_processes_ends_with_its_grant() {
         assert!(left < 100, "{left} zombies");
         drop(session);
     }
+}
+
+/// A command that stops its supervisor as often as it can keeps every process of the run from its work.
+#[test]
+fn a_supervisor_that_is_stopped_again_and_again_is_given_up() {
+    let holder = Holder::of("lasting");
+    let script = format!("perl -e '1 while kill STOP => getppid' & exec sleep {}", holder.nap);
+    let script = script.replace("getppid", "$ARGV[0]").replace("' &", "' $PPID &");
+    let session = root().pty_as(&holder.person.name, ["setsid", "-w", "jit-sudo", "-n", "sh", "-c", &script]);
+    holder.sleeps(1);
+    holder.revoke();
+    root().as_root(["jitctl", "sweep"]).succeeded();
+    holder.ended_at_once();
+    root().script("pkill -9 -x perl || :");
+    holder.has_record("end");
+    drop(session);
 }
 
 #[test]
