@@ -665,6 +665,23 @@ fn a_chain_of_forks_beside_many_processes_ends_with_its_grant() {
     }
 }
 
+#[test]
+fn a_command_that_could_not_be_ended_is_not_started() {
+    let holder = Holder::of("lasting");
+    let refused = |hide: &str, words: &str| {
+        let line = format!(
+            "{hide} setpriv --bounding-set=-kill runuser -u {} -- jit-sudo -n {words} 2>&1 || :",
+            holder.person.name
+        );
+        root().script(&format!("unshare -m sh -c '{line}'"))
+    };
+    let said = refused("umount /sys/fs/cgroup;", "-u bob id -u");
+    assert!(said.contains("a command of uid ") && said.contains("CAP_KILL") && said.contains("hint: "), "{said}");
+    assert_eq!(holder.has_record("end").text("ended_by"), "not-executed");
+    assert_eq!(refused("umount /sys/fs/cgroup;", "id -u").trim(), "0");
+    assert_eq!(refused("", "-u bob id -un").trim(), "bob");
+}
+
 /// A command that stops its supervisor as often as it can keeps every process of the run from its work.
 #[test]
 fn a_supervisor_that_is_stopped_again_and_again_is_given_up() {

@@ -73,7 +73,7 @@ fn machine_id() -> Finding {
         format!(
             "{MACHINE_ID} is no file of 32 hexadecimal digits: a copy of this host that keeps its key passes for it"
         ),
-        "systemd-machine-id-setup, then jitctl key accept --reason 'WHY'",
+        SET_UP,
     )
 }
 
@@ -136,14 +136,19 @@ fn landlock() -> Finding {
 const CAPABILITIES: [(u32, &str, Severity, &str); 8] = [
     (7, "CAP_SETUID", Severity::Error, "no command can run as anybody"),
     (6, "CAP_SETGID", Severity::Error, "no command can run as anybody"),
-    (5, "CAP_KILL", Severity::Error, "commands of others than root cannot be ended"),
+    (
+        5,
+        "CAP_KILL",
+        Severity::Error,
+        "commands of others than root cannot be ended, and do not start without control groups",
+    ),
     (1, "CAP_DAC_OVERRIDE", Severity::Warning, "files and terminals of callers cannot be opened for them"),
+    (3, "CAP_FOWNER", Severity::Warning, "the copies of files that users edit cannot be made: -e is refused"),
     (
         24,
         "CAP_SYS_RESOURCE",
         Severity::Note,
         "hard limits cannot be raised: who has one of file size or CPU time, or few open files (ulimit -Hf, -Ht, -Hn), is refused",
-    (3, "CAP_FOWNER", Severity::Warning, "the copies of files that users edit cannot be made: -e is refused"),
     ),
     (23, "CAP_SYS_NICE", Severity::Note, "a nice value cannot be lowered: who has a high one holds a lock for longer"),
     (
