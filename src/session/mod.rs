@@ -33,7 +33,7 @@ pub use hosted::{Hosted, Program};
 pub use launch::LaunchError;
 pub use outcome::{ExitStatus, Outcome};
 pub use process_tree::{
-    Known, ProcessTree, abandoned, can_found, end_lost, give_up_stopped, refuge, stand_alone, stand_apart,
+    Known, ProcessTree, abandoned, can_found, end_lost, give_up_stopped, is_frozen, refuge, stand_alone, stand_apart,
     supervise_for, take_sessions_back,
 };
 pub use session_recording::{BlankOf, SessionRecording};

@@ -555,6 +555,11 @@ pub fn take_sessions_back(run: &str, run_as: u32) -> usize {
     members.filter(|pid| ours.run_by(*pid).is_none() && group.adopt(*pid).is_ok()).count()
 }
 
+/// Whether the processes of a run are frozen, by whatever: an administrator or the end of the grant. False without a group.
+pub fn is_frozen(run: &str) -> bool {
+    Cgroup::named(PARENT, run).iter().any(|group| group.is_populated() && group.is_frozen())
+}
+
 /// Returns the runs whose supervisors have ended and whose groups still have processes.
 pub fn abandoned() -> Vec<String> {
     Cgroup::orphaned(PARENT)
