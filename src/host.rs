@@ -32,7 +32,7 @@ use crate::console::Console;
 use crate::database::{Database, DatabaseError, Durability};
 use crate::policy_index::IndexError;
 use crate::programs::start_enforcer;
-use crate::session::{Ended, LostRun, end_lost, refuge};
+use crate::session::{Ended, LostRun, end_lost, give_up_stopped, refuge};
 use crate::store::GrantStore;
 use anchor::Anchor;
 pub use compiler::CompilerError;
@@ -55,6 +55,7 @@ pub use sealing::SEAL;
 pub use slots::{Slot, Work, slots};
 use sys::bell::Bell;
 use sys::limits::Limits;
+use sys::process::Pid;
 use sys::trusted::{TrustError, TrustedDirectory, TrustedFile};
 
 const POLICY: &str = "policy.toml";
@@ -270,12 +271,12 @@ impl Host {
     /// the latter first, and has another process close lost runs when its own command has started.
     pub fn tend(&self, journal: &Journal<'_>) -> Result<(), HostError> {
         let moment = self.notice(journal)?;
-        self.close_lost(journal, &moment, Sweep::Sample, &end_lost).map(drop)
+        self.close_lost(journal, &moment, Sweep::Sample, &give_up_stopped, &end_lost).map(drop)
     }
 
     /// Closes some of the runs whose supervisor has died: a few at a time, and eventually every one.
     pub fn close_some_lost(&self, journal: &Journal<'_>) -> Result<(), HostError> {
-        self.close_lost(journal, &self.clocks()?, Sweep::Sample, &end_lost).map(drop)
+        self.close_lost(journal, &self.clocks()?, Sweep::Sample, &give_up_stopped, &end_lost).map(drop)
     }
 
     /// Has another process do that, and does not wait. It searches the processes of all users, and no process that ends a run in
@@ -290,7 +291,7 @@ impl Host {
 
     /// Closes every run whose supervisor has died, for callers that list what really runs.
     pub fn close_every_lost(&self, journal: &Journal<'_>) -> Result<Closed, HostError> {
-        self.close_every_lost_by(journal, &end_lost)
+        self.close_lost(journal, &self.clocks()?, Sweep::All, &give_up_stopped, &end_lost)
     }
 
     /// Does the same for a process that may not see the remaining processes, and asks another one to end them.
@@ -299,7 +300,7 @@ impl Host {
         journal: &Journal<'_>,
         end: &dyn Fn(&LostRun) -> Ended,
     ) -> Result<Closed, HostError> {
-        self.close_lost(journal, &self.clocks()?, Sweep::All, end)
+        self.close_lost(journal, &self.clocks()?, Sweep::All, &|_| false, end)
     }
 
     /// Returns the record that the anchor names.
@@ -493,9 +494,12 @@ impl Host {
         journal: &Journal<'_>,
         moment: &Moment,
         sweep: Sweep,
+        is_given_up: &dyn Fn(Pid) -> bool,
         end: &dyn Fn(&LostRun) -> Ended,
     ) -> Result<Closed, HostError> {
-        let alive = |supervisor: &Supervisor| is_alive(supervisor, moment);
+        let alive = |supervisor: &Supervisor| {
+            is_alive(supervisor, moment) && !Pid::new(supervisor.process.pid).is_some_and(is_given_up)
+        };
         let silent = Cell::new(0);
         let end = |run: &OpenRun| {
             // A reboot has ended the processes of an earlier boot.

@@ -290,6 +290,9 @@ impl Refusal {
             Self::Launch(LaunchError::Program(ProgramFault::Script(path, _))) => {
                 Some(format!("where your role allows its interpreter: jit-sudo sh {}", shell_line([path.as_os_str()])))
             }
+            Self::Launch(LaunchError::Endless(_)) => {
+                Some(format!("{AS_ROOT}give this host or container CAP_KILL, or mount cgroup2 on /sys/fs/cgroup"))
+            }
             Self::SyslogRequired => Some("start the syslog daemon, or set syslog = \"mirror\"".to_owned()),
             _ => None,
         }

@@ -2,7 +2,7 @@
 //! with its start time, the terminal and the PAM service, so that none of them can be reused (CVE-2013-2776).
 
 use hmac::{Hmac, KeyInit, Mac};
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 use sha2::Sha256;
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use crate::elevation::Caller;
 use jit_core::clock::Moment;
 use jit_core::names::Person;
 use sys::process::{Pid, process_start};
+use sys::procfs::lives_since;
 
 /// The table of this module. `place` contains the session leader, its start time in clock ticks and the device of the terminal,
 /// separated by spaces; all are 0 for an authentication that is bound to none.
@@ -20,10 +21,15 @@ CREATE TABLE credential_cache (uid INTEGER NOT NULL, user TEXT NOT NULL, place T
 /// A cached authentication is renewed by use, but not more often than this, so that most runs write nothing.
 const RENEW_AFTER_US: i64 = 60_000_000;
 
+/// The number of entries that a user may have; a terminal session needs one for each PAM service.
+const MOST_OF_A_USER: u32 = 64;
+
 /// The cached authentications in the database.
 pub struct CredentialCache<'a> {
     connection: &'a Connection,
     timeout: Duration,
+    /// Whether the session or process of a `place` still exists.
+    exists: fn(&str) -> bool,
 }
 
 /// What a cached authentication is bound to, besides the caller and the boot (`timestamp_type` of sudoers(5)).
@@ -67,7 +73,7 @@ impl CacheKey {
 impl<'a> CredentialCache<'a> {
     /// Creates the cache over an open database. `timeout` is `timestamp_timeout`; with zero nothing is cached.
     pub fn new(connection: &'a Connection, timeout: Duration) -> Self {
-        Self { connection, timeout }
+        Self { connection, timeout, exists: place_exists }
     }
 
     /// Whether the authentication is cached and recent enough.
@@ -80,8 +86,8 @@ impl<'a> CredentialCache<'a> {
         if self.timeout.is_zero() || self.age(key, moment)?.is_some_and(|age| age < RENEW_AFTER_US) {
             return Ok(());
         }
-        self.connection.execute("DELETE FROM credential_cache WHERE boot_id <> ?1", [&moment.boot_id])?;
         let at = moment.boot.0;
+        self.make_room(key, &moment.boot_id)?;
         self.connection.execute(
             "INSERT OR REPLACE INTO credential_cache (uid, user, place, service, boot_id, at, seal) \
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
@@ -95,6 +101,29 @@ impl<'a> CredentialCache<'a> {
                 self.seal(key, &moment.boot_id, at)?
             ],
         )?;
+        Ok(())
+    }
+
+    /// Removes entries of earlier boots and, of this user, those of ended sessions and all but the newest. How old the others may be
+    /// depends on the role for which they are used.
+    fn make_room(&self, key: &CacheKey, boot_id: &str) -> rusqlite::Result<()> {
+        self.connection.execute("DELETE FROM credential_cache WHERE boot_id <> ?1", [boot_id])?;
+        let CacheKey { person: Person { uid, name }, place, service } = key;
+        let others = "SELECT user, place, service FROM credential_cache \
+                      WHERE uid = ?1 AND NOT (user = ?2 AND place = ?3 AND service = ?4) ORDER BY at DESC";
+        let mut statement = self.connection.prepare(others)?;
+        let read = |row: &Row<'_>| Ok([row.get(0)?, row.get(1)?, row.get(2)?]);
+        let rows = statement.query_map(params![uid, name.as_str(), place, service], read)?;
+        let mut kept = 1;
+        for row in rows.collect::<rusqlite::Result<Vec<[String; 3]>>>()? {
+            let [user, place, service] = row;
+            if kept < MOST_OF_A_USER && (self.exists)(&place) {
+                kept += 1;
+                continue;
+            }
+            let query = "DELETE FROM credential_cache WHERE uid = ?1 AND user = ?2 AND place = ?3 AND service = ?4";
+            self.connection.execute(query, params![uid, user, place, service])?;
+        }
         Ok(())
     }
 
@@ -147,6 +176,17 @@ impl<'a> CredentialCache<'a> {
     }
 }
 
+/// Whether the process to which a `place` is bound lives; true where it is bound to none.
+fn place_exists(place: &str) -> bool {
+    let mut numbers = place.split(' ');
+    let (Some(pid), Some(Ok(began))) =
+        (numbers.next().and_then(|pid| pid.parse().ok()), numbers.next().map(str::parse))
+    else {
+        return false;
+    };
+    pid == 0 || Pid::new(pid).is_some_and(|pid| lives_since(pid, began))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -164,6 +204,11 @@ mod tests {
         connection
     }
 
+    /// A cache whose sessions all exist.
+    fn cache(connection: &Connection) -> CredentialCache<'_> {
+        CredentialCache { exists: |_| true, ..CredentialCache::new(connection, Duration::from_secs(900)) }
+    }
+
     fn person(uid: u32, name: &str) -> Person {
         Person { uid, name: jit_core::names::UserName::parse(name).unwrap() }
     }
@@ -175,7 +220,7 @@ mod tests {
     #[test]
     fn an_authentication_is_cached_for_its_time_and_place_only() {
         let connection = database();
-        let cache = CredentialCache::new(&connection, Duration::from_secs(900));
+        let cache = cache(&connection);
         cache.remember(&key(), &moment("b", 100)).unwrap();
         assert!(cache.remembers(&key(), &moment("b", 999)).unwrap());
         assert!(!cache.remembers(&key(), &moment("b", 1000)).unwrap(), "too old");
@@ -196,7 +241,7 @@ mod tests {
     #[test]
     fn a_row_that_was_inserted_by_hand_does_not_count() {
         let connection = database();
-        let cache = CredentialCache::new(&connection, Duration::from_secs(900));
+        let cache = cache(&connection);
         cache.remember(&key(), &moment("b", 100)).unwrap();
         for harm in ["at = at + 1", "seal = zeroblob(32)", "place = '8 9 34816'", "service = 'strict'", "user = 'dave'"]
         {
@@ -212,6 +257,44 @@ mod tests {
         assert!(cache.remembers(&key(), &moment("b", 200)).unwrap());
     }
 
+    fn count(connection: &Connection) -> u32 {
+        connection.query_row("SELECT count(*) FROM credential_cache", [], |row| row.get(0)).unwrap()
+    }
+
+    #[test]
+    fn entries_of_ended_sessions_are_removed() {
+        let connection = database();
+        let cache = CredentialCache::new(&connection, Duration::from_secs(900));
+        let own = CacheKey { place: format!("{} {} 7", Pid::own(), process_start(Pid::own()).unwrap()), ..key() };
+        let places = ["2000000000 9 0", "1 1 34816", "0 0 0", &own.place].map(str::to_owned);
+        for place in places.into_iter().chain((0..40).map(|start| format!("{} {start} 0", Pid::own()))) {
+            cache.remember(&CacheKey { place, ..key() }, &moment("b", 100)).unwrap();
+        }
+        assert!(cache.remembers(&own, &moment("b", 101)).unwrap());
+        assert_eq!(count(&connection), 3, "this one, that without a session, and the last");
+        cache.remember(&key(), &moment("c", 5)).unwrap();
+        assert_eq!(count(&connection), 1);
+    }
+
+    #[test]
+    fn a_user_keeps_the_newest_entries_only() {
+        let connection = database();
+        let cache = cache(&connection);
+        let of =
+            |session: i64, uid| CacheKey { person: person(uid, "alice"), place: format!("{session} 9 0"), ..key() };
+        cache.remember(&of(0, 1001), &moment("b", 1)).unwrap();
+        for session in 0..500 {
+            cache.remember(&of(session, 1000), &moment("b", 100 + session)).unwrap();
+        }
+        assert_eq!(count(&connection), MOST_OF_A_USER + 1);
+        assert!(cache.remembers(&of(499, 1000), &moment("b", 600)).unwrap());
+        assert!(!cache.remembers(&of(400, 1000), &moment("b", 600)).unwrap());
+        assert!(cache.remembers(&of(0, 1001), &moment("b", 600)).unwrap(), "another user's");
+        // A renewed entry takes no other's room.
+        cache.remember(&of(499, 1000), &moment("b", 700)).unwrap();
+        assert!(cache.remembers(&of(440, 1000), &moment("b", 700)).unwrap());
+    }
+
     #[test]
     fn a_timeout_of_zero_caches_nothing() {
         let connection = database();
@@ -223,7 +306,7 @@ mod tests {
     #[test]
     fn forgetting_is_for_the_session_or_for_the_user() {
         let connection = database();
-        let cache = CredentialCache::new(&connection, Duration::from_secs(900));
+        let cache = cache(&connection);
         let elsewhere = CacheKey { place: "70 9 34816".into(), ..key() };
         for each in [key(), elsewhere.clone()] {
             cache.remember(&each, &moment("b", 100)).unwrap();

@@ -98,6 +98,8 @@ impl Context<'_> {
             Some(Act::Freeze) => "frozen",
             Some(Act::Kill) => "ending",
             Some(Act::Thaw) | None if known.end.is_some() => "left running",
+            // By the end of its grant.
+            Some(Act::Thaw) | None if crate::session::is_frozen(&open.run) => "frozen",
             Some(Act::Thaw) | None => "running",
         };
         Ok(Some(SessionInfo {

@@ -43,6 +43,9 @@ fn trust(error: &TrustError) -> String {
         TrustError::Missing { path } if path == Path::new(STATE) => {
             format!("install -d -o root -g root -m 700 {} && jitctl key init", shell(path))
         }
+        TrustError::Missing { path } if path == Path::new("/etc/machine-id") => {
+            "systemd-machine-id-setup, then jitctl key accept --reason 'WHY'".to_owned()
+        }
         TrustError::Missing { path } => {
             format!("restore {} from a backup, or install jit-sudo again", shell(path))
         }

@@ -41,6 +41,7 @@ pub(super) fn run(
     let mut expected = FORWARDED.to_vec();
     expected.push(SIGCHLD);
     let signals = SignalQueue::open(&expected).map_err(system("receive signals"))?;
+    enforcer.stay_awake().map_err(system("start a timer"))?;
     become_subreaper().map_err(system("adopt the command's orphans"))?;
     let (mut streams, ends) = CopiedStreams::open(session_recording, [false; 2]).map_err(system("make a pipe"))?;
     session_recording.begin(streams.window(), enforcer)?;
@@ -187,7 +188,8 @@ impl Supervised<'_, '_, '_> {
             let own = Some(PollEntry::reading(self.signals.as_fd()));
             let subreaper = self.command.line().map(PollEntry::reading);
             let mut entries: Vec<_> = own.into_iter().chain(relay_process).chain(subreaper).collect();
-            poll(&mut entries, patience)?;
+            let more_orphans = self.process_tree.reap_orphans(self.command.pid());
+            poll(&mut entries, if more_orphans { Some(Duration::ZERO) } else { patience })?;
             if is_carried && entries.get(1).is_some_and(|entry| entry.ready_read) {
                 self.take_report()?;
             }

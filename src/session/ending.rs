@@ -1,11 +1,13 @@
 //! Decides when a command is warned, frozen and ended: turns the verdicts of the watch into steps that both kinds of session take.
 
+use std::io;
 use std::time::{Duration, Instant};
 
 use super::freeze::{Freeze, Hold};
 use super::watch::{EndReason, EnforcedRun, Verdict, Watch};
 use jit_core::policy::RecordingMode;
 use sys::process::{Pid, Waiting, wait};
+use sys::wake_timer::WakeTimer;
 
 /// The interval between two checks of processes that are being killed.
 const ROUND: Duration = Duration::from_millis(20);
@@ -15,6 +17,10 @@ const GLANCE: Duration = Duration::from_millis(250);
 
 /// A command that has run this long gets a process that ends it in time.
 const LASTING: Duration = Duration::from_millis(50);
+
+/// How long a stop of a process can last on which alone the end of the run depends. Longer than [`LASTING`], so that the timer
+/// hardly ever expires.
+pub(super) const WOKEN_AFTER: Duration = Duration::from_millis(100);
 
 /// How long after its deadline the enforcer may still kill before this process does.
 const SLACK: Duration = Duration::from_millis(500);
@@ -53,6 +59,8 @@ pub(super) struct Enforcer<'a> {
     is_undone: bool,
     /// A message of the watch that is not shown yet.
     unsaid: Option<String>,
+    /// Continues this process when it is stopped while no other process would end the run.
+    wake_timer: Option<WakeTimer>,
 }
 
 /// The process that ends the run in place of this one.
@@ -119,7 +127,15 @@ impl<'a> Enforcer<'a> {
             tried: None,
             is_undone: false,
             unsaid: None,
+            wake_timer: None,
         }
+    }
+
+    /// From now on until the run is handed over, and when the enforcer is lost, no stop of this process lasts. Call it before the
+    /// command is started, which may stop this process at once, and with SIGCONT in the queue of signals.
+    pub(super) fn stay_awake(&mut self) -> io::Result<()> {
+        self.wake_timer = Some(WakeTimer::start(WOKEN_AFTER)?);
+        Ok(())
     }
 
     /// The time between SIGTERM and SIGKILL.
@@ -196,6 +212,9 @@ impl<'a> Enforcer<'a> {
         let enforcer = self.watch.hand_over(&EnforcedRun { limit, command, ..enforced_run.clone() });
         self.delegate = enforcer.map_or(Delegate::None, Delegate::Acts);
         self.tried = Some(Instant::now());
+        if enforcer.is_some() {
+            self.wake_timer = None;
+        }
         enforcer
     }
 
@@ -211,6 +230,7 @@ impl<'a> Enforcer<'a> {
         {
             self.delegate = Delegate::None;
             self.tried = Some(Instant::now());
+            let _ = self.stay_awake(); // it worked before, and there is another enforcer soon
             self.watch.taken_back();
             self.freeze = Freeze::default();
             self.is_undone = true;

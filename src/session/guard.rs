@@ -4,11 +4,21 @@
 use std::convert::Infallible;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
+use super::ending::WOKEN_AFTER;
 use sys::cgroup::Cgroup;
-use sys::poll::{read, socket_pair, write};
-use sys::process::{Pid, Waiting, exit_now, fork_into, new_session, wait};
+use sys::poll::{PollEntry, poll, read, socket_pair, write};
+use sys::process::{Pid, Waiting, exit_now, fork_into, kill, new_session, process_start, wait};
+use sys::procfs::{lives_since, stat};
 use sys::sandbox::close_but;
+use sys::signals::{SIGCONT, SIGKILL};
+
+/// The interval between two checks of a supervisor that was stopped.
+const ROUND: Duration = Duration::from_millis(20);
+
+/// A supervisor that is found stopped this many times in succession, though it was continued each time, is kept from its work.
+const WOKEN_IN_VAIN: u32 = 50;
 
 /// The supervisor's end of the socket to the guard.
 #[derive(Debug)]
@@ -19,13 +29,14 @@ pub(super) struct Guard {
 
 impl Guard {
     /// Starts the guard in `refuge`, where ending the caller's session does not reach it. It calls `end` when this process is
-    /// killed.
+    /// killed, or cannot go on because it is stopped again and again.
     pub(super) fn post(refuge: Option<&Cgroup>, end: impl FnOnce()) -> io::Result<Self> {
+        let supervisor = Supervisor { pid: Pid::own(), began: process_start(Pid::own())? };
         let (line, theirs) = socket_pair()?;
         let mut ours = Some(line);
         let pid = fork_into(refuge, || {
             ours = None; // so that it notices the end of the supervisor
-            keep(&theirs, end)
+            keep(&theirs, supervisor, end)
         })?;
         let line = ours.ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected))?;
         Ok(Self { pid, line })
@@ -48,11 +59,43 @@ impl Guard {
 }
 
 /// Runs the guard until it ends. It holds no file of the caller.
-fn keep(line: &OwnedFd, end: impl FnOnce()) -> Infallible {
+fn keep(line: &OwnedFd, supervisor: Supervisor, end: impl FnOnce()) -> Infallible {
     let _ = new_session(); // it leads no session yet
     let _ = close_but(&[line.as_fd()]);
-    if !matches!(read(line.as_fd(), &mut [0]), Ok(1..)) {
+    let mut in_vain = 0;
+    while in_vain < WOKEN_IN_VAIN && poll_line(line, if in_vain == 0 { WOKEN_AFTER } else { ROUND }) {
+        in_vain = if supervisor.wake() { in_vain + 1 } else { 0 };
+    }
+    if in_vain == WOKEN_IN_VAIN {
+        supervisor.signal(SIGKILL); // from here on as when it was killed by others
+        end();
+    } else if !matches!(read(line.as_fd(), &mut [0]), Ok(1..)) {
         end();
     }
     exit_now(0)
+}
+
+/// Waits for the supervisor. Returns whether it is silent.
+fn poll_line(line: &OwnedFd, patience: Duration) -> bool {
+    let mut entries = [PollEntry::reading(line.as_fd())];
+    matches!(poll(&mut entries, Some(patience)), Ok(0))
+}
+
+/// The process that waits for the command.
+#[derive(Clone, Copy)]
+struct Supervisor {
+    pid: Pid,
+    began: u64,
+}
+
+impl Supervisor {
+    /// Continues it when it is stopped: before the run is handed over it does not stop of itself. Returns whether it was stopped.
+    fn wake(self) -> bool {
+        let is_stopped = stat(self.pid).is_ok_and(|stat| stat.started == self.began && stat.state == b'T');
+        is_stopped && self.signal(SIGCONT)
+    }
+
+    fn signal(self, signal: i32) -> bool {
+        lives_since(self.pid, self.began) && kill(self.pid, signal).is_ok()
+    }
 }

@@ -30,6 +30,7 @@ use sys::held::HeldProgram;
 use sys::limits::Limits;
 use sys::poll::pipe;
 use sys::process::{Pid, exit_now, fork_into};
+use sys::sandbox::{Capability, holds};
 use sys::sanitize::Inherited;
 use sys::trusted::RootsName;
 
@@ -52,6 +53,8 @@ pub enum LaunchError {
     Unrecorded(RecordingError),
     /// The kernel refused to enter a directory or to execute the program.
     Path(&'static str, PathBuf, ExecError),
+    /// Without CAP_KILL and a control group, nothing could end a command of this user.
+    Endless(String),
     /// A terminal, pipe or process could not be made.
     System(&'static str, io::Error),
     /// The command was started, but how it ended is unknown: the process that waited for it was killed.
@@ -78,6 +81,10 @@ impl fmt::Display for LaunchError {
             Self::Path(what, path, error) => {
                 write!(f, "unable to {what} {}: {}", Word::from(path.as_os_str()), error.reason())
             }
+            Self::Endless(user) => write!(
+                f,
+                "a command of {user} could not be ended: jit-sudo has neither the capability CAP_KILL nor a control group"
+            ),
             Self::System(what, error) | Self::Lost(what, error) => write!(f, "unable to {what}: {error}"),
         }
     }
@@ -206,6 +213,16 @@ impl Launch {
 
     fn is_command(&self) -> bool {
         !matches!(self.image, PreparedImage::Editor(_))
+    }
+
+    /// Checks that the command can be ended: the kernel kills the processes of a control group for root, but a process without
+    /// CAP_KILL can signal only those of its own user.
+    pub(super) fn can_end(self) -> Result<Self, LaunchError> {
+        let is_own = !self.is_command() || self.credentials.uid == 0;
+        if is_own || self.process_tree.group().is_some() || holds(Capability::Kill) {
+            return Ok(self);
+        }
+        Err(LaunchError::Endless(format!("uid {}", self.credentials.uid)))
     }
 
     /// Returns the id of the run.

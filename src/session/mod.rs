@@ -33,8 +33,8 @@ pub use hosted::{Hosted, Program};
 pub use launch::LaunchError;
 pub use outcome::{ExitStatus, Outcome};
 pub use process_tree::{
-    Ended, Known, LostRun, ProcessTree, abandoned, can_found, end_lost, refuge, stand_alone, stand_apart,
-    supervise_for, take_sessions_back,
+    Ended, Known, LostRun, ProcessTree, abandoned, can_found, end_lost, give_up_stopped, is_frozen, refuge,
+    stand_alone, stand_apart, supervise_for, take_sessions_back,
 };
 pub use session_recording::{BlankOf, SessionRecording};
 pub use watch::{EndReason, EnforcedRun, Verdict, Watch};
@@ -80,7 +80,7 @@ impl<'a> Session<'a> {
             None => Launch::prepare(&recorded, process_tree, inherited),
             Some(editor) => Launch::prepare_editor(&recorded, editor, process_tree, inherited),
         };
-        let outcome = launch.and_then(|launch| {
+        let outcome = launch.and_then(Launch::can_end).and_then(|launch| {
             let limit = recorded.authorized().plan().time_limit().map(Duration::from_secs);
             let enforcer = Enforcer::new(watch, grace, limit);
             perform(&launch, recorded.authorized().role(), inherited, enforcer, session_recording)

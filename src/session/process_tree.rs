@@ -18,13 +18,13 @@ use super::watch::EnforcedRun;
 use crate::authorized::environment::RUN_VARIABLE;
 use crate::programs::{self, Ours};
 use jit_core::budget::SETTLED;
-use jit_core::places::JIT_SUDO;
+use jit_core::places::{ENFORCER, JIT_SUDO};
 use sys::cgroup::{self, Cgroup};
 use sys::marked::Mark;
 use sys::process::{
-    self, Pid, bury_the_dead, children_of, descendants, has_children, kill_descendants, signal_descendants,
+    self, Pid, Waiting, bury_the_dead, children_of, descendants, has_children, kill_descendants, signal_descendants,
 };
-use sys::procfs::{has_executed_nothing, is_awake, lives, real_uid};
+use sys::procfs::{has_executed_nothing, is_awake, lives, real_uid, stat};
 use sys::sanitize::Inherited;
 use sys::signals::{SIGCONT, SIGKILL, SIGSTOP, SIGTERM};
 
@@ -50,6 +50,9 @@ const KILL_ROUNDS: u32 = 100;
 
 /// After this many rounds (a second) our own programs are killed too: the processes they supervise are gone by then.
 const PATIENT_ROUNDS: u32 = 50;
+
+/// The number of orphans that are reaped before a supervisor turns to its other duties.
+const REAPED_AT_ONCE: u32 = 1000;
 
 /// The number of rounds of moving processes into or out of the group. Each round moves what was forked since the one before.
 const TAKING_ROUNDS: u32 = 16;
@@ -130,6 +133,10 @@ struct Spared {
 }
 
 impl Spared {
+    fn is(&self, pid: Pid) -> bool {
+        self.who.pid == pid.raw() && self.who.pid().is_some()
+    }
+
     fn covers(&self, pid: Pid) -> bool {
         let leads = |leader: Pid| self.session && process::session_of(pid) == Some(leader);
         self.who.pid().is_some_and(|own| own == pid || leads(own))
@@ -256,6 +263,20 @@ impl ProcessTree {
         if has_ended {
             let _ = self.guard.take();
         }
+    }
+
+    /// Reaps the orphans of the command `command` that this process has adopted and that have ended. Each other child is reaped by
+    /// the code that waits for it. Returns whether more may be left, so that the caller is not kept here by a command that makes
+    /// orphans all the time.
+    pub(super) fn reap_orphans(&self, command: Pid) -> bool {
+        for _ in 0..REAPED_AT_ONCE {
+            let Some(ended) = process::next_ended() else { return false };
+            if ended == command || self.spared.borrow().iter().any(|spared| spared.is(ended)) {
+                return false;
+            }
+            let _ = process::wait(ended, Waiting::EndNow);
+        }
+        true
     }
 
     fn relieve_guard(&self) {
@@ -400,7 +421,7 @@ impl ProcessTree {
     /// are listed, so that none is forked meanwhile. Of our own programs only supervisors get the signals, because they may be
     /// waiting for a user.
     pub(super) fn terminate(&self) {
-        if self.group.as_ref().is_some_and(Cgroup::is_frozen) {
+        if self.group.as_ref().is_some_and(Cgroup::is_set_to_freeze) {
             return self.kill();
         }
         self.kill_unborn();
@@ -497,6 +518,26 @@ impl ProcessTree {
     }
 }
 
+/// How long a supervisor may take to go on after it was continued.
+const GOES_ON_WITHIN: Duration = Duration::from_millis(200);
+
+/// Checks for a supervisor that is stopped though its run has no enforcer: it does not stop itself then, and no process would end
+/// the run. Continues it; kills it when it is kept from going on, and returns true.
+pub fn give_up_stopped(supervisor: Pid) -> bool {
+    let ours = programs::ours();
+    ours.look();
+    let Ok(first) = stat(supervisor) else { return false };
+    let is_stopped = || stat(supervisor).is_ok_and(|stat| (stat.started, stat.state) == (first.started, b'T'));
+    let is_enforcer = |child: &Pid| ours.run_by(*child) == Some(ENFORCER) && lives(*child);
+    let is_alone = || is_stopped() && children_of(supervisor).is_ok_and(|children| !children.iter().any(is_enforcer));
+    if !is_alone() || ours.run_by(supervisor) != Some(JIT_SUDO) {
+        return false;
+    }
+    let _ = process::kill(supervisor, SIGCONT); // it may have ended
+    std::thread::sleep(GOES_ON_WITHIN);
+    is_alone() && process::kill(supervisor, SIGKILL).is_ok()
+}
+
 /// Tells a supervisor to end its run, or not to begin it.
 fn tell_to_end(supervisor: Pid) {
     for signal in [SIGTERM, SIGCONT] {
@@ -589,6 +630,11 @@ pub fn take_sessions_back(run: &str, run_as: u32, since: u64) -> usize {
     let members = bearers.into_iter().filter_map(Cgroup::of_session_led_by).flat_map(|session| session.members());
     let ours = programs::ours();
     members.filter(|pid| ours.run_by(*pid).is_none() && group.adopt(*pid).is_ok()).count()
+}
+
+/// Whether the processes of a run are frozen, by whatever: an administrator or the end of the grant. False without a group.
+pub fn is_frozen(run: &str) -> bool {
+    Cgroup::named(PARENT, run).iter().any(|group| group.is_populated() && group.is_frozen())
 }
 
 /// Returns the runs whose supervisors have ended and whose groups still have processes.

@@ -84,6 +84,7 @@ pub(super) fn run(
     let Pty { leader, follower, .. } =
         Pty::open(window, modes.first(), launch.owner(), None).map_err(system("open a pty"))?;
     let signals = SignalQueue::open(&EXPECTED).map_err(system("receive signals"))?;
+    enforcer.stay_awake().map_err(system("start a timer"))?;
     let (socket, theirs) = socket_pair().map_err(system("make a socket pair"))?;
     // In a pipeline several programs share the terminal: the command starts in the background of its own terminal, and only when it
     // tries to use it does this process take the caller's (as sudo does).

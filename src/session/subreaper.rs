@@ -7,6 +7,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
+use super::ending::WOKEN_AFTER;
 use super::launch::{Launch, LaunchError, Started, read_report};
 use super::message::{Order, Report, receive_order, receive_report, send_order, send_report};
 use super::reaper::{Reaper, Stops};
@@ -16,7 +17,8 @@ use sys::poll::{Blocking, PollEntry, poll, set_blocking, socket_pair};
 use sys::process::{self, Pid, Usage, WaitEvent, Waiting, exit_now, fork, wait};
 use sys::sandbox::{Capability, Files, Post, close_but, confine};
 use sys::sanitize::Inherited;
-use sys::signals::{SIGCHLD, SIGHUP, SIGTERM, SignalQueue};
+use sys::signals::{SIGCHLD, SIGCONT, SIGHUP, SIGTERM, SignalQueue};
+use sys::wake_timer::WakeTimer;
 
 /// A command without a terminal of its own: a child of ours, or of its subreaper.
 pub(super) struct Child {
@@ -141,7 +143,9 @@ fn keep(
     grace: Duration,
 ) -> io::Result<()> {
     process::become_subreaper()?;
-    let signals = SignalQueue::open(&[SIGCHLD, SIGHUP, SIGTERM])?;
+    let signals = SignalQueue::open(&[SIGCHLD, SIGHUP, SIGTERM, SIGCONT])?;
+    // The supervisor waits for the report that the command has begun.
+    let wake_timer = WakeTimer::start(WOKEN_AFTER)?;
     let Started { command, failure } = match launch.start(inherited, ends) {
         Ok(started) => started,
         Err(error) => return send_report(supervisor, &Report::Failed(error)),
@@ -154,6 +158,7 @@ fn keep(
     // A kernel that lacks a part of the sandbox enforces the rest; `jitctl doctor` reports it.
     let _ = confine(Post::RelayProcess, &[Capability::Kill], Files::Below(&[]));
     let attended = apart.and_then(|()| send_report(supervisor, &Report::Begun(command)));
+    drop(wake_timer);
     match attended.and_then(|()| attend(&mut reaper, failure.as_ref(), &signals, supervisor)) {
         Ok(()) if reaper.command().is_none() => reaper.outlast(),
         Ok(()) | Err(_) => reaper.end(grace),

@@ -156,6 +156,11 @@ impl Cgroup {
         is_populated(&self.path)
     }
 
+    /// Returns whether all processes of the group are frozen.
+    pub fn is_frozen(&self) -> bool {
+        has_event(&self.path, "frozen 1")
+    }
+
     /// Removes the group if it has no processes. Returns false if it has some.
     pub fn remove_if_empty(&self) -> bool {
         if fs::remove_dir(&self.path).is_ok() {
@@ -189,7 +194,7 @@ impl Cgroup {
     }
 
     /// Returns whether [`Self::freeze`] was called later than [`Self::thaw`]; a group around it may freeze it too.
-    pub fn is_frozen(&self) -> bool {
+    pub fn is_set_to_freeze(&self) -> bool {
         fs::read_to_string(self.path.join("cgroup.freeze")).is_ok_and(|text| text.trim_ascii() == "1")
     }
 
@@ -636,7 +641,11 @@ fn orphaned(path: &Path, depth: u32, found: &mut Vec<String>) {
 }
 
 fn is_populated(path: &Path) -> bool {
-    fs::read_to_string(path.join("cgroup.events")).is_ok_and(|events| events.lines().any(|line| line == "populated 1"))
+    has_event(path, "populated 1")
+}
+
+fn has_event(path: &Path, event: &str) -> bool {
+    fs::read_to_string(path.join("cgroup.events")).is_ok_and(|events| events.lines().any(|line| line == event))
 }
 
 /// Removes nested groups first. A group that cannot be removed has processes, or no longer exists.

@@ -237,7 +237,7 @@ impl ForeignProcesses {
     /// Returns whether [`Self::freeze`] holds them.
     #[must_use]
     pub fn are_frozen(&self) -> bool {
-        self.inside.as_ref().is_some_and(Cgroup::is_frozen)
+        self.inside.as_ref().is_some_and(Cgroup::is_set_to_freeze)
     }
 
     /// Returns whether one of them, or the program, has a terminal; none has one after a hangup.

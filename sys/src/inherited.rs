@@ -38,7 +38,7 @@ const fn row(name: &'static str, page: &'static str, fate: Fate) -> Attribute {
 }
 
 /// Every attribute that an exec keeps.
-pub const TABLE: [Attribute; 38] = [
+pub const TABLE: [Attribute; 41] = [
     row("scheduling policy, priority, reset-on-fork, clamps", "sched_setattr(2)", Fate::Returned),
     row("nice value", "setpriority(2)", Fate::Returned),
     row("CPU affinity", "sched_setaffinity(2)", Fate::Returned),
@@ -61,6 +61,7 @@ pub const TABLE: [Attribute; 38] = [
     row("child subreaper", "PR_SET_CHILD_SUBREAPER(2const)", Fate::Reset),
     row("core scheduling cookie", "PR_SCHED_CORE(2const)", Fate::Reset),
     row("transparent huge pages disabled", "PR_SET_THP_DISABLE(2const)", Fate::Reset),
+    row("memory merging (KSM)", "PR_SET_MEMORY_MERGE(2const)", Fate::Reset),
     row("early kill on memory failure", "PR_MCE_KILL(2const)", Fate::Reset),
     row("interval timers and alarm", "setitimer(2)", Fate::Reset),
     row("descriptors", "open(2)", Fate::Reset),
@@ -84,11 +85,20 @@ pub const TABLE: [Attribute; 38] = [
         "PR_SET_MDWE(2const)",
         Fate::Stays("we make no such mapping, and it cannot be reset"),
     ),
+    row(
+        "I/O context shared by CLONE_IO",
+        "clone(2)",
+        Fate::Stays("no call leaves it: the sharer can set our I/O priority later, which only delays us"),
+    ),
+    row("filter of core dumps", "core(5)", Fate::Stays("we leave no core dump, and one of the command is its user's")),
     row("nice value of the session", "sched(7), autogroup", Fate::Stays("it is shared with the session")),
 ];
 
 /// The kernel's own default, in nanoseconds.
 const TIMER_SLACK: libc::c_ulong = 50_000;
+
+/// Not in every libc; since Linux 6.4.
+const PR_SET_MEMORY_MERGE: libc::c_int = 67;
 
 const PR_SCHED_CORE: libc::c_int = 62;
 const PR_SCHED_CORE_GET: libc::c_ulong = 0;
@@ -283,6 +293,7 @@ fn reset_by_prctl() {
         (libc::PR_SET_TIMERSLACK, TIMER_SLACK),
         (libc::PR_SET_CHILD_SUBREAPER, 0),
         (libc::PR_SET_THP_DISABLE, 0),
+        (PR_SET_MEMORY_MERGE, 0),
         (libc::PR_MCE_KILL, libc::PR_MCE_KILL_CLEAR as libc::c_ulong),
     ] {
         let value: libc::c_ulong = value;
@@ -332,6 +343,39 @@ mod tests {
             assert_eq!(SchedulingState::reset(), SchedulingState::default());
             state.resume();
             assert_eq!(SchedulingState::reset(), state);
+        });
+    }
+
+    #[test]
+    fn attributes_of_prctl_are_reset() {
+        const PR_GET_MEMORY_MERGE: libc::c_int = 68;
+        const KILL_SET: libc::c_ulong = libc::PR_MCE_KILL_SET as libc::c_ulong;
+        const KILL_EARLY: libc::c_ulong = libc::PR_MCE_KILL_EARLY as libc::c_ulong;
+        // SAFETY: these take integers only.
+        let call =
+            |option, first: libc::c_ulong, second: libc::c_ulong| unsafe { libc::prctl(option, first, second, 0, 0) };
+        let none: libc::c_ulong = 0;
+        aside(move || {
+            for (name, option, first, second, look, expected) in [
+                ("merging", PR_SET_MEMORY_MERGE, 1, none, PR_GET_MEMORY_MERGE, 0),
+                ("huge pages", libc::PR_SET_THP_DISABLE, 1, none, libc::PR_GET_THP_DISABLE, 0),
+                ("timer slack", libc::PR_SET_TIMERSLACK, 77, none, libc::PR_GET_TIMERSLACK, 50_000),
+                (
+                    "memory failure",
+                    libc::PR_MCE_KILL,
+                    KILL_SET,
+                    KILL_EARLY,
+                    libc::PR_MCE_KILL_GET,
+                    libc::PR_MCE_KILL_DEFAULT,
+                ),
+            ] {
+                // A kernel without the attribute has nothing to reset.
+                if call(option, first, second) == 0 {
+                    assert_ne!(call(look, none, none), expected, "{name} was not set");
+                    reset_by_prctl();
+                    assert_eq!(call(look, none, none), expected, "{name}");
+                }
+            }
         });
     }
 

@@ -56,6 +56,7 @@ pub mod time;
 pub mod trusted;
 pub mod user_path;
 pub mod users;
+pub mod wake_timer;
 
 pub use sanitize::{Inherited, KernelIdentity, SanitizeError, sanitize};
 pub use secret::Secret;

@@ -205,6 +205,18 @@ pub fn has_changed(pid: Pid) -> bool {
     asked.is_err() || unsafe { news.si_pid() } != 0
 }
 
+/// Returns a child that has ended and is not reaped; does not reap it. As long as it is not reaped, it may be returned
+/// again in place of another.
+pub fn next_ended() -> Option<Pid> {
+    // SAFETY: siginfo_t is plain integers and pointers, for which zero is valid.
+    let mut news: libc::siginfo_t = unsafe { mem::zeroed() };
+    let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: the place lives through the call.
+    check(unsafe { libc::waitid(libc::P_ALL, 0, &raw mut news, options) }).ok()?;
+    // SAFETY: waitid(2) fills in this member, or leaves it 0 when no child has ended.
+    Pid::new(unsafe { news.si_pid() })
+}
+
 /// Reaps the children of this process that have ended. Returns whether it has others.
 #[must_use]
 pub fn bury_the_dead() -> bool {

@@ -225,15 +225,18 @@ impl SignalQueue {
         // SAFETY: signalfd_siginfo is plain integers, for which zero is valid.
         let mut info: libc::signalfd_siginfo = unsafe { mem::zeroed() };
         let size = size_of::<libc::signalfd_siginfo>();
-        let answer = retry(|| {
-            // SAFETY: the buffer is `size` bytes of plain integers and lives through the call.
-            check_length(unsafe { libc::read(self.fd.as_raw_fd(), (&raw mut info).cast(), size) })
-        });
-        match answer {
-            Ok(length) if length == size => Ok(Some(event(&info))),
-            Ok(_) => Err(io::Error::other("signalfd gave less than one signal")),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-            Err(error) => Err(error),
+        loop {
+            let answer = retry(|| {
+                // SAFETY: the buffer is `size` bytes of plain integers and lives through the call.
+                check_length(unsafe { libc::read(self.fd.as_raw_fd(), (&raw mut info).cast(), size) })
+            });
+            match answer {
+                Ok(length) if length == size && is_of_a_wake_timer(&info) => {}
+                Ok(length) if length == size => return Ok(Some(event(&info))),
+                Ok(_) => return Err(io::Error::other("signalfd gave less than one signal")),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                Err(error) => return Err(error),
+            }
         }
     }
 
@@ -292,6 +295,11 @@ impl Drop for Unstoppable {
             let _ = unblock(taken);
         }
     }
+}
+
+/// Whether a [`WakeTimer`](crate::wake_timer::WakeTimer) sent it: nobody has asked for a continuation.
+fn is_of_a_wake_timer(info: &libc::signalfd_siginfo) -> bool {
+    info.ssi_signo == SIGCONT.cast_unsigned() && info.ssi_code == libc::SI_TIMER
 }
 
 fn event(info: &libc::signalfd_siginfo) -> Event {

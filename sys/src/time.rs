@@ -30,7 +30,7 @@ pub fn boot_id() -> io::Result<String> {
     if id.len() == 36 && id.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-') {
         Ok(KNOWN.get_or_init(|| id.to_owned()).clone())
     } else {
-        Err(io::Error::new(io::ErrorKind::InvalidData, "malformed boot id"))
+        Err(io::Error::new(io::ErrorKind::InvalidData, "/proc/sys/kernel/random/boot_id holds no id of the boot"))
     }
 }
 

@@ -112,15 +112,35 @@ fn missing_capabilities_of_the_host_are_reported() {
     let found = said("jitctl doctor");
     assert!(found.contains("error    state: /var/lib/jit-sudo is mounted read-only"), "{found}");
     root.script(&format!("umount {state}"));
-    for make in ["true", "mkdir /etc/machine-id", "echo short >/etc/machine-id"] {
+    root.add_policy(
+        "asking",
+        "[roles.asking]\neligible = [\"bob\"]\ncommands = [\"/usr/bin/id\"]\nauthenticate = false\n",
+    );
+    for (make, refused) in [
+        ("echo short >/etc/machine-id", None),
+        ("true", Some("does not exist")),
+        ("mkdir /etc/machine-id", Some("is not a regular file")),
+        ("ln -s /root/machine-id /etc/machine-id", Some("is a symbolic link")),
+        ("cp /root/machine-id /etc/machine-id; chmod 666 /etc/machine-id", Some("is writable by everybody")),
+    ] {
         root.script(&format!("mv /etc/machine-id /root/machine-id; {make}"));
         let found = said("jitctl doctor");
-        assert!(found.contains("warning  machine-id: /etc/machine-id is no file of 32"), "{make}: {found}");
+        let asked = said("runuser -u bob -- jitctl request --role asking --for 1m --reason x 2>&1");
+        match refused {
+            None => {
+                assert!(found.contains("warning  machine-id: /etc/machine-id is no file of 32"), "{make}: {found}");
+            }
+            Some(why) => {
+                assert!(found.contains(&format!("error    machine-id: /etc/machine-id {why}")), "{make}: {found}");
+                assert!(asked.contains(&format!("/etc/machine-id {why}")), "{make}: {asked}");
+            }
+        }
         root.script("rm -rf /etc/machine-id; mv /root/machine-id /etc/machine-id");
     }
     for (capability, effect) in [
         ("kill", "error    capabilities: CAP_KILL is missing: commands of others than root cannot be ended"),
         ("setuid", "error    capabilities: CAP_SETUID is missing"),
+        ("fowner", "warning  capabilities: CAP_FOWNER is missing"),
         ("audit_write", "note     capabilities: CAP_AUDIT_WRITE is missing"),
     ] {
         let found = said(&format!("setpriv --bounding-set=-{capability} jitctl doctor"));
@@ -128,6 +148,9 @@ fn missing_capabilities_of_the_host_are_reported() {
     }
     let found = said("unshare -m sh -c 'mount -t tmpfs none /proc; jitctl doctor'");
     assert!(found.contains("error    proc: /proc is not mounted"), "{found}");
+    let boot_id = "/proc/sys/kernel/random/boot_id";
+    let found = said(&format!("unshare -m sh -c 'mount --bind /dev/null {boot_id}; jitctl doctor'"));
+    assert!(found.contains(&format!("error    proc: {boot_id} cannot be used")), "{found}");
 }
 
 #[test]

@@ -79,6 +79,10 @@ fn a_frozen_command_continues_when_its_grant_is_extended() {
     ticking.session.expect("is frozen");
     // The message comes first, and then the freeze.
     harness::eventually("the command stands still", harness::PATIENCE, || ticking.is_still().then_some(()));
+    let listed = root().as_root(["jitctl", "--json", "session", "list"]).json();
+    let is_own = |session: &&Value| session["user"] == *ticking.person.name;
+    let own = listed["sessions"].as_array().unwrap().iter().find(is_own).unwrap();
+    assert_eq!(own["state"], "frozen", "{own}");
     let extension = ticking.extend(&["--for", "10m"]);
     assert_eq!((extension["extends"].as_str(), extension["grant"].as_str()), (Some(&*ticking.grant), Some("active")));
     ticking.session.expect_within("was extended", AT_ONCE);

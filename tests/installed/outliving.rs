@@ -585,6 +585,119 @@ fn a_command_that_kills_or_stops_its_supervisor_ends_and_is_not_called_unexecute
     }
 }
 
+/// As above, with the stop or kill as the first thing that the command does: no process but the supervisor may know the run yet.
+#[test]
+fn a_command_that_stops_its_supervisor_at_once_ends_with_its_grant() {
+    const SUPERVISOR: &str = "read -r stat </proc/$PPID/stat; set -- ${stat##*)}; supervisor=$2";
+    for (on_terminal, has_groups, delay) in [
+        (false, true, "0"),
+        (false, true, "0.004"),
+        (false, true, "0.02"),
+        (false, false, "0"),
+        (true, true, "0"),
+        (true, true, "0.02"),
+        (true, false, "0"),
+    ] {
+        let holder = Holder::of("lasting");
+        let hide = if has_groups { "" } else { "umount /sys/fs/cgroup &&" };
+        // With a terminal or without control groups a process of ours is between the two.
+        let between = on_terminal || !has_groups;
+        let whom = if between { SUPERVISOR } else { "supervisor=$PPID" };
+        let script = format!(
+            "{whom}; [ {delay} = 0 ] || sleep {delay}; kill -STOP $PPID $supervisor; kill -STOP $supervisor; exec sleep {}",
+            holder.nap
+        );
+        let apart = if on_terminal { "" } else { "setsid -w" };
+        let line = format!("{hide} exec {apart} runuser -u {} -- jit-sudo -n sh -c \"$0\"", holder.person.name);
+        let session = root().pty_as("root", ["unshare", "-m", "sh", "-c", &line, &script]);
+        holder.sleeps(1);
+        std::thread::sleep(Duration::from_millis(500));
+        holder.revoke();
+        holder.ended_at_once();
+        // Recorded by the supervisor itself.
+        assert_eq!(holder.has_record("end").text("ended_by"), "revocation", "{on_terminal} {has_groups} {delay}");
+        drop(session);
+    }
+}
+
+/// A supervisor without a terminal adopts the orphans of its command.
+#[test]
+fn ended_orphans_are_reaped_while_the_command_runs() {
+    // Supervisor and command are the parents of nearly all zombies of a private root.
+    let zombies = || -> usize { root().script("ps -e -o stat= | grep -c ^Z || :").trim().parse().unwrap() };
+    for apart in [&["setsid", "-w"][..], &[]] {
+        let holder = Holder::of("lasting");
+        let script = format!("for i in $(seq 200); do (true &); done; exec sleep {}", holder.nap);
+        let words = [apart, &["jit-sudo", "-n", "-u", "bob", "bash", "-c", &script]].concat();
+        let session = root().pty_as(&holder.person.name, words);
+        holder.sleeps(1);
+        harness::eventually("they are reaped", AT_ONCE, || (zombies() < 50).then_some(()));
+        holder.revoke();
+        holder.ended_at_once();
+        drop(session);
+    }
+}
+
+/// Each process forks the next and exits, so that none lives long enough to be signalled by its pid.
+#[test]
+fn a_chain_of_forks_beside_many_processes_ends_with_its_grant() {
+    let zombies = || -> usize { root().script("ps -e -o stat= | grep -c ^Z || :").trim().parse().unwrap() };
+    for has_groups in [true, false] {
+        let holder = Holder::of("lasting");
+        let hide = if has_groups { "" } else { "umount /sys/fs/cgroup &&" };
+        let script = format!(
+            "for i in $(seq 100); do sleep {} & done; perl -e '$0 = \"chain\"; exit if fork;              while (1) {{ exit if fork; select undef, undef, undef, 0.0005 }}'; wait",
+            holder.nap
+        );
+        let line =
+            format!("{hide} exec setsid -w runuser -u {} -- jit-sudo -n -u bob bash -c \"$0\"", holder.person.name);
+        let session = root().pty_as("root", ["unshare", "-m", "sh", "-c", &line, &script]);
+        holder.sleeps(100);
+        std::thread::sleep(Duration::from_secs(1));
+        let left = zombies();
+        holder.revoke();
+        holder.ended_at_once();
+        harness::eventually("the chain ends", AT_ONCE, || {
+            (root().script("pgrep -c ^chain || :").trim() == "0").then_some(())
+        });
+        assert!(left < 100, "{left} zombies");
+        drop(session);
+    }
+}
+
+#[test]
+fn a_command_that_could_not_be_ended_is_not_started() {
+    let holder = Holder::of("lasting");
+    let refused = |hide: &str, words: &str| {
+        let line = format!(
+            "{hide} setpriv --bounding-set=-kill runuser -u {} -- jit-sudo -n {words} 2>&1 || :",
+            holder.person.name
+        );
+        root().script(&format!("unshare -m sh -c '{line}'"))
+    };
+    let said = refused("umount /sys/fs/cgroup;", "-u bob id -u");
+    assert!(said.contains("a command of uid ") && said.contains("CAP_KILL") && said.contains("hint: "), "{said}");
+    assert_eq!(holder.has_record("end").text("ended_by"), "not-executed");
+    assert_eq!(refused("umount /sys/fs/cgroup;", "id -u").trim(), "0");
+    assert_eq!(refused("", "-u bob id -un").trim(), "bob");
+}
+
+/// A command that stops its supervisor as often as it can keeps every process of the run from its work.
+#[test]
+fn a_supervisor_that_is_stopped_again_and_again_is_given_up() {
+    let holder = Holder::of("lasting");
+    let script = format!("perl -e '1 while kill STOP => getppid' & exec sleep {}", holder.nap);
+    let script = script.replace("getppid", "$ARGV[0]").replace("' &", "' $PPID &");
+    let session = root().pty_as(&holder.person.name, ["setsid", "-w", "jit-sudo", "-n", "sh", "-c", &script]);
+    holder.sleeps(1);
+    holder.revoke();
+    root().as_root(["jitctl", "sweep"]).succeeded();
+    holder.ended_at_once();
+    root().script("pkill -9 -x perl || :");
+    holder.has_record("end");
+    drop(session);
+}
+
 #[test]
 fn a_run_inside_of_a_run_ends_with_the_outer_grant() {
     let outer = Holder::of("lasting");

@@ -12,6 +12,10 @@ const AREA: &str = "kernel";
 
 const MACHINE_ID: &str = "/etc/machine-id";
 
+const SET_UP: &str = "systemd-machine-id-setup, then jitctl key accept --reason 'WHY'";
+
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
 /// clone3(2) with CLONE_INTO_CGROUP: a command is born in its control group.
 const WANTED: (u32, u32) = (5, 7);
 
@@ -41,25 +45,35 @@ fn version(text: &str) -> Option<(u32, u32)> {
 
 /// Descendants are found there, and the caller's terminal.
 fn proc() -> Finding {
-    if Path::new("/proc/self/stat").exists() && Path::new("/proc/sys/kernel/random/boot_id").exists() {
-        good("proc", "/proc is mounted")
-    } else {
-        bad("proc", "/proc is not mounted, or not wholly", "mount -t proc proc /proc")
+    if !Path::new("/proc/self/stat").exists() || !Path::new(BOOT_ID).exists() {
+        return bad("proc", "/proc is not mounted, or not wholly", "mount -t proc proc /proc");
+    }
+    match sys::time::boot_id() {
+        Ok(_) => good("proc", "/proc is mounted"),
+        Err(error) => bad(
+            "proc",
+            format!("{BOOT_ID} cannot be used ({error}): every run is refused"),
+            format!("findmnt {BOOT_ID}, and umount {BOOT_ID}"),
+        ),
     }
 }
 
 /// machine-id(5), by which a copy of this host is told from it.
 fn machine_id() -> Finding {
-    let text = read_to_string(MACHINE_ID).unwrap_or_default();
-    if text.trim_end().len() == 32 && text.trim_end().bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return good("machine-id", format!("{MACHINE_ID} names this machine"));
+    match sys::machine::machine_id() {
+        Ok(Some(_)) => return good("machine-id", format!("{MACHINE_ID} names this machine")),
+        Ok(None) => {}
+        Err(error) => {
+            let cure = format!("{SET_UP}; only root may be able to write to it, and it may be no link");
+            return bad("machine-id", format!("{error}: every request and grant is refused"), cure);
+        }
     }
     warning(
         "machine-id",
         format!(
             "{MACHINE_ID} is no file of 32 hexadecimal digits: a copy of this host that keeps its key passes for it"
         ),
-        "systemd-machine-id-setup, then jitctl key accept --reason 'WHY'",
+        SET_UP,
     )
 }
 
@@ -119,11 +133,17 @@ fn landlock() -> Finding {
 }
 
 /// What set-user-ID programs can have here at most (capabilities(7)), by number; and what is different without it.
-const CAPABILITIES: [(u32, &str, Severity, &str); 7] = [
+const CAPABILITIES: [(u32, &str, Severity, &str); 8] = [
     (7, "CAP_SETUID", Severity::Error, "no command can run as anybody"),
     (6, "CAP_SETGID", Severity::Error, "no command can run as anybody"),
-    (5, "CAP_KILL", Severity::Error, "commands of others than root cannot be ended"),
+    (
+        5,
+        "CAP_KILL",
+        Severity::Error,
+        "commands of others than root cannot be ended, and do not start without control groups",
+    ),
     (1, "CAP_DAC_OVERRIDE", Severity::Warning, "files and terminals of callers cannot be opened for them"),
+    (3, "CAP_FOWNER", Severity::Warning, "the copies of files that users edit cannot be made: -e is refused"),
     (
         24,
         "CAP_SYS_RESOURCE",

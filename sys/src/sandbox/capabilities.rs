@@ -37,16 +37,27 @@ struct Sets {
     inheritable: u32,
 }
 
+/// Returns whether this process has a capability.
+pub fn holds(capability: Capability) -> bool {
+    held().is_ok_and(|[low, _]| low.effective & (1 << capability as u32) != 0)
+}
+
+fn held() -> io::Result<[Sets; 2]> {
+    let header = Header { version: VERSION, pid: 0 };
+    let mut held = [Sets { effective: 0, permitted: 0, inheritable: 0 }; 2];
+    // SAFETY: header and sets are of the version that is named and live through the call.
+    let answer = unsafe { libc::syscall(libc::SYS_capget, &raw const header, held.as_mut_ptr()) };
+    check(answer as libc::c_int)?;
+    Ok(held)
+}
+
 /// Drops all capabilities but `kept`, for good: no exec restores them.
 ///
 /// # Errors
 /// Any error of capset(2). It is no error if the process lacks one of `kept`.
 pub(super) fn keep(kept: &[Capability]) -> io::Result<()> {
     let header = Header { version: VERSION, pid: 0 };
-    let mut held = [Sets { effective: 0, permitted: 0, inheritable: 0 }; 2];
-    // SAFETY: header and sets are of the version that is named and live through the call.
-    let answer = unsafe { libc::syscall(libc::SYS_capget, &raw const header, held.as_mut_ptr()) };
-    check(answer as libc::c_int)?;
+    let [low, _] = held()?;
     for capability in 0..MOST {
         // SAFETY: this prctl takes integers only.
         if unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) } != 0 {
@@ -54,7 +65,6 @@ pub(super) fn keep(kept: &[Capability]) -> io::Result<()> {
         }
     }
     let wanted = kept.iter().fold(0, |all, capability| all | (1_u32 << *capability as u32));
-    let [low, _] = held;
     let kept = low.permitted & wanted;
     let sets = [
         Sets { effective: kept, permitted: kept, inheritable: 0 },

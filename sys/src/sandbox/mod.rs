@@ -15,7 +15,7 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::path::Path;
 
-pub use capabilities::Capability;
+pub use capabilities::{Capability, holds};
 
 use crate::bpf;
 use crate::kernel::check;

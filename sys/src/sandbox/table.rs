@@ -125,7 +125,10 @@ pub(super) const TABLE: &[Row] = &[
         SYS_memfd_create),
     row!(Refused, Passes, Refused,
         "The timeout of a wait for a lock.";
-        SYS_timer_create, SYS_timer_settime, SYS_timer_delete),
+        SYS_timer_create, SYS_timer_settime),
+    row!(Passes, Passes, Refused,
+        "The same; and the timer that continues a stopped process while no other does.";
+        SYS_timer_delete),
     row!(Refused, Passes, Refused,
         "Its ids and the host.";
         SYS_getuid, SYS_geteuid, SYS_getgid, SYS_getegid, SYS_getgroups, SYS_uname, SYS_sysinfo, SYS_getrusage,
