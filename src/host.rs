@@ -5,7 +5,7 @@ mod compiler;
 mod cure;
 mod finished_recordings;
 mod inspection;
-mod knowledge;
+mod policy;
 mod lectures;
 mod policies;
 mod recordings;

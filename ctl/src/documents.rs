@@ -14,7 +14,7 @@ use jit_core::policy::RolePower;
 use jit_core::wire::{Document, Documents, DocumentsInfo};
 
 use crate::broker::Broker;
-use crate::document::{self, Kind, Request, bad};
+use crate::armor::{self, Kind, Request, bad};
 use crate::foreign;
 use crate::known_hosts;
 use crate::output::Output;
@@ -31,7 +31,7 @@ const DIGESTS: &str = "sha256sums";
 /// `jitctl show ID --print`, `jitctl request --print`
 pub(crate) fn print(id: IdPrefix, broker: &Broker) -> Result<Report, Trouble> {
     let documents = fetch(id, broker)?;
-    let text = document::to_text(Kind::Request, &documents.request);
+    let text = armor::to_text(Kind::Request, &documents.request);
     Ok(Report::done(Output::Documents(Box::new(documents)), text))
 }
 
@@ -132,13 +132,13 @@ fn names(file: &str, key: &str, other: &str) -> String {
 
 /// `jitctl show -`: a request or an approval from elsewhere, without asking anybody.
 pub(crate) fn show(screen: &Screen) -> Result<Report, Trouble> {
-    let text = document::read::<&Path>(&[])?;
-    let (kind, document) = document::from_text(&text)?;
+    let text = armor::read::<&Path>(&[])?;
+    let (kind, document) = armor::from_text(&text)?;
     match kind {
         Kind::Request => foreign::show(&Request::read(&document)?, screen),
         Kind::Statement => statement::show(document, screen),
         Kind::Approval => {
-            let (terms, key) = document::approval(&document)?;
+            let (terms, key) = armor::approval(&document)?;
             let mut fields = Fields::default();
             fields.add("statement", "approval");
             fields.add("request", terms.id.as_str());

@@ -8,7 +8,7 @@ use jit_core::grant::{RequestTerms, digest};
 use jit_core::policy::{Leftovers, OnExpiry, RolePower};
 use jit_core::wire::{Background, BoundInfo, GrantInfo};
 
-use crate::document::{self, Request};
+use crate::armor::{self, Request};
 use crate::documents;
 use crate::known_hosts::Host;
 use crate::output::Output;
@@ -23,7 +23,7 @@ use crate::when;
 /// # Errors
 /// The text is no whole request, or its host is not the one that is known here.
 pub(crate) fn to_sign(screen: &Screen) -> Result<Request, Trouble> {
-    let request = document::request(&document::read::<&Path>(&[])?)?;
+    let request = armor::request(&armor::read::<&Path>(&[])?)?;
     let host = Host::meet(&request.terms.host, &request.host_key)?;
     host.may_be_signed_for()?;
     if let Some(warning) = host.warning().or_else(|| host.uncompared()) {

@@ -7,15 +7,15 @@ mod broker;
 mod cases;
 mod cli;
 mod complete;
-mod decide;
+mod approvals;
 mod doctor;
-mod document;
+mod armor;
 mod documents;
-mod evaluation;
+mod policy_test;
 mod extend;
 mod foreign;
 mod grants;
-mod import;
+mod policy_import;
 mod key;
 mod known_hosts;
 pub mod output;
@@ -30,7 +30,7 @@ mod roles;
 mod screen;
 mod sessions;
 mod show;
-mod signing;
+mod signed_approvals;
 mod speech;
 mod statement;
 mod stream;
@@ -93,10 +93,10 @@ fn carry_out(verb: Verb, broker: &Broker, screen: &Screen) -> Result<Report, Tro
         Verb::Request(words) => request::request(words, broker, screen),
         Verb::Requests(words) => requests::list(&words, broker, screen),
         Verb::Show(words) => show::show(words, broker, screen),
-        Verb::Approve(words) => decide::approve(words, broker, screen),
-        Verb::Import(words) => signing::import(&words.files, broker),
-        Verb::Deny(words) => decide::deny(words, broker, screen),
-        Verb::Cancel(words) => decide::cancel(words, broker, screen),
+        Verb::Approve(words) => approvals::approve(words, broker, screen),
+        Verb::Import(words) => signed_approvals::import(&words.files, broker),
+        Verb::Deny(words) => approvals::deny(words, broker, screen),
+        Verb::Cancel(words) => approvals::cancel(words, broker, screen),
         Verb::Grants(words) => grants::list(&words, broker, screen),
         Verb::Release(words) => grants::release(words, broker, screen),
         Verb::Revoke(words) => grants::revoke(words, broker, screen),
@@ -106,9 +106,9 @@ fn carry_out(verb: Verb, broker: &Broker, screen: &Screen) -> Result<Report, Tro
         Verb::Watch(words) => replay::watch::watch(words, broker, screen),
         Verb::Session(verb) => sessions::session(verb, broker, screen),
         Verb::Policy(PolicyVerb::Check(words)) => policy::check(&words, broker),
-        Verb::Policy(PolicyVerb::Show(words)) => evaluation::show(words, broker),
-        Verb::Policy(PolicyVerb::Import(words)) => import::import(&words, screen),
-        Verb::Policy(PolicyVerb::Test(words)) => evaluation::test(words, broker),
+        Verb::Policy(PolicyVerb::Show(words)) => policy_test::show(words, broker),
+        Verb::Policy(PolicyVerb::Import(words)) => policy_import::import(&words, screen),
+        Verb::Policy(PolicyVerb::Test(words)) => policy_test::test(words, broker),
         Verb::Audit(AuditVerb::List(words)) => audit::list(words, broker, screen),
         Verb::Audit(AuditVerb::Show(words)) => audit::show(words, broker, screen),
         Verb::Audit(AuditVerb::Verify(words)) => audit::verify(&words, broker, screen),

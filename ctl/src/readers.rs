@@ -43,19 +43,19 @@ pub fn recorded<'b>(pieces: impl IntoIterator<Item = &'b [u8]>) -> Option<Vec<(u
 
 /// The one document in a text; the error is what a person reads.
 pub fn document(text: &str) -> Result<(Document, String), String> {
-    let (kind, document) = document::from_text(text).map_err(|trouble| trouble.notice().message)?;
-    let again = document::to_text(kind, &document);
+    let (kind, document) = armor::from_text(text).map_err(|trouble| trouble.notice().message)?;
+    let again = armor::to_text(kind, &document);
     Ok((document, again))
 }
 
 /// Whether a text is a request, an approval or a statement whose signature holds; the error is what a person reads.
 pub fn signed_document(text: &str) -> Result<(), String> {
     let said = |trouble: Trouble| trouble.notice().message;
-    let (kind, document) = document::from_text(text).map_err(said)?;
+    let (kind, document) = armor::from_text(text).map_err(said)?;
     match kind {
-        document::Kind::Request => document::Request::read(&document).map(drop).map_err(said),
-        document::Kind::Approval => document::approval(&document).map(drop).map_err(said),
-        document::Kind::Statement => {
+        armor::Kind::Request => armor::Request::read(&document).map(drop).map_err(said),
+        armor::Kind::Approval => armor::approval(&document).map(drop).map_err(said),
+        armor::Kind::Statement => {
             let signature = document.signature.as_deref().and_then(dearmor).unwrap_or_default();
             let carried = CarriedStatement::read(document.body.into_bytes(), signature);
             carried.map_err(|fault| fault.to_string())?.key().map(drop).map_err(|fault| fault.to_string())
@@ -92,10 +92,10 @@ pub fn answer<V: Verb>(heard: &[u8]) -> Result<V::Answer, String> {
 /// A document as a text, by the word that its first line has for it.
 pub fn document_of(word: &str, document: &Document) -> Option<String> {
     let kind = match word {
-        "REQUEST" => document::Kind::Request,
-        "APPROVAL" => document::Kind::Approval,
-        "STATEMENT" => document::Kind::Statement,
+        "REQUEST" => armor::Kind::Request,
+        "APPROVAL" => armor::Kind::Approval,
+        "STATEMENT" => armor::Kind::Statement,
         _ => return None,
     };
-    Some(document::to_text(kind, document))
+    Some(armor::to_text(kind, document))
 }

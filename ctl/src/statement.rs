@@ -11,13 +11,13 @@ use jit_core::wire::{Document, ImportStatement, StatedInfo, StatementDocument};
 
 use crate::broker::Broker;
 use crate::cli::{KeyWords, RequestSource};
-use crate::document::{self, Kind, Request, bad};
+use crate::armor::{self, Kind, Request, bad};
 use crate::documents;
 use crate::foreign;
 use crate::known_hosts;
 use crate::output::Output;
 use crate::screen::{Report, Screen, clean};
-use crate::signing::{account, sign};
+use crate::signed_approvals::{account, sign};
 use crate::speech::{Notice, Trouble};
 use crate::table::Fields;
 use crate::when;
@@ -99,7 +99,7 @@ fn elsewhere(saying: NewStatement, key: &Path, screen: &Screen) -> Result<Report
     screen.tell(&about(&request, kind.as_str(), screen.now));
     screen.tell(&documents::host_of(&request));
     let document = Document { signature: Some(sign(key, Namespace::Statement, &body)?), body };
-    let text = document::to_text(Kind::Statement, &document);
+    let text = armor::to_text(Kind::Statement, &document);
     Ok(Report::done(Output::Statement(StatementDocument { kind, by, document, host_signature: None }), text))
 }
 

@@ -3,7 +3,7 @@
 
 use rusqlite::{Connection, Transaction};
 
-use super::custody;
+use super::key;
 use super::history::history;
 use super::journal::{JournalError, tail};
 use crate::store::{is_open, use_up};

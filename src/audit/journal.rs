@@ -7,7 +7,7 @@ use std::fmt;
 use rusqlite::{Connection, Row, Transaction, params};
 
 use super::checkpoint::Due;
-use super::custody::meta;
+use super::key::meta;
 use super::listing::Stored;
 use super::open_run::{self, Opened, Phase, Process, RunKey};
 use super::precedent;

@@ -4,7 +4,7 @@
 pub mod bucket;
 pub mod checkpoint;
 mod claim;
-pub mod custody;
+pub mod key;
 mod history;
 pub mod journal;
 mod left_run;

@@ -5,7 +5,7 @@
 use rusqlite::{Connection, Row, Transaction, params};
 use serde::Deserialize;
 
-use super::custody::alert;
+use super::key::alert;
 use super::history::history;
 use super::journal::{Journal, JournalError, Written, sql_bound, sql_integer};
 use crate::database::Durability;

@@ -5,7 +5,7 @@
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::Deserialize;
 
-use super::custody::{alert, meta, set_meta};
+use super::key::{alert, meta, set_meta};
 use super::history::history;
 use super::journal::{Journal, JournalError, Written, digest, sql_bound};
 use crate::database::Durability;

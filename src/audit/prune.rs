@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use serde::Deserialize;
 
-use super::custody::{meta, set_meta};
+use super::key::{meta, set_meta};
 use super::history::{HISTORY, history};
 use super::journal::{Journal, JournalError, Written, digest, sql_bound};
 use crate::database::Durability;

@@ -4,7 +4,7 @@
 
 use rusqlite::{Connection, Row};
 
-use super::custody::meta;
+use super::key::meta;
 use super::journal::JournalError;
 use jit_core::evidence::power::{
     ApprovalRow, CertificationRow, DebtRow, EndColumns, GrantRow, MetaRow, PolicyRoleRow, Power, PrecedentRow,

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::Context;
-use super::decisions::{Narrowing, given};
+use super::approvals::{Narrowing, given};
 use super::failure::{Refused, refused};
 use super::verbs::Consenting;
 use crate::auth::prompt::{PromptWords, Replaces, Source, expand};

@@ -1,7 +1,7 @@
 //! Grants: listed, given back, taken back.
 
 use super::Context;
-use super::decisions::given;
+use super::approvals::given;
 use super::failure::{Refused, refused};
 use super::page::Pager;
 use super::statement::{StatementAuthor, StatementSubject};

@@ -1,9 +1,9 @@
 //! Reviews: broken glass that an approver has to look at. Whoever broke it is never the one who settles it.
 
 use super::Context;
-use super::decisions::{given, unattested};
+use super::approvals::{given, unattested};
 use super::failure::{Refused, refused};
-use super::import::VERIFYING_KEY;
+use super::signed_approvals::VERIFYING_KEY;
 use super::statement::{StatementAuthor, StatementSubject};
 use crate::database::Durability;
 use crate::elevation::Caller;

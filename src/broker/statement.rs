@@ -3,7 +3,7 @@
 //! the list of keys, the policy, and the request as it stands here.
 
 use super::Context;
-use super::decisions::{described, given};
+use super::approvals::{described, given};
 use super::failure::{Refused, refused};
 use crate::activation::WORDS_LIMIT;
 use crate::audit::{Written, of_this_host};

@@ -6,10 +6,10 @@ use std::rc::Rc;
 
 use super::Context;
 use super::consent::ConsentRequest;
-use super::decisions::Narrowing;
-use super::evidence::Listing;
+use super::approvals::Narrowing;
+use super::audit::Listing;
 use super::failure::{Refused, refused};
-use super::health::examine;
+use super::host::examine;
 use super::{key_init, line};
 use crate::elevation::Caller;
 use crate::verify::Consent;

@@ -4,7 +4,7 @@
 pub mod outcome;
 pub mod watch;
 
-pub mod custody;
+pub mod key;
 
 mod buffer;
 mod closing;
@@ -12,7 +12,7 @@ mod direct;
 mod ending;
 mod freeze;
 mod guard;
-mod hosted;
+mod pam_sessions;
 mod launch;
 mod line;
 mod message;

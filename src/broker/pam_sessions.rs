@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::Context;
 use super::failure::{Refused, refused};
-use super::membership::Membership;
+use super::pam_membership::Membership;
 use super::sessions::over;
 use crate::audit::sink::Delivery;
 use crate::audit::{Due, Process, Started, claim};

@@ -2,7 +2,7 @@
 //! or granted before survives it.
 
 use super::Context;
-use super::decisions::given;
+use super::approvals::given;
 use super::failure::{Refused, refused};
 use super::statement::{StatementAuthor, StatementSubject};
 use crate::audit::{Due, Written, custody, of_this_host};

@@ -4,7 +4,7 @@
 use std::fmt::Display;
 
 use super::failure::Refused;
-use super::questions::policy_warnings;
+use super::roles::policy_warnings;
 use crate::audit::Journal;
 use crate::audit::custody::ClockDoubt;
 use crate::auth::stack::succeeds_unproved;

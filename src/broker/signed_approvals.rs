@@ -2,7 +2,7 @@
 //! bytes, the signature over them, the list of keys, the policy and the request as it stands here.
 
 use super::Context;
-use super::decisions::{described, narrows, same_role};
+use super::approvals::{described, narrows, same_role};
 use super::failure::{Refused, refused};
 use crate::activation::WORDS_LIMIT;
 use crate::store::{FindError, StoredRequest};

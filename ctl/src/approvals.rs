@@ -10,7 +10,7 @@ use crate::cli::{ApproveWords, CancelWords, DenyWords, RequestSource};
 use crate::output::Output;
 use crate::screen::{Report, Screen, clean};
 use crate::show;
-use crate::signing;
+use crate::signed_approvals;
 use crate::speech::{Notice, Trouble};
 use crate::statement::{NewStatement, Way, say};
 use crate::when;
@@ -18,8 +18,8 @@ use crate::when;
 /// `jitctl approve`
 pub(crate) fn approve(words: ApproveWords, broker: &Broker, screen: &Screen) -> Result<Report, Trouble> {
     let id = match (words.place.clone(), words.key.clone()) {
-        (RequestSource::Text, _) => return signing::approve_elsewhere(words, screen),
-        (RequestSource::Here(id), Some(key)) => return signing::approve_here(id, words, &key, broker, screen),
+        (RequestSource::Text, _) => return signed_approvals::approve_elsewhere(words, screen),
+        (RequestSource::Here(id), Some(key)) => return signed_approvals::approve_here(id, words, &key, broker, screen),
         (RequestSource::Here(id), None) => id,
     };
     let ApproveWords { duration, one_shot, exact, comment, approver, unsigned, .. } = words;

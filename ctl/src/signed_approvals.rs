@@ -15,8 +15,8 @@ use jit_core::wire::{ApprovalDocument, Document, Import, ImportInfo, Show};
 
 use crate::broker::Broker;
 use crate::cli::ApproveWords;
-use crate::decide::after_approval;
-use crate::document::{self, Kind, Request, bad};
+use crate::approvals::after_approval;
+use crate::armor::{self, Kind, Request, bad};
 use crate::documents;
 use crate::foreign;
 use crate::output::Output;
@@ -73,13 +73,13 @@ pub(crate) fn approve_elsewhere(words: ApproveWords, screen: &Screen) -> Result<
         return Ok(Report::done(Output::Approval(ApprovalDocument { approver, document }), body));
     };
     let document = Document { signature: Some(sign(&key, Namespace::Approval, &body)?), body };
-    let text = document::to_text(Kind::Approval, &document);
+    let text = armor::to_text(Kind::Approval, &document);
     Ok(Report::done(Output::Approval(ApprovalDocument { approver, document }), text))
 }
 
 /// `jitctl import`
 pub(crate) fn import<P: AsRef<Path>>(files: &[P], broker: &Broker) -> Result<Report, Trouble> {
-    let document = match document::from_text(&document::read(files)?)? {
+    let document = match armor::from_text(&armor::read(files)?)? {
         (Kind::Approval, document) => document,
         (Kind::Statement, document) => return statement::import(document, broker),
         (Kind::Request, _) => {

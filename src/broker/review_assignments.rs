@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use super::Context;
-use super::decisions::given;
+use super::approvals::given;
 use super::failure::{Refused, refused};
 use crate::database::Durability;
 use crate::elevation::{Caller, CallerError};
