@@ -1,7 +1,7 @@
 //! `jitctl policy import`: asks no broker and writes nothing but its answer.
 
 use chrono::Utc;
-use policy_import::{Authors, ImportError, Imported, People, Sudoers};
+use import::{Authors, ImportError, Imported, People, Sudoers};
 
 use crate::cases::this_host;
 use crate::cli::PolicyImportWords;
@@ -19,7 +19,7 @@ pub(crate) fn import(words: &PolicyImportWords, screen: &Screen) -> Result<Repor
         now: Utc::now(),
         people: if words.eligible { People::Eligible } else { People::Standing },
     };
-    let Imported { policy, roles, left_out, untrusted } = policy_import::import(&wanted).map_err(trouble)?;
+    let Imported { policy, roles, left_out, untrusted } = import::import(&wanted).map_err(trouble)?;
     for line in &untrusted {
         screen.note(&Notice::new(format!("warning: {line}, so sudo would not read it")));
     }
