@@ -1,4 +1,4 @@
-//! Approvals and denials: by approvers of the role, never by the requester.
+//! Approvals and denials. Only approvers of the role decide, and never about their own requests.
 
 use super::Context;
 use super::failure::{Refused, refused};
@@ -24,7 +24,7 @@ use jit_core::names::{IdPrefix, UserName};
 use jit_core::policy::{Assignment, Role};
 use jit_core::wire::GrantInfo;
 
-/// How an approver narrows what was asked.
+/// How an approver narrows a request.
 pub(super) struct Narrowing {
     pub(super) duration: Option<u64>,
     pub(super) one_shot: bool,
@@ -49,8 +49,8 @@ impl Context<'_> {
         self.info_of(&request.terms.id)
     }
 
-    /// What the caller would approve without a signature, and its role: where nothing is said against it now, the password
-    /// that the role may demand is not asked for in vain.
+    /// Returns the request that the caller would approve without a signature, and its role. Fails when the caller cannot approve it
+    /// now; it runs before the password prompt that the role may demand, so that the caller does not type a password for nothing.
     pub(super) fn approvable(&self, id: &IdPrefix) -> Result<(StoredRequest, Role), Refused> {
         let request = self.visible(id)?;
         let role = self.decidable(&request, self.caller)?;
@@ -71,7 +71,7 @@ impl Context<'_> {
         Ok((request, role))
     }
 
-    /// Adds an approval that may be given, and grants when it is the last one needed; how many count now.
+    /// Adds an approval, issues the grant when it is the last one needed, and returns the number of approvals that count.
     pub(super) fn add(
         &self,
         attested: &Attested,
@@ -85,7 +85,8 @@ impl Context<'_> {
         self.still_eligible(request, role)?;
         self.still_extends(request)?;
         let (count, written) = self.host.database().write(Durability::Synced, |tx| {
-            // Read again inside: two approvers may come at once, and a request may be cancelled meanwhile.
+            // The checks are repeated inside the transaction: another approver may have approved or the request may have been
+            // cancelled.
             let store = GrantStore::new(tx);
             let now = audit::now(tx, self.now.moment().clone())?;
             self.still_pending(&store.request(&request.terms.id, now.seconds())?)?;
@@ -112,8 +113,8 @@ impl Context<'_> {
         Ok(count)
     }
 
-    /// The approvals that count today: of people who still are approvers, given as the role demands today, and, where they
-    /// are signed, with keys that still are theirs and of which none serves twice.
+    /// Returns the approvals that count now. Their authors are still approvers, and gave them as the role demands now. A signed
+    /// approval counts only while its key is still listed for the approver; two approvals with one key count once.
     pub(super) fn counting(
         &self,
         mut approvals: Vec<Approval>,
@@ -168,7 +169,7 @@ impl Context<'_> {
         self.decide(author, StatementKind::Denial, request, given("reason", reason)?)
     }
 
-    /// The role of a request that `approver` may decide.
+    /// Returns the role of a request if `approver` may decide about it.
     pub(super) fn decidable(&self, request: &StoredRequest, approver: &Caller) -> Result<Role, Refused> {
         let terms = &request.terms;
         let role = self
@@ -185,7 +186,7 @@ impl Context<'_> {
         Ok(role)
     }
 
-    /// The requester must be eligible today, not only on the day of the request.
+    /// Fails when the requester is no longer eligible for the role.
     fn still_eligible(&self, request: &StoredRequest, role: &Role) -> Result<(), Refused> {
         let requester = described(request.terms.uid)?;
         let eligible = match &requester {
@@ -201,7 +202,8 @@ impl Context<'_> {
         }
     }
 
-    /// What the caller approves: narrowed by them, and as the role narrows it now, so that it gives what they read.
+    /// Returns the terms that the caller approves: narrowed by the caller and by the role as it is now, so that the grant contains
+    /// what the caller read.
     pub(super) fn approval(
         &self,
         request: &StoredRequest,
@@ -240,7 +242,7 @@ impl Context<'_> {
     }
 }
 
-/// An approval narrows what was asked, or leaves it.
+/// Fails when an approval asks for more than the request, or for an exact command that the request does not have.
 pub(super) fn narrows(approval: &ApprovalTerms, asked: &RequestTerms, role: &Role) -> Result<(), Refused> {
     if approval.duration > asked.duration {
         let (most, wanted) = (spell(asked.duration), spell(approval.duration));
@@ -257,8 +259,8 @@ pub(super) fn narrows(approval: &ApprovalTerms, asked: &RequestTerms, role: &Rol
     }
 }
 
-/// What is approved is what the request names: its role as it stands now. An approval of what the role was would give that back
-/// as soon as the policy says it again.
+/// Fails when the role has changed since the request. Otherwise an approval of the old role would give that power back as soon as
+/// the policy contains the old role again.
 fn as_requested(request: &StoredRequest, role: &Role) -> Result<(), Refused> {
     if role.digest == request.terms.role_digest {
         return Ok(());
@@ -268,7 +270,7 @@ fn as_requested(request: &StoredRequest, role: &Role) -> Result<(), Refused> {
         .hint(format!("jitctl deny {}, and have it requested again", request.terms.id)))
 }
 
-/// An approval is of the role's text that the request names.
+/// Fails when an approval names another text of the role than the request.
 pub(super) fn same_role(approval: &ApprovalTerms, asked: &RequestTerms) -> Result<(), Refused> {
     if approval.role_digest == asked.role_digest {
         return Ok(());
@@ -277,7 +279,7 @@ pub(super) fn same_role(approval: &ApprovalTerms, asked: &RequestTerms) -> Resul
     Err(refused("other-role", sentence))
 }
 
-/// An approver approves once.
+/// Fails when the approver has already approved the request.
 fn not_again(before: &[Approval], uid: u32, name: &UserName, request: &StoredRequest) -> Result<(), Refused> {
     if before.iter().any(|other| other.uid == uid) {
         let id = &request.terms.id;
@@ -286,7 +288,7 @@ fn not_again(before: &[Approval], uid: u32, name: &UserName, request: &StoredReq
     Ok(())
 }
 
-/// What became of the policy or the request while the approver was asked, or what the approval lacks.
+/// Returns the error for an approval or review that lacks a proof or whose request changed meanwhile.
 pub(super) fn unattested(fault: ActFault) -> Refused {
     let code = match &fault {
         ActFault::NotAuthenticated => "password-required",
@@ -296,7 +298,7 @@ pub(super) fn unattested(fault: ActFault) -> Refused {
     refused(code, fault)
 }
 
-/// An approver who has left the role's list since does not count.
+/// Returns whether the author of the approval is still an approver of the role.
 fn still_approves(approval: &Approval, role: &Role) -> bool {
     match described(approval.uid) {
         Ok(Some(approver)) => {
@@ -311,13 +313,13 @@ pub(super) fn described(uid: u32) -> Result<Option<Caller>, Refused> {
     let account = sys::users::account_by_uid(uid)
         .map_err(|error| refused("lookup", format!("unable to look up uid {uid}: {error}")))?;
     match account.map(Caller::described).transpose() {
-        // Whose name or uid is another's is nobody.
+        // An account whose name or uid also belongs to another account is not accepted.
         Err(CallerError::OtherAccount(..) | CallerError::OtherName(..)) => Ok(None),
         described => Ok(described?),
     }
 }
 
-/// Words that must be there and not too many.
+/// Returns `word` if it is not empty and not longer than the limit.
 pub(super) fn given<'w>(what: &str, word: &'w Word) -> Result<&'w Word, Refused> {
     if word.as_bytes().trim_ascii().is_empty() {
         Err(refused("empty", format!("the {what} is empty")))

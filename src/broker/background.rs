@@ -1,5 +1,4 @@
-//! What an approver weighs besides the request itself: whether the requester does this every day, and what else the role
-//! would let them do.
+//! Background that helps an approver to decide: how often the requester ran the command before, and what else the role allows.
 
 use super::Context;
 use super::failure::Refused;
@@ -10,13 +9,13 @@ use jit_core::policy::RolePower;
 use jit_core::wire::{Background, GrantInfo, Precedent, texts};
 
 impl Context<'_> {
-    /// One request with what stands behind it.
+    /// Returns one request with its background.
     pub(super) fn told(&self, request: &StoredRequest) -> Result<GrantInfo, Refused> {
         let background = Some(self.background(request, Vec::new())?);
         Ok(GrantInfo { background, ..self.info(request)? })
     }
 
-    /// A request just made, with the roles among which its own was chosen.
+    /// Returns a request that was just made, with the roles among which its own was chosen.
     pub(super) fn told_new(&self, id: &GrantId, chosen_among: Vec<RoleName>) -> Result<GrantInfo, Refused> {
         let request = self.host.store().request(id, self.now.seconds())?;
         let background = Some(self.background(&request, chosen_among)?);

@@ -1,6 +1,6 @@
-//! The approver's password, where the role demands it for an approval. What is to be approved is read and shown first; while
-//! the person types, the database is closed; and afterwards everything is read anew by whoever takes the [`Consent`]. Nothing
-//! that was remembered serves here: a program at the approver's terminal could use that as well as the approver.
+//! The approver's password, where the role demands it for an approval or a review. The broker reads what is to be approved, shows
+//! it, and closes the database while the user types. Whoever receives the [`Consent`] reads everything again afterwards. A
+//! remembered password does not count: any program at the approver's terminal could use it.
 
 use std::cell::RefCell;
 use std::ffi::OsStr;
@@ -28,17 +28,17 @@ use jit_core::places::PAM_SERVICES;
 use jit_core::policy::{Options, Role, RolePower};
 use sys::terminal::Terminal;
 
-/// The PAM service, unless the role names a stricter one.
+/// The PAM service, unless the role names another one.
 const SERVICE: &str = "jit-sudo";
 
-/// A prompt ends by itself even where `passwd_timeout` is 0.
+/// The timeout of a prompt, even where `passwd_timeout` is 0.
 const LONGEST_PROMPT: Duration = Duration::from_secs(300);
 
-/// What the person is asked to agree to, read while the database was open.
+/// What the caller is asked to consent to, read while the database was open.
 pub(super) struct ConsentRequest {
     kind: ConsentKind,
     id: GrantId,
-    /// What stands before the first prompt, for programs and for people.
+    /// What is shown before the first prompt: its digest for programs, its text for people.
     shown: Shown,
     line: String,
     service: String,
@@ -53,7 +53,7 @@ enum ConsentKind {
     Review,
 }
 
-/// Asks the caller for the password that `due` wants. The database is closed again before the prompt.
+/// Asks the caller for the password that `due` demands. The database is closed before the prompt.
 pub(super) fn obtain(due: Box<Consenting>, caller: &Caller, console: &mut Console) -> Result<Option<Consent>, Refused> {
     let host = Host::open(caller.host())?;
     let policy = host.policy(Some(caller))?;
@@ -68,7 +68,7 @@ pub(super) fn obtain(due: Box<Consenting>, caller: &Caller, console: &mut Consol
     drop(host);
     let Some(request) = due else { return Ok(None) };
     let refusal = match request.prove(caller, console) {
-        // An authentication that asked nobody is none: any program of the approver's could have it.
+        // Authentication without a question is not accepted: any program of the approver could obtain it.
         Ok(proof) => match Consent::to(request.shown.clone(), &proof) {
             Some(consent) => return Ok(Some(consent)),
             None => request.unasked(),
@@ -85,7 +85,7 @@ impl Context<'_> {
             return Ok(None);
         }
         let asked = &request.terms;
-        // What no host would take is refused before the password.
+        // Invalid terms are rejected before the password prompt.
         let terms = self.approval(&request, narrowing, &role, &asked.host.id)?;
         let power = self.asked_power(asked)?;
         let line = Preview::of(asked, &power, self.now.seconds()).narrowed(&terms).text("approving");
@@ -104,7 +104,7 @@ impl Context<'_> {
         Ok(Some(self.consent_request(ConsentKind::Review, request.terms.id, shown, &role, line)))
     }
 
-    /// What the role gave power to when this was asked for: more than that no approval of it gives.
+    /// Returns the permissions of the role when the request was made. No approval gives more.
     fn asked_power(&self, asked: &RequestTerms) -> Result<RolePower, Refused> {
         self.host.store().role(&asked.role_digest).ok_or_else(|| {
             let sentence = format!("what role {} meant when {} was asked for cannot be read", asked.role, asked.id);
@@ -134,7 +134,7 @@ impl Context<'_> {
 
 impl ConsentRequest {
     fn prove(&self, caller: &Caller, console: &mut Console) -> Result<Authenticated, AuthError> {
-        // PAM may not ask at all; who approves is at a terminal all the same.
+        // A terminal is required even where PAM asks no question.
         Terminal::controlling().map_err(|_| AuthError::NoTerminal)?;
         let (options, name) = (&self.options, caller.name().as_str());
         let words = PromptWords { user: name, target: name, password_of: name, host: caller.host() };
@@ -162,7 +162,7 @@ impl ConsentRequest {
         Authenticated::prove(demand, &self.moment, console)
     }
 
-    /// Records the refusal as one of a run is recorded; it stands also where that fails.
+    /// Records the failed authentication in the same way as that of a run. The caller gets the error even if recording fails.
     fn rejected(&self, refused: Refused, caller: &Caller, console: &mut Console) -> Refused {
         let failure = &refused.failure;
         let words = match self.kind {
@@ -193,7 +193,7 @@ impl ConsentRequest {
         refused
     }
 
-    /// PAM agreed without a question.
+    /// Returns the error for an authentication in which PAM asked no question.
     fn unasked(&self) -> Refused {
         let service = jit_core::escape::escape(self.service.as_bytes());
         let what = match self.kind {

@@ -1,4 +1,4 @@
-//! The documents of a request: exact bytes and signatures, to be read, signed and checked on other machines.
+//! The documents of a request: exact bytes and signatures, to be read, signed and verified on other machines.
 
 use std::collections::BTreeSet;
 
@@ -17,7 +17,7 @@ impl Context<'_> {
     pub(super) fn documents(&self, id: &IdPrefix) -> Result<DocumentsInfo, Refused> {
         let request = self.visible(id)?;
         let terms = &request.terms;
-        // The text has to hold the digest, which is part of what is approved.
+        // The digest of the role's text is part of the approved request; a text with another digest is not sent.
         if terms.command.is_some() && self.digest_of(&request)?.is_none() {
             let message = "the text of this request would tell the digest of a program that you cannot read";
             let print = format!("an approver can print it: jitctl show {} --print", terms.id);
@@ -65,7 +65,7 @@ impl Context<'_> {
     }
 }
 
-/// The line of OpenSSH's allowed_signers by which `signature` is that of `name`, where the list of this host says so.
+/// Returns the line of OpenSSH's allowed_signers that verifies `signature` as that of `name`, if this host's list contains the key.
 fn line(
     approvers: &Approvers,
     name: &UserName,
@@ -74,7 +74,7 @@ fn line(
     signature: &[u8],
 ) -> Option<String> {
     let key = signer(namespace, bytes, signature).ok()?;
-    // Elsewhere in such a file these are a pattern or the end of a name.
+    // In that file these characters form patterns or end the name.
     let is_plain = !name.as_str().contains(['*', '?', '!', ',', '"', '#', ' ', '\t']);
     let whose = is_plain && approvers.is_of(&key, name);
     let (algorithm, encoded) = (key.algorithm(), Base64::encode_string(&key.blob()));

@@ -1,4 +1,4 @@
-//! More time for a grant: asked for by its holder, decided as any other request.
+//! Extensions of grants: the holder requests one, and it is decided like any other request.
 
 use super::Context;
 use super::failure::{Refused, refused};
@@ -32,7 +32,7 @@ impl Context<'_> {
         }
     }
 
-    /// A pending extension is worth nothing when the grant that it extends was taken back.
+    /// Fails when the grant that the request would extend was revoked or released.
     pub(super) fn still_extends(&self, request: &StoredRequest) -> Result<(), Refused> {
         let Some(old) = &request.terms.extends else { return Ok(()) };
         let grant = self.host.store().grant(old)?;
@@ -47,8 +47,8 @@ impl Context<'_> {
         }
     }
 
-    /// The grant, when it is active, or a command still runs under it. One extension at a time: the next one extends
-    /// that.
+    /// Returns the grant, if it is active or a command still runs under it. A grant has at most one extension; a later one extends
+    /// that extension.
     fn extensible(&self, id: &GrantId) -> Result<StoredGrant, Refused> {
         let store = self.host.store();
         let again = |why: String| refused("not-active", why).hint("jitctl request --reason 'WHY' -- COMMAND");
@@ -80,7 +80,7 @@ impl Context<'_> {
         }
     }
 
-    /// Whether a run that began under this grant, or under one that it extends, is not over.
+    /// Returns whether a run that began under this grant, or under one that it extends, has not ended.
     fn runs_on_under(&self, id: &GrantId) -> Result<bool, Refused> {
         let store = self.host.store();
         for begun in self.journal.grants_in_use()? {
@@ -108,7 +108,7 @@ impl Context<'_> {
     }
 }
 
-/// What runs under a grant goes on under no grant of another identity of this host.
+/// Fails when the grant was issued under another identity of this host.
 fn of_one_identity(old: &StoredGrant, host: &str) -> Result<(), Refused> {
     if old.terms.host == host {
         return Ok(());

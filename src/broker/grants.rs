@@ -1,4 +1,4 @@
-//! Grants: listed, given back, taken back.
+//! Lists, releases and revokes grants.
 
 use super::Context;
 use super::approvals::given;
@@ -21,7 +21,7 @@ const LISTED: usize = LIST_LIMIT as usize;
 /// The most grants that are ended in one transaction, so that no other process waits long.
 const ENDED_AT_ONCE: usize = 1000;
 
-/// Nothing fits what is to be revoked.
+/// The error code when no grant matches what is to be revoked.
 const NO_GRANT: &str = "no-grant";
 
 impl Context<'_> {
@@ -44,7 +44,7 @@ impl Context<'_> {
         } else {
             let mut grants = self.endable(which)?;
             grants.truncate(LISTED);
-            // Counted from the end: each part says how many are left.
+            // Positions are counted from the end, so that each page tells how many grants are left.
             let left = before.and_then(|before| usize::try_from(before).ok()).unwrap_or(usize::MAX).saturating_sub(1);
             for (left, grant) in (1..=grants.len()).rev().zip(&grants).skip_while(|(counted, _)| *counted > left) {
                 if page.is_full() {
@@ -68,7 +68,7 @@ impl Context<'_> {
         Ok(ended)
     }
 
-    /// The grant of one request.
+    /// Releases the grant of one request.
     pub(super) fn release_as(
         &self,
         author: StatementAuthor<'_>,
@@ -98,7 +98,7 @@ impl Context<'_> {
         Ok(ended)
     }
 
-    /// One grant.
+    /// Revokes one grant.
     pub(super) fn revoke_as(
         &self,
         author: StatementAuthor<'_>,
@@ -141,8 +141,8 @@ impl Context<'_> {
         }
     }
 
-    /// Adds the open grants whose bytes cannot be read, as their requests tell of them. The ids of those of which nothing tells: for
-    /// whoever may see everybody's.
+    /// Adds the open grants whose bytes cannot be read, with the data of their requests. Returns the ids of those whose requests
+    /// cannot be read either, if the caller may see everybody's grants.
     fn unreadable(&self, subjects: &mut Vec<StatementSubject>) -> Result<Vec<String>, Refused> {
         let store = self.host.store();
         let open = store.open_grants(GrantScope::Everybody, self.now.moment().wall.seconds())?;
@@ -170,15 +170,15 @@ impl Context<'_> {
         }
     }
 
-    /// Grants that can still be ended: those that are open, also by the wall clock alone, and those that are over or used up while a command runs on
-    /// under them.
+    /// Returns the grants that can be ended: those that have not ended (also if only by the wall clock), and those that have
+    /// expired or are used up while a command still runs under them.
     fn endable(&self, which: GrantScope<'_>) -> Result<Vec<StoredGrant>, Refused> {
         let store = self.host.store();
         let open = store.open_grants(which, self.now.moment().wall.seconds())?;
         self.left_out.borrow_mut().extend(open.damaged);
         let mut grants = open.read;
         for id in self.journal.grants_in_use()? {
-            // A run goes on under the extensions of its grant.
+            // A run continues under the extensions of its grant.
             let mut next = self.in_use(&id, which)?;
             while let Some(grant) = next {
                 next = self.extension(&grant.terms.id)?;
@@ -196,7 +196,8 @@ impl Context<'_> {
         Ok(grants)
     }
 
-    /// The grant of a run. Whose one is that cannot be read nobody knows: only those hear of it who see everybody's.
+    /// Returns the grant of a run. The holder of an unreadable grant is not known, so only callers who see everybody's grants get
+    /// its error.
     fn in_use(&self, id: &GrantId, which: GrantScope<'_>) -> Result<Option<StoredGrant>, Refused> {
         match self.host.store().grant(id).map_err(Refused::from) {
             Err(refused) if refused.is_damage() && matches!(which, GrantScope::Of(_)) => Ok(None),
@@ -204,13 +205,14 @@ impl Context<'_> {
         }
     }
 
-    /// The grant that extended this one.
+    /// Returns the grant that extended this one.
     fn extension(&self, id: &GrantId) -> Result<Option<StoredGrant>, Refused> {
         let what = format!("the extension of {id}");
         Ok(self.legible(&what, self.host.store().extension(id))?.flatten())
     }
 
-    /// Whoever loses a grant loses what extends it; each of those with the place of the one that it extends.
+    /// Adds the extensions of `grants`, because they end with the grants that they extend. Each comes with the index of the grant
+    /// that it extends.
     fn with_extensions(
         &self,
         grants: Vec<StatementSubject>,
@@ -229,8 +231,8 @@ impl Context<'_> {
         Ok(all)
     }
 
-    /// Ends grants, each by a statement of its own, and records each; then wakes whoever runs under them. A thousand are
-    /// ended together or not at all.
+    /// Ends grants, records a statement for each, and wakes the supervisors of their runs. Each transaction ends up to
+    /// [`ENDED_AT_ONCE`] grants.
     fn end(
         &self,
         author: StatementAuthor<'_>,
@@ -266,7 +268,7 @@ impl Context<'_> {
     }
 }
 
-/// Nothing tells whose these grants are or what was asked, so that nobody can state that they end.
+/// Returns the error for grants whose holder and request cannot be read: no statement about them is possible.
 fn stays(lost: &[String], ended: &[GrantId]) -> Refused {
     let ids: Vec<String> = lost.iter().map(|id| jit_core::escape::escape(id.as_bytes())).collect();
     let others = match ended.len() {
@@ -280,7 +282,7 @@ fn stays(lost: &[String], ended: &[GrantId]) -> Refused {
         .hint("jitctl audit verify; put the right database back, then: jitctl key accept --reason 'WHY'")
 }
 
-/// Only their own.
+/// Fails unless the grant is the author's own.
 fn own(request: &StoredRequest, who: &Caller) -> Result<(), Refused> {
     if who.person().is(request.terms.uid, &request.terms.user) {
         return Ok(());

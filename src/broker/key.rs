@@ -1,5 +1,4 @@
-//! Root states that the host's database, identity and clock are right as they stand. Nothing that was asked for
-//! or granted before survives it.
+//! Root declares that the host's database, identity and clock are right as they are. All earlier requests and grants end.
 
 use super::Context;
 use super::approvals::given;
@@ -30,7 +29,7 @@ impl Context<'_> {
                 grant: None,
                 identity: Some(identity.host.clone()),
             };
-            // First of all: it says as which host the rest is signed.
+            // The first record, because it names the host identity for which the following statements are signed.
             let mut written = vec![self.journal.append(tx, self.now.moment(), Event::Alert(Box::new(alert)))?];
             let mut accepted = AcceptedInfo { grants: Vec::new(), requests: Vec::new(), damaged: Vec::new() };
             self.end_all(tx, reason, &identity, (&mut accepted, &mut written))?;
@@ -39,14 +38,14 @@ impl Context<'_> {
             Ok::<_, Refused>((accepted, written))
         })?;
         let _ = self.journal.mirror(&written);
-        // By the key of today: a verification asks for it where another one has signed before.
+        // Signed with the present key: a verification demands that where another key signed before.
         self.host.seal(self.journal, Due::Now)?;
         self.host.ring();
         Ok(accepted)
     }
 
-    /// Ends each grant that is not over by the wall clock, each by a statement of its own. What is over by it stays so: the time that
-    /// counts goes on from here.
+    /// Ends each grant that has not expired by the wall clock, each with its own statement. A grant that has expired by the wall
+    /// clock stays expired: the journal's time continues from the wall clock.
     fn end_all(
         &self,
         tx: &rusqlite::Transaction<'_>,
@@ -74,7 +73,8 @@ impl Context<'_> {
         Ok(())
     }
 
-    /// Denies each request that nobody has decided and that is not over so: an approval that was spent in what is no more would serve again.
+    /// Denies each request that is undecided and has not expired by the wall clock. Otherwise an approval that was used in a lost
+    /// database could be used again.
     fn deny_all(
         &self,
         tx: &rusqlite::Transaction<'_>,
@@ -91,7 +91,7 @@ impl Context<'_> {
         Ok(())
     }
 
-    /// Carries out what root states of one of them.
+    /// Executes root's statement about one request or grant.
     fn state(
         &self,
         tx: &rusqlite::Transaction<'_>,

@@ -1,5 +1,5 @@
-//! The only broker from the unprivileged tools to the grant database: one question, one answer. The table of who may ask what is
-//! `verbs`. Who asks is what the kernel says; nothing in the question names them.
+//! The only interface between the unprivileged tools and the grant database: it reads one question and writes one answer. The table
+//! in `verbs` says who may use which verb. The caller's identity comes from the kernel; no field of a question names the caller.
 
 mod background;
 mod consent;
@@ -48,7 +48,7 @@ use sys::interruption::Patiently;
 use sys::sanitize::Inherited;
 use verbs::{Answered, Needs, Row, Touch, Who};
 
-/// Everything that one answer is made from.
+/// What the functions that answer a question work with.
 pub(crate) struct Context<'a> {
     pub(crate) host: &'a Host,
     pub(crate) policy: &'a PolicyIndex<'a>,
@@ -56,7 +56,7 @@ pub(crate) struct Context<'a> {
     pub(crate) caller: &'a Caller,
     pub(crate) now: &'a Now,
     pub(crate) secure_path: &'a str,
-    /// The ids of what a listing had to leave out, because it cannot be read.
+    /// The ids that a listing omits because they cannot be read.
     pub(crate) left_out: &'a RefCell<BTreeSet<String>>,
 }
 
@@ -75,7 +75,7 @@ pub fn serve(question: Question, inherited: &Inherited) -> i32 {
             Answered::At { consent, handler } => (consent, handler),
         };
         let _slot = slot_of(&caller)?;
-        // An approver is asked before the database is opened for the answer: nobody else waits for what a person types.
+        // The caller types the password before the database is opened for the answer, so that no other process waits for it.
         let consent = consent.map_or(Ok(None), |due| consent::obtain(due, &caller, &mut console))?;
         answer(&row, &caller, &mut console, |context| handler(context, consent, &mut out))
     });
@@ -94,12 +94,12 @@ pub fn serve(question: Question, inherited: &Inherited) -> i32 {
     }
 }
 
-/// A good reply to a verb, as a line.
+/// Returns a successful reply to a verb, as a line.
 fn line<V: Verb>(answer: V::Answer) -> std::io::Result<Vec<u8>> {
     write_line(&Reply::<V>::Ok(answer))
 }
 
-/// A refusal as a line: the same for every verb.
+/// Returns an error reply as a line: it is the same for every verb.
 fn refusal(failure: Failure) -> std::io::Result<Vec<u8>> {
     write_line(&Reply::<KeyShow>::Error(failure))
 }
@@ -150,7 +150,7 @@ fn answer(
     }
     let now = host.now()?;
     if touch == Touch::Tends {
-        // What cannot be recorded now is recorded later; whoever reads the journal must not be kept from it.
+        // A failure is ignored: the counts stay and are recorded later, and the journal must stay readable.
         let _ = journal.tell_counted(now.moment()).map(|counted| journal.mirror(&counted));
     }
     let secure_path = policy.settings().options.path_variable();
@@ -176,7 +176,7 @@ fn answer(
 }
 
 impl Context<'_> {
-    /// That the caller is one of those whom the row names.
+    /// Fails unless the row admits the caller.
     fn admit(&self, who: Who) -> Result<(), Refused> {
         match who {
             Who::Anyone => Ok(()),
@@ -186,7 +186,7 @@ impl Context<'_> {
         }
     }
 
-    /// True for root and for `[audit] readers`.
+    /// Returns whether the caller is root or one of `[audit] readers`.
     fn is_reader(&self) -> Result<bool, Refused> {
         Ok(self.caller.uid() == 0 || names(&self.policy.settings().audit.readers, &subject(self.caller)?))
     }
@@ -197,7 +197,7 @@ impl Context<'_> {
     }
 }
 
-/// Proof that the caller is root, whom alone such a row admits.
+/// Returns the proof that the caller is root; rows for root require it.
 fn admitted_root(caller: &Caller, who: Who) -> Result<PolicyReader, Refused> {
     match who {
         Who::Root(what) => root_alone(caller, what),
@@ -219,7 +219,7 @@ fn key_init(caller: &Caller) -> Result<KeyInfo, Refused> {
 mod tests {
     use super::*;
 
-    /// Whole questions of every shape; what is made of them below is mostly none.
+    /// Valid questions of every shape. The test damages them; most of the results are not valid.
     const SEEDS: [&str; 10] = [
         r#"{"verb":"request","role":"web-ops","reason":"a\\x0ab","duration":60,"one_shot":true,"command":["id","-u"]}"#,
         r#"{"verb":"approve","id":"0123456789","duration":1,"one_shot":true,"exact":false,"comment":"x"}"#,

@@ -1,5 +1,5 @@
-//! Sessions that other programs open through PAM. The process that answers stays as their supervisor: it holds the line to
-//! the program, ends the session with its grant, and records the end.
+//! Sessions that other programs open through PAM. The process that answers stays as the session's supervisor: it keeps the socket
+//! to the program open, ends the session with its grant, and records the end.
 
 use std::io::Write;
 use std::os::fd::AsFd;
@@ -29,17 +29,18 @@ use sys::process::Pid;
 use sys::signals::SIGHUP;
 use sys::users::Account;
 
-/// The first word of what is recorded as the command; the service is the second.
+/// The first argument of the recorded command; the second is the PAM service.
 const COMMAND: &str = "pam-session";
 
-/// Where in the bell's file the sessions of programs begin: each holds a lock on the byte of its program's number, so that each
-/// knows whether its program has others open, and a killed supervisor holds nothing. The turns of users are far behind.
+/// Offset in the bell's file at which the locks of PAM sessions begin. The supervisor of each session holds a shared lock on the
+/// byte at this offset plus the program's pid, so that each supervisor knows whether the program has other sessions open. The
+/// kernel drops the lock when a supervisor is killed. The slots of users are at much lower offsets.
 const OPENED: i64 = 1 << 40;
 
-/// How long the last processes of a session may take to end by themselves before they count as left running.
+/// How long the remaining processes of a session may take to exit before they count as left running.
 const LEAVES_WITHIN: Duration = Duration::from_millis(500);
 
-/// How long the end of a session may take to be recorded, and between two looks whether it was.
+/// The timeout for recording the end of a session, and the interval between two checks.
 const RECORDED_WITHIN: Duration = Duration::from_secs(4);
 const ROUND: Duration = Duration::from_millis(20);
 
@@ -61,7 +62,7 @@ impl Context<'_> {
         let register = slots().ok_or_else(|| refused("no-bell", "the bell cannot be opened"))?;
         let place = OPENED.saturating_add(new.pid.into());
         sys::lock::share(&register, place).map_err(gone)?;
-        // What cannot be known counts as yes: then nobody else is ended by mistake.
+        // On an error the program counts as shared, so that no processes of another session are ended by mistake.
         let is_shared = || sys::lock::is_shared(&register, place).unwrap_or(true);
         let session = Hosted::found(
             &run,
@@ -121,10 +122,10 @@ impl Context<'_> {
         let ending = session.supervise(std::io::stdin().as_fd(), &mut watch, grace);
         watch.grant().catch_up();
         self.close(&started, watch.grant().complete(ending));
-        let _ = out.write_all(b"\n"); // for a program that waits for it
+        let _ = out.write_all(b"\n"); // for a program that waits for the end
         let grants = watch.grant().held().to_vec();
         drop(watch);
-        let _ = sys::lock::unshare(&register, place); // else the program's next session is looked at more carefully than needed
+        let _ = sys::lock::unshare(&register, place); // on an error the lock stays, and the program's next session counts as shared
         let left = Left {
             run: &run,
             uid: holder.uid(),
@@ -137,7 +138,7 @@ impl Context<'_> {
         Ok(())
     }
 
-    /// Stays with what a closed session has left running, as the enforcer does with what a finished command has.
+    /// Supervises the processes that a closed session has left running, as the enforcer does for a finished command.
     fn look_after(&self, left: &Left<'_>, session: Hosted<'_>, grace: Duration) {
         let late = Instant::now() + LEAVES_WITHIN;
         let mut members = session.left();
@@ -150,7 +151,7 @@ impl Context<'_> {
                 session.outwatch(watch, grace)
             });
             if let Err(error) = outlasted {
-                // Nobody would look again at what has no record.
+                // Processes without a record would not be supervised.
                 session.end(grace);
                 self.host.alert(&format!("what a session left running cannot be recorded and is ended: {error}"));
             }
@@ -158,7 +159,7 @@ impl Context<'_> {
         session.part();
     }
 
-    /// Tells the supervisor of a session that its program has closed it, and waits for the end.
+    /// Tells the supervisor of a session that its program has closed it, and waits until the end is recorded.
     pub(super) fn close_session(&self, run: &str) -> Result<Closed, Refused> {
         self.host.close_every_lost(self.journal)?;
         let hosted = self.known_run(run)?.is_some_and(|known| known.start.path == COMMAND.into());
@@ -176,11 +177,11 @@ impl Context<'_> {
         Ok(Closed {})
     }
 
-    /// Records the end; what cannot be recorded is shouted.
+    /// Records the end, or raises an alert when the end cannot be recorded.
     fn close(&self, started: &Started, ending: RunOutcome) {
         let written = self.host.clocks().map_err(Refusal::from).and_then(|moment| {
             let written = self.journal.end(started, &moment, ending).map_err(Refusal::from)?;
-            let _ = self.journal.mirror(&[written]); // the journal has it; a sink never decides
+            let _ = self.journal.mirror(&[written]); // the journal has the record; a failing sink does not matter
             Ok(())
         });
         let _ = self.host.seal(self.journal, Due::Now);

@@ -1,5 +1,5 @@
-//! Who may ask for what: when they last did, and whether a reviewer still stands for it. Proposals change no policy; that is
-//! root's to write.
+//! Reviews of assignments: when each was last used, and whether a reviewer confirms it. A proposal does not change the policy; only
+//! root edits the policy.
 
 use std::collections::HashMap;
 
@@ -18,18 +18,19 @@ use jit_core::names::{Person, RoleName, UserName};
 use jit_core::policy::{Assignment, Principal, Role};
 use jit_core::wire::{AssignmentInfo, Certify, EndedInfo};
 
-/// People by uid, looked up once; `None` where there is no such account any more.
+/// Accounts by uid, looked up once; `None` when the account no longer exists.
 type People = HashMap<u32, Option<Caller>>;
 
-/// Somebody whose assignment is reviewed.
+/// A user or group whose assignment is reviewed.
 struct Holder {
-    /// As the policy writes them, or a member by name.
+    /// The name in the policy, or the user name of a group member.
     name: String,
     uid: Option<u32>,
 }
 
 impl Context<'_> {
-    /// Eligibility that led to no grant for `since` seconds: per person where the policy names people, per group otherwise.
+    /// Returns eligible assignments that led to no grant for `since` seconds: per user where the policy names users, else per
+    /// group.
     pub(super) fn review_unused(&self, since: u64) -> Result<Vec<AssignmentInfo>, Refused> {
         let limit = self.now.seconds().saturating_sub(i64::try_from(since).unwrap_or(i64::MAX));
         let mut people = People::new();
@@ -113,8 +114,7 @@ impl Context<'_> {
         }))
     }
 
-    /// The roles of this host that the caller may look at in a review: all for root and readers, else those that they
-    /// approve.
+    /// Returns the roles of this host that the caller may review: all for root and readers, else those that the caller approves.
     fn roles_to_review(&self) -> Result<Vec<Role>, Refused> {
         let mut roles = Vec::new();
         self.policy.each_role(|role| {
@@ -137,7 +137,7 @@ impl Context<'_> {
         Ok(roles)
     }
 
-    /// The assignments of a role as the policy writes them, and members of its groups about whom a reviewer has spoken.
+    /// Returns the assignments of a role as written in the policy, and the group members whom a reviewer has certified.
     fn assignments(&self, role: &Role, people: &mut People) -> Result<Vec<AssignmentInfo>, Refused> {
         let uses = self.host.store().last_uses(&role.name)?;
         let mut answers: HashMap<String, Certification> = HashMap::new();
@@ -161,7 +161,7 @@ impl Context<'_> {
             answers.into_values().filter(|answer| !written.contains(&answer.holder)).collect();
         members.sort_by(|a, b| a.holder.cmp(&b.holder));
         for answer in members {
-            // Who has left the group, or whose line has left the policy, is no matter of review any more.
+            // Members who left the group, and assignments that left the policy, are no longer reviewed.
             let Some((member, principal)) = member(role, &answer.holder)? else { continue };
             let last_used = uses.iter().find(|(person, _)| person == member.person()).map(|(_, at)| *at);
             let through = format!("through {principal}");
@@ -170,7 +170,7 @@ impl Context<'_> {
         Ok(rows)
     }
 
-    /// The assignment that was named: a line of the policy, or a person who has the role through one.
+    /// Returns the assignment that `text` names: an entry of the policy, or a user who has the role through one.
     fn holder(&self, role: &Role, text: &str) -> Result<Holder, Refused> {
         let own = || refused("own-assignment", "nobody reviews their own assignment");
         if let Some(principal) = lines(role).find(|principal| principal.to_string() == text) {
@@ -198,7 +198,7 @@ impl Context<'_> {
         Ok(holders)
     }
 
-    /// Whether a line of the policy means the caller. Root, who writes the policy, may speak of every line.
+    /// Returns whether an entry of the policy includes the caller. Never for root, who may review every entry.
     fn is_oneself(&self, principal: &Principal) -> Result<bool, Refused> {
         Ok(self.caller.uid() != 0 && principal.matches(&subject(self.caller)?))
     }
@@ -227,7 +227,7 @@ fn row(
     AssignmentInfo { role: role.clone(), holder, assignment, last_used, verdict, reviewed }
 }
 
-/// The latest use by anybody whom `principal` means today.
+/// Returns the latest use by any user whom `principal` includes today.
 fn last_use(principal: &Principal, uses: &[(Person, i64)], people: &mut People) -> Result<Option<i64>, Refused> {
     let mut latest = None;
     for (used, at) in uses {
@@ -248,14 +248,14 @@ fn last_use(principal: &Principal, uses: &[(Person, i64)], people: &mut People) 
     Ok(latest)
 }
 
-/// The person of this name, and the line of the role that means them.
+/// Returns the user of this name, and the entry of the role that includes the user.
 fn member<'r>(role: &'r Role, name: &str) -> Result<Option<(Caller, &'r Principal)>, Refused> {
     if UserName::parse(name).is_err() {
         return Ok(None);
     }
     let Some(user) = person(sys::users::account_by_name(name), name)? else { return Ok(None) };
     let subject = subject(&user)?;
-    // A line may take out whom another names.
+    // One entry may exclude a user whom another names.
     let assigned = [Assignment::Eligible, Assignment::Standing].iter().any(|kind| role.assigns(&subject, *kind));
     let line = lines(role).find(|principal| assigned && principal.matches(&subject));
     Ok(line.map(|line| (user, line)))
@@ -275,7 +275,7 @@ fn holder_of(principal: &Principal) -> Result<Holder, Refused> {
 fn person(found: std::io::Result<Option<sys::users::Account>>, who: &str) -> Result<Option<Caller>, Refused> {
     let account = found.map_err(|error| refused("lookup", format!("unable to look up {who}: {error}")))?;
     match account.map(Caller::described).transpose() {
-        // Whose name or uid is another's is nobody.
+        // An account whose name or uid also belongs to another account is not accepted.
         Err(CallerError::OtherAccount(..) | CallerError::OtherName(..)) => Ok(None),
         described => Ok(described?),
     }

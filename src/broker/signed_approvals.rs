@@ -1,5 +1,5 @@
-//! Approvals that were signed elsewhere. Who brings one is nobody in particular: everything is learnt from the exact
-//! bytes, the signature over them, the list of keys, the policy and the request as it stands here.
+//! Approvals that were signed elsewhere. The user who submits one is not trusted: everything is derived from its exact bytes, the
+//! signature over them, the list of keys, the policy, and the request stored on this host.
 
 use super::Context;
 use super::approvals::{described, narrows, same_role};
@@ -13,10 +13,10 @@ use jit_core::grant::terms::decode;
 use jit_core::grant::{Approval, ApprovalFault, ApprovalTerms, TermsFault, UserVerification, digest};
 use jit_core::wire::ImportInfo;
 
-/// The longest approval in bytes: its comment, every byte of it escaped, and what else it says.
+/// The longest approval in bytes: its comment with every byte escaped, and the other fields.
 const APPROVAL_LIMIT: usize = 32 << 10;
 
-/// How an approver gets a key that serves where the role has `user_verification`.
+/// The command that makes a key for a role with `user_verification`.
 pub(super) const VERIFYING_KEY: &str = "ssh-keygen -t ed25519-sk -O verify-required";
 
 impl Context<'_> {
@@ -29,8 +29,8 @@ impl Context<'_> {
         }
         let name = &terms.approver;
         let approvers = self.host.approvers()?;
-        // The requester is not known yet, so nobody's own key is looked for: first of all the signature must hold. Who
-        // holds no approver's key learns nothing of the requests that there are. What its role demands is looked at below.
+        // The signature is verified first, so that a caller without an approver's key learns nothing about existing requests. The
+        // requester is not known yet; the requester's own key and the demands of the role are checked below.
         let key = approval
             .signer(&approvers, UserVerification::NotDemanded, self.now.seconds())
             .map_err(|fault| refused("bad-approval", fault))?;
@@ -41,7 +41,7 @@ impl Context<'_> {
         let account = sys::users::account_by_name(name.as_str())
             .map_err(|error| refused("lookup", format!("unable to look up {name}: {error}")))?
             .ok_or_else(unknown)?;
-        // By the uid again, so that two names of one uid are one person.
+        // Looks the account up again by uid: two names of one uid are one person.
         let approver = described(account.uid)?.filter(|approver| approver.name() == name).ok_or_else(unknown)?;
         let role = self.decidable(&request, &approver)?;
         self.still_pending(&request)?;
@@ -70,7 +70,7 @@ impl Context<'_> {
         })
     }
 
-    /// The very request that the approval names, byte for byte.
+    /// Returns the request that the approval names; its bytes must be identical.
     fn named(&self, approval: &Approval) -> Result<StoredRequest, Refused> {
         let id = &approval.terms.id;
         let request = self.host.store().request(id, self.now.seconds()).map_err(|error| match error {
@@ -85,7 +85,7 @@ impl Context<'_> {
     }
 }
 
-/// The approval that these texts are; not yet whether it holds.
+/// Parses an approval. Does not verify its signature.
 fn read(text: &str, signature: &str) -> Result<Approval, Refused> {
     let malformed = |what: &str| refused("malformed", what);
     if text.len() > APPROVAL_LIMIT || signature.len() > APPROVAL_LIMIT {
@@ -100,6 +100,6 @@ fn read(text: &str, signature: &str) -> Result<Approval, Refused> {
         return Err(refused("too-long", format!("the comment is longer than {WORDS_LIMIT} bytes")));
     }
     let signature = dearmor(signature).ok_or_else(|| malformed("the signature is not in OpenSSH's format"))?;
-    // Nobody's, until the account is looked up: no account has this uid.
+    // No account has this uid; the caller sets the right one after looking up the account.
     Ok(Approval { terms, bytes, uid: u32::MAX, signature: Some(signature) })
 }

@@ -1,6 +1,6 @@
-//! Statements: what people do to requests and grants besides approving, signed by this host and by them where they use a
-//! key. Who brings a signed one is nobody in particular: everything is learnt from its exact bytes, the signature over them,
-//! the list of keys, the policy, and the request as it stands here.
+//! Statements: signed records of what people do to requests and grants besides approving. This host signs each; a person who uses a
+//! key signs it, too. The user who submits a signed statement is not trusted: everything is derived from its exact bytes, the
+//! signature over them, the list of keys, the policy, and the request stored on this host.
 
 use super::Context;
 use super::approvals::{described, given};
@@ -23,23 +23,23 @@ use jit_core::grant::{
 use jit_core::names::{GrantId, RoleName, UserName};
 use jit_core::wire::StatedInfo;
 
-/// The longest statement in bytes: its reason, every byte of it escaped, and what else it says.
+/// The longest statement in bytes: its reason with every byte escaped, and the other fields.
 const STATEMENT_LIMIT: usize = 32 << 10;
 
-/// How many seconds the clock of another machine may be wrong.
+/// Allowed clock difference to another machine, in seconds.
 const SKEW: i64 = 300;
 
-/// Who states something, and how that is known.
+/// The author of a statement, and how the author is known.
 #[derive(Clone, Copy)]
 pub(super) enum StatementAuthor<'a> {
-    /// The caller: the kernel says so.
+    /// The caller, identified by the kernel.
     Here(&'a Caller),
-    /// Somebody whose key has signed it.
+    /// A user whose key has signed the statement.
     Elsewhere(&'a Caller, &'a VouchedStatement),
 }
 
 impl<'a> StatementAuthor<'a> {
-    /// Who it is.
+    /// Returns the author.
     pub(super) fn who(self) -> &'a Caller {
         match self {
             Self::Here(who) | Self::Elsewhere(who, _) => who,
@@ -78,8 +78,8 @@ impl From<&GrantTerms> for StatementSubject {
 }
 
 impl StatementSubject {
-    /// The same where the bytes of a grant cannot be read: as its request says, which has the same holder and
-    /// role. Nothing where that cannot be read either.
+    /// Returns the subject for a grant whose bytes cannot be read, from its request: holder and role are the same. Returns `None`
+    /// when the request cannot be read either.
     pub(super) fn by_request(store: &GrantStore<'_>, id: &str, now: i64) -> Result<Option<Self>, Refused> {
         let Ok(id) = GrantId::parse(id) else { return Ok(None) };
         match store.request(&id, now) {
@@ -89,22 +89,22 @@ impl StatementSubject {
         }
     }
 
-    /// The id of the request and its grant.
+    /// Returns the id of the request and its grant.
     pub(super) fn id(&self) -> &GrantId {
         &self.id
     }
 
-    /// The role.
+    /// Returns the role.
     pub(super) fn role(&self) -> &RoleName {
         &self.role
     }
 
-    /// Who holds it.
+    /// Returns the holder.
     pub(super) fn holder(&self) -> &UserName {
         &self.holder
     }
 
-    /// The same by the debt of a broken glass: its role and holder are those of that day.
+    /// Returns the subject of a pending break-glass review, with the role and the holder of that time.
     pub(super) fn of_debt(debt: &Debt, request: &StoredRequest) -> Self {
         let (role, holder) = (debt.role.clone(), debt.user.clone());
         Self { role, holder, holder_uid: debt.uid, ..Self::from(request) }
@@ -112,7 +112,7 @@ impl StatementSubject {
 }
 
 impl Context<'_> {
-    /// What `speaker` states about a request or grant, signed by this host.
+    /// Returns the author's statement about a request or grant, signed by this host.
     pub(super) fn stated(
         &self,
         author: StatementAuthor<'_>,
@@ -130,7 +130,8 @@ impl Context<'_> {
         }
     }
 
-    /// What follows from a statement about the grant that this one extends: the host says it in the same person's name.
+    /// Returns the statement that follows from `cause` for a grant that extends the grant of `cause`. The host makes it in the name
+    /// of the same author.
     pub(super) fn followed(
         &self,
         author: StatementAuthor<'_>,
@@ -169,7 +170,7 @@ impl Context<'_> {
         }
     }
 
-    /// Does what the statement says and records it, both or neither; `None` where nothing was left to do.
+    /// Executes and records the statement, both or neither. Returns `None` when there was nothing to change.
     pub(super) fn carry_out(
         &self,
         tx: &rusqlite::Transaction<'_>,
@@ -180,7 +181,7 @@ impl Context<'_> {
         self.recorded(tx, changed, statement, subject)
     }
 
-    /// The record of a statement, where it has changed anything.
+    /// Records a statement, if it has changed anything.
     pub(super) fn recorded(
         &self,
         tx: &rusqlite::Transaction<'_>,
@@ -195,7 +196,7 @@ impl Context<'_> {
         Ok(Some(self.journal.append(tx, self.now.moment(), event(statement, subject))?))
     }
 
-    /// Takes a statement that was signed anywhere.
+    /// Accepts a statement that was signed elsewhere.
     pub(super) fn import_statement(&self, text: &str, signature: &str) -> Result<StatedInfo, Refused> {
         let carried = read(text, signature)?;
         let identity = self.host.witness()?;
@@ -203,7 +204,7 @@ impl Context<'_> {
             return Err(refused("other-host", "the statement was made for another host"));
         }
         let approvers = self.host.approvers()?;
-        // The signature before all else: who holds no key of the list learns nothing of the requests that there are.
+        // The signature is verified first, so that a caller without a listed key learns nothing about existing requests.
         let vouched = carried.vouch(&approvers, self.now.seconds()).map_err(|fault| refused("bad-statement", fault))?;
         let terms = vouched.terms();
         let request = self.stated_about(terms)?;
@@ -213,7 +214,7 @@ impl Context<'_> {
         let account = sys::users::account_by_name(name.as_str())
             .map_err(|error| refused("lookup", format!("unable to look up {name}: {error}")))?
             .ok_or_else(unknown)?;
-        // By the uid again, so that two names of one uid are one person.
+        // Looks the account up again by uid: two names of one uid are one person.
         let who = described(account.uid)?.filter(|who| who.name() == name).ok_or_else(unknown)?;
         let judges = matches!(terms.kind, StatementKind::Denial | StatementKind::Review);
         if judges && approvers.is_of(vouched.key(), &request.terms.user) {
@@ -232,7 +233,7 @@ impl Context<'_> {
         })
     }
 
-    /// What a signed statement asks for, by the rules that hold for whoever does it here; the grants that it ended.
+    /// Executes a signed statement by the same rules as one made on this host, and returns the grants that it ended.
     fn act(&self, who: &Caller, vouched: &VouchedStatement, request: &StoredRequest) -> Result<Vec<GrantId>, Refused> {
         let (terms, author) = (vouched.terms(), StatementAuthor::Elsewhere(who, vouched));
         match terms.kind {
@@ -250,7 +251,7 @@ impl Context<'_> {
         }
     }
 
-    /// The very request that the statement names, byte for byte.
+    /// Returns the request that the statement names; its bytes must be identical.
     fn stated_about(&self, terms: &StatementTerms) -> Result<StoredRequest, Refused> {
         let id = &terms.id;
         let request = self.host.store().request(id, self.now.seconds()).map_err(|error| match error {
@@ -264,7 +265,7 @@ impl Context<'_> {
         }
     }
 
-    /// A statement about a grant is not older than the grant.
+    /// Fails when a statement about a grant is older than the grant.
     fn issued_before(&self, terms: &StatementTerms) -> Result<(), Refused> {
         match self.host.store().grant(&terms.id)? {
             Some(grant) => self.in_time(terms.kind.as_str(), &terms.id, terms.at, grant.terms.issued),
@@ -272,7 +273,7 @@ impl Context<'_> {
         }
     }
 
-    /// Neither from the future nor from before what it is about, as far as clocks can tell.
+    /// Fails when the date is in the future, or before the object of the statement, beyond the allowed clock difference.
     pub(super) fn in_time(&self, what: &str, id: &GrantId, at: i64, since: i64) -> Result<(), Refused> {
         let sentence = match dated(at, since, self.now) {
             Dated::InTime => return Ok(()),
@@ -285,13 +286,13 @@ impl Context<'_> {
     }
 }
 
-/// How the date of what was said elsewhere stands to this host's.
+/// How the date of a statement from elsewhere compares with this host's clock.
 #[derive(Debug, PartialEq, Eq)]
 enum Dated {
     InTime,
-    /// In the future: by the wall clock, because a journal that has seen a later time says nothing of today.
+    /// In the future by the wall clock. The journal's latest time does not count: it may be ahead.
     Ahead,
-    /// Before what it is about.
+    /// Before the object of the statement.
     Before,
 }
 
@@ -305,7 +306,7 @@ fn dated(at: i64, since: i64, now: &Now) -> Dated {
     }
 }
 
-/// The statement that these texts are; not yet whether it holds.
+/// Parses a statement. Does not verify its signature.
 fn read(text: &str, signature: &str) -> Result<CarriedStatement, Refused> {
     let malformed = |what: &str| refused("malformed", what);
     if text.len() > STATEMENT_LIMIT || signature.len() > STATEMENT_LIMIT {
@@ -319,7 +320,7 @@ fn read(text: &str, signature: &str) -> Result<CarriedStatement, Refused> {
     let StatementTerms { kind, reason, .. } = carried.terms();
     let silent = matches!(kind, StatementKind::Cancellation | StatementKind::Release);
     if silent && !reason.as_bytes().is_empty() {
-        // Its record has no place for it.
+        // The records of these two have no field for a reason.
         return Err(malformed("a cancellation or release gives no reason"));
     }
     if reason.as_bytes().len() > WORDS_LIMIT {
@@ -328,7 +329,7 @@ fn read(text: &str, signature: &str) -> Result<CarriedStatement, Refused> {
     Ok(carried)
 }
 
-/// The record of a statement.
+/// Returns the record of a statement.
 fn event(statement: &SignedStatement, subject: &StatementSubject) -> Event {
     let terms = statement.terms();
     let (grant, uid, user) = (terms.id.clone(), statement.uid(), Word::from(terms.by.as_str()));
