@@ -1,4 +1,4 @@
-//! What becomes of a pending request: approve, deny, cancel.
+//! The decisions on a pending request: approve, deny, cancel.
 
 use jit_core::escape::Word;
 use jit_core::grant::StatementKind;
@@ -56,7 +56,7 @@ pub(crate) fn cancel(words: CancelWords, broker: &Broker, screen: &Screen) -> Re
     Ok(Report::done(Output::grant(info), text))
 }
 
-/// What an approval has changed.
+/// What an approval changed.
 pub(crate) fn after_approval(info: &GrantInfo, now: i64) -> String {
     let who = clean(info.requester.as_str());
     let head = format!("request {} of {who} for {}", info.id, info.role);

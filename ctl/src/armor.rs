@@ -1,5 +1,5 @@
-//! Documents as texts that survive mail and chat: exact bytes in base64 between two lines, and the SSH signature below.
-//! Whatever is read here was written by strangers, and nothing is believed before its signature was checked.
+//! Documents as text that survives mail and chat: the exact bytes in base64 between two marker lines, and the SSH
+//! signature below. The text comes from untrusted users: nothing in it is used before its signature is checked.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -17,20 +17,20 @@ use crate::known_hosts::is_plain_name;
 use crate::screen::clean;
 use crate::speech::{Notice, Trouble};
 
-/// The longest text that is read, in bytes: a request with 2 MiB of arguments, all escaped, in base64.
+/// The maximum size of a text, in bytes: a request with 2 MiB of arguments, all escaped, in base64.
 const TEXT_LIMIT: u64 = 32 << 20;
 
 const SIGNATURE: &str = "-----BEGIN SSH SIGNATURE-----";
 const SIGNATURE_END: &str = "-----END SSH SIGNATURE-----";
 
-/// What a document is.
+/// The kind of a document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// A request, signed by its host.
     Request,
     /// An approval, signed by its approver.
     Approval,
-    /// A denial, cancellation, revocation, release or review, signed by whoever made it.
+    /// A denial, cancellation, revocation, release or review, signed by its author.
     Statement,
 }
 
@@ -44,20 +44,20 @@ impl Kind {
     }
 }
 
-/// A request from some host, whole: everything in it is covered by the digest that an approval names, and the host's key
-/// has signed it. Whether that key is the host's, the document itself cannot tell.
+/// A complete request from another host. The digest that an approval names covers all of it, and the host's key has
+/// signed it. The document itself cannot prove that the key belongs to the host.
 pub(crate) struct Request {
     /// The request.
     pub(crate) terms: RequestTerms,
     /// Its exact bytes.
     pub(crate) bytes: String,
-    /// The role as it was asked for.
+    /// The requested role.
     pub(crate) role: RolePower,
     /// The host's key.
     pub(crate) host_key: PublicKey,
 }
 
-/// The document as a text.
+/// Returns the document as text.
 pub(crate) fn to_text(kind: Kind, document: &Document) -> String {
     let word = kind.word();
     let mut text = format!("-----BEGIN JIT-SUDO {word}-----\n");
@@ -74,8 +74,9 @@ pub(crate) fn to_text(kind: Kind, document: &Document) -> String {
     text
 }
 
-/// The one document in a text; what stands before and behind it is ignored, and so are marks of quotation. An approval or a
-/// statement may also stand as its exact bytes with the signature behind them, as `cat approval approval.sig` prints it.
+/// Returns the one document in a text, ignoring the lines before and after it and the quotation marks of mail. An
+/// approval or a statement may also be given as its exact bytes followed by the signature, as `cat approval approval.sig`
+/// prints it.
 pub(crate) fn from_text(text: &str) -> Result<(Kind, Document), Trouble> {
     for kind in [Kind::Request, Kind::Approval, Kind::Statement] {
         let (begin, end) =
@@ -98,7 +99,7 @@ pub(crate) fn from_text(text: &str) -> Result<(Kind, Document), Trouble> {
     }
 }
 
-/// Reads standard input, or files one after the other; `-` is standard input too.
+/// Reads standard input, or the files in order; `-` is standard input.
 pub(crate) fn read<P: AsRef<Path>>(files: &[P]) -> Result<String, Trouble> {
     if files.is_empty() {
         return read_one(Path::new("-"));
@@ -106,7 +107,7 @@ pub(crate) fn read<P: AsRef<Path>>(files: &[P]) -> Result<String, Trouble> {
     files.iter().map(|file| read_one(file.as_ref())).collect()
 }
 
-/// The request in a text, checked by itself.
+/// Returns the request in a text, after the checks that need nothing but the document.
 pub(crate) fn request(text: &str) -> Result<Request, Trouble> {
     match from_text(text)? {
         (Kind::Request, document) => Request::read(&document),
@@ -116,8 +117,8 @@ pub(crate) fn request(text: &str) -> Result<Request, Trouble> {
 }
 
 impl Request {
-    /// Checks that the parts of a document belong together: the host's description and its id, the role's text and its digest,
-    /// and the signature of the key that the host has by its own description.
+    /// Checks that the parts of a document belong together: the description of the host and its id, the text of the role
+    /// and its digest, and the signature by the key in the description.
     pub(crate) fn read(document: &Document) -> Result<Self, Trouble> {
         let altered = || bad("the request was altered: its host's signature does not hold");
         let contents = contents(&document.body)?;
@@ -138,7 +139,7 @@ impl Request {
     }
 }
 
-/// The role of a request, of which the document has the text.
+/// Returns the role of a request whose document contains the role's text.
 fn asked_role(terms: &RequestTerms, text: &[u8]) -> Result<RolePower, Trouble> {
     if role_digest(text) != terms.role_digest {
         return Err(bad("the request is not whole: the text of its role does not fit its digest"));
@@ -155,7 +156,7 @@ fn asked_role(terms: &RequestTerms, text: &[u8]) -> Result<RolePower, Trouble> {
     Ok(role)
 }
 
-/// An approval as it stands in a text, and the key that made its signature. Whose key that is, only the host can tell.
+/// An approval as given in a text, and the key that signed it. Only the host knows whose key that is.
 pub(crate) fn approval(document: &Document) -> Result<(ApprovalTerms, PublicKey), Trouble> {
     let terms = decode::<ApprovalTerms>(document.body.as_bytes()).map_err(|fault| match fault {
         TermsFault::Malformed => bad("the text is no approval"),
@@ -168,7 +169,7 @@ pub(crate) fn approval(document: &Document) -> Result<(ApprovalTerms, PublicKey)
     Ok((terms, key))
 }
 
-/// The parts of a request's document, which are what this version writes, byte by byte.
+/// The parts of a request's document. They must be byte for byte what this version writes.
 fn contents(body: &str) -> Result<RequestDocument, Trouble> {
     let unusable = |fault: TermsFault| bad(&format!("the request cannot be used: {fault}"));
     let read: Option<RequestDocument> = serde_json::from_str(body).ok();
@@ -181,7 +182,7 @@ fn contents(body: &str) -> Result<RequestDocument, Trouble> {
     Err(unusable(TermsFault::of_version(body.as_bytes())))
 }
 
-/// A document that cannot be used.
+/// Returns the error for a document that cannot be used.
 pub(crate) fn bad(sentence: &str) -> Trouble {
     Trouble::Local("bad-document", Notice::new(sentence))
 }
@@ -191,7 +192,7 @@ fn between<'t>(text: &'t str, begin: &str, end: &str) -> Option<&'t str> {
     after.split_once(end).map(|(inside, _)| inside)
 }
 
-/// The signature without marks of quotation.
+/// Returns the signature without the quotation marks of mail.
 fn signature(text: &str) -> Option<String> {
     let inside = between(text, SIGNATURE, SIGNATURE_END)?;
     let lines: String = inside

@@ -1,5 +1,6 @@
-//! The broker, asked: one question on its stdin, one answer from its stdout. Besides `signing` the only room that starts a process.
-//! The answer is checked as if it came from a stranger: bounded, complete, exactly one object.
+//! Calls the broker: one request on its stdin, one answer from its stdout. Besides `signing`, this is the only module
+//! that starts a process. The answer is checked as if an untrusted user had sent it: it must be bounded, complete, and
+//! exactly one object.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -13,10 +14,10 @@ use jit_core::wire::{Failure, GrantInfo, GrantPage, REQUEST_LIMIT, Reply, Verb};
 use sys::exec::NO_ROOM;
 use sys::signals::{self, SIGINT, SIGQUIT, SignalSet};
 
-/// The longest answer in bytes.
+/// The maximum size of an answer, in bytes.
 pub(crate) const ANSWER_LIMIT: u64 = 64 << 20;
 
-/// The program that answers.
+/// The broker's program.
 #[derive(Debug, Clone)]
 pub struct Broker {
     path: PathBuf,
@@ -25,23 +26,23 @@ pub struct Broker {
 /// Why there is no answer. `Display` is a sentence fragment that names the broker.
 #[derive(Debug)]
 pub(crate) enum BrokerError {
-    /// It could not be started.
+    /// The broker could not be started.
     Start { path: PathBuf, error: io::Error },
-    /// Its pipes broke.
+    /// A pipe to it broke.
     Pipe(io::Error),
-    /// The question is longer than the broker reads.
+    /// The request is longer than the broker reads.
     TooLongAsked(usize),
-    /// It ended and said nothing; it has said on stderr why, if it could.
+    /// It ended without an answer; it may have written the reason to stderr.
     NoAnswer(ExitStatus),
-    /// It says more than [`ANSWER_LIMIT`].
+    /// The answer is longer than [`ANSWER_LIMIT`].
     TooLong,
-    /// It stopped in the middle of a sentence.
+    /// The answer is incomplete.
     CutOff(ExitStatus),
-    /// It does not speak the language.
+    /// The answer is not one of this protocol.
     Garbled,
-    /// It could not go on in the middle of a recording.
+    /// It failed in the middle of a recording.
     Broke(String),
-    /// It refused.
+    /// It refused the request.
     Refused(Failure),
 }
 
@@ -69,22 +70,22 @@ impl fmt::Display for BrokerError {
 }
 
 impl Broker {
-    /// The broker of the installed product.
+    /// Returns the broker of the installed product.
     pub fn installed() -> Self {
         Self::at(Path::new(BROKER))
     }
 
-    /// A broker somewhere else; for tests, no word or variable at run time leads here.
+    /// Returns a broker at another path, for tests; no argument or variable selects it at run time.
     pub fn at(path: &Path) -> Self {
         Self { path: path.to_owned() }
     }
 
-    /// Where it is.
+    /// Returns its path.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Starts the broker and asks; the answer is still to be read.
+    /// Starts the broker and sends the request; the caller reads the answer.
     pub(crate) fn start<V: Verb>(&self, verb: &V) -> Result<Child, BrokerError> {
         let question = verb.to_question().map_err(|_| BrokerError::Garbled)?;
         if question.len() > REQUEST_LIMIT {
@@ -97,14 +98,14 @@ impl Broker {
             .spawn()
             .map_err(|error| BrokerError::Start { path: self.path.clone(), error })?;
         let mut stdin = child.stdin.take().ok_or_else(broken)?;
-        // Spoken beside listening, so that neither side can wait for the other with a full pipe. A broker that refuses
-        // without reading closes its end: its answer counts, not our broken pipe. Not joined, so that one that never reads
-        // cannot hold us.
+        // A thread writes the request while this one reads, so that a full pipe cannot block both sides. A broker that
+        // refuses without reading closes its end: its answer counts, not our broken pipe. The thread is not joined, so
+        // that a broker that never reads cannot block us.
         std::thread::spawn(move || drop(stdin.write_all(&question)));
         Ok(child)
     }
 
-    /// Asks and waits for the answer.
+    /// Sends the request and waits for the answer.
     pub(crate) fn ask<V: Verb>(&self, verb: &V) -> Result<V::Answer, BrokerError> {
         let mut child = self.start(verb)?;
         let heard = listen(&mut child);
@@ -112,7 +113,7 @@ impl Broker {
         understand::<V>(&heard?, status)
     }
 
-    /// Every page of a listing: `page` makes the question from where the page before has ended.
+    /// Requests all pages of a listing: `page` creates the request that begins where the previous page ended.
     pub(crate) fn ask_all<V>(&self, page: impl Fn(Option<i64>) -> V) -> Result<Vec<GrantInfo>, BrokerError>
     where
         V: Verb<Answer = GrantPage>,
@@ -122,7 +123,7 @@ impl Broker {
             let GrantPage { entries, before: next } = self.ask(&page(before))?;
             all.extend(entries);
             let Some(next) = next else { return Ok(all) };
-            // A broker that goes round in a circle is not followed.
+            // Stops if the broker's pages do not advance.
             if before.is_some_and(|before| next >= before) {
                 return Err(BrokerError::Garbled);
             }
@@ -130,12 +131,12 @@ impl Broker {
         }
     }
 
-    /// The same for what the broker may put to the person at the terminal first. ^C is the broker's meanwhile: it gives the
-    /// terminal its modes back before it answers, and then the signal that waited is ours.
+    /// Like `ask`, for a verb at which the broker may prompt the user on the terminal. Only the broker reacts to ^C
+    /// meanwhile: it restores the terminal's modes before it answers, and then this process receives the blocked signal.
     pub(crate) fn ask_person<V: Verb>(&self, verb: &V) -> Result<V::Answer, BrokerError> {
         let before = signals::block(SignalSet::of(&[SIGINT, SIGQUIT]));
         let answer = self.ask(verb);
-        // Where the mask cannot be changed it was not changed before either.
+        // If the mask cannot be set now, it was not changed before either.
         let _ = before.and_then(signals::set_mask);
         answer
     }
@@ -145,7 +146,7 @@ fn listen(child: &mut Child) -> Result<Vec<u8>, BrokerError> {
     let stdout = child.stdout.take().ok_or_else(broken)?;
     let mut heard = Vec::new();
     let read = stdout.take(ANSWER_LIMIT + 1).read_to_end(&mut heard);
-    // The reading end is closed now, so a broker that talks on gets a broken pipe and ends.
+    // The read end is closed now, so a broker that still writes gets a broken pipe and ends.
     read.map_err(BrokerError::Pipe)?;
     if heard.len() as u64 > ANSWER_LIMIT {
         return Err(BrokerError::TooLong);
@@ -157,7 +158,7 @@ fn broken() -> BrokerError {
     BrokerError::Pipe(io::Error::from(io::ErrorKind::BrokenPipe))
 }
 
-/// What was said, of a broker that ended so.
+/// Decodes what a broker wrote before it ended with this status.
 pub(crate) fn understand<V: Verb>(heard: &[u8], status: ExitStatus) -> Result<V::Answer, BrokerError> {
     if heard.trim_ascii().is_empty() {
         return Err(BrokerError::NoAnswer(status));

@@ -1,5 +1,5 @@
-//! What a policy would say, asked of its files before they are installed. Runs with the caller's own rights, in jitctl;
-//! it opens no program but to read its digest where a rule asks for one.
+//! Evaluates policy files before they are installed. Runs with the caller's privileges, in jitctl; opens a program only
+//! to compute its digest where a rule asks for one.
 
 use std::ffi::OsString;
 use std::io;
@@ -11,7 +11,7 @@ use jit_core::escape::Word;
 use jit_core::policy::{Evaluated, Lookup, Policy, ProgramNames, Question, Subject, Target};
 use jit_core::wire::Evaluation;
 
-/// This host: its name services, kernel and files.
+/// This host: its account database, kernel and files.
 const THIS_HOST: Lookup = Lookup {
     gid_of: sys::lookup::gid_of,
     netgroup_has_user: sys::netgroup::has_user,
@@ -21,28 +21,28 @@ const THIS_HOST: Lookup = Lookup {
     canonical: sys::lookup::canonical,
 };
 
-/// One question.
+/// One question to the policy.
 #[derive(Debug, Clone)]
 pub(crate) struct Case {
-    /// Who would run it: a name, which need not exist here.
+    /// The user who would run it, by name; the name need not exist here.
     pub(crate) user: String,
     /// Their groups by name; those of the account database when absent.
     pub(crate) groups: Option<Vec<String>>,
-    /// As whom: a name or `#uid`; root when absent.
+    /// The run-as user: a name or `#uid`; root when absent.
     pub(crate) run_as: Option<String>,
-    /// With which group besides: a name or `#gid`.
+    /// The group given with -g: a name or `#gid`.
     pub(crate) run_as_group: Option<String>,
-    /// On which host.
+    /// The host name.
     pub(crate) host: String,
     /// The program, a path or a name from `secure_path`, and its arguments.
     pub(crate) command: Vec<Word>,
 }
 
-/// What `policy` says.
+/// Returns the policy's evaluation.
 pub(crate) fn evaluation(policy: &Policy, case: &Case) -> io::Result<Evaluation> {
     let account = sys::users::account_by_name(&case.user)?;
     let groups = groups(case, account.as_ref())?;
-    // An id that no line of a policy can mean, where the account database has none.
+    // A uid that no line of a policy can name, for a user without an account.
     let uid = account.map_or(u32::MAX, |account| account.uid);
     let subject = Subject { name: &case.user, uid, groups: &groups, lookup: &THIS_HOST };
     let (run_as, run_as_uid) = run_as(case.run_as.as_deref().unwrap_or("root"))?;
@@ -85,13 +85,13 @@ pub(crate) fn evaluation(policy: &Policy, case: &Case) -> io::Result<Evaluation>
     Ok(evaluation)
 }
 
-/// The login name of who asks.
+/// Returns the caller's login name.
 pub(crate) fn own_name() -> io::Result<String> {
     let account = sys::users::account_by_uid(std::fs::metadata("/proc/self")?.uid())?;
     account.map(|account| account.name).ok_or_else(|| invalid("the account database does not know you"))
 }
 
-/// The name of this host.
+/// Returns the name of this host.
 pub(crate) fn this_host() -> io::Result<String> {
     sys::machine::host_name()
 }
@@ -127,7 +127,8 @@ fn run_as(text: &str) -> io::Result<(String, u32)> {
     Ok((text.to_owned(), sys::users::account_by_name(text)?.map_or(u32::MAX, |account| account.uid)))
 }
 
-/// The path that a rule would see: the directory without links, as far as it exists here, and the name.
+/// Returns the path that rules are compared with: the directory with links resolved, if it exists here, and the file
+/// name.
 fn locate(program: &Word, secure_path: &[PathBuf]) -> PathBuf {
     let typed = Path::new(program.as_os_str());
     let found = if program.as_os_str().as_bytes().contains(&b'/') {

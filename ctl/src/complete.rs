@@ -1,5 +1,5 @@
-//! Completion: scripts for the shells, and the words that only this host knows. The shell calls jitctl back for each
-//! word; roles and ids are asked of the broker, which tells everybody their own.
+//! Completion: scripts for the shells, and the candidates that only this host knows. The shell calls jitctl for each
+//! word; jitctl gets roles and ids from the broker, which shows to each user only their own.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -17,7 +17,7 @@ use jit_core::wire::{
 use crate::broker::Broker;
 use crate::{sessions, show};
 
-/// The variable in which the script says that it wants words and not the verb.
+/// The variable with which the script asks for candidates instead of running the verb.
 pub(crate) const VARIABLE: &str = "JITCTL_COMPLETE";
 
 /// `completion`
@@ -38,14 +38,14 @@ pub(crate) enum Shell {
     Fish,
 }
 
-/// A program of ours.
+/// One of our programs.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum Program {
     Jitctl,
     JitSudo,
 }
 
-/// The script for `words.shell`.
+/// Prints the script for `words.shell`.
 pub(crate) fn script(words: &CompletionWords) -> io::Result<String> {
     match words.program {
         Program::Jitctl => own_script(words.shell),
@@ -68,14 +68,14 @@ fn own_script(shell: Shell) -> io::Result<String> {
     let mut script = String::from_utf8_lossy(&script).into_owned();
     script.push_str(match shell {
         Shell::Bash => INNER_COMMAND,
-        // As a file in fpath it is called as the completion itself the first time.
+        // When zsh loads the file from fpath, it first calls it as the completion function itself.
         Shell::Zsh => "\n[ \"$funcstack[1]\" = _jitctl ] && _clap_dynamic_completer_jitctl \"$@\"\n",
         Shell::Fish => "",
     });
     Ok(script)
 }
 
-/// What follows `--` is a command of its own.
+/// Completes the command after `--` as a command line of its own.
 const INNER_COMMAND: &str = r#"
 _jitctl() {
     local i
@@ -98,13 +98,13 @@ _jitctl() {
 complete -o bashdefault -F _jitctl jitctl
 "#;
 
-/// Roles that the caller may ask for, and for root and readers every role.
+/// Roles that the caller may request; for root and readers, every role.
 pub(crate) fn roles() -> Vec<CompletionCandidate> {
     let named = Broker::installed().ask(&Roles {}).unwrap_or_default();
     named.iter().map(|role| candidate(role.name.as_str(), &role.description)).collect()
 }
 
-/// Every role of the policy, for those who may read it.
+/// Every role of the policy, for users who may read it.
 pub(crate) fn policy_roles() -> Vec<CompletionCandidate> {
     match Broker::installed().ask(&PolicyShow { role: None }) {
         Ok(shown) => {
@@ -114,21 +114,21 @@ pub(crate) fn policy_roles() -> Vec<CompletionCandidate> {
     }
 }
 
-/// Roles whose assignments the caller may look through.
+/// Roles whose assignments the caller may review.
 pub(crate) fn assigned_roles() -> Vec<CompletionCandidate> {
     let rows = Broker::installed().ask(&ReviewAssignments { role: None }).unwrap_or_default();
     let names: BTreeSet<&str> = rows.iter().map(|row| row.role.as_str()).collect();
     names.into_iter().map(|name| candidate(name, "")).collect()
 }
 
-/// Broken glass that the caller may review.
+/// Break-glass grants that the caller may review.
 pub(crate) fn debts() -> Vec<CompletionCandidate> {
     let debts = Broker::installed().ask(&ReviewDebts {}).unwrap_or_default();
     let mine = debts.iter().filter(|debt| debt.may_review);
     mine.map(|debt| candidate(debt.id.as_str(), &format!("{} {}", debt.user, debt.role))).collect()
 }
 
-/// Pending requests that others decide: one's own.
+/// The caller's own pending requests, which others decide.
 pub(crate) fn undecidable() -> Vec<CompletionCandidate> {
     ids(&Requests { all: false, before: None }, |info| !info.may_decide)
 }
@@ -138,7 +138,7 @@ pub(crate) fn decidable() -> Vec<CompletionCandidate> {
     ids(&Requests { all: false, before: None }, |info| info.may_decide)
 }
 
-/// Active and scheduled grants that the caller sees.
+/// Active and scheduled grants that the caller may see.
 pub(crate) fn grants() -> Vec<CompletionCandidate> {
     ids(&Grants { all: false, before: None }, |_| true)
 }
@@ -150,14 +150,14 @@ pub(crate) fn everything() -> Vec<CompletionCandidate> {
     found
 }
 
-/// Sessions that run and that the caller sees.
+/// Running sessions that the caller may see.
 pub(crate) fn sessions() -> Vec<CompletionCandidate> {
     let running = Broker::installed().ask(&Sessions {}).unwrap_or_default();
     let about = |session: &SessionInfo| format!("{} {}", session.user, sessions::command(session));
     running.iter().map(|session| candidate(&session.run, &about(session))).collect()
 }
 
-/// From the first page: nobody reads more candidates than that.
+/// Candidates come from the first page only; more would be too many to read.
 fn ids<V: Verb<Answer = GrantPage>>(listing: &V, wanted: fn(&GrantInfo) -> bool) -> Vec<CompletionCandidate> {
     let infos = Broker::installed().ask(listing).map_or_else(|_| Vec::new(), |page| page.entries);
     let about = |info: &GrantInfo| format!("{} {} {}", info.requester, info.role, show::command(info));

@@ -1,4 +1,4 @@
-//! Requests that leave their host and evidence that verifies without it: print, export, and `show -`.
+//! Requests that leave their host, and evidence that can be verified without it: print, export, and `show -`.
 
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::Write;
@@ -44,7 +44,7 @@ pub(crate) fn export(id: IdPrefix, directory: &Path, broker: &Broker) -> Result<
         let notice = Notice::new(format!("cannot write to {shown}: {}", sys::plain_words(error)));
         Trouble::Local("unwritable", notice.with_hint("name a directory that is not there yet"))
     };
-    // Never into a directory that others may have prepared.
+    // A new directory only: others may have prepared an existing one.
     DirBuilder::new().mode(0o755).create(directory).map_err(|error| failed(&error))?;
     let write = |name: &str, text: &str| {
         let file = OpenOptions::new().write(true).create_new(true).mode(0o644).open(directory.join(name));
@@ -107,30 +107,31 @@ pub(crate) fn export(id: IdPrefix, directory: &Path, broker: &Broker) -> Result<
     Ok(Report::done(Output::Documents(Box::new(documents)), format!("{head}{text}{}", together.concat())))
 }
 
-/// The lines by which ssh-keygen knows the host and each person, in OpenSSH's format.
+/// Returns the lines of allowed_signers, in OpenSSH's format, for the host and each person.
 fn signers(request: &Request, documents: &DocumentsInfo) -> String {
     let host = &request.terms.host.key;
     let host = format!("host namespaces=\"jit-sudo/grant/v1,jit-sudo/request/v1,jit-sudo/statement/v1\" {host}\n");
     documents.signers.iter().fold(host, |text, line| text + line + "\n")
 }
 
-/// The line that says whether the signature in `file` over `name` holds.
+/// Returns the command that verifies the signature in `file` over `name`.
 fn verification(name: &str, file: &str, signer: &str, namespace: &str) -> String {
     let words = ["ssh-keygen", "-Y", "verify", "-f", "signers", "-I", signer, "-n", namespace, "-s", file];
     let line = command_line(words.into_iter().map(std::ffi::OsStr::new));
     format!("{line} < {}\n", command_line([std::ffi::OsStr::new(name)]))
 }
 
-/// The digests of the approvals that a grant names, each with the file of its approver, as sha256sum(1) wants them.
+/// A jq filter: the digests of the approvals that a grant names, each with the file of its approver, as sha256sum(1)
+/// reads them.
 const APPROVALS: &str = r#"'[.approvals, .approvers] | transpose[] | "\(.[0])  approval-\(.[1]).json"'"#;
 
-/// The line that says whether the bytes of `other` are those that `file` names under this key.
+/// Returns the command that checks that `file` names the digest of `other` under this key.
 fn names(file: &str, key: &str, other: &str) -> String {
     let file = command_line([std::ffi::OsStr::new(file)]);
     format!("echo \"$(jq -r .{key} {file})  {other}\" | sha256sum -c -\n")
 }
 
-/// `jitctl show -`: a request or an approval from elsewhere, without asking anybody.
+/// `jitctl show -`: shows a request or an approval from another host, without the broker.
 pub(crate) fn show(screen: &Screen) -> Result<Report, Trouble> {
     let text = armor::read::<&Path>(&[])?;
     let (kind, document) = armor::from_text(&text)?;
@@ -158,25 +159,25 @@ pub(crate) fn show(screen: &Screen) -> Result<Report, Trouble> {
     }
 }
 
-/// What a later version has added to a document, and this one does not understand.
+/// Returns the keys that a later version has added to a document, which this version does not understand.
 pub(crate) fn unknown(fields: &mut Fields, extensions: &Extensions) {
     for (name, value) in extensions {
         fields.toned("unknown", format!("{name} = {value}"), Tone::Bad);
     }
 }
 
-/// The documents of one request.
+/// Fetches the documents of one request.
 pub(crate) fn fetch(id: IdPrefix, broker: &Broker) -> Result<DocumentsInfo, Trouble> {
     Ok(broker.ask(&Documents { id })?)
 }
 
-/// The exact bytes of a role.
+/// Returns the exact bytes of a role.
 fn encoded(role: &RolePower) -> Result<String, Trouble> {
     let bytes = role.encode().ok().and_then(|bytes| String::from_utf8(bytes).ok());
     bytes.ok_or_else(|| bad("the role cannot be written"))
 }
 
-/// The host that a request from elsewhere is of, for the eyes of who signs something about it.
+/// Returns the host of a request from elsewhere, for the user who signs a statement about it.
 pub(crate) fn host_of(request: &Request) -> String {
     format!("  on {}, host key {}", clean(&request.terms.host.name), request.host_key.fingerprint())
 }

@@ -1,4 +1,4 @@
-//! More time for a grant that is in use.
+//! Extends a grant that is in use.
 
 use clap::Args;
 use clap_complete::ArgValueCandidates;

@@ -11,10 +11,10 @@ use jit_core::evidence::{Digest, Mark};
 use crate::screen::clean;
 use crate::speech::{Notice, Trouble};
 
-/// The longest line that is looked at, in bytes; the head stands near its beginning.
+/// The longest line that is examined, in bytes; the head is near its beginning.
 const LINE_LIMIT: u64 = 1 << 20;
 
-/// Reads the heads of these files, each once.
+/// Reads the heads in these files, without duplicates.
 pub(super) fn read(files: &[impl AsRef<Path>]) -> Result<Vec<Mark>, Trouble> {
     let mut marks = BTreeSet::new();
     for path in files {
@@ -35,7 +35,7 @@ pub(super) fn read(files: &[impl AsRef<Path>]) -> Result<Vec<Mark>, Trouble> {
     Ok(as_marks(marks))
 }
 
-/// The heads of one file.
+/// Reads the heads in one file.
 pub(crate) fn marks(lines: impl BufRead) -> std::io::Result<Vec<Mark>> {
     heads(lines).map(as_marks)
 }
@@ -56,15 +56,15 @@ fn heads(mut lines: impl BufRead) -> std::io::Result<BTreeSet<(u64, [u8; 32])>> 
     }
 }
 
-/// The head that a line states, if it states one.
+/// Returns the head that a line states, if it states one.
 fn head(line: &str) -> Option<(u64, [u8; 32])> {
     let line = line.trim_end();
-    // The file beside the database.
+    // The anchor file that is kept beside the database.
     if let Some(mark) = Mark::parse(format!("{line}\n").as_bytes()) {
         return Some((mark.seq, mark.hash.0));
     }
-    // A checkpoint of an export, whose statement is a text within the line; a line of our JSON file; else a line of syslog,
-    // which any program may write, so that only what calls itself ours counts.
+    // A checkpoint of an export contains its statement as a text; then come lines of our JSON file, then lines of syslog.
+    // Any program may write to syslog, so only lines with our name count.
     let inner = match line.strip_prefix("{\"checkpoint\":") {
         Some(rest) => rest.replace("\\\"", "\""),
         None if line.starts_with("{\"seq\":") => line.to_owned(),

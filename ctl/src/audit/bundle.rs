@@ -1,4 +1,4 @@
-//! An exported journal, verified where it lies: needs neither a privilege nor the host it came from.
+//! Verifies an exported journal. Needs no privilege, and not the host that it came from.
 
 use std::io::{BufRead, Read};
 
@@ -12,14 +12,14 @@ use serde::{Deserialize, Serialize};
 /// The longest line in bytes: no record is longer than what the database accepts.
 const LINE_LIMIT: u64 = (64 << 20) + 1;
 
-/// A checkpoint on a line of its own; every other line is a record, byte by byte.
+/// A checkpoint, on a line of its own; every other line holds the exact bytes of a record.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct CheckpointLine {
     /// The exact bytes that were signed.
     checkpoint: String,
-    /// What programs tell lines apart by.
+    /// Distinguishes the line from records, for programs.
     kind: String,
-    /// The record behind which it stands.
+    /// The number of the record that it follows.
     seq: u64,
     /// The armored signature.
     signature: String,
@@ -31,7 +31,7 @@ impl CheckpointLine {
         Self { checkpoint, kind: "checkpoint".to_owned(), seq, signature }
     }
 
-    /// What the line says, if it is such a line.
+    /// Decodes the line if it is a checkpoint.
     fn read(line: &[u8]) -> Option<Checkpoint> {
         let line = line.starts_with(b"{\"checkpoint\":").then(|| serde_json::from_slice::<Self>(line).ok())??;
         let signature = dearmor(&line.signature).unwrap_or_default();
@@ -39,7 +39,7 @@ impl CheckpointLine {
     }
 }
 
-/// Reads an export to its end. `from`: its first record, where it does not begin with the journal.
+/// Verifies an export to its end. `from` is its first record, if it is not the first of the journal.
 pub(crate) fn prove(
     mut lines: impl BufRead,
     from: Option<u64>,
@@ -51,7 +51,7 @@ pub(crate) fn prove(
     let first = CheckpointLine::read(&line);
     let begin = match (from, first.as_ref().and_then(|first| Statement::decode(&first.body))) {
         (Some(from), _) => Begin::Part(from),
-        // What is left of pruned records.
+        // The last pruned record, which this checkpoint states.
         (None, Some(last)) => Begin::Pruned(Mark { seq: last.seq, hash: last.head }),
         (None, None) => Begin::First,
     };
@@ -74,11 +74,11 @@ pub(crate) fn prove(
         let cause = Cause::Malformed("the file holds no record".to_owned());
         return Ok(Err(FirstBad { seq: from.unwrap_or(1), cause }));
     }
-    // An export ends with a checkpoint: what lacks one was cut off, or never finished.
+    // A complete export ends with a checkpoint; one without was truncated or never finished.
     Ok(proof.end(0, None))
 }
 
-/// Empty at the end.
+/// Reads a line; empty at the end of the file.
 fn read_line(lines: &mut impl BufRead, line: &mut Vec<u8>) -> std::io::Result<()> {
     line.clear();
     lines.by_ref().take(LINE_LIMIT).read_until(b'\n', line)?;

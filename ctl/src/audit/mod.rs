@@ -1,4 +1,4 @@
-//! The journal, read. Records come with their exact bytes; nothing in them is hidden, and nothing is trusted.
+//! Reads the journal. Records come with their exact bytes; this module hides nothing in them and trusts nothing in them.
 
 pub(crate) mod anchor;
 pub(crate) mod bundle;
@@ -24,12 +24,12 @@ use record::Record;
 pub(crate) use export::export;
 pub(crate) use verify::verify;
 
-/// `jitctl audit list`: one line a record, the oldest first.
+/// `jitctl audit list`: one line per record, the oldest first.
 pub(crate) fn list(words: AuditListWords, broker: &Broker, screen: &Screen) -> Result<Report, Trouble> {
     listing(&words.which, None, "list", broker, screen)
 }
 
-/// `jitctl audit search`: the same for the records that hold a text.
+/// `jitctl audit search`: the same for the records that contain a text.
 pub(crate) fn search(words: AuditSearchWords, broker: &Broker, screen: &Screen) -> Result<Report, Trouble> {
     if words.recordings {
         return search::report(&words.text.as_os_str().to_string_lossy(), broker, screen);
@@ -90,7 +90,8 @@ fn listing(
     Ok(Report::done(Output::Records(page), text))
 }
 
-/// Asks until there are as many records as are wanted, or no more: the broker looks at so many for one answer.
+/// Requests records until the limit is reached or there are no more: the broker examines a limited number for each
+/// answer.
 fn collect(which: &RecordSelection, text: Option<Word>, broker: &Broker) -> Result<RecordPage, Trouble> {
     let newest = which.after.is_none();
     let filter = which.filter(text);
@@ -136,8 +137,8 @@ fn table(page: &RecordPage, screen: &Screen) -> String {
     listing.render(screen)
 }
 
-/// Who did each, by the name of that time. An `end` has only the uid; its `start`, or its grant, is often on the same page and has the
-/// name too.
+/// Returns for each record the user's name at that time. An `end` has only the uid; its `start` or its grant is often on
+/// the same page and has the name.
 fn names(records: &[Record]) -> Vec<String> {
     let known: BTreeMap<(String, u64), String> = records.iter().flat_map(Record::names).collect();
     let beside = |record: &Record| record.matters().into_iter().find_map(|matter| known.get(&matter).cloned());

@@ -1,4 +1,4 @@
-//! One record for people. It knows the usual fields by name, and shows those that it does not know as they are.
+//! Shows one record to people. Labels the usual fields, and shows unknown fields as they are.
 
 mod policy;
 
@@ -13,7 +13,7 @@ use crate::screen::clean;
 use crate::table::Fields;
 use crate::when;
 
-/// The order in which details are shown; fields that are not named here follow, and the chain's own come last.
+/// The order in which details are shown; unlisted fields follow, and the fields of the chain come last.
 const ORDER: [&str; 69] = [
     "time",
     "host",
@@ -86,26 +86,26 @@ const ORDER: [&str; 69] = [
     "max_rss_kib",
 ];
 
-/// Shown after all others.
+/// Shown after all other fields.
 const LAST: [&str; 6] = ["diff", "environment", "boot", "boot_id", "version", "prev"];
 
-/// Shown in the first line, unless they contradict what the journal says beside the body.
+/// Shown in the first line, unless they differ from the values that the journal stores beside the body.
 const HEAD: [&str; 2] = ["seq", "kind"];
 
-/// A record as the broker gave it.
+/// A record as the broker sent it.
 pub(super) struct Record<'a> {
     info: &'a RecordInfo,
-    /// Empty when the body is not one JSON object.
+    /// Empty if the body is not a JSON object.
     fields: Map<String, Value>,
 }
 
 impl<'a> Record<'a> {
-    /// Reads the body; a body that cannot be read is shown as it is.
+    /// Reads the body; a body that cannot be decoded is shown as it is.
     pub(super) fn read(info: &'a RecordInfo) -> Self {
         Self { info, fields: serde_json::from_str(&info.body).unwrap_or_default() }
     }
 
-    /// The number that the journal gives it.
+    /// Returns the record's number in the journal.
     pub(super) fn seq(&self) -> u64 {
         self.info.seq
     }
@@ -115,40 +115,41 @@ impl<'a> Record<'a> {
         self.text("kind").unwrap_or_else(|| "unreadable".to_owned())
     }
 
-    /// When, for tables.
+    /// Returns the time for tables.
     pub(super) fn time(&self, now: i64) -> String {
         self.seconds().map(|time| when::short(time, now)).unwrap_or_else(|| "-".to_owned())
     }
 
-    /// Who did it: a name, else a `#uid`.
+    /// Returns who acted: a name, else `#uid`.
     pub(super) fn user(&self) -> String {
         let uid = || self.uid().map(|uid| format!("#{uid}"));
         self.text("user").or_else(uid).unwrap_or_else(|| "-".to_owned())
     }
 
-    /// The name of who did it, where the record has it: it says what it was then.
+    /// Returns the name of who acted at that time, if the record contains it.
     pub(super) fn named(&self) -> Option<String> {
         self.text("user")
     }
 
-    /// The run and the grant that it belongs to, each with the uid of who did it. A uid alone names nobody: it may be given to another.
+    /// Returns the run and the grant of the record, each with the uid of who acted. A uid alone does not identify a user:
+    /// it may be assigned again.
     pub(super) fn matters(&self) -> Vec<(String, u64)> {
         let Some(uid) = self.uid() else { return Vec::new() };
         ["run", "grant"].into_iter().filter_map(|key| Some((self.text(key)?, uid))).collect()
     }
 
-    /// These, each with that name.
+    /// Returns the same, each with the name in this record.
     pub(super) fn names(&self) -> Vec<((String, u64), String)> {
         let Some(name) = self.named() else { return Vec::new() };
         self.matters().into_iter().map(|matter| (matter, name.clone())).collect()
     }
 
-    /// The uid of who did it.
+    /// Returns the uid of who acted.
     pub(super) fn uid(&self) -> Option<u64> {
         self.fields.get("uid")?.as_u64()
     }
 
-    /// What happened in one line.
+    /// Summarizes the event in one line.
     pub(super) fn summary(&self, now: i64) -> String {
         if self.fields.is_empty() {
             return clean(&self.info.body);
@@ -182,7 +183,7 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// Everything, one field a line.
+    /// Shows everything, one field per line.
     pub(super) fn details(&self, now: i64) -> String {
         let mut fields = Fields::default();
         fields.add("record", format!("{} ({})", self.info.seq, self.kind()));
@@ -260,7 +261,7 @@ impl<'a> Record<'a> {
         let (outcome, also) = match (self.text("signal"), self.text("exit"), by) {
             (Some(signal), _, _) => (format!("killed by signal {signal}"), also),
             (None, Some(status), _) => (format!("exit status {status}"), also),
-            // Of a session of another program no status is known, and of what was lost neither.
+            // For a session of another program neither its status nor the amount lost is known.
             (None, None, Some("lost")) => ("lost".to_owned(), String::new()),
             (None, None, Some("not-executed")) => ("not executed".to_owned(), String::new()),
             (None, None, Some(by)) => (format!("ended by {by}"), String::new()),
@@ -278,7 +279,7 @@ impl<'a> Record<'a> {
         format!("{run}: {path} edited, {before} before, {after} after")
     }
 
-    /// The parts that records about grants have in common, each where it is there.
+    /// Returns the parts that records about grants have in common, if present.
     fn grant_summary(&self, now: i64) -> String {
         let part = |name: &str, before: &str| self.text(name).map(|text| format!("{before}{text}"));
         let number = |name: &str| self.fields.get(name).and_then(Value::as_u64);
@@ -315,7 +316,7 @@ impl<'a> Record<'a> {
         self.text("holder").map(|holder| format!(" of {holder}")).unwrap_or_default()
     }
 
-    /// All fields that not every record has, as they are.
+    /// Returns all fields that only some records have, as they are.
     fn unknown_summary(&self) -> String {
         let common = ["time", "host", "user"].iter().chain(&LAST).chain(&HEAD);
         let common: Vec<&str> = common.copied().collect();
@@ -344,7 +345,7 @@ impl<'a> Record<'a> {
     }
 }
 
-/// A value as text: strings cleaned, lists of plain values joined, everything else as JSON.
+/// Returns a value as text: escapes strings, joins lists of plain values, and prints everything else as JSON.
 fn plain(value: &Value) -> String {
     match value {
         Value::String(text) => clean(text),
@@ -355,7 +356,7 @@ fn plain(value: &Value) -> String {
     }
 }
 
-/// Words of a record are escaped texts; one that is not is taken as it is.
+/// Arguments in a record are escaped texts; one that is not is taken as it is.
 pub(super) fn words_line(words: &[Value]) -> String {
     command_line(words.iter().map(|word| match word.as_str() {
         Some(text) => OsString::from_vec(unescape(text).unwrap_or_else(|| text.as_bytes().to_vec())),
@@ -363,7 +364,7 @@ pub(super) fn words_line(words: &[Value]) -> String {
     }))
 }
 
-/// `NAME=value`, or the name and the digest that stands for a secret value.
+/// `NAME=value`, or the name and the digest in place of a secret value.
 fn variable(entry: &Value) -> String {
     let text = |key: &str| entry.get(key).and_then(Value::as_str).map(clean);
     let known = entry.as_object().is_some_and(|object| object.len() == 2);

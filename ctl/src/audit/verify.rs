@@ -1,4 +1,4 @@
-//! `jitctl audit verify`: of this host's journal through the broker, or of an exported file right here.
+//! `jitctl audit verify`: verifies the journal of this host through the broker, or an exported file in this process.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -17,16 +17,16 @@ use crate::screen::{Report, Screen, clean};
 use crate::speech::{Exit, Notice, Trouble};
 use crate::when;
 
-/// So many heads fit into one question to the broker.
+/// How many heads fit into one request to the broker.
 const MARKS: usize = 20_000;
 
-/// So many faults are told; the JSON has a hundred.
+/// How many faults are shown; the JSON output has up to a hundred.
 const TOLD: usize = 10;
 
 /// The longest file of public keys, in bytes.
 const KEYS_LIMIT: u64 = 1 << 20;
 
-/// The status is 0 only for an intact journal.
+/// The exit status is 0 only for an intact journal.
 pub(crate) fn verify(words: &AuditVerifyWords, broker: &Broker, screen: &Screen) -> Result<Report, Trouble> {
     let marks = anchor::read(&words.anchor)?;
     let keys = words.public_key.as_deref().map(keys).transpose()?.unwrap_or_default();
@@ -40,7 +40,7 @@ pub(crate) fn verify(words: &AuditVerifyWords, broker: &Broker, screen: &Screen)
         }
     };
     let named = words.file.is_none() || !keys.is_empty();
-    // What a broken journal says of recordings proves nothing.
+    // A broken journal proves nothing about recordings.
     let checks = words.recordings && info.intact;
     let recordings = if checks { Some(check(broker)?) } else { None };
     Ok(report(VerifyInfo { recordings, ..info }, named, screen))
@@ -114,7 +114,8 @@ fn report(info: VerifyInfo, named: bool, screen: &Screen) -> Report {
     Report::done(Output::Verified(Box::new(info)), text).but(Exit::Refused, notice)
 }
 
-/// What is wrong: the first, or where a record says what may not be so, all that is wrong besides.
+/// Describes what is wrong: the first bad record or, if records contain inconsistencies, all inconsistencies and
+/// differences.
 fn sentence(info: &VerifyInfo) -> String {
     let row = |row: &DifferenceInfo| format!("{} {}: {}", clean(&row.table), clean(&row.id), clean(&row.what));
     let all: Vec<String> =
@@ -131,7 +132,7 @@ fn sentence(info: &VerifyInfo) -> String {
     }
 }
 
-/// The records say what should be there.
+/// The records tell what the row should be.
 fn hint(difference: &DifferenceInfo) -> String {
     match difference.table.as_str() {
         "role_text" => "jitctl audit list".to_owned(),
@@ -161,7 +162,7 @@ fn counted(count: u64, one: &str, more: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { more })
 }
 
-/// As many heads as can be asked about, spread over all of them, and always the last.
+/// Selects as many heads as one request may name, spread over all of them, always including the last.
 fn spread(mut marks: Vec<Mark>) -> Vec<Mark> {
     let step = marks.len().div_ceil(MARKS).max(1);
     let last = marks.len().saturating_sub(1) % step;
@@ -173,7 +174,7 @@ fn spread(mut marks: Vec<Mark>) -> Vec<Mark> {
     marks
 }
 
-/// The keys that a text or a file names, each with its two words.
+/// Returns the keys that a text or a file contains, each with its two fields.
 fn keys(text: &str) -> Result<Vec<(String, PublicKey)>, Trouble> {
     if let Some(key) = key(text) {
         return Ok(vec![key]);
@@ -192,7 +193,7 @@ fn keys(text: &str) -> Result<Vec<(String, PublicKey)>, Trouble> {
     Ok(found)
 }
 
-/// The key of a line, wherever in it the two words stand (a public key file, or a list of allowed signers).
+/// Returns the key of a line, wherever its two fields are (a public key file, or a list of allowed signers).
 fn key(line: &str) -> Option<(String, PublicKey)> {
     let words: Vec<&str> = line.split_ascii_whitespace().collect();
     words.windows(2).find_map(|pair| {

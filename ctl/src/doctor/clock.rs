@@ -1,4 +1,4 @@
-//! The wall clock: grants end by it.
+//! Checks the system clock, which determines when grants end.
 
 use jit_core::wire::Finding;
 

@@ -1,5 +1,5 @@
-//! What the kernel has to give: control of a command and of its descendants, terminals to record on, seccomp and
-//! Landlock.
+//! Checks what the product needs of the kernel: control of a command and its descendants, terminals to record on, seccomp
+//! and Landlock.
 
 use std::fs::{File, OpenOptions, read_to_string};
 use std::path::Path;
@@ -16,7 +16,7 @@ const SET_UP: &str = "systemd-machine-id-setup, then jitctl key accept --reason 
 
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
-/// clone3(2) with CLONE_INTO_CGROUP: a command is born in its control group.
+/// clone3(2) with CLONE_INTO_CGROUP: a command starts in its control group.
 const WANTED: (u32, u32) = (5, 7);
 
 pub(super) fn look() -> Vec<Finding> {
@@ -37,13 +37,13 @@ fn release() -> Finding {
     }
 }
 
-/// Major and minor number.
+/// The major and minor number.
 fn version(text: &str) -> Option<(u32, u32)> {
     let mut numbers = text.split(|c: char| !c.is_ascii_digit());
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }
 
-/// Descendants are found there, and the caller's terminal.
+/// Needed to find descendants and the caller's terminal.
 fn proc() -> Finding {
     if !Path::new("/proc/self/stat").exists() || !Path::new(BOOT_ID).exists() {
         return bad("proc", "/proc is not mounted, or not wholly", "mount -t proc proc /proc");
@@ -58,7 +58,7 @@ fn proc() -> Finding {
     }
 }
 
-/// machine-id(5), by which a copy of this host is told from it.
+/// machine-id(5), which distinguishes this host from a copy of it.
 fn machine_id() -> Finding {
     match sys::machine::machine_id() {
         Ok(Some(_)) => return good("machine-id", format!("{MACHINE_ID} names this machine")),
@@ -77,7 +77,7 @@ fn machine_id() -> Finding {
     )
 }
 
-/// Of system calls that we can do without, those that are missing here.
+/// Names the optional system calls that this kernel lacks.
 fn calls() -> Vec<Finding> {
     let note = |name| {
         let effect = match name {
@@ -114,7 +114,7 @@ fn seccomp() -> Finding {
     }
 }
 
-/// The second wall around our processes that go on beside a command; without it the first one stands alone.
+/// The second sandbox of our processes that run beside a command; without it only the first one protects.
 fn landlock() -> Finding {
     match sys::sandbox::landlock_version() {
         Ok(version) => good(
@@ -132,7 +132,7 @@ fn landlock() -> Finding {
     }
 }
 
-/// What set-user-ID programs can have here at most (capabilities(7)), by number; and what is different without it.
+/// The most that set-user-ID programs can have here (capabilities(7)), by number, and the effect of each missing one.
 const CAPABILITIES: [(u32, &str, Severity, &str); 8] = [
     (7, "CAP_SETUID", Severity::Error, "no command can run as anybody"),
     (6, "CAP_SETGID", Severity::Error, "no command can run as anybody"),

@@ -1,5 +1,5 @@
-//! `jitctl doctor`: what is wrong with this host, and the command that mends it. From outside with the caller's own eyes,
-//! from inside by the broker, which looks for root alone. Mends nothing.
+//! `jitctl doctor`: reports what is wrong with this host, and the command that fixes it. jitctl checks with the caller's
+//! privileges; the broker checks the rest, for root only. Changes nothing.
 
 mod clock;
 mod kernel;
@@ -30,7 +30,7 @@ pub(crate) fn doctor(broker: &Broker) -> Result<Report, Trouble> {
     Ok(Report { exit, ..Report::done(Output::Findings(findings), text) })
 }
 
-/// What the broker sees, or why it sees nothing.
+/// The broker's findings, or the reason why there are none.
 fn inside(broker: &Broker) -> Vec<Finding> {
     match broker.ask(&Examine {}) {
         Ok(findings) => findings,
@@ -45,7 +45,7 @@ fn inside(broker: &Broker) -> Vec<Finding> {
     }
 }
 
-/// The PAM services that the product uses, and those that roles name where the caller may see them.
+/// The PAM services that the product uses, and those that roles name if the caller may see them.
 fn services(broker: &Broker) -> Vec<String> {
     let mut services = vec!["jit-sudo".to_owned(), "jit-sudo-i".to_owned()];
     if let Ok(policy) = broker.ask(&PolicyShow { role: None }) {
@@ -56,7 +56,7 @@ fn services(broker: &Broker) -> Vec<String> {
     services
 }
 
-/// What mends a product of which parts are missing.
+/// The fix for a product with missing parts.
 const AGAIN: &str = "install jit-sudo again";
 
 fn finding(area: &str, severity: Severity, message: String, mend: Option<String>) -> Finding {
@@ -75,7 +75,7 @@ fn bad(area: &str, message: impl Into<String>, mend: impl Into<String>) -> Findi
     finding(area, Severity::Error, message.into(), Some(mend.into()))
 }
 
-/// Two lines for what is wrong, one for what is not, and the sum.
+/// Shows two lines for each fault, one for each passed check, and the totals.
 fn render(findings: &[Finding]) -> String {
     let mut text = String::new();
     for finding in findings {

@@ -1,5 +1,5 @@
-//! The PAM services as libpam will read them: there, root's alone to write, and every file and module that they name
-//! exists. What a stack means is the administrator's.
+//! Checks the PAM services as libpam reads them: each exists and only root can write to it, and every file and module
+//! that it names exists. Does not judge the meaning of a stack, which the administrator decides.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -14,7 +14,7 @@ use super::{AGAIN, bad, good};
 
 const AREA: &str = "PAM";
 
-/// Where modules are, on the distributions that we know; `*` is one directory.
+/// Directories of modules, on the distributions that we know; `*` is one directory.
 const MODULES: [&str; 6] = [
     "/lib/*/security",
     "/usr/lib/*/security",
@@ -24,11 +24,11 @@ const MODULES: [&str; 6] = [
     "/usr/lib/security",
 ];
 
-/// The longest file, and the most of them in a stack.
+/// The maximum size of a file, and the maximum number of files in a stack.
 const LENGTH: usize = 1 << 20;
 const FILES: usize = 64;
 
-/// Where services are, the first that has one counts (pam.conf(5)); ours stand beside our configuration.
+/// Directories of services; the first that has the service counts (pam.conf(5)). Ours are beside our configuration.
 fn places() -> [PathBuf; 3] {
     [Path::new(CONFIGURATION).with_file_name("pam.d"), PathBuf::from("/etc/pam.d"), PathBuf::from("/usr/lib/pam.d")]
 }
@@ -62,7 +62,7 @@ struct Stack {
 }
 
 impl Stack {
-    /// Looks through one file and all that it includes; false when it is nowhere.
+    /// Checks one file and all that it includes; false if no directory has it.
     fn read(&mut self, service: &str) -> bool {
         if service.contains('/') || self.seen.len() >= FILES {
             return true;
@@ -113,7 +113,7 @@ impl Stack {
     }
 }
 
-/// A line that leads somewhere.
+/// A line that refers to a file or module.
 #[derive(Debug, PartialEq, Eq)]
 enum Line<'a> {
     Include(&'a str),
@@ -121,7 +121,7 @@ enum Line<'a> {
 }
 
 impl<'a> Line<'a> {
-    /// pam.conf(5): `@include FILE`, `TYPE include FILE`, `TYPE CONTROL MODULE …`, where CONTROL may stand in brackets.
+    /// pam.conf(5): `@include FILE`, `TYPE include FILE`, `TYPE CONTROL MODULE …`, where CONTROL may be in brackets.
     fn of(line: &'a str) -> Option<Self> {
         let line = line.split('#').next().unwrap_or_default().trim();
         let (first, rest) = line.split_once(char::is_whitespace)?;
@@ -141,7 +141,7 @@ impl<'a> Line<'a> {
     }
 }
 
-/// Some distributions keep links to generated files here; what they lead to must be root's as well.
+/// Some distributions have links to generated files here; only root may be able to write to their targets too.
 fn text(path: &Path) -> Result<String, TrustError> {
     let real = fs::canonicalize(path).map_err(|error| TrustError::Io { path: path.to_owned(), error })?;
     let bytes = TrustedFile::open(&real)?.read(LENGTH)?;

@@ -1,4 +1,4 @@
-//! The programs as they were installed: there, root's alone to write, set-user-ID where they must be.
+//! Checks the installed programs: each exists, only root can write to it, and it is set-user-ID where it must be.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -12,14 +12,14 @@ use super::{AGAIN, bad, good, warning};
 
 const AREA: &str = "programs";
 
-/// With what right a program runs.
+/// The privilege with which a program runs.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Right {
     Root,
     Callers,
 }
 
-/// `broker` is where jitctl finds it; its companions lie beside it, and jit-sudo beside jitctl.
+/// `broker` is the path where jitctl finds it; its companions are beside it, and jit-sudo is beside jitctl.
 pub(super) fn look(broker: &Path) -> Vec<Finding> {
     let beside = |path: &Path, name: &str| path.with_file_name(name);
     let own = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("/usr/bin/jitctl"));

@@ -2,7 +2,7 @@
 
 use super::Entry;
 
-/// Keys of a record and what CEF calls them.
+/// Keys of a record and their CEF names.
 const KEYS: [(&str, &str); 8] = [
     ("host", "dvchost"),
     ("uid", "suid"),
@@ -14,7 +14,7 @@ const KEYS: [(&str, &str); 8] = [
     ("pid", "spid"),
 ];
 
-/// Keys that CEF has no name for: its own strings, each with a label.
+/// Keys without a CEF name: they become custom strings, each with a label.
 const LABELLED: [(&str, &str); 5] =
     [("cs1", "role"), ("cs2", "grant"), ("cs3", "run"), ("cs5", "ended_by"), ("cs6", "code")];
 
@@ -55,7 +55,7 @@ pub(super) fn line(entry: &Entry<'_>) -> String {
     format!("{}\n", text.trim_end())
 }
 
-/// 0 to 10.
+/// Returns the severity, 0 to 10.
 fn severity(entry: &Entry<'_>) -> u8 {
     match entry.kind() {
         "alert" => 9,

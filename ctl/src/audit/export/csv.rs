@@ -1,4 +1,4 @@
-//! A table (RFC 4180), one record a line.
+//! A table (RFC 4180), one record per line.
 
 use jit_core::clock::Timestamp;
 
@@ -32,7 +32,7 @@ fn value(entry: &Entry<'_>, column: &str) -> String {
     .unwrap_or_default()
 }
 
-/// Spreadsheets take what begins so for a formula and run it: an apostrophe makes it text again.
+/// Spreadsheets run a cell that begins with one of these characters as a formula; an apostrophe makes it text.
 fn cell(text: &str) -> String {
     let guard = if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { "'" } else { "" };
     let quoted = text.contains([',', '"', '\n', '\r']);

@@ -1,4 +1,4 @@
-//! `jitctl audit export`: the journal as a stream, piece by piece, in the form that the reader's log system takes.
+//! `jitctl audit export`: writes the journal as a stream, in the format that a log system reads.
 
 mod cef;
 mod csv;
@@ -20,13 +20,13 @@ use crate::output::{ExportInfo, Output};
 use crate::screen::{Format, Report, Screen, clean};
 use crate::speech::{Notice, Trouble};
 
-/// Asks for piece after piece and writes each as it comes, so that neither side holds more than one.
+/// Requests one piece after the other and writes each as it arrives, so that neither side holds more than one.
 pub(crate) fn export(words: &AuditExportWords, broker: &Broker, screen: &Screen) -> Result<Report, Trouble> {
     if screen.format == Format::Json && words.output.is_none() {
         let notice = Notice::new("--json describes what was written into a file").with_hint("add --output FILE");
         return Err(Trouble::Usage(notice));
     }
-    // Asked before the file is made, so that a refusal leaves none behind.
+    // Requests the first piece before it creates the file, so that a refusal leaves no file behind.
     let mut page = ask(broker, words.from, words.since, None)?;
     let mut out = Destination::open(words.output.as_deref())?;
     out.write(header(words.format).as_bytes())?;
@@ -65,7 +65,7 @@ fn header(format: ExportFormat) -> String {
     }
 }
 
-/// The lines of one piece. Only the exact form carries the checkpoints: the others prove nothing.
+/// Formats one piece as lines. Only the exact format includes the checkpoints: the others prove nothing.
 fn lines(format: ExportFormat, page: &ExportPage) -> Vec<String> {
     let write = match format {
         ExportFormat::Jsonl => return exact(page),
@@ -76,7 +76,7 @@ fn lines(format: ExportFormat, page: &ExportPage) -> Vec<String> {
     page.records.iter().map(|info| write(&Entry::read(info))).collect()
 }
 
-/// Records byte by byte, and each checkpoint behind its record.
+/// Returns the exact bytes of the records, and each checkpoint after its record.
 fn exact(page: &ExportPage) -> Vec<String> {
     let mut checkpoints = page.checkpoints.iter().peekable();
     let mut lines = Vec::with_capacity(page.records.len() + page.checkpoints.len());
@@ -95,7 +95,7 @@ fn checkpoint_line(info: &CheckpointInfo) -> String {
     serde_json::to_string(&line).map(|line| line + "\n").unwrap_or_default()
 }
 
-/// A record whose fields are wanted.
+/// A record from which fields are read.
 struct Entry<'a> {
     info: &'a RecordInfo,
     fields: Map<String, Value>,
@@ -118,23 +118,23 @@ impl<'a> Entry<'a> {
         self.text("kind").unwrap_or("unreadable")
     }
 
-    /// The words of the command as one line, with the quotes that a shell would need.
+    /// Returns the arguments of the command as one line, quoted for a shell.
     fn command(&self) -> Option<String> {
         let words = self.fields.get("argv")?.as_array()?;
         (!words.is_empty()).then(|| super::record::words_line(words))
     }
 
-    /// What a person reads of it.
+    /// Returns the summary for people.
     fn message(&self) -> String {
         super::record::Record::read(self.info).summary(0)
     }
 }
 
-/// Standard output, or a new file that only its owner may read.
+/// Standard output, or a new file that only its owner can read.
 enum Destination {
     Stream(BufWriter<io::Stdout>),
     File(BufWriter<std::fs::File>, String),
-    /// The reader went away (`| head`), which is no error.
+    /// A reader that closed the pipe (`| head`) is no error.
     Closed,
 }
 
@@ -173,7 +173,7 @@ impl Destination {
         match written {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
                 if let Self::Stream(out) = std::mem::replace(self, Self::Closed) {
-                    let _ = out.into_parts(); // what is left must not be tried again
+                    let _ = out.into_parts(); // the rest must not be written again
                 }
                 Ok(())
             }

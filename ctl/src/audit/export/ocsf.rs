@@ -1,7 +1,7 @@
-//! Open Cybersecurity Schema Framework 1.8.0 (schema.ocsf.io): one event a record. Runs are Process Activity (1007), what
-//! happens to requests and grants is User Access Management (3005, which 1.9 takes into User Management), a refused run is
-//! Authorize Session (3003), an alert a Detection Finding (2004), a pruning Event Log Activity (1008), a change of the policy
-//! Entity Management (3004). `raw_data` holds the exact record.
+//! Open Cybersecurity Schema Framework 1.8.0 (schema.ocsf.io): one event per record. Runs are Process Activity (1007),
+//! changes of requests and grants are User Access Management (3005, which 1.9 moves into User Management), a refused run
+//! is Authorize Session (3003), an alert is a Detection Finding (2004), a pruning is Event Log Activity (1008), a change
+//! of the policy is Entity Management (3004). `raw_data` holds the exact record.
 
 use std::sync::LazyLock;
 
@@ -11,7 +11,7 @@ use super::Entry;
 
 const SCHEMA: &str = "1.8.0";
 
-/// Class, its category, and the activity.
+/// The class, its category and the activity.
 struct Class {
     uid: i64,
     category: i64,
@@ -48,14 +48,14 @@ fn class(entry: &Entry<'_>) -> Class {
         "request" | "approval" | "denial" | "cancellation" | "review" => (3005, 3, OTHER),
         "alert" => (2004, 2, 1),
         "prune" => (1008, 1, 2),
-        // Created, or updated.
+        // Created or updated.
         "policy" => (3004, 3, if entry.text("replaces").is_none() { 1 } else { 3 }),
         _ => (0, 0, OTHER),
     };
     Class { uid, category, activity }
 }
 
-/// What every event has.
+/// Returns the fields that every event has.
 fn common(entry: &Entry<'_>, class: &Class) -> Map<String, Value> {
     static PRODUCT: LazyLock<Value> =
         LazyLock::new(|| json!({"name": "jit-sudo", "vendor_name": "jit-sudo", "version": env!("CARGO_PKG_VERSION")}));
@@ -127,7 +127,7 @@ fn process(entry: &Entry<'_>, event: &mut Map<String, Value>) {
         set(&mut process, "user", user);
     }
     set(event, "process", Value::Object(process));
-    // Required; a run of a host that could not name itself is still one.
+    // The schema requires it; the run of a host without a name also needs one.
     event.entry("device").or_insert_with(|| json!({"type_id": 0, "hostname": "unknown"}));
     if let Some(exit) = entry.number("exit") {
         set(event, "exit_code", json!(exit));
@@ -140,7 +140,7 @@ fn process(entry: &Entry<'_>, event: &mut Map<String, Value>) {
     }
 }
 
-/// Whose privileges they are: the holder's; of what an approver said the record knows the grant alone.
+/// The user whose privileges change: the holder. The record of an approver's decision names only the grant.
 fn access(entry: &Entry<'_>, event: &mut Map<String, Value>) {
     let holder = match entry.kind() {
         "approval" | "denial" => None,
@@ -165,7 +165,7 @@ fn session(entry: &Entry<'_>, event: &mut Map<String, Value>) {
     }
 }
 
-/// Who changed it, nobody knows: the actor stays unnamed.
+/// The actor stays unnamed, because no record says who changed the policy.
 fn policy(entry: &Entry<'_>, event: &mut Map<String, Value>) {
     let digest = entry.text("policy").unwrap_or("unknown");
     let policy = json!({"name": "jit-sudo policy", "uid": digest, "version": digest});
@@ -194,7 +194,7 @@ mod tests {
 
     use super::*;
 
-    /// What the published schema says of the classes and objects that are used here; see CONTRIBUTING.md.
+    /// The published schema for the classes and objects that are used here; see CONTRIBUTING.md.
     const PUBLISHED: &str = include_str!("ocsf-1.8.0.json");
 
     const RECORDS: [&str; 17] = [
@@ -239,7 +239,7 @@ mod tests {
         }
     }
 
-    /// Required attributes, constraints, unknown attributes, types and enumerations, at every depth.
+    /// Checks required attributes, constraints, unknown attributes, types and enumerations, at every depth.
     fn check(object: &Value, published: &Value, schema: &Value, place: &str) {
         let fields = object.as_object().unwrap_or_else(|| panic!("{place}: {object}"));
         let attributes = published["attributes"].as_object().unwrap();

@@ -1,18 +1,18 @@
-//! The record of a policy for people: what it changes, in which files, and who met it first.
+//! Shows the record of a policy to people: what changed, in which files, and who used the policy first.
 
 use serde_json::{Map, Value};
 
 use super::plain;
 use crate::when;
 
-/// So many files, and so many roles, are named in one line.
+/// The maximum number of files, and of roles, named in one line.
 const NAMED: usize = 3;
 
-/// So many characters of a role's digest are shown.
+/// How many characters of a role's digest are shown.
 const SHORT: usize = 12;
 
-/// `role web added; /etc/jit-sudo/policy.d/web.toml (owner root), first used by alice, loginuid 1000`. Who used the policy first
-/// need not be who changed it.
+/// `role web added; /etc/jit-sudo/policy.d/web.toml (owner root), first used by alice, loginuid 1000`. The user who first
+/// used the policy need not be the one who changed it.
 pub(super) fn summary(fields: &Map<String, Value>) -> String {
     let loginuid = text(fields, "loginuid").map(|uid| format!("loginuid {uid}"));
     let who = text(fields, "caller").map(|caller| format!("first used by {caller}"));
@@ -43,7 +43,8 @@ pub(super) fn entry(entry: &Value, now: i64) -> String {
     parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
-/// `web-ops  text 7b076e99edae…  all 2d9a92b44c32…`: the digests of its power and of all that it says. `--json` has them whole.
+/// `web-ops  text 7b076e99edae…  all 2d9a92b44c32…`: the digests of its text and of the whole role. `--json` shows them
+/// in full.
 fn role(fields: &Map<String, Value>) -> String {
     let short = |name: &str, label: &str| {
         let digest = text(fields, name)?;
@@ -55,7 +56,7 @@ fn role(fields: &Map<String, Value>) -> String {
     parts.into_iter().flatten().collect::<Vec<_>>().join("  ")
 }
 
-/// What became of roles, the first of them by name.
+/// Summarizes the changes of roles, naming the first ones.
 fn roles(fields: &Map<String, Value>) -> String {
     let became = ["added", "changed", "removed"].into_iter().filter_map(|became| {
         let count = fields.get(&format!("{became}_count")).and_then(Value::as_u64).filter(|count| *count > 0)?;
@@ -74,7 +75,7 @@ fn roles(fields: &Map<String, Value>) -> String {
     if became.is_empty() { "no role changed".to_owned() } else { became }
 }
 
-/// Those that changed, and whose they are.
+/// Returns the changed files with their owners.
 fn files(fields: &Map<String, Value>) -> Option<String> {
     let entries = fields.get("files")?.as_array()?.iter().filter_map(Value::as_object);
     let changed: Vec<_> = entries.filter(|entry| entry.contains_key("change")).collect();
