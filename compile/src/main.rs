@@ -1,7 +1,6 @@
-//! jit-sudo-compile, not set-user-ID, started by root's own programs alone: reads the texts of the policy's files on standard
-//! input, and writes the policy in the form in which it is stored, or the error in them, on standard output. It gives root up before
-//! it reads anything.
-//! May not: open a file, start a program, talk to anybody else.
+//! jit-sudo-compile, started only by root's own programs and not set-user-ID: reads the text of the policy files from standard
+//! input, and writes the compiled policy, or its error, to standard output. It drops root privileges before it reads anything.
+//! May not: open a file, start a program, communicate with other processes.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -15,17 +14,17 @@ use sys::process::{end_within, exit_now};
 use sys::sandbox::{Files, Post, close_all_but, confine};
 use sys::sanitize::Inherited;
 
-/// As whom it works: "nobody" (the kernel's overflow id), who owns nothing.
+/// The uid and gid of this process: "nobody" (the kernel's overflow id), which owns no files.
 const NOBODY: u32 = 65534;
 
 /// The longest request in bytes: JSON doubles some characters.
 const REQUEST_LIMIT: u64 = 2 * TEXTS_LIMIT as u64 + (1 << 20);
 
-/// Address space in bytes: for any policy, and for each byte of a request.
+/// The limit of the address space in bytes: a base, and an amount per byte of the request.
 const MEMORY: u64 = 256 << 20;
 const MEMORY_PER_BYTE: u64 = 64;
 
-/// Processor time and time: for any policy, and for each MiB of a request.
+/// The limit of processor time and elapsed time in seconds: a base, and an amount per MiB of the request.
 const SECONDS: u64 = 20;
 const SECONDS_PER_MIB: u64 = 2;
 
@@ -37,7 +36,7 @@ fn main() {
     exit_now(status)
 }
 
-/// Answers one request, and returns the exit status. Only for root.
+/// Answers one request, and returns the exit status. Fails unless root started the program.
 fn serve(inherited: &Inherited) -> i32 {
     if inherited.identity.uid() != 0 {
         return 1;
@@ -60,7 +59,7 @@ fn give_root_up() -> io::Result<()> {
     let mut limits = Limits::current()?;
     let memory = MEMORY + MEMORY_PER_BYTE * length;
     for (name, most) in [("as", memory), ("cpu", seconds), ("fsize", 0), ("core", 0), ("nproc", 0)] {
-        // Not above what it has: without CAP_SYS_RESOURCE it could not be raised.
+        // Not above the present hard limit: without CAP_SYS_RESOURCE it cannot be raised.
         let most = limits.named(name).map_or(most, |has| has.hard.min(most));
         limits.set(name, Limit { soft: most, hard: most })?;
     }
@@ -70,7 +69,7 @@ fn give_root_up() -> io::Result<()> {
         .assume()
         .map_err(|error| io::Error::other(error.to_string()))?;
     close_all_but(&[])?;
-    // A kernel without a part of the sandbox has the rest, and this process is nobody all the same.
+    // If the kernel lacks a part of the sandbox, the other parts apply, and the process runs as nobody in any case.
     let _ = confine(Post::Worker, &[], Files::Below(&[]));
     Ok(())
 }

@@ -25,8 +25,8 @@ pub struct ExecPlan {
     environment: EnvironmentPolicy,
 }
 
-/// What the role says of limits; where it was another when it was approved, what each of the two says. What they amount to, and so
-/// which is lower, is known only beside the limits of the session and of the caller.
+/// The role's limits; if the role has changed since the approval, those of both versions. The lower one can be determined only with
+/// the limits of the session and the caller.
 struct RoleLimits {
     first: BTreeMap<String, Rlimit>,
     second: Option<BTreeMap<String, Rlimit>>,
@@ -98,7 +98,7 @@ impl ExecPlan {
         self.umask
     }
 
-    /// Its limits: `session`'s, changed by what the role says; `callers` are those that the caller has.
+    /// Returns the limits of the command: `session`, changed by the role. `callers` are the limits of the caller.
     pub fn limits(&self, callers: &Limits, session: Limits) -> Limits {
         self.limits.over(callers, session)
     }
@@ -150,14 +150,14 @@ fn over(said: &BTreeMap<String, Rlimit>, callers: &Limits, mut session: Limits) 
 }
 
 impl EnvironmentPolicy {
-    /// With an exact grant the command gets only those of the caller's variables that the grant names.
+    /// Returns the variables of the caller that the command gets: with an exact grant only those that the grant names.
     fn of(callers: Option<CallersEnvironment>, power: &Power) -> Self {
         match (power.exact(), callers) {
             (Some(terms), _) => {
                 Self::Exact(terms.command.as_ref().map_or_else(Vec::new, |command| command.environment.clone()))
             }
             (None, Some(callers)) => Self::Role(callers),
-            // The caller's variables were taken before, which only the gate does: none are better than an unknown set.
+            // Only the gate gets here, with the variables already taken. No variables are better than unknown ones.
             (None, None) => Self::Exact(Vec::new()),
         }
     }

@@ -1,5 +1,5 @@
-//! What executes the program of a run: the interpreter of a script, and the loader of a binary, run in its place or before it.
-//! The launch asks here, and so does whoever only wants to know whether a command may run.
+//! Checks what executes the program of a run: the interpreter of a script, and the loader of a binary. Both the launch and the
+//! answers about whether a command may run use this check.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -12,29 +12,29 @@ use jit_core::policy::Role;
 /// Which scripts may be executed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scripts {
-    /// Those that only root can change.
+    /// Scripts that only root can change.
     OfRootAlone,
-    /// All: who may run anything may run an interpreter.
+    /// All scripts: a caller who may run any command may run any interpreter, too.
     Any,
 }
 
-/// Whether a power serves one command alone.
+/// Whether a permission serves one command only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Serves {
-    /// The very command of an exact grant.
+    /// The command of an exact grant.
     OneCommand,
     /// Every command of its role.
     ItsRole,
 }
 
-/// Why a program is not executed with power.
+/// Why a program may not be executed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ProgramFault {
-    /// A script that others than root can change, and how.
+    /// A script that users other than root can change, and how.
     Script(PathBuf, String),
-    /// A program whose interpreter or loader somebody else than root and the run-as user can change, and how.
+    /// A program whose interpreter or loader can be changed by users other than root and the run-as user, and how.
     Interpreter(PathBuf, String),
-    /// It cannot be read.
+    /// A program that cannot be read, and why.
     Unread(PathBuf, String),
 }
 
@@ -51,16 +51,16 @@ impl fmt::Display for ProgramFault {
 }
 
 impl Serves {
-    /// A grant with these terms.
+    /// Returns what a grant with these terms serves.
     pub fn of(terms: &GrantTerms) -> Self {
         if terms.exact.is_set() { Self::OneCommand } else { Self::ItsRole }
     }
 }
 
-/// That the command of `elevation` would be launched by the power of `role` that `serves` so.
+/// Checks that the launch would execute the command of `elevation` under `role`.
 ///
 /// # Errors
-/// What the launch would refuse.
+/// Fails with what the launch would reject.
 pub fn may_launch(role: &Role, serves: Serves, elevation: &Elevation) -> Result<(), ProgramFault> {
     let run_as = elevation.run_as();
     Scripts::of(role, serves).admit(elevation.command(), trusted(run_as, &[run_as.gid()]))
@@ -76,8 +76,8 @@ pub fn trusted(run_as: &RunAs, groups: &[u32]) -> u32 {
 }
 
 impl Scripts {
-    /// Under this role. An exact grant serves one command alone, whatever else its role allows: what executes it must be as
-    /// little the caller's as the command is.
+    /// Returns the scripts that may run under this role. An exact grant serves one command only, whatever else its role allows, so
+    /// the caller must not be able to change what executes it either.
     pub fn of(role: &Role, serves: Serves) -> Self {
         match serves {
             Serves::ItsRole if role.allows_everything() => Self::Any,
@@ -85,10 +85,10 @@ impl Scripts {
         }
     }
 
-    /// That `command` may be executed where `user` may change its interpreter too. Files to edit are no program.
+    /// Checks that `command` may be executed if `user` may also change its interpreter. Files to edit are not checked.
     ///
     /// # Errors
-    /// What others can change.
+    /// Fails when other users can change the script, the interpreter or the loader.
     pub fn admit(self, command: &Command, user: u32) -> Result<(), ProgramFault> {
         let Some(program) = command.program().filter(|_| self == Self::OfRootAlone) else { return Ok(()) };
         let path = || program.path().to_owned();

@@ -1,4 +1,4 @@
-//! The journal as its readers see it: everything for root and readers, their own for everybody else.
+//! The journal for its readers: root and the policy's readers see everything, other callers what concerns them.
 
 use super::Context;
 use super::failure::{Refused, refused};
@@ -20,10 +20,10 @@ const PAGE: u32 = 1000;
 /// The most records in one piece of an export.
 const PIECE: u32 = 10_000;
 
-/// Nobody keeps less than a day, seconds: a slip must not cost the evidence of this morning.
+/// The shortest retention, in seconds: a typing error must not delete today's evidence.
 const KEEP_LEAST: u64 = 86_400;
 
-/// What a listing asks for.
+/// The parameters of a listing.
 pub(super) struct Listing {
     pub(super) after: u64,
     pub(super) before: Option<u64>,
@@ -53,7 +53,7 @@ impl Context<'_> {
 
     pub(super) fn audit_show(&self, what: &str) -> Result<RecordPage, Refused> {
         let mut page = match what.parse::<u64>() {
-            // Ten digits may be a number or the id of a grant; no journal has so many records.
+            // Ten digits could be a number or the id of a grant. They count as an id: no journal has so many records.
             Ok(seq) if what.len() < jit_core::names::ID_LENGTH => {
                 let records: Vec<Stored> = self.journal.by_seq(seq)?.into_iter().collect();
                 Page { records, more: false, looked_at: seq }
@@ -102,7 +102,7 @@ impl Context<'_> {
         let between = Between { after: first.saturating_sub(1), before: through.saturating_add(1) };
         let page = shown(self.journal.list(between, PIECE, Order::Oldest, &Filter::default())?);
         let last = page.records.last().map_or(0, |record| record.seq);
-        // What is left of pruned records comes before the first that stays.
+        // The checkpoint of the last pruned record precedes the first remaining record.
         let begin = if first == pruned.saturating_add(1) { pruned } else { first };
         let checkpoints = self.journal.checkpoints(begin, last)?.iter().map(checkpoint).collect();
         Ok(ExportPage { records: page.records, checkpoints, through, more: page.more })
@@ -112,7 +112,7 @@ impl Context<'_> {
         self.prune(keep, dry_run)
     }
 
-    /// Removes what is older than `keep` seconds, or than the policy says.
+    /// Removes records that are older than `keep` seconds, or older than the policy's `keep`.
     pub(super) fn prune(&self, keep: Option<u64>, dry_run: bool) -> Result<PruneInfo, Refused> {
         let keep = keep.or(self.policy.settings().audit.keep.map(|keep| keep.as_secs())).ok_or_else(|| {
             refused("no-retention", "nothing says how long records are kept")
@@ -141,7 +141,7 @@ impl Context<'_> {
             self.host.seal(self.journal, Due::Now)?;
         }
         if !dry_run {
-            // Also what an interrupted pruning left.
+            // This also removes what an interrupted pruning left.
             self.journal.sweep(|run| {
                 recordings += u64::from(self.host.discard_recording(run)?);
                 Ok::<_, Refused>(())
@@ -151,7 +151,7 @@ impl Context<'_> {
         Ok(PruneInfo { records, recordings, through, before: before.seconds(), done: !dry_run })
     }
 
-    /// Proves the journal with the host's own anchor, and with the host's own key where there is no other.
+    /// Verifies the journal with the host's own anchor, and with the host's own key unless `keys` has others.
     fn prove(
         &self,
         keys: Vec<PublicKey>,
@@ -159,11 +159,11 @@ impl Context<'_> {
     ) -> Result<Result<jit_core::evidence::Proven, jit_core::evidence::FirstBad>, Refused> {
         let signers =
             if keys.is_empty() { Signers::Host(self.host.public_key()?.public_key()) } else { Signers::These(keys) };
-        // The anchor before the database: what it names was committed before.
+        // The anchor is read before the database, so every record that it names is already committed.
         marks.extend(self.host.anchored()?);
         loop {
-            // Files that were changed are compiled anew, or by nobody; those that count as the compiled ones can be read, or
-            // nothing can be said of them.
+            // Files that have changed are compiled again with the next command and are not compared. If the files that count as
+            // compiled cannot be read, the verification fails with that error.
             let on_disk = || self.host.compiled_files();
             let files = on_disk()?;
             let known = Known {
@@ -173,7 +173,7 @@ impl Context<'_> {
                 now: self.now.moment().wall,
             };
             let proven = self.journal.prove(known)?;
-            // What was compiled meanwhile is of other files.
+            // If the files changed meanwhile, the stored policy may be that of other files: verify again.
             let stamp = |files: Option<OnDisk>| files.map(|on_disk| on_disk.stamp);
             if proven.is_ok() || stamp(on_disk()?) == stamp(files) {
                 return Ok(proven);
@@ -181,7 +181,7 @@ impl Context<'_> {
         }
     }
 
-    /// What the caller did, and what others did about their requests and grants.
+    /// Returns whether the record is about the caller's acts, or about the caller's requests and grants.
     fn is_about_caller(&self, stored: &Stored) -> bool {
         let Ok(record) = Record::decode(&stored.body) else { return false };
         let keys = record.event.keys();

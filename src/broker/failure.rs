@@ -1,4 +1,4 @@
-//! Errors of the rooms as answers of the broker.
+//! Converts errors of other modules into answers of the broker.
 
 use std::fmt::Display;
 
@@ -16,34 +16,35 @@ use jit_core::names::{IdPrefix, InvalidName};
 use jit_core::policy::{PolicyReader, PolicyWords};
 use jit_core::wire::Failure;
 
-/// A refused question; nothing was changed.
+/// A rejected question; it has changed nothing.
 pub(crate) struct Refused {
-    /// As everybody may hear it.
+    /// The answer for any caller.
     pub(crate) failure: Failure,
-    /// The message in the words of the policy.
+    /// The message with text of the policy, for callers who may read it.
     words: Option<PolicyWords>,
 }
 
-/// Stored terms that are none.
+/// The code for stored terms that cannot be parsed.
 const DAMAGED: &str = "damaged";
 
-/// Terms that this version does not understand.
+/// The code for terms that this version does not understand.
 const OTHER_VERSION: &str = "other-version";
 
-/// A refusal with a stable code.
+/// Returns an error with a stable code.
 pub(crate) fn refused(code: &str, message: impl Display) -> Refused {
     let failure = Failure { code: code.to_owned(), message: message.to_string(), hint: None, exit: 1 };
     Refused { failure, words: None }
 }
 
-/// What is wrong with the policy, for whoever has just asked: to ask again is no cure.
+/// Returns an error of the policy for a caller who checks the policy. The hint is to correct the file, because checking again does
+/// not help.
 pub(super) fn unchecked(error: HostError) -> Refused {
     let is_of_policy = error.is_of_policy();
     let refused = Refused::from(error);
     if is_of_policy { refused.hint("correct the file, then: jitctl policy check") } else { refused }
 }
 
-/// About a command in a place where the caller may not look: whether it is there is not said.
+/// Returns the error for a command in a directory that the caller may not search. It does not reveal whether the file exists.
 pub(crate) fn unsaid(elevation: &Elevation) -> Refused {
     let words = elevation.command().refused_words();
     unsaid_of(words.first().unwrap_or(&Word::default()))
@@ -58,18 +59,18 @@ fn unsaid_of(path: &Word) -> Refused {
 }
 
 impl Refused {
-    /// With the words to type.
+    /// Adds a hint: what to type.
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.failure.hint = Some(hint.into());
         self
     }
 
-    /// Whether a row of the database cannot be read.
+    /// Returns whether the error is a database row that cannot be read.
     pub(crate) fn is_damage(&self) -> bool {
         [DAMAGED, OTHER_VERSION].contains(&self.failure.code.as_str())
     }
 
-    /// The answer for somebody who may read the policy, or for anybody else.
+    /// Returns the answer: with text of the policy if `reader` proves that the caller may read it.
     pub(crate) fn told_to(self, reader: Option<&PolicyReader>) -> Failure {
         let Self { words, failure } = self;
         let hint = failure.hint.map(|hint| hint_for(reader, &hint).to_owned());
@@ -77,13 +78,13 @@ impl Refused {
         Failure { message: message.unwrap_or(failure.message), hint, ..failure }
     }
 
-    /// Nothing that the caller may see begins with `prefix`.
+    /// Returns the error for a prefix that matches nothing that the caller may see.
     pub(crate) fn unknown_id(prefix: &IdPrefix) -> Self {
         refused("unknown-id", format!("there is no request or grant {prefix}"))
             .hint("jitctl requests --all, jitctl grants --all")
     }
 
-    /// More than one does: these, or more than anybody would read.
+    /// Returns the error for a prefix that matches several: `ids`, which is empty if there are too many to list.
     pub(crate) fn ambiguous_id(prefix: &IdPrefix, ids: &[String]) -> Self {
         let ids = if ids.is_empty() { String::new() } else { format!(": {}", ids.join(", ")) };
         refused("ambiguous-id", format!("{prefix} fits several{ids}")).hint("type more of the id")

@@ -1,5 +1,5 @@
-//! What is wrong with this host, seen from inside, where only root may look. Works where nothing else does, stops at no
-//! fault, and mends nothing: it says what would.
+//! Diagnosis of this host for root, from the inside. It works when other functions fail, continues after each fault, and changes
+//! nothing: it names the fix.
 
 use std::fmt::Display;
 
@@ -14,16 +14,16 @@ use jit_core::places::{CONFIGURATION, STATE};
 use jit_core::policy::{AuditSettings, Policy, PolicyReader, SyslogMode};
 use jit_core::wire::{Finding, Severity};
 
-/// Less than this and a day of recordings may fill the disk, bytes.
+/// Below this many free bytes a warning is given: a day of recordings may fill the disk.
 const SPACE: u64 = 256 << 20;
 
-/// What was found so far.
+/// The findings so far.
 struct Findings {
     found: Vec<Finding>,
     reader: PolicyReader,
 }
 
-/// Looks at everything, for root.
+/// Examines the host, for root.
 pub(super) fn examine(caller: &Caller, reader: PolicyReader) -> Result<Vec<Finding>, Refused> {
     let mut findings = Findings { found: Vec::new(), reader };
     let policy = match Host::parsed_policy() {
@@ -31,7 +31,7 @@ pub(super) fn examine(caller: &Caller, reader: PolicyReader) -> Result<Vec<Findi
             findings.good("policy", format!("{} roles in {}", policy.roles().len(), files.join(", ")));
             Some(policy)
         }
-        // jitctl says itself that a program is missing, and what to do.
+        // jitctl itself reports a missing program, with the fix.
         Err(HostError::Compiler(error)) if error.is_missing() => None,
         Err(error) => {
             findings.fault("policy", &error);
@@ -77,7 +77,7 @@ impl Findings {
         }
     }
 
-    /// What somebody types counts as a password where PAM agrees: that a stack looks at it, only its lines tell.
+    /// Reports PAM services that may succeed without checking a secret. Only the lines of the stack show that.
     fn pam(&mut self, policy: &Policy) {
         let roles = policy.roles().iter();
         let mut services: Vec<&str> = roles
@@ -127,7 +127,7 @@ impl Findings {
         }
     }
 
-    /// What is in force is what the files say, where they count as compiled.
+    /// Compares the compiled policy with its files, where they count as compiled.
     fn compiled(&mut self, host: &Host) {
         match host.compiled_otherwise() {
             Ok(None) => self.good("compiled policy", "it is that of the files, or will be with the next command"),
@@ -154,7 +154,7 @@ impl Findings {
         }
     }
 
-    /// By the records: whether it is right, nobody here can tell.
+    /// Compares the clock with the records. Whether the clock is right cannot be determined here.
     fn clock(&mut self, host: &Host, journal: &Journal<'_>) {
         let doubt = host.now().and_then(|now| Ok(journal.clock_in_doubt(now.moment())?));
         let (doubt, severity, effect) = match doubt {
@@ -220,7 +220,7 @@ impl Findings {
         self.add(area, Severity::Good, message, None);
     }
 
-    /// An error of the host with its cure.
+    /// Adds an error of the host with its fix.
     fn fault(&mut self, area: &str, error: &HostError) {
         let mend = error
             .cure()

@@ -1,4 +1,4 @@
-//! Pages of listings: however much somebody has filed, an answer stays short, and who reads it asks for the next one.
+//! Pages of listings. An answer stays short however many requests exist; the client asks for the next page.
 
 use crate::store::LIST_LIMIT;
 use jit_core::budget::{LISTED_WORDS, PAGE};
@@ -6,7 +6,7 @@ use jit_core::escape::Word;
 use jit_core::evidence::record::cut;
 use jit_core::wire::{GrantInfo, GrantPage};
 
-/// Entries of a page, until it is full.
+/// The entries of a page, until it is full.
 #[derive(Default)]
 pub(super) struct Pager {
     entries: Vec<GrantInfo>,
@@ -14,7 +14,7 @@ pub(super) struct Pager {
 }
 
 impl Pager {
-    /// Takes an entry, of which a long command is cut.
+    /// Adds an entry, and shortens a long command in it.
     pub(super) fn take(&mut self, mut info: GrantInfo) {
         shorten(&mut info);
         self.bytes = self.bytes.saturating_add(serde_json::to_vec(&info).map_or(PAGE, |text| text.len()));
@@ -25,18 +25,18 @@ impl Pager {
         self.bytes >= PAGE || self.entries.len() >= LIST_LIMIT as usize
     }
 
-    /// The last page.
+    /// Returns the last page.
     pub(super) fn last(self) -> GrantPage {
         GrantPage { entries: self.entries, before: None }
     }
 
-    /// A page after which others come.
+    /// Returns a page that another one follows.
     pub(super) fn ending_before(self, next: i64) -> GrantPage {
         GrantPage { entries: self.entries, before: Some(next.saturating_add(1)) }
     }
 }
 
-/// A listing names what was asked for; all of it is for `jitctl show`.
+/// Shortens long commands and environments in a listing. `jitctl show` shows all of them.
 fn shorten(info: &mut GrantInfo) {
     let short = cut(&info.command, LISTED_WORDS);
     if short != info.command {

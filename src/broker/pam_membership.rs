@@ -1,4 +1,4 @@
-//! Who holds a role at this moment, for PAM stacks: the same verification as for a run, without a command.
+//! Tells PAM stacks whether a user holds a role now: the same verification as for a run, without a command.
 
 use std::os::fd::AsFd;
 use std::time::Duration;
@@ -15,14 +15,14 @@ use jit_core::names::{GrantId, RoleName};
 use jit_core::policy::{Assignment, Role};
 use jit_core::wire::{Holder, MembershipInfo};
 
-/// The longest that one question waits, in seconds.
+/// The longest wait per question, in seconds.
 const WAIT_LIMIT: u64 = 3600;
 
-/// How somebody holds a role.
+/// How a user holds a role.
 pub(super) enum Membership {
-    /// Until it is taken from the policy.
+    /// By a standing assignment, until it is removed from the policy.
     Standing(Box<Role>),
-    /// As long as the grant is good.
+    /// By a grant, while it is valid.
     Granted(Box<HeldRole>),
 }
 
@@ -52,7 +52,7 @@ impl Context<'_> {
         };
         if wait > 0 {
             let limit = Duration::from_secs(wait.min(WAIT_LIMIT));
-            // Whoever has asked may go away; then there is nobody to wait for.
+            // The wait ends when the client exits.
             let _ = wait_beside(self.host, holder.uid(), &pending, limit, Some(std::io::stdin().as_fd()))?;
             let later = Context { now: &self.host.now()?, ..*self };
             if let Some(held) = later.held(holder, role)? {
@@ -62,7 +62,7 @@ impl Context<'_> {
         Ok(MembershipInfo { pending: self.pending(holder, role)?, ..MembershipInfo::default() })
     }
 
-    /// Somebody as the account database describes them; others than the caller for root alone.
+    /// Returns a user from the account database. Only root may ask about others than the caller.
     pub(super) fn described(&self, holder: &Holder) -> Result<Caller, Refused> {
         let failed = |error| refused("lookup", format!("unable to look up the account: {error}"));
         let account = match holder {
@@ -74,13 +74,13 @@ impl Context<'_> {
             (Some(account), caller) if caller == account.uid && account.name == self.caller.name().as_str() => {
                 Ok(Caller::described(account)?)
             }
-            // Who exists is not for everybody to ask.
+            // The error does not reveal whether the user exists.
             (_, caller) if caller != 0 => Err(refused("not-root", "only root may ask about others")),
             _ => Err(refused("unknown-user", "unknown user")),
         }
     }
 
-    /// How `holder` holds `role`, or any role: by a standing assignment, else by the grant that lasts longest.
+    /// Returns how `holder` holds `role`, or any role: by a standing assignment, else by the grant that lasts longest.
     pub(super) fn held(&self, holder: &Caller, role: Option<&RoleName>) -> Result<Option<Membership>, Refused> {
         let subject = subject(holder)?;
         let wanted = |found: &Role| role.is_none_or(|name| *name == found.name) && counts_here(found, holder);
@@ -105,7 +105,7 @@ impl Context<'_> {
             .map(|held| Membership::Granted(Box::new(held))))
     }
 
-    /// The newest request of theirs for the role that waits for its decision.
+    /// Returns the newest pending request of `holder` for the role.
     fn pending(&self, holder: &Caller, role: Option<&RoleName>) -> Result<Option<GrantId>, Refused> {
         let now = self.host.now()?.seconds();
         let own = self.host.store().requests(GrantScope::Of(holder.person()), now)?;

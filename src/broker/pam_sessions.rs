@@ -34,7 +34,7 @@ const COMMAND: &str = "pam-session";
 
 /// Offset in the bell's file at which the locks of PAM sessions begin. The supervisor of each session holds a shared lock on the
 /// byte at this offset plus the program's pid, so that each supervisor knows whether the program has other sessions open. The
-/// kernel drops the lock when a supervisor is killed. The slots of users are at much lower offsets.
+/// kernel drops the lock when a supervisor is killed. The slots of users are at much higher offsets.
 const OPENED: i64 = 1 << 40;
 
 /// How long the remaining processes of a session may take to exit before they count as left running.

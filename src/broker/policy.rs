@@ -1,4 +1,4 @@
-//! The policy as it stands: shown, and asked what it would say. Grants are no part of it.
+//! Shows the policy in force, and evaluates commands against it. It does not look at grants.
 
 use serde_json::{Map, Value};
 
@@ -56,7 +56,7 @@ impl Context<'_> {
     }
 }
 
-/// Why no role allows it.
+/// Explains why no role allows the command.
 fn denial(not: &NotAllowed) -> String {
     match &not.denied {
         Some((role, rule)) => format!("role {role} refuses it by the rule \"{rule}\""),
@@ -121,7 +121,7 @@ fn settings(settings: &Settings) -> SettingsInfo {
     }
 }
 
-/// What has no place of its own in the answer.
+/// Returns the changed options that have no field of their own in the answer.
 fn others(options: &Options, shown: &[&str]) -> Map<String, Value> {
     options.changed().into_iter().filter(|(key, _)| !shown.contains(&key.as_str())).collect()
 }

@@ -1,5 +1,5 @@
-//! The question before it is understood. It is read under a deadline, while this process is counted among the caller's own and
-//! is still where the caller has put it: who asks nothing has no process of ours.
+//! Reads the question before it is parsed. It is read with a deadline, in a slot of the caller, and in the caller's own control
+//! group, so that a caller who sends nothing occupies no process beyond their own limits.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -14,7 +14,7 @@ use sys::counted::counted_as;
 use sys::poll::{PollEntry, poll};
 use sys::sanitize::Inherited;
 
-/// Ends a question whose asker stays on the line; else the end of the input does.
+/// Ends a question of a client that keeps its socket open; otherwise end-of-file does.
 const END: u8 = 0;
 
 /// The bytes of a question, or why there are none.
@@ -77,7 +77,7 @@ impl Question {
     }
 }
 
-/// One of the [`BROKERS`] processes that work or wait for a user at the same time.
+/// Claims one of the user's [`BROKERS`] slots, which limit the processes that work or wait for one user at the same time.
 pub(super) fn slot_of(caller: &Caller) -> Result<Slot, Refused> {
     let failed = |error| refused("host", format!("the turns of users cannot be counted: {error}"));
     Slot::claim(caller.uid(), Work::Question).map_err(failed)?.ok_or_else(|| {

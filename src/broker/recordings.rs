@@ -1,5 +1,5 @@
-//! Recordings on their way to those who may see them: one's own, all of them for root and readers, and live for the
-//! observers of a role. That somebody else's recording was given out is on record before its first byte is.
+//! Sends recordings to the users who may see them: their own, all for root and readers, and live ones for the observers of a role.
+//! Access to another user's recording is recorded before its first byte is sent.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -18,10 +18,10 @@ use jit_core::evidence::record::{End, EndedBy, Event, Purpose, RecordingRead, St
 use jit_core::wire::{Frame, Recording, RecordingInfo, Recordings, Verb};
 use sys::poll::is_left;
 
-/// How often a live recording is looked at for more.
+/// How often a live recording is checked for new data.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// How many ends are read at a time.
+/// How many `end` records are read at a time.
 const PAGE: u32 = 200;
 
 /// A run as the journal knows it.
@@ -32,7 +32,7 @@ pub(super) struct KnownRun {
 }
 
 impl Context<'_> {
-    /// Answers with the recording of one run, and sends it.
+    /// Replies with the recording of one run, and sends it.
     pub(super) fn recording(&self, run: &str, purpose: Purpose, out: &mut dyn Write) -> Result<(), Refused> {
         let known = self.known_run(run)?.ok_or_else(|| unknown(run))?;
         let own = self.caller.person().is_recorded(known.start.uid, &known.start.user);
@@ -63,8 +63,7 @@ impl Context<'_> {
         Ok(())
     }
 
-    /// Answers with every finished recording that the caller may see, from record `after` on, and sends them one after
-    /// the other.
+    /// Replies, and sends every finished recording that the caller may see, from record `after` on.
     pub(super) fn recordings(&self, purpose: Purpose, after: u64, out: &mut dyn Write) -> Result<(), Refused> {
         let everybody = self.is_reader()?;
         say::<Recordings>(out, Vec::new());
@@ -112,7 +111,7 @@ impl Context<'_> {
         }
     }
 
-    /// What the journal knows of a run.
+    /// Returns what the journal contains about a run.
     pub(super) fn known_run(&self, run: &str) -> Result<Option<KnownRun>, Refused> {
         let mut known: Option<KnownRun> = None;
         for stored in self.journal.by_run(run)?.records {
@@ -128,7 +127,7 @@ impl Context<'_> {
         Ok(known)
     }
 
-    /// Whether the role of a run names the caller as an observer.
+    /// Returns whether the role of a run names the caller as an observer.
     pub(super) fn observes(&self, start: &Start) -> Result<bool, Refused> {
         let Some(role) = &start.role else { return Ok(false) };
         let role = self.policy.role(role)?;
@@ -149,7 +148,7 @@ impl Context<'_> {
         }));
         let written =
             self.host.database().write(Durability::Synced, |tx| self.journal.append(tx, self.now.moment(), reading))?;
-        let _ = self.journal.mirror(&[written]); // the journal has it; a sink never decides
+        let _ = self.journal.mirror(&[written]); // the journal has the record; a failing sink does not matter
         Ok(())
     }
 }
@@ -175,7 +174,7 @@ impl KnownRun {
     }
 }
 
-/// The same words whether the run is not there or not the caller's to see.
+/// The message is the same whether the run does not exist or the caller may not see it.
 pub(super) fn unknown(run: &str) -> Refused {
     refused("unknown-run", format!("there is no run {}", escape(run.as_bytes()))).hint("jitctl audit list --kind start")
 }
@@ -187,7 +186,7 @@ fn end_of(body: &str) -> Option<Box<End>> {
     }
 }
 
-/// Sends what is there.
+/// Sends the file up to its present end.
 fn send(mut file: &File, out: &mut dyn Write) -> io::Result<()> {
     let mut buffer = vec![0; jit_core::wire::FRAME_LIMIT as usize];
     loop {
@@ -200,10 +199,10 @@ fn send(mut file: &File, out: &mut dyn Write) -> io::Result<()> {
     }
 }
 
-/// Sends what is there and what comes, until the writer has ended or nobody listens.
+/// Sends the file and what is appended, until the writer or the reader ends.
 fn follow(file: File, out: &mut dyn Write) -> io::Result<()> {
     loop {
-        // Asked before the file is read: what was written last is read after its writer has ended.
+        // Checked before the file is read, so that the last bytes of a writer that has ended are read.
         let goes_on = is_written(&file).map_err(|error| io::Error::other(error.to_string()))?;
         send(&file, out)?;
         if !goes_on {
@@ -220,7 +219,7 @@ fn conclude(out: &mut dyn Write, sent: io::Result<()>) {
         Ok(()) => Frame::End,
         Err(error) => Frame::Failed(escape(error.to_string().as_bytes())),
     };
-    // Whoever does not hear this has gone away.
+    // An error means that the reader has exited.
     let _ = frame(out, &last).and_then(|()| out.flush());
 }
 
@@ -230,7 +229,7 @@ fn frame(out: &mut dyn Write, frame: &Frame) -> io::Result<()> {
     out.write_all(&line)
 }
 
-/// The answer itself; a failure shows at the first frame.
+/// Writes the answer. An error is ignored: it occurs again at the first frame.
 fn say<V: Verb>(out: &mut dyn Write, answer: V::Answer) {
     let _ = super::line::<V>(answer).and_then(|line| out.write_all(&line));
 }

@@ -1,4 +1,4 @@
-//! Requests: made, listed, shown, waited for, taken back.
+//! Creates, lists, shows, awaits and cancels requests.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStringExt;
@@ -27,10 +27,10 @@ use jit_core::names::{IdPrefix, RoleName};
 use jit_core::policy::{Answer as Verdict, Assignment, Role};
 use jit_core::wire::{CommandWords, GrantInfo, GrantPage, NewRequest, texts};
 
-/// The role of a request, its command, and among which roles it was chosen (none when it was named).
+/// The role of a request, its command, and the roles among which it was chosen (none when the caller named it).
 type RoleFor = (Role, Option<Elevation>, Vec<RoleName>);
 
-/// The longest that one question waits, in seconds; whoever wants to wait longer asks again.
+/// The longest wait per question, in seconds; a client that waits longer asks again.
 const WAIT_LIMIT: u64 = 3600;
 
 impl Context<'_> {
@@ -93,7 +93,7 @@ impl Context<'_> {
         Ok(page.last())
     }
 
-    /// What may be listed, newest first, without a look at what requesters have written.
+    /// Returns the requests that may be listed, newest first, without reading their bodies.
     fn rows(&self, all: bool, before: Option<i64>) -> Result<Vec<ListedRequest>, Refused> {
         let (store, now) = (self.host.store(), self.now.seconds());
         match (all, self.is_reader()?) {
@@ -135,7 +135,7 @@ impl Context<'_> {
         self.decide(author, StatementKind::Cancellation, request, &Word::default())
     }
 
-    /// Takes a pending request out of its state, with its statement and its record.
+    /// Denies or cancels a request, with a statement and a record.
     pub(super) fn decide(
         &self,
         author: StatementAuthor<'_>,
@@ -159,7 +159,8 @@ impl Context<'_> {
         if request.state == RequestState::Pending { Ok(()) } else { Err(not_pending(request)) }
     }
 
-    /// Also one whose time is over can be denied and cancelled: a clock that was put right may bring it back.
+    /// Fails when the request is decided. An expired request can be denied and cancelled: a corrected clock may make it pending
+    /// again.
     fn undecided(&self, request: &StoredRequest) -> Result<(), Refused> {
         match request.state {
             RequestState::Pending | RequestState::Expired => Ok(()),
@@ -167,8 +168,8 @@ impl Context<'_> {
         }
     }
 
-    /// The role that was named, or the narrowest that fits the command; with the command resolved, where there is one, and
-    /// the names of the roles among which it was chosen.
+    /// Returns the role that the caller named, or the narrowest role that allows the command; the resolved command, if any; and the
+    /// names of the roles among which the role was chosen.
     fn role_for(&self, new: &NewRequest, words: &CommandWords) -> Result<RoleFor, Refused> {
         let subject = subject(self.caller)?;
         let named = match &new.role {
@@ -204,7 +205,7 @@ impl Context<'_> {
                 )),
                 Judgement::Eligible(eligible) => match fitting(&eligible, new).cloned() {
                     Some(role) => {
-                        // Broken glass looks for the role that may be had so, not for the narrowest.
+                        // Break-glass needs a role that permits it, which need not be the narrowest.
                         let elevation = eligible.elevation();
                         let would_do = |other: &&Role| {
                             !new.break_glass && (other.name == role.name || served(other, elevation).is_ok())
@@ -232,7 +233,7 @@ impl Context<'_> {
         }
     }
 
-    /// The words as an elevation of the caller.
+    /// Returns the command as an elevation of the caller.
     pub(super) fn elevation(&self, words: &CommandWords) -> Result<Elevation, Refused> {
         let caller = crate::elevation::Caller::described(self.caller.account().clone())?;
         self.elevation_of(caller, words)
@@ -260,7 +261,8 @@ impl Context<'_> {
         Ok(Elevation::question(caller, run_as, command?, directory, wished(&words.environment)?))
     }
 
-    /// As whom a whole role is asked for: what was typed, else root where the role allows it, else its first account.
+    /// Returns the run-as user of a request for a whole role: the user that the caller named, else root if the role allows it, else
+    /// the role's first user.
     fn run_as_of(&self, role: &Role, typed: Option<&Word>) -> Result<RunAs, Refused> {
         if let Some(word) = typed {
             return Ok(RunAs::resolve(Some(word.as_os_str()), None, self.caller)?);
@@ -278,7 +280,7 @@ fn not_pending(request: &StoredRequest) -> Refused {
     refused("not-pending", format!("request {id} is not pending: it is {state}"))
 }
 
-/// Why the role that was named does not serve.
+/// Explains why the named role does not allow the command.
 fn refusal_words(verdict: &Verdict<'_>) -> &'static str {
     match verdict {
         Verdict::OtherRunAs => "does not run commands as that user",
@@ -288,7 +290,7 @@ fn refusal_words(verdict: &Verdict<'_>) -> &'static str {
     }
 }
 
-/// The variables of a request.
+/// Parses the variables of a request.
 fn wished(entries: &[Word]) -> Result<EnvironmentWish, Refused> {
     let mut set = Vec::with_capacity(entries.len());
     for entry in entries {
@@ -299,7 +301,8 @@ fn wished(entries: &[Word]) -> Result<EnvironmentWish, Refused> {
     Ok(EnvironmentWish { set, ..EnvironmentWish::default() })
 }
 
-/// The narrowest role that fits, and lets the caller have the directory and the variables where one does; in an emergency the narrowest that may be had by breaking the glass, where one may.
+/// Returns the narrowest role that also lets the caller have the directory and the variables, or the narrowest if none does. For
+/// break-glass, roles that permit it come first.
 fn fitting<'r>(eligible: &'r Eligible, new: &NewRequest) -> Option<&'r Role> {
     let (roles, elevation) = (eligible.roles(), eligible.elevation());
     let urgent = |role: &&Role| !new.break_glass || role.activation.break_glass;

@@ -1,4 +1,4 @@
-//! Reviews: broken glass that an approver has to look at. Whoever broke it is never the one who settles it.
+//! Reviews of break-glass grants by an approver. The holder of the grant cannot review it.
 
 use super::Context;
 use super::approvals::{given, unattested};
@@ -60,7 +60,7 @@ impl Context<'_> {
         Ok(())
     }
 
-    /// The break-glass that the caller may settle, with its role where the policy still has it.
+    /// Returns the break-glass grant that the caller may review, with its role if the policy still has it.
     pub(super) fn settleable(&self, id: &IdPrefix) -> Result<(StoredRequest, Debt, Option<Role>), Refused> {
         let request = self.visible(id)?;
         let (debt, role) = self.settleable_by(self.caller, &request)?;
@@ -83,8 +83,7 @@ impl Context<'_> {
         Ok((debt, role))
     }
 
-    /// The approvers of the role as the policy stands now; root for a role that it no longer knows, which nobody else
-    /// could ever settle.
+    /// Returns whether `who` may review: approvers of the role in the present policy, or root if the policy no longer has the role.
     fn may_settle(&self, who: &Caller, debt: &Debt) -> Result<bool, Refused> {
         if who.person().shares(debt.uid, &debt.user) {
             return Ok(false);
@@ -95,12 +94,12 @@ impl Context<'_> {
         }
     }
 
-    /// Whether the caller is an approver of `role`.
+    /// Returns whether the caller is an approver of `role`.
     pub(super) fn approves(&self, role: &Role) -> Result<bool, Refused> {
         Ok(names(&role.activation.approvers, &subject(self.caller)?))
     }
 
-    /// The role of this name, for those who review it: root and its approvers.
+    /// Returns the role of this name, if the caller may review its assignments: root and approvers of the role.
     pub(super) fn reviewable(&self, name: &RoleName) -> Result<Role, Refused> {
         let role = self.policy.role(name)?;
         let role = role.ok_or_else(|| refused("unknown-role", format!("the policy does not know a role {name}")))?;
@@ -108,7 +107,7 @@ impl Context<'_> {
     }
 
     fn debt_info(&self, debt: &Debt, may_review: bool) -> Result<DebtInfo, Refused> {
-        // One that was made by an earlier version can be read by nobody any more, and is listed all the same.
+        // The request of an earlier version cannot be read any more; its review is listed anyway.
         let asked = match self.host.store().request(&debt.id, self.now.seconds()) {
             Ok(request) => Some(request.terms),
             Err(FindError::Database(error)) => return Err(FindError::Database(error).into()),
@@ -138,7 +137,7 @@ fn not_approver(role: &RoleName) -> Refused {
     refused("not-an-approver", format!("you are not an approver of role {role}"))
 }
 
-/// That the review is the reviewer's own act, in the way that the role demands.
+/// Returns the proof that the reviewer made the review in the way that the role demands.
 fn settling(
     author: StatementAuthor<'_>,
     request: &StoredRequest,

@@ -1,4 +1,4 @@
-//! What may I do, and why not?
+//! Lists the caller's roles, and explains whether a command may run.
 
 use super::Context;
 use super::failure::{Refused, refused, unchecked, unsaid};
@@ -117,7 +117,7 @@ impl Context<'_> {
     }
 }
 
-/// Through `role`, unless it does not let the caller have the directory, the variables or what executes the program.
+/// Reports that `role` allows the command, unless it does not allow the directory, the variables or the program's interpreter.
 fn allow(info: &mut WhyInfo, role: &Role, serves: Serves, elevation: &Elevation) {
     info.role = Some(role.name.clone());
     match served_by(role, serves, elevation) {
@@ -126,7 +126,7 @@ fn allow(info: &mut WhyInfo, role: &Role, serves: Serves, elevation: &Elevation)
     }
 }
 
-/// What the role does not let the caller have besides the command.
+/// Describes what the role does not allow besides the command.
 fn but(role: &Role, error: &WishError) -> String {
     format!("role {} allows the command, but: {error}", role.name)
 }
@@ -143,7 +143,7 @@ fn verdict(role: &Role, elevation: &Elevation) -> RoleVerdict {
     RoleVerdict { role: role.name.clone(), verdict: verdict.to_owned(), rule }
 }
 
-/// What is allowed but unwise, also of policy and keys together.
+/// Returns the warnings about the policy, and about policy and keys together.
 pub(super) fn policy_warnings(policy: &Policy, approvers: &Approvers) -> Vec<String> {
     let mut warnings = policy.warnings();
     if approvers.is_empty() {

@@ -1,5 +1,5 @@
-//! Sessions that run: who sees them, and who may freeze, thaw and end them. What is wanted is left beside the open run;
-//! its supervisor, woken by the bell, does it.
+//! Lists running sessions, and lets approvers freeze, thaw and end them. The request is stored with the open run; the bell wakes
+//! its supervisor, which executes it.
 
 use super::Context;
 use super::failure::{Refused, refused};
@@ -11,7 +11,7 @@ use jit_core::evidence::record::{Act, Intervention, Start};
 use jit_core::wire::SessionInfo;
 
 impl Context<'_> {
-    /// Those that the caller may see: their own, those of roles that they observe or approve, and all for root and
+    /// Returns the sessions that the caller may see: their own, those of roles that they observe or approve, and all for root and
     /// readers.
     pub(super) fn sessions(&self) -> Result<Vec<SessionInfo>, Refused> {
         self.host.close_every_lost(self.journal)?;
@@ -22,17 +22,17 @@ impl Context<'_> {
         Ok(sessions)
     }
 
-    /// The run of this id, while it has no end.
+    /// Returns the run with this id, if it has not ended.
     pub(super) fn open_run(&self, run: &str) -> Result<Option<OpenRun>, Refused> {
         Ok(self.journal.open_runs()?.into_iter().find(|open| open.run == run))
     }
 
-    /// The same, or the one that has ended and left somebody running.
+    /// Returns the run with this id, if it has not ended or has left processes running.
     fn living_run(&self, run: &str) -> Result<Option<OpenRun>, Refused> {
         Ok(self.journal.living_runs()?.into_iter().find(|living| living.run == run))
     }
 
-    /// Leaves word for the supervisor of a session.
+    /// Stores an intervention for the supervisor of a session, and wakes the supervisor.
     pub(super) fn intervene(&self, run: &str, act: Act, reason: &Word) -> Result<Vec<SessionInfo>, Refused> {
         self.host.close_every_lost(self.journal)?;
         let open = self.living_run(run)?;
@@ -54,7 +54,7 @@ impl Context<'_> {
         let intervention = self.intervention(&start, act, reason);
         let written =
             self.journal.intervene(self.now.moment(), open.which(), &wish, intervention)?.ok_or_else(|| over(run))?;
-        let _ = self.journal.mirror(&[written]); // the journal has it; a sink never decides
+        let _ = self.journal.mirror(&[written]); // the journal has the record; a failing sink does not matter
         self.host.ring();
         Ok(self.session(&OpenRun { wish: Some(wish), ..open })?.into_iter().collect())
     }
@@ -73,7 +73,7 @@ impl Context<'_> {
         }
     }
 
-    /// Whether the caller started it.
+    /// Returns whether the caller started the run.
     fn ran(&self, start: &Start) -> bool {
         self.caller.person().is_recorded(start.uid, &start.user)
     }
@@ -83,7 +83,7 @@ impl Context<'_> {
         self.policy.role(role)?.map_or(Ok(false), |role| self.approves(&role))
     }
 
-    /// What the caller sees of an open run; `None` for what is not theirs to see.
+    /// Returns an open run as the caller may see it; `None` if the caller may not.
     fn session(&self, open: &OpenRun) -> Result<Option<SessionInfo>, Refused> {
         let Some(known) = self.known_run(&open.run)? else { return Ok(None) };
         let start = &known.start;
@@ -98,7 +98,7 @@ impl Context<'_> {
             Some(Act::Freeze) => "frozen",
             Some(Act::Kill) => "ending",
             Some(Act::Thaw) | None if known.end.is_some() => "left running",
-            // By the end of its grant.
+            // Frozen because its grant has ended.
             Some(Act::Thaw) | None if crate::session::is_frozen(&open.run) => "frozen",
             Some(Act::Thaw) | None => "running",
         };

@@ -1,4 +1,4 @@
-//! The work that nobody waits for, for a timer: what dead supervisors left, compression, retention.
+//! Periodic maintenance, started by a timer: cleans up after dead supervisors, compresses recordings, and applies retention.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use jit_core::places::SHRINKER;
 use jit_core::wire::SweepInfo;
 
 impl Context<'_> {
-    /// One thing after the other; what was done stays done when a later one fails. That retention was refused is told beside it.
+    /// Runs all steps in order. A failure does not undo the earlier steps. If retention is refused, the answer contains the reason.
     pub(super) fn sweep(&self) -> Result<SweepInfo, Refused> {
         let closed = self.host.close_every_lost(self.journal)?;
         let strays = self.host.end_strays(self.journal)?;
@@ -28,7 +28,7 @@ impl Context<'_> {
         if self.policy.settings().audit.keep.is_some() {
             match self.prune(None, false) {
                 Ok(pruned) => info.pruned = Some(pruned),
-                // What else there is to do does not wait for a clock or for evidence that somebody has to look at.
+                // A doubtful clock or damaged evidence must be examined by the administrator; it does not stop the sweep.
                 Err(refused) if ["clock", "not-intact"].contains(&refused.failure.code.as_str()) => {
                     info.refused = Some(refused.failure);
                 }

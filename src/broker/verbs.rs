@@ -1,5 +1,6 @@
 //! THE TABLE: one row for each verb says who may use it, what it needs of the host, and which function answers it. Which requests,
-//! grants and runs of others a caller sees or decides about depends on the object that a question names, so that function checks it.
+//! grants and runs of others a caller may see or decide about depends on the object that a question names; the function checks
+//! that.
 
 use std::io::Write;
 use std::rc::Rc;
@@ -25,33 +26,33 @@ use jit_core::wire::{
 /// Who may use a verb.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Who {
-    /// Everybody; about themselves, unless the function lets them see more.
+    /// Every caller, about themselves; the function may allow more.
     Anyone,
     /// Root and the readers of the policy's `[audit]`.
     Reader,
-    /// Root; what only root may do, as a sentence says it.
+    /// Root. The text completes "only root may".
     Root(&'static str),
 }
 
-/// What has to be there for an answer.
+/// What must be available to answer a verb.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Needs {
-    /// Nothing: root asks on a host that may not be set up.
+    /// Nothing: root may ask on a host that is not set up.
     Nothing,
     /// Database and policy.
     Policy,
-    /// The database. A broken policy must not hide from root what happened, nor keep root from ending it.
+    /// The database. With a broken policy root can still see and end what happened before.
     Database,
-    /// The database; an error of the policy is the answer.
+    /// The database; if the policy has an error, the error is the answer.
     Verdict,
 }
 
-/// What a verb does to the host besides.
+/// Side effects of a verb on the host.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Touch {
-    /// Work that is due is done with it: lost runs are closed, counted refusals are recorded, checkpoints are signed.
+    /// Due maintenance: lost runs are closed, counted refusals are recorded, checkpoints are signed.
     Tends,
-    /// Nothing: a record that is added now would stand on records that may have been tampered with.
+    /// None: a new record would be based on records that may have been tampered with.
     Nothing,
 }
 
@@ -61,20 +62,20 @@ pub(super) struct Row {
     pub(super) who: Who,
     pub(super) needs: Needs,
     pub(super) touch: Touch,
-    /// A program asks this for a user and writes the answer to its log, so the answer never quotes the policy.
+    /// A program asks this for a user and logs the answer, so the answer never quotes the policy.
     pub(super) is_logged: bool,
     bind: Box<dyn Fn(Question) -> serde_json::Result<Answered>>,
 }
 
 /// The functions that answer one question.
 pub(super) enum Answered {
-    /// On a host that may not be set up.
+    /// For a host that may not be set up.
     Before(Box<Early>),
-    /// With everything that [`Context`] holds.
+    /// Uses the [`Context`].
     At {
-        /// Whether the caller has to consent first, with a password.
+        /// Reads what the caller has to consent to, for verbs that may demand a password.
         consent: Option<Box<Consenting>>,
-        /// The answer; `None` when the function has written it to the output, with more behind it.
+        /// Returns the answer, or `None` when it has written the answer and further data to the output.
         handler: Box<Handler>,
     },
 }
@@ -82,12 +83,12 @@ pub(super) enum Answered {
 /// The reply to one question, as a line.
 type Reply = Vec<u8>;
 
-/// Reads what the caller has to consent to; nothing where the role asks for no password.
+/// Reads what the caller has to consent to; `None` where the role demands no password.
 pub(super) type Consenting = dyn FnOnce(&Context<'_>) -> Result<Option<ConsentRequest>, Refused>;
 type Early = dyn FnOnce(&Caller, PolicyReader) -> Result<Reply, Refused>;
 type Handler = dyn FnOnce(&Context<'_>, Option<Consent>, &mut dyn Write) -> Result<Option<Reply>, Refused>;
 
-/// The row of a question, and the functions that answer it.
+/// Returns the row of a question, and the functions that answer it.
 pub(super) fn of(question: Question) -> Result<(Row, Answered), Refused> {
     let not_understood = |error: String| {
         let shown = jit_core::escape::escape(error.as_bytes());
@@ -101,21 +102,21 @@ pub(super) fn of(question: Question) -> Result<(Row, Answered), Refused> {
     Ok((row, answered))
 }
 
-/// Every verb. The closures are checked by their types: each takes one verb and returns its answer.
+/// Returns the rows of all verbs. The compiler checks that each closure takes one verb and returns its answer.
 #[rustfmt::skip]
 pub(super) fn table() -> [Row; 41] {
     [
         anyone(|context, Roles {}| context.roles()),
         anyone(|context, Why { user, command }| context.why(user.as_ref(), &command)),
 
-        // The requester's own; to show: also whoever may decide about it, root and readers.
+        // The caller's own requests; `show` also admits those who may decide about the request, root and readers.
         anyone(|context, new: NewRequest| context.request(new)),
         anyone(|context, Cancel { id }| context.cancel(&id)),
         anyone(|context, Wait { id, seconds }| context.wait(&id, seconds)),
         anyone(|context, Show { id }| context.show(&id)).without_policy(),
         anyone(|context, Requests { all, before }| context.requests(all, before)).without_policy(),
 
-        // Approvers of the role, and never the requester. A signed document may be handed in by anybody.
+        // Approvers of the role, never the requester. Any user may submit a signed document.
         consenting(
             |context, Approve { id, duration, one_shot, exact, comment }| {
                 context.approval_due(id, &Narrowing { duration: *duration, one_shot: *one_shot, exact: *exact, comment: comment.clone() })
@@ -129,7 +130,7 @@ pub(super) fn table() -> [Row; 41] {
         anyone(|context, Import { approval, signature }| context.import(&approval, &signature)),
         anyone(|context, ImportStatement { statement, signature }| context.import_statement(&statement, &signature)),
 
-        // The holder's own; to revoke: approvers of the role, and root.
+        // The caller's own grants; `revoke` admits approvers of the role and root.
         anyone(|context, Grants { all, before }| context.grants(all, before)).without_policy(),
         anyone(|context, Release { id }| context.release(id.as_ref())),
         anyone(|context, Extend { id, duration, reason }| context.extend(&id, duration, reason.as_ref())),
@@ -139,7 +140,7 @@ pub(super) fn table() -> [Row; 41] {
         anyone(|context, Sessions {}| context.sessions()).without_policy(),
         anyone(|context, Intervene { run, act, reason }| context.intervene(&run, act, &reason)).without_policy(),
 
-        // The caller's own runs, root and readers; observers of the role while the run goes on.
+        // The caller's own runs, root and readers; observers of the role while the run lasts.
         streaming(Who::Anyone, |context, Recording { run, purpose }, out| context.recording(&run, purpose, out)).without_policy(),
         streaming(Who::Anyone, |context, Recordings { purpose, after }, out| context.recordings(purpose, after, out)).without_policy(),
 
@@ -174,7 +175,7 @@ pub(super) fn table() -> [Row; 41] {
         before("look at the state of this host", |caller, reader, Examine {}| examine(caller, reader)),
         root("sweep", |context, Sweep {}| context.sweep()),
 
-        // A program that root or its set-user-ID bit has started, for the user whom it serves.
+        // A program that runs as root (started by root or set-user-ID), for the user whom it serves.
         anyone(|context, Membership { holder, role, wait }| context.membership(holder.as_ref(), role.as_ref(), wait)).logged(),
         streaming(ROOTS_PROGRAM, |context, new: NewSession, out| context.open_session(&new, out)).logged(),
         at_context(ROOTS_PROGRAM, |context, CloseSession { run }| context.close_session(&run)).logged(),
@@ -233,7 +234,7 @@ fn root<V: Verb + 'static>(what: &'static str, answer: Answers<V>) -> Row {
     at_context(Who::Root(what), answer)
 }
 
-/// `due` says whether the role wants the caller's password for this, and what the caller is shown first.
+/// Builds the row of a verb for which the role may demand the caller's password; `due` returns what to show first.
 fn consenting<V: Verb + 'static>(due: Due<V>, answer: Decides<V>) -> Row {
     Row::new(Who::Anyone, move |verb| {
         let verb = Rc::new(verb);
@@ -245,7 +246,7 @@ fn consenting<V: Verb + 'static>(due: Due<V>, answer: Decides<V>) -> Row {
     })
 }
 
-/// The function writes its reply to the output itself, and frames behind it.
+/// Builds the row of a verb whose function writes its reply and the following frames to the output itself.
 fn streaming<V: Verb + 'static>(who: Who, answer: fn(&Context<'_>, V, &mut dyn Write) -> Result<(), Refused>) -> Row {
     Row::new(who, move |verb| Answered::At {
         consent: None,

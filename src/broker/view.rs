@@ -16,24 +16,24 @@ use jit_core::policy::Role;
 use jit_core::wire::{ApprovalInfo, BoundInfo, EndedInfo, GrantInfo, texts};
 use sys::access::can_read;
 
-/// The most ids with one beginning among which the caller's are looked for.
+/// The most ids with the same prefix that are searched for the caller's.
 const MATCHES: u32 = 256;
 
 impl Context<'_> {
-    /// The request that `prefix` names among those that the caller may see; others do not exist for them.
+    /// Returns the request that `prefix` names among those that the caller may see; others do not exist for the caller.
     pub(super) fn visible(&self, prefix: &IdPrefix) -> Result<StoredRequest, Refused> {
         let store = self.host.store();
         let ids = store.beginning_with(prefix, MATCHES.saturating_add(1))?;
         if ids.len() > usize::try_from(MATCHES).unwrap_or(usize::MAX) {
             return Err(Refused::ambiguous_id(prefix, &[]));
         }
-        // Ids alone are kept: what requesters have written may be long.
+        // Keeps the ids only, because requests may be long.
         let (mut seen, mut unread) = (Vec::new(), None);
         for id in ids {
             match store.request(&id, self.now.seconds()).map_err(Refused::from) {
                 Ok(request) if self.may_see(&request)? => seen.push(id),
                 Ok(_) => {}
-                // What cannot be read hides no other. It is named where the prefix names nothing else.
+                // An unreadable request does not hide others. It is reported if the prefix matches nothing else.
                 Err(damage) if damage.is_damage() => unread = unread.or(self.may_see_unread(&id)?.then_some(damage)),
                 Err(error) => return Err(error),
             }
@@ -48,7 +48,7 @@ impl Context<'_> {
         }
     }
 
-    /// Whether the caller made the request: the uid and the name, because a uid may be somebody else's by now.
+    /// Returns whether the caller made the request: uid and name must match, because a uid may have been reassigned.
     pub(super) fn is_own(&self, request: &StoredRequest) -> bool {
         self.caller.person().is(request.terms.uid, &request.terms.user)
     }
@@ -57,7 +57,7 @@ impl Context<'_> {
         Ok(self.is_own(request) || self.is_reader()? || self.is_approver(request)?)
     }
 
-    /// The same of a request whose body cannot be read: as far as its columns tell whose it is.
+    /// Returns whether the caller may see a request whose body cannot be read, as far as its columns say whose it is.
     fn may_see_unread(&self, id: &GrantId) -> Result<bool, Refused> {
         if self.is_reader()? {
             return Ok(true);
@@ -66,7 +66,7 @@ impl Context<'_> {
         Ok(listed.uid == self.caller.uid() || self.approves_named(&listed.role)?)
     }
 
-    /// Whether the caller is an approver of the request's role, as the policy stands now.
+    /// Returns whether the caller is an approver of the request's role in the present policy.
     pub(super) fn is_approver(&self, request: &StoredRequest) -> Result<bool, Refused> {
         self.approves_named(&request.terms.role)
     }
@@ -78,7 +78,7 @@ impl Context<'_> {
         }
     }
 
-    /// For a listing: what cannot be read is left out of it and named, so that it hides nothing else.
+    /// For listings: omits an entry that cannot be read and reports its id, so that the others are still listed.
     pub(super) fn legible<T>(&self, id: &str, found: Result<T, impl Into<Refused>>) -> Result<Option<T>, Refused> {
         match found.map_err(Into::into) {
             Ok(found) => Ok(Some(found)),
@@ -90,7 +90,7 @@ impl Context<'_> {
         }
     }
 
-    /// One request and its grant, as the caller sees it.
+    /// Returns one request and its grant, as the caller may see it.
     pub(super) fn info_of(&self, id: &GrantId) -> Result<GrantInfo, Refused> {
         let request = self.host.store().request(id, self.now.seconds())?;
         self.info(&request)
@@ -160,7 +160,7 @@ impl Context<'_> {
 }
 
 impl Context<'_> {
-    /// The approvals of a request, with what they are worth today while it is pending.
+    /// Returns the approvals of a request, and for a pending request whether each counts now.
     fn approvals_of(&self, request: &StoredRequest, role: Option<&Role>) -> Result<Vec<ApprovalInfo>, Refused> {
         let given = self.host.store().approvals(&request.terms.id)?;
         let counting = match role.filter(|_| request.state == RequestState::Pending && !given.is_empty()) {
@@ -175,7 +175,7 @@ impl Context<'_> {
     }
 }
 
-/// Of which roles the caller is an approver, each asked for once.
+/// Caches for each role whether the caller is an approver.
 #[derive(Default)]
 pub(super) struct Decides(BTreeMap<RoleName, bool>);
 
@@ -191,8 +191,8 @@ impl Decides {
 }
 
 impl Context<'_> {
-    /// The digest of the program: for its requester only where they could read the program themselves, because it would
-    /// let them tell what is in it.
+    /// Returns the digest of the program. The requester gets it only if they may read the program, because the digest reveals
+    /// something about its contents.
     pub(super) fn digest_of(&self, request: &StoredRequest) -> Result<Option<String>, Refused> {
         let (terms, caller) = (&request.terms, self.caller);
         let Some(command) = &terms.command else { return Ok(None) };
@@ -204,7 +204,7 @@ impl Context<'_> {
         Ok(told.then(|| command.program.clone()))
     }
 
-    /// The state of a grant in the eyes of the gate: the clocks by which it is shown are those by which it serves.
+    /// Returns the state of a grant by the same clocks as the gate uses.
     fn grant_state(&self, grant: &StoredGrant) -> Result<String, Refused> {
         if let Some((end, _)) = &grant.end {
             return Ok(end.as_str().to_owned());
