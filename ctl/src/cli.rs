@@ -1,4 +1,4 @@
-//! The words of jitctl. Whoever holds a [`Cli`] holds checked ids, names, durations and times.
+//! The arguments of jitctl. A [`Cli`] holds checked ids, names, durations and times.
 
 mod audit;
 mod policy;

@@ -1,5 +1,5 @@
-//! A request from elsewhere, as text or to be signed. Everything that is shown here is part of what the host signed and
-//! an approval names by its digest, or says what is known of that host on this machine.
+//! A request from another host, as text or to be signed. Everything shown here is part of what the host signed and an
+//! approval names by its digest, or states what this machine knows of that host.
 
 use std::path::Path;
 
@@ -18,10 +18,10 @@ use crate::speech::Trouble;
 use crate::table::{Fields, Tone};
 use crate::when;
 
-/// The request on standard input, to be signed by whoever types. The host is one for which something may be signed.
+/// Reads the request from standard input, to be signed by the user. Its host must be one for which the user may sign.
 ///
 /// # Errors
-/// The text is no whole request, or its host is not the one that is known here.
+/// The text is not a complete request, or the key differs from the key that is known here for this host.
 pub(crate) fn to_sign(screen: &Screen) -> Result<Request, Trouble> {
     let request = armor::request(&armor::read::<&Path>(&[])?)?;
     let host = Host::meet(&request.terms.host, &request.host_key)?;
@@ -42,7 +42,7 @@ pub(crate) fn show(request: &Request, screen: &Screen) -> Result<Report, Trouble
     Ok(Report::done(Output::grant(as_info(request, &host)), text))
 }
 
-/// The form for programs. How it stands on its host, who decides there and what ran before, nobody here knows.
+/// Returns the form for programs. Its state on its host, its approvers and earlier runs are not known here.
 fn as_info(request: &Request, host: &Host<'_>) -> GrantInfo {
     let terms = request.terms.clone();
     let role = &request.role;
@@ -153,7 +153,7 @@ fn times(fields: &mut Fields, terms: &RequestTerms, now: i64) {
     fields.toned("deadline", when::long(terms.deadline, now), tone);
 }
 
-/// What the role would allow beyond this request: every part of its text but the options that are as usual.
+/// Returns what the role allows beyond this request: every part of its text except options with their usual values.
 fn role_fields(role: &RolePower, digest: &str) -> Fields {
     let mut fields = Fields::default();
     fields.add("role", role.name.as_str());

@@ -1,4 +1,4 @@
-//! Grants in force: list, give back, take away.
+//! Grants in force: list, release, revoke.
 
 use jit_core::escape::Word;
 use jit_core::grant::StatementKind;

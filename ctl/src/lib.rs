@@ -1,6 +1,6 @@
-//! jitctl: everything rich and never privileged. It holds no right of its own: it turns words into one
-//! [`jit_core::wire::Verb`], and the broker, which learns from the kernel who asks, decides.
-//! No room here may open the database, the keys or the policy in the place of the broker.
+//! jitctl: the full user interface, without privileges. It turns arguments into one [`jit_core::wire::Verb`]; the broker,
+//! which learns the caller from the kernel, decides. No module here may open the database, the keys or the installed
+//! policy instead of the broker.
 
 mod audit;
 mod broker;
@@ -50,7 +50,7 @@ use speech::{Exit, Notice, Trouble};
 
 pub use broker::Broker;
 
-/// One call of jitctl from the words typed to the exit status, with the broker given.
+/// Runs jitctl with these arguments and this broker, and returns the exit status.
 pub fn run(arguments: impl IntoIterator<Item = OsString>, broker: &Broker) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let (cli, screen) = match Cli::parse_words(&arguments) {
@@ -70,17 +70,17 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, broker: &Broker) -> Ex
     .into()
 }
 
-/// Answers a shell that wants words for a line that is being typed, and ends; returns when this call is none.
+/// Answers a shell's completion request and ends the process; returns if this call is not one.
 pub fn complete_if_asked() {
     CompleteEnv::with_factory(Cli::command).var(complete::VARIABLE).completer("jitctl").bin("jitctl").complete();
 }
 
-/// The words of jitctl as clap has them, for its manual page.
+/// Returns jitctl's clap command, for its manual page.
 pub fn command() -> clap::Command {
     Cli::command()
 }
 
-/// A script is a text for a shell in either format.
+/// Prints the script, which is a text for a shell in either format.
 fn completion(words: &complete::CompletionWords, screen: &Screen) -> Exit {
     let script = complete::script(words).unwrap_or_default();
     screen.print(&script).map_or_else(|exit| exit, |()| Exit::Done)
@@ -120,7 +120,7 @@ fn carry_out(verb: Verb, broker: &Broker, screen: &Screen) -> Result<Report, Tro
         Verb::Key(KeyVerb::Accept(words)) => key::accept(words, broker),
         Verb::Doctor => doctor::doctor(broker),
         Verb::Sweep => sweep::sweep(broker),
-        // Answered before.
+        // Handled in `run`.
         Verb::Completion(_) => Err(Trouble::Usage(Notice::new("completion prints a script"))),
     }
 }

@@ -1,4 +1,4 @@
-//! jitctl, the unprivileged program: read the words, ask the broker, show the answer.
+//! jitctl, the unprivileged program: reads the arguments, asks the broker, shows the answer.
 
 use std::process::ExitCode;
 

@@ -1,5 +1,5 @@
-//! What `--json` prints (docs/json.md): one object with the word of its kind. These types are for programs that read jitctl, so they
-//! are apart from the replies of the broker, which may change with it.
+//! The output of `--json` (docs/json.md): one object whose key names its kind. These types are an interface for programs,
+//! so they are separate from the broker's replies, which may change with it.
 
 use jit_core::escape::Word;
 use jit_core::names::GrantId;
@@ -18,13 +18,13 @@ pub enum Output {
     Roles(Vec<RoleInfo>),
     /// `why`
     Why(WhyInfo),
-    /// All verbs about one request or grant.
+    /// All verbs that return one request or grant.
     Grant(Box<GrantInfo>),
     /// `requests`
     Requests(Vec<GrantInfo>),
     /// `grants`
     Grants(Vec<GrantInfo>),
-    /// `release` and `revoke`: what was ended.
+    /// `release` and `revoke`: the grants that were ended.
     Ended(Vec<GrantId>),
     /// `key accept`
     Accepted(AcceptedInfo),
@@ -81,12 +81,12 @@ impl Output {
     }
 }
 
-/// A policy made of a sudoers.
+/// A policy converted from a sudoers file.
 #[derive(Debug, Clone, Serialize)]
 pub struct ImportedPolicy {
     /// The policy in TOML.
     pub policy: String,
-    /// How many roles it has.
+    /// The number of roles.
     pub roles: usize,
     /// What could not be converted: `FILE:LINE: what`.
     pub left_out: Vec<String>,
@@ -94,12 +94,12 @@ pub struct ImportedPolicy {
     pub untrusted: Vec<String>,
 }
 
-/// What came of a file of expected answers.
+/// The result of testing a file of expected answers.
 #[derive(Debug, Clone, Serialize)]
 pub struct Expectations {
-    /// How many cases it holds.
+    /// The number of cases.
     pub cases: usize,
-    /// Those with another answer.
+    /// The cases with another answer.
     pub differences: Vec<Difference>,
 }
 
@@ -108,38 +108,38 @@ pub struct Expectations {
 pub struct Difference {
     /// The file, and the number of the case in it, from 1: `expected.toml, case 3`.
     pub place: String,
-    /// The person, the run-as user and the command.
+    /// The user, the run-as user and the command.
     pub question: String,
-    /// What the file says.
+    /// The answer in the file.
     pub expected: String,
-    /// What the policy says.
+    /// The policy's answer.
     pub found: String,
-    /// Why.
+    /// The reason.
     pub because: String,
 }
 
-/// What an export wrote; made by jitctl.
+/// The result of an export; made by jitctl.
 #[derive(Debug, Clone, Serialize)]
 pub struct ExportInfo {
-    /// How many records.
+    /// The number of records.
     pub records: u64,
-    /// With which record to begin the next time.
+    /// The first record of the next export.
     pub next: u64,
-    /// Into which file.
+    /// The file that was written.
     pub file: Word,
 }
 
-/// A line of a recording that holds what was looked for.
+/// A line of a recording that contains the text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RecordingHit {
-    /// In the recording of which run.
+    /// The run that was recorded.
     pub run: String,
-    /// Whose run.
+    /// The user of the run.
     pub user: Word,
-    /// When it began.
+    /// When the run began.
     pub since: i64,
-    /// When the line was shown, milliseconds from the beginning of the recording.
+    /// When the line was shown, in milliseconds from the beginning of the recording.
     pub at_ms: u64,
-    /// The line, as a person read it.
+    /// The line as plain text.
     pub line: Word,
 }

@@ -1,4 +1,4 @@
-//! The policy, checked by those who may read it: the installed one by the broker, files here, with the caller's rights.
+//! Checks a policy: the installed one through the broker, other files here, with the caller's privileges.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -14,7 +14,7 @@ use crate::output::Output;
 use crate::screen::{Report, clean};
 use crate::speech::{Notice, Trouble};
 
-/// The longest file that is read, in bytes.
+/// The maximum size of a file, in bytes.
 const FILE_LIMIT: u64 = 128 << 20;
 
 /// `jitctl policy check`
@@ -29,7 +29,7 @@ pub(crate) fn check(words: &PolicyCheckWords, broker: &Broker) -> Result<Report,
     Ok(Report::done(Output::PolicyChecked(policy), text))
 }
 
-/// A file of the caller's, bounded and UTF-8.
+/// Reads one of the caller's files, up to the limit; it must be UTF-8.
 pub(crate) fn read(path: &Path) -> Result<PolicyText, Trouble> {
     let failed = |cause: String| {
         let name = escape(path.as_os_str().as_encoded_bytes());
@@ -46,14 +46,14 @@ pub(crate) fn read(path: &Path) -> Result<PolicyText, Trouble> {
     Ok(PolicyText { path: path.to_owned(), text })
 }
 
-/// The policy that these files make together.
+/// Returns the policy that these files make together.
 pub(crate) fn parse_files(files: &[PathBuf]) -> Result<Policy, Trouble> {
     parse(&files.iter().map(|path| read(path)).collect::<Result<Vec<_>, _>>()?)
 }
 
 fn parse(texts: &[PolicyText]) -> Result<Policy, Trouble> {
     Policy::parse(texts).map_err(|error| {
-        // Read with the caller's own rights: they may know what stands there.
+        // Errors may quote the files, because they were read with the caller's privileges.
         let sentence = error.words().told_to(&PolicyReader::of(texts)).to_owned();
         Trouble::Local("bad-policy", Notice::new(sentence))
     })

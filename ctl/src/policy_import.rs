@@ -1,4 +1,4 @@
-//! `jitctl policy import`: asks no broker and writes nothing but its answer.
+//! `jitctl policy import`: converts without the broker, and writes only to its output.
 
 use chrono::Utc;
 use import::{Authors, ImportError, Imported, People, Sudoers};

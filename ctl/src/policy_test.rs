@@ -1,5 +1,5 @@
-//! `policy show` and `policy test`: the policy in force by the broker, files that are not installed yet with the caller's
-//! own rights. Nothing is run and nothing is asked for.
+//! `policy show` and `policy test`: the policy in force through the broker, files that are not installed with the
+//! caller's privileges. Runs no command and creates no request.
 
 use std::path::Path;
 
@@ -54,7 +54,7 @@ pub(crate) fn test(words: PolicyTestWords, broker: &Broker) -> Result<Report, Tr
     }
 }
 
-/// A question as it was asked, from words or from a file.
+/// A question from the command line or from a file.
 struct CommandQuestion {
     user: String,
     groups: Option<Vec<String>>,
@@ -64,7 +64,7 @@ struct CommandQuestion {
     command: Vec<Word>,
 }
 
-/// Who answers.
+/// The source of answers.
 enum Judge<'a> {
     Installed(&'a Broker),
     Files(Box<Policy>),
@@ -119,7 +119,7 @@ struct ExpectedCase {
     expect: String,
 }
 
-/// Words parted by single spaces, or a list of words.
+/// Arguments separated by single spaces, or a list of arguments.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum CommandText {
@@ -152,7 +152,7 @@ fn expectations(file: &Path, judge: &Judge<'_>) -> Result<Report, Trouble> {
                 CommandText::Words(words) => words.iter().map(|word| Word::from(word.as_str())).collect(),
             },
         };
-        // What cannot be asked at all, such as a program that is not there, is another answer than the expected one.
+        // A question that cannot be evaluated, for example for a missing program, differs from the expected answer.
         let (found, because) = match judge.evaluation(&asked) {
             Ok(evaluation) => (evaluation.answer(), evaluation.because),
             Err(trouble) => ("error".to_owned(), trouble.notice().message),
@@ -292,7 +292,7 @@ fn role(role: &RoleDetails) -> String {
     fields.render()
 }
 
-/// As they are written in the policy.
+/// Shows the options as the policy spells them.
 fn options(fields: &mut Fields, options: &serde_json::Map<String, serde_json::Value>) {
     for (key, value) in options {
         let shown = match (value.as_str(), value.as_u64()) {
@@ -308,7 +308,7 @@ fn options(fields: &mut Fields, options: &serde_json::Map<String, serde_json::Va
 /// Options that are durations.
 const SPANS: [&str; 3] = ["timestamp_timeout", "passwd_timeout", "command_timeout"];
 
-/// As the policy writes it.
+/// Formats a size as the policy spells it.
 fn size(bytes: u64) -> String {
     let unit =
         [("G", 30), ("M", 20)].into_iter().find(|(_, shift)| bytes >= 1 << shift && bytes.trailing_zeros() >= *shift);

@@ -1,4 +1,4 @@
-//! What reads bytes that strangers wrote, each as one function: for the fuzz targets in `fuzz/`, and for nothing else.
+//! The functions that parse untrusted bytes, for the fuzz targets in `fuzz/` only.
 
 use std::io;
 use std::os::unix::process::ExitStatusExt;
@@ -15,19 +15,20 @@ use crate::replay::plain::Plain;
 use crate::speech::Trouble;
 use crate::{audit, broker, document, known_hosts};
 
-/// What a replay shows of a recorded text that comes in these pieces.
+/// Returns what a replay shows of a recorded text that arrives in these pieces.
 pub fn shown<'t>(pieces: impl IntoIterator<Item = &'t str>) -> String {
     let mut filter = Filter::default();
     pieces.into_iter().map(|piece| filter.pass(piece)).collect()
 }
 
-/// What a search reads of it.
+/// Returns what a search reads of such a text.
 pub fn plain<'t>(pieces: impl IntoIterator<Item = &'t str>) -> String {
     let mut plain = Plain::default();
     pieces.into_iter().map(|piece| plain.pass(piece)).collect()
 }
 
-/// What a recording that comes in these pieces shows, with the microsecond of each event; `None` where it is no recording.
+/// Returns what a recording that arrives in these pieces shows, with the microsecond of each event; `None` if it is no
+/// recording.
 pub fn recorded<'b>(pieces: impl IntoIterator<Item = &'b [u8]>) -> Option<Vec<(u128, String)>> {
     let (mut lines, mut shown) = (Lines::default(), Vec::new());
     for piece in pieces {
@@ -41,14 +42,14 @@ pub fn recorded<'b>(pieces: impl IntoIterator<Item = &'b [u8]>) -> Option<Vec<(u
     Some(shown)
 }
 
-/// The one document in a text; the error is what a person reads.
+/// Returns the one document in a text and its text written anew, or the error message.
 pub fn document(text: &str) -> Result<(Document, String), String> {
     let (kind, document) = armor::from_text(text).map_err(|trouble| trouble.notice().message)?;
     let again = armor::to_text(kind, &document);
     Ok((document, again))
 }
 
-/// Whether a text is a request, an approval or a statement whose signature holds; the error is what a person reads.
+/// Checks that a text is a request, an approval or a statement with a valid signature, or returns the error message.
 pub fn signed_document(text: &str) -> Result<(), String> {
     let said = |trouble: Trouble| trouble.notice().message;
     let (kind, document) = armor::from_text(text).map_err(said)?;
@@ -63,7 +64,7 @@ pub fn signed_document(text: &str) -> Result<(), String> {
     }
 }
 
-/// An exported journal.
+/// Verifies an exported journal.
 ///
 /// # Errors
 /// Reading from memory has none.
@@ -71,7 +72,7 @@ pub fn exported(bytes: &[u8], signers: Signers) -> io::Result<Result<Proven, Fir
     audit::bundle::prove(bytes, None, signers, Vec::new())
 }
 
-/// The heads of a journal in a file of any kind.
+/// Reads the heads of a journal in a file of any kind.
 ///
 /// # Errors
 /// Reading from memory has none.
@@ -79,17 +80,17 @@ pub fn heads(bytes: &[u8]) -> io::Result<Vec<Mark>> {
     audit::anchor::marks(bytes)
 }
 
-/// What a list of known hosts says of a host; the error is what a person reads.
+/// Returns what a list of known hosts says of a host, or the error message.
 pub fn known_host(text: &str, host: &HostDescriptor, key: &PublicKey) -> Result<String, String> {
     known_hosts::found(text, host, key)
 }
 
-/// What the broker answered; the error is what a person reads.
+/// Decodes an answer of the broker, or returns the error message.
 pub fn answer<V: Verb>(heard: &[u8]) -> Result<V::Answer, String> {
     broker::understand::<V>(heard, ExitStatus::from_raw(0)).map_err(|error| error.to_string())
 }
 
-/// A document as a text, by the word that its first line has for it.
+/// Returns a document as text; `word` is its kind as on the first line.
 pub fn document_of(word: &str, document: &Document) -> Option<String> {
     let kind = match word {
         "REQUEST" => armor::Kind::Request,

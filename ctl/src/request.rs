@@ -1,4 +1,4 @@
-//! Asking for a grant, and what to do next.
+//! Creates a request, and says what to do next.
 
 use jit_core::escape::{Word, shell_line};
 use jit_core::names::{IdPrefix, RoleName};
@@ -51,7 +51,7 @@ pub(crate) fn request(words: RequestWords, broker: &Broker, screen: &Screen) -> 
     }
 }
 
-/// Which role was inferred, and why; the request itself is told on stdout.
+/// Says which role was inferred, and why; the request itself is reported on stdout.
 fn chosen(info: &GrantInfo) -> Option<String> {
     let among = &info.background.as_ref()?.chosen_among;
     let others: Vec<&str> = among.iter().map(RoleName::as_str).filter(|name| *name != info.role.as_str()).collect();
@@ -67,7 +67,7 @@ fn chosen(info: &GrantInfo) -> Option<String> {
     }
 }
 
-/// What was typed, for the command to type next.
+/// The arguments of the request, for the command that the user types next.
 struct Typed {
     run_as: Option<Word>,
     run_as_group: Option<Word>,
@@ -113,7 +113,7 @@ fn wait_for(
     }
 }
 
-/// The outcome of a request in words; refused when it was denied, cancelled or came too late.
+/// Describes the outcome of a request; the report fails if it was denied, cancelled or decided too late.
 fn report(info: GrantInfo, typed: &Typed, now: i64) -> Report {
     let grant = info.grant.clone();
     let text = match grant.as_deref() {
@@ -147,7 +147,7 @@ fn terms(info: &GrantInfo) -> String {
     if terms.is_empty() { terms } else { format!(" ({terms})") }
 }
 
-/// How a pending request stands.
+/// Describes the state of a pending request.
 pub(crate) fn pending_line(info: &GrantInfo) -> String {
     format!(
         "request {} for role {}: pending, {} of {} approvals given; approvers: {}",

@@ -1,4 +1,4 @@
-//! The requests that wait for somebody.
+//! Pending requests.
 
 use jit_core::wire::{GrantInfo, Requests};
 

@@ -1,4 +1,4 @@
-//! What approvers owe afterwards: broken glass, eligibility that nobody uses, and assignments to stand for.
+//! Reviews: break-glass grants, unused eligibility, and assignments to confirm.
 
 use jit_core::escape::Word;
 use jit_core::grant::StatementKind;

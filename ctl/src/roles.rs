@@ -1,4 +1,4 @@
-//! What the caller could do: the roles, and why a command may or may not run.
+//! The roles that the caller could activate, and why a command may or may not run.
 
 use jit_core::escape::command_line;
 use jit_core::wire::{CommandWords, RoleInfo, Roles, Why, WhyInfo};
@@ -34,7 +34,7 @@ pub(crate) fn list(broker: &Broker, screen: &Screen) -> Result<Report, Trouble> 
     Ok(Report::done(Output::Roles(roles), text))
 }
 
-/// `jitctl why`: the status is 0 only when the command may run now.
+/// `jitctl why`: the exit status is 0 only when the command may run now.
 pub(crate) fn why(words: WhyWords, broker: &Broker) -> Result<Report, Trouble> {
     let (environment, command) = show::variables_first(words.command);
     let command = CommandWords {
@@ -60,7 +60,7 @@ fn needs_entry(role: &RoleInfo) -> Entry {
     if role.standing { Entry::toned(&needs(role).join(", "), Tone::Good) } else { Entry::lines(&needs(role)) }
 }
 
-/// What somebody has to bring along for the role, as they have it.
+/// Describes what the user must provide for the role, with what they have provided.
 pub(crate) fn needs(role: &RoleInfo) -> Vec<String> {
     match (role.standing, role.authenticate) {
         (true, true) => vec!["password".to_owned()],
@@ -69,7 +69,7 @@ pub(crate) fn needs(role: &RoleInfo) -> Vec<String> {
     }
 }
 
-/// What an activation takes.
+/// Describes what an activation requires.
 pub(crate) fn asked_of_eligible(role: &RoleInfo) -> Vec<String> {
     let mut needs = Vec::new();
     if role.require_justification {

@@ -1,4 +1,4 @@
-//! What jitctl shows: answers on stdout, everything else on stderr. Nothing is printed that was not escaped.
+//! The output of jitctl: answers on stdout, everything else on stderr. All output is escaped.
 
 use std::io::{self, IsTerminal, Write};
 
@@ -10,25 +10,25 @@ use crate::speech::{Exit, Notice, Trouble};
 use crate::table::Tone;
 use crate::when;
 
-/// How the answer is wanted.
+/// The format of the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Format {
-    /// For people.
+    /// Text for people.
     Text,
-    /// For programs: one object.
+    /// One JSON object for programs.
     Json,
 }
 
-/// What a stream leads to.
+/// The kind of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Surface {
     /// A file or another program.
     Pipe,
-    /// A terminal that can do no more than print lines.
+    /// A terminal that can only print lines.
     Dumb,
     /// A terminal without colours (NO_COLOR).
     Plain,
-    /// A terminal.
+    /// A terminal with colours.
     Colour,
 }
 
@@ -46,52 +46,52 @@ impl Surface {
         }
     }
 
-    /// True when somebody looks at it.
+    /// Returns whether the stream is a terminal.
     pub(crate) fn is_terminal(self) -> bool {
         self != Self::Pipe
     }
 }
 
-/// Both streams, the format and the time of this call.
+/// The streams, the format and the time of this call.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Screen {
-    /// How answers are printed.
+    /// The format of answers.
     pub(crate) format: Format,
-    /// Where answers go.
+    /// The kind of stdout.
     pub(crate) out: Surface,
-    /// Where everything else goes.
+    /// The kind of stderr.
     pub(crate) err: Surface,
-    /// Seconds since 1970 when the call began.
+    /// When the call began, in seconds since 1970.
     pub(crate) now: i64,
 }
 
-/// The answer of one verb, in both forms, with the exit status that goes with it.
+/// The answer of one verb, in both formats, with its exit status.
 #[derive(Debug)]
 pub(crate) struct Report {
     /// For programs.
     pub(crate) output: Output,
-    /// For people: whole lines, escaped; may be empty.
+    /// For people: complete lines, escaped; may be empty.
     pub(crate) text: String,
-    /// The status of the call.
+    /// The exit status of the call.
     pub(crate) exit: Exit,
-    /// What goes to stderr besides.
+    /// The message on stderr, if any.
     pub(crate) notice: Option<Notice>,
 }
 
 impl Report {
-    /// A report of something done.
+    /// Returns a report of success.
     pub(crate) fn done(output: Output, text: String) -> Self {
         Self { output, text, exit: Exit::Done, notice: None }
     }
 
-    /// The same with another status and a line on stderr.
+    /// Returns the same report with another status and a message on stderr.
     pub(crate) fn but(self, exit: Exit, notice: Notice) -> Self {
         Self { exit, notice: Some(notice), ..self }
     }
 }
 
 impl Screen {
-    /// The streams of this process.
+    /// Returns the streams of this process.
     pub(crate) fn of_process(format: Format) -> Self {
         Self {
             format,
@@ -101,7 +101,7 @@ impl Screen {
         }
     }
 
-    /// Prints a report; the status is the report's, or [`Exit::Refused`] when stdout fails.
+    /// Prints a report and returns its status, or [`Exit::Refused`] if stdout fails.
     pub(crate) fn show(&self, report: &Report) -> Exit {
         let printed = match self.format {
             Format::Text => self.print(&report.text),
@@ -113,7 +113,7 @@ impl Screen {
         if let Err(exit) = printed { exit } else { report.exit }
     }
 
-    /// Says what went wrong; programs get it as an object on stdout too.
+    /// Reports an error; programs get it as an object on stdout too.
     pub(crate) fn complain(&self, trouble: &Trouble) -> Exit {
         let exit = trouble.exit();
         if self.format == Format::Json
@@ -125,18 +125,18 @@ impl Screen {
         exit
     }
 
-    /// One line with our prefix on stderr, and the hint below it.
+    /// Prints one line with our prefix on stderr, and the hint below it.
     pub(crate) fn note(&self, notice: &Notice) {
         self.speak(notice, Tone::Plain);
     }
 
-    /// Several lines that follow from what was read, escaped and quoted.
+    /// Prints several lines that derive from input, escaped and quoted.
     pub(crate) fn tell(&self, lines: &str) {
         let lines: String = lines.lines().map(|line| format!("{}\n", typeable(line))).collect();
         let _ = io::stderr().write_all(lines.as_bytes()); // as below
     }
 
-    /// The same in red, where stderr has colours: nobody vouches for what is shown.
+    /// Prints the same in red, if stderr has colours: what is shown is not trusted.
     pub(crate) fn alarm(&self, notice: &Notice) {
         self.speak(notice, Tone::Bad);
     }
@@ -146,11 +146,11 @@ impl Screen {
         if let Some(hint) = &notice.hint {
             text.push_str(&format!("hint: {}\n", typeable(hint)));
         }
-        // Nobody is left to hear that stderr is gone.
+        // If stderr is closed, there is nowhere to report that.
         let _ = io::stderr().write_all(text.as_bytes());
     }
 
-    /// Prints text on stdout. A reader that went away (`| head`) is no error.
+    /// Prints text on stdout. A reader that closed the pipe (`| head`) is no error.
     pub(crate) fn print(&self, text: &str) -> Result<(), Exit> {
         let mut stdout = io::stdout().lock();
         match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
@@ -164,7 +164,7 @@ impl Screen {
     }
 }
 
-/// A text that others wrote, fit for one line of a terminal. What is an escaped text already stays as it is.
+/// Escapes an untrusted text for one line of a terminal. Text that is already escaped stays as it is.
 pub(crate) fn clean(text: &str) -> String {
     let between = text.replace('\\', "");
     if unescape(text).is_some() && escape(between.as_bytes()) == between {
@@ -174,12 +174,13 @@ pub(crate) fn clean(text: &str) -> String {
     }
 }
 
-/// A line to be typed, fit for a terminal: its backslashes are the shell's.
+/// Escapes a line that the user is to type; its backslashes belong to the shell.
 fn typeable(line: &str) -> String {
     if clean(&line.replace('\\', "")) == line.replace('\\', "") { line.to_owned() } else { escape(line.as_bytes()) }
 }
 
-/// One line of JSON whose characters a terminal cannot obey: what [`escape`] would escape is written as `\uNNNN`.
+/// Returns one line of JSON without characters that control a terminal: what [`escape`] would escape is written as
+/// `\uNNNN`.
 fn json_line(value: &impl Serialize) -> String {
     let plain = serde_json::to_string(value).unwrap_or_else(|_| "{}".to_owned());
     let mut line = String::with_capacity(plain.len() + 1);

@@ -1,4 +1,4 @@
-//! Sessions that run: who is at work now, and the brakes.
+//! Running sessions: list, freeze, thaw and kill.
 
 use clap::{Args, Subcommand};
 use clap_complete::ArgValueCandidates;
@@ -94,7 +94,7 @@ fn table(sessions: &[SessionInfo], screen: &Screen) -> String {
     listing.render(screen)
 }
 
-/// What runs, as one could type it.
+/// Returns the command as one could type it.
 pub(crate) fn command(session: &SessionInfo) -> String {
     line(&session.command)
 }

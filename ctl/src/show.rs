@@ -1,4 +1,4 @@
-//! One request and its grant in words: everything an approver needs, nothing that could deceive them.
+//! Shows one request and its grant: everything an approver needs, escaped so that it cannot deceive them.
 
 use std::os::unix::ffi::OsStrExt;
 
@@ -17,7 +17,7 @@ use crate::speech::{Notice, Trouble};
 use crate::table::{Entry, Fields, Tone};
 use crate::when;
 
-/// The longest value of a list, in characters: beside its name it fits 80 columns.
+/// The maximum width of a list, in characters: beside its name it fits 80 columns.
 const LINE: usize = 66;
 
 /// `jitctl show`
@@ -34,12 +34,12 @@ pub(crate) fn show(words: ShowWords, broker: &Broker, screen: &Screen) -> Result
     Ok(Report::done(Output::grant(info), text))
 }
 
-/// Where it stands: the grant's state, or the request's while there is no grant.
+/// Returns the state: the grant's, or the request's while there is no grant.
 pub(crate) fn state(info: &GrantInfo) -> &str {
     info.grant.as_deref().unwrap_or(&info.state)
 }
 
-/// The state as a cell.
+/// Returns the state as a cell.
 pub(crate) fn state_entry(info: &GrantInfo) -> Entry {
     let tone = match state(info) {
         "active" => Tone::Good,
@@ -50,12 +50,12 @@ pub(crate) fn state_entry(info: &GrantInfo) -> Entry {
     Entry::toned(state(info), tone)
 }
 
-/// The command asked for in one line, or what stands for it.
+/// Returns the requested command in one line, or a note that the request is for the whole role.
 pub(crate) fn command(info: &GrantInfo) -> String {
     if info.command.is_empty() { "(the whole role)".to_owned() } else { line(&info.command) }
 }
 
-/// The same for a list, with the grant that it extends.
+/// Returns the same for a list, with the grant that it extends.
 pub(crate) fn matter(info: &GrantInfo) -> String {
     let rest =
         info.command_bytes.map_or_else(String::new, |bytes| format!(" ... ({bytes} bytes: jitctl show {})", info.id));
@@ -65,7 +65,8 @@ pub(crate) fn matter(info: &GrantInfo) -> String {
     }
 }
 
-/// What is typed for a command: variables (`NAME=VALUE`) before it, as jit-sudo(8) takes them, and the command.
+/// Splits what the user types into variables (`NAME=VALUE`), as jit-sudo(8) accepts them before the command, and the
+/// command.
 pub(crate) fn variables_first(typed: Vec<Word>) -> (Vec<Word>, Vec<Word>) {
     let is_variable = |word: &&Word| {
         let bytes = word.as_bytes();
@@ -80,23 +81,23 @@ pub(crate) fn variables_first(typed: Vec<Word>) -> (Vec<Word>, Vec<Word>) {
     (variables, command)
 }
 
-/// Words as one line.
+/// Returns the arguments as one line.
 pub(crate) fn line(words: &[Word]) -> String {
     command_line(words.iter().map(Word::as_os_str))
 }
 
-/// `one run, exact command`; empty for an ordinary grant.
+/// Returns `one run, exact command`; empty for an ordinary grant.
 pub(crate) fn narrowed(one_shot: bool, exact: bool) -> String {
     let terms = [(one_shot, "one run"), (exact, "exact command")];
     terms.iter().filter(|(is, _)| *is).map(|(_, term)| *term).collect::<Vec<_>>().join(", ")
 }
 
-/// Who may decide, in words.
+/// Describes who may decide.
 pub(crate) fn approvers(info: &GrantInfo) -> String {
     if info.approvers.is_empty() { "nobody".to_owned() } else { clean(&info.approvers.join(", ")) }
 }
 
-/// Every field of a request and its grant.
+/// Returns every field of a request and its grant.
 pub(crate) fn everything(info: &GrantInfo, now: i64) -> String {
     let mut fields = Fields::default();
     fields.add("id", info.id.as_str());
@@ -163,12 +164,12 @@ pub(crate) fn everything(info: &GrantInfo, now: i64) -> String {
     text
 }
 
-/// Whether no approval is taken any more: its role is not the one that was asked for.
+/// Returns whether the request can no longer be approved because the policy has changed its role.
 fn is_outdated(info: &GrantInfo) -> bool {
     info.role_changed && info.state == "pending"
 }
 
-/// What an approver weighs: is this everyday work, and what else would the grant allow?
+/// Shows what an approver weighs: whether the requester ran this command before, and what else the grant would allow.
 fn evaluate(fields: &mut Fields, info: &GrantInfo, background: &Background, now: i64) {
     if !info.command.is_empty() {
         let before = match background.precedent {
@@ -186,7 +187,7 @@ fn evaluate(fields: &mut Fields, info: &GrantInfo, background: &Background, now:
     role(fields, info, background);
 }
 
-/// What the role gives power to; where it has changed since this was asked for, what it was and what it is.
+/// Shows what the role allows; if it has changed since the request, both versions.
 fn role(fields: &mut Fields, info: &GrantInfo, background: &Background) {
     let now = RoleShown {
         rules: &background.role_commands,
@@ -233,14 +234,14 @@ impl RoleShown<'_> {
     }
 }
 
-/// How the commands of a role are run, one option a line.
+/// Shows how the commands of a role are run, one option per line.
 pub(crate) fn options(fields: &mut Fields, name: &str, options: &Map<String, Value>) {
     for (index, (key, value)) in options.iter().enumerate() {
         option(fields, if index == 0 { name } else { "" }, key, value);
     }
 }
 
-/// One option; a list over several lines where it is long.
+/// Shows one option, a long list over several lines.
 fn option(fields: &mut Fields, name: &str, key: &str, value: &Value) {
     let mut line = format!("{key} =");
     let Some(entries) = value.as_array() else {
@@ -264,17 +265,17 @@ fn option(fields: &mut Fields, name: &str, key: &str, value: &Value) {
     fields.add(name, line);
 }
 
-/// Whether it is the digest of no bytes: where files are edited there is no program.
+/// Returns whether this is the digest of no bytes: an edit has no program.
 pub(crate) fn is_of_nothing(sha256: &str) -> bool {
     sha256 == hex(&digest(&[]))
 }
 
-/// Where and with what the command runs: binding where the grant is exact.
+/// Shows the directory, the ids and the variables with which the command runs: exactly these if the grant is exact.
 pub(crate) fn bound_fields(fields: &mut Fields, command: &[Word], bound: &BoundInfo) {
     if command.first() != Some(&bound.path) {
         exact_word(fields, "program", &bound.path);
     }
-    // Files to edit are named by where they lie.
+    // The files to edit have absolute names, and no directory.
     if !bound.directory.as_bytes().is_empty() {
         exact_word(fields, "directory", &bound.directory);
     }
@@ -285,15 +286,15 @@ pub(crate) fn bound_fields(fields: &mut Fields, command: &[Word], bound: &BoundI
     }
 }
 
-/// Each word on a line of its own, so that no space inside a word looks like one between words; and its bytes, where
-/// characters outside ASCII could look like others.
+/// Shows each argument on a line of its own, so that a space inside an argument cannot look like a separator; and its
+/// bytes if it has characters outside ASCII, which could look like others.
 pub(crate) fn exact_words(fields: &mut Fields, command: &[Word]) {
     for (index, word) in command.iter().enumerate() {
         exact_word(fields, &format!("  word {index}"), word);
     }
 }
 
-/// A word, and its bytes where characters outside ASCII could look like others.
+/// Shows an argument, and its bytes if it has characters outside ASCII.
 pub(crate) fn exact_word(fields: &mut Fields, name: &str, word: &Word) {
     fields.add(name, word.to_string());
     if !word.as_bytes().is_ascii() {
@@ -301,7 +302,7 @@ pub(crate) fn exact_word(fields: &mut Fields, name: &str, word: &Word) {
     }
 }
 
-/// The word with every byte outside ASCII written as `\xNN`.
+/// Returns the argument with every byte outside ASCII written as `\xNN`.
 fn ascii(word: &Word) -> String {
     let bytes = word.as_os_str().as_bytes();
     bytes.iter().map(|byte| if byte.is_ascii() { escape(&[*byte]) } else { format!("\\x{byte:02x}") }).collect()
@@ -447,7 +448,7 @@ pub(crate) mod tests {
             text.contains("given         nothing: it cannot be approved") && !text.contains("jitctl approve"),
             "{text}"
         );
-        // Options alone, the role gone, and one whose text of then is lost.
+        // Only the options changed; the role was removed; the earlier text of the role was lost.
         let alone = Background { role_commands_then: Vec::new(), ..background.clone() };
         let text = everything(&GrantInfo { background: Some(alone), ..info.clone() }, 1_000_060);
         assert!(text.contains("allowed then  ALL\n  as          root\n"), "{text}");

@@ -1,5 +1,5 @@
-//! Approvals that are signed with a key of the approver's own, here or on any other machine. The key is never read: it
-//! is ssh-keygen(1) that signs, so that agents and security keys work.
+//! Approvals that are signed with a key of the approver, here or on another machine. jitctl never reads the private key:
+//! ssh-keygen(1) signs, so that agents and security keys work.
 
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -47,7 +47,7 @@ pub(crate) fn approve_here(
     Ok(Report::done(Output::grant(info), text))
 }
 
-/// `jitctl approve -`: the request comes on standard input, the approval goes to standard output.
+/// `jitctl approve -`: reads the request from standard input, writes the approval to standard output.
 pub(crate) fn approve_elsewhere(words: ApproveWords, screen: &Screen) -> Result<Report, Trouble> {
     let key = words.key.clone();
     let unsigned = words.unsigned;
@@ -69,7 +69,7 @@ pub(crate) fn approve_elsewhere(words: ApproveWords, screen: &Screen) -> Result<
     screen.tell(&documents::host_of(&request));
     let Some(key) = key.filter(|_| !unsigned) else {
         let document = Document { body: body.clone(), signature: None };
-        // The very bytes, without a line break: they are what is to be signed.
+        // The exact bytes that are signed, without a newline at the end.
         return Ok(Report::done(Output::Approval(ApprovalDocument { approver, document }), body));
     };
     let document = Document { signature: Some(sign(&key, Namespace::Approval, &body)?), body };
@@ -104,12 +104,12 @@ fn imported(info: &ImportInfo) -> String {
     }
 }
 
-/// What is about to be signed, for the eyes of who signs it.
+/// Describes what the user is about to sign.
 fn about(request: &Request, terms: &ApprovalTerms, now: i64) -> String {
     Preview::of(&request.terms, &request.role, now).narrowed(terms).text("signing the approval of")
 }
 
-/// What is signed.
+/// Returns the approval to be signed.
 fn approval(words: ApproveWords, approver: UserName, request: &Request) -> Result<ApprovalTerms, Trouble> {
     let asked = &request.terms;
     let duration = words.duration.unwrap_or(0);
@@ -137,13 +137,13 @@ fn approval(words: ApproveWords, approver: UserName, request: &Request) -> Resul
     })
 }
 
-/// Its exact text.
+/// Returns its exact text.
 fn written(terms: &ApprovalTerms) -> Result<String, Trouble> {
     let bytes = encode(terms).ok().and_then(|bytes| String::from_utf8(bytes).ok());
     bytes.ok_or_else(|| bad("the approval cannot be written"))
 }
 
-/// Has ssh-keygen sign, and looks at what it made: what the host would refuse is better refused here.
+/// Signs with ssh-keygen and checks the result, so that a signature that the host would refuse is refused here.
 pub(crate) fn sign(key: &Path, purpose: Namespace, body: &str) -> Result<String, Trouble> {
     let shown = escape(key.as_os_str().as_encoded_bytes());
     let failed = |cause: &str| {
@@ -168,20 +168,20 @@ pub(crate) fn sign(key: &Path, purpose: Namespace, body: &str) -> Result<String,
     if made { Ok(signature) } else { Err(failed("only ed25519 keys serve, and a security key must be touched")) }
 }
 
-/// Where ssh-keygen asks for the PIN of a security key, or the passphrase of a file: only on a standard input that is a
-/// terminal, which ours need not be.
+/// ssh-keygen prompts for the PIN of a security key or the passphrase of a file only if its standard input is a terminal,
+/// which ours need not be.
 fn terminal() -> Stdio {
     fs::File::open("/dev/tty").map_or_else(|_| Stdio::null(), Stdio::from)
 }
 
-/// A directory of our own for what is signed; it goes with the value.
+/// A private directory for the text to be signed; removed when the value is dropped.
 struct SigningDir(PathBuf);
 
 impl SigningDir {
     fn new() -> io::Result<Self> {
         let name: [u8; 8] = sys::random::random()?;
         let path = std::env::temp_dir().join(format!("jitctl-{}", hex(&name)));
-        // Fails where it exists already: nobody has laid anything in it.
+        // Fails if it exists, so that no other user can have put anything in it.
         fs::DirBuilder::new().mode(0o700).create(&path)?;
         Ok(Self(path))
     }
@@ -189,12 +189,12 @@ impl SigningDir {
 
 impl Drop for SigningDir {
     fn drop(&mut self) {
-        // What is left is an approval and its signature, which are no secrets.
+        // What remains is an approval and its signature, which are not secret.
         let _ = fs::remove_dir_all(&self.0);
     }
 }
 
-/// The name of whoever types, as far as the environment knows it; the host compares it with the key.
+/// Returns the user's name as the environment gives it; the host compares it with the key.
 pub(crate) fn account() -> Option<UserName> {
     ["LOGNAME", "USER"]
         .into_iter()

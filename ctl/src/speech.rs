@@ -1,4 +1,4 @@
-//! Every "no" of jitctl: its sentence, its hint, its word for programs and its exit status.
+//! Every error of jitctl: its message, its hint, its code for programs and its exit status.
 
 use std::io;
 use std::process::ExitCode;
@@ -10,14 +10,14 @@ use serde::Serialize;
 use crate::broker::BrokerError;
 use crate::screen::{Screen, clean};
 
-/// The exit statuses; no other ever leaves jitctl.
+/// The exit statuses; jitctl uses no others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
-    /// Done.
+    /// Success.
     Done = 0,
     /// Refused or failed.
     Refused = 1,
-    /// Wrong words.
+    /// Wrong arguments.
     Usage = 2,
     /// The wait ended and the request is still pending.
     Pending = 3,
@@ -31,35 +31,35 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// A line for stderr and what to type next.
+/// A message for stderr and a hint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Notice {
     /// A sentence fragment in lower case without full stop.
     pub(crate) message: String,
-    /// What to type.
+    /// The command to type.
     pub(crate) hint: Option<String>,
 }
 
 impl Notice {
-    /// A message alone.
+    /// Returns a message without a hint.
     pub(crate) fn new(message: impl Into<String>) -> Self {
         Self { message: message.into(), hint: None }
     }
 
-    /// The message with a hint.
+    /// Returns the message with a hint.
     pub(crate) fn with_hint(self, hint: impl Into<String>) -> Self {
         Self { hint: Some(hint.into()), ..self }
     }
 }
 
-/// Why a verb did not do what was asked.
+/// Why a verb failed.
 #[derive(Debug)]
 pub(crate) enum Trouble {
-    /// The broker said no, or there was no answer.
+    /// The broker refused, or gave no answer.
     Broker(BrokerError),
-    /// The words do not go together.
+    /// The arguments contradict each other.
     Usage(Notice),
-    /// It failed here, without the broker; the first is the word for programs.
+    /// It failed here, without the broker; the first field is the code for programs.
     Local(&'static str, Notice),
 }
 
@@ -69,14 +69,14 @@ impl From<BrokerError> for Trouble {
     }
 }
 
-/// The form of a trouble for programs: `{"error":{…}}`.
+/// The form of an error for programs: `{"error":{…}}`.
 #[derive(Debug, Serialize)]
 pub(crate) struct ErrorObject {
     error: Failure,
 }
 
 impl Trouble {
-    /// The status that goes with it.
+    /// Returns its exit status.
     pub(crate) fn exit(&self) -> Exit {
         match self {
             Self::Broker(BrokerError::Refused(failure)) if failure.exit == 2 => Exit::Usage,
@@ -85,7 +85,7 @@ impl Trouble {
         }
     }
 
-    /// The lines for people.
+    /// Returns the lines for people.
     pub(crate) fn notice(&self) -> Notice {
         match self {
             Self::Broker(BrokerError::Refused(failure)) => {
@@ -102,7 +102,7 @@ impl Trouble {
         }
     }
 
-    /// The object for programs.
+    /// Returns the object for programs.
     pub(crate) fn object(&self) -> ErrorObject {
         let Notice { message, hint } = self.notice();
         ErrorObject { error: Failure { code: self.code().to_owned(), message, hint, exit: self.exit() as u8 } }
@@ -120,11 +120,11 @@ impl Trouble {
     }
 }
 
-/// Prints what the parser has to say: help and version on stdout, and what it could not read in our own style.
+/// Prints the parser's output: help and version on stdout, errors in our own style.
 pub(crate) fn answer_parser(error: clap::Error, screen: &Screen) -> ExitCode {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            // A closed stdout ends quietly here too.
+            // A closed stdout is no error here either.
             let _ = error.print();
             Exit::Done
         }
@@ -137,7 +137,7 @@ pub(crate) fn answer_parser(error: clap::Error, screen: &Screen) -> ExitCode {
     .into()
 }
 
-/// The parser's first paragraph as one line; its suggestion, or where the help is, as the hint.
+/// Returns the parser's first paragraph as one line; the hint is its suggestion, or where the help is.
 fn parser_notice(error: &clap::Error) -> Notice {
     let rendered = error.render().to_string();
     let paragraph = rendered.split("\n\n").next().unwrap_or_default();
@@ -148,7 +148,7 @@ fn parser_notice(error: &clap::Error) -> Notice {
 }
 
 fn suggestion(error: &clap::Error) -> Option<String> {
-    // The parser sorts what is similar, the nearest last.
+    // The parser sorts similar names, the nearest last.
     let kinds = [ContextKind::SuggestedArg, ContextKind::SuggestedSubcommand, ContextKind::SuggestedValue];
     kinds.iter().find_map(|kind| match error.get(*kind)? {
         ContextValue::String(word) => Some(format!("did you mean '{word}'?")),
@@ -157,7 +157,7 @@ fn suggestion(error: &clap::Error) -> Option<String> {
     })
 }
 
-/// `jitctl audit list` from the line `Usage: jitctl audit list [OPTIONS]`, so that the hint can be typed.
+/// Extracts `jitctl audit list` from the line `Usage: jitctl audit list [OPTIONS]`, so that the hint can be typed.
 fn verb_of(rendered: &str) -> String {
     let usage = rendered.lines().find_map(|line| line.strip_prefix("Usage: ")).unwrap_or("jitctl");
     let words = usage.split(' ').take_while(|word| word.bytes().all(|byte| byte.is_ascii_lowercase()));

@@ -1,4 +1,4 @@
-//! Denials, cancellations, revocations, releases and reviews that are signed with a key, here or on any other machine.
+//! Denials, cancellations, revocations, releases and reviews that are signed with a key, here or on another machine.
 
 use std::path::Path;
 
@@ -22,24 +22,24 @@ use crate::speech::{Notice, Trouble};
 use crate::table::Fields;
 use crate::when;
 
-/// What somebody wants to state.
+/// The statement that the user wants to make.
 pub(crate) struct NewStatement {
     pub(crate) kind: StatementKind,
     pub(crate) reason: Word,
     pub(crate) signed: KeyWords,
 }
 
-/// How it is said.
+/// How it was made.
 pub(crate) enum Way {
-    /// Without a key: the kernel says who asks the broker.
+    /// Without a key: the broker learns the user from the kernel.
     Plain(IdPrefix),
     /// It was signed and submitted.
     Stated(StatedInfo),
-    /// It was signed, to be carried to its host.
+    /// It was signed, to be submitted on its host.
     Printed(Report),
 }
 
-/// Signs and submits where there is a key, and prints where the request is a text.
+/// Signs and submits the statement if a key is given; prints it if the request is a text.
 pub(crate) fn say(
     place: RequestSource,
     saying: NewStatement,
@@ -83,7 +83,7 @@ fn here(
     Ok(broker.ask(&ImportStatement { statement, signature })?)
 }
 
-/// The request comes on standard input, the statement goes to standard output.
+/// Reads the request from standard input, writes the statement to standard output.
 fn elsewhere(saying: NewStatement, key: &Path, screen: &Screen) -> Result<Report, Trouble> {
     let kind = saying.kind;
     let by =
@@ -103,12 +103,12 @@ fn elsewhere(saying: NewStatement, key: &Path, screen: &Screen) -> Result<Report
     Ok(Report::done(Output::Statement(StatementDocument { kind, by, document, host_signature: None }), text))
 }
 
-/// What is about to be signed, for the eyes of who signs it.
+/// Describes what the user is about to sign.
 fn about(request: &Request, kind: &str, now: i64) -> String {
     Preview::of(&request.terms, &request.role, now).text(&format!("signing the {kind} of"))
 }
 
-/// The exact text that is signed.
+/// Returns the exact text to be signed.
 fn statement(saying: NewStatement, by: UserName, request: &str, about: &RequestTerms) -> Result<String, Trouble> {
     let terms = StatementTerms {
         at: when::now(),
@@ -127,7 +127,7 @@ fn statement(saying: NewStatement, by: UserName, request: &str, about: &RequestT
     bytes.ok_or_else(|| bad("the statement cannot be written"))
 }
 
-/// A statement as it stands in a text, and the key that made its signature. Whose key that is, only the host can tell.
+/// Returns a statement as given in a text, and the key that signed it. Only the host knows whose key that is.
 pub(crate) fn read(document: &Document) -> Result<(StatementTerms, PublicKey), Trouble> {
     let signature = document.signature.as_deref().and_then(sshsig::dearmor);
     let signature = signature.ok_or_else(|| bad("the statement has no signature"))?;
@@ -171,7 +171,7 @@ pub(crate) fn show(document: Document, screen: &Screen) -> Result<Report, Troubl
 pub(crate) struct SignedFile<'p> {
     /// The file of the exact bytes.
     pub(crate) name: String,
-    /// The bytes, where this is the first signature over them.
+    /// The bytes, if this is the first signature over them.
     pub(crate) body: Option<&'p str>,
     /// The file of the signature.
     pub(crate) file: String,
@@ -180,12 +180,12 @@ pub(crate) struct SignedFile<'p> {
     pub(crate) signer: &'p str,
 }
 
-/// The host's signature over each statement, and that of who made it.
+/// Returns the signatures over each statement: the host's and its author's.
 pub(crate) fn signed_files(statements: &[StatementDocument]) -> Vec<SignedFile<'_>> {
     let mut files: Vec<SignedFile<'_>> = Vec::new();
     for (index, statement) in statements.iter().enumerate() {
         let kind = statement.kind.as_str();
-        // A kind comes once; were it twice, neither may cover the other.
+        // Each kind should come once; if one comes twice, neither file may overwrite the other.
         let again = statements.iter().take(index).filter(|other| other.kind == statement.kind).count();
         let name = if again == 0 {
             format!("statement-{kind}.json")

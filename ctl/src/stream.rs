@@ -1,4 +1,4 @@
-//! Recordings as the broker sends them: frames behind its answer, checked like it as if they came from a stranger.
+//! Recordings from the broker: frames after its answer, which are checked like the answer as untrusted.
 
 use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::process::{Child, ChildStdout, ExitStatus};
@@ -7,26 +7,26 @@ use jit_core::wire::{FRAME_LIMIT, Frame, RecordingInfo, Verb};
 
 use crate::broker::{ANSWER_LIMIT, Broker, BrokerError, understand};
 
-/// What comes behind an answer.
+/// The frames that follow an answer.
 #[derive(Debug)]
 pub(crate) struct Stream {
     child: Child,
     out: BufReader<ChildStdout>,
 }
 
-/// One piece of it.
+/// One frame.
 #[derive(Debug)]
 pub(crate) enum Piece {
     /// The recording of a run begins.
     Begin(RecordingInfo),
-    /// More of it.
+    /// More bytes of it.
     Bytes(Vec<u8>),
-    /// The journal knows a recording that is not there.
+    /// The journal names a recording that is missing.
     Missing(RecordingInfo),
 }
 
 impl Broker {
-    /// Asks for recordings: the answer, and what follows it.
+    /// Requests recordings: returns the answer, and the stream that follows it.
     pub(crate) fn stream<V: Verb>(&self, verb: &V) -> Result<(V::Answer, Stream), BrokerError> {
         let mut child = self.start(verb)?;
         let missing = || BrokerError::Pipe(io::Error::from(io::ErrorKind::BrokenPipe));
@@ -42,7 +42,7 @@ impl Broker {
 }
 
 impl Stream {
-    /// The next piece; `None` when everything was said.
+    /// Returns the next frame; `None` at the end.
     pub(crate) fn next(&mut self) -> Result<Option<Piece>, BrokerError> {
         let line = self.line()?;
         if line.is_empty() {
@@ -71,11 +71,11 @@ impl Stream {
     }
 }
 
-/// The recordings of a stream, one after the other.
+/// The recordings of a stream, in order.
 #[derive(Debug)]
 pub(crate) struct Recordings {
     stream: Stream,
-    /// What ended the one before.
+    /// The frame that ended the previous recording.
     next: Option<Turn>,
     over: bool,
 }
@@ -86,7 +86,7 @@ enum Turn {
     Missing(RecordingInfo),
 }
 
-/// The bytes of one of them, as they come.
+/// The bytes of one recording, as they arrive.
 #[derive(Debug)]
 pub(crate) struct Bytes<'a> {
     recordings: &'a mut Recordings,
@@ -94,12 +94,12 @@ pub(crate) struct Bytes<'a> {
 }
 
 impl Recordings {
-    /// Of this stream.
+    /// Returns the recordings of this stream.
     pub(crate) fn of(stream: Stream) -> Self {
         Self { stream, next: None, over: false }
     }
 
-    /// The next recording, with its bytes where it is there; what was not read of the one before is skipped.
+    /// Returns the next recording, with its bytes unless it is missing; skips the unread rest of the previous one.
     pub(crate) fn next(&mut self) -> Result<Option<(RecordingInfo, Option<Bytes<'_>>)>, BrokerError> {
         while self.next.is_none() && !self.over {
             self.more()?;
@@ -111,7 +111,7 @@ impl Recordings {
         })
     }
 
-    /// The next piece: bytes of the recording at hand, or the turn of the next one.
+    /// Reads the next frame: bytes of the current recording, or the beginning of the next one.
     fn more(&mut self) -> Result<Vec<u8>, BrokerError> {
         match self.stream.next()? {
             Some(Piece::Bytes(bytes)) => return Ok(bytes),
@@ -130,7 +130,7 @@ impl Read for Bytes<'_> {
             if length > 0 || self.recordings.next.is_some() || self.recordings.over {
                 return Ok(length);
             }
-            // A stream that breaks says so again at the next recording.
+            // A broken stream returns the error again at the next recording.
             let more = self.recordings.more().map_err(|error| io::Error::other(error.to_string()))?;
             self.held = Cursor::new(more);
         }
@@ -138,7 +138,7 @@ impl Read for Bytes<'_> {
 }
 
 impl Drop for Stream {
-    /// A broker that nobody listens to any more ends by itself when it writes; one that follows a session sees it at once.
+    /// A broker whose reader is gone ends when it writes; one that follows a session notices at once.
     fn drop(&mut self) {
         let _ = self.child.try_wait();
     }

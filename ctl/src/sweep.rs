@@ -1,4 +1,4 @@
-//! The sweep of a timer, and what it says.
+//! The sweep that a timer starts, and its report.
 
 use jit_core::wire::{Failure, Sweep};
 

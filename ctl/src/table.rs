@@ -1,28 +1,28 @@
-//! Two shapes of text: a listing of many things and the fields of one. Both clean every text that enters.
+//! Two forms of text: a listing of many objects, and the fields of one. Both escape every text.
 
 use comfy_table::presets::NOTHING;
 use comfy_table::{Attribute, Cell, Color, ColumnConstraint, ContentArrangement, Table};
 
 use crate::screen::{Screen, Surface, clean};
 
-/// The longest text of a cell in characters; `show` has the whole.
+/// The maximum length of a cell, in characters; `show` prints the full text.
 const CELL_LIMIT: usize = 240;
 
-/// What a cell tells at a glance.
+/// The meaning of a cell's colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tone {
-    /// Nothing special.
+    /// Neutral.
     Plain,
-    /// It is in force.
+    /// In force.
     Good,
-    /// Somebody has to act, or it comes later.
+    /// Waiting for a user, or for its start.
     Waiting,
-    /// It was refused or taken away.
+    /// Refused or revoked.
     Bad,
 }
 
 impl Tone {
-    /// A cleaned text in its colour, where the surface has colours.
+    /// Returns an escaped text in its colour, if the stream has colours.
     pub(crate) fn paint(self, text: &str, surface: Surface) -> String {
         let colour = match (surface, self) {
             (Surface::Colour, Self::Good) => "32",
@@ -42,12 +42,12 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    /// A text that stands out.
+    /// Returns a highlighted text.
     pub(crate) fn toned(text: &str, tone: Tone) -> Self {
         Self { lines: vec![cut(&clean(text))], tone }
     }
 
-    /// Several texts: one below the other on a terminal, `; ` between them elsewhere.
+    /// Returns several texts: one below the other on a terminal, separated by `; ` elsewhere.
     pub(crate) fn lines<T: AsRef<str>>(texts: &[T]) -> Self {
         Self { lines: texts.iter().map(|text| cut(&clean(text.as_ref()))).collect(), tone: Tone::Plain }
     }
@@ -63,13 +63,13 @@ impl<T: AsRef<str>> From<T> for Entry {
 #[derive(Debug)]
 pub(crate) struct Listing {
     header: Vec<&'static str>,
-    /// How many of the last columns may be wrapped on a narrow terminal.
+    /// How many of the last columns wrap on a narrow terminal.
     flexible: usize,
     rows: Vec<Vec<Entry>>,
 }
 
 impl Listing {
-    /// An empty listing.
+    /// Returns an empty listing.
     pub(crate) fn new<const N: usize>(header: [&'static str; N], flexible: usize) -> Self {
         Self { header: header.to_vec(), flexible, rows: Vec::new() }
     }
@@ -79,7 +79,7 @@ impl Listing {
         self.rows.push(entries.to_vec());
     }
 
-    /// Whole lines: wrapped to the width of a terminal, one line a row elsewhere.
+    /// Returns complete lines: wrapped to the width of a terminal, one line per row elsewhere.
     pub(crate) fn render(&self, screen: &Screen) -> String {
         self.render_on(screen.out, None)
     }
@@ -97,7 +97,7 @@ impl Listing {
         } else {
             table.force_no_tty().set_content_arrangement(ContentArrangement::Disabled);
         }
-        // A terminal that does not know its size says 0.
+        // A terminal without a known size reports 0.
         if let Some(width) = width.or((table.width() == Some(0)).then_some(80)) {
             table.set_width(width);
         }
@@ -137,7 +137,7 @@ fn cut(text: &str) -> String {
     }
 }
 
-/// Names and values, one a line, the values aligned.
+/// Names and values, one per line, with the values aligned.
 #[derive(Debug, Default)]
 pub(crate) struct Fields {
     rows: Vec<(String, String, Tone)>,
@@ -149,13 +149,13 @@ impl Fields {
         self.toned(name, value, Tone::Plain)
     }
 
-    /// Adds a field that stands out.
+    /// Adds a highlighted field.
     pub(crate) fn toned(&mut self, name: &str, value: impl AsRef<str>, tone: Tone) -> &mut Self {
         self.rows.push((clean(name), clean(value.as_ref()), tone));
         self
     }
 
-    /// Adds a field that may be absent.
+    /// Adds a field unless it is absent.
     pub(crate) fn maybe(&mut self, name: &str, value: Option<impl AsRef<str>>) -> &mut Self {
         if let Some(value) = value {
             self.add(name, value);
@@ -163,12 +163,12 @@ impl Fields {
         self
     }
 
-    /// Whole lines without colours.
+    /// Returns complete lines without colours.
     pub(crate) fn render(&self) -> String {
         self.rendered(Surface::Pipe)
     }
 
-    /// Whole lines, in colours where stdout has them.
+    /// Returns complete lines, in colours if stdout has them.
     pub(crate) fn render_on(&self, screen: &Screen) -> String {
         self.rendered(screen.out)
     }

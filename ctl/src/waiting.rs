@@ -1,4 +1,4 @@
-//! Waiting for a decision: the broker sleeps for us, a countdown shows that we live, ^C leaves the request as it is.
+//! Waits for a decision: the broker blocks on our behalf, a countdown shows the progress, ^C leaves the request pending.
 
 use std::io::{self, Write};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -15,27 +15,27 @@ use crate::screen::{Screen, Surface};
 use crate::speech::{Notice, Trouble};
 use crate::when;
 
-/// The longest single question to the broker in seconds.
+/// The longest wait in one request to the broker, in seconds.
 const LONGEST_ASK: u64 = 60;
 
-/// A broker that answers "pending" early is not asked again faster than this.
+/// The minimum interval between requests to a broker that answers "pending" early.
 const PACE: Duration = Duration::from_secs(1);
 
 /// How long to wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Limit {
-    /// Until the request itself dies.
+    /// Until the request expires.
     Deadline,
-    /// So many seconds, and no longer than the request lives.
+    /// At most this many seconds, and no longer than the request lives.
     Seconds(u64),
 }
 
 /// How the wait ended.
 #[derive(Debug)]
 pub(crate) enum Waited {
-    /// No longer pending.
+    /// The request was decided.
     Decided(GrantInfo),
-    /// Still pending when the time was up.
+    /// The time was up; still pending.
     TimeUp(GrantInfo),
     /// The user pressed ^C; still pending.
     Interrupted(GrantInfo),
@@ -63,10 +63,11 @@ pub(crate) fn until_decided(
     waited
 }
 
-/// The wall clocks of requester and broker are one, but the broker's answer may take a moment: it has the last word.
+/// Requester and broker have the same clock, but the broker's answer may take a moment: the broker decides whether the
+/// deadline has passed.
 fn time_left(info: &GrantInfo, limit: Limit, now: i64) -> Duration {
     let lifetime = u64::try_from(info.deadline.saturating_sub(now)).unwrap_or(0).saturating_add(2);
-    // An instant far beyond any request's lifetime could not be represented.
+    // An instant far beyond the lifetime of any request may not be representable.
     let lifetime = lifetime.min(10 * 366 * 86_400);
     Duration::from_secs(match limit {
         Limit::Deadline => lifetime,
@@ -92,7 +93,7 @@ fn rounds(
             Some(Event::Answer(answer)) => *answer,
             Some(Event::Interrupt) | None => return Ok(Waited::Interrupted(info)),
         };
-        // ^C goes to the broker as well, and it may die of it before we hear of the signal.
+        // The broker gets ^C too, and may be killed by it before this process sees the signal.
         info = match answer {
             Err(BrokerError::NoAnswer(status) | BrokerError::CutOff(status)) if killed_by_interrupt(status) => {
                 return Ok(Waited::Interrupted(info));
@@ -120,7 +121,7 @@ fn ask_beside(id: &GrantId, seconds: u64, broker: &Broker, sender: &Sender<Event
     thread::Builder::new().spawn(ask).map(drop).map_err(|error| BrokerError::Pipe(error).into())
 }
 
-/// The next event, the countdown ticking meanwhile; `None` when there is none within `rest`.
+/// Returns the next event, and updates the countdown meanwhile; `None` if there is none within `rest`.
 fn next_event(countdown: &Countdown, events: &Receiver<Event>, rest: Option<Duration>) -> Option<Event> {
     let until = rest.map(|rest| Instant::now() + rest);
     loop {
@@ -154,7 +155,7 @@ fn watch_interrupt(sender: Sender<Event>) -> Result<signal_hook::iterator::Handl
     Ok(handle)
 }
 
-/// One line on stderr that is written over each second, on terminals that can do it.
+/// One line on stderr that is overwritten each second, on terminals that support it.
 struct Countdown {
     end: Instant,
     surface: Surface,
@@ -177,7 +178,7 @@ impl Countdown {
 
     fn write(&self, text: &str) {
         if matches!(self.surface, Surface::Plain | Surface::Colour) {
-            // A countdown that cannot be shown is no reason to stop waiting.
+            // If the countdown cannot be shown, the wait continues.
             let _ = io::stderr().write_all(text.as_bytes());
         }
     }

@@ -1,4 +1,4 @@
-//! Times and durations as people write and read them. Local time exists only here; the wire has UTC seconds.
+//! Times and durations as people write and read them. Only this module uses local time; the wire has UTC seconds.
 
 use std::fmt;
 
@@ -12,13 +12,13 @@ pub(crate) use jit_core::clock::duration::spell;
 pub(crate) enum WhenError {
     /// Not a duration.
     Duration(InvalidDuration),
-    /// A duration of nothing.
+    /// A duration of zero.
     Nothing,
-    /// Not written as a time.
+    /// Not in a format of times.
     Time,
-    /// Not written as a time that is over.
+    /// Not in a format of past times.
     PastTime,
-    /// Before now.
+    /// In the past.
     Past,
     /// Skipped by a change of the clock.
     Skipped,
@@ -48,12 +48,12 @@ pub(crate) fn now() -> i64 {
     Local::now().timestamp()
 }
 
-/// The day, as `2026-11-28`.
+/// Returns the day, as `2026-11-28`.
 pub(crate) fn today() -> String {
     Local::now().format("%Y-%m-%d").to_string()
 }
 
-/// Seconds from `1h30m` and the like, as the policy reads them; nothing at all is no duration to ask for.
+/// Parses `1h30m` and the like into seconds, as the policy does; a duration of zero is an error.
 pub(crate) fn parse_duration(text: &str) -> Result<u64, WhenError> {
     match duration::seconds(text).map_err(WhenError::Duration)? {
         0 => Err(WhenError::Nothing),
@@ -61,12 +61,13 @@ pub(crate) fn parse_duration(text: &str) -> Result<u64, WhenError> {
     }
 }
 
-/// Seconds since 1970 from a time in the words of `--at`, read in the user's time zone.
+/// Parses a time as for `--at`, in the user's time zone, into seconds since 1970.
 pub(crate) fn parse_start(text: &str) -> Result<i64, WhenError> {
     start_from(text, &Local::now())
 }
 
-/// The same for any moment and zone. A plain time of day is the next one; an hour that the clock repeats is the first.
+/// Parses the same relative to any moment and zone. A plain time of day is the next one; of an hour that the clock
+/// repeats, it is the first.
 fn start_from<Z: TimeZone>(text: &str, now: &DateTime<Z>) -> Result<i64, WhenError> {
     if let Some(duration) = text.strip_prefix('+') {
         let later = parse_duration(duration)?;
@@ -92,13 +93,13 @@ fn start_from<Z: TimeZone>(text: &str, now: &DateTime<Z>) -> Result<i64, WhenErr
     not_past(at(&zone, day, time_of_day(time).ok_or(WhenError::Time)?)?, now)
 }
 
-/// Seconds since 1970 from a time in the words of `--since`, read in the user's time zone.
+/// Parses a time as for `--since`, in the user's time zone, into seconds since 1970.
 pub(crate) fn parse_past(text: &str) -> Result<i64, WhenError> {
     past_from(text, &Local::now())
 }
 
-/// The same for any moment and zone. A duration is so long ago, a plain time of day is the last one, a plain day begins at
-/// midnight.
+/// Parses the same relative to any moment and zone. A duration counts back from now, a plain time of day is the last one,
+/// a plain day begins at midnight.
 fn past_from<Z: TimeZone>(text: &str, now: &DateTime<Z>) -> Result<i64, WhenError> {
     if let Ok(ago) = parse_duration(text) {
         return Ok(now.timestamp().saturating_sub_unsigned(ago));
@@ -144,13 +145,13 @@ fn not_past<Z: TimeZone>(start: i64, now: &DateTime<Z>) -> Result<i64, WhenError
     if start < now.timestamp() { Err(WhenError::Past) } else { Ok(start) }
 }
 
-/// `1.204s` from microseconds.
+/// Formats microseconds as `1.204s`.
 pub(crate) fn duration_of_micros(micros: u64) -> String {
     let (seconds, milli) = (micros / 1_000_000, micros % 1_000_000 / 1000);
     if seconds < 60 { format!("{seconds}.{milli:03}s") } else { spell(seconds) }
 }
 
-/// `in 42m`, `3m ago`, `now`: as exact as a reader needs.
+/// Formats `in 42m`, `3m ago`, `now`, rounded for reading.
 pub(crate) fn relative(time: i64, now: i64) -> String {
     let distance = time.abs_diff(now);
     let rounded = match distance {
@@ -165,7 +166,7 @@ pub(crate) fn relative(time: i64, now: i64) -> String {
     }
 }
 
-/// For tables: the time of day, with the date when it is another day.
+/// Formats for tables: the time of day, with the date if it is another day.
 pub(crate) fn short(time: i64, now: i64) -> String {
     match (local(time), local(now)) {
         (Some(time), Some(today)) if time.date_naive() == today.date_naive() => time.format("%H:%M:%S").to_string(),
@@ -174,12 +175,12 @@ pub(crate) fn short(time: i64, now: i64) -> String {
     }
 }
 
-/// For tables: the time and how far it is.
+/// Formats for tables: the time and the distance from now.
 pub(crate) fn short_relative(time: i64, now: i64) -> String {
     format!("{} ({})", short(time, now), relative(time, now))
 }
 
-/// For details: date, time, zone and how far it is.
+/// Formats for details: date, time, zone and the distance from now.
 pub(crate) fn long(time: i64, now: i64) -> String {
     match local(time) {
         Some(date) => format!("{} ({})", date.format("%Y-%m-%d %H:%M:%S %:z"), relative(time, now)),
@@ -197,7 +198,7 @@ mod tests {
 
     use super::*;
 
-    /// 2026-07-01 12:00:00 +02:00.
+    /// Formats as 2026-07-01 12:00:00 +02:00.
     fn noon() -> DateTime<FixedOffset> {
         DateTime::parse_from_rfc3339("2026-07-01T12:00:00+02:00").unwrap()
     }

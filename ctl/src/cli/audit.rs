@@ -1,4 +1,4 @@
-//! The words below `audit`.
+//! The arguments of the verbs below `audit`.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! The words below `policy`.
+//! The arguments of the verbs below `policy`.
 
 use std::path::PathBuf;
 

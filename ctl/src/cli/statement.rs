@@ -1,4 +1,4 @@
-//! The words of verbs that state something about a request or grant, each perhaps signed with a key.
+//! The arguments of verbs that state something about a request or grant, optionally signed with a key.
 
 use std::path::PathBuf;
 

@@ -73,7 +73,7 @@ fn terms() -> RequestTerms {
     }
 }
 
-/// A document of these parts, signed by `key`.
+/// Returns a document of these parts, signed by `key`.
 fn wrap(request: &str, role: &str, version: u32, key: &HostKey) -> Document {
     let document = RequestDocument { request: request.to_owned(), role: role.to_owned(), version };
     sign(serde_json::to_string(&document).unwrap(), key)
@@ -92,7 +92,7 @@ fn screen(out: Surface) -> Screen {
     Screen { format: Format::Text, out, err: Surface::Pipe, now: 1_800_000_060 }
 }
 
-/// What is shown of a document on a host that is known, or why it is refused.
+/// Returns what is shown of a document on a known host, or why it is refused.
 fn shown(document: &Document) -> Result<(Request, String), String> {
     let request = Request::read(document).map_err(|trouble| trouble.notice().message)?;
     let host = Host::of(&request.terms.host, &request.host_key, HostStatus::Known("known_hosts:1".into()));
@@ -100,7 +100,7 @@ fn shown(document: &Document) -> Result<(Request, String), String> {
     Ok((request, text))
 }
 
-/// Every value of a JSON text with another one in its place, with the way to it.
+/// Returns the JSON text once for each of its values with another value in its place, each with the path to it.
 fn altered(value: &Value) -> Vec<(String, Value)> {
     let inside = |key: &str, (way, value): (String, Value)| (format!("{key}.{way}"), value);
     let mut others = Vec::new();
@@ -153,7 +153,7 @@ fn altered(value: &Value) -> Vec<(String, Value)> {
     others
 }
 
-/// What is shown but for the digests, which are of everything.
+/// Returns what is shown except for the digests, which cover everything.
 fn without_digests(text: &str) -> String {
     let is_digest = |line: &&str| line.starts_with("request digest") || line.starts_with("role digest");
     text.lines().filter(|line| !is_digest(line)).map(|line| format!("{line}\n")).collect()
@@ -206,7 +206,7 @@ fn who_alters_a_request_and_signs_it_shows_what_they_would_get_approved() {
     let mut seen = 0;
     for (way, other) in altered(&serde_json::from_str(&own).unwrap()) {
         let other = other.to_string();
-        // Whoever names the host's own key has to sign with it.
+        // A request that names the host's own key must be signed with it.
         let as_the_host = altered_host(&other, &terms().host);
         assert!(shown(&wrap(&as_the_host, &role(), VERSION, &alices_key())).is_err(), "{way}");
         let Ok((request, text)) = shown(&wrap(&other, &role(), VERSION, &alices_key())) else { continue };
@@ -317,7 +317,7 @@ fn what_nobody_vouches_for_is_red_on_a_terminal_alone() {
     }
 }
 
-/// The request with this host.
+/// Returns the request with this host.
 fn altered_host(request: &str, host: &HostDescriptor) -> String {
     let mut value: Value = serde_json::from_str(request).unwrap();
     if let Some(fields) = value.as_object_mut() {

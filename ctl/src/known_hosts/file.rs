@@ -1,5 +1,5 @@
-//! The file `known_hosts` of whoever types: read, and a line added. A link is followed, as ssh(1) follows one: what
-//! changes is the file to which it leads.
+//! The user's file `known_hosts`: reads it, and adds a line. Follows a symbolic link as ssh(1) does: the target is
+//! changed.
 
 use std::env;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
@@ -14,41 +14,42 @@ use sys::lock::Locked;
 use super::list::{Found, List, line_of};
 use crate::when::today;
 
-/// The longest file that is read, in bytes.
+/// The maximum size of the file, in bytes.
 const FILE_LIMIT: u64 = 4 << 20;
 
-/// How long others may hold the lock.
+/// The maximum time that another process may hold the lock.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What a new file begins with.
+/// The first lines of a new file.
 const HEAD: &str =
     "# Hosts whose documents jitctl has seen. When you have compared a key, remove seen=… from its line.\n";
 
-/// Where the file is: below `$XDG_CONFIG_HOME`, which the XDG Base Directory Specification wants to be absolute, else below
-/// `~/.config`; `None` where the environment names neither.
+/// Returns the path of the file: below `$XDG_CONFIG_HOME`, which the XDG Base Directory Specification requires to be
+/// absolute, else below `~/.config`; `None` if the environment has neither.
 pub(super) fn place() -> Option<PathBuf> {
     let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let config = absolute("XDG_CONFIG_HOME").or_else(|| absolute("HOME").map(|home| home.join(".config")))?;
     Some(config.join("jit-sudo").join("known_hosts"))
 }
 
-/// What the file says of a host; an absent file knows nobody.
+/// Looks a host up in the file; an absent file contains no host.
 ///
 /// # Errors
-/// The file cannot be read or understood, in words.
+/// The reason, if the file cannot be read or parsed.
 pub(super) fn look(path: &Path, host: &HostDescriptor, key: &PublicKey) -> Result<Found, String> {
     Ok(parse(&read(path)?)?.find(host, key))
 }
 
-/// The name of the host with this id, where the file can be read and knows it.
+/// Returns the name of the host with this id, if the file can be read and contains it.
 pub(super) fn name_of(path: &Path, id: &str) -> Option<String> {
     parse(&read(path).ok()?).ok()?.name_of(id).map(str::to_owned)
 }
 
-/// Adds a host that stands nowhere yet, and says in which line; where another process was first, what it has left.
+/// Adds a host that the file does not contain, and returns its line number; if another process added it first, what that
+/// one wrote.
 ///
 /// # Errors
-/// Nothing was written; in words.
+/// The reason why nothing was written.
 pub(super) fn pin(path: &Path, host: &HostDescriptor, key: &PublicKey) -> Result<Result<usize, Found>, String> {
     let failed = |error: &io::Error| sys::plain_words(error);
     if let Some(directory) = path.parent() {
@@ -87,7 +88,7 @@ fn read(path: &Path) -> Result<String, String> {
     }
 }
 
-/// The file itself, where a link stands in its place. A link that leads nowhere is left to its owner.
+/// Returns the target if the path is a link. A dangling link is an error, left to its owner.
 fn followed(path: &Path) -> io::Result<PathBuf> {
     match fs::symlink_metadata(path) {
         Ok(found) if found.is_symlink() => fs::canonicalize(path),
@@ -97,10 +98,10 @@ fn followed(path: &Path) -> io::Result<PathBuf> {
     }
 }
 
-/// Puts a whole file in the place of the old one; whoever reads sees either. The lock is held.
+/// Replaces the file atomically; a reader sees the old text or the new one. The caller holds the lock.
 fn replace(path: &Path, text: &str) -> io::Result<()> {
     let new = path.with_extension("new");
-    // What a killed process has left.
+    // A killed process may have left it.
     match fs::remove_file(&new) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -121,7 +122,7 @@ mod tests {
     use super::super::list::tests::described;
     use super::*;
 
-    /// A directory of one test, removed at its end.
+    /// The directory of one test, removed at its end.
     struct TestDir(PathBuf);
 
     impl TestDir {

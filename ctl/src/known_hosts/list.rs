@@ -1,4 +1,4 @@
-//! The text of `known_hosts` and what it says of a host that describes itself. No files here.
+//! The text of `known_hosts`, and the comparison with a host that describes itself. Opens no files.
 
 use std::fmt;
 
@@ -8,20 +8,20 @@ use jit_core::grant::{HostDescriptor, PublicKey};
 /// A host that was seen before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct KnownHost {
-    /// In which line it stands, from 1.
+    /// The line number, from 1.
     line: usize,
     name: String,
     key: PublicKey,
     id: String,
-    /// The day on which it was written down, where nobody has compared the key since.
+    /// The day on which it was added, if the user has not compared the key since.
     seen: Option<String>,
 }
 
-/// Every host of a file.
+/// All hosts of a file.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct List(Vec<KnownHost>);
 
-/// What stands before the day.
+/// The prefix of the day.
 const SEEN: &str = "seen=";
 
 /// A line that is neither a host, a comment nor empty.
@@ -34,23 +34,23 @@ impl fmt::Display for BrokenLine {
     }
 }
 
-/// What the list says of a host.
+/// The result of a look-up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Found {
-    /// Name, key and id stand in this line; since that day, where nobody has compared the key.
+    /// This line has the same name, key and id; the day is set if the user has not compared the key.
     Here(usize, Option<String>),
-    /// Neither its name nor its key stands anywhere.
+    /// No line has the name or the key.
     Nowhere,
-    /// Key and id stand in this line, with this name.
+    /// This line has the same key and id, with this other name.
     UnderName(usize, String),
-    /// The key stands in this line, with this name and the id of another machine.
+    /// This line has the same key, with this name and the id of another machine.
     OtherMachine(usize, String),
-    /// The name stands in this line, with this key.
+    /// This line has the same name, with this other key.
     OtherKey(usize, PublicKey),
 }
 
 impl List {
-    /// Reads the text of a file.
+    /// Parses the text of a file.
     pub(super) fn parse(text: &str) -> Result<Self, BrokenLine> {
         let mut hosts = Vec::new();
         for (index, content) in text.lines().enumerate() {
@@ -64,12 +64,12 @@ impl List {
         Ok(Self(hosts))
     }
 
-    /// The name of the host with this id.
+    /// Returns the name of the host with this id.
     pub(super) fn name_of(&self, id: &str) -> Option<&str> {
         self.0.iter().find(|known| known.id == id).map(|known| known.name.as_str())
     }
 
-    /// Looks for a host. Names of hosts are the same in capitals and in small letters (RFC 4343).
+    /// Looks up a host. Host names are compared without regard to case (RFC 4343).
     pub(super) fn find(&self, host: &HostDescriptor, key: &PublicKey) -> Found {
         let named = |known: &&KnownHost| known.name.eq_ignore_ascii_case(&host.name);
         let keyed = |known: &&KnownHost| known.key == *key;
@@ -94,12 +94,13 @@ impl List {
     }
 }
 
-/// The line for a host that was seen for the first time on this day.
+/// Returns the line for a host that was first seen on this day.
 pub(super) fn line_of(host: &HostDescriptor, day: &str) -> String {
     format!("{} {} {} {SEEN}{day}\n", host.name, host.key, host.id)
 }
 
-/// Whether a name can stand in the list, and looks like what it is: visible ASCII characters, at most 255 (RFC 1035).
+/// Returns whether a name can be in the list and cannot be mistaken for another: visible ASCII characters, at most 255
+/// (RFC 1035).
 pub(crate) fn is_plain_name(name: &str) -> bool {
     let visible = name.bytes().all(|byte| byte.is_ascii_graphic());
     visible && !name.starts_with('#') && (1..=255).contains(&name.len()) && escape(name.as_bytes()) == name

@@ -1,5 +1,5 @@
-//! The hosts whose documents were seen here, kept as ssh(1) keeps hosts: written down at first sight, with a warning, and
-//! compared ever after. A document proves by itself that some key made it; whose key that is, only this list can tell.
+//! The hosts whose documents were seen here, kept as ssh(1) keeps hosts: added when first seen, with a warning, and
+//! compared afterwards. A document proves that the holder of some key made it; only this list can tell whose key that is.
 
 mod file;
 mod list;
@@ -17,24 +17,24 @@ use list::Found;
 
 pub(crate) use list::is_plain_name;
 
-/// What is known here of the host that a document names.
+/// How a host compares with the list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum HostStatus {
-    /// Seen before, just so: `FILE:LINE`.
+    /// Seen before with the same name, key and id: `FILE:LINE`.
     Known(String),
-    /// Seen before, just so, and nobody has compared the key since that day: `FILE:LINE`.
+    /// As `Known`, but the user has not compared the key since that day: `FILE:LINE`.
     Seen(String, String),
-    /// Seen for the first time; where it was written down, or why not.
+    /// Seen for the first time; the line where it was added, or why it was not.
     New(Result<String, String>),
-    /// Seen before, key and machine, under this other name: `FILE:LINE`.
+    /// Key and id were seen before under this other name: `FILE:LINE`.
     Renamed(String, String),
     /// Its key was seen before, under this name, on another machine: `FILE:LINE`.
     Cloned(String, String),
-    /// It cannot be told; why not.
+    /// The list cannot be used, for this reason.
     Unchecked(String),
 }
 
-/// A host as it describes itself, and what is known of it.
+/// A host's description of itself, and how it compares with the list.
 pub(crate) struct Host<'p> {
     described: &'p HostDescriptor,
     key: &'p PublicKey,
@@ -42,7 +42,7 @@ pub(crate) struct Host<'p> {
 }
 
 impl<'p> Host<'p> {
-    /// Looks for the host in the list, and writes it down where it is new.
+    /// Looks the host up in the list, and adds it if it is new.
     ///
     /// # Errors
     /// Its key has changed.
@@ -54,13 +54,13 @@ impl<'p> Host<'p> {
         Ok(Self { described, key, standing })
     }
 
-    /// A host of which this is known.
+    /// Returns a host with this status.
     #[cfg(test)]
     pub(crate) fn of(described: &'p HostDescriptor, key: &'p PublicKey, standing: HostStatus) -> Self {
         Self { described, key, standing }
     }
 
-    /// In one line, for the eyes of who decides, and whether it is good.
+    /// Describes the status in one line, for the user who decides, and whether it is good.
     pub(crate) fn in_words(&self) -> (String, Tone) {
         match &self.standing {
             HostStatus::Known(line) => (format!("yes, by {line}"), Tone::Good),
@@ -73,7 +73,7 @@ impl<'p> Host<'p> {
         }
     }
 
-    /// What whoever decides has to hear; nothing of a host that is known.
+    /// Returns the warning for the user who decides; none if the host is known.
     pub(crate) fn warning(&self) -> Option<Notice> {
         let (name, print) = (&self.described.name, self.key.fingerprint());
         let compare = format!("compare it with `jitctl key show` on {name}");
@@ -100,7 +100,7 @@ impl<'p> Host<'p> {
         })
     }
 
-    /// What whoever signs has to hear of a host whose key nobody has compared since it was seen first.
+    /// Returns the warning for the user who signs for a host whose key was never compared.
     pub(crate) fn uncompared(&self) -> Option<Notice> {
         let HostStatus::Seen(day, line) = &self.standing else { return None };
         let (name, print) = (&self.described.name, self.key.fingerprint());
@@ -109,10 +109,10 @@ impl<'p> Host<'p> {
         Some(Notice::new(message).with_hint(hint))
     }
 
-    /// Whether something may be signed for the host.
+    /// Checks that the user may sign something for the host.
     ///
     /// # Errors
-    /// Its key is that of another machine, or nothing can be told.
+    /// Its key is that of another machine, or the list cannot be used.
     pub(crate) fn may_be_signed_for(&self) -> Result<(), Trouble> {
         match &self.standing {
             HostStatus::Known(_) | HostStatus::Seen(..) | HostStatus::New(_) | HostStatus::Renamed(..) => Ok(()),
@@ -121,7 +121,7 @@ impl<'p> Host<'p> {
         }
     }
 
-    /// For programs.
+    /// Returns the form for programs.
     pub(crate) fn info(&self) -> HostInfo {
         let standing = match &self.standing {
             HostStatus::Known(_) => "known",
@@ -154,7 +154,7 @@ impl<'p> Host<'p> {
     }
 }
 
-/// The id of a host with the name that it has in the list.
+/// Returns the id of a host with its name in the list.
 pub(crate) fn with_name(id: &str) -> String {
     match place().and_then(|path| name_of(&path, id)) {
         Some(name) => format!("{id} ({name}, by the list of known hosts)"),
@@ -162,7 +162,7 @@ pub(crate) fn with_name(id: &str) -> String {
     }
 }
 
-/// What a list with this text says of a host.
+/// Looks a host up in a list with this text.
 pub(crate) fn found(text: &str, host: &HostDescriptor, key: &PublicKey) -> Result<String, String> {
     list::List::parse(text).map(|list| format!("{:?}", list.find(host, key))).map_err(|broken| broken.to_string())
 }

@@ -1,13 +1,13 @@
-//! Reading asciicast v2, line by line, from whoever wrote it: nothing in it is trusted to be what it should.
+//! Reads asciicast v2 line by line. The input is untrusted.
 
 use std::time::Duration;
 
 use serde::Deserialize;
 
-/// The longest line: the largest frame of a terminal's output, every byte of it escaped, and room to spare.
+/// The maximum length of a line: the largest frame of a terminal's output, with every byte escaped, and some margin.
 const LONGEST_LINE: usize = 4 << 20;
 
-/// No recording is longer than a year; larger times are damage.
+/// No recording is longer than a year; a larger time is a damaged line.
 const LONGEST: f64 = 366.0 * 86_400.0;
 
 /// The first line.
@@ -18,7 +18,7 @@ pub(crate) struct Header {
     pub(crate) height: u16,
 }
 
-/// What happened at a moment of the recording.
+/// An event, with its time since the beginning of the recording.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Event {
     pub(crate) at: Duration,
@@ -29,25 +29,25 @@ pub(crate) struct Event {
 pub(crate) enum EventKind {
     /// The command showed this.
     Output(String),
-    /// We said this on the terminal.
+    /// jit-sudo wrote this to the terminal.
     Said(String),
-    /// Input, a new window size, or something of a later version.
+    /// Input, a new window size, or an event of a later version.
     Other,
 }
 
-/// Lines that become complete as their bytes come in.
+/// Collects bytes into lines.
 #[derive(Debug, Default)]
 pub(crate) struct Lines {
     waiting: Vec<u8>,
     header: Option<Header>,
 }
 
-/// It is no asciicast of version 2.
+/// The input is not an asciicast of version 2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct NoCast;
 
 impl Lines {
-    /// Takes more bytes and gives the events that they complete. Lines that are none are left out.
+    /// Takes more bytes and returns the events that they complete. Skips lines that are not events.
     pub(crate) fn take(&mut self, bytes: &[u8]) -> Result<Vec<Event>, NoCast> {
         self.waiting.extend_from_slice(bytes);
         let mut events = Vec::new();
@@ -67,7 +67,7 @@ impl Lines {
         if self.waiting.len() > LONGEST_LINE { Err(NoCast) } else { Ok(events) }
     }
 
-    /// The first line, once it is there.
+    /// Reads the first line when it is complete.
     pub(crate) fn header(&self) -> Option<&Header> {
         self.header.as_ref()
     }

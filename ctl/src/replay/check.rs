@@ -1,5 +1,5 @@
-//! Whether every recording is what the journal says it is. The broker only hands the bytes out; unpacking and comparing
-//! is done here, without privilege.
+//! Compares every recording with its digest in the journal. The broker only sends the bytes; this process decompresses
+//! and compares them without privileges.
 
 use std::io::{self, Read};
 
@@ -12,7 +12,7 @@ use crate::broker::Broker;
 use crate::speech::Trouble;
 use crate::stream;
 
-/// Compares them all.
+/// Compares all recordings.
 pub(crate) fn check(broker: &Broker) -> Result<RecordingsChecked, Trouble> {
     let (_, stream) = broker.stream(&Recordings { purpose: Purpose::Verify, after: 0 })?;
     let mut checked = RecordingsChecked::default();

@@ -1,23 +1,23 @@
-//! What a recorded command sent to its terminal, without whatever would act on the auditor's: it may draw, move the
-//! cursor and clear; it may not ask for answers, set titles, clipboards, keyboards, mice or printers, nor ring
-//! (ECMA-48; xterm's ctlseqs; CVE-2003-0063 and its many heirs).
+//! Filters what a recorded command sent to its terminal, so that nothing acts on the auditor's: the output may draw, move
+//! the cursor and clear; it may not request answers, set titles, clipboards, keyboards, mice or printers, nor ring the
+//! bell (ECMA-48; xterm's ctlseqs; CVE-2003-0063 and similar ones).
 
 /// Longer sequences are left out.
 const LONGEST: usize = 64;
 
-/// Modes that change only what is drawn: origin, wrap, cursor, the alternate screen, synchronised drawing.
+/// Modes that change only the display: origin, wrap, cursor, the alternate screen, synchronised drawing.
 const DRAWING: [&str; 8] = ["6", "7", "25", "47", "1047", "1048", "1049", "2026"];
 
-/// Sets a screen right again, whatever was drawn: attributes, character set, scrolling region, wrap, cursor.
+/// Resets a screen: attributes, character set, scrolling region, wrap, cursor.
 pub(crate) const RESTORE: &str = "\x1b[0m\x1b(B\x0f\x1b[?6l\x1b[r\x1b[?7h\x1b[?25h\x1b[4l";
 
-/// Away from the alternate screen.
+/// Leaves the alternate screen.
 const LEAVE_ALTERNATE: &str = "\x1b[?1049l";
 
-/// An empty screen with nothing set.
+/// Clears the screen and resets it.
 const CLEAR: &str = "\x1b[2J\x1b[H";
 
-/// A filter in the middle of a text.
+/// The state of a filter within a text.
 #[derive(Debug, Default)]
 pub(crate) struct Filter {
     state: State,
@@ -30,29 +30,29 @@ enum State {
     #[default]
     Text,
     Escape,
-    /// ESC and an intermediate character; one more follows.
+    /// ESC and an intermediate character; one more character follows.
     Intermediate(char),
     Control,
-    /// An operating system command or device string, up to its end.
+    /// An operating system command or device string, up to its terminator.
     String,
     StringEscape,
 }
 
 impl Filter {
-    /// What may be shown of `text`.
+    /// Returns the part of `text` that may be shown.
     pub(crate) fn pass(&mut self, text: &str) -> String {
         let mut shown = String::with_capacity(text.len());
         text.chars().for_each(|character| self.step(character, &mut shown));
         shown
     }
 
-    /// What makes the screen as it was: to be written when the replay ends.
+    /// Returns the sequence that restores the screen when the replay ends.
     pub(crate) fn restore(&self) -> String {
         let leave = if self.alternate { LEAVE_ALTERNATE } else { "" };
         format!("{leave}{RESTORE}")
     }
 
-    /// What makes an empty screen, to begin again.
+    /// Returns the sequence that clears the screen, to start again.
     pub(crate) fn begin_again(&mut self) -> String {
         let empty = format!("{}{CLEAR}", self.restore());
         *self = Self::default();
@@ -60,7 +60,7 @@ impl Filter {
     }
 
     fn step(&mut self, character: char, shown: &mut String) {
-        // CAN and SUB break off any sequence, and ESC begins a new one.
+        // CAN and SUB cancel any sequence, and ESC begins a new one.
         match (character, self.state) {
             ('\x18' | '\x1a', _) => self.state = State::Text,
             ('\x1b', State::String) => self.state = State::StringEscape,
@@ -120,7 +120,7 @@ impl Filter {
                     self.finish(character, shown);
                 }
             }
-            // Controls inside a sequence do what they do outside.
+            // Control characters inside a sequence act as outside of it.
             '\x08'..='\x0f' => shown.push(character),
             _ if character.is_control() => {}
             _ => {
@@ -130,7 +130,7 @@ impl Filter {
         }
     }
 
-    /// A complete control sequence.
+    /// Returns a complete control sequence if it is allowed.
     fn finish(&mut self, last: char, shown: &mut String) {
         let sequence = std::mem::take(&mut self.sequence);
         let plain = sequence.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b';' | b':'));
@@ -139,7 +139,7 @@ impl Filter {
             '@'..='H' | 'I'..='M' | 'P' | 'S' | 'X' | 'Z' | '`' | 'a' | 'b' | 'd'..='g' | 'm' | 'r' | 's' | 'u' => {
                 plain
             }
-            // With more parameters it follows the mouse.
+            // With more parameters it is a mouse-tracking request.
             'T' => plain && parameters < 2,
             'h' | 'l' => sequence == "4",
             'p' => sequence == "!",

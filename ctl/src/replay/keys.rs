@@ -1,4 +1,4 @@
-//! The keys that an auditor presses while a recording plays, on a terminal that is set right again afterwards.
+//! Reads the keys that an auditor presses during a replay, from a terminal whose modes are restored afterwards.
 
 use std::os::fd::AsFd;
 use std::time::Duration;
@@ -6,16 +6,16 @@ use std::time::Duration;
 use sys::poll::{PollEntry, poll, read};
 use sys::terminal::{Attributes, Terminal};
 
-/// What a key means.
+/// The meaning of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Key {
-    /// Space: stop, or go on.
+    /// Space: pause or continue.
     Pause,
     /// q or ^C.
     Quit,
-    /// An arrow to the right.
+    /// Right arrow.
     Forward,
-    /// An arrow to the left.
+    /// Left arrow.
     Back,
     /// +
     Faster,
@@ -23,14 +23,14 @@ pub(crate) enum Key {
     Slower,
 }
 
-/// The terminal, raw as long as this lives.
+/// The terminal, in raw mode while this value lives.
 pub(crate) struct Keys {
     terminal: Terminal,
     before: Attributes,
 }
 
 impl Keys {
-    /// Takes the controlling terminal, when there is one and we are in its foreground.
+    /// Opens the controlling terminal, if there is one and this process is in its foreground.
     pub(crate) fn take() -> Option<Self> {
         let terminal = Terminal::controlling().ok().filter(Terminal::foreground)?;
         let before = terminal.attributes().ok()?;
@@ -38,7 +38,7 @@ impl Keys {
         Some(Self { terminal, before })
     }
 
-    /// Waits for a key, for ever with `None`.
+    /// Waits for a key up to this time; without limit for `None`.
     pub(crate) fn within(&self, time: Option<Duration>) -> Option<Key> {
         let mut entries = [PollEntry::reading(self.terminal.as_fd())];
         if !poll(&mut entries, time).is_ok_and(|count| count > 0) {
@@ -52,13 +52,13 @@ impl Keys {
         }
     }
 
-    /// Sets the terminal right, while another thread still waits for a key.
+    /// Restores the terminal's modes while another thread still waits for a key.
     pub(crate) fn release(&self) {
-        // A terminal that is gone needs nothing.
+        // A terminal that has gone away needs nothing.
         let _ = self.terminal.set_attributes(&self.before);
     }
 
-    /// Columns and lines.
+    /// Returns columns and lines.
     pub(crate) fn window(&self) -> Option<(u16, u16)> {
         self.terminal.window().ok().map(|window| (window.columns, window.rows))
     }

@@ -1,4 +1,4 @@
-//! Recordings at a terminal: played, exported, or told in facts.
+//! Recordings on a terminal: plays them, exports them, or shows their data.
 
 pub(crate) mod cast;
 pub(crate) mod check;
@@ -65,10 +65,10 @@ pub(crate) struct WatchWords {
     raw: bool,
 }
 
-/// What is let through to the auditor's terminal.
+/// How much of the output the auditor's terminal gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sieve {
-    /// What draws.
+    /// Only sequences that draw.
     Drawing,
     /// Everything.
     Nothing,
@@ -97,7 +97,7 @@ pub(crate) fn replay(words: ReplayWords, broker: &Broker, screen: &Screen) -> Re
     Ok(Report::done(Output::Recording(info), String::new()))
 }
 
-/// Everything that the broker sends of one recording.
+/// Receives everything that the broker sends for one recording.
 fn whole(info: &RecordingInfo, mut stream: Stream) -> Result<Vec<u8>, Trouble> {
     let mut bytes = Vec::new();
     while let Some(piece) = stream.next()? {
@@ -110,7 +110,7 @@ fn whole(info: &RecordingInfo, mut stream: Stream) -> Result<Vec<u8>, Trouble> {
     Ok(bytes)
 }
 
-/// The asciicast in what the broker sent.
+/// Returns the asciicast that the broker sent.
 pub(crate) fn opened<'b>(info: &RecordingInfo, bytes: impl Read + 'b) -> io::Result<Box<dyn Read + 'b>> {
     match info.encoding.as_str() {
         "asciicast" => Ok(Box::new(bytes)),
@@ -135,7 +135,7 @@ fn export(path: &Path, info: &RecordingInfo, stream: Stream) -> Result<String, T
     Ok(format!("recording of run {} written; next: asciinema play {}\n", info.run, path.display()))
 }
 
-/// The shape of a run's id.
+/// Checks the form of a run's id.
 pub(crate) fn run(text: &str) -> Result<String, &'static str> {
     if text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
         Ok(text.to_ascii_lowercase())
@@ -158,7 +158,7 @@ fn seconds(text: &str) -> Result<Duration, &'static str> {
     }
 }
 
-/// `83.5`, `1:23.5` or `1:02:03`.
+/// Parses `83.5`, `1:23.5` or `1:02:03`.
 fn place(text: &str) -> Result<Duration, &'static str> {
     const WRONG: &str = "write seconds, M:SS or H:MM:SS";
     let mut parts = text.rsplit(':');

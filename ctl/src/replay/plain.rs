@@ -1,18 +1,18 @@
-//! The text of a recording, as a person reads it.
+//! Extracts the plain text of a recording.
 
 use super::filter::Filter;
 
-/// Leaves out whatever draws.
+/// Removes all drawing sequences.
 #[derive(Debug, Default)]
 pub(crate) struct Plain(Filter);
 
 impl Plain {
-    /// What can be read of `text`, without anything that draws.
+    /// Returns the text without drawing sequences.
     pub(crate) fn pass(&mut self, text: &str) -> String {
         let shown = self.0.pass(text);
         let mut plain = String::with_capacity(shown.len());
         let mut characters = shown.chars();
-        // The filter lets whole sequences through only.
+        // The filter passes complete sequences only.
         while let Some(character) = characters.next() {
             match character {
                 '\x1b' => match characters.next() {

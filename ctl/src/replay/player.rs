@@ -1,4 +1,5 @@
-//! Plays a recording: at its own pace on a terminal, with keys to stop, jump and hurry; all at once into a file or pipe.
+//! Plays a recording: on a terminal with its timing, and keys to pause, jump and change the speed; without a terminal all
+//! at once.
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
@@ -13,18 +14,18 @@ use super::{Sieve, opened};
 use crate::screen::Screen;
 use crate::speech::{Notice, Trouble};
 
-/// How far an arrow jumps.
+/// How far an arrow key jumps.
 const JUMP: Duration = Duration::from_secs(5);
 
 /// How many bytes are read at a time.
 const PIECE: usize = 64 << 10;
 
-/// How fast.
+/// The timing of a replay.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pace {
-    /// So many times as fast as it was.
+    /// The speed, as a factor.
     pub(crate) speed: f64,
-    /// The longest pause, before it is hurried.
+    /// The longest pause, before the speed applies.
     pub(crate) idle_limit: Option<Duration>,
 }
 
@@ -36,15 +37,15 @@ pub(crate) struct Player<'a> {
     screen: Drawing,
 }
 
-/// What a stretch of playing came to.
+/// How a stretch of playing ended.
 enum Course {
     Over,
-    /// To this moment, from the beginning where it lies behind us.
+    /// Jump to this time; an earlier one is played again from the beginning.
     Jump(Duration),
 }
 
 impl<'a> Player<'a> {
-    /// For the bytes that the broker sent.
+    /// Creates a player for the bytes that the broker sent.
     pub(crate) fn new(info: &'a RecordingInfo, bytes: &'a [u8], pace: Pace, sieve: Sieve) -> Self {
         Self { info, bytes, pace, screen: Drawing::new(sieve) }
     }
@@ -67,7 +68,7 @@ impl<'a> Player<'a> {
                     }
                     target = to;
                 }
-                // Whoever read it has seen enough (`| head`).
+                // The reader closed the pipe (`| head`).
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => break Ok(()),
                 Err(error) => break Err(failed(&error)),
             }
@@ -78,7 +79,7 @@ impl<'a> Player<'a> {
         result
     }
 
-    /// Shows everything before `target` at once, and then one after the other.
+    /// Shows everything before `target` at once, and the rest with its timing.
     fn stretch(&mut self, events: &mut Events<'_>, target: Duration, keys: Option<&Keys>) -> io::Result<Course> {
         while let Some(event) = events.next()? {
             if let Some(keys) = keys.filter(|_| event.at > target) {
@@ -102,7 +103,8 @@ impl<'a> Player<'a> {
         Ok(Course::Over)
     }
 
-    /// Waits as long as it was, hurried, while the place in the recording moves on; gives a key that ends the waiting.
+    /// Waits for the pause divided by the speed, and advances the position in the recording; returns a key that
+    /// interrupts the wait.
     fn wait(&mut self, pause: Duration, reached: &mut Duration, keys: &Keys) -> Option<Key> {
         let mut left = pause;
         loop {
@@ -145,7 +147,7 @@ impl<'a> Player<'a> {
 }
 
 impl Keys {
-    /// Space again, or what goes on by itself.
+    /// Waits until space is pressed again, or a key that also ends the pause.
     fn until_pause_ends(&self) -> Option<Key> {
         loop {
             match self.within(None) {
@@ -157,12 +159,12 @@ impl Keys {
     }
 }
 
-/// The events of a recording, read as they are wanted.
+/// The events of a recording, read on demand.
 pub(crate) struct Events<'b> {
     source: Box<dyn Read + 'b>,
     lines: Lines,
     waiting: VecDeque<Event>,
-    /// How far we have come.
+    /// The position in the recording.
     reached: Duration,
 }
 
@@ -195,7 +197,7 @@ impl Drawing {
         Self { filter: (sieve == Sieve::Drawing).then(Filter::default) }
     }
 
-    /// Shows what the command showed, and what we said then.
+    /// Shows an event: the command's output, or a message of jit-sudo.
     pub(crate) fn show(&mut self, what: &EventKind) -> io::Result<()> {
         match what {
             EventKind::Output(text) => self.write(text),
@@ -213,13 +215,13 @@ impl Drawing {
         out.flush()
     }
 
-    /// An empty screen.
+    /// Clears the screen.
     fn begin_again(&mut self) -> Result<(), Trouble> {
         let text = self.filter.get_or_insert_default().begin_again();
         print(&text)
     }
 
-    /// As it was before.
+    /// Restores the screen.
     pub(crate) fn restore(&mut self) -> Result<(), Trouble> {
         let text = self.filter.get_or_insert_default().restore();
         print(&format!("{text}\r\n"))

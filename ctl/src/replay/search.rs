@@ -1,4 +1,4 @@
-//! A text in the recordings of many sessions, with the moment at which it was shown.
+//! Searches the recordings of many sessions for a text, and reports the time at which it was shown.
 
 use std::io::{self, Read};
 use std::time::Duration;
@@ -15,10 +15,10 @@ use crate::speech::Trouble;
 use crate::stream;
 use crate::when;
 
-/// So many hits in one recording, and the rest is not looked for.
+/// The maximum number of hits in one recording; the search of it then stops.
 const HITS: usize = 20;
 
-/// The longest line that is looked through; a longer one is cut.
+/// The maximum length of a line that is searched; a longer one is cut.
 const LINE: usize = 64 << 10;
 
 /// `jitctl audit search --recordings`
@@ -35,14 +35,14 @@ fn hit_lines(hit: &RecordingHit, now: i64) -> String {
     format!("{head}\n    {}\n", hit.line)
 }
 
-/// Every line of every recording that the caller may see which holds `text`, as it was shown.
+/// Returns the lines with `text` in every recording that the caller may see, as they were shown.
 fn search(text: &str, broker: &Broker) -> Result<Vec<RecordingHit>, Trouble> {
     let (_, stream) = broker.stream(&Recordings { purpose: Purpose::Search, after: 0 })?;
     let mut found = Vec::new();
     let mut recordings = stream::Recordings::of(stream);
     while let Some((info, bytes)) = recordings.next()? {
         if let Some(mut bytes) = bytes {
-            // A recording that is damaged is `audit verify`'s to name.
+            // `audit verify` reports a damaged recording.
             let _ = search_one(text, &info, &mut bytes, &mut found);
         }
     }
@@ -71,13 +71,13 @@ fn search_one(text: &str, info: &RecordingInfo, bytes: &mut dyn Read, found: &mu
     }
 }
 
-/// Puts lines together again that were shown in pieces.
+/// Joins lines that were shown in pieces.
 struct Reader<'a> {
     /// In lower case.
     text: String,
     info: &'a RecordingInfo,
     line: String,
-    /// When the line began.
+    /// The time at which the line began.
     since: Duration,
     hits: usize,
     found: &'a mut Vec<RecordingHit>,

@@ -1,4 +1,4 @@
-//! A running session, seen while it happens: first what was shown so far, at once, and then what comes.
+//! Shows a running session: first all its output so far, at once, and then new output as it arrives.
 
 use std::io;
 use std::sync::Arc;
@@ -17,10 +17,10 @@ use crate::screen::{Format, Report, Screen};
 use crate::speech::{Notice, Trouble};
 use crate::stream::{Piece, Stream};
 
-/// What happens while we watch.
+/// An event while watching.
 enum Moment {
     Piece(Result<Option<Piece>, BrokerError>),
-    /// The auditor has seen enough.
+    /// The auditor stops watching.
     Enough,
 }
 
@@ -33,7 +33,7 @@ pub(crate) fn watch(words: WatchWords, broker: &Broker, screen: &Screen) -> Resu
     let keys = if screen.out.is_terminal() { Keys::take() } else { None };
     let mut drawing = Drawing::new(Sieve::of(words.raw));
     let (sender, moments) = mpsc::channel();
-    // Neither thread is waited for: the process ends with the watching.
+    // Neither thread is joined: the process ends when watching ends.
     let told = sender.clone();
     thread::spawn(move || follow(stream, &told));
     let keys = keys.map(Arc::new);
