@@ -1,6 +1,6 @@
-//! What `jitctl` and the broker say to each other: one question as a line of JSON, one reply as another. Each verb is a type of its own
-//! that names the type of its answer, in the file of its family. Times are UTC seconds since 1970, durations are seconds, words are
-//! escaped texts (see [`crate::escape`]). Fields may be added; none is renamed or removed within a major version.
+//! The protocol between `jitctl` and the broker: one question as a line of JSON, one reply as another. Each verb is a type that
+//! names the type of its answer. Times are UTC seconds since 1970, durations are seconds, texts that may contain any byte are
+//! escaped (see [`crate::escape`]). Fields may be added; none is renamed or removed within a major version.
 
 mod reply;
 mod verb;
@@ -34,7 +34,7 @@ pub use self::sessions::*;
 pub use self::verb::{Question, Verb};
 pub use crate::evidence::record::{Act, Purpose};
 
-/// The longest question in bytes; a longer one is refused unread.
+/// The longest question in bytes; a longer one is rejected.
 pub const REQUEST_LIMIT: usize = 4 << 20;
 
 #[cfg(test)]

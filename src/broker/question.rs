@@ -1,5 +1,5 @@
-//! Reads the question before it is parsed. It is read with a deadline, in a slot of the caller, and in the caller's own control
-//! group, so that a caller who sends nothing occupies no process beyond their own limits.
+//! Reads the question before it is parsed. It is read with a deadline, while the kernel counts this process among the caller's
+//! processes and before it leaves the caller's control group, so that a caller who sends nothing occupies only their own resources.
 
 use std::io;
 use std::os::fd::AsFd;

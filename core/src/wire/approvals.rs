@@ -7,7 +7,7 @@ use crate::grant::StatementKind;
 use crate::names::{GrantId, IdPrefix, UserName};
 use serde::{Deserialize, Serialize};
 
-/// Approve a pending request, perhaps narrowed.
+/// Approve a pending request, optionally narrowed.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Approve {
@@ -19,10 +19,10 @@ pub struct Approve {
     /// For one run only.
     #[serde(default)]
     pub one_shot: bool,
-    /// For the very command and binary only.
+    /// For this command and binary only.
     #[serde(default)]
     pub exact: bool,
-    /// Kept with the approval.
+    /// Stored with the approval.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<Word>,
 }
@@ -33,13 +33,13 @@ verb!("approve", Approve => "grant", GrantInfo);
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Documents {
-    /// Its id or the beginning of it.
+    /// The id of the request, or the beginning of it.
     pub id: IdPrefix,
 }
 
 verb!("documents", Documents => "documents", DocumentsInfo);
 
-/// Submit an approval that was signed anywhere, by anybody who carries it.
+/// Submit an approval that was signed elsewhere. Any user may submit it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Import {
@@ -51,13 +51,13 @@ pub struct Import {
 
 verb!("import", Import => "imported", ImportInfo);
 
-/// Submit a denial, cancellation, revocation, release or review that was signed anywhere, by anybody who carries it.
+/// Submit a denial, cancellation, revocation, release or review that was signed elsewhere. Any user may submit it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ImportStatement {
     /// Its exact bytes.
     pub statement: String,
-    /// The SSHSIG over them of who made it, armored.
+    /// The author's SSHSIG over them, armored.
     pub signature: String,
 }
 
@@ -80,7 +80,7 @@ verb!("deny", Deny => "grant", GrantInfo);
 pub struct DocumentsInfo {
     /// The id of the request.
     pub id: GrantId,
-    /// Who asks for the documents, as this host knows them.
+    /// The user who asks for the documents, as this host knows them.
     pub you: UserName,
     /// A [`RequestDocument`] as JSON, signed by the host (`jit-sudo/request/v1`).
     pub request: Document,
@@ -89,11 +89,11 @@ pub struct DocumentsInfo {
     /// The grant, signed by the host (`jit-sudo/grant/v1`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grant: Option<Document>,
-    /// What else people have stated of it (`jit-sudo/statement/v1`), in that order.
+    /// Other statements about the request (`jit-sudo/statement/v1`), in the order in which they were made.
     #[serde(default)]
     pub statements: Vec<StatementDocument>,
-    /// For each person whose signature is among them the line that ssh-keygen(1) needs to check it, where the host's list gives
-    /// them that key now.
+    /// For each author of one of these signatures, the allowed_signers line that ssh-keygen(1) needs to verify it. A line is
+    /// present only if this host's list gives the key to the author now.
     #[serde(default)]
     pub signers: Vec<String>,
 }
@@ -103,7 +103,7 @@ pub struct DocumentsInfo {
 pub struct Document {
     /// The bytes, which are one JSON object.
     pub body: String,
-    /// What `ssh-keygen -Y verify -s` reads; absent from an approval that nobody signed.
+    /// What `ssh-keygen -Y verify -s` reads; absent from an unsigned approval.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signature: Option<String>,
 }
@@ -111,14 +111,14 @@ pub struct Document {
 /// One approval with its bytes.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ApprovalDocument {
-    /// By whom.
+    /// The approver.
     pub approver: UserName,
     /// Its bytes and its signature.
     #[serde(flatten)]
     pub document: Document,
 }
 
-/// What an approver elsewhere needs to decide: the exact request, which names its host, and the text of its role.
+/// What an approver on another host needs to decide: the exact request, which names its host, and the text of its role.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RequestDocument {
@@ -130,14 +130,14 @@ pub struct RequestDocument {
     pub version: u32,
 }
 
-/// A host as a text from elsewhere describes it, and what is known of it where the text is read.
+/// The host that a document from another host describes, and what the host that reads it knows about it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct HostInfo {
     /// Its name.
     pub name: String,
     /// Its public key: `ssh-ed25519 AAAA…`.
     pub key: String,
-    /// The same as `SHA256:…`.
+    /// The fingerprint of the key, `SHA256:…`.
     pub fingerprint: String,
     /// The host id.
     pub id: String,
@@ -145,12 +145,12 @@ pub struct HostInfo {
     pub standing: String,
 }
 
-/// What became of an approval that was carried here.
+/// The result of a submitted approval.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ImportInfo {
-    /// Of the request.
+    /// The id of the request.
     pub id: GrantId,
-    /// Whose approval it is.
+    /// The approver.
     pub approver: UserName,
     /// The key that signed it, `SHA256:…`.
     pub key: String,
@@ -165,31 +165,31 @@ pub struct ImportInfo {
 /// One statement with its bytes.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct StatementDocument {
-    /// What was done.
+    /// The kind of statement.
     pub kind: StatementKind,
-    /// By whom.
+    /// The author.
     pub by: UserName,
-    /// Its bytes (`jit-sudo/statement/v1`), and the signature of who made it; absent where they used no key.
+    /// Its bytes (`jit-sudo/statement/v1`), and the author's signature; absent if the author used no key.
     #[serde(flatten)]
     pub document: Document,
-    /// The host's signature; absent until a host has taken it.
+    /// The host's signature; absent until a host has accepted the statement.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host_signature: Option<String>,
 }
 
-/// What became of a statement that was carried here.
+/// The result of a submitted statement.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct StatedInfo {
-    /// Of the request and its grant.
+    /// The id of the request and its grant.
     pub id: GrantId,
-    /// What was done.
+    /// The kind of statement.
     pub kind: StatementKind,
-    /// Who made it.
+    /// The author.
     pub by: UserName,
     /// The key that signed it, `SHA256:…`.
     pub key: String,
-    /// The state of the grant now; that of the request while there is none.
+    /// The state of the grant, or of the request if there is no grant.
     pub state: String,
-    /// The grants that it ended.
+    /// The grants that the statement ended.
     pub ended: Vec<GrantId>,
 }

@@ -8,14 +8,14 @@ use crate::evidence::power::Difference;
 use crate::names::{RoleName, UserName};
 use serde::{Deserialize, Serialize};
 
-/// Records in order of their number. Who is not root or a reader sees their own runs.
+/// List records in the order of their numbers. A caller who is not root or a reader sees their own records.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AuditList {
     /// Only records with a greater number.
     #[serde(default)]
     pub after: u64,
-    /// At most this many, from the newest backwards when `newest` is set (but listed oldest first).
+    /// At most this many. With `newest` the last ones, still listed oldest first.
     pub limit: u32,
     /// The last `limit` records instead of the first.
     #[serde(default)]
@@ -23,20 +23,20 @@ pub struct AuditList {
     /// Only this kind.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
-    /// Only what this user did.
+    /// Only acts of this user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<UserName>,
     /// Only records with a smaller number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<u64>,
-    /// Only what fits this besides.
+    /// Only records that match this filter.
     #[serde(default, skip_serializing_if = "is_default")]
     pub filter: Box<RecordFilter>,
 }
 
 verb!("audit-list", AuditList => "records", RecordPage);
 
-/// Every record of one run, or one record by number.
+/// Show every record of one run or grant, or one record by number.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AuditShow {
@@ -50,17 +50,17 @@ verb!("audit-show", AuditShow => "records", RecordPage);
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AuditVerify {
-    /// Heads that were kept elsewhere, besides the host's own anchor.
+    /// Chain heads that were stored elsewhere, besides the host's own anchor.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub anchor: Vec<MarkInfo>,
-    /// The public keys whose checkpoints count, each as `ssh-ed25519 AAAA…`; the host's own when there is none.
+    /// The public keys whose checkpoints count, each as `ssh-ed25519 AAAA…`; the host's own key if empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub keys: Vec<String>,
 }
 
 verb!("audit-verify", AuditVerify => "verified", VerifyInfo);
 
-/// Records without a gap, with their checkpoints; the head is signed first: root and readers.
+/// Export records without gaps, with their checkpoints; the head is signed first: root and readers.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AuditExport {
@@ -70,41 +70,41 @@ pub struct AuditExport {
     /// Begin with the first record that is not older.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<i64>,
-    /// End with this record, as the first piece of the same export said.
+    /// End with this record: `through` of the first part of the same export.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub through: Option<u64>,
 }
 
 verb!("audit-export", AuditExport => "exported", ExportPage);
 
-/// Remove old records, whole segments between checkpoints: root only.
+/// Remove old records in whole segments between checkpoints: root only.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AuditPrune {
-    /// How many seconds records are kept; what the policy says when absent.
+    /// How many seconds records are kept; the policy's `keep` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep: Option<u64>,
-    /// Only say what would go.
+    /// Only report what would be removed.
     #[serde(default)]
     pub dry_run: bool,
 }
 
 verb!("audit-prune", AuditPrune => "pruned", PruneInfo);
 
-/// Which records a listing holds, besides their kind and user.
+/// The records that a listing contains, besides the filter by kind and user.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RecordFilter {
     /// Only records that name this role.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub role: Option<RoleName>,
-    /// Only records whose command line, its words parted by one space each, holds this text.
+    /// Only records whose command line, its arguments separated by single spaces, contains this text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub command: Option<Word>,
     /// Only records of this host.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<Word>,
-    /// Only ends of runs with this status: a number, `failed`, `signal`, or a word of `ended_by`.
+    /// Only ends of runs with this status: a number, `failed`, `signal`, or a value of `ended_by`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
     /// Not before.
@@ -113,15 +113,15 @@ pub struct RecordFilter {
     /// Not after.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<i64>,
-    /// Only what somebody was refused, by the program or by a person.
+    /// Only refusals by the program and denials by a user.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub denied: bool,
-    /// Only records that hold this text in any of their words, environments apart; ASCII case does not matter.
+    /// Only records that contain this text in any field except the environment; ASCII case is ignored.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<Word>,
 }
 
-/// Number and hash of a record, kept elsewhere.
+/// Number and hash of a record, stored elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MarkInfo {
@@ -136,9 +136,9 @@ pub struct MarkInfo {
 pub struct RecordPage {
     /// The records, oldest first.
     pub records: Vec<RecordInfo>,
-    /// True when more follow (or precede, for `newest`), or may.
+    /// Whether more records may follow (or precede, with `newest`).
     pub more: bool,
-    /// The last record that was looked at: where to go on when there is more.
+    /// The last record that was examined: where to continue if there is more.
     #[serde(default)]
     pub looked_at: u64,
 }
@@ -157,7 +157,7 @@ pub struct RecordInfo {
 /// One checkpoint: the host's signature over the head of the chain.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct CheckpointInfo {
-    /// The record behind which it stands.
+    /// The last record that it covers.
     pub seq: u64,
     /// The exact bytes that were signed (docs/formats.md).
     pub body: String,
@@ -165,39 +165,39 @@ pub struct CheckpointInfo {
     pub signature: String,
 }
 
-/// A piece of an export: records without a gap, and the checkpoints among them.
+/// A part of an export: records without gaps, and the checkpoints among them.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ExportPage {
     /// The records, oldest first.
     pub records: Vec<RecordInfo>,
-    /// The checkpoints, each behind the record of its number; that of the last pruned record comes first.
+    /// The checkpoints, each after the record with its number; the checkpoint of the last pruned record comes first.
     pub checkpoints: Vec<CheckpointInfo>,
-    /// The record with which the whole export ends.
+    /// The last record of the whole export.
     pub through: u64,
-    /// True when more follow.
+    /// Whether more records follow.
     pub more: bool,
 }
 
-/// What was pruned.
+/// The result of pruning.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PruneInfo {
-    /// How many records were removed, or would be.
+    /// How many records were removed, or would be removed.
     pub records: u64,
-    /// How many recordings of sessions went with them.
+    /// How many session recordings were removed with them.
     #[serde(default)]
     pub recordings: u64,
     /// The number of the last one; 0 when there is none.
     pub through: u64,
-    /// What is older than this was asked to go.
+    /// Records older than this were to be removed.
     pub before: i64,
-    /// It was really done.
+    /// Whether anything was really removed; false for a dry run.
     pub done: bool,
 }
 
 /// The result of verifying the chain.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct VerifyInfo {
-    /// Nothing was altered, as far as chain, checkpoints and anchor can tell.
+    /// Whether nothing was altered, as far as chain, checkpoints and anchor show.
     pub intact: bool,
     /// How many records were read.
     pub records: u64,
@@ -206,7 +206,7 @@ pub struct VerifyInfo {
     /// The first bad record and what is wrong with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_bad: Option<String>,
-    /// The number before the first record: 0, or that of the last one that was pruned or was not asked for.
+    /// The number before the first record that was read: 0, or that of the last record that was pruned or not requested.
     #[serde(default)]
     pub before: u64,
     /// The number of the last record.
@@ -215,22 +215,22 @@ pub struct VerifyInfo {
     /// The last checkpoint that counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signed: Option<SignedInfo>,
-    /// How many checkpoints are by other keys, and count for nothing.
+    /// How many checkpoints were signed with other keys and do not count.
     #[serde(default)]
     pub foreign: u64,
-    /// The greatest number of which the anchor agreed.
+    /// The greatest record number that the anchor confirms.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub anchored: Option<u64>,
-    /// Which rows of the database say what the records say; absent for an exported file, and where something is wrong.
+    /// How many database rows match the records; absent for an exported file, and if there is a fault.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compared: Option<Box<ComparedInfo>>,
-    /// All records that may not follow what those before them say, at most a hundred; the first is `first_bad` too.
+    /// All records that contradict earlier records, at most a hundred; the first is also in `first_bad`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub inconsistencies: Vec<String>,
-    /// The rows of the database that say something else, at most a hundred.
+    /// The database rows that differ from the records, at most a hundred.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub differences: Vec<DifferenceInfo>,
-    /// What came of comparing the recordings, where that was asked for; made by jitctl.
+    /// The result of comparing the recordings with the journal, if requested; added by jitctl.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recordings: Option<RecordingsChecked>,
 }
@@ -244,11 +244,11 @@ pub struct ComparedInfo {
     pub approvals: u64,
     /// Grants.
     pub grants: u64,
-    /// Break-glass grants that were reviewed or are to be.
+    /// Break-glass grants, reviewed or not.
     pub debts: u64,
     /// Denials, cancellations, revocations, releases and reviews.
     pub statements: u64,
-    /// Grants that are older than the pruning: whether they had ended is not known.
+    /// Grants older than the pruning; whether they had ended is unknown.
     pub older: u64,
     /// How many of these had not ended when the last record was written.
     pub older_open: u64,
@@ -261,14 +261,14 @@ pub struct DifferenceInfo {
     pub table: String,
     /// The id of the request or grant; for a role text its digest.
     pub id: String,
-    /// What differs, as a clause.
+    /// The difference, as a clause.
     pub what: String,
 }
 
 /// The last checkpoint that counts.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SignedInfo {
-    /// It covers all records up to this number.
+    /// The last record that it covers.
     pub through: u64,
     /// When it was signed.
     pub at: i64,

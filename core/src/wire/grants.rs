@@ -1,4 +1,4 @@
-//! Grants: what is in force, and how it ends or is extended.
+//! Grants: list, release, revoke and extend them.
 
 use super::verb::verb;
 use super::{GrantInfo, GrantPage};
@@ -6,33 +6,33 @@ use crate::escape::Word;
 use crate::names::{GrantId, IdPrefix, UserName};
 use serde::{Deserialize, Serialize};
 
-/// Active and scheduled grants, and others under which a command still runs, of the caller (of everybody for root and
-/// readers).
+/// List active and scheduled grants, and others under which a command still runs: the caller's, or everybody's for root and
+/// readers.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Grants {
     /// Also those that have ended.
     #[serde(default)]
     pub all: bool,
-    /// Go on where a part has ended.
+    /// Where to continue: `before` of the previous page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<i64>,
 }
 
 verb!("grants", Grants => "grants", GrantPage);
 
-/// Give back one's own grant, or all of them.
+/// Release one of the caller's own grants, or all of them.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Release {
-    /// Which; all active ones of the caller when absent.
+    /// Which grant; all active ones of the caller when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<IdPrefix>,
 }
 
 verb!("release", Release => "ended", Vec<GrantId>);
 
-/// End grants of others: root, and approvers of the grant's role.
+/// Revoke grants of other users: root, and approvers of the grant's role.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Revoke {
@@ -44,13 +44,13 @@ pub struct Revoke {
 
 verb!("revoke", Revoke => "ended", Vec<GrantId>);
 
-/// Ask for more time for one's own grant and whatever runs under it.
+/// Ask for more time for the caller's own grant and the commands that run under it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Extend {
     /// Which grant.
     pub id: IdPrefix,
-    /// Seconds from its end on; the role's maximum when absent.
+    /// Seconds after its end; the role's maximum when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration: Option<u64>,
     /// Why.
@@ -64,9 +64,9 @@ verb!("extend", Extend => "grant", GrantInfo);
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RevokeTarget {
-    /// One.
+    /// One grant.
     Id(IdPrefix),
-    /// All of one user.
+    /// All grants of one user.
     User(UserName),
     /// Every grant on this host.
     All,

@@ -5,7 +5,7 @@ use crate::escape::Word;
 use crate::names::GrantId;
 use serde::{Deserialize, Serialize};
 
-/// Make the host key and the database where there are none: root only.
+/// Create the host key and the database if they do not exist: root only.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KeyInit {}
@@ -19,7 +19,7 @@ pub struct KeyShow {}
 
 verb!("key-show", KeyShow => "host-key", KeyInfo);
 
-/// State that the host's database, identity and clock are right as they stand; every open grant ends: root only.
+/// Accept the host's database, identity and clock as they are; every open grant ends: root only.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KeyAccept {
@@ -36,7 +36,7 @@ pub struct KeyInfo {
     pub public_key: String,
     /// `SHA256:…`.
     pub fingerprint: String,
-    /// It was made just now.
+    /// Whether the key was created by this verb.
     pub created: bool,
 }
 
@@ -47,7 +47,7 @@ pub struct AcceptedInfo {
     pub grants: Vec<GrantId>,
     /// Requests that were denied.
     pub requests: Vec<GrantId>,
-    /// Ids of grants and requests that cannot be read, and so give no power; they were left as they are.
+    /// Ids of grants and requests that cannot be read, and therefore permit nothing; they are unchanged.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub damaged: Vec<Word>,
 }

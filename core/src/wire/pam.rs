@@ -1,21 +1,21 @@
-//! Questions of PAM stacks, asked through the module: who holds a role, and sessions that other programs open.
+//! Questions of the PAM module: whether a user holds a role, and sessions that other programs open.
 
 use super::verb::verb;
 use crate::escape::Word;
 use crate::names::{GrantId, RoleName, UserName};
 use serde::{Deserialize, Serialize};
 
-/// Does somebody hold a role as a whole at this moment? Anyone about themselves, root about everybody.
+/// Ask whether a user now holds a whole role: the caller about themselves, root about everybody.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Membership {
-    /// Who; the caller when absent.
+    /// Which user; the caller when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub holder: Option<Holder>,
     /// Which role; any when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<RoleName>,
-    /// Where a request of theirs is pending, wait for its decision, at most so many seconds.
+    /// If the user has a pending request, wait for its decision for at most this many seconds.
     #[serde(default)]
     pub wait: u64,
 }
@@ -24,30 +24,30 @@ verb!("membership", Membership => "membership", MembershipInfo);
 
 verb!("open-session", NewSession => "session", LoginInfo);
 
-/// Such a session is closed by a program that has lost the line: root only.
+/// Close a session that a program opened and whose socket to the supervisor the program has lost: root only.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CloseSession {
-    /// Its run.
+    /// The run of the session.
     pub run: String,
 }
 
 verb!("close-session", CloseSession => "closed", Closed);
 
-/// Whom a question is about.
+/// The user whom a question is about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Holder {
-    /// By name.
+    /// By user name.
     User(UserName),
-    /// By number, as the kernel told it.
+    /// By uid.
     Uid(u32),
 }
 
-/// Whether somebody holds a role.
+/// The answer to [`Membership`].
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MembershipInfo {
-    /// Under a grant that is verified and active now, or by a standing assignment.
+    /// Whether the user holds the role, by a verified active grant or by a standing assignment.
     pub holds: bool,
     /// Which role.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -58,53 +58,53 @@ pub struct MembershipInfo {
     /// When the grant ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<i64>,
-    /// Seconds until then, by the clock that is ahead.
+    /// Seconds until the grant ends, by the later of the two clocks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left: Option<u64>,
-    /// Where they do not hold it: the request that still waits for its decision.
+    /// A pending request of a user who does not hold the role.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending: Option<GrantId>,
 }
 
-/// A session that a program opens.
+/// Open a session for another program: root only.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NewSession {
-    /// Who has to hold the role.
+    /// The user who has to hold the role.
     pub holder: Holder,
     /// Which role; any when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<RoleName>,
-    /// As whom the session runs.
+    /// The user as whom the session runs.
     pub run_as: UserName,
-    /// The service, such as `sshd`.
+    /// The PAM service, such as `sshd`.
     pub service: Word,
-    /// The terminal, where one is known already.
+    /// The terminal, if it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tty: Option<Word>,
-    /// From which host.
+    /// The remote host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remote: Option<Word>,
-    /// The program: what it begets from now on is the session.
+    /// The pid of the program. The processes that it starts from now on belong to the session.
     pub pid: i32,
 }
 
-/// A session that has begun.
+/// A session that was opened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LoginInfo {
-    /// The id of its records.
+    /// The run id in the records.
     pub run: String,
     /// The role.
     pub role: RoleName,
     /// The grant; absent for a standing assignment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grant: Option<GrantId>,
-    /// Seconds until it is ended; absent where it is not.
+    /// Seconds until the session is ended; absent if it is not ended with its grant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left: Option<u64>,
 }
 
-/// A session that another program has opened is closed, and its end is recorded.
+/// A session that was closed, with its end recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Closed {}

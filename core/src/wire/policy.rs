@@ -15,7 +15,7 @@ pub struct PolicyCheck {}
 
 verb!("policy-check", PolicyCheck => "policy-checked", PolicyInfo);
 
-/// The policy in force, or one role of it: root and readers.
+/// Show the policy in force, or one of its roles: root and readers.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PolicyShow {
@@ -26,20 +26,20 @@ pub struct PolicyShow {
 
 verb!("policy-show", PolicyShow => "policy", PolicyShown);
 
-/// What the installed policy says of a command, grants aside: root and readers.
+/// Evaluate a command against the installed policy, without grants: root and readers.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PolicyTest {
-    /// Who would run it.
+    /// The user who would run it.
     pub user: UserName,
-    /// What would be run.
+    /// The command.
     #[serde(flatten)]
     pub command: CommandWords,
 }
 
 verb!("policy-test", PolicyTest => "evaluation", Evaluation);
 
-/// What the policy says of itself.
+/// A summary of the policy.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PolicyInfo {
     /// The files read, in order.
@@ -48,63 +48,63 @@ pub struct PolicyInfo {
     pub roles: usize,
     /// How many command rules.
     pub rules: usize,
-    /// What is allowed but unwise, one line each.
+    /// What is permitted but not advisable, one line each.
     pub warnings: Vec<String>,
 }
 
-/// The policy as it is in force.
+/// The policy in force.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PolicyShown {
-    /// The digest that names it in records, lower-case hexadecimal.
+    /// Its digest in records, lower-case hexadecimal.
     pub sha256: String,
-    /// What holds for the whole host.
+    /// The settings for the whole host.
     pub settings: SettingsInfo,
     /// The roles in alphabetical order.
     pub roles: Vec<RoleDetails>,
 }
 
-/// What the policy says of the whole host; durations in seconds.
+/// The settings for the whole host; durations in seconds.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SettingsInfo {
-    /// Where commands are looked for.
+    /// The directories in which commands are searched for.
     pub secure_path: String,
     /// How long a password is remembered.
     pub timestamp_timeout: u64,
-    /// How often a password may be tried.
+    /// How many attempts a user has to enter a password.
     pub passwd_tries: u32,
-    /// How long a password prompt waits; 0 means for ever.
+    /// The timeout of a password prompt; 0 means none.
     pub passwd_timeout: u64,
-    /// From SIGTERM to SIGKILL, in milliseconds.
+    /// The time between SIGTERM and SIGKILL, in milliseconds.
     pub grace_period_ms: u64,
     /// Variables kept from the caller's environment.
     pub env_keep: Vec<String>,
-    /// Every other option that is not as it is when nobody says anything, by its key; durations in seconds.
+    /// Every other option that differs from its default, by its key; durations in seconds.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub options: Map<String, Value>,
-    /// How many requests one person may make within an hour.
+    /// How many requests one user may make within an hour.
     pub request_rate: u32,
     /// `mirror`, `required` or `off`.
     pub syslog: String,
-    /// Records go to systemd's journal, too.
+    /// Whether records are sent to systemd's journal.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub journald: bool,
-    /// Records go to the audit log, too.
+    /// Whether records are sent to the audit log.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub auditd: bool,
-    /// Records go to this file, too.
+    /// The file to which records are written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub json_file: Option<String>,
     /// Variables whose values are recorded as a digest.
     pub redact: Vec<String>,
-    /// Who may read everybody's records besides root.
+    /// The users who may read all records besides root.
     pub readers: Vec<String>,
-    /// When a session cannot be recorded: `best-effort` or `strict`.
+    /// What happens if a session cannot be recorded: `best-effort` or `strict`.
     pub recording: String,
     /// The longest recording in bytes.
     pub recording_limit: u64,
-    /// Bytes that stay free on the file system.
+    /// How many bytes stay free on the file system.
     pub recording_reserve: u64,
-    /// How long records are kept where somebody prunes them.
+    /// How long records are kept when pruning.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep: Option<u64>,
 }
@@ -112,28 +112,28 @@ pub struct SettingsInfo {
 /// A role with every default filled in.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RoleDetails {
-    /// As its users see it; `standing` says whether anybody has it without asking.
+    /// The role as its users see it; `standing` says whether any user has a standing assignment.
     #[serde(flatten)]
     pub terms: RoleInfo,
-    /// Who may ask.
+    /// The users who are eligible.
     pub eligible: Vec<String>,
-    /// Who has it without asking.
+    /// The users with a standing assignment.
     pub standing_for: Vec<String>,
-    /// Which groups `-g` may name.
+    /// The groups that `-g` may name.
     pub run_as_groups: Vec<String>,
-    /// On which hosts it means something.
+    /// The hosts on which the role applies.
     pub hosts: Vec<String>,
     /// Variables kept from the caller's environment.
     pub env_keep: Vec<String>,
-    /// The caller may set any variable.
+    /// Whether the caller may set any variable.
     pub setenv: bool,
-    /// Its commands may execute no other program.
+    /// Whether its commands may execute no other program.
     #[serde(default)]
     pub noexec: bool,
-    /// Every option that is not as it is when nobody says anything, by its key; durations in seconds.
+    /// Every option that differs from its default, by its key; durations in seconds.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub options: Map<String, Value>,
-    /// The PAM service, where it is not the usual one.
+    /// The PAM service, if it is not the default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pam_service: Option<String>,
     /// How long a request may stay pending, in seconds.
@@ -142,20 +142,20 @@ pub struct RoleDetails {
     pub on_expiry: String,
     /// Which sessions are recorded: `none`, `tty` or `all`.
     pub record: String,
-    /// What is typed is recorded too, while the terminal shows it.
+    /// Whether input is recorded while the terminal echoes it.
     pub record_input: bool,
-    /// Who may watch a running session.
+    /// The users who may watch a running session.
     pub observers: Vec<String>,
-    /// File and line where it stands.
+    /// File and line of its definition.
     pub source: String,
 }
 
-/// What a policy says of one command by one person, grants aside.
+/// The evaluation of one command for one user, without grants.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Evaluation {
-    /// Who would run it.
+    /// The user who would run it.
     pub user: String,
-    /// As whom.
+    /// The run-as user.
     pub run_as: String,
     /// The command: resolved path and arguments.
     pub command: Vec<Word>,
@@ -163,15 +163,15 @@ pub struct Evaluation {
     pub verdict: String,
     /// Every role that allows it, narrowest first; the first one decides.
     pub roles: Vec<RoleName>,
-    /// One sentence.
+    /// The reason, in one sentence.
     pub because: String,
-    /// On what terms the first role allows it.
+    /// The terms of the first role that allows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub terms: Option<RoleInfo>,
 }
 
 impl Evaluation {
-    /// Fills in what `roles`, the narrowest first, allow.
+    /// Fills in the result for `roles` that allow the command, the narrowest first.
     pub fn allow(&mut self, verdict: &str, roles: &[Role]) {
         let Some(first) = roles.first() else { return };
         verdict.clone_into(&mut self.verdict);
@@ -180,7 +180,7 @@ impl Evaluation {
         self.terms = Some(RoleInfo::of(first, verdict == "standing"));
     }
 
-    /// `standing`, `denied` or `eligible:ROLE`, as a file of expected answers writes it.
+    /// Returns `standing`, `denied` or `eligible:ROLE`, as in a file of expected results.
     pub fn answer(&self) -> String {
         match (self.verdict.as_str(), self.roles.first()) {
             ("eligible", Some(role)) => format!("eligible:{role}"),

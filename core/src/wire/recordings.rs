@@ -1,30 +1,30 @@
-//! Recordings of sessions. A recording is longer than an answer may be, so it follows its answer on the same stream, in frames:
-//! one line of JSON each, and N bytes of the file behind `bytes`.
+//! Recordings of sessions. A recording may be longer than an answer, so it follows the answer on the same stream, in frames: each
+//! is one line of JSON, and a `bytes` frame is followed by that many bytes of the file.
 
 use super::Purpose;
 use super::verb::verb;
 use crate::escape::Word;
 use serde::{Deserialize, Serialize};
 
-/// The recording of one run: whose run it is, root and readers; to watch it live, also the observers of its role.
+/// Send the recording of one run: to its caller, root and readers; live also to the observers of its role.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Recording {
     /// Which run.
     pub run: String,
-    /// What for; this is recorded where it is somebody else's.
+    /// The purpose; it is recorded if the recording is another user's.
     pub purpose: Purpose,
 }
 
 verb!("recording", Recording => "recording", RecordingInfo);
 
-/// All finished recordings that the caller may see.
+/// Send all finished recordings that the caller may see.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Recordings {
-    /// What for.
+    /// The purpose.
     pub purpose: Purpose,
-    /// Only of runs whose end has a greater number.
+    /// Only those of runs whose `end` record has a greater number.
     #[serde(default)]
     pub after: u64,
 }
@@ -34,54 +34,54 @@ verb!("recordings", Recordings => "recordings", Vec<RecordingInfo>);
 /// The most bytes in one frame.
 pub const FRAME_LIMIT: u32 = 256 << 10;
 
-/// What stands before each piece of what follows an answer.
+/// The header of each frame after the answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Frame {
-    /// Here begins the recording of a run.
+    /// The recording of a run begins.
     Begin(RecordingInfo),
-    /// So many bytes of it follow.
+    /// This many bytes of the recording follow.
     Bytes(u32),
-    /// The journal knows a recording that is not there.
+    /// The journal names a recording that does not exist.
     Missing(RecordingInfo),
-    /// Everything was said.
+    /// The end of the stream.
     End,
-    /// It cannot go on; one sentence fragment.
+    /// Sending failed; the reason as a sentence fragment.
     Failed(String),
 }
 
 /// A recording.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordingInfo {
-    /// Of which run.
+    /// The id of the run.
     pub run: String,
-    /// Whose run.
+    /// The user who ran it.
     pub user: Word,
-    /// As whom.
+    /// The run-as user.
     pub run_as: Word,
-    /// What ran.
+    /// The command.
     pub command: Vec<Word>,
     /// When it began.
     pub since: i64,
-    /// It is still being written.
+    /// Whether it is still being written.
     pub live: bool,
     /// `asciicast`, or `zstd` for a compressed one.
     pub encoding: String,
-    /// What the journal says its digest is (of the asciicast, not compressed); absent for a session that runs or was lost.
+    /// Its digest in the journal (of the uncompressed asciicast); absent for a session that still runs or was lost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
-    /// Its length in bytes, not compressed.
+    /// Its uncompressed length in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
 }
 
-/// What came of comparing all recordings with the journal.
+/// The result of comparing all recordings with the journal.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordingsChecked {
-    /// So many are what the journal says.
+    /// How many match the journal.
     pub intact: u64,
-    /// So many have no seal, because their run was lost.
+    /// How many have no digest, because their run was lost.
     pub unsealed: u64,
-    /// What is wrong with the others, one sentence each.
+    /// The faults of the others, one sentence each.
     pub bad: Vec<String>,
 }

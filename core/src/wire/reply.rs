@@ -1,4 +1,4 @@
-//! Replies: the answer to a verb, or why there is none.
+//! Replies: the answer to a verb, or an error.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -9,26 +9,26 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::Verb;
 
-/// What the broker prints: one line of JSON.
+/// The broker's reply: one line of JSON.
 #[derive(Debug)]
 pub enum Reply<V: Verb> {
-    /// Done; the exit status of the tool is 0.
+    /// Success; the exit status of the tool is 0.
     Ok(V::Answer),
-    /// Not done, nothing changed.
+    /// Failure; nothing has changed.
     Error(Failure),
 }
 
-/// A refusal or an error, in the words the user sees.
+/// A refusal or an error, with the text that the user sees.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Failure {
-    /// A stable word for programs, such as `not-eligible`, `unknown-id`, `not-an-approver`.
+    /// A stable code for programs, such as `not-eligible`, `unknown-id`, `not-an-approver`.
     pub code: String,
     /// One line without prefix and full stop.
     pub message: String,
     /// What to type instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
-    /// 1 refused or failed, 2 usage.
+    /// The exit status: 1 refused or failed, 2 usage.
     pub exit: u8,
 }
 
@@ -40,10 +40,10 @@ enum Form<A> {
     Error(Failure),
 }
 
-/// An answer under the word of its verb.
+/// An answer under the key of its verb, for reading.
 struct Named<V: Verb>(V::Answer);
 
-/// The same, to be written.
+/// An answer under the key of its verb, for writing.
 struct NamedRef<'a, V: Verb>(&'a V::Answer);
 
 impl<V: Verb> Serialize for Reply<V> {

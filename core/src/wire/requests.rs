@@ -10,31 +10,31 @@ use serde_json::{Map, Value};
 
 verb!("request", NewRequest => "grant", GrantInfo);
 
-/// Pending requests that the caller made or may decide; with `all`, every state.
+/// List pending requests that the caller made or may decide; with `all`, those in every state.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Requests {
-    /// Also those that are decided, cancelled or expired.
+    /// Also requests that are decided, cancelled or expired.
     #[serde(default)]
     pub all: bool,
-    /// Go on where a part has ended.
+    /// Where to continue: `before` of the previous page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<i64>,
 }
 
 verb!("requests", Requests => "requests", GrantPage);
 
-/// One request and its grant.
+/// Show one request and its grant.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Show {
-    /// Its id or the beginning of it.
+    /// The id of the request, or the beginning of it.
     pub id: IdPrefix,
 }
 
 verb!("show", Show => "grant", GrantInfo);
 
-/// Take one's own pending request back.
+/// Cancel the caller's own pending request.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Cancel {
@@ -50,13 +50,13 @@ verb!("cancel", Cancel => "grant", GrantInfo);
 pub struct Wait {
     /// Which request.
     pub id: IdPrefix,
-    /// How long at most, in seconds; bounded by the request's own deadline.
+    /// The longest wait in seconds; the request's own expiry also ends it.
     pub seconds: u64,
 }
 
 verb!("wait", Wait => "grant", GrantInfo);
 
-/// A request for a grant.
+/// Create a request for a grant.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NewRequest {
@@ -72,13 +72,13 @@ pub struct NewRequest {
     /// Why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Word>,
-    /// The ticket that the role demands.
+    /// The ticket, if the role demands one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ticket: Option<Word>,
     /// For one run only.
     #[serde(default)]
     pub one_shot: bool,
-    /// As whom; see [`CommandWords::run_as`].
+    /// The run-as user; see [`CommandWords::run_as`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_as: Option<Word>,
     /// See [`CommandWords::run_as_group`].
@@ -93,7 +93,7 @@ pub struct NewRequest {
     /// The command the grant is wanted for; shown to approvers.
     #[serde(default)]
     pub command: Vec<Word>,
-    /// At once and without approvers, in an emergency.
+    /// Break-glass: immediately and without approvers, in an emergency.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub break_glass: bool,
 }
@@ -101,86 +101,86 @@ pub struct NewRequest {
 /// The command that a question or a request is about.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct CommandWords {
-    /// As whom; root (or what the role says) when absent. A name or `#uid`.
+    /// The run-as user; root (or the role's default) when absent. A name or `#uid`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_as: Option<Word>,
     /// -g: the primary group. A name or `#gid`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_as_group: Option<Word>,
-    /// -D: the working directory; where the caller is when absent.
+    /// -D: the working directory; the caller's when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub directory: Option<Word>,
     /// Variables for the command, `NAME=VALUE`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub environment: Vec<Word>,
-    /// The words typed; may be empty in a request for a whole role.
+    /// The command as typed; may be empty in a request for a whole role.
     #[serde(default)]
     pub command: Vec<Word>,
 }
 
-/// What an approver weighs, and how the role was found.
+/// Background for the approver's decision, and how the role was chosen.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Background {
-    /// Earlier runs of the very command by the requester, as the same user; absent when there was none.
+    /// Earlier runs of the same command by the requester, as the same run-as user; absent if there were none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub precedent: Option<Precedent>,
-    /// What else the role allows: its command rules as written. Empty where the policy no longer knows the role.
+    /// The role's command rules as written. Empty if the role is no longer in the policy.
     pub role_commands: Vec<String>,
-    /// Its command rules as they were when this was asked for, where they have changed: a run needs both. Empty otherwise.
+    /// Its command rules at the time of the request, if they have changed: both must allow a run. Empty otherwise.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub role_commands_then: Vec<String>,
-    /// As whom the role runs commands.
+    /// The run-as users of the role.
     pub role_run_as: Vec<String>,
-    /// As whom it ran them when this was asked for: a run needs both. Only where the role has changed; empty otherwise.
+    /// Its run-as users at the time of the request, if the role has changed: both must allow a run. Empty otherwise.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub role_run_as_then: Vec<String>,
-    /// How it runs them, where that is not as usual: options of the policy with their values.
+    /// The role's options that differ from the defaults, with their values.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub role_options: Map<String, Value>,
-    /// The same when this was asked for: the narrower of each counts. Only where the role has changed.
+    /// The same at the time of the request, if the role has changed: the stricter of both applies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role_options_then: Option<Map<String, Value>>,
-    /// The roles that would have done, narrowest first, where the requester named none; the first was chosen.
+    /// The roles that allow the command, narrowest first, if the requester named none; the first was chosen.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub chosen_among: Vec<RoleName>,
 }
 
-/// Earlier runs of the same words by the same person.
+/// Earlier runs of the same command by the same user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Precedent {
-    /// How many.
+    /// The number of runs.
     pub runs: u64,
-    /// When the latest began.
+    /// When the latest run began.
     pub last: i64,
 }
 
-/// One request, its approvals and the grant that came of it.
+/// One request, its approvals and its grant.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct GrantInfo {
-    /// The id of both.
+    /// The id of the request and the grant.
     pub id: GrantId,
-    /// `pending`, `approved`, `denied`, `cancelled` or `expired` (of the request).
+    /// The state of the request: `pending`, `approved`, `denied`, `cancelled` or `expired`.
     pub state: String,
-    /// `scheduled`, `active`, `expired`, `revoked`, `released` or `used`; absent while there is no grant.
+    /// The state of the grant: `scheduled`, `active`, `expired`, `revoked`, `released` or `used`; absent while there is no grant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grant: Option<String>,
-    /// Who asked.
+    /// The requester.
     pub requester: UserName,
     /// Their uid.
     pub requester_uid: u32,
-    /// For which role.
+    /// The role.
     pub role: RoleName,
-    /// As whom the command runs.
+    /// The run-as user.
     pub run_as: String,
-    /// The command asked for, resolved path first; empty for the whole role.
+    /// The requested command, resolved path first; empty for the whole role.
     pub command: Vec<Word>,
-    /// How many bytes the command has, each word with one behind it; only where a listing shows its beginning alone.
+    /// The length of the command in bytes, each argument with a terminator; only if the listing shows only its beginning.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command_bytes: Option<usize>,
-    /// What else an exact grant binds; absent for the whole role.
+    /// What else an exact grant fixes; absent for the whole role.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bound: Option<BoundInfo>,
-    /// SHA-256 of the executable asked for, lower-case hexadecimal.
+    /// SHA-256 of the requested executable, lower-case hexadecimal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
     /// Why.
@@ -188,11 +188,11 @@ pub struct GrantInfo {
     /// The ticket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ticket: Option<Word>,
-    /// Seconds asked for, or granted once there is a grant.
+    /// The requested seconds, or the granted seconds once there is a grant.
     pub duration: u64,
-    /// When it was asked.
+    /// When the request was made.
     pub requested: i64,
-    /// When a pending request dies.
+    /// When a pending request expires.
     pub deadline: i64,
     /// Start of the grant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -200,42 +200,42 @@ pub struct GrantInfo {
     /// End of the grant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<i64>,
-    /// Serves one run.
+    /// Whether the grant serves one run only.
     pub one_shot: bool,
-    /// Serves the very command.
+    /// Whether the grant serves the requested command only.
     pub exact: bool,
     /// How many approvals are needed.
     pub approvals_needed: u32,
     /// Who may approve, as the policy names them.
     pub approvers: Vec<String>,
-    /// Those given so far.
+    /// The approvals so far.
     pub approvals: Vec<ApprovalInfo>,
-    /// The caller may approve or deny it now.
+    /// Whether the caller may approve or deny it now.
     pub may_decide: bool,
     /// Why it was denied, revoked or released, and by whom.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<EndedInfo>,
-    /// Runs made under the grant.
+    /// The number of runs under the grant.
     pub runs: u64,
-    /// What stands behind it; only where one request is shown.
+    /// Background for the approver; only if one request is shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub background: Option<Background>,
-    /// The grant that this one extends, or would.
+    /// The grant that this one extends or would extend.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extends: Option<GrantId>,
     /// The grant that extends this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extended_by: Option<GrantId>,
-    /// Only signed approvals count.
+    /// Whether only signed approvals count.
     #[serde(default)]
     pub signed_approvals: bool,
-    /// Granted without approval, in an emergency.
+    /// Whether it is a break-glass grant.
     #[serde(default)]
     pub break_glass: bool,
-    /// Where it was made; only of a request from elsewhere, whose text tells nothing of its state or of who may decide.
+    /// The host of a request that was signed elsewhere. Its document contains neither its state nor who may decide.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<HostInfo>,
-    /// The role has changed since it was asked for, or is gone: a run needs what it allowed then and allows now.
+    /// Whether the role has changed since the request, or no longer exists: both versions must allow a run.
     #[serde(default)]
     pub role_changed: bool,
 }
@@ -243,70 +243,70 @@ pub struct GrantInfo {
 /// One page of a listing.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct GrantPage {
-    /// Its entries.
+    /// The entries of the page.
     pub entries: Vec<GrantInfo>,
-    /// Where the listing goes on, as the `before` of the next question; absent from the last page.
+    /// Where the listing continues: the `before` of the next question; absent from the last page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<i64>,
 }
 
-/// What an exact grant binds besides the words of the command and the program's bytes.
+/// What an exact grant fixes besides the command's arguments and the program's contents.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct BoundInfo {
     /// The canonical path of the program.
     pub path: Word,
     /// The working directory.
     pub directory: Word,
-    /// The variables that the requester named, `NAME=VALUE`; no others come from the caller.
+    /// The variables that the requester named, `NAME=VALUE`; the caller cannot set others.
     pub environment: Vec<Word>,
-    /// The uid that the command runs with.
+    /// The uid of the command.
     pub run_as_uid: u32,
-    /// Its gid.
+    /// The gid of the command.
     pub run_as_gid: u32,
-    /// Its supplementary groups.
+    /// The supplementary groups of the command.
     pub run_as_groups: Vec<u32>,
 }
 
 /// One approval.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ApprovalInfo {
-    /// By whom.
+    /// The approver.
     pub approver: UserName,
-    /// When.
+    /// When it was given.
     pub at: i64,
-    /// Narrowed to this many seconds.
+    /// The shorter duration in seconds, if the approver shortened it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration: Option<u64>,
-    /// Narrowed to one run.
+    /// Whether the approver narrowed it to one run.
     pub one_shot: bool,
-    /// Narrowed to the very command.
+    /// Whether the approver narrowed it to the exact command.
     pub exact: bool,
-    /// Their words.
+    /// The approver's comment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<Word>,
     /// The key that signed it, `SHA256:…`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
-    /// Whether it counts. One of somebody who is no approver any more, for one, does not.
+    /// Whether it counts now. It does not if, for example, its author is no longer an approver.
     pub counts: bool,
 }
 
-/// The end that somebody gave to a request or grant.
+/// How a user ended a request or grant.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct EndedInfo {
-    /// By whom.
+    /// The user who ended it.
     pub by: String,
-    /// When.
+    /// When it ended.
     pub at: i64,
-    /// Their reason; empty when none was given.
+    /// The reason; empty if none was given.
     pub reason: Word,
-    /// The key with which they signed it, `SHA256:…`.
+    /// The key that signed the statement, `SHA256:…`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
 }
 
 impl GrantInfo {
-    /// How many approvals it has that count.
+    /// Returns the number of approvals that count.
     pub fn approvals_given(&self) -> usize {
         self.approvals.iter().filter(|approval| approval.counts).count()
     }

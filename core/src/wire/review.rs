@@ -1,4 +1,4 @@
-//! Reviews: of break-glass, and of who may ask for a role.
+//! Reviews of break-glass grants and of assignments.
 
 use super::verb::verb;
 use super::{EndedInfo, GrantInfo};
@@ -6,36 +6,36 @@ use crate::escape::Word;
 use crate::names::{GrantId, IdPrefix, RoleName, UserName};
 use serde::{Deserialize, Serialize};
 
-/// Broken glass that nobody has reviewed: everything for root and readers, else what the caller did or may review.
+/// List unreviewed break-glass grants: all for root and readers, else those that the caller holds or may review.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReviewDebts {}
 
 verb!("review-debts", ReviewDebts => "debts", Vec<DebtInfo>);
 
-/// Settle such a debt: approvers of the role, never who broke the glass.
+/// Review a break-glass grant: approvers of the role, never the holder.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReviewSettle {
     /// Which grant.
     pub id: IdPrefix,
-    /// What was found.
+    /// The reviewer's finding.
     pub comment: Word,
 }
 
 verb!("review-settle", ReviewSettle => "grant", GrantInfo);
 
-/// Eligibility that was not used for so long: root, readers, and approvers for their roles.
+/// List eligible assignments that were not used for some time: root, readers, and approvers for their roles.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReviewUnused {
-    /// Seconds.
+    /// Unused for this many seconds.
     pub since: u64,
 }
 
 verb!("review-unused", ReviewUnused => "assignments", Vec<AssignmentInfo>);
 
-/// Who may ask for what, and what reviewers said of it: as for [`Ask::ReviewUnused`].
+/// List assignments and their latest review: permitted as [`ReviewUnused`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReviewAssignments {
@@ -46,74 +46,74 @@ pub struct ReviewAssignments {
 
 verb!("review-assignments", ReviewAssignments => "assignments", Vec<AssignmentInfo>);
 
-/// Answer for assignments of a role: root, and approvers of the role, never for oneself.
+/// Confirm assignments of a role or propose their removal: root, and approvers of the role, never for oneself.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReviewCertify {
-    /// Of which role.
+    /// The role.
     pub role: RoleName,
-    /// Whose assignment: a user, or `%group` as the policy says; all of the role when absent.
+    /// The assignment: a user, or `%group` as in the policy; all of the role when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub holder: Option<String>,
-    /// What is said.
+    /// The verdict.
     pub verdict: Certify,
-    /// Why.
+    /// The reason.
     pub comment: Word,
 }
 
 verb!("review-certify", ReviewCertify => "assignments", Vec<AssignmentInfo>);
 
-/// What a reviewer says of an assignment.
+/// A reviewer's verdict about an assignment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Certify {
-    /// It shall stay.
+    /// The assignment should stay.
     Confirm,
-    /// It should go.
+    /// The assignment should be removed.
     Remove,
 }
 
-/// Broken glass that nobody has reviewed.
+/// An unreviewed break-glass grant.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct DebtInfo {
     /// The grant.
     pub id: GrantId,
-    /// Who broke it.
+    /// The holder.
     pub user: UserName,
     /// Their uid.
     pub uid: u32,
-    /// For which role.
+    /// The role.
     pub role: RoleName,
-    /// When.
+    /// When it was issued.
     pub at: i64,
-    /// Why.
+    /// The reason that the holder gave.
     pub reason: Word,
-    /// The command it was asked for; empty for the whole role.
+    /// The requested command; empty for the whole role.
     pub command: Vec<Word>,
-    /// Runs made under the grant.
+    /// The number of runs under the grant.
     pub runs: u64,
-    /// Who may review it, as the policy names them.
+    /// The users who may review it, as the policy names them.
     pub reviewers: Vec<String>,
-    /// The caller may review it.
+    /// Whether the caller may review it.
     pub may_review: bool,
 }
 
-/// One assignment of a role: who has it in which way, when it was used last, and what a reviewer said of it.
+/// One assignment of a role: its holder and kind, when it was last used, and the latest review.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct AssignmentInfo {
     /// The role.
     pub role: RoleName,
-    /// As the policy writes it: a user, `#uid`, `%group`, `%#gid` or `ALL`.
+    /// The holder as in the policy: a user, `#uid`, `%group`, `%#gid` or `ALL`.
     pub holder: String,
-    /// `eligible` or `standing`; `through %group` for a person that was reviewed as a member.
+    /// `eligible` or `standing`; `through %group` for a user who was reviewed as a member of a group.
     pub assignment: String,
-    /// When it last led to a grant (for a group: by any member); absent when it never did, and for standing ones.
+    /// When it last led to a grant (for a group: of any member); absent if it never did, and for standing assignments.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_used: Option<i64>,
     /// The latest verdict: `confirmed` or `removal-proposed`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verdict: Option<String>,
-    /// By whom, when and in which words.
+    /// The reviewer, the time and the comment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reviewed: Option<EndedInfo>,
 }

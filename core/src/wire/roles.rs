@@ -1,4 +1,4 @@
-//! Roles of the caller, and whether a command may run.
+//! The caller's roles, and whether a command may run.
 
 use super::CommandWords;
 use super::verb::verb;
@@ -7,75 +7,75 @@ use crate::names::{GrantId, RoleName, UserName};
 use crate::policy::Role;
 use serde::{Deserialize, Serialize};
 
-/// The roles that the caller may activate or has standing.
+/// List the roles for which the caller is eligible or has a standing assignment.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Roles {}
 
 verb!("roles", Roles => "roles", Vec<RoleInfo>);
 
-/// May a command run now, and if not, what would help?
+/// Ask whether a command may run now, and what to do if it may not.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Why {
-    /// Somebody else's question needs root or a reader of the audit.
+    /// The user; the caller when absent. Only root and readers may ask about others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<UserName>,
-    /// What would be run.
+    /// The command.
     #[serde(flatten)]
     pub command: CommandWords,
 }
 
 verb!("why", Why => "why", WhyInfo);
 
-/// A role as its user sees it.
+/// A role as its users see it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RoleInfo {
     /// Its name.
     pub name: RoleName,
-    /// One line from the policy; empty when there is none.
+    /// Its description in the policy; empty if there is none.
     pub description: String,
-    /// True when no activation is needed.
+    /// Whether it needs no activation.
     pub standing: bool,
     /// The command rules as written in the policy.
     pub commands: Vec<String>,
-    /// Whom it runs commands as.
+    /// The users as whom it runs commands.
     pub run_as: Vec<String>,
-    /// Seconds.
+    /// The longest duration in seconds.
     pub maximum_duration: u64,
-    /// A reason must be given.
+    /// Whether a reason is required.
     pub require_justification: bool,
     /// The pattern a ticket must match.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ticket: Option<String>,
-    /// A second person must approve.
+    /// Whether another user must approve.
     pub require_approval: bool,
-    /// Who may approve.
+    /// The users who may approve.
     pub approvers: Vec<String>,
-    /// How many different approvers.
+    /// How many different approvers are needed.
     pub approvals: u32,
-    /// A password is asked for.
+    /// Whether a password is required.
     pub authenticate: bool,
-    /// A grant serves one run.
+    /// Whether a grant serves one run only.
     pub one_shot: bool,
-    /// A grant serves the very command asked for.
+    /// Whether a grant serves the requested command only.
     pub exact_command: bool,
-    /// Only signed approvals count.
+    /// Whether only signed approvals count.
     #[serde(default)]
     pub signed_approvals: bool,
-    /// PAM authenticates who gives an approval without a signature.
+    /// Whether PAM authenticates an approver who approves without a signature.
     #[serde(default)]
     pub approval_authentication: bool,
-    /// A signed approval counts only with a security key that has verified its user.
+    /// Whether a signed approval needs a security key that has verified its user.
     #[serde(default)]
     pub user_verification: bool,
-    /// In an emergency it is activated without approval.
+    /// Whether break-glass can activate it without approval.
     #[serde(default)]
     pub break_glass: bool,
 }
 
 impl RoleInfo {
-    /// A role as its user sees it.
+    /// Returns a role as its users see it.
     pub fn of(role: &Role, standing: bool) -> Self {
         let rules = &role.activation;
         Self {
@@ -101,45 +101,45 @@ impl RoleInfo {
     }
 }
 
-/// Things as the policy wrote them.
+/// Returns items as written in the policy.
 pub fn texts<T: ToString>(things: &[T]) -> Vec<String> {
     things.iter().map(ToString::to_string).collect()
 }
 
-/// Whether a command may run, and what would help if not.
+/// Whether a command may run, and what to do if it may not.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct WhyInfo {
-    /// It would run now.
+    /// Whether it would run now.
     pub allowed: bool,
-    /// One sentence: through what, or which rule said no.
+    /// One sentence: the role or grant that allows it, or the rule that denies it.
     pub because: String,
     /// The command as it was found: resolved path and arguments.
     pub command: Vec<Word>,
-    /// As whom.
+    /// The run-as user.
     pub run_as: String,
-    /// The role that serves or would serve.
+    /// The role that allows it or would allow it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<RoleName>,
-    /// The grant that serves.
+    /// The grant that allows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grant: Option<GrantId>,
-    /// Who would have to approve.
+    /// The users who may approve.
     pub approvers: Vec<String>,
     /// What to type.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
-    /// Per role that was looked at: its verdict in words.
+    /// The verdict of each role that was examined.
     pub roles: Vec<RoleVerdict>,
 }
 
-/// What one role says of a command.
+/// The verdict of one role about a command.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RoleVerdict {
-    /// Which role.
+    /// The role.
     pub role: RoleName,
-    /// `allows`, or why not.
+    /// `allows`, or the reason why not.
     pub verdict: String,
-    /// The rule that decided, as written.
+    /// The rule that matched, as written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rule: Option<String>,
 }

@@ -6,7 +6,7 @@ use crate::escape::Word;
 use crate::names::{GrantId, RoleName};
 use serde::{Deserialize, Serialize};
 
-/// Sessions that run: the caller's, those they may watch or end, everybody's for root and readers.
+/// List running sessions: the caller's, those that the caller may watch or end, all for root and readers.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sessions {}
@@ -21,47 +21,47 @@ pub struct Intervene {
     pub run: String,
     /// What to do.
     pub act: Act,
-    /// Kept in the record.
+    /// The reason, which is recorded.
     pub reason: Word,
 }
 
 verb!("intervene", Intervene => "sessions", Vec<SessionInfo>);
 
-/// A session that runs.
+/// A running session.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SessionInfo {
-    /// The run.
+    /// The id of the run.
     pub run: String,
-    /// Whose run.
+    /// The user who runs it.
     pub user: Word,
     /// Their uid.
     pub uid: u32,
-    /// As whom.
+    /// The run-as user.
     pub run_as: Word,
-    /// What runs.
+    /// The command.
     pub command: Vec<Word>,
-    /// On which terminal.
+    /// The terminal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tty: Option<Word>,
     /// When it began.
     pub since: i64,
-    /// The process that supervises it.
+    /// The pid of its supervisor.
     pub pid: i32,
-    /// Under which role.
+    /// The role.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<RoleName>,
-    /// Under which grant.
+    /// The grant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grant: Option<GrantId>,
-    /// `running`, `frozen`, or `ending`: what was last asked of it, if anything.
+    /// `running`, `frozen`, `ending` or `left running`.
     pub state: String,
-    /// By whom.
+    /// The user who froze or ended it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
-    /// It is being recorded.
+    /// Whether it is being recorded.
     pub recorded: bool,
-    /// The caller may watch it.
+    /// Whether the caller may watch it.
     pub may_watch: bool,
-    /// The caller may freeze, thaw and end it.
+    /// Whether the caller may freeze, thaw and end it.
     pub may_intervene: bool,
 }

@@ -6,19 +6,19 @@ use serde::de::{DeserializeOwned, Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
-/// One thing that the broker can be asked. The caller is never a field of it: the kernel tells the broker who asks.
+/// A question to the broker. The caller is never a field of it: the kernel tells the broker who the caller is.
 pub trait Verb: Serialize + DeserializeOwned {
-    /// The verb as it stands in a question.
+    /// The name of the verb in a question.
     const NAME: &'static str;
-    /// The word that stands before the answer in a reply.
+    /// The key of the answer in a reply.
     const ANSWER: &'static str;
-    /// What a good reply holds.
+    /// The type of a successful answer.
     type Answer: Serialize + DeserializeOwned;
 
-    /// The question in bytes.
+    /// Returns the question in bytes.
     ///
     /// # Errors
-    /// A verb that is not an object in JSON (a bug).
+    /// Fails if the verb does not serialize to a JSON object (a bug).
     fn to_question(&self) -> Result<Vec<u8>, serde_json::Error> {
         let Value::Object(mut fields) = serde_json::to_value(self)? else {
             return Err(serde::ser::Error::custom("a verb is an object"));
@@ -28,7 +28,7 @@ pub trait Verb: Serialize + DeserializeOwned {
     }
 }
 
-/// Declares a verb: its name, its type, the word before its answer, and the type of the answer.
+/// Declares a verb: its name, its type, the key of its answer, and the type of the answer.
 macro_rules! verb {
     ($name:literal, $verb:ty => $word:literal, $answer:ty) => {
         impl $crate::wire::Verb for $verb {
@@ -40,7 +40,7 @@ macro_rules! verb {
 }
 pub(super) use verb;
 
-/// A question as the broker reads it, before its verb is looked up.
+/// A question whose verb is not looked up yet.
 #[derive(Debug)]
 pub struct Question {
     verb: String,
@@ -48,15 +48,15 @@ pub struct Question {
 }
 
 impl Question {
-    /// Its verb, which may not exist.
+    /// Returns its verb, which may not exist.
     pub fn verb(&self) -> &str {
         &self.verb
     }
 
-    /// The question as this verb.
+    /// Returns the question as this verb.
     ///
     /// # Errors
-    /// Fields that are missing, unknown, or not what they should be.
+    /// Fails if fields are missing, unknown, or invalid.
     pub fn read<V: Verb>(self) -> Result<V, serde_json::Error> {
         V::deserialize(Value::Object(self.fields))
     }
