@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_is_the_lower_of_what_the_role_says_and_said() {
+    fn the_lower_limit_of_the_present_and_the_approved_role_applies() {
         let limits = |soft, hard| {
             let mut limits = Limits::current().unwrap();
             limits.set("nofile", Limit { soft, hard }).unwrap();

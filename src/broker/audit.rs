@@ -126,7 +126,7 @@ impl Context<'_> {
                 .hint("jitctl audit verify"));
         }
         if let Some(why) = self.journal.clock_in_doubt(self.now.moment())? {
-            let sentence = format!("{why}, so nobody knows how old records are, and nothing is removed");
+            let sentence = format!("{why}, so the age of records is unknown and nothing is removed");
             return Err(refused("clock", sentence).hint(why.cure()));
         }
         let before = Timestamp(self.now.moment().wall.0).plus_seconds(-i64::try_from(keep).unwrap_or(i64::MAX));
@@ -225,7 +225,7 @@ fn mark(info: &MarkInfo) -> Result<Mark, Refused> {
 fn public_key(line: &str) -> Result<PublicKey, Refused> {
     let mut words = line.split_ascii_whitespace();
     let key = words.next().zip(words.next()).and_then(|(algorithm, encoded)| PublicKey::from_words(algorithm, encoded));
-    key.ok_or_else(|| refused("malformed", "this is no ed25519 public key in OpenSSH's format"))
+    key.ok_or_else(|| refused("malformed", "this is not an ed25519 public key in OpenSSH's format"))
 }
 
 fn checkpoint(stored: &Checkpoint) -> CheckpointInfo {

@@ -107,7 +107,7 @@ impl Context<'_> {
     /// Returns the permissions of the role when the request was made. No approval gives more.
     fn asked_power(&self, asked: &RequestTerms) -> Result<RolePower, Refused> {
         self.host.store().role(&asked.role_digest).ok_or_else(|| {
-            let sentence = format!("what role {} meant when {} was asked for cannot be read", asked.role, asked.id);
+            let sentence = format!("the text of role {} for request {} cannot be read", asked.role, asked.id);
             refused("role-changed", sentence).hint("ask again".to_owned())
         })
     }

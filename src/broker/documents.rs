@@ -82,5 +82,5 @@ fn line(
 }
 
 fn text(bytes: Vec<u8>) -> Result<String, Refused> {
-    String::from_utf8(bytes).map_err(|_| refused("damaged", "the database holds terms that are no text"))
+    String::from_utf8(bytes).map_err(|_| refused("damaged", "the database contains terms that are not text"))
 }

@@ -52,7 +52,7 @@ impl Context<'_> {
     fn extensible(&self, id: &GrantId) -> Result<StoredGrant, Refused> {
         let store = self.host.store();
         let again = |why: String| refused("not-active", why).hint("jitctl request --reason 'WHY' -- COMMAND");
-        let grant = store.grant(id)?.ok_or_else(|| again(format!("request {id} has become no grant")))?;
+        let grant = store.grant(id)?.ok_or_else(|| again(format!("request {id} has no grant")))?;
         if let Some((end @ (GrantEnd::Revoked | GrantEnd::Released), _)) = &grant.end {
             return Err(again(format!("grant {id} was {}", end.as_str())));
         }

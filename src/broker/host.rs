@@ -90,7 +90,7 @@ impl Findings {
         let open: Vec<&str> =
             services.into_iter().filter(|service| succeeds_unproved(service, &Host::pam_service)).collect();
         if open.is_empty() {
-            return self.good("PAM", "each service lets in only whom a module that checks a secret lets in");
+            return self.good("PAM", "each service succeeds only if a module that checks a secret succeeds");
         }
         for service in open {
             let said = format!(
@@ -104,7 +104,7 @@ impl Findings {
 
     fn database(&mut self, host: &Host) {
         match host.database().integrity() {
-            Ok(faults) if faults.is_empty() => self.good("database", "every page is sound and the schema is ours"),
+            Ok(faults) if faults.is_empty() => self.good("database", "every page and the schema are valid"),
             Ok(faults) => {
                 let shown = jit_core::escape::escape(faults.join("; ").as_bytes());
                 let mend = "jitctl audit export saves what can be read; restore a backup, then jitctl key accept --reason 'WHY'";
@@ -115,7 +115,7 @@ impl Findings {
         match host.free_space() {
             Ok(free) if free >= SPACE => self.good("space", format!("{} MiB are free for {STATE}", free >> 20)),
             Ok(free) => {
-                let said = format!("{} MiB are free for {STATE}; when nothing is, nothing runs", free >> 20);
+                let said = format!("{} MiB are free for {STATE}; without free space no command runs", free >> 20);
                 self.add(
                     "space",
                     Severity::Warning,
@@ -130,7 +130,7 @@ impl Findings {
     /// Compares the compiled policy with its files, where they count as compiled.
     fn compiled(&mut self, host: &Host) {
         match host.compiled_otherwise() {
-            Ok(None) => self.good("compiled policy", "it is that of the files, or will be with the next command"),
+            Ok(None) => self.good("compiled policy", "it matches the files, or the next command compiles them"),
             Ok(Some(how)) => {
                 let mend = "jitctl audit verify; touch /etc/jit-sudo/policy.toml has the files compiled anew";
                 self.add("compiled policy", Severity::Error, how, Some(mend.to_owned()));
@@ -186,7 +186,7 @@ impl Findings {
             let required = mirror.name == "syslog" && audit.syslog == SyslogMode::Required;
             let worst = if required { Severity::Error } else { Severity::Warning };
             match mirror.fault {
-                None => self.good(mirror.name, "takes records and has all of them"),
+                None => self.good(mirror.name, "accepts records and has all of them"),
                 Some(fault) => {
                     let after = if required { ": the policy requires it, so nothing runs" } else { "" };
                     self.add(mirror.name, worst, format!("{fault}{after}"), Some(mirror.mend.to_owned()));
@@ -211,7 +211,7 @@ impl Findings {
 
     fn hooks(&mut self) {
         match crate::hooks::fault() {
-            None => self.good("hooks", "nothing keeps a hook from being run"),
+            None => self.good("hooks", "hooks can run"),
             Some((said, mend)) => self.add("hooks", Severity::Warning, said, Some(mend)),
         }
     }

@@ -102,7 +102,7 @@ impl Context<'_> {
         written: &mut Vec<Written>,
     ) -> Result<(), Refused> {
         let statement = self.stated(StatementAuthor::Here(self.caller), kind, subject, reason, identity)?;
-        let cannot = || refused("damaged", format!("what became of {} cannot be kept", statement.terms().id));
+        let cannot = || refused("damaged", format!("the end of {} cannot be stored", statement.terms().id));
         written.push(self.carry_out(tx, &statement, subject)?.ok_or_else(cannot)?);
         Ok(())
     }

@@ -138,7 +138,7 @@ fn answer(
         Err(error) if needs == Needs::Verdict && error.is_of_policy() => return Err(unchecked(error)),
         Err(error) if needs != Needs::Policy && caller.uid() == 0 => {
             let sentence = Refused::from(error).told_to(PolicyReader::root(caller.uid()).as_ref()).message;
-            console.say(&format!("jitctl: warning: {sentence}; no role is known until it is mended\n"));
+            console.say(&format!("jitctl: warning: {sentence}; no role is available until the policy is fixed\n"));
             nothing = rusqlite::Connection::open_in_memory()?;
             PolicyIndex::empty(&nothing)?
         }
@@ -234,7 +234,7 @@ mod tests {
     ];
 
     #[test]
-    fn twenty_thousand_damaged_questions_are_refused_in_one_line_or_understood() {
+    fn damaged_questions_are_understood_or_rejected_in_one_line() {
         let mut numbers = fastrand::Rng::with_seed(1);
         let mut random = move |below: usize| numbers.usize(..below.max(1));
         let mut understood = 0;

@@ -153,7 +153,7 @@ impl Context<'_> {
             if let Err(error) = outlasted {
                 // Processes without a record would not be supervised.
                 session.end(grace);
-                self.host.alert(&format!("what a session left running cannot be recorded and is ended: {error}"));
+                self.host.alert(&format!("processes left by a session cannot be recorded and are ended: {error}"));
             }
         }
         session.part();

@@ -71,7 +71,7 @@ impl Question {
                 Err(refused("too-large", format!("the request is longer than {REQUEST_LIMIT} bytes")))
             }
             Err(Unheard::TooSlow) => {
-                Err(refused("too-slow", format!("no whole request came within {QUESTION_WITHIN} seconds")))
+                Err(refused("too-slow", format!("no complete request arrived within {QUESTION_WITHIN} seconds")))
             }
         }
     }
@@ -79,9 +79,9 @@ impl Question {
 
 /// Claims one of the user's [`BROKERS`] slots, which limit the processes that work or wait for one user at the same time.
 pub(super) fn slot_of(caller: &Caller) -> Result<Slot, Refused> {
-    let failed = |error| refused("host", format!("the turns of users cannot be counted: {error}"));
+    let failed = |error| refused("host", format!("the slots of users cannot be counted: {error}"));
     Slot::claim(caller.uid(), Work::Question).map_err(failed)?.ok_or_else(|| {
         refused("too-many", format!("{BROKERS} requests of yours are being worked on or waited for already"))
-            .hint("end a jitctl of yours that waits")
+            .hint("end one of your jitctl processes that wait")
     })
 }

@@ -246,7 +246,7 @@ impl Context<'_> {
     ) -> Result<Elevation, Refused> {
         let typed: Vec<OsString> = words.command.iter().map(|word| word.0.clone()).collect();
         if words.command.iter().any(|word| word.as_bytes().contains(&0)) {
-            return Err(refused("malformed", "a word of the command has a NUL byte, which no command can be given"));
+            return Err(refused("malformed", "an argument of the command contains a NUL byte"));
         }
         let (user, group) = (words.run_as.as_ref(), words.run_as_group.as_ref());
         let run_as = RunAs::resolve(user.map(Word::as_os_str), group.map(Word::as_os_str), &caller)?;
@@ -294,7 +294,7 @@ fn refusal_words(verdict: &Verdict<'_>) -> &'static str {
 fn wished(entries: &[Word]) -> Result<EnvironmentWish, Refused> {
     let mut set = Vec::with_capacity(entries.len());
     for entry in entries {
-        let no_variable = || refused("variable", format!("{entry} is no variable; write NAME=VALUE"));
+        let no_variable = || refused("variable", format!("{entry} is not a variable; write NAME=VALUE"));
         let (name, value) = split(entry.as_os_str()).ok_or_else(no_variable)?;
         set.push((OsString::from_vec(name.to_vec()), OsString::from_vec(value.to_vec())));
     }

@@ -172,7 +172,7 @@ impl Context<'_> {
 
     /// Returns the assignment that `text` names: an entry of the policy, or a user who has the role through one.
     fn holder(&self, role: &Role, text: &str) -> Result<Holder, Refused> {
-        let own = || refused("own-assignment", "nobody reviews their own assignment");
+        let own = || refused("own-assignment", "you cannot review your own assignment");
         if let Some(principal) = lines(role).find(|principal| principal.to_string() == text) {
             return if self.is_oneself(principal)? { Err(own()) } else { holder_of(principal) };
         }

@@ -37,7 +37,7 @@ impl Context<'_> {
 
         let request = self.named(&approval)?;
         self.in_time("approval", &terms.id, terms.at, request.terms.created)?;
-        let unknown = || refused("unknown-user", format!("{name} is no user of this host"));
+        let unknown = || refused("unknown-user", format!("{name} is not a user of this host"));
         let account = sys::users::account_by_name(name.as_str())
             .map_err(|error| refused("lookup", format!("unable to look up {name}: {error}")))?
             .ok_or_else(unknown)?;

@@ -210,7 +210,7 @@ impl Context<'_> {
         let request = self.stated_about(terms)?;
         self.in_time(terms.kind.as_str(), &terms.id, terms.at, request.terms.created)?;
         let name = &terms.by;
-        let unknown = || refused("unknown-user", format!("{name} is no user of this host"));
+        let unknown = || refused("unknown-user", format!("{name} is not a user of this host"));
         let account = sys::users::account_by_name(name.as_str())
             .map_err(|error| refused("lookup", format!("unable to look up {name}: {error}")))?
             .ok_or_else(unknown)?;
@@ -366,7 +366,7 @@ mod tests {
     use jit_core::clock::{BootTime, Moment, Timestamp};
 
     #[test]
-    fn the_future_is_that_of_the_wall_clock_however_late_the_journal_was() {
+    fn a_future_date_is_detected_by_the_wall_clock() {
         let wall = Timestamp::from_seconds(10_000);
         let moment = Moment { wall, boot: BootTime(1), boot_id: "b".to_owned() };
         for seen in [None, Some(Timestamp::from_seconds(900_000))] {

@@ -9,7 +9,7 @@ fn read<V: Verb>(text: &str) -> Result<V, String> {
 }
 
 #[test]
-fn questions_are_read_as_they_are_documented() {
+fn questions_are_parsed_as_documented() {
     assert!(matches!(read(r#"{"verb":"roles"}"#), Ok(Roles {})));
     assert!(matches!(read(r#"{"all":true,"verb":"requests"}"#), Ok(Requests { all: true, before: None })));
     let new: NewRequest = read(r#"{"verb":"request","role":"ops","reason":"a\\x00b","command":["id"]}"#).unwrap();
@@ -27,7 +27,7 @@ fn a_question_that_is_written_is_read_back() {
 }
 
 #[test]
-fn a_question_that_is_not_understood_is_refused() {
+fn an_invalid_question_is_rejected() {
     for text in ["", "null", "[]", "{}", r#"{"verb":7}"#, r#"{"verb":"roles"} {"verb":"roles"}"#] {
         assert!(serde_json::from_str::<Question>(text).is_err(), "{text}");
     }
