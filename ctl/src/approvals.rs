@@ -94,7 +94,7 @@ mod tests {
     use crate::show::tests::pending;
 
     #[test]
-    fn a_quorum_that_is_not_reached_says_what_is_missing() {
+    fn a_report_below_the_quorum_says_what_is_missing() {
         assert_eq!(
             after_approval(&pending(), 0),
             "request 0123456789 of alice for web-ops: approval 0 of 2 given, 2 still missing (bob, %sre)\n"

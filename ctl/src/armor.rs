@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_and_signature_one_behind_the_other_are_an_approval() {
+    fn bytes_followed_by_a_signature_are_an_approval() {
         let Document { body, signature } = document();
         same(&format!("{body}{}", signature.unwrap()), Kind::Approval);
     }

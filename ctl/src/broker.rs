@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_answer_is_named_in_one_line() {
+    fn a_malformed_answer_is_an_error_of_one_line() {
         assert_eq!(said(""), "the broker gave no answer (killed by signal 9)");
         assert_eq!(said("{\"ok\":{\"ended\":["), "the broker's answer is cut off (killed by signal 9)");
         for text in ["hello", "{}", "{\"ok\":{\"ended\":[]}} {}", "{\"ok\":{\"ended\":[\"x\"]}}", "\u{0}", "[[[["] {

@@ -178,7 +178,7 @@ commands = ["/opt/deploy **"]
     }
 
     #[test]
-    fn files_are_judged_without_their_people_and_programs() {
+    fn files_are_evaluated_without_their_users_and_programs() {
         let restart = "/usr/bin/systemctl restart nginx";
         assert_eq!(answer("somebody", &[], None, "web1.example", restart), "eligible:nginx");
         assert_eq!(answer("somebody", &[], None, "db1", restart), "denied");

@@ -55,7 +55,7 @@ mod tests {
     use crate::show::tests::pending;
 
     #[test]
-    fn what_is_extended_and_who_must_agree_is_said() {
+    fn the_report_names_the_extended_grant_and_its_approvers() {
         let mut info = pending();
         info.extends = GrantId::parse("0000000001").ok();
         let text = outcome(&info, 0);

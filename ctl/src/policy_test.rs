@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn differences_are_told_and_refused() {
+    fn differences_are_listed_with_status_1() {
         let difference = Difference {
             place: "e.toml, case 2".into(),
             question: "alice as root: /bin/ls".into(),

@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pending_request_is_done_and_says_who_may_approve() {
+    fn a_pending_request_is_a_success_and_names_the_approvers() {
         let report = report(pending(), &typed(), 0);
         assert_eq!(report.exit, Exit::Done);
         assert_eq!(
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_denied_request_is_refused_in_the_approvers_words() {
+    fn a_denied_request_fails_with_the_approvers_reason() {
         let mut info = pending();
         info.state = "denied".into();
         info.ended = Some(EndedInfo { by: "bob".into(), at: 0, reason: "not\ntoday".into(), key: None });

@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn an_assignment_that_nobody_spoke_of_is_open() {
+    fn an_assignment_without_a_review_is_open() {
         let report = listed(vec![assignment()], "none\n", &DOCUMENT);
         for part in ["web-ops", "%web", "eligible", "never", "open"] {
             assert!(report.text.contains(part), "{part} is not in\n{}", report.text);
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_reviewer_said_stands_beside_it_and_cannot_deceive() {
+    fn a_review_is_shown_beside_the_assignment_and_escaped() {
         let mut row = assignment();
         row.verdict = Some("removal-proposed".into());
         let said =

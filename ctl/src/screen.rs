@@ -207,7 +207,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn foreign_text_cannot_move_the_cursor() {
+    fn untrusted_text_cannot_move_the_cursor() {
         assert_eq!(clean("a\x1b[2Jb\n"), "a\\x1b[2Jb\\x0a");
         assert_eq!(clean("a\u{202e}b"), "a\\xe2\\x80\\xaeb");
     }
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_to_be_typed_keeps_its_backslashes_and_nothing_else() {
+    fn a_line_to_be_typed_keeps_only_its_backslashes() {
         for line in [r"jitctl why -- 'it'\''s' 'a\b' $'\x1b'", "remove line 3 of /home/bob/grün"] {
             assert_eq!(typeable(line), line);
         }
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn json_keeps_its_meaning_and_holds_no_control_character() {
+    fn json_keeps_its_meaning_and_contains_no_control_character() {
         let text = "\u{9b}31m\u{7f}\u{202e}\u{e0001}é\n";
         let line = json_line(&text);
         assert_eq!(serde_json::from_str::<String>(&line).unwrap(), text);

@@ -403,7 +403,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn an_approver_sees_what_was_done_before_and_what_else_the_role_allows() {
+    fn an_approver_sees_earlier_runs_and_what_else_the_role_allows() {
         let mut info = pending();
         let mut background = Background {
             role_commands: vec!["/usr/bin/systemctl **".into(), "!/usr/bin/systemctl halt".into()],
@@ -424,7 +424,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn of_a_changed_role_both_are_told_with_users_and_options() {
+    fn both_versions_of_a_changed_role_are_shown_with_users_and_options() {
         let rules = |rules: &[&str]| rules.iter().map(|rule| (*rule).to_owned()).collect::<Vec<_>>();
         let map = |value: serde_json::Value| value.as_object().unwrap().clone();
         let background = Background {
@@ -493,7 +493,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn the_grants_state_stands_before_the_requests() {
+    fn the_grants_state_is_shown_instead_of_the_requests() {
         let mut info = pending();
         info.state = "approved".into();
         info.grant = Some("revoked".into());

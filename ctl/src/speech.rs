@@ -191,13 +191,13 @@ mod tests {
     }
 
     #[test]
-    fn what_was_typed_is_escaped() {
+    fn typed_text_is_escaped() {
         let message = notice(&["show", "\x1b[2J"]).message;
         assert!(message.contains("\\x1b[2J") && !message.contains('\x1b'), "{message:?}");
     }
 
     #[test]
-    fn only_the_four_statuses_leave() {
+    fn only_the_documented_exit_statuses_are_used() {
         for (said, exit) in [(0, Exit::Refused), (1, Exit::Refused), (2, Exit::Usage), (77, Exit::Refused)] {
             let failure = Failure { code: "x".into(), message: "x".into(), hint: None, exit: said };
             assert_eq!(Trouble::from(BrokerError::Refused(failure)).exit(), exit);

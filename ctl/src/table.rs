@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pipe_gets_one_aligned_line_a_row() {
+    fn a_pipe_gets_one_aligned_line_per_row() {
         assert_eq!(
             listing().render_on(Surface::Pipe, None),
             "ID          STATE    COMMAND\n\
@@ -216,13 +216,13 @@ mod tests {
     }
 
     #[test]
-    fn colour_is_only_where_it_is_wanted() {
+    fn colour_is_used_only_where_it_is_wanted() {
         assert!(listing().render_on(Surface::Colour, Some(80)).contains("\x1b["));
         assert!(!listing().render_on(Surface::Plain, Some(80)).contains('\x1b'));
     }
 
     #[test]
-    fn foreign_text_is_cleaned_and_bounded() {
+    fn untrusted_text_is_escaped_and_bounded() {
         let mut listing = Listing::new(["A"], 1);
         listing.row([Entry::from("\x1b[2J\r\n\tx")]);
         listing.row([Entry::from("y".repeat(100_000))]);

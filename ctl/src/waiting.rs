@@ -190,7 +190,7 @@ mod tests {
     use crate::show::tests::pending;
 
     #[test]
-    fn the_wait_never_outlives_the_request() {
+    fn the_wait_ends_with_the_request() {
         let mut info = pending();
         info.deadline = 100;
         assert_eq!(time_left(&info, Limit::Deadline, 70).as_secs(), 32);

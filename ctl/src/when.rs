@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn durations_are_the_policys_and_not_nothing() {
+    fn durations_are_written_as_in_the_policy_and_not_zero() {
         assert_eq!(parse_duration("1h30m"), Ok(5400));
         assert_eq!(parse_duration("0s"), Err(WhenError::Nothing));
         for text in ["", "0", "-1h", "+1h", "1.5h", "1 h", "30m1h", "500ms", "367d", "99999999999999999999d"] {
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_that_is_over_is_said_in_as_many_ways() {
+    fn past_times_have_their_own_formats() {
         let past = |text: &str| past_from(text, &noon()).map(|time| noon().timestamp() - time);
         for (text, ago) in [
             ("2h", 7200),
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_time_to_come_is_refused() {
+    fn a_time_that_is_not_in_the_future_is_refused() {
         for text in [
             "",
             "soon",

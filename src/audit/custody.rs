@@ -95,7 +95,8 @@ const HOST: &str = "host";
 
 impl Journal<'_> {
     /// Compares the clocks with those of the last record, and the journal with its anchor, which the caller read before
-    /// anything of the database; `None` where it is missing. What is new is recorded; an older database is remembered as such until it is accepted.
+    /// anything of the database; `None` if it is missing. Records what is new; marks an older database as such until root
+    /// accepts it.
     pub fn notice(&self, moment: &Moment, anchor: Option<Mark>) -> Result<Vec<Written>, JournalError> {
         let faults = |connection: &Connection| faults(connection, moment, anchor);
         if faults(self.database.connection())?.is_empty() {
@@ -114,12 +115,12 @@ impl Journal<'_> {
         })
     }
 
-    /// What an anchor says of this database as it began.
+    /// Returns the anchor of this database in its initial state.
     pub fn origin(&self) -> Result<Mark, JournalError> {
         Ok(begun(self.database.connection())?)
     }
 
-    /// Why the database is not trusted for grants, if it is not.
+    /// Returns why the database is not trusted for grants, if it is not.
     pub fn restored(&self) -> Result<Option<String>, JournalError> {
         older(self.database.connection()).map_err(JournalError::from)
     }
@@ -146,7 +147,7 @@ impl Journal<'_> {
     }
 }
 
-/// What an anchor says of a new database that has this redaction key: no other one has it.
+/// Returns the anchor of a new database with this redaction key, which no other database has.
 pub fn origin(redaction_key: &[u8]) -> Mark {
     let digest = Sha256::new_with_prefix(b"jit-sudo anchor\0").chain_update(redaction_key).finalize();
     Mark { seq: 0, hash: Digest(digest.into()) }
@@ -156,10 +157,10 @@ fn begun(connection: &Connection) -> rusqlite::Result<Mark> {
     Ok(origin(&meta(connection, "redaction_key")?.unwrap_or_default()))
 }
 
-/// Which host this was, where the row that remembers it is gone: as the last record says that tells of it, or else the newest request.
-/// What cannot be read is the verification's to find.
+/// Returns the former identity of the host if its row is missing: from the latest record that contains it, or else from
+/// the newest request. Ignores what cannot be decoded, which a verification reports.
 fn told(tx: &Transaction<'_>) -> rusqlite::Result<Option<String>> {
-    // An alert comes before what a pruning remembers of those that are gone.
+    // Alerts come before prune records, which repeat the identity of pruned ones.
     let records = history!(
         "SELECT body FROM history WHERE kind IN ('alert', 'prune') AND kind NOT IN ('start', 'end') \
                    ORDER BY kind, seq DESC"
@@ -310,7 +311,7 @@ enum Fault {
     OtherDatabase,
     /// The database has given power, and its anchor is missing.
     NoAnchor,
-    /// What it is now.
+    /// The new identity.
     OtherHost(HostDescriptor),
 }
 
@@ -381,10 +382,10 @@ fn faults(connection: &Connection, moment: &Moment, anchor: Option<Mark>) -> Res
     Ok(faults)
 }
 
-/// What the anchor tells against the database.
+/// Compares the database with its anchor.
 fn unanchored(connection: &Connection, anchor: Option<Mark>) -> rusqlite::Result<Option<Fault>> {
     let Some(mark) = anchor else {
-        // Earlier versions made the anchor with the first record that is synced, and whatever gives power is.
+        // Earlier versions created the anchor with the first synced record; every record that gives power is synced.
         let powers = history!("SELECT EXISTS (SELECT 1 FROM history WHERE kind IN ('start', 'approval', 'grant'))");
         let has_given = super::prune::pruned(connection).ok().flatten().is_some()
             || connection.query_row(powers, [], |row| row.get(0))?;
@@ -393,10 +394,10 @@ fn unanchored(connection: &Connection, anchor: Option<Mark>) -> rusqlite::Result
     if mark.seq == 0 {
         return Ok((mark != begun(connection)?).then_some(Fault::OtherDatabase));
     }
-    // What cannot be read is the verification's to find.
+    // Ignores what cannot be decoded, which a verification reports.
     let pruned = super::prune::pruned(connection).ok().flatten();
     let is_known = match pruned.filter(|pruned| mark.seq <= pruned.seq) {
-        // It lags behind: the pruning is newer.
+        // The anchor lags behind: the pruning is newer.
         Some(pruned) => mark.seq < pruned.seq || mark.hash == pruned.hash,
         None => {
             let query = history!("SELECT hash FROM history WHERE seq = ?1");
@@ -408,8 +409,8 @@ fn unanchored(connection: &Connection, anchor: Option<Mark>) -> rusqlite::Result
     Ok((!is_known).then_some(Fault::Older(mark.seq)))
 }
 
-/// In one boot both clocks run alike; in a new one only time itself tells. A clock that was set forward while the host
-/// was off cannot be told from time that passed.
+/// Within one boot both clocks advance equally; after a boot only a clock that is behind can be noticed. A clock that was
+/// set forward while the host was off cannot be distinguished from elapsed time.
 fn compare(last: &ClockReading, high: Timestamp, now: &Moment) -> Option<ClockFault> {
     if last.boot_id != now.boot_id {
         let behind = high.0.saturating_sub(now.wall.0);

@@ -1,7 +1,7 @@
-//! The records that count: those behind the last pruning. Whatever stands before is left over from it, or was put there since, and
-//! every query of this room reads `history` in place of the table (tests/floors.rs looks for those that do not).
+//! The valid records: those after the last pruning. Earlier rows were left over from it or inserted since, so every query
+//! of this module reads `history` instead of the table (tests/floors.rs finds those that do not).
 
-/// A query of `history`: the table `record` without what was pruned.
+/// A query of `history`: the table `record` without the pruned records.
 macro_rules! history {
     ($query:literal) => {
         concat!(
@@ -13,5 +13,5 @@ macro_rules! history {
 }
 pub(super) use history;
 
-/// The same for a query that is put together.
+/// The same prefix for a query that is composed at run time.
 pub(super) const HISTORY: &str = history!("");

@@ -1,8 +1,8 @@
 //! The anchor: number and hash of the last synced record, in a file of its own. A database that lacks this record is an
-//! older copy, and so is one with records that gave power and no anchor. Made durably before the database is, where it says which one
-//! that will be, and then written in place without a sync after a synced commit, so that it may lag behind the database, never run
-//! ahead, and is never missing.
-//! It cannot see the whole state directory restored, anchor and all: only a chain head off this host does.
+//! older copy, and so is one without an anchor that has records that gave power. The anchor is created durably before its
+//! database, and names that database; it is then written in place without a sync after each synced commit, so that it may
+//! lag behind the database, but never runs ahead and is never missing.
+//! It cannot detect that the whole state directory was restored, with the anchor: only a chain head off this host can.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind};
@@ -24,8 +24,7 @@ impl Anchor {
         Self { path }
     }
 
-    /// What it says; `None` where there is none. One that cannot be read as an anchor names a record that no
-    /// journal has.
+    /// Returns its content; `None` if it is missing. A damaged anchor yields the number of a record that no journal has.
     pub(super) fn read(&self) -> io::Result<Option<Mark>> {
         match fs::read(&self.path) {
             Ok(bytes) => Ok(Some(Mark::parse(&bytes).unwrap_or(Mark { seq: u64::MAX, hash: Digest::ZERO }))),
@@ -34,14 +33,14 @@ impl Anchor {
         }
     }
 
-    /// Not where it is missing: that was told before, or is still to be told.
+    /// Does not create a missing anchor: its absence was reported, or will be.
     fn write(&self, mark: Mark) -> io::Result<()> {
         let file = OpenOptions::new().write(true).open(&self.path)?;
         file.write_all_at(format!("{mark}\n").as_bytes(), 0)
     }
 }
 
-/// Follows the head of the journal. If a write fails, the anchor lags behind, which has no effect now.
+/// Follows the head of the journal. If a write fails, the anchor lags behind, which does no harm.
 impl Sink for Anchor {
     fn mirror(&mut self, commit: &[Written], _: &dyn Backlog) -> Delivery {
         if let Some(last) = commit.iter().rfind(|record| record.durability() == Durability::Synced) {

@@ -1,5 +1,5 @@
-//! Has the policy compiled from the texts of its files, by a program that may nothing, and takes of its answer what the reader of
-//! the pure crate lets through.
+//! Has a sandboxed program compile the policy from the texts of its files, and accepts only an answer that the reader of
+//! the pure crate validates.
 //! May not: read the texts.
 
 use std::fmt;
@@ -14,21 +14,21 @@ use jit_core::policy::compiled::{InvalidAnswer, STILL_PRIVILEGED, Uncompiled, an
 use jit_core::policy::{Policy, PolicyText};
 use sys::process::WaitEvent;
 
-/// How long a policy of any size may take, and how much longer for each MiB of its files.
+/// The timeout for a policy of any size, and what each MiB of its files adds.
 const PATIENCE: Duration = Duration::from_secs(20);
 const PATIENCE_PER_MIB: Duration = Duration::from_secs(2);
 
-/// What keeps `jit-sudo-compile` from compiling the policy.
+/// Why `jit-sudo-compile` did not compile the policy.
 #[derive(Debug)]
 pub enum CompilerError {
     /// It gave no answer.
     Unanswered(Unanswered),
-    /// It gave an answer that is none.
+    /// Its answer is invalid.
     Invalid(InvalidAnswer),
 }
 
 impl CompilerError {
-    /// The program is not there.
+    /// Returns whether the program is missing.
     pub fn is_missing(&self) -> bool {
         matches!(self, Self::Unanswered(Unanswered::Start(error)) if error.kind() == ErrorKind::NotFound)
     }
@@ -56,7 +56,7 @@ impl fmt::Display for CompilerError {
     }
 }
 
-/// The policy of these files.
+/// Compiles the policy of these files.
 pub(super) fn compile(files: &[PolicyText]) -> Result<Policy, HostError> {
     let request = request(files)?;
     let mib = u32::try_from(request.len() >> 20).unwrap_or(u32::MAX);

@@ -17,7 +17,8 @@ use sys::signals::{SIGCONT, SIGKILL};
 /// The interval between two checks of a supervisor that was stopped.
 const ROUND: Duration = Duration::from_millis(20);
 
-/// A supervisor that is found stopped this many times in succession, though it was continued each time, is kept from its work.
+/// If a supervisor is found stopped this many times in succession, although it was continued each time, it counts as
+/// blocked by others.
 const WOKEN_IN_VAIN: u32 = 50;
 
 /// The supervisor's end of the socket to the guard.
@@ -28,14 +29,14 @@ pub(super) struct Guard {
 }
 
 impl Guard {
-    /// Starts the guard in `refuge`, where ending the caller's session does not reach it. It calls `end` when this process is
-    /// killed, or cannot go on because it is stopped again and again.
+    /// Starts the guard in `refuge`, where ending the caller's session does not reach it. The guard calls `end` when this
+    /// process is killed, or when this process cannot go on because it is stopped again and again.
     pub(super) fn post(refuge: Option<&Cgroup>, end: impl FnOnce()) -> io::Result<Self> {
         let supervisor = Supervisor { pid: Pid::own(), began: process_start(Pid::own())? };
         let (line, theirs) = socket_pair()?;
         let mut ours = Some(line);
         let pid = fork_into(refuge, || {
-            ours = None; // so that it notices the end of the supervisor
+            ours = None; // closes it in the guard, so that the guard notices the end of the supervisor
             keep(&theirs, supervisor, end)
         })?;
         let line = ours.ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected))?;
@@ -49,25 +50,25 @@ impl Guard {
 
     /// Lets the guard end, because it is not needed any more.
     pub(super) fn relieve(&self) {
-        let _ = write(self.line.as_fd(), b"."); // a guard that is gone was killed
+        let _ = write(self.line.as_fd(), b"."); // fails if the guard was killed
     }
 
-    /// Whether the guard has ended; it is reaped then.
+    /// Returns whether the guard has ended, and reaps it then.
     pub(super) fn has_ended(&self) -> bool {
         !matches!(wait(self.pid, Waiting::EndNow), Ok(None))
     }
 }
 
-/// Runs the guard until it ends. It holds no file of the caller.
+/// Runs the guard until it ends. It keeps no file of the caller open.
 fn keep(line: &OwnedFd, supervisor: Supervisor, end: impl FnOnce()) -> Infallible {
-    let _ = new_session(); // it leads no session yet
+    let _ = new_session(); // it is no session leader yet
     let _ = close_but(&[line.as_fd()]);
     let mut in_vain = 0;
     while in_vain < WOKEN_IN_VAIN && poll_line(line, if in_vain == 0 { WOKEN_AFTER } else { ROUND }) {
         in_vain = if supervisor.wake() { in_vain + 1 } else { 0 };
     }
     if in_vain == WOKEN_IN_VAIN {
-        supervisor.signal(SIGKILL); // from here on as when it was killed by others
+        supervisor.signal(SIGKILL); // this has the same effect as if others had killed it
         end();
     } else if !matches!(read(line.as_fd(), &mut [0]), Ok(1..)) {
         end();
@@ -75,7 +76,7 @@ fn keep(line: &OwnedFd, supervisor: Supervisor, end: impl FnOnce()) -> Infallibl
     exit_now(0)
 }
 
-/// Waits for the supervisor. Returns whether it is silent.
+/// Waits for the supervisor. Returns true if nothing arrived in time.
 fn poll_line(line: &OwnedFd, patience: Duration) -> bool {
     let mut entries = [PollEntry::reading(line.as_fd())];
     matches!(poll(&mut entries, Some(patience)), Ok(0))
@@ -89,7 +90,8 @@ struct Supervisor {
 }
 
 impl Supervisor {
-    /// Continues it when it is stopped: before the run is handed over it does not stop of itself. Returns whether it was stopped.
+    /// Sends SIGCONT if the supervisor is stopped: it does not stop of its own accord before it hands the run over.
+    /// Returns whether it was stopped.
     fn wake(self) -> bool {
         let is_stopped = stat(self.pid).is_ok_and(|stat| stat.started == self.began && stat.state == b'T');
         is_stopped && self.signal(SIGCONT)

@@ -39,11 +39,11 @@ use sys::trusted::RootsName;
 pub enum LaunchError {
     /// An argument or variable holds a NUL byte.
     Nul,
-    /// The recorded environment is the editor's and this is the command, or the other way round.
+    /// The recorded environment is for an editor and this is the command, or the reverse.
     OtherEnvironment,
     /// The program is not the file that was opened, or cannot be read.
     Script(String),
-    /// The program, or what executes it, is not to be trusted.
+    /// The program, or what executes it, is not trusted.
     Program(ProgramFault),
     /// The kernel refused a step before exec.
     Exec(ExecError),
@@ -112,7 +112,7 @@ pub(super) struct Launch {
 /// A command's process.
 pub(super) struct Started {
     pub(super) command: Pid,
-    /// Yields why the command was not executed, when its process has ended; `None` when it was executed.
+    /// Returns why the command was not executed, after its process has ended; `None` when it was executed.
     pub(super) failure: Option<OwnedFd>,
 }
 

@@ -1,5 +1,5 @@
-//! The interpreters of a program, which the kernel executes in its place or before it: of a script the one that its first line
-//! names (execve(2), "Interpreter scripts"), of an ELF file its loader (elf(5), `PT_INTERP`).
+//! The interpreters of a program, which the kernel executes in its place or before it: for a script the program named in
+//! its first line (execve(2), "Interpreter scripts"), for an ELF file its loader (elf(5), `PT_INTERP`).
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -13,23 +13,24 @@ use crate::trusted::{TrustError, changed_by_none_but};
 /// How many bytes of the first line the kernel reads (BINPRM_BUF_SIZE).
 const LINE: usize = 256;
 
-/// So many may stand for each other: the kernel follows at most five scripts, and then a loader.
+/// The maximum length of a chain of interpreters: the kernel follows at most five scripts, and then a loader.
 const DEPTH: usize = 7;
 
-/// The largest table of program headers that the kernel reads, in bytes.
+/// The maximum size of a table of program headers that the kernel reads, in bytes.
 const LARGEST_TABLE: usize = 1 << 16;
 
-/// The longest name of a loader, with its NUL (PATH_MAX).
+/// The maximum length of a loader's name, with its NUL (PATH_MAX).
 const LONGEST_NAME: u64 = 4096;
 
-/// The kind of program header that names a loader.
+/// The type of the program header that names a loader.
 const PT_INTERP: u64 = 3;
 
-/// That nobody but root and `user` can make the opened program have another interpreter: the one that it names, the one that
-/// that names, and so on. A file that names none has none, or is a script for a shell.
+/// Checks that only root and `user` can change which interpreter the opened program has: the one that it names, the one
+/// that that one names, and so on. A file that names none has no interpreter, or is a script for a shell.
 ///
 /// # Errors
-/// The file, directory or link that is somebody else's; an ELF file whose headers cannot be read; too long a chain.
+/// Names the file, directory or link that another user can change; also fails for an ELF file whose headers cannot be
+/// read, and for a chain that is too long.
 pub fn check(program: &File, user: u32) -> Result<(), TrustError> {
     let mut at = PathBuf::from("the program");
     let mut named = interpreter(program, &at)?;
@@ -53,8 +54,9 @@ fn interpreter(file: &File, path: &Path) -> Result<Option<PathBuf>, TrustError> 
     read().map_err(|error| TrustError::Io { path: path.to_owned(), error })
 }
 
-/// What the `PT_INTERP` of an ELF file names, if it has one; `start` is its begin. Of either class and byte order: another
-/// machine's file may have an interpreter here, which reads the same headers.
+/// Returns the name in the `PT_INTERP` header of an ELF file, if it has one; `start` is the beginning of the file.
+/// Accepts either class and byte order: a file for another machine may have an interpreter here, which reads the same
+/// headers.
 fn loader(file: &File, start: &[u8]) -> io::Result<Option<PathBuf>> {
     let damaged = || io::Error::new(io::ErrorKind::InvalidData, "its ELF headers are damaged");
     let layout = Layout::of(start).ok_or_else(damaged)?;
@@ -69,7 +71,7 @@ fn loader(file: &File, start: &[u8]) -> io::Result<Option<PathBuf>> {
         if layout.number(header, 0, 4).ok_or_else(damaged)? != PT_INTERP {
             continue;
         }
-        // Of two, which counts is for each reader to say.
+        // If there are two, each reader decides which one counts.
         if named.is_some() {
             return Err(damaged());
         }
@@ -84,12 +86,12 @@ fn loader(file: &File, start: &[u8]) -> io::Result<Option<PathBuf>> {
     Ok(named)
 }
 
-/// Fills the buffer from there on; how much there was.
+/// Reads at this offset until the buffer is full or the file ends, and returns the length.
 fn read_up_to(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     let mut filled = 0;
     while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
         let further = u64::try_from(filled).ok().and_then(|filled| offset.checked_add(filled));
-        // Where no file reaches there is nothing to read.
+        // Beyond the maximum offset of a file there is nothing to read.
         let Some(place) = further.filter(|place| i64::try_from(*place).is_ok()) else { break };
         match file.read_at(rest, place) {
             Ok(0) => break,
@@ -101,7 +103,7 @@ fn read_up_to(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> 
     Ok(filled)
 }
 
-/// How numbers lie in an ELF file.
+/// The class and byte order of an ELF file.
 #[derive(Clone, Copy)]
 struct Layout {
     is_64_bit: bool,
@@ -115,7 +117,7 @@ impl Layout {
         is_known.then_some(Self { is_64_bit: *class == 2, is_big_endian: *order == 2 })
     }
 
-    /// Where the program headers begin, how long each is, and how many there are.
+    /// Returns the offset of the program headers, the size of each, and their number.
     fn table(self, start: &[u8]) -> Option<(u64, usize, usize)> {
         let (offset, width, entry, count) = if self.is_64_bit { (32, 8, 54, 56) } else { (28, 4, 42, 44) };
         let number = |place| usize::try_from(self.number(start, place, 2)?).ok();
@@ -124,7 +126,7 @@ impl Layout {
         (entry == expected).then_some((self.number(start, offset, width)?, entry, count))
     }
 
-    /// Where the bytes of a segment lie in the file, and how many they are.
+    /// Returns the offset of a segment in the file, and its size.
     fn segment(self, header: &[u8]) -> Option<(u64, u64)> {
         let (offset, size, width) = if self.is_64_bit { (8, 32, 8) } else { (4, 16, 4) };
         Some((self.number(header, offset, width)?, self.number(header, size, width)?))
@@ -191,7 +193,7 @@ mod tests {
         std::fs::remove_dir_all(place).unwrap();
     }
 
-    /// An ELF file of nothing but headers, the last of which names this loader.
+    /// Returns an ELF file that consists of headers only; the last one names this loader.
     fn elf(class: u8, order: u8, loader: &str) -> Vec<u8> {
         let (header, entry, width) = if class == 2 { (64, 56, 8) } else { (52, 32, 4) };
         let number = |value: usize, width: usize| {
@@ -235,12 +237,12 @@ mod tests {
             let file = elf(class, order, "/lib/ld.so");
             assert_eq!(found(&file), Ok(Some(PathBuf::from("/lib/ld.so"))), "{class} {order}");
             let header = if class == 2 { 64 } else { 52 };
-            // A program without one.
+            // A program without a loader.
             let mut alone = file.clone();
             let last = header + if class == 2 { 56 } else { 32 };
             alone[last..last + 4].fill(0);
             assert_eq!(found(&alone), Ok(None));
-            // Two of them, one that does not end, one that is longer than the file, no name.
+            // Two loaders; a name that does not end, one that is longer than the file, an empty one.
             let mut two = file.clone();
             let copied = two[last..last * 2 - header].to_vec();
             two[header..last].copy_from_slice(&copied);
@@ -277,10 +279,10 @@ mod tests {
                 if round % 3 == 0 {
                     file.truncate(random(whole.len() + 1));
                 }
-                // An answer in bounded time, whatever it is.
+                // Any answer is right, but it must come in bounded time.
                 let _ = interpreter(&opened("damaged", &file), Path::new("x"));
             }
-            // The largest numbers everywhere.
+            // The largest numbers in every field.
             for place in 4..whole.len() {
                 let mut file = whole.clone();
                 let end = file.len().min(place + 8);

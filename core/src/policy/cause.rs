@@ -1,32 +1,32 @@
-//! What may be wrong with a line of the policy, and how it is said.
+//! The errors in a line of the policy, and their messages.
 
 use std::fmt;
 
 use super::role::Source;
 use crate::escape::escape;
 
-/// What is wrong with a line of the policy.
+/// An error in a line of the policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Cause {
-    /// It is not TOML.
+    /// The file is not TOML.
     Syntax(String),
-    /// A key or table that the policy does not have there.
+    /// The policy has no such key or table at this place.
     UnknownKey {
         /// The key.
         key: String,
         /// The table, such as `[defaults]`; empty for the top of the file.
         table: String,
-        /// What may have been meant.
+        /// A similar key or table, if there is one.
         suggestion: Suggestion,
     },
-    /// Something that may be said once is said again.
+    /// Something that may be defined once is defined again.
     Repeated {
         /// Such as `role 'web-ops'`.
         what: String,
-        /// Where it was said first.
+        /// Where it was defined first.
         first: Source,
     },
-    /// A value that cannot be meant.
+    /// An invalid value.
     Invalid {
         /// The key, or `command 'ls'`.
         what: String,
@@ -39,10 +39,10 @@ pub(super) enum Cause {
     TooLarge(usize),
 }
 
-/// What an unknown key may have been.
+/// The key that was probably meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Suggestion {
-    /// Nothing is near.
+    /// No key is similar.
     Nothing,
     /// A key of the same table.
     Key(String),
@@ -73,12 +73,12 @@ fn within(table: &str) -> String {
     if table.is_empty() { String::new() } else { format!(" in {}", shown(table)) }
 }
 
-/// One line of bounded length without control characters, whatever the file holds.
+/// Returns one line of limited length without control characters, whatever the file contains.
 fn shown(text: &str) -> String {
     const LONGEST: usize = 200;
     let cut: String = text.trim().chars().take(LONGEST).map(|c| if c == '\n' { ' ' } else { c }).collect();
     let more = if text.trim().chars().count() > LONGEST { "…" } else { "" };
-    // Backslashes are doubled only where something else had to be escaped too: rules are shown as they were written.
+    // Doubles backslashes only where something else had to be escaped too, so that rules are shown as written.
     let escaped = escape(cut.as_bytes());
     if escaped.replace("\\\\", "\\") == cut { format!("{cut}{more}") } else { format!("{escaped}{more}") }
 }

@@ -1,5 +1,5 @@
-//! What passes between the program that compiles the policy and the one that stores it: a request with the texts, and an answer
-//! of which nothing is believed that can be checked. The reader is the only way from an answer to a [`Policy`].
+//! The protocol between the program that compiles the policy and the one that stores it: a request with the texts, and an
+//! answer of which everything that can be checked is checked. Only the reader turns an answer into a [`Policy`].
 
 use std::collections::HashSet;
 use std::fmt;
@@ -15,16 +15,17 @@ use super::{Policy, PolicyText};
 use crate::clock::duration::LONGEST;
 use crate::escape::escape;
 
-/// The longest texts of all files together, in bytes; 100,000 roles take about 30 MB.
+/// The maximum size of the texts of all files together, in bytes; 100,000 roles take about 30 MB.
 pub const TEXTS_LIMIT: usize = 128 << 20;
 
-/// With this status the compiler ends that could not give its privileges up, and has read nothing.
+/// The exit status of a compiler that could not drop its privileges; it has read nothing.
 pub const STILL_PRIVILEGED: i32 = 2;
 
-/// The longest cause of an error in bytes: it quotes parts of the policy that are cut, and the path of a file.
+/// The maximum length of the cause of an error, in bytes: it quotes truncated parts of the policy, and the path of a
+/// file.
 const CAUSE_LIMIT: usize = 32 << 10;
 
-/// Both sides are of one version, because a row means what the version says that wrote it.
+/// Both sides must have the same version, because the version that wrote a row determines its meaning.
 const FORMAT: &str = concat!(env!("CARGO_PKG_VERSION"), "/1");
 
 /// One file of a request.
@@ -43,7 +44,7 @@ struct Request {
     files: Vec<Text>,
 }
 
-/// The first line of an answer. The roles of a policy follow, each on its own line in the form of its row.
+/// The first line of an answer. The roles of a policy follow, one per line in the form of its row.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Head {
@@ -58,21 +59,21 @@ enum Found {
     Error { file: usize, line: usize, column: usize, cause: String },
 }
 
-/// Why there is no policy.
+/// Why there is no compiled policy.
 #[derive(Debug)]
 pub enum Uncompiled {
     /// Its files have an error.
     Policy(PolicyError),
-    /// The answer is none that this version could have given to these files.
+    /// This version could not have given the answer to these files.
     Answer(InvalidAnswer),
 }
 
-/// What is wrong with an answer. It quotes nothing of it.
+/// An error in an answer. It quotes nothing of the answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InvalidAnswer {
-    /// The line of the answer from 1.
+    /// The line of the answer, from 1.
     pub line: usize,
-    /// What is wrong with it.
+    /// What is wrong with it: a verb phrase whose subject is the line.
     pub fault: &'static str,
 }
 
@@ -88,10 +89,10 @@ impl From<InvalidAnswer> for Uncompiled {
     }
 }
 
-/// The request to compile these files.
+/// Returns the request to compile these files.
 ///
 /// # Errors
-/// Where they are longer than [`TEXTS_LIMIT`] together.
+/// The files are longer than [`TEXTS_LIMIT`] together.
 pub fn request(files: &[PolicyText]) -> Result<Vec<u8>, PolicyError> {
     let (mut all, mut length) = (Vec::new(), 0_usize);
     for file in files {
@@ -103,11 +104,12 @@ pub fn request(files: &[PolicyText]) -> Result<Vec<u8>, PolicyError> {
         all.push(Text { path: path_of(file), text: file.text.clone() });
     }
     let request = Request { format: FORMAT.to_owned(), files: all };
-    // Texts can always be written down.
+    // Serializing texts cannot fail.
     Ok(serde_json::to_vec(&request).unwrap_or_default())
 }
 
-/// The longest answer about these files, in bytes: each role holds the defaults too, so it is longer than its text.
+/// Returns the maximum length of an answer for these files, in bytes: each role includes the defaults, so it is longer
+/// than its text.
 pub fn answer_limit(files: &[PolicyText]) -> usize {
     const LEAST: usize = 4 << 20;
     const MOST: usize = 1 << 30;
@@ -115,7 +117,7 @@ pub fn answer_limit(files: &[PolicyText]) -> usize {
     texts.saturating_mul(512).saturating_add(LEAST).min(MOST)
 }
 
-/// The answer to a request; `None` where the bytes are none of this version.
+/// Returns the answer to a request; `None` if the bytes are not a request of this version.
 #[cfg(feature = "policy-text")]
 pub fn answer(request: &[u8]) -> Option<Vec<u8>> {
     let request: Request = serde_json::from_slice(request).ok()?;
@@ -148,10 +150,10 @@ fn written(parsed: &Result<Policy, PolicyError>, files: &[PolicyText]) -> serde_
     Ok(answer)
 }
 
-/// The policy that an answer holds, where it is one that this version could have given to these files.
+/// Returns the policy in an answer, if this version could have given the answer to these files.
 ///
 /// # Errors
-/// The error in the files that it tells of, and any other answer.
+/// The error in the files that the answer reports, or the reason why the answer is invalid.
 pub fn read_answer(answer: &[u8], files: &[PolicyText]) -> Result<Policy, Uncompiled> {
     let mut lines = Lines { rest: answer, number: 0 };
     let line = lines.next().ok_or(lines.invalid("is missing or cut off"))?;
@@ -190,7 +192,7 @@ pub fn read_answer(answer: &[u8], files: &[PolicyText]) -> Result<Policy, Uncomp
     Ok(Policy { settings, roles })
 }
 
-/// The lines of an answer, each with its end.
+/// Splits an answer into lines, each terminated by a newline.
 struct Lines<'a> {
     rest: &'a [u8],
     number: usize,
@@ -204,7 +206,7 @@ impl<'a> Lines<'a> {
         Some(line)
     }
 
-    /// A value whose only text is this line: no key that this version does not know, and each one once.
+    /// Decodes a value that this version encodes as exactly this line, so that it has no unknown and no repeated keys.
     fn decoded<T: Serialize + for<'d> Deserialize<'d>>(&self, line: &[u8]) -> Result<T, InvalidAnswer> {
         let value = serde_json::from_slice(line).map_err(|_| self.invalid("is not understood"))?;
         match serde_json::to_vec(&value) {
@@ -222,7 +224,7 @@ impl<'a> Lines<'a> {
     }
 }
 
-/// As the compiler's own request has it.
+/// Returns the path as the request contains it.
 fn path_of(file: &PolicyText) -> String {
     file.path.to_string_lossy().into_owned()
 }
@@ -236,7 +238,7 @@ fn error(
     if line > count_of_lines(text) || cause.len() > CAUSE_LIMIT {
         return Err("tells of an error that the file cannot have");
     }
-    // It was escaped where that was needed. Backslashes of the policy are shown as they were written.
+    // The compiler has escaped the cause where necessary. Backslashes of the policy are shown as written.
     let escaped = escape(cause.as_bytes());
     let is_shown = escaped.replace("\\\\", "\\") == cause.replace("\\\\", "\\");
     let cause = if is_shown { cause } else { escaped };
@@ -247,13 +249,14 @@ fn count_of_lines(file: &PolicyText) -> usize {
     file.text.bytes().filter(|byte| *byte == b'\n').count() + 1
 }
 
-/// The number of the file, not before `first`, and the line; of each file its path and the count of its lines are `known`.
+/// Returns the number of the role's file, not before `first`, and its line; `known` has the path and the number of lines
+/// of each file.
 fn place_of(role: &Role, known: &[(String, usize)], first: usize) -> Option<(usize, usize)> {
     let (number, (_, count)) = known.iter().enumerate().skip(first).find(|(_, (path, _))| *path == role.source.file)?;
     (1..=*count).contains(&role.source.line).then_some((number, role.source.line))
 }
 
-/// What a run relies on beyond the form of each value.
+/// Checks what a run relies on beyond the form of each value.
 fn check_role(role: &Role) -> Result<(), &'static str> {
     let power = RolePower::of(role).encode().map_err(|_| "is a role that cannot be written down")?;
     if power.len() > POWER_LIMIT || role_digest(&power) != role.digest {
@@ -292,7 +295,7 @@ fn is_sound(settings: &Settings) -> bool {
         && [storage, &recording.per_user].iter().all(|storage| is_size(storage.at_once) && is_size(storage.per_day))
 }
 
-/// What the files say, having passed from one program to the other without a loss.
+/// Returns the policy of the files, after checking that the round trip between the two programs loses nothing.
 #[cfg(test)]
 pub(super) fn parsed(files: &[PolicyText]) -> Result<Policy, PolicyError> {
     let parsed = Policy::parse(files);

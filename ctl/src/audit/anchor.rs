@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn heads_are_found_in_every_place_where_they_are_kept() {
+    fn heads_are_found_in_every_kind_of_file() {
         let hash = "ab".repeat(32);
         let checkpoint = format!(
             "{{\\\"at\\\":7,\\\"head\\\":\\\"{hash}\\\",\\\"host\\\":\\\"h\\\",\\\"seq\\\":9,\\\"version\\\":1}}"

@@ -153,7 +153,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_uid_that_was_given_to_another_names_nobody() {
+    fn a_reassigned_uid_gets_no_name() {
         let bodies = [
             r#"{"kind":"request","grant":"g","uid":7,"user":"alice"}"#,
             r#"{"kind":"approval","grant":"g","uid":8,"user":"bob"}"#,

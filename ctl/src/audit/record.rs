@@ -418,7 +418,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_tells_how_it_ended() {
+    fn an_end_record_says_how_the_run_ended() {
         let ended = |body: &str| Record::read(&info(body)).summary(0);
         let body = r#"{"kind":"end","run":"r","exit":0,"duration_us":1204999,"ended_by":"itself"}"#;
         assert_eq!(ended(body), "r: exit status 0 after 1.204s");
@@ -437,7 +437,7 @@ mod tests {
     }
 
     #[test]
-    fn what_happened_to_a_grant_is_one_sentence() {
+    fn an_event_of_a_grant_is_one_sentence() {
         let told = |body: &str| Record::read(&info(body)).summary(0);
         let body = r#"{"argv":["/bin/ls","a b"],"duration":3600,"grant":"0123456789","kind":"request","limits":["one-shot"],
             "reason":"disk full","role":"web-ops","run_as":"root","sha256":"ab","uid":1,"user":"alice"}"#;
@@ -450,7 +450,7 @@ mod tests {
     }
 
     #[test]
-    fn records_that_make_no_sense_are_shown_and_harmless() {
+    fn malformed_records_are_shown_and_harmless() {
         for body in [
             "",
             "[]",

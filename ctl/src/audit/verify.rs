@@ -209,7 +209,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_of_many_heads_is_always_asked_about() {
+    fn the_last_of_many_heads_is_always_selected() {
         for count in [0, 1, MARKS, MARKS + 1, 3 * MARKS + 7] {
             let marks: Vec<Mark> = (0..count as u64).map(|seq| Mark { seq, hash: Digest::ZERO }).collect();
             let last = marks.last().copied();

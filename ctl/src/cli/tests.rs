@@ -58,7 +58,7 @@ fn a_revocation_has_exactly_one_target() {
 }
 
 #[test]
-fn ids_names_and_kinds_are_checked_before_anybody_is_asked() {
+fn ids_names_and_kinds_are_checked_before_the_broker_is_asked() {
     for words in [
         &["show", "ab%"][..],
         &["show", ""],
@@ -74,7 +74,7 @@ fn ids_names_and_kinds_are_checked_before_anybody_is_asked() {
     }
 }
 
-/// Every verb that does something, with its family.
+/// Every verb that performs an action, with its parent.
 fn leaves(command: &clap::Command, family: &str) -> Vec<String> {
     let shown = command.get_subcommands().filter(|verb| !verb.is_hide_set());
     shown

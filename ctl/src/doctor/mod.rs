@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_wrong_is_followed_by_what_mends_it() {
+    fn each_fault_is_followed_by_its_fix() {
         let text = render(&[
             good("key", "is there"),
             bad("state", "is open\u{1b}", "chmod 700 x"),
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_broker_is_a_finding_and_no_end() {
+    fn a_missing_broker_is_a_finding_and_the_checks_continue() {
         let broker = Broker::at(std::path::Path::new("/nonexistent/broker"));
         let report = doctor(&broker).unwrap();
         assert_eq!(report.exit, Exit::Refused);

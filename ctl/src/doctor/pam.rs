@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_service_that_is_nowhere_is_an_error() {
+    fn a_missing_service_is_an_error() {
         let findings = look(&["no-such-service-here".to_owned()]);
         assert!(findings[0].message.contains("no-such-service-here"), "{findings:?}");
     }

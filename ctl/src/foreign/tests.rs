@@ -160,7 +160,7 @@ fn without_digests(text: &str) -> String {
 }
 
 #[test]
-fn a_document_of_the_host_is_shown_whole() {
+fn a_document_of_the_host_is_shown_completely() {
     let (_, text) = shown(&wrap(&text(&terms()), &role(), VERSION, &host_key())).unwrap();
     for part in [
         "from host   web1",
@@ -198,7 +198,7 @@ fn a_document_of_the_host_is_shown_whole() {
 }
 
 #[test]
-fn who_alters_a_request_and_signs_it_shows_what_they_would_get_approved() {
+fn a_changed_and_signed_request_shows_its_changes() {
     let good = text(&terms());
     let alice = HostDescriptor::of(&alices_key(), "web1", "her own machine");
     let own = text(&RequestTerms { host: alice, ..terms() });
@@ -219,7 +219,7 @@ fn who_alters_a_request_and_signs_it_shows_what_they_would_get_approved() {
 }
 
 #[test]
-fn who_alters_the_role_shows_the_role_that_would_be_approved() {
+fn a_changed_role_is_shown_as_it_would_be_approved() {
     let alice = HostDescriptor::of(&alices_key(), "web1", "her own machine");
     let with = |role: &str| {
         let terms = RequestTerms { host: alice.clone(), role_digest: role_digest(role.as_bytes()), ..terms() };
@@ -262,7 +262,7 @@ fn a_document_whose_parts_do_not_belong_together_is_refused() {
 }
 
 #[test]
-fn what_is_wrong_with_the_role_of_a_request_is_said_as_it_is() {
+fn an_error_in_the_role_of_a_request_is_reported_exactly() {
     let with = |role: &str, change: fn(&mut RequestTerms)| {
         let mut terms = RequestTerms { role_digest: role_digest(role.as_bytes()), ..terms() };
         change(&mut terms);
@@ -279,7 +279,7 @@ fn what_is_wrong_with_the_role_of_a_request_is_said_as_it_is() {
 }
 
 #[test]
-fn a_command_without_words_is_no_command() {
+fn an_empty_command_is_refused() {
     let mut terms = terms();
     terms.command.as_mut().unwrap().argv.clear();
     let message = shown(&wrap(&text(&terms), &role(), VERSION, &host_key())).err().unwrap();
@@ -304,7 +304,7 @@ fn documents_of_other_versions_say_so() {
 }
 
 #[test]
-fn what_nobody_vouches_for_is_red_on_a_terminal_alone() {
+fn untrusted_parts_are_red_only_on_a_terminal() {
     let request = Request::read(&wrap(&text(&terms()), &role(), VERSION, &host_key())).unwrap();
     let host = Host::of(&request.terms.host, &request.host_key, HostStatus::New(Ok("known_hosts:1".into())));
     let red = described(&request, &host, &screen(Surface::Colour));

@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_file_is_its_owners_alone_and_grows_by_a_line() {
+    fn a_new_file_is_private_and_gains_a_line_per_host() {
         let place = TestDir::new();
         let path = place.0.join("config/jit-sudo/known_hosts");
         let (one, two) = (described(1, "web1", "m"), described(2, "web2", "n"));
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_or_understood_is_never_written_over() {
+    fn an_unreadable_or_malformed_file_is_never_overwritten() {
         let place = TestDir::new();
         let path = place.0.join("known_hosts");
         let host = described(1, "web1", "m");
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn of_many_at_once_none_is_lost() {
+    fn no_concurrent_addition_is_lost() {
         let place = TestDir::new();
         let path = place.0.join("known_hosts");
         std::thread::scope(|scope| {

@@ -151,7 +151,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn whoever_has_compared_the_key_takes_the_day_away() {
+    fn a_line_without_a_day_means_that_the_key_was_compared() {
         let web1 = described(1, "web1", "m");
         let list = line_of(&web1, "2026-11-28").replace(" seen=2026-11-28", "");
         assert_eq!(find(&list, &web1), Found::Here(1, None));
@@ -175,7 +175,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_second_line_of_a_name_counts_too() {
+    fn a_second_line_with_the_same_name_counts_too() {
         let (old, new) = (described(1, "web1", "m"), described(2, "web1", "n"));
         let list = format!("{}{}", line_of(&old, "2026-11-28"), line_of(&new, "2026-11-28"));
         assert_eq!((find(&list, &old), find(&list, &new)), (Found::Here(1, day()), Found::Here(2, day())));
@@ -183,7 +183,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_broken_line_is_named_and_nothing_after_it_counts() {
+    fn a_broken_line_is_reported_and_ends_the_list() {
         let seen = line_of(&described(1, "web1", "m"), "2026-11-28");
         let good = seen.replace(" seen=2026-11-28", "");
         let words: Vec<&str> = good.split_whitespace().collect();
@@ -205,7 +205,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_name_is_one_visible_word() {
+    fn a_name_has_only_visible_ascii_characters() {
         for name in ["web1", "web1.example.org", "[::1]", "a_b-c"] {
             assert!(is_plain_name(name), "{name}");
         }

@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_is_new_once_and_known_ever_after() {
+    fn a_host_is_new_once_and_known_afterwards() {
         let place = std::env::temp_dir().join(format!("jitctl-standing-{}", std::process::id()));
         let path = place.join("known_hosts");
         let (web1, file) = (described(1, "web1", "m"), path.display().to_string());
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_was_never_compared_is_said_to_be_so() {
+    fn a_key_that_was_never_compared_is_reported() {
         let web1 = described(1, "web1", "m");
         let key = web1.public_key().unwrap();
         let seen = HostStatus::Seen("2026-01-02".into(), "f:3".into());
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_signed_for_a_copy_or_where_nothing_can_be_told() {
+    fn nothing_is_signed_for_a_copied_key_or_without_a_usable_list() {
         let web1 = described(1, "web1", "m");
         assert_eq!(said(&web1, HostStatus::Known("f:1".into())), (String::new(), true));
         let (message, may) = said(&web1, HostStatus::New(Err("read-only file system".into())));

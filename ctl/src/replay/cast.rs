@@ -92,7 +92,7 @@ mod tests {
                         [1.0, \"i\", \"x\"]\n[nonsense\n[1.25, \"m\", \"frozen\"]\n[2.0, \"r\", \"9x9\"]\n[-1, \"o\", \"b\"]\n[1e300, \"o\", \"c\"]\n";
 
     #[test]
-    fn events_come_as_their_lines_are_complete() {
+    fn an_event_is_returned_when_its_line_is_complete() {
         for piece in [1, 3, 50, 1000] {
             let mut lines = Lines::default();
             let events: Vec<Event> =
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_cast_is_refused() {
+    fn input_that_is_no_asciicast_is_refused() {
         for text in ["{}\n", "[0,\"o\",\"x\"]\n", "{\"version\":3,\"width\":1,\"height\":1}\n", "\0\n"] {
             assert_eq!(Lines::default().take(text.as_bytes()), Err(NoCast), "{text:?}");
         }

@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn what_draws_passes() {
+    fn drawing_sequences_pass() {
         for text in [
             "plain text, é 漢字 😀\r\n\tx\x08",
             "\x1b[1;31mred\x1b[0m\x1b[38:2::1:2:3m",
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn what_acts_on_the_terminal_does_not_pass() {
+    fn sequences_that_act_on_the_terminal_are_removed() {
         for text in [
             "\x07",
             "\x05",
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn sequences_may_come_in_pieces() {
+    fn sequences_may_arrive_in_pieces() {
         let text = "a\x1b[1;31mb\x1b]0;title\x1b\\c\x1b[6nd\x1b(0e";
         let whole = pass(text);
         for cut in (0..text.len()).filter(|cut| text.is_char_boundary(*cut)) {
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn no_random_text_gets_an_answer_out_of_a_terminal() {
+    fn no_random_text_makes_a_terminal_answer() {
         let alphabet = [
             '\x1b', '[', ']', 'P', '6', 'n', 'c', '\\', ';', '?', '>', 't', '\u{9b}', '\u{9d}', '\x07', 'a', '1', 'h',
             ' ', '$',
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn the_screen_is_left_as_it_was() {
+    fn the_screen_is_restored() {
         let mut filter = Filter::default();
         filter.pass("\x1b[?1049h\x1b[31m");
         assert_eq!(filter.restore(), format!("\x1b[?1049l{RESTORE}"));

@@ -174,7 +174,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_and_speeds_are_read_as_they_are_written() {
+    fn positions_and_speeds_are_parsed() {
         assert_eq!(place("83.5"), Ok(Duration::from_millis(83_500)));
         assert_eq!(place("1:23"), Ok(Duration::from_secs(83)));
         assert_eq!(place("1:02:03"), Ok(Duration::from_secs(3723)));

@@ -1,10 +1,11 @@
-//! jit-sudo(8): its synopsis from the usage, its options from the table of flags. Each begins with the line of the help.
+//! jit-sudo(8): the synopsis from the usage, the options from the table of flags. Each option begins with its line of the
+//! help.
 
 use jit_core::cli::{Argument, CalledAs, FLAGS, Flag, FlagName, Support, usage};
 
 use crate::mdoc::{flag, prose, sentence};
 
-/// The part of that name.
+/// Returns the part of that name.
 pub(crate) fn part(name: &str) -> String {
     let ours = |flag: &&Flag| flag.short.is_none();
     let built = FLAGS.iter().filter(|flag| flag.support == Support::Built);
@@ -17,7 +18,7 @@ pub(crate) fn part(name: &str) -> String {
     }
 }
 
-/// What the manual says beside the line of the help, and of the form with an optional value.
+/// Returns what the manual adds to the line of the help, and to the form with an optional value.
 fn more(name: FlagName) -> (&'static str, &'static str) {
     let one = |text| (text, "");
     match name {
@@ -124,7 +125,7 @@ fn refusal(flag: &Flag) -> String {
     )
 }
 
-/// The lines of the usage, each as a call of `.Nm`.
+/// Returns the lines of the usage, each as a call of `.Nm`.
 fn synopsis(called: CalledAs) -> String {
     let text = usage(called).replace("\n            ", " ");
     let mut page = String::new();
@@ -138,7 +139,7 @@ fn synopsis(called: CalledAs) -> String {
     page
 }
 
-/// The words of a usage; what stands in brackets is one, and alternatives without brackets are too.
+/// Splits a usage; brackets and their contents are one part, and so are alternatives without brackets.
 fn bracketed(words: &str) -> Vec<String> {
     let mut parts: Vec<String> = Vec::new();
     let mut depth = 0;

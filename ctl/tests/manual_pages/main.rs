@@ -1,8 +1,9 @@
-//! The manual pages beside the tables from which the programs read their words. What stands between two markers of a page
-//! is made here, and a page that differs fails; `make man` writes it anew. The long sentences about the options of
-//! jit-sudo stand in `flags.rs`, because they need not be in a setuid program; those of jitctl are its own `--help`.
+//! Compares the manual pages with the tables from which the programs parse their arguments. The text between two markers
+//! of a page is generated here, and a page that differs fails; `make man` writes it anew. The long descriptions of
+//! jit-sudo's options are in `flags.rs`, so that they need not be in a set-user-ID program; those of jitctl are its own
+//! `--help`.
 
-// A test that cannot look must fail, and a panic is how it does.
+// A test that cannot read its input must fail, and it does so by a panic.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod flags;
@@ -13,7 +14,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-/// Begins a generated part; the rest of the line says which.
+/// Begins a generated part; the rest of the line is its name.
 const BEGIN: &str = ".\\\" made by `make man`: ";
 const END: &str = ".\\\" made by hand again\n";
 
@@ -21,13 +22,13 @@ fn path(page: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/man").join(page)
 }
 
-/// What the markers of `page` ask for, in their order.
+/// Returns the names of the generated parts of `page`, in their order.
 fn parts(page: &str) -> Vec<String> {
     let text = fs::read_to_string(path(page)).unwrap();
     text.lines().filter_map(|line| line.strip_prefix(BEGIN)).map(str::to_owned).collect()
 }
 
-/// The page with each part made anew: compared, or written where `UPDATE` is set.
+/// Generates each part of the page anew; compares the page, or writes it if `UPDATE` is set.
 fn keep_up(page: &str, part: impl Fn(&str) -> String) {
     let old = fs::read_to_string(path(page)).unwrap();
     let mut new = String::new();
@@ -49,12 +50,12 @@ fn keep_up(page: &str, part: impl Fn(&str) -> String) {
 }
 
 #[test]
-fn jit_sudo_8_says_what_the_table_of_flags_says() {
+fn jit_sudo_8_matches_the_table_of_flags() {
     keep_up("jit-sudo.8", flags::part);
 }
 
 #[test]
-fn jitctl_8_says_what_the_table_of_verbs_says_and_each_verb_once() {
+fn jitctl_8_matches_the_table_of_verbs_and_describes_each_verb_once() {
     keep_up("jitctl.8", verbs::part);
     let mut described: Vec<String> = parts("jitctl.8").iter().flat_map(|part| verbs::named(part)).collect();
     let mut known = verbs::all();
@@ -64,7 +65,7 @@ fn jitctl_8_says_what_the_table_of_verbs_says_and_each_verb_once() {
 }
 
 #[test]
-fn every_page_is_mdoc_and_clean_for_man_and_for_mandoc() {
+fn every_page_is_mdoc_without_warnings_of_man_and_mandoc() {
     for page in fs::read_dir(path("")).unwrap().map(|entry| entry.unwrap().path()) {
         assert!(fs::read_to_string(&page).unwrap().contains("\n.Sh NAME\n"), "{} is no mdoc(7)", page.display());
         let mut man = Command::new("man");

@@ -1,16 +1,16 @@
-//! Plain sentences, as `--help` shows them, become mdoc(7): what stands in backquotes gets the macro that its shape asks
-//! for, `name(8)` becomes a reference, and each sentence begins a line.
+//! Converts plain sentences, as `--help` shows them, to mdoc(7): text in backquotes gets the macro that fits its form,
+//! `name(8)` becomes a reference, and each sentence begins a line.
 
-/// The longest line, as mandoc likes it.
+/// The maximum length of a line, as mandoc recommends.
 const WIDTH: usize = 78;
 
-/// Paragraphs parted by empty lines. Capitals that are in `values` are names of arguments.
+/// Formats paragraphs separated by empty lines. Words in capitals that are in `values` are names of arguments.
 pub(crate) fn prose(text: &str, values: &[String]) -> String {
     let paragraphs: Vec<String> = text.split("\n\n").map(|paragraph| lines(paragraph, values)).collect();
     paragraphs.join(".Pp\n")
 }
 
-/// A help line as a sentence: capital, full stop, and `[default: x]` as a sentence of its own.
+/// Formats a line of the help as a sentence: a capital, a full stop, and `[default: x]` as a sentence of its own.
 pub(crate) fn sentence(help: &str) -> String {
     let (what, default) = match help.trim_end_matches(']').split_once(" [default: ") {
         Some((what, default)) if help.ends_with(']') => (what, format!(" Default: {default}.")),
@@ -22,7 +22,7 @@ pub(crate) fn sentence(help: &str) -> String {
     format!("{first}{}{end}{default}", letters.as_str())
 }
 
-/// The spelling of an option that begins with a dash, as arguments of a macro line: `Fl -wait`.
+/// Formats an option that begins with a dash as arguments of a macro line: `Fl -wait`.
 pub(crate) fn flag(spelled: &str) -> String {
     format!("Fl {}", spelled.strip_prefix('-').unwrap_or(spelled))
 }
@@ -60,7 +60,7 @@ fn lines(paragraph: &str, values: &[String]) -> String {
     page
 }
 
-/// Parted at spaces, but not between backquotes.
+/// Splits at spaces, except between backquotes.
 fn words(text: &str) -> Vec<String> {
     let mut words = vec![String::new()];
     let mut quoted = false;
@@ -77,7 +77,7 @@ fn words(text: &str) -> Vec<String> {
     words
 }
 
-/// The macro line of a word with its punctuation; none for plain text.
+/// Returns the macro line of a word with its punctuation; `None` for plain text.
 fn macro_for(word: &str, values: &[String]) -> Option<String> {
     let bare = word.trim_start_matches('(');
     let opening = "( ".repeat(word.len() - bare.len());
@@ -98,7 +98,7 @@ fn macro_for(word: &str, values: &[String]) -> Option<String> {
     Some(format!("{name} {opening}{arguments}{after}"))
 }
 
-/// What is special without backquotes.
+/// Returns the macro of a word that needs one without backquotes.
 fn named(word: &str, values: &[String]) -> Option<String> {
     let capitals = word.len() > 1 && word.bytes().all(|byte| byte.is_ascii_uppercase());
     if let Some((name, section)) = word.strip_suffix(')').and_then(|word| word.split_once('(')) {
@@ -113,7 +113,7 @@ fn named(word: &str, values: &[String]) -> Option<String> {
     }
 }
 
-/// What stands in backquotes, by its shape.
+/// Returns the macro of text in backquotes, by its form.
 fn code(text: &str) -> String {
     let all = |allowed: &str| text.bytes().all(|byte| byte.is_ascii_lowercase() || allowed.as_bytes().contains(&byte));
     let capitals = text.len() > 1 && text.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
@@ -138,7 +138,7 @@ fn code(text: &str) -> String {
     }
 }
 
-/// One argument of a macro that stands for itself.
+/// Returns a literal argument of a macro.
 fn argument(text: &str) -> String {
     let text = text.replace('\\', "\\e").replace('"', "\\(dq");
     let guarded = match text.len() {
@@ -149,7 +149,7 @@ fn argument(text: &str) -> String {
 }
 
 #[test]
-fn backquotes_get_the_macro_that_their_shape_asks_for() {
+fn text_in_backquotes_gets_the_macro_of_its_form() {
     let values = ["ID".to_owned()];
     for (text, page) in [
         (

@@ -1,27 +1,27 @@
-//! jitctl(8): synopsis, verbs and options, from the declarations that clap reads.
+//! jitctl(8): synopsis, verbs and options, from the clap declarations.
 
 use clap::{Arg, ArgAction, Command};
 
 use crate::mdoc::{flag, prose, sentence};
 
-/// A verb with its family: `audit list`.
+/// A verb with its parent: `audit list`.
 struct Verb {
     name: String,
     command: Command,
 }
 
-/// The names of all verbs.
+/// Returns the names of all verbs.
 pub(crate) fn all() -> Vec<String> {
     verbs().into_iter().map(|verb| verb.name).collect()
 }
 
-/// The names of the verbs that a part describes: those behind `verbs`, separated by commas.
+/// Returns the names of the verbs that a part describes: those after `verbs`, separated by commas.
 pub(crate) fn named(part: &str) -> Vec<String> {
     let names = part.strip_prefix("verbs ").map(|names| names.split(", ").map(str::to_owned).collect());
     names.unwrap_or_default()
 }
 
-/// The part of that name.
+/// Returns the part of that name.
 pub(crate) fn part(name: &str) -> String {
     let verbs = verbs();
     if name == "synopsis" {
@@ -57,7 +57,7 @@ fn leaves(command: &Command, family: &str) -> Vec<Verb> {
         .collect()
 }
 
-/// Its arguments in the order of the table, those that every verb has apart.
+/// Returns its arguments in the order of the declaration, without those that every verb has.
 fn arguments(command: &Command) -> Vec<&Arg> {
     let own =
         |arg: &&Arg| !arg.is_hide_set() && !arg.is_global_set() && arg.get_id() != "help" && arg.get_id() != "version";
@@ -91,13 +91,13 @@ fn synopsis(verb: &Verb) -> String {
             (false, true) => format!(".Oo {spelled} Oc\n"),
             (false, false) => format!(".Op {spelled}\n"),
         };
-        // What ends with a command ends the line.
+        // An argument that ends with a command ends the line.
         if spelled.contains("Fl - ") { last.push_str(&line) } else { page.push_str(&line) }
     }
     page + &last
 }
 
-/// As the synopsis has it: one spelling and the value.
+/// Formats an argument for the synopsis: one spelling and the value.
 fn brief(arg: &Arg) -> String {
     match (arg.get_long(), arg.get_short()) {
         (Some(long), _) => with_value(arg, &flag(&format!("--{long}"))),
@@ -118,7 +118,7 @@ fn with_value(arg: &Arg, spelled: &str) -> String {
     }
 }
 
-/// Capitals of a help become an argument's name; the words that it may be stand as they are.
+/// Formats the value: a name in capitals becomes an argument's name; possible values are literal.
 fn value(arg: &Arg) -> String {
     let choices: Vec<String> = arg.get_possible_values().iter().map(|choice| choice.get_name().to_owned()).collect();
     if !choices.is_empty() && arg.get_action().takes_values() {
@@ -154,7 +154,7 @@ fn described(verb: &Verb, before: &[&Verb]) -> String {
     page
 }
 
-/// Whether `other` has a good many of these options too.
+/// Returns whether `other` has most of these options too.
 fn shares(args: &[&Arg], other: &Verb) -> bool {
     let theirs = arguments(&other.command);
     let same =
@@ -162,7 +162,7 @@ fn shares(args: &[&Arg], other: &Verb) -> bool {
     args.iter().filter(same).count() > 5
 }
 
-/// The line of the list of verbs as the first sentence, and what `--help` says besides.
+/// Returns the line in the list of verbs as the first sentence, and the rest of its `--help`.
 fn about(command: &Command) -> String {
     let short = command.get_about().map(ToString::to_string).unwrap_or_default();
     let long = command.get_long_about().map(ToString::to_string).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The broker: what is asked, and what strange answers become.
+//! The broker: the requests that jitctl sends, and how it handles unusual answers.
 
 use jit_core::wire::{Question, Roles};
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::support::{Answer, Scripted, finish};
 
 #[test]
-fn every_verb_asks_its_question() {
+fn every_verb_sends_its_request() {
     let questions: [(&[&str], Value); 25] = [
         (&["roles"], json!({"verb": "roles"})),
         (
@@ -131,7 +131,7 @@ fn refusals_are_a_line_a_hint_and_a_status() {
 }
 
 #[test]
-fn hostile_answers_are_one_clear_line() {
+fn hostile_answers_become_an_error_of_one_line() {
     let good = serde_json::to_string(&json!({"ok": {"roles": []}})).unwrap();
     let hostile = [
         Scripted::silent(),
@@ -154,7 +154,7 @@ fn hostile_answers_are_one_clear_line() {
 }
 
 #[test]
-fn what_the_broker_says_on_stderr_reaches_the_user() {
+fn stderr_of_the_broker_reaches_the_user() {
     let broker = Scripted::silent().with("says", "jit-sudo-broker: must be setuid root\n");
     let called = broker.call(&["roles"]);
     assert_eq!(
@@ -165,7 +165,7 @@ fn what_the_broker_says_on_stderr_reaches_the_user() {
 
 #[test]
 fn local_times_follow_the_zone_of_the_user() {
-    // Central European time as a rule, so that no zone database is needed.
+    // Central European time as a POSIX TZ rule, so that no zone database is needed.
     let zone = "CET-1CEST,M3.5.0,M10.5.0/3";
     let request = |time: &str| {
         let broker = Scripted::refusing("no", None, 1);
@@ -179,7 +179,7 @@ fn local_times_follow_the_zone_of_the_user() {
 }
 
 #[test]
-fn bytes_that_are_no_text_reach_the_broker_unchanged() {
+fn bytes_that_are_not_utf_8_reach_the_broker_unchanged() {
     use std::os::unix::ffi::OsStrExt;
     let broker = Scripted::refusing("no", None, 1);
     let mut command = broker.command(&["request", "--reason"]);
@@ -193,9 +193,10 @@ fn bytes_that_are_no_text_reach_the_broker_unchanged() {
 }
 
 #[test]
-fn a_question_that_is_too_long_is_not_sent() {
+fn a_request_that_is_too_long_is_not_sent() {
     let broker = Scripted::silent();
-    // One word of 120 KiB is what execve takes; escaped control bytes are four times as long, and JSON doubles the backslash.
+    // execve accepts one argument of 120 KiB; escaped control bytes are four times as long, and JSON doubles the
+    // backslash.
     let word = "\x01".repeat(120_000);
     let mut words = vec!["why", "--", "ls"];
     words.extend([word.as_str(); 10]);

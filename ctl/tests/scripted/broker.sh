@@ -1,6 +1,6 @@
 #!/bin/sh
-# A broker by script. It is reached through a link in a directory of one test: what it is asked goes to ask.N there,
-# what it answers is in reply.N (or in reply, for every question); `slow` holds the seconds it thinks first.
+# A scripted broker, started through a symbolic link in a directory of one test: it writes the request to ask.N there and
+# answers with reply.N (or with reply, for every request); `slow` contains the seconds that it waits first.
 here=$(dirname "$0")
 number=1
 while [ -e "$here/ask.$number" ]; do number=$((number + 1)); done

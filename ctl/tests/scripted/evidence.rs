@@ -1,4 +1,4 @@
-//! Export and verification: what is written is proved again, and nothing that was done to it goes unseen.
+//! Export and verification: an export can be verified, and every change of it is found.
 
 use std::fs;
 
@@ -19,7 +19,7 @@ fn key() -> HostKey {
     HostKey::from_seed([5; 32])
 }
 
-/// Records 1 to [`LAST`]; the tenth says that everything up to record 4 was pruned.
+/// Records 1 to [`LAST`]; the tenth states that the records up to 4 were pruned.
 fn records() -> Vec<RecordInfo> {
     let mut prev = Digest::ZERO;
     let mut records: Vec<RecordInfo> = Vec::new();
@@ -50,7 +50,7 @@ fn page(records: &[RecordInfo], checkpoints: Vec<CheckpointInfo>, more: bool) ->
     Answer::to::<AuditExport>(ExportPage { records: records.to_vec(), checkpoints, through: LAST, more })
 }
 
-/// What a broker exports in two pieces, from record `first` on.
+/// Returns what a broker exports in two pieces, from record `first` on.
 fn exported(first: u64, format: &str) -> String {
     let all = records();
     let from = usize::try_from(first).unwrap() - 1;
@@ -69,7 +69,7 @@ fn exported(first: u64, format: &str) -> String {
     called.stdout
 }
 
-/// Status and what was said of a file.
+/// Verifies a file, and returns the exit status and the output.
 fn verify(lines: &[&str], more: &[&str]) -> (i32, String) {
     let broker = Scripted::silent().with("journal", lines.iter().map(|line| format!("{line}\n")).collect::<String>());
     let (file, public) = (broker.path("journal"), key().public_line());
@@ -81,7 +81,7 @@ fn verify(lines: &[&str], more: &[&str]) -> (i32, String) {
 }
 
 #[test]
-fn what_is_exported_verifies_where_no_broker_is() {
+fn an_export_can_be_verified_without_a_broker() {
     let text = exported(1, "jsonl");
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines.len(), 14);
@@ -98,7 +98,7 @@ fn what_is_exported_verifies_where_no_broker_is() {
 }
 
 #[test]
-fn a_journal_that_was_pruned_begins_with_its_signed_rest() {
+fn an_export_of_a_pruned_journal_begins_with_a_signed_checkpoint() {
     let text = exported(5, "jsonl");
     let lines: Vec<&str> = text.lines().collect();
     let (status, said) = verify(&lines, &[]);
@@ -128,7 +128,7 @@ fn every_deletion_swap_insertion_and_truncation_is_found() {
         let is_record = !lines[index].starts_with("{\"checkpoint\"");
         let mut fewer = lines.clone();
         fewer.remove(index);
-        // An early checkpoint more or less is no loss: the last one covers what it covered.
+        // A missing or repeated early checkpoint is no loss: the last one covers the same records.
         assert_eq!(verify(&fewer, &[]).0, i32::from(is_record || index == lines.len() - 1), "without line {index}");
         let mut double = lines.clone();
         double.insert(index, lines[index]);
@@ -138,7 +138,7 @@ fn every_deletion_swap_insertion_and_truncation_is_found() {
             swapped.swap(index, index + 1);
             assert_eq!(verify(&swapped, &[]).0, 1, "lines {index} and the next swapped");
         }
-        // Cut right behind a checkpoint, only a head that was kept elsewhere tells.
+        // Truncation directly after a checkpoint is found only with a head that was kept elsewhere.
         let (status, said) = verify(&lines[..index], &anchored);
         assert_eq!(status, 1, "{index} lines: {said}");
     }
@@ -163,7 +163,7 @@ fn an_altered_line_is_found_wherever_it_is_altered() {
             let mut lines = lines.clone();
             lines[index] = &altered;
             let (status, said) = verify(&lines, &[]);
-            // The number and kind of a checkpoint's line are for programs; what counts is what was signed.
+            // The number and kind of a checkpoint's line are for programs; only the signed text counts.
             assert!(
                 status == 1 || (altered.starts_with("{\"checkpoint\":") && said.contains("chain intact")),
                 "{altered}"
@@ -173,7 +173,7 @@ fn an_altered_line_is_found_wherever_it_is_altered() {
 }
 
 #[test]
-fn what_is_no_export_is_one_clear_line() {
+fn a_file_that_is_no_export_is_an_error_of_one_line() {
     for text in ["", "\n", "hello\n", "[]\n", "{\"checkpoint\":\"x\"}\n", "\u{0}\u{1b}[2J\n"] {
         let broker = Scripted::silent().with("journal", text);
         let called = broker.call(&["audit", "verify", broker.path("journal").to_str().unwrap()]);
@@ -203,7 +203,7 @@ fn each_format_has_a_line_for_each_record() {
 }
 
 #[test]
-fn an_export_into_a_file_says_where_the_next_begins() {
+fn an_export_to_a_file_reports_where_the_next_begins() {
     let all = records();
     let broker = Scripted::answering(page(&all, vec![checkpoint(&all[11])], false));
     let path = broker.path("out");
@@ -221,7 +221,7 @@ fn an_export_into_a_file_says_where_the_next_begins() {
 }
 
 #[test]
-fn a_listing_asks_on_until_it_has_enough() {
+fn a_listing_requests_pages_until_it_has_enough() {
     let all = records();
     let part = |range: std::ops::Range<usize>, looked_at| {
         Answer::to::<AuditList>(RecordPage { records: all[range].to_vec(), more: looked_at > 1, looked_at })

@@ -1,4 +1,4 @@
-//! Answers to play with.
+//! Sample answers.
 
 use std::process::{Command, Stdio};
 
@@ -179,7 +179,7 @@ pub(crate) fn page() -> RecordPage {
     }
 }
 
-/// Calls jitctl on a terminal of 70 columns made by script(1).
+/// Runs jitctl on a terminal of 70 columns made by script(1).
 pub(crate) fn on_a_terminal(broker: &Scripted, words: &str, environment: &str) -> String {
     let call = broker.command(&[]);
     let mut program = vec![call.get_program().to_string_lossy().into_owned()];

@@ -1,4 +1,4 @@
-//! The form for programs.
+//! The JSON output for programs.
 
 use jit_core::names::GrantId;
 use jit_core::wire::{
@@ -59,7 +59,7 @@ fn json_is_one_object_on_one_line_for_every_answer() {
     }
 }
 
-/// Every key of every object in `value`.
+/// Collects every key of every object in `value`.
 fn keys(value: &Value, found: &mut std::collections::BTreeSet<String>) {
     match value {
         Value::Object(fields) => fields.iter().for_each(|(key, value)| {

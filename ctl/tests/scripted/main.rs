@@ -1,4 +1,4 @@
-//! jitctl as a process against a broker by script: what it asks, what it shows, how it ends.
+//! Runs jitctl as a process with a scripted broker: the requests it sends, its output, its exit status.
 
 mod broker;
 mod evidence;

@@ -1,4 +1,4 @@
-//! What reaches a terminal, a pipe, a full disk.
+//! The output to a terminal, a pipe and a full disk.
 
 use std::io::Read;
 

@@ -1,4 +1,4 @@
-//! A broker by script in a directory of its own, and jitctl called with it.
+//! A scripted broker in a directory of its own, and calls of jitctl with it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,23 +10,23 @@ use jit_core::names::{GrantId, RoleName, UserName};
 use jit_core::wire::{Failure, GrantInfo, GrantPage, Reply, Roles, Verb};
 use serde_json::Value;
 
-/// What a call left behind.
+/// The result of a call.
 pub(crate) struct Called {
     pub(crate) status: i32,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
 }
 
-/// A good reply of the broker.
+/// A valid reply of the broker.
 pub(crate) struct Answer(Vec<u8>);
 
 impl Answer {
-    /// To this verb.
+    /// Returns an answer to this verb.
     pub(crate) fn to<V: Verb>(answer: V::Answer) -> Self {
         Self(serde_json::to_vec(&Reply::<V>::Ok(answer)).unwrap())
     }
 
-    /// What jitctl shows of it with `--json`: a listing is not divided into pages there.
+    /// Returns the value that jitctl prints for it with `--json`, where a listing is not divided into pages.
     pub(crate) fn shown(&self) -> Value {
         let mut reply: Value = serde_json::from_slice(&self.0).unwrap();
         let mut answer = reply["ok"].take();
@@ -39,7 +39,7 @@ impl Answer {
     }
 }
 
-/// A listing of one page.
+/// Returns a listing of one page.
 pub(crate) fn listed(entries: Vec<GrantInfo>) -> GrantPage {
     GrantPage { entries, before: None }
 }
@@ -50,7 +50,7 @@ pub(crate) struct Scripted {
 }
 
 impl Scripted {
-    /// A broker that ends without a word (exit status 7).
+    /// Returns a broker that ends without an answer (exit status 7).
     pub(crate) fn silent() -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let name = format!("jitctl-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
@@ -61,12 +61,12 @@ impl Scripted {
         Self { directory }
     }
 
-    /// A broker that always gives this answer.
+    /// Returns a broker that always gives this answer.
     pub(crate) fn answering(answer: Answer) -> Self {
         Self::silent().with("reply", answer.0)
     }
 
-    /// A broker that gives these answers one after the other.
+    /// Returns a broker that gives these answers in order.
     pub(crate) fn answering_in_turn(answers: impl IntoIterator<Item = Answer>) -> Self {
         let broker = Self::silent();
         answers
@@ -75,7 +75,7 @@ impl Scripted {
             .fold(broker, |broker, (answer, number)| broker.with(&format!("reply.{number}"), answer.0))
     }
 
-    /// A broker that refuses.
+    /// Returns a broker that refuses.
     pub(crate) fn refusing(message: &str, hint: Option<&str>, exit: u8) -> Self {
         let failure = Failure {
             code: "not-eligible".to_owned(),
@@ -86,33 +86,33 @@ impl Scripted {
         Self::silent().with("reply", serde_json::to_vec(&Reply::<Roles>::Error(failure)).unwrap())
     }
 
-    /// The same with one more file for the script.
+    /// Adds a file for the script.
     pub(crate) fn with(self, file: &str, content: impl AsRef<[u8]>) -> Self {
         fs::write(self.directory.join(file), content).unwrap();
         self
     }
 
-    /// Where a file of this test is.
+    /// Returns the path of a file of this test.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.join(name)
     }
 
-    /// What the script wrote.
+    /// Returns a file that the script wrote.
     pub(crate) fn file(&self, name: &str) -> String {
         fs::read_to_string(self.directory.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 
-    /// How often it was asked.
+    /// Returns the number of requests.
     pub(crate) fn times_asked(&self) -> usize {
         (1..).take_while(|number| self.directory.join(format!("ask.{number}")).exists()).count()
     }
 
-    /// The first question.
+    /// Returns the first request.
     pub(crate) fn asked(&self) -> Value {
         serde_json::from_str(&self.file("ask.1")).unwrap()
     }
 
-    /// jitctl with this broker, UTC, no terminal.
+    /// Prepares a call of jitctl with this broker, UTC, no terminal.
     pub(crate) fn command(&self, words: &[&str]) -> Command {
         let test = std::env::current_exe().unwrap();
         let program = test.parent().and_then(Path::parent).unwrap().join("examples/jitctl-at");
@@ -129,7 +129,7 @@ impl Scripted {
         self.command(words).spawn().unwrap()
     }
 
-    /// Calls jitctl and waits for it.
+    /// Runs jitctl and waits for it.
     pub(crate) fn call(&self, words: &[&str]) -> Called {
         finish(self.start(words))
     }
@@ -152,7 +152,7 @@ pub(crate) fn finish(child: Child) -> Called {
     }
 }
 
-/// A pending request of alice that bob may decide, dead in an hour.
+/// Returns a pending request of alice that bob may decide and that expires in an hour.
 pub(crate) fn pending() -> GrantInfo {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() as i64;
     GrantInfo {
@@ -192,7 +192,7 @@ pub(crate) fn pending() -> GrantInfo {
     }
 }
 
-/// The same, approved and active.
+/// Returns the same, approved and active.
 pub(crate) fn active() -> GrantInfo {
     let mut info = pending();
     info.state = "approved".into();

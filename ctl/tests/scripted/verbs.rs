@@ -1,4 +1,4 @@
-//! What each verb makes of its answer, and of wrong words.
+//! How each verb handles its answer, and wrong arguments.
 
 use jit_core::wire::{AuditList, AuditVerify, VerifyInfo, Why};
 use serde_json::Value;
@@ -16,7 +16,7 @@ fn why_is_status_1_when_the_command_may_not_run() {
 }
 
 #[test]
-fn policy_files_are_checked_here_before_anybody_installs_them() {
+fn policy_files_are_checked_without_the_broker() {
     let good = "[roles.web-ops]\neligible = [\"alice\"]\ncommands = [\"/usr/bin/systemctl restart nginx\"]\n";
     let bad = "[roles.web-ops]\neligible = [\"alice\"]\ncomands = [\"ALL\"]\n";
     let broker = Scripted::silent().with("good.toml", good).with("bad.toml", bad).with("latin1.toml", b"# \xe4\n");
@@ -52,7 +52,7 @@ fn a_broken_chain_is_status_1_and_names_the_record() {
 }
 
 #[test]
-fn a_run_is_told_with_all_its_fields() {
+fn a_run_is_shown_with_all_its_fields() {
     let broker = Scripted::answering(Answer::to::<AuditList>(page()));
     let called = broker.call(&["audit", "list"]);
     assert!(called.stdout.contains("start  alice  r1 as root: /bin/ls 'a b'"), "{}", called.stdout);
@@ -64,7 +64,7 @@ fn a_run_is_told_with_all_its_fields() {
 }
 
 #[test]
-fn wrong_words_are_status_2_in_the_house_style() {
+fn wrong_arguments_are_status_2_in_our_style() {
     let broker = Scripted::silent();
     let called = broker.call(&["deny", "0"]);
     assert_eq!(called.status, 2);

@@ -1,4 +1,4 @@
-//! Requests and the wait for their decision.
+//! Requests, and waiting for their decision.
 
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -57,7 +57,7 @@ fn a_wait_that_ends_without_decision_is_status_3_and_paced() {
 
 #[test]
 fn an_interrupt_leaves_the_request_pending_and_says_how_to_go_on() {
-    // A terminal sends ^C to the broker too, kill(1) perhaps to jitctl alone.
+    // A terminal sends ^C to the broker too; kill(1) can send SIGINT to jitctl alone.
     for group in [true, false] {
         let broker = Scripted::answering_in_turn([grant(pending())]).with("slow", "0.5").with("reply", "never read");
         let mut command = broker.command(&["request", "--wait", "--reason", "x", "ls"]);
@@ -77,7 +77,7 @@ fn an_interrupt_leaves_the_request_pending_and_says_how_to_go_on() {
 }
 
 #[test]
-fn a_countdown_runs_on_a_terminal_and_is_wiped_at_the_end() {
+fn a_countdown_runs_on_a_terminal_and_is_erased_at_the_end() {
     let broker = Scripted::answering(grant(pending()));
     let shown = on_a_terminal(&broker, "request --wait=2s --reason x ls", "env TERM=xterm");
     assert!(

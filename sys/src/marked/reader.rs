@@ -1,7 +1,7 @@
-//! Reads the environments of other processes in a child, because the kernel need not answer: reading the memory of a
-//! process waits for its lock, and a process can hold that for ever (a page of a file system in user space that is
-//! never delivered). A process that does not answer in time is not asked again for a while, and the whole takes limited
-//! time, whatever users do.
+//! Reads the environments of other processes in a child, because a read can block: reading the memory of a process waits
+//! for its lock, and a process can hold the lock for ever (with a page of a file system in user space that is never
+//! delivered). This module skips a process that does not answer in time for a while, and limits the total time, whatever
+//! users do.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -17,26 +17,27 @@ use crate::process::{self, Pid, Waiting, end_within, exit_now, fork};
 use crate::procfs;
 use crate::sandbox::close_but;
 
-/// The maximum size of an environment that is read, in bytes; by default the kernel allows this much for one exec.
+/// The maximum size of an environment that is read, in bytes; by default the kernel allows this size for one exec.
 const MAX_ENVIRONMENT: u64 = 2 << 20;
 
-/// How long one process may take to answer.
+/// The timeout for one process.
 const PATIENCE: Duration = Duration::from_millis(200);
 
-/// How long all processes together may take that do not answer, and which part of the time after that.
+/// The time that all processes without an answer may take together, and the fraction of the time since then that is
+/// added.
 const BUDGET: Duration = Duration::from_secs(2);
 const PART: u32 = 20;
 
-/// After so many processes of a user that do not answer, no process of this user is asked.
+/// When this many processes of a user have not answered, no process of this user is read.
 const MOST: usize = 2;
 
-/// A question that takes no longer counts as nothing.
+/// A read of at most this time does not count towards the budget.
 const QUICK: Duration = Duration::from_millis(50);
 
-/// When a process that did not answer is asked again. Its memory may have been on a slow disk.
+/// The interval until a process that did not answer is read again. Its memory may have been on a slow disk.
 const AGAIN: Duration = Duration::from_secs(10);
 
-/// How long a killed child may take to end. Before Linux 5.3 it does not end while it waits for the lock.
+/// The time in which a killed child must end. Before Linux 5.3 it does not end while it waits for the lock.
 const ENDS_WITHIN: Duration = Duration::from_millis(200);
 
 /// The child ends after this time, even if its parent was killed.
@@ -46,16 +47,16 @@ const LIMIT: Duration = Duration::from_secs(10);
 const CARRIES: u8 = b'+';
 const CARRIES_NOT: u8 = b'-';
 
-/// What is known of processes that did not answer.
+/// What is known about processes that did not answer.
 #[derive(Default)]
 struct Silent {
-    /// The processes, each with its user and the time.
+    /// The processes, each with its user and the time of the read.
     known: HashMap<Living, (u32, Instant)>,
-    /// When the first question was asked.
+    /// When the first read began.
     since: Option<Instant>,
-    /// How long all questions took.
+    /// The total time of all reads.
     spent: Duration,
-    /// A child could not be killed: every further one might stay for ever.
+    /// A child could not be killed: each further child might stay for ever.
     is_stuck: bool,
 }
 
@@ -68,7 +69,7 @@ pub(super) fn marked(mark: &Mark, asked: Vec<Living>) -> (Vec<Living>, usize) {
     silent.known.retain(|_, (_, when)| when.elapsed() < AGAIN);
     let user = |one: &Living| procfs::real_uid(one.pid).unwrap_or(u32::MAX);
     let mut left: Vec<(Living, u32)> = asked.into_iter().map(|one| (one, user(&one))).collect();
-    left.sort_by_key(|(_, uid)| *uid != 0); // users cannot do that to processes of root
+    left.sort_by_key(|(_, uid)| *uid != 0); // users cannot delay the reading of root's processes
     let (mut found, mut unanswered) = (Vec::new(), 0);
     loop {
         let before = left.len();
@@ -99,7 +100,7 @@ impl Silent {
             && self.spent < allowed
     }
 
-    /// Asks these processes, and returns the answers up to the first process that does not answer.
+    /// Reads these processes, and returns the answers up to the first process that does not answer.
     fn ask(&mut self, mark: &Mark, ones: &[Living]) -> io::Result<Vec<u8>> {
         let (heard, told) = pipe()?;
         let child = fork(|| answer(mark, ones, &told))?;

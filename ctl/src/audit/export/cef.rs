@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_separates_is_escaped() {
+    fn separators_are_escaped() {
         assert_eq!(header("a|b\\c"), "a\\|b\\\\c");
         assert_eq!(extension("a=b\\c\nd|e"), "a\\=b\\\\c\\nd|e");
         let body =

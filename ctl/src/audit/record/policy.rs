@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_policy_is_told_in_one_line() {
+    fn a_policy_record_is_summarized_in_one_line() {
         let body = r#"{"added_count":3,"changed_count":1,"removed_count":0,"caller":"alice","loginuid":1000,"files":[
             {"path":"/etc/jit-sudo/policy.toml","uid":0,"mtime":5},
             {"path":"/etc/jit-sudo/policy.d/web.toml","uid":0,"mtime":5,"change":"added"}]}"#;
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_shows_all_that_it_has() {
+    fn an_entry_shows_all_its_fields() {
         let shown = |text: &str| entry(&serde_json::from_str(text).unwrap(), 0);
         assert_eq!(shown(r#"{"role":"web-ops","sha256":"ab"}"#), "web-ops  all ab");
         let digests = [("7b076e99edae", "c2"), ("2d9a92b44c32", "d3")].map(|(one, two)| format!("{one}{two}"));
