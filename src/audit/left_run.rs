@@ -41,7 +41,7 @@ impl Journal<'_> {
     /// Returns the user as whom the processes of a run are executed, by its start. Returns `None` where that was pruned, and for
     /// root, whose processes can become those of any user.
     pub fn user_of(&self, run: &str) -> Result<Option<u32>, JournalError> {
-        let query = "SELECT body FROM record WHERE run = ?1 AND kind = 'start' ORDER BY seq LIMIT 1";
+        let query = history!("SELECT body FROM history WHERE run = ?1 AND kind = 'start' ORDER BY seq LIMIT 1");
         let body = self
             .database
             .connection()
