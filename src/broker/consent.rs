@@ -38,7 +38,7 @@ const LONGEST_PROMPT: Duration = Duration::from_secs(300);
 pub(super) struct ConsentRequest {
     kind: ConsentKind,
     id: GrantId,
-    /// What is shown before the first prompt: its digest for programs, its text for people.
+    /// What is shown before the first prompt: as a value that the later decision must match, and as text (`line`).
     shown: Shown,
     line: String,
     service: String,

@@ -58,7 +58,7 @@ pub struct MembershipInfo {
     /// When the grant ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<i64>,
-    /// Seconds until the grant ends, by the later of the two clocks.
+    /// Seconds until the grant ends, by the clock that ends it first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left: Option<u64>,
     /// A pending request of a user who does not hold the role.
