@@ -24,7 +24,7 @@ pub(crate) fn approve(words: ApproveWords, broker: &Broker, screen: &Screen) -> 
     };
     let ApproveWords { duration, one_shot, exact, comment, approver, unsigned, .. } = words;
     if approver.is_some() || unsigned {
-        let notice = Notice::new("without a key the kernel says who approves");
+        let notice = Notice::new("without a key, the kernel identifies the approver");
         return Err(Trouble::Usage(notice.with_hint("add --key FILE, or leave --as and --unsigned")));
     }
     let info = broker.ask_person(&Approve { id, duration, one_shot, exact, comment })?;

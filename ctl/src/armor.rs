@@ -127,7 +127,7 @@ impl Request {
         let described = terms.host.host_id().and(terms.host.public_key());
         let host_key = described.ok_or_else(|| bad("the request is not whole: its host's id does not fit its key"))?;
         if !is_plain_name(&terms.host.name) {
-            return Err(bad(&format!("the request names no host: \"{}\" is no name of one", clean(&terms.host.name))));
+            return Err(bad(&format!("the request names no host: \"{}\" is not a host name", clean(&terms.host.name))));
         }
         let signature = document.signature.as_deref().and_then(sshsig::dearmor).ok_or_else(altered)?;
         match sshsig::signer(Namespace::Request, document.body.as_bytes(), &signature) {
@@ -217,7 +217,7 @@ fn read_one(path: &Path) -> Result<String, Trouble> {
     if bytes.len() as u64 > TEXT_LIMIT {
         return Err(failed(format!("it is longer than {} MiB", TEXT_LIMIT >> 20)));
     }
-    String::from_utf8(bytes).map_err(|_| failed("it is no text".to_owned()))
+    String::from_utf8(bytes).map_err(|_| failed("it is not text".to_owned()))
 }
 
 #[cfg(test)]

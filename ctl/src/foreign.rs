@@ -94,9 +94,9 @@ fn described(request: &Request, host: &Host<'_>, screen: &Screen) -> String {
     let mut text = host_fields(request, host).render_on(screen);
     text.push('\n');
     text.push_str(&request_fields(request, screen.now).render_on(screen));
-    text.push_str("\nthe role as it was asked for; an approval gives no more than this:\n");
+    text.push_str("\nthe requested role; an approval gives no more than this:\n");
     text.push_str(&role_fields(&request.role, &request.terms.role_digest).render_on(screen));
-    text.push_str(&format!("\nhow the request stands on {name}, and who may decide, this text cannot tell\n"));
+    text.push_str(&format!("\nthe text does not contain the state of the request on {name}, nor its approvers\n"));
     text.push_str("to approve: jitctl approve - --key FILE, with this text again;\n");
     text.push_str("            then there: jitctl import\n");
     text
@@ -175,7 +175,7 @@ fn role_fields(role: &RolePower, digest: &str) -> Fields {
         },
     );
     if role.leftovers == Leftovers::Keep {
-        fields.add("left running", "what a finished command leaves behind may go on");
+        fields.add("left running", "what a finished command leaves running may continue");
     }
     show::options(&mut fields, "with", &role.changed_options());
     fields.add("role digest", digest);

@@ -34,7 +34,7 @@ pub(crate) fn accept(words: KeyAcceptWords, broker: &Broker) -> Result<Report, T
     text.extend(accepted.damaged.iter().map(left));
     let some_stay = !accepted.damaged.is_empty();
     let report = Report::done(Output::Accepted(accepted), text);
-    let stays = "not everything that was asked for or granted before could be ended: what cannot be read is left as it is, and serves nothing";
+    let stays = "some earlier requests or grants could not be ended: those that cannot be read stay, and are not valid";
     Ok(if some_stay { report.but(Exit::Refused, Notice::new(stays)) } else { report })
 }
 

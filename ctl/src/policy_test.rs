@@ -196,7 +196,7 @@ fn bad_case(why: &str) -> Trouble {
 }
 
 fn own_name() -> Result<String, Trouble> {
-    crate::cases::own_name().map_err(|error| bad_case(&format!("who you are is not known: {error}")))
+    crate::cases::own_name().map_err(|error| bad_case(&format!("your user name is not known: {error}")))
 }
 
 fn this_host() -> Result<String, Trouble> {

@@ -107,8 +107,8 @@ pub(crate) fn everything(info: &GrantInfo, now: i64) -> String {
     fields.maybe("extended by", info.extended_by.as_ref().map(GrantId::as_str));
     fields.add("requester", format!("{} (uid {})", clean(info.requester.as_str()), info.requester_uid));
     let changed = match (info.role_changed, is_outdated(info)) {
-        (_, true) => " (changed since it was asked for: cannot be approved)",
-        (true, false) => " (changed since it was asked for: only what it allowed then and allows now)",
+        (_, true) => " (changed since the request: cannot be approved)",
+        (true, false) => " (changed since the request: only what it allowed then and allows now)",
         (false, false) => "",
     };
     fields.add("role", format!("{}{changed}", info.role));
@@ -197,7 +197,7 @@ fn role(fields: &mut Fields, info: &GrantInfo, background: &Background) {
     match (&background.role_options_then, info.role_changed) {
         (None, false) => now.add_to(fields, "role allows"),
         (None, true) => {
-            fields.add("allowed then", "cannot be read, so that nothing is given: ask again");
+            fields.add("allowed then", "cannot be read, so that nothing is given: make a new request");
             now.add_to(fields, "allows now");
         }
         (Some(options), _) => {
@@ -205,7 +205,7 @@ fn role(fields: &mut Fields, info: &GrantInfo, background: &Background) {
             let rules = if unchanged { &background.role_commands } else { &background.role_commands_then };
             RoleShown { rules, run_as: &background.role_run_as_then, options }.add_to(fields, "allowed then");
             now.add_to(fields, "allows now");
-            let outdated = "nothing: it cannot be approved, and has to be asked for again";
+            let outdated = "nothing: it cannot be approved; make a new request";
             let given = if is_outdated(info) { outdated } else { "only what it allowed then and allows now" };
             fields.add("given", given);
         }

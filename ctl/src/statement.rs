@@ -133,7 +133,7 @@ pub(crate) fn read(document: &Document) -> Result<(StatementTerms, PublicKey), T
     let signature = signature.ok_or_else(|| bad("the statement has no signature"))?;
     let carried =
         CarriedStatement::read(document.body.clone().into_bytes(), signature).map_err(|fault| match fault {
-            TermsFault::Malformed => bad("the text is no statement"),
+            TermsFault::Malformed => bad("the text is not a statement"),
             fault => bad(&format!("the statement cannot be used: {fault}")),
         })?;
     let key = carried.key().map_err(|fault| bad(&fault.to_string()))?;

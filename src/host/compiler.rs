@@ -51,7 +51,7 @@ impl fmt::Display for CompilerError {
             Unanswered::Ended(WaitEvent::Exited(status)) => write!(f, "ended with status {status}"),
             Unanswered::Ended(WaitEvent::Signaled { signal, .. }) => write!(f, "was killed by signal {signal}"),
             Unanswered::Ended(WaitEvent::Stopped(_) | WaitEvent::Continued) => f.write_str("did not end"),
-            Unanswered::System(error) => write!(f, "cannot be heard: {error}"),
+            Unanswered::System(error) => write!(f, "cannot be used: {error}"),
         }
     }
 }

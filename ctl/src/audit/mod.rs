@@ -51,7 +51,7 @@ pub(crate) fn prune(words: &AuditPruneWords, broker: &Broker, screen: &Screen) -
     let info = broker.ask(&ask)?;
     let before = when::short(info.before, screen.now);
     let text = match (info.records, info.done) {
-        (0, _) => format!("nothing to remove: no whole segment between checkpoints is older than {before}\n"),
+        (0, _) => format!("nothing to remove: no complete segment between checkpoints is older than {before}\n"),
         (count, true) => format!(
             "{count} records up to number {}{} were removed, all older than {before}\n",
             info.through,

@@ -171,7 +171,7 @@ impl<'a> Record<'a> {
                 format!("{} left {count} {what} running", self.or_dash("run"))
             }
             "left-ended" => {
-                format!("{}: what it left running has ended by {}", self.or_dash("run"), self.or_dash("ended_by"))
+                format!("{}: processes left running ended by {}", self.or_dash("run"), self.or_dash("ended_by"))
             }
             "intervention" => {
                 let (act, run, reason) = (self.or_dash("act"), self.or_dash("run"), self.or_dash("reason"));

@@ -109,7 +109,7 @@ fn report(info: VerifyInfo, named: bool, screen: &Screen) -> Report {
     let notice = match checked.bad.as_slice() {
         [] => return Report::done(Output::Verified(Box::new(info)), text),
         [bad] => Notice::new(clean(bad)),
-        many => Notice::new(format!("{} recordings are not what the journal says", many.len())),
+        many => Notice::new(format!("{} recordings differ from the journal", many.len())),
     };
     Report::done(Output::Verified(Box::new(info)), text).but(Exit::Refused, notice)
 }

@@ -12,7 +12,7 @@ const PAST: i64 = 1_735_689_600;
 
 pub(super) fn look() -> Vec<Finding> {
     if when::now() < PAST {
-        return vec![bad(AREA, "the clock stands before 2025", "set it: timedatectl set-time 'YYYY-MM-DD hh:mm'")];
+        return vec![bad(AREA, "the clock is before 2025", "set it: timedatectl set-time 'YYYY-MM-DD hh:mm'")];
     }
     vec![match sys::time::is_synchronised() {
         Ok(true) => good(AREA, "something keeps it synchronised"),

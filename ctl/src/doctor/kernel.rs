@@ -81,7 +81,7 @@ fn machine_id() -> Finding {
 fn calls() -> Vec<Finding> {
     let note = |name| {
         let effect = match name {
-            "clone3" => "a command enters its control group by itself, before it is somebody else's",
+            "clone3" => "a command enters its control group itself, before it changes its user",
             _ => "a process is known by its number and start alone, which is looked at before each signal",
         };
         finding("system calls", Severity::Note, format!("{name} is missing: {effect}"), None)
@@ -108,7 +108,7 @@ fn seccomp() -> Finding {
     } else {
         warning(
             "seccomp",
-            "the kernel has no seccomp filters: roles with noexec do not run, and what carries the bytes of a session may still start programs",
+            "the kernel has no seccomp filters: roles with noexec do not run, and the relay process of a session can still start programs",
             "boot a kernel with CONFIG_SECCOMP_FILTER",
         )
     }
@@ -148,9 +148,9 @@ const CAPABILITIES: [(u32, &str, Severity, &str); 8] = [
         24,
         "CAP_SYS_RESOURCE",
         Severity::Note,
-        "hard limits cannot be raised: who has one of file size or CPU time, or few open files (ulimit -Hf, -Ht, -Hn), is refused",
+        "hard limits cannot be raised: a user with one of file size or CPU time, or few open files (ulimit -Hf, -Ht, -Hn), is refused",
     ),
-    (23, "CAP_SYS_NICE", Severity::Note, "a nice value cannot be lowered: who has a high one holds a lock for longer"),
+    (23, "CAP_SYS_NICE", Severity::Note, "a nice value cannot be lowered: a user with a high one holds locks longer"),
     (
         29,
         "CAP_AUDIT_WRITE",

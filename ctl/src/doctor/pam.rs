@@ -42,7 +42,7 @@ pub(super) fn look(services: &[String]) -> Vec<Finding> {
             let name = escape(service.as_bytes());
             stack.findings.push(bad(
                 AREA,
-                format!("there is no service {name} in {ours}, so the rules of \"other\" hold"),
+                format!("there is no service {name} in {ours}, so the service \"other\" applies"),
                 format!("{AGAIN}, or write {ours}/{name}"),
             ));
         }

@@ -82,7 +82,7 @@ fn read(path: &Path) -> Result<String, String> {
     let mut bytes = Vec::new();
     match File::open(path).and_then(|file| file.take(FILE_LIMIT + 1).read_to_end(&mut bytes)) {
         Ok(_) if bytes.len() as u64 > FILE_LIMIT => Err(format!("it is longer than {} MiB", FILE_LIMIT >> 20)),
-        Ok(_) => String::from_utf8(bytes).map_err(|_| "it is no text".to_owned()),
+        Ok(_) => String::from_utf8(bytes).map_err(|_| "it is not text".to_owned()),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(String::new()),
         Err(error) => Err(sys::plain_words(&error)),
     }

@@ -94,7 +94,7 @@ impl<'p> Host<'p> {
             }
             HostStatus::Cloned(..) => self.cloned()?,
             HostStatus::Unchecked(cause) => {
-                Notice::new(format!("nobody vouches for the host {name}, its key is {print}: {cause}"))
+                Notice::new(format!("the host {name} cannot be checked, its key is {print}: {cause}"))
                     .with_hint(compare)
             }
         })

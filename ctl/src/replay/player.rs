@@ -177,7 +177,7 @@ impl Events<'_> {
                 return Ok(None);
             }
             let events = self.lines.take(&piece[..length]);
-            self.waiting.extend(events.map_err(|_| io::Error::other("this is no recording"))?);
+            self.waiting.extend(events.map_err(|_| io::Error::other("this is not a recording"))?);
         }
         Ok(self.waiting.pop_front())
     }

@@ -60,7 +60,7 @@ fn search_one(text: &str, info: &RecordingInfo, bytes: &mut dyn Read, found: &mu
             reader.end_of_line();
             return Ok(());
         }
-        let events = lines.take(&piece[..length]).map_err(|_| io::Error::other("this is no recording"))?;
+        let events = lines.take(&piece[..length]).map_err(|_| io::Error::other("this is not a recording"))?;
         for event in events {
             match &event.what {
                 EventKind::Output(shown) => reader.read(event.at, &plain.pass(shown)),

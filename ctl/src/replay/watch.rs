@@ -45,7 +45,7 @@ pub(crate) fn watch(words: WatchWords, broker: &Broker, screen: &Screen) -> Resu
     let result = loop {
         match moments.recv() {
             Ok(Moment::Piece(Ok(Some(Piece::Bytes(bytes))))) => {
-                let events = lines.take(&bytes).map_err(|_| failed(&io::Error::other("this is no recording")));
+                let events = lines.take(&bytes).map_err(|_| failed(&io::Error::other("this is not a recording")));
                 let shown = events.and_then(|events| {
                     events.iter().try_for_each(|event| drawing.show(&event.what)).map_err(|error| failed(&error))
                 });

@@ -297,7 +297,7 @@ mod tests {
         let (first, second) = (event(RECORDS[13]), event(RECORDS[14]));
         assert_eq!((&first["type_uid"], &second["type_uid"]), (&json!(300_401), &json!(300_403)));
         assert_eq!((&second["entity"]["policy"]["uid"], &second["severity_id"]), (&json!("bb"), &json!(3)));
-        assert!(first["actor"].is_null(), "whoever met it first did not change it: {first}");
+        assert!(first["actor"].is_null(), "the first user of a policy is not its author: {first}");
         assert_eq!(first["message"], "3 roles added; first used by alice");
     }
 }
