@@ -17,7 +17,7 @@ pub(crate) fn init(broker: &Broker) -> Result<Report, Trouble> {
     Ok(Report::done(Output::HostKey(key), text))
 }
 
-/// `jitctl key show`: the public key alone on the first line, as allowed_signers files want it.
+/// `jitctl key show`: prints only the public key on the first line, as allowed_signers files need it.
 pub(crate) fn show(broker: &Broker) -> Result<Report, Trouble> {
     let key = broker.ask(&KeyShow {})?;
     let text = lines(&key);

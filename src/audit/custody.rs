@@ -540,7 +540,7 @@ mod tests {
     }
 
     #[test]
-    fn a_late_clock_excuses_no_jump_in_a_later_boot_or_past_the_latest_record() {
+    fn a_late_clock_does_not_hide_a_jump_in_a_later_boot_or_past_the_latest_record() {
         let forward = |name, readings: &[_]| {
             let doubt = doubt(name, readings).unwrap();
             assert!(doubt.contains("set forward by 41d"), "{doubt}");

@@ -358,9 +358,10 @@ pub(super) fn read_report(report: &OwnedFd) -> Option<ExecError> {
     }
 }
 
-/// Where only root can change what the judged path means, the program is executed by that path: the process then has its proper
-/// name, and a script sees it as `$0`. Elsewhere the opened file itself is executed. Its interpreter reads such a script from
-/// `/dev/fd/N`, a sealed copy; others can change the files beside it, so this needs a role that allows everything, and a grant that is not exact.
+/// Returns how the program is executed. If only root can change what the judged path refers to, by that path: the process
+/// then has its proper name, and a script sees the path as `$0`. Otherwise the opened file itself is executed. A script
+/// is then read by its interpreter from `/dev/fd/N`, a sealed copy; others can change the files beside it, so this needs
+/// a role that allows everything, and a grant that is not exact.
 fn image(plan: &ExecPlan) -> Result<PreparedImage, LaunchError> {
     let look = |error| LaunchError::System("look at the program again", error);
     let command = plan.elevation().command();

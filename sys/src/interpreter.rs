@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn no_damaged_header_leads_astray() {
+    fn damaged_headers_are_read_in_bounded_time() {
         let theirs = "/tmp/theirs";
         let mut seed = 0x2545_f491_4f6c_dd1d_u64;
         let mut random = |below: usize| {

@@ -132,7 +132,7 @@ fn sentence(info: &VerifyInfo) -> String {
     }
 }
 
-/// The records tell what the row should be.
+/// Names the command that shows what the row should contain, according to the records.
 fn hint(difference: &DifferenceInfo) -> String {
     match difference.table.as_str() {
         "role_text" => "jitctl audit list".to_owned(),

@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_user_whose_processes_do_not_answer_is_not_asked_again() {
+    fn a_user_whose_processes_do_not_answer_is_skipped() {
         let mut silent = Silent::default();
         let now = Instant::now();
         let _ = silent.known.insert(living(11), (1000, now));
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_child_that_does_not_answer_is_given_up() {
+    fn a_child_that_does_not_answer_is_abandoned() {
         let (heard, told) = pipe().unwrap();
         let child = fork(|| {
             let _ = write(told.as_fd(), &[CARRIES]);

@@ -39,7 +39,7 @@ fn answered(files: &[PolicyText]) -> Vec<u8> {
     answer(&request(files).unwrap()).unwrap()
 }
 
-/// What the reader says to an answer about [`files`].
+/// Returns the reader's error for an answer about [`files`].
 fn fault(answer: &[u8]) -> InvalidAnswer {
     match read_answer(answer, &files()) {
         Err(Uncompiled::Answer(invalid)) => invalid,
@@ -52,7 +52,7 @@ fn lines() -> Vec<String> {
     String::from_utf8(answered(&files())).unwrap().lines().map(|line| format!("{line}\n")).collect()
 }
 
-/// The answer in which the line with this number has `from` replaced once.
+/// Returns the answer with `from` replaced once in the line with this number.
 fn with(line: usize, from: &str, to: &str) -> Vec<u8> {
     let mut lines = lines();
     assert!(lines[line - 1].contains(from), "{from} is not in {}", lines[line - 1]);
@@ -61,7 +61,7 @@ fn with(line: usize, from: &str, to: &str) -> Vec<u8> {
 }
 
 #[test]
-fn the_policy_comes_back_as_it_was_parsed() {
+fn the_answer_contains_the_policy_as_parsed() {
     let files = files();
     let (read, parsed) = (read_answer(&answered(&files), &files).unwrap(), Policy::parse(&files).unwrap());
     assert_eq!(read.settings(), parsed.settings());
@@ -72,7 +72,7 @@ fn the_policy_comes_back_as_it_was_parsed() {
 }
 
 #[test]
-fn an_error_comes_back_with_its_place_and_its_words() {
+fn an_error_keeps_its_position_and_its_text() {
     for text in [
         "[roles.r\n",
         "[roles.x]\nstanding = [\"a\"]\ncommands = [\"ALL\"]\naprovers = 1\n",
@@ -91,7 +91,7 @@ fn an_error_comes_back_with_its_place_and_its_words() {
 }
 
 #[test]
-fn each_cut_and_each_addition_is_refused() {
+fn each_truncation_and_each_addition_is_refused() {
     let whole = answered(&files());
     for length in 0..whole.len() {
         assert!(matches!(read_answer(&whole[..length], &files()), Err(Uncompiled::Answer(_))), "{length}");
@@ -107,7 +107,7 @@ fn each_cut_and_each_addition_is_refused() {
 }
 
 #[test]
-fn a_key_that_is_unknown_or_said_twice_is_refused() {
+fn an_unknown_or_repeated_key_is_refused() {
     let other = "is not as this version writes it";
     assert_eq!(fault(&with(2, "{\"name\"", "{\"power\":1,\"name\"")), InvalidAnswer { line: 2, fault: other });
     assert_eq!(fault(&with(3, "{\"name\"", "{ \"name\"")), InvalidAnswer { line: 3, fault: other });
@@ -120,7 +120,7 @@ fn a_key_that_is_unknown_or_said_twice_is_refused() {
 }
 
 #[test]
-fn another_order_and_a_second_role_of_a_name_are_refused() {
+fn another_order_and_a_repeated_role_are_refused() {
     let mut lines = lines();
     lines.swap(1, 2);
     let misplaced = "is a role that does not stand there in the files";
@@ -131,7 +131,7 @@ fn another_order_and_a_second_role_of_a_name_are_refused() {
 }
 
 #[test]
-fn a_role_that_stands_in_no_file_is_refused() {
+fn a_role_outside_the_files_is_refused() {
     let misplaced = "is a role that does not stand there in the files";
     assert_eq!(fault(&with(4, "policy.d/a.toml", "policy.d/b.toml")).fault, misplaced);
     for line in ["0", "5", "18446744073709551615"] {
@@ -140,7 +140,7 @@ fn a_role_that_stands_in_no_file_is_refused() {
 }
 
 #[test]
-fn the_digest_of_a_role_is_that_of_what_the_role_says() {
+fn the_digest_of_a_role_must_match_its_text() {
     let wrong = "is a role with the digest of another";
     assert_eq!(fault(&with(2, "\"digest\":\"", "\"digest\":\"0")).fault, wrong);
     assert_eq!(fault(&with(3, "\"commands\":[{\"text\":\"ALL\"", "\"commands\":[{\"text\":\"/bin/a\"")).fault, wrong);
@@ -197,7 +197,7 @@ fn an_error_that_the_files_cannot_have_is_refused() {
 }
 
 #[test]
-fn another_version_is_told_apart_on_both_sides() {
+fn both_sides_refuse_another_version() {
     assert_eq!(fault(&with(1, FORMAT, "0.0.0/1")).fault, "is of another version");
     let request = String::from_utf8(request(&files()).unwrap()).unwrap();
     assert!(answer(request.replacen(FORMAT, "0.0.0/1", 1).as_bytes()).is_none());
@@ -207,7 +207,7 @@ fn another_version_is_told_apart_on_both_sides() {
 }
 
 #[test]
-fn ten_thousand_damaged_answers_are_refused_or_hold_what_was_not_damaged() {
+fn ten_thousand_damaged_answers_are_refused_or_keep_their_undamaged_values() {
     let whole = answered(&files());
     let parsed = Policy::parse(&files()).unwrap();
     let mut numbers = fastrand::Rng::with_seed(1);
@@ -221,7 +221,7 @@ fn ten_thousand_damaged_answers_are_refused_or_hold_what_was_not_damaged() {
             _ => bytes[at] = numbers.u8(..),
         }
         if let Ok(read) = read_answer(&bytes, &files()) {
-            // Whom and what a role names is the compiler's word; that it is whole is not.
+            // The reader cannot check which users and commands a role names; it checks that the role is undamaged.
             assert_eq!(read.roles().len(), parsed.roles().len());
             for role in read.roles() {
                 assert_eq!(role.digest, role_digest(&RolePower::of(role).encode().unwrap()));
