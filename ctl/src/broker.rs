@@ -1,6 +1,6 @@
-//! Calls the broker: one request on its stdin, one answer from its stdout. Besides `signing`, this is the only module
-//! that starts a process. The answer is checked as if an untrusted user had sent it: it must be bounded, complete, and
-//! exactly one object.
+//! Calls the broker: one request on its stdin, one answer from its stdout. Besides `signed_approvals`, this is the only
+//! module that starts a process. The answer is checked as if an untrusted user had sent it: it must be bounded, complete,
+//! and exactly one object.
 
 use std::fmt;
 use std::io::{self, Read, Write};

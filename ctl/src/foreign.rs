@@ -21,7 +21,7 @@ use crate::when;
 /// Reads the request from standard input, to be signed by the user. Its host must be one for which the user may sign.
 ///
 /// # Errors
-/// The text is not a complete request, or the key differs from the key that is known here for this host.
+/// The text is not a complete request, or the key of its host has changed, is another host's, or cannot be compared.
 pub(crate) fn to_sign(screen: &Screen) -> Result<Request, Trouble> {
     let request = armor::request(&armor::read::<&Path>(&[])?)?;
     let host = Host::meet(&request.terms.host, &request.host_key)?;

@@ -60,7 +60,7 @@ fn needs_entry(role: &RoleInfo) -> Entry {
     if role.standing { Entry::toned(&needs(role).join(", "), Tone::Good) } else { Entry::lines(&needs(role)) }
 }
 
-/// Describes what the user must provide for the role, with what they have provided.
+/// Describes what the user must provide to use the role, depending on whether they are standing or eligible.
 pub(crate) fn needs(role: &RoleInfo) -> Vec<String> {
     match (role.standing, role.authenticate) {
         (true, true) => vec!["password".to_owned()],

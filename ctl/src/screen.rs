@@ -133,7 +133,7 @@ impl Screen {
     /// Prints several lines that derive from input, escaped and quoted.
     pub(crate) fn tell(&self, lines: &str) {
         let lines: String = lines.lines().map(|line| format!("{}\n", typeable(line))).collect();
-        let _ = io::stderr().write_all(lines.as_bytes()); // see the write below
+        let _ = io::stderr().write_all(lines.as_bytes()); // if stderr is closed, there is nowhere to report that
     }
 
     /// Prints the same in red, if stderr has colours: what is shown is not trusted.

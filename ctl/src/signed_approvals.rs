@@ -168,8 +168,8 @@ pub(crate) fn sign(key: &Path, purpose: Namespace, body: &str) -> Result<String,
     if made { Ok(signature) } else { Err(failed("only ed25519 keys serve, and a security key must be touched")) }
 }
 
-/// ssh-keygen prompts for the PIN of a security key or the passphrase of a file only if its standard input is a terminal,
-/// which ours need not be.
+/// Returns the standard input for ssh-keygen: it prompts for the PIN of a security key or the passphrase of a file only
+/// on a terminal, and our own standard input need not be one.
 fn terminal() -> Stdio {
     fs::File::open("/dev/tty").map_or_else(|_| Stdio::null(), Stdio::from)
 }

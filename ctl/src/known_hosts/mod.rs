@@ -45,7 +45,7 @@ impl<'p> Host<'p> {
     /// Looks the host up in the list, and adds it if it is new.
     ///
     /// # Errors
-    /// Its key has changed.
+    /// The host is known with another key.
     pub(crate) fn meet(described: &'p HostDescriptor, key: &'p PublicKey) -> Result<Self, Trouble> {
         let standing = match place() {
             Some(path) => standing(&path, described, key)?,

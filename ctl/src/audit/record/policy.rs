@@ -43,8 +43,8 @@ pub(super) fn entry(entry: &Value, now: i64) -> String {
     parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
-/// `web-ops  text 7b076e99edae…  all 2d9a92b44c32…`: the digests of its text and of the whole role. `--json` shows them
-/// in full.
+/// `web-ops  text 7b076e99edae…  all 2d9a92b44c32…`: the digests of what the role allows and of the whole role. `--json`
+/// shows them in full.
 fn role(fields: &Map<String, Value>) -> String {
     let short = |name: &str, label: &str| {
         let digest = text(fields, name)?;
