@@ -45,7 +45,7 @@ pub(crate) enum Program {
     JitSudo,
 }
 
-/// Prints the script for `words.shell`.
+/// Returns the script for `words.shell`.
 pub(crate) fn script(words: &CompletionWords) -> io::Result<String> {
     match words.program {
         Program::Jitctl => own_script(words.shell),
