@@ -13,8 +13,8 @@ use jit_core::names::IdPrefix;
 use jit_core::policy::RolePower;
 use jit_core::wire::{Document, Documents, DocumentsInfo};
 
-use crate::broker::Broker;
 use crate::armor::{self, Kind, Request, bad};
+use crate::broker::Broker;
 use crate::foreign;
 use crate::known_hosts;
 use crate::output::Output;

@@ -2,24 +2,24 @@
 //! which learns the caller from the kernel, decides. No module here may open the database, the keys or the installed
 //! policy instead of the broker.
 
+mod approvals;
+mod armor;
 mod audit;
 mod broker;
 mod cases;
 mod cli;
 mod complete;
-mod approvals;
 mod doctor;
-mod armor;
 mod documents;
-mod policy_test;
 mod extend;
 mod foreign;
 mod grants;
-mod policy_import;
 mod key;
 mod known_hosts;
 pub mod output;
 mod policy;
+mod policy_import;
+mod policy_test;
 #[doc(hidden)]
 pub mod readers;
 mod replay;

@@ -13,10 +13,10 @@ use jit_core::grant::{ApprovalTerms, Preview, digest};
 use jit_core::names::{IdPrefix, UserName};
 use jit_core::wire::{ApprovalDocument, Document, Import, ImportInfo, Show};
 
-use crate::broker::Broker;
-use crate::cli::ApproveWords;
 use crate::approvals::after_approval;
 use crate::armor::{self, Kind, Request, bad};
+use crate::broker::Broker;
+use crate::cli::ApproveWords;
 use crate::documents;
 use crate::foreign;
 use crate::output::Output;

@@ -9,9 +9,9 @@ use jit_core::grant::{CarriedStatement, Preview, PublicKey, StatementKind, State
 use jit_core::names::{IdPrefix, UserName};
 use jit_core::wire::{Document, ImportStatement, StatedInfo, StatementDocument};
 
+use crate::armor::{self, Kind, Request, bad};
 use crate::broker::Broker;
 use crate::cli::{KeyWords, RequestSource};
-use crate::armor::{self, Kind, Request, bad};
 use crate::documents;
 use crate::foreign;
 use crate::known_hosts;
