@@ -5,7 +5,7 @@ mod compiler;
 mod cure;
 mod finished_recordings;
 mod inspection;
-mod policy;
+mod knowledge;
 mod lectures;
 mod policies;
 mod recordings;

@@ -3,9 +3,9 @@
 
 use rusqlite::{Connection, Transaction};
 
-use super::key;
 use super::history::history;
 use super::journal::{JournalError, tail};
+use super::state_checks;
 use crate::store::{is_open, use_up};
 use crate::verify::window;
 use jit_core::clock::{Moment, Now, Timestamp};
@@ -23,7 +23,7 @@ pub fn claim(tx: &Transaction<'_>, terms: &GrantTerms, run: &str, moment: &Momen
     let now = now(tx, moment.clone())?.caught_up();
     if window(terms, &now).is_err()
         || !asked_since_accepted(tx, &terms.id)?
-        || custody::host(tx)?.is_some_and(|host| host != terms.host.as_bytes())
+        || state_checks::host(tx)?.is_some_and(|host| host != terms.host.as_bytes())
     {
         return Ok(false);
     }
@@ -77,14 +77,14 @@ fn asked_since_accepted(tx: &Transaction<'_>, id: &GrantId) -> Result<bool, Jour
 /// # Errors
 /// Fails in that case, and when the database fails.
 pub fn of_this_host(tx: &Transaction<'_>, id: &str) -> Result<(), JournalError> {
-    match custody::host(tx)? {
+    match state_checks::host(tx)? {
         Some(host) if host != id.as_bytes() => Err(JournalError::OtherHost),
         Some(_) | None => Ok(()),
     }
 }
 
 fn accepted(tx: &Transaction<'_>) -> Result<(), JournalError> {
-    match custody::older(tx)? {
+    match state_checks::older(tx)? {
         Some(how) => Err(JournalError::Older(how)),
         None => Ok(()),
     }

@@ -7,11 +7,11 @@ use std::fmt;
 use rusqlite::{Connection, Row, Transaction, params};
 
 use super::checkpoint::Due;
-use super::key::meta;
 use super::listing::Stored;
 use super::open_run::{self, Opened, Phase, Process, RunKey};
 use super::precedent;
 use super::sink::{Delivery, Sink};
+use super::state_checks::meta;
 use crate::database::{Database, DatabaseError, Durability};
 use crate::policy_index;
 use jit_core::budget::Storage;

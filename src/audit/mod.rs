@@ -4,7 +4,6 @@
 pub mod bucket;
 pub mod checkpoint;
 mod claim;
-pub mod key;
 mod history;
 pub mod journal;
 mod left_run;
@@ -18,6 +17,7 @@ mod recordings;
 #[cfg(test)]
 pub(crate) mod sample;
 pub mod sink;
+pub mod state_checks;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -25,9 +25,9 @@ mod verification;
 
 pub use checkpoint::Due;
 pub use claim::{asked_since, claim, empowered, now, of_this_host};
-pub use custody::origin;
 pub use journal::{Journal, JournalError, SCHEMA, Started, Written, in_force, set_up};
 pub use listing::{Between, Filter, Order, Page, Stored, Whose};
 pub use open_run::{OpenRun, Phase, Process, RunKey, Supervisor, Sweep, Wish};
 pub use precedent::Precedent;
+pub use state_checks::origin;
 pub use verification::Known;

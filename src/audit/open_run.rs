@@ -5,9 +5,9 @@
 use rusqlite::{Connection, Row, Transaction, params};
 use serde::Deserialize;
 
-use super::key::alert;
 use super::history::history;
 use super::journal::{Journal, JournalError, Written, sql_bound, sql_integer};
+use super::state_checks::alert;
 use crate::database::Durability;
 use jit_core::clock::Moment;
 use jit_core::escape::Word;

@@ -5,9 +5,9 @@
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::Deserialize;
 
-use super::key::{alert, meta, set_meta};
 use super::history::history;
 use super::journal::{Journal, JournalError, Written, digest, sql_bound};
+use super::state_checks::{alert, meta, set_meta};
 use crate::database::Durability;
 use jit_core::clock::Moment;
 use jit_core::evidence::acceptance::{ACCEPTED, accepts};

@@ -6,9 +6,9 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use serde::Deserialize;
 
-use super::key::{meta, set_meta};
 use super::history::{HISTORY, history};
 use super::journal::{Journal, JournalError, Written, digest, sql_bound};
+use super::state_checks::{meta, set_meta};
 use crate::database::Durability;
 use jit_core::clock::{Moment, Timestamp};
 use jit_core::evidence::Mark;
@@ -387,8 +387,8 @@ mod tests {
         };
         sample::fill(&journal, 1);
         // A clock that was ahead and has been corrected.
-        write(9_000, crate::audit::custody::alert("x", "x"));
-        write(2, crate::audit::custody::alert(jit_core::evidence::acceptance::ACCEPTED, "x"));
+        write(9_000, crate::audit::state_checks::alert("x", "x"));
+        write(2, crate::audit::state_checks::alert(jit_core::evidence::acceptance::ACCEPTED, "x"));
         sample::seal(&journal, 2);
         sample::fill(&journal, 1);
         let before = sample::moment(3).wall;

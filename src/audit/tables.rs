@@ -4,8 +4,8 @@
 
 use rusqlite::{Connection, Row};
 
-use super::key::meta;
 use super::journal::JournalError;
+use super::state_checks::meta;
 use jit_core::evidence::power::{
     ApprovalRow, CertificationRow, DebtRow, EndColumns, GrantRow, MetaRow, PolicyRoleRow, Power, PrecedentRow,
     PrincipalRow, RequestRow, RoleRow, RunRow, SettingsRow, StatementRow,

@@ -6,7 +6,7 @@ use std::fmt::Display;
 use super::failure::Refused;
 use super::roles::policy_warnings;
 use crate::audit::Journal;
-use crate::audit::custody::ClockDoubt;
+use crate::audit::state_checks::ClockDoubt;
 use crate::auth::stack::succeeds_unproved;
 use crate::elevation::Caller;
 use crate::host::{Host, HostError};

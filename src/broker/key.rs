@@ -4,7 +4,7 @@ use super::Context;
 use super::approvals::given;
 use super::failure::{Refused, refused};
 use super::statement::{StatementAuthor, StatementSubject};
-use crate::audit::{Due, Written, custody, of_this_host};
+use crate::audit::{Due, Written, of_this_host, state_checks};
 use crate::database::Durability;
 use crate::host::Identity;
 use crate::store::GrantStore;
@@ -34,7 +34,7 @@ impl Context<'_> {
             let mut accepted = AcceptedInfo { grants: Vec::new(), requests: Vec::new(), damaged: Vec::new() };
             self.end_all(tx, reason, &identity, (&mut accepted, &mut written))?;
             self.deny_all(tx, reason, &identity, (&mut accepted, &mut written))?;
-            custody::accept(tx)?;
+            state_checks::accept(tx)?;
             Ok::<_, Refused>((accepted, written))
         })?;
         let _ = self.journal.mirror(&written);

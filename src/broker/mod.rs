@@ -1,28 +1,28 @@
 //! The only interface between the unprivileged tools and the grant database: it reads one question and writes one answer. The table
 //! in `verbs` says who may use which verb. The caller's identity comes from the kernel; no field of a question names the caller.
 
+mod approvals;
+mod audit;
 mod background;
 mod consent;
-mod key;
-mod approvals;
 mod documents;
-mod audit;
 mod extend;
 mod failure;
 mod grants;
 mod host;
-mod pam_sessions;
-mod signed_approvals;
-mod policy;
-mod pam_membership;
+mod key;
 mod page;
+mod pam_membership;
+mod pam_sessions;
+mod policy;
 mod question;
-mod roles;
-mod review_assignments;
 mod recordings;
 mod requests;
 mod review;
+mod review_assignments;
+mod roles;
 mod sessions;
+mod signed_approvals;
 mod statement;
 mod sweep;
 mod verbs;

@@ -6,9 +6,9 @@ use std::io::Write;
 use std::rc::Rc;
 
 use super::Context;
-use super::consent::ConsentRequest;
 use super::approvals::Narrowing;
 use super::audit::Listing;
+use super::consent::ConsentRequest;
 use super::failure::{Refused, refused};
 use super::host::examine;
 use super::{key_init, line};

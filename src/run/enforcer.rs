@@ -19,7 +19,7 @@ use crate::audit::Due;
 use crate::host::{CLOSE, Host, HostError, SEAL};
 use crate::programs::start_enforcer;
 use crate::refusal::Refusal;
-use crate::session::custody::{self, Custody};
+use crate::session::enforcement::{self, Enforcement};
 use crate::session::{EnforcedRun, Known, refuge, supervise_for};
 use jit_core::escape::Word;
 use jit_core::grant::GrantTerms;
@@ -167,7 +167,7 @@ fn enforce(charge: &Charge) -> Result<(), HostError> {
     let (back, run, run_as) = (Rc::clone(&helper), charge.run.clone(), charge.run_as);
     let since = charge.supervisor.began();
     let take_back = Box::new(move || back.take_sessions_back(&run, run_as, since));
-    let custody = Custody::take(
+    let enforcement = Enforcement::take(
         charge.supervisor,
         charge.parent,
         charge.command,
@@ -186,17 +186,17 @@ fn enforce(charge: &Charge) -> Result<(), HostError> {
     if helper.is_apart() {
         confine(audit);
     }
-    let ending = custody.attend(&mut watch, grace, charge.limit_ms.map(Duration::from_millis));
+    let ending = enforcement.attend(&mut watch, grace, charge.limit_ms.map(Duration::from_millis));
     let grants = watch.grant().held().to_vec();
     drop(watch);
     let unrecorded = journal.open_runs()?.into_iter().any(|open| open.run == charge.run);
     let mut closed = Ok(());
     if unrecorded || ending.is_some() {
         // The run has lost its supervisor, or its time has ended.
-        custody.end(if unrecorded { Duration::ZERO } else { grace });
+        enforcement.end(if unrecorded { Duration::ZERO } else { grace });
         closed = host.close_every_lost_by(&journal, &|lost| helper.end_lost(lost)).map(drop);
     }
-    if custody.left() == custody::Left::Somebody {
+    if enforcement.left() == enforcement::Left::Somebody {
         let left = Left {
             run: &charge.run,
             uid: charge.uid,
@@ -205,7 +205,7 @@ fn enforce(charge: &Charge) -> Result<(), HostError> {
             role: &charge.role,
             what: Supervised::Command,
         };
-        left.outlast(&custody.members(), &host, &journal, &*helper, &|watch| custody.outwatch(watch, grace))?;
+        left.outlast(&enforcement.members(), &host, &journal, &*helper, &|watch| enforcement.outwatch(watch, grace))?;
     }
     closed?;
     let due = if begun.elapsed() >= SESSION { Due::Now } else { Due::InTime };

@@ -4,7 +4,7 @@
 pub mod outcome;
 pub mod watch;
 
-pub mod key;
+pub mod enforcement;
 
 mod buffer;
 mod closing;
@@ -12,7 +12,7 @@ mod direct;
 mod ending;
 mod freeze;
 mod guard;
-mod pam_sessions;
+mod hosted;
 mod launch;
 mod line;
 mod message;

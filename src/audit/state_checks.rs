@@ -462,7 +462,7 @@ mod tests {
 
     #[test]
     fn each_change_of_the_clock_is_recorded_once() {
-        let scratch = Scratch::new("custody-clock");
+        let scratch = Scratch::new("checks-clock");
         let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
         let journal = Journal::new(&database, "web1", Vec::new());
         let seen = |wall, boot, id: &str| codes(&journal.notice(&moment(wall, boot, id), None).unwrap());
@@ -488,7 +488,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_was_set_forward_is_in_doubt_until_it_is_set_back_or_accepted() {
-        let scratch = Scratch::new("custody-doubt");
+        let scratch = Scratch::new("checks-doubt");
         let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
         let journal = Journal::new(&database, "web1", Vec::new());
         let append = |moment: &Moment, event: Event| {
@@ -545,35 +545,35 @@ mod tests {
             let doubt = doubt(name, readings).unwrap();
             assert!(doubt.contains("set forward by 41d"), "{doubt}");
         };
-        forward("custody-next-boot", &[(9, 9, "a"), (8, 0, "b"), (10, 2, "b"), (11, 0, "c"), (1000, 1, "c")]);
-        forward("custody-behind-next-boot", &[(9, 9, "a"), (8, 0, "b"), (11, 0, "c"), (1000, 1, "c")]);
-        forward("custody-passed", &[(9, 9, "a"), (8, 0, "b"), (10, 2, "b"), (1000, 3, "b")]);
+        forward("checks-next-boot", &[(9, 9, "a"), (8, 0, "b"), (10, 2, "b"), (11, 0, "c"), (1000, 1, "c")]);
+        forward("checks-behind-next-boot", &[(9, 9, "a"), (8, 0, "b"), (11, 0, "c"), (1000, 1, "c")]);
+        forward("checks-passed", &[(9, 9, "a"), (8, 0, "b"), (10, 2, "b"), (1000, 3, "b")]);
         // No record was written as the clock passed the latest one.
-        forward("custody-passed-unseen", &[(9, 9, "a"), (8, 0, "b"), (1000, 2, "b")]);
+        forward("checks-passed-unseen", &[(9, 9, "a"), (8, 0, "b"), (1000, 2, "b")]);
         // Until then the clock may be corrected in two steps.
-        assert_eq!(doubt("custody-steps", &[(900, 900, "a"), (0, 0, "b"), (500, 1, "b"), (1000, 2, "b")]), None);
+        assert_eq!(doubt("checks-steps", &[(900, 900, "a"), (0, 0, "b"), (500, 1, "b"), (1000, 2, "b")]), None);
     }
 
     #[test]
     fn a_clock_that_was_set_back_and_corrected_is_not_in_doubt() {
-        assert_eq!(doubt("custody-mistake", &[(9, 9, "a"), (7, 9, "a"), (9, 9, "a")]), None);
-        assert_eq!(doubt("custody-mistake-later", &[(9, 9, "a"), (7, 9, "a"), (11, 13, "a"), (14, 14, "a")]), None);
-        assert_eq!(doubt("custody-mistakes", &[(9, 9, "a"), (7, 9, "a"), (5, 9, "a"), (8, 9, "a"), (9, 9, "a")]), None);
-        let further = doubt("custody-further", &[(9, 9, "a"), (7, 9, "a"), (12, 9, "a")]).unwrap();
+        assert_eq!(doubt("checks-mistake", &[(9, 9, "a"), (7, 9, "a"), (9, 9, "a")]), None);
+        assert_eq!(doubt("checks-mistake-later", &[(9, 9, "a"), (7, 9, "a"), (11, 13, "a"), (14, 14, "a")]), None);
+        assert_eq!(doubt("checks-mistakes", &[(9, 9, "a"), (7, 9, "a"), (5, 9, "a"), (8, 9, "a"), (9, 9, "a")]), None);
+        let further = doubt("checks-further", &[(9, 9, "a"), (7, 9, "a"), (12, 9, "a")]).unwrap();
         assert!(further.contains("set forward by 3h"), "{further}");
-        let again = doubt("custody-again", &[(9, 9, "a"), (7, 9, "a"), (9, 9, "a"), (11, 9, "a")]).unwrap();
+        let again = doubt("checks-again", &[(9, 9, "a"), (7, 9, "a"), (9, 9, "a"), (11, 9, "a")]).unwrap();
         assert!(again.contains("set forward by 2h"), "{again}");
         // Setting a clock back that was ahead does not allow another change forward.
         let ahead = [(9, 9, "a"), (19, 9, "a"), (9, 9, "a"), (21, 21, "a"), (31, 21, "a")];
-        assert!(doubt("custody-ahead", &ahead).unwrap().contains("set forward by 10h"));
+        assert!(doubt("checks-ahead", &ahead).unwrap().contains("set forward by 10h"));
         // After another boot it is unknown what a change forward corrects.
-        let boot = doubt("custody-boot", &[(9, 9, "a"), (7, 9, "a"), (10, 0, "b"), (12, 0, "b")]).unwrap();
+        let boot = doubt("checks-boot", &[(9, 9, "a"), (7, 9, "a"), (10, 0, "b"), (12, 0, "b")]).unwrap();
         assert!(boot.contains("set forward by 2h"), "{boot}");
     }
 
     #[test]
     fn a_database_without_the_anchored_record_is_distrusted_until_it_is_accepted() {
-        let scratch = Scratch::new("custody-anchor");
+        let scratch = Scratch::new("checks-anchor");
         let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
         let journal = Journal::new(&database, "web1", Vec::new());
         let started = sample::started(&journal, "run000000001", 1);
@@ -600,7 +600,7 @@ mod tests {
 
     #[test]
     fn an_anchor_that_lags_behind_a_pruning_or_was_never_needed_is_no_fault() {
-        let scratch = Scratch::new("custody-no-anchor");
+        let scratch = Scratch::new("checks-no-anchor");
         let database = Database::create(&scratch.path(), &[SCHEMA, store::SCHEMA]).unwrap();
         let journal = Journal::new(&database, "web1", Vec::new());
         let now = sample::moment(1);
@@ -624,7 +624,7 @@ mod tests {
 
     #[test]
     fn another_host_is_recorded_and_the_first_one_is_not() {
-        let scratch = Scratch::new("custody-host");
+        let scratch = Scratch::new("checks-host");
         let database = Database::create(&scratch.path(), &[SCHEMA, store::SCHEMA]).unwrap();
         let journal = Journal::new(&database, "web1", Vec::new());
         let described = |id: &str| {

@@ -22,7 +22,7 @@ const ROUND: Duration = Duration::from_millis(20);
 const GLANCE: Duration = Duration::from_millis(250);
 
 /// A run that the enforcer watches.
-pub struct Custody {
+pub struct Enforcement {
     supervisor: Known,
     /// The monitor or subreaper, and the relay process.
     others: Vec<Known>,
@@ -42,7 +42,7 @@ pub enum Left {
     Somebody,
 }
 
-impl Custody {
+impl Enforcement {
     /// Takes over the run that `supervisor` supervises. Its processes descend from `parent`; `command` was started, in the control group
     /// at `group`, to execute the command. Our own processes among the descendants, such as `relay_process`, are moved to where only root can end them. `ours`
     /// tells which processes run our programs; `take_back` moves processes that PAM has moved out of the group back into it.
@@ -59,14 +59,14 @@ impl Custody {
         let others =
             [Some(parent).filter(|parent| *parent != supervisor), relay_process.and_then(|pid| Known::of(pid).ok())];
         let others = others.into_iter().flatten().collect();
-        let custody =
+        let enforcement =
             Self { supervisor, others, line, process_tree: ProcessTree::of(parent, command, group, ours), take_back };
         if let Some(supervisor) = supervisor.pid() {
             settle_beside(supervisor);
-            custody.others.iter().filter_map(|other| other.pid()).for_each(settle_beside);
+            enforcement.others.iter().filter_map(|other| other.pid()).for_each(settle_beside);
         }
-        let _ = relay_process.map(|relay_process| custody.process_tree.spare(relay_process));
-        custody
+        let _ = relay_process.map(|relay_process| enforcement.process_tree.spare(relay_process));
+        enforcement
     }
 
     /// Watches until the supervisor has ended, and ends the run when the watch says so. Returns why it was ended, if it was.
