@@ -13,7 +13,7 @@ use crate::replay::cast::{EventKind, Lines};
 use crate::replay::filter::Filter;
 use crate::replay::plain::Plain;
 use crate::speech::Trouble;
-use crate::{audit, broker, document, known_hosts};
+use crate::{armor, audit, broker, known_hosts};
 
 /// Returns what a replay shows of a recorded text that arrives in these pieces.
 pub fn shown<'t>(pieces: impl IntoIterator<Item = &'t str>) -> String {

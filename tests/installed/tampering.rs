@@ -199,7 +199,10 @@ fn a_former_policy_cannot_be_restored_in_the_tables() {
     let said = root.as_root(["jitctl", "audit", "verify"]).refused("").to_owned();
     assert!(said.contains("was in force"), "{said}");
     let doctor = root.as_root(["jitctl", "doctor"]);
-    assert!(doctor.stdout.contains("compiled policy: /etc/jit-sudo/policy.d/wide.toml is not the file"), "{doctor:?}");
+    assert!(
+        doctor.stdout.contains("compiled policy: /etc/jit-sudo/policy.d/wide.toml differs from the file"),
+        "{doctor:?}"
+    );
     sql(&root, &format!("{delete}{now}"));
     let said = verdict(&root);
     assert!(said.contains("was in force"), "what was done meanwhile stays: {said}");
