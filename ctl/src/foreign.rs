@@ -96,7 +96,7 @@ fn described(request: &Request, host: &Host<'_>, screen: &Screen) -> String {
     text.push_str(&request_fields(request, screen.now).render_on(screen));
     text.push_str("\nthe requested role; an approval gives no more than this:\n");
     text.push_str(&role_fields(&request.role, &request.terms.role_digest).render_on(screen));
-    text.push_str(&format!("\nthe text does not contain the state of the request on {name}, nor its approvers\n"));
+    text.push_str(&format!("\nnot part of this text: the state of the request on {name}, and who may approve it\n"));
     text.push_str("to approve: jitctl approve - --key FILE, with this text again;\n");
     text.push_str("            then there: jitctl import\n");
     text

@@ -36,6 +36,7 @@ impl PtySession {
     pub(crate) fn start(what: String, uid: u32, patience: Duration, mut command: Command) -> PtySession {
         let (leader, follower, name) =
             open_terminal(uid).unwrap_or_else(|error| panic!("no terminal for `{what}`: {error}"));
+        resize(&name, 24, 80);
         let streams = [follower.try_clone(), follower.try_clone()];
         let [Ok(stdin), Ok(stdout)] = streams else { panic!("no descriptors left for `{what}`") };
         command.stdin(Stdio::from(stdin)).stdout(Stdio::from(stdout)).stderr(Stdio::from(follower));
@@ -47,9 +48,7 @@ impl PtySession {
             Ok(reader) => Screen::follow(&screen, reader),
             Err(error) => panic!("no descriptors left for `{what}`: {error}"),
         }
-        let session = PtySession { what, leader, name, child, screen, seen: 0, patience };
-        session.resize(24, 80);
-        session
+        PtySession { what, leader, name, child, screen, seen: 0, patience }
     }
 
     /// Types `text`; `\r` is the Enter key, `\x03` is ^C.
@@ -113,9 +112,7 @@ impl PtySession {
 
     /// Resizes the window.
     pub fn resize(&self, rows: u16, columns: u16) {
-        let size = [rows.to_string(), columns.to_string()];
-        let done = Command::new("stty").args(["-F", &self.name, "rows", &size[0], "cols", &size[1]]).status();
-        assert!(done.is_ok_and(|status| status.success()), "the size of {} cannot be changed", self.name);
+        resize(&self.name, rows, columns);
     }
 
     /// Whether the terminal echoes typed characters.
@@ -238,4 +235,10 @@ fn open_terminal(uid: u32) -> std::io::Result<(File, File, String)> {
 fn tail(text: &str) -> &str {
     let begin = text.char_indices().rev().nth(200).map_or(0, |(at, _)| at);
     &text[begin..]
+}
+
+fn resize(terminal: &str, rows: u16, columns: u16) {
+    let size = [rows.to_string(), columns.to_string()];
+    let done = Command::new("stty").args(["-F", terminal, "rows", &size[0], "cols", &size[1]]).status();
+    assert!(done.is_ok_and(|status| status.success()), "the size of {terminal} cannot be changed");
 }
