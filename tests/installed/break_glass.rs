@@ -164,8 +164,8 @@ fn reviewers_confirm_or_propose_removal_and_their_answers_are_records() {
     recertify(&certifier.name, &["--confirm"]).exited(2);
     recertify(&certifier.name, &["--confirm", "--remove", "--comment", "x"]).exited(2);
     recertify(&certifier.name, &["--user", "nobody", "--remove", "--comment", "x"]).refused("not assigned");
-    recertify(&both.name, &["--user", "%glass-certified", "--confirm", "--comment", "x"]).refused("their own");
-    recertify(&both.name, &["--user", &both.name, "--confirm", "--comment", "x"]).refused("their own");
+    recertify(&both.name, &["--user", "%glass-certified", "--confirm", "--comment", "x"]).refused("your own");
+    recertify(&both.name, &["--user", &both.name, "--confirm", "--comment", "x"]).refused("your own");
 
     recertify(&certifier.name, &["--confirm", "--comment", "on call"]).succeeded();
     recertify(&certifier.name, &["--user", "carol", "--remove", "--comment", "left the team"]).succeeded();

@@ -125,7 +125,7 @@ fn for_a_shared_program_only_proven_processes_are_affected() {
 fn a_mark_takes_no_process_of_another_run_or_user_into_a_session() {
     let (mut child, pid) = host();
     let Ok(group) = Cgroup::create("sys-tests", "theirs") else { return drop(child.kill()) };
-    let other = Cgroup::create("sys-tests", "anothers").unwrap();
+    let other = Cgroup::create("sys-tests", "of_another").unwrap();
     let foreign_processes = foreign_processes(pid, Some(group));
     foreign_processes.look(true);
     // Not started by the program: one in the group of another run, one of another user.
