@@ -22,7 +22,7 @@ use jit_core::grant::{
 };
 use jit_core::names::{IdPrefix, UserName};
 use jit_core::policy::{Assignment, Role};
-use jit_core::wire::GrantInfo;
+use jit_core::wire::{Approve, GrantInfo};
 
 /// How an approver narrows a request.
 pub(super) struct Narrowing {
@@ -30,6 +30,14 @@ pub(super) struct Narrowing {
     pub(super) one_shot: bool,
     pub(super) exact: bool,
     pub(super) comment: Option<Word>,
+}
+
+impl Narrowing {
+    /// Returns the narrowing of an approval.
+    pub(super) fn of(approve: &Approve) -> Self {
+        let Approve { duration, one_shot, exact, comment, .. } = approve.clone();
+        Self { duration, one_shot, exact, comment }
+    }
 }
 
 impl Context<'_> {

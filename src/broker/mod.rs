@@ -71,7 +71,7 @@ pub fn serve(question: Question, inherited: &Inherited) -> i32 {
             reader = None;
         }
         let (consent, handler) = match answered {
-            Answered::Before(answer) => return answer(&caller, admitted_root(&caller, row.who)?).map(Some),
+            Answered::Before(what, answer) => return answer(&caller, root_alone(&caller, what)?).map(Some),
             Answered::At { consent, handler } => (consent, handler),
         };
         let _slot = slot_of(&caller)?;
@@ -194,14 +194,6 @@ impl Context<'_> {
     fn key_show(&self) -> Result<KeyInfo, Refused> {
         let key = self.host.public_key()?;
         Ok(KeyInfo { public_key: key.public_line(), fingerprint: key.fingerprint(), created: false })
-    }
-}
-
-/// Returns the proof that the caller is root; rows for root require it.
-fn admitted_root(caller: &Caller, who: Who) -> Result<PolicyReader, Refused> {
-    match who {
-        Who::Root(what) => root_alone(caller, what),
-        Who::Anyone | Who::Reader => root_alone(caller, "do this"),
     }
 }
 

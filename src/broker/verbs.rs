@@ -37,8 +37,6 @@ pub(super) enum Who {
 /// What must be available to answer a verb.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Needs {
-    /// Nothing: root may ask on a host that is not set up.
-    Nothing,
     /// Database and policy.
     Policy,
     /// The database. With a broken policy root can still see and end what happened before.
@@ -70,7 +68,7 @@ pub(super) struct Row {
 /// The functions that answer one question.
 pub(super) enum Answered {
     /// For a host that may not be set up.
-    Before(Box<Early>),
+    Before(&'static str, Box<Early>),
     /// Uses the [`Context`].
     At {
         /// Reads what the caller has to consent to, for verbs that may demand a password.
@@ -118,12 +116,8 @@ pub(super) fn table() -> [Row; 41] {
 
         // Approvers of the role, never the requester. Any user may submit a signed document.
         consenting(
-            |context, Approve { id, duration, one_shot, exact, comment }| {
-                context.approval_due(id, &Narrowing { duration: *duration, one_shot: *one_shot, exact: *exact, comment: comment.clone() })
-            },
-            |context, Approve { id, duration, one_shot, exact, comment }, consent| {
-                context.approve(id, &Narrowing { duration: *duration, one_shot: *one_shot, exact: *exact, comment: comment.clone() }, consent)
-            },
+            |context, approve: &Approve| context.approval_due(&approve.id, &Narrowing::of(approve)),
+            |context, approve, consent| context.approve(&approve.id, &Narrowing::of(approve), consent),
         ),
         anyone(|context, Deny { id, reason }| context.deny(&id, &reason)),
         anyone(|context, Documents { id }| context.documents(&id)),
@@ -258,10 +252,9 @@ fn before<V: Verb + 'static>(
     what: &'static str,
     answer: fn(&Caller, PolicyReader, V) -> Result<V::Answer, Refused>,
 ) -> Row {
-    let row = Row::new(Who::Root(what), move |verb| {
-        Answered::Before(Box::new(move |caller, reader| reply::<V>(answer(caller, reader, verb)?)))
-    });
-    Row { needs: Needs::Nothing, ..row }
+    Row::new(Who::Root(what), move |verb| {
+        Answered::Before(what, Box::new(move |caller, reader| reply::<V>(answer(caller, reader, verb)?)))
+    })
 }
 
 #[cfg(test)]
