@@ -2,7 +2,7 @@
 
 use jit_core::escape::{Word, shell_line};
 use jit_core::names::{IdPrefix, RoleName};
-use jit_core::wire::{GrantInfo, NewRequest};
+use jit_core::wire::{CommandWords, GrantInfo, NewRequest};
 
 use crate::broker::Broker;
 use crate::cli::RequestWords;
@@ -31,11 +31,13 @@ pub(crate) fn request(words: RequestWords, broker: &Broker, screen: &Screen) -> 
         reason: words.reason,
         ticket: words.ticket,
         one_shot: words.one_shot,
-        run_as: words.run_as,
-        run_as_group: words.run_as_group,
-        directory: words.directory,
-        environment,
-        command,
+        command: CommandWords {
+            run_as: words.run_as,
+            run_as_group: words.run_as_group,
+            directory: words.directory,
+            environment,
+            command,
+        },
         break_glass: words.break_glass,
     };
     let info = broker.ask(&new)?;

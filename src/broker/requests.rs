@@ -35,19 +35,12 @@ const WAIT_LIMIT: u64 = 3600;
 
 impl Context<'_> {
     pub(super) fn request(&self, new: NewRequest) -> Result<GrantInfo, Refused> {
-        let words = CommandWords {
-            run_as: new.run_as.clone(),
-            run_as_group: new.run_as_group.clone(),
-            directory: new.directory.clone(),
-            environment: new.environment.clone(),
-            command: new.command.clone(),
-        };
-        let (role, elevation, chosen_among) = self.role_for(&new, &words)?;
+        let (role, elevation, chosen_among) = self.role_for(&new)?;
         let run_as;
         let target = match &elevation {
             Some(elevation) => elevation.run_as(),
             None => {
-                run_as = self.run_as_of(&role, new.run_as.as_ref())?;
+                run_as = self.run_as_of(&role, new.command.run_as.as_ref())?;
                 &run_as
             }
         };
@@ -170,7 +163,7 @@ impl Context<'_> {
 
     /// Returns the role that the caller named, or the narrowest role that allows the command; the resolved command, if any; and the
     /// names of the roles among which the role was chosen.
-    fn role_for(&self, new: &NewRequest, words: &CommandWords) -> Result<RoleFor, Refused> {
+    fn role_for(&self, new: &NewRequest) -> Result<RoleFor, Refused> {
         let subject = subject(self.caller)?;
         let named = match &new.role {
             Some(name) => {
@@ -181,7 +174,7 @@ impl Context<'_> {
             }
             None => None,
         };
-        if words.command.is_empty() {
+        if new.command.command.is_empty() {
             return match named {
                 Some(role) => Ok((role, None, Vec::new())),
                 None => {
@@ -191,7 +184,7 @@ impl Context<'_> {
                 }
             };
         }
-        let elevation = self.elevation(words)?;
+        let elevation = self.elevation(&new.command)?;
         match named {
             Some(role) => match ask(&role, &elevation) {
                 Verdict::Allowed { .. } => Ok((role, Some(elevation), Vec::new())),

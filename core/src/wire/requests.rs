@@ -78,21 +78,9 @@ pub struct NewRequest {
     /// For one run only.
     #[serde(default)]
     pub one_shot: bool,
-    /// The run-as user; see [`CommandWords::run_as`].
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub run_as: Option<Word>,
-    /// See [`CommandWords::run_as_group`].
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub run_as_group: Option<Word>,
-    /// See [`CommandWords::directory`].
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub directory: Option<Word>,
-    /// See [`CommandWords::environment`].
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub environment: Vec<Word>,
-    /// The command the grant is wanted for; shown to approvers.
-    #[serde(default)]
-    pub command: Vec<Word>,
+    /// The command the grant is wanted for, shown to approvers, and how it would run.
+    #[serde(flatten)]
+    pub command: CommandWords,
     /// Break-glass: immediately and without approvers, in an emergency.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub break_glass: bool,
