@@ -437,6 +437,7 @@ fn without_room_for_an_enforcer_no_process_outlives_the_grant() {
                 std::thread::sleep(Duration::from_millis(400));
                 holder.revoke();
                 holder.ended_at_once();
+                holder.has_record("end"); // before the terminal is closed, which kills whoever writes it
                 let _ = run.map(|run| run.join().unwrap());
             } else {
                 // What is left is supervised by an enforcer that could start after all, or has ended with the run.
