@@ -6,7 +6,8 @@
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use serde::{Deserialize, Serialize};
 
-use super::journal::{Journal, JournalError, Written};
+use super::error::JournalError;
+use super::journal::{Journal, Written};
 use crate::database::Durability;
 use jit_core::budget::{self, Level, Storage};
 use jit_core::clock::{Moment, Timestamp};

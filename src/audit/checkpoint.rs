@@ -4,8 +4,10 @@
 
 use rusqlite::{Connection, params};
 
-use super::history::history;
-use super::journal::{Journal, JournalError, digest, sql_bound, sql_integer};
+use super::columns::{sql_bound, sql_integer};
+use super::error::JournalError;
+use super::history::{self, Last};
+use super::journal::Journal;
 use crate::database::Durability;
 use jit_core::clock::{Moment, Timestamp};
 use jit_core::evidence::Mark;
@@ -26,17 +28,14 @@ pub enum Due {
 impl Journal<'_> {
     /// Returns the last record, when a checkpoint of it is due.
     pub fn unsealed(&self, now: Timestamp, due: Due) -> Result<Option<Mark>, JournalError> {
-        let query = history!(
-            "SELECT r.seq, r.hash, c.seq, c.body FROM (SELECT seq, hash FROM history ORDER BY seq DESC LIMIT 1) r \
-                     LEFT JOIN (SELECT seq, body FROM checkpoint ORDER BY seq DESC LIMIT 1) c"
-        );
-        let mut statement = self.database.connection().prepare(query)?;
+        let connection = self.database.connection();
+        let Some(Last { mark: last, .. }) = history::last(connection)? else { return Ok(None) };
+        let mut statement = connection.prepare("SELECT seq, body FROM checkpoint ORDER BY seq DESC LIMIT 1")?;
         let mut rows = statement.query([])?;
-        let Some(row) = rows.next()? else { return Ok(None) };
-        let last = Mark { seq: row.get::<_, i64>(0)?.unsigned_abs(), hash: digest(row, 1)? };
-        let Some(sealed) = row.get::<_, Option<i64>>(2)?.map(i64::unsigned_abs) else { return Ok(Some(last)) };
+        let Some(row) = rows.next()? else { return Ok(Some(last)) };
+        let sealed = row.get::<_, i64>(0)?.unsigned_abs();
         // A checkpoint that cannot be decoded counts as none; the next one follows it.
-        let at = serde_json::from_slice::<Statement>(row.get_ref(3)?.as_bytes().unwrap_or_default())
+        let at = serde_json::from_slice::<Statement>(row.get_ref(1)?.as_bytes().unwrap_or_default())
             .map_or(i64::MIN, |statement| statement.at);
         let age = now.seconds().saturating_sub(at);
         let due = last.seq > sealed

@@ -2,11 +2,13 @@
 //! May not: read a clock, choose a sink, or write outside a transaction that the caller can see.
 
 use std::cell::RefCell;
-use std::fmt;
 
-use rusqlite::{Connection, Row, Transaction, params};
+use rusqlite::{Transaction, params};
 
 use super::checkpoint::Due;
+use super::columns::sql_integer;
+use super::error::JournalError;
+use super::history::{LAST, last};
 use super::listing::Stored;
 use super::open_run::{self, Opened, Phase, Process, RunKey};
 use super::precedent;
@@ -37,81 +39,6 @@ CREATE TABLE journal_meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, W
 CREATE TABLE checkpoint (seq INTEGER PRIMARY KEY, body BLOB NOT NULL, signature BLOB NOT NULL) STRICT;
 CREATE TABLE precedent (uid INTEGER NOT NULL, command BLOB NOT NULL, runs INTEGER NOT NULL, last INTEGER NOT NULL, PRIMARY KEY (uid, command)) STRICT, WITHOUT ROWID;
 ";
-
-/// The reason why the journal could not be written or read; `Display` is a sentence fragment.
-#[derive(Debug)]
-pub enum JournalError {
-    /// The database could not be used.
-    Database(DatabaseError),
-    /// A statement failed in SQLite.
-    Sqlite(rusqlite::Error),
-    /// An event cannot be encoded as a record (a bug), or a stored record cannot be decoded.
-    Malformed(serde_json::Error),
-    /// The number or hash of the last record is damaged, so that no record can follow it.
-    Damaged(&'static str),
-    /// The run was closed before: by itself, or as lost by a process that found its supervisor dead.
-    NotOpen(String),
-    /// The journal is not set up: it has no redaction key.
-    NoKey,
-    /// Another policy was compiled since the one that judged this was read.
-    OtherPolicy,
-    /// The request was made when this host had another identity.
-    AskedElsewhere,
-    /// What was asked for before root last accepted the state of the host.
-    AskedBefore,
-    /// The host has got another identity since it was read.
-    OtherHost,
-    /// The database is an older copy, which gives no permission until root accepts it; the text says how that was detected.
-    Older(String),
-}
-
-impl fmt::Display for JournalError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Database(error) => write!(f, "{error}"),
-            Self::Sqlite(error) => write!(f, "the journal: {error}"),
-            Self::Malformed(error) => write!(f, "a record of the journal is malformed: {error}"),
-            Self::Damaged(what) => write!(f, "the journal is damaged: {what}"),
-            Self::NotOpen(run) => write!(f, "the run {run} is closed in the journal already"),
-            Self::NoKey => write!(f, "the journal has no redaction key"),
-            Self::OtherPolicy => write!(f, "the policy was changed meanwhile: try again"),
-            Self::AskedElsewhere => {
-                write!(
-                    f,
-                    "the request was made under another identity of this host and can only be denied or cancelled: make a new one"
-                )
-            }
-            Self::AskedBefore => {
-                write!(
-                    f,
-                    "it was asked for before root accepted the state of this host and can only be denied or cancelled: ask again"
-                )
-            }
-            Self::OtherHost => write!(f, "the identity of this host was changed meanwhile: try again"),
-            Self::Older(how) => write!(f, "{how}; no grant is given or accepted until root runs jitctl key accept"),
-        }
-    }
-}
-
-impl std::error::Error for JournalError {}
-
-impl From<DatabaseError> for JournalError {
-    fn from(error: DatabaseError) -> Self {
-        Self::Database(error)
-    }
-}
-
-impl From<rusqlite::Error> for JournalError {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Sqlite(error)
-    }
-}
-
-impl From<serde_json::Error> for JournalError {
-    fn from(error: serde_json::Error) -> Self {
-        Self::Malformed(error)
-    }
-}
 
 /// A record that a transaction has appended; it is durable once that transaction has committed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -211,10 +138,6 @@ pub struct Journal<'a> {
     sealer: Option<Box<dyn Fn()>>,
 }
 
-/// Of the table and not of what counts of it: behind a record that was pruned nothing may follow as if it were the first.
-const TAIL: &str = "SELECT seq, hash, high, seq > coalesce((SELECT CAST(substr(value, 1, 20) AS INTEGER) FROM journal_meta \
-                    WHERE name = 'pruned'), 0) FROM record ORDER BY seq DESC LIMIT 1";
-
 const APPEND: &str = "INSERT INTO record (seq, kind, uid, run, grant_id, at, high, hash, body) \
                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
 
@@ -251,8 +174,9 @@ impl<'a> Journal<'a> {
         moment: &Moment,
         event: Event,
     ) -> Result<Written, JournalError> {
-        let (last, prev, high) = tail(transaction)?.unwrap_or((0, Digest::ZERO, i64::MIN));
-        let record = Record::new(last.saturating_add(1), prev, moment, self.host, event);
+        let (prev, high) =
+            last(transaction)?.map_or((Mark { seq: 0, hash: Digest::ZERO }, i64::MIN), |last| (last.mark, last.high.0));
+        let record = Record::new(prev.seq.saturating_add(1), prev.hash, moment, self.host, event);
         let body = record.encode()?;
         let hash = chain::hash(body.as_bytes());
         let Keys { kind, uid, run, grant } = record.event.keys();
@@ -365,14 +289,14 @@ impl<'a> Journal<'a> {
     /// Prepares the statements that [`Self::end`] needs, while no caller waits for it. If one cannot be prepared now, the end
     /// reports the error.
     pub fn prepare_end(&self) {
-        for statement in [TAIL, APPEND, open_run::CLOSE, precedent::AGAIN] {
+        for statement in [LAST, APPEND, open_run::CLOSE, precedent::AGAIN] {
             let _ = self.database.connection().prepare_cached(statement);
         }
     }
 
     /// Returns number and hash of the last record.
     pub fn head(&self) -> Result<Option<(u64, Digest)>, JournalError> {
-        Ok(tail(self.database.connection())?.map(|(seq, hash, _)| (seq, hash)))
+        Ok(last(self.database.connection())?.map(|last| (last.mark.seq, last.mark.hash)))
     }
 }
 
@@ -390,33 +314,6 @@ fn in_this_journal(transaction: &Transaction<'_>, ending: RunOutcome) -> Result<
         None => lost,
     };
     Ok(RunOutcome { extended_by: None, detail: Some(Word::from(detail.as_str())), ..ending })
-}
-
-/// Returns number, hash and greatest time of the last record.
-pub(super) fn tail(connection: &Connection) -> Result<Option<(u64, Digest, i64)>, JournalError> {
-    let mut statement = connection.prepare_cached(TAIL)?;
-    let mut rows = statement.query([])?;
-    let Some(row) = rows.next()? else { return Ok(None) };
-    if !row.get::<_, bool>(3)? {
-        return Err(JournalError::Damaged("its last record is one that was pruned, or has no number"));
-    }
-    let seq = u64::try_from(row.get::<_, i64>(0)?).map_err(|_| JournalError::Damaged("a negative number"))?;
-    Ok(Some((seq, digest(row, 1)?, row.get(2)?)))
-}
-
-pub(super) fn digest(row: &Row<'_>, column: usize) -> Result<Digest, JournalError> {
-    let bytes = row.get_ref(column)?.as_bytes().unwrap_or_default();
-    bytes.try_into().map(Digest).map_err(|_| JournalError::Damaged("a hash that is not 32 bytes"))
-}
-
-/// Converts a number to be stored; numbers of this program never come near the limit.
-pub(super) fn sql_integer(number: u64) -> Result<i64, JournalError> {
-    i64::try_from(number).map_err(|_| JournalError::Damaged("a record number that is out of range"))
-}
-
-/// Converts a number that is only compared.
-pub(super) fn sql_bound(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
@@ -493,7 +390,7 @@ mod tests {
     }
 
     fn high_water(database: &Database) -> Option<Timestamp> {
-        tail(database.connection()).unwrap().map(|(.., high)| Timestamp(high))
+        last(database.connection()).unwrap().map(|last| last.high)
     }
 
     #[test]

@@ -3,8 +3,9 @@
 
 use rusqlite::OptionalExtension;
 
+use super::error::JournalError;
 use super::history::history;
-use super::journal::{Journal, JournalError, Written};
+use super::journal::{Journal, Written};
 use super::open_run::{OpenRun, Opened, Phase, Process, RunKey, Supervisor, close, is_open, put_in, those_in, unknown};
 use crate::database::Durability;
 use jit_core::clock::Moment;

@@ -3,8 +3,10 @@
 
 use rusqlite::{OptionalExtension, Row as SqlRow, params};
 
+use super::columns::{digest, sql_bound};
+use super::error::JournalError;
 use super::history::{HISTORY, history};
-use super::journal::{Journal, JournalError, Written, digest, sql_bound};
+use super::journal::{Journal, Written};
 use super::sink::Backlog;
 use jit_core::clock::Timestamp;
 use jit_core::escape::Word;

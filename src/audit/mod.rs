@@ -4,6 +4,8 @@
 pub mod bucket;
 pub mod checkpoint;
 mod claim;
+mod columns;
+mod error;
 mod history;
 pub mod journal;
 mod left_run;
@@ -25,7 +27,8 @@ mod verification;
 
 pub use checkpoint::Due;
 pub use claim::{asked_since, claim, empowered, now, of_this_host};
-pub use journal::{Journal, JournalError, SCHEMA, Started, Written, in_force, set_up};
+pub use error::JournalError;
+pub use journal::{Journal, SCHEMA, Started, Written, in_force, set_up};
 pub use listing::{Between, Filter, Order, Page, Stored, Whose};
 pub use open_run::{OpenRun, Phase, Process, RunKey, Supervisor, Sweep, Wish};
 pub use precedent::Precedent;

@@ -5,8 +5,10 @@
 use rusqlite::{Connection, Row, Transaction, params};
 use serde::Deserialize;
 
+use super::columns::{sql_bound, sql_integer};
+use super::error::JournalError;
 use super::history::history;
-use super::journal::{Journal, JournalError, Written, sql_bound, sql_integer};
+use super::journal::{Journal, Written};
 use super::state_checks::alert;
 use crate::database::Durability;
 use jit_core::clock::Moment;

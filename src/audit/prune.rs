@@ -6,8 +6,10 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use serde::Deserialize;
 
+use super::columns::{digest, sql_bound};
+use super::error::JournalError;
 use super::history::{HISTORY, history};
-use super::journal::{Journal, JournalError, Written, digest, sql_bound};
+use super::journal::{Journal, Written};
 use super::state_checks::{meta, set_meta};
 use crate::database::Durability;
 use jit_core::clock::{Moment, Timestamp};

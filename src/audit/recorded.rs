@@ -7,7 +7,8 @@ use std::os::unix::ffi::OsStrExt;
 
 use rusqlite::Transaction;
 
-use super::journal::{Journal, JournalError, Started, Written};
+use super::error::JournalError;
+use super::journal::{Journal, Started, Written};
 use super::open_run::Process;
 use super::sink::Delivery;
 use crate::auth::AuthMethod;

@@ -3,7 +3,8 @@
 //! May not: read a clock; time comes in as a `Moment`.
 
 use super::bucket::Bucket;
-use super::journal::{Journal, JournalError};
+use super::error::JournalError;
+use super::journal::Journal;
 use crate::database::Durability;
 use jit_core::budget::{Level, RECORDED_ALWAYS, Storage};
 use jit_core::clock::Moment;

@@ -1,7 +1,8 @@
 //! Journals for the tests of this module.
 
 use crate::audit::checkpoint::Due;
-use crate::audit::journal::{Journal, JournalError, Started};
+use crate::audit::error::JournalError;
+use crate::audit::journal::{Journal, Started};
 use crate::audit::open_run::Process;
 use crate::database::Durability;
 use jit_core::grant::{HostDescriptor, HostKey};

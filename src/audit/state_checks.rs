@@ -8,8 +8,10 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
-use super::history::history;
-use super::journal::{Journal, JournalError, Written, sql_bound};
+use super::columns::sql_bound;
+use super::error::JournalError;
+use super::history::{Last, history, last, last_with};
+use super::journal::{Journal, Written};
 use crate::database::Durability;
 use jit_core::clock::duration::spell;
 use jit_core::clock::{BootTime, Moment, TOLERANCE_US, Timestamp};
@@ -201,7 +203,7 @@ impl Journal<'_> {
     /// since root last accepted the state of the host, or it is before the latest record.
     pub fn clock_in_doubt(&self, moment: &Moment) -> Result<Option<ClockDoubt>, JournalError> {
         let connection = self.database.connection();
-        let high = super::journal::tail(connection)?.map_or(i64::MIN, |(.., high)| high);
+        let high = last(connection)?.map_or(i64::MIN, |last| last.high.0);
         let behind = high.saturating_sub(moment.wall.0);
         if behind > TOLERANCE_US {
             return Ok(Some(ClockDoubt::Behind(behind)));
@@ -365,18 +367,18 @@ pub(super) fn alert(code: &str, sentence: &str) -> Event {
 }
 
 fn faults(connection: &Connection, moment: &Moment, anchor: Option<Mark>) -> Result<Vec<Fault>, JournalError> {
-    let query = history!("SELECT high, body FROM history ORDER BY seq DESC LIMIT 1");
-    let mut statement = connection.prepare(query)?;
-    let mut rows = statement.query([])?;
+    // Ignores a record that is invalid or cannot be decoded, which a verification reports.
+    let last = match last_with(connection, |body| serde_json::from_slice::<ClockReading>(body).ok()) {
+        Err(JournalError::Damaged(_)) => None,
+        last => last?,
+    };
     let mut faults = Vec::new();
-    if let Some(row) = rows.next()? {
-        let high = Timestamp(row.get(0)?);
-        // Ignores a record that cannot be decoded, which a verification reports.
-        let reading: Option<ClockReading> =
-            row.get_ref(1)?.as_bytes().ok().and_then(|body| serde_json::from_slice(body).ok());
-        faults.extend(reading.and_then(|last| compare(&last, high, moment)).map(Fault::Clock));
+    if let Some((Last { high, .. }, Some(reading))) = &last {
+        faults.extend(compare(reading, *high, moment).map(Fault::Clock));
     }
-    if meta(connection, RESTORED)?.is_none() {
+    // The anchor names the last record, unless a process has been interrupted or is at work.
+    let is_anchored = anchor.is_some() && anchor == last.map(|(last, _)| last.mark);
+    if !is_anchored && meta(connection, RESTORED)?.is_none() {
         faults.extend(unanchored(connection, anchor)?);
     }
     Ok(faults)
@@ -400,7 +402,8 @@ fn unanchored(connection: &Connection, anchor: Option<Mark>) -> rusqlite::Result
         // The anchor lags behind: the pruning is newer.
         Some(pruned) => mark.seq < pruned.seq || mark.hash == pruned.hash,
         None => {
-            let query = history!("SELECT hash FROM history WHERE seq = ?1");
+            // The table: a record behind the pruned ones is valid.
+            let query = "SELECT hash FROM record WHERE seq = ?1";
             let hash: Option<Vec<u8>> =
                 connection.query_row(query, [sql_bound(mark.seq)], |row| row.get(0)).optional()?;
             hash.as_deref() == Some(&mark.hash.0[..])

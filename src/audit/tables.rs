@@ -4,7 +4,7 @@
 
 use rusqlite::{Connection, Row};
 
-use super::journal::JournalError;
+use super::error::JournalError;
 use super::state_checks::meta;
 use jit_core::evidence::power::{
     ApprovalRow, CertificationRow, DebtRow, EndColumns, GrantRow, MetaRow, PolicyRoleRow, Power, PrecedentRow,

@@ -5,7 +5,9 @@
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, Transaction, TransactionBehavior, params};
 
 use super::checkpoint::checkpoints;
-use super::journal::{Journal, JournalError, sql_bound};
+use super::columns::sql_bound;
+use super::error::JournalError;
+use super::journal::Journal;
 use super::prune::pruned;
 use super::tables;
 use jit_core::clock::Timestamp;

@@ -1,7 +1,7 @@
 //! The interpreters of a program, which the kernel executes in its place or before it: for a script the program named in
 //! its first line (execve(2), "Interpreter scripts"), for an ELF file its loader (elf(5), `PT_INTERP`).
 
-use std::ffi::OsStr;
+use std::ffi::{CStr, OsStr};
 use std::fs::File;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -35,13 +35,44 @@ pub fn check(program: &File, user: u32) -> Result<(), TrustError> {
     let mut at = PathBuf::from("the program");
     let mut named = interpreter(program, &at)?;
     for _ in 0..DEPTH {
-        let Some(path) = named else { return Ok(()) };
+        // Who can change the loader of this program is root already, and a loader has none itself.
+        let Some(path) =
+            named.filter(|path| own_loader().is_none_or(|own| path.as_os_str().as_bytes() != own.to_bytes()))
+        else {
+            return Ok(());
+        };
         at = changed_by_none_but(&path, user)?;
         let file = File::open(&at).map_err(|error| TrustError::Io { path: at.clone(), error })?;
         named = interpreter(&file, &at)?;
     }
     let error = io::Error::from_raw_os_error(libc::ELOOP);
     if named.is_none() { Ok(()) } else { Err(TrustError::Io { path: at, error }) }
+}
+
+#[cfg(target_pointer_width = "64")]
+type ProgramHeader = libc::Elf64_Phdr;
+#[cfg(target_pointer_width = "32")]
+type ProgramHeader = libc::Elf32_Phdr;
+
+/// Returns the name of the loader that the kernel has executed before this program: from its headers in memory, whose address the
+/// kernel gives to every program (getauxval(3)). `None` in a program that is linked statically.
+fn own_loader() -> Option<&'static CStr> {
+    // SAFETY: reads two numbers.
+    let (at, count) = unsafe { (libc::getauxval(libc::AT_PHDR), libc::getauxval(libc::AT_PHNUM)) };
+    let at = usize::try_from(at).ok().filter(|at| *at != 0)?;
+    // SAFETY: the kernel has mapped that many headers there, and neither it nor the loader changes them.
+    let headers = unsafe {
+        let first: *const ProgramHeader = std::ptr::with_exposed_provenance(at);
+        std::slice::from_raw_parts(first, usize::try_from(count).ok()?)
+    };
+    let address = |kind| {
+        let header = headers.iter().find(|header| header.p_type == kind)?;
+        usize::try_from(header.p_vaddr).ok()
+    };
+    let moved = at.wrapping_sub(address(libc::PT_PHDR)?);
+    let name = std::ptr::with_exposed_provenance(moved.wrapping_add(address(libc::PT_INTERP)?));
+    // SAFETY: the kernel has read the name there and its NUL before it started the program.
+    Some(unsafe { CStr::from_ptr(name) })
 }
 
 fn interpreter(file: &File, path: &Path) -> Result<Option<PathBuf>, TrustError> {
@@ -165,6 +196,14 @@ mod tests {
         ] {
             assert_eq!(named_in(line.as_bytes()), interpreter.map(PathBuf::from), "{line:?}");
         }
+    }
+
+    #[test]
+    fn the_own_loader_is_the_one_in_the_file_of_this_program() {
+        let own = File::open("/proc/self/exe").unwrap();
+        let named = interpreter(&own, Path::new("/proc/self/exe")).unwrap();
+        assert_eq!(own_loader().map(|name| PathBuf::from(OsStr::from_bytes(name.to_bytes()))), named);
+        assert!(named.is_some());
     }
 
     #[test]

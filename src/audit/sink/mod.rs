@@ -2,7 +2,8 @@
 //! the caller judges.
 //! May not: hang, or write to the database. A new sink is a [`Transport`] in a file here and one line in `host.rs`.
 
-use super::journal::{JournalError, Written};
+use super::error::JournalError;
+use super::journal::Written;
 use jit_core::evidence::record::Digest;
 
 pub mod auditd;

@@ -12,7 +12,8 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::{Backlog, Delivery, Sink, Transport};
-use crate::audit::journal::{JournalError, Written};
+use crate::audit::error::JournalError;
+use crate::audit::journal::Written;
 use jit_core::evidence::{Digest, Mark};
 use sys::lock::Locked;
 
