@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import unicodedata
 
 
 class Bad(Exception):
@@ -91,7 +92,7 @@ OBJECTS = {
     "role": "role s sha256 d role_digest? d",
     "host": "id s key s machine s name s",
 }
-RANGES = {"b": (0, 255), "n": (0, 2**32 - 1), "u": (0, 2**64 - 1), "t": (-2**63, 2**63 - 1), "p": (-2**31, 2**31 - 1)}
+RANGES = {"1": (1, 1), "f": (0, 1), "b": (0, 255), "n": (0, 2**32 - 1), "u": (0, 2**64 - 1), "t": (-2**63, 2**63 - 1), "p": (-2**31, 2**31 - 1)}
 TEXTS = {
     "s": r"[\s\S]*",
     "k": r'[^"\\]*',
@@ -110,10 +111,16 @@ def fits(value, type):
         least, most = RANGES[type]
         return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
     if type in OBJECTS:
-        extra = type == "host" and isinstance(value, dict) and set(value) - set("id key machine name".split())
-        return isinstance(value, dict) and not extra and lacks(value, OBJECTS[type]) is None
+        further = type in ("host", "terms") and isinstance(value, dict) and extra(value, OBJECTS[type])
+        return isinstance(value, dict) and not further and lacks(value, OBJECTS[type]) is None
+    if type == "texts":
+        return isinstance(value, dict) and all(isinstance(text, str) for text in value.values())
     if not isinstance(value, str):
         return False
+    if type == "a":
+        return is_account(value)
+    if type == "e":
+        return fits(value, "w") and escaped(unescape(value)) == value
     return re.fullmatch(TEXTS[type], value) is not None if type in TEXTS else value in type.replace("ENDED", ENDED).split(",")
 
 
@@ -125,6 +132,36 @@ def lacks(record, types):
         if not (value is None and key.endswith("?")) and not fits(value, type):
             return key
     return None
+
+
+def extra(record, types):
+    """Returns a key that is in no table."""
+    return min(set(record) - {key.rstrip("?") for key in types.split()[::2]}, default=None)
+
+
+def is_account(name):
+    """Whether this may be the name of an account: it looks neither like an option nor like an id."""
+    return (0 < len(name.encode()) <= 256 and name[0] not in "-#%+!" and not re.fullmatch("[0-9]+", name)
+            and name not in (".", "..") and not re.search("[:/,]", name)
+            and not any(c.isspace() or unicodedata.category(c) == "Cc" for c in name))
+
+
+# The invisible characters: Default_Ignorable_Code_Point, White_Space except the space, and those that docs/formats.md lists.
+INVISIBLE = re.compile("[\u00a0\u00ad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f\u2000-\u200f\u2028-\u202f\u205f-\u206f\u2800"
+                       "\u3000\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffc\U00013430-\U0001343f\U00016fe4\U0001bca0-\U0001bca3\U0001d159"
+                       "\U0001d173-\U0001d17a\U000e0000-\U000e0fff]")
+
+
+def escaped(raw):
+    """Returns the escaped word for these bytes."""
+    def hexed(data):
+        return "".join(f"\\x{byte:02x}" for byte in data)
+    def shown(character):
+        if "\udc80" <= character <= "\udcff":
+            return f"\\x{ord(character) - 0xdc00:02x}"
+        hidden = unicodedata.category(character) == "Cc" or INVISIBLE.match(character)
+        return hexed(character.encode()) if hidden else character.replace("\\", "\\\\")
+    return "".join(map(shown, raw.decode(errors="surrogateescape")))
 
 
 def load(body):
@@ -729,16 +766,24 @@ def parsed(table, row):
 PAPERS = {
     "request": "id s uid t user s role s role_digest? s created t deadline t break_glass? b extends? s version n",
     "approval": "approver s id s request s role_digest? s",
-    # Keys of version 2 that records contain as well.
-    "request words": "one_shot t exact t ticket s start t",
-    "approval words": "one_shot t exact t comment s duration t",
-    "statement words": "reason s",
     "granted": "id s uid t user s role s role_digest? s starts t expires t one_shot b break_glass? b extends? s request s "
                "approvals [s] approvers [s] exact b run_as s command? command this_boot? b boot_id? s boot_deadline? t host s "
                "version n",
     "statement": "by s id s kind s request s host s",
 }
 OBJECTS["command"] = "argv [w] cwd w path w program s run_as_uid t run_as_gid t run_as_groups [t]"
+
+# The keys of version 2; there are no others. No extension is critical yet.
+ALL = " critical [none] extensions texts version n"
+PAPERS_2 = {
+    "request": "break_glass? 1 command? terms created t deadline t duration u exact f extends? i host host id i one_shot f reason e "
+               "role r role_digest s run_as a start t ticket e uid n user a" + ALL,
+    "approval": "approver a at t comment e duration u exact f host s id i one_shot f request s role_digest s" + ALL,
+    "granted": "approvals [s] approvers [a] boot_deadline t boot_id s break_glass? 1 command? terms exact f expires t extends? i "
+               "host s id i issued t one_shot f request s role r role_digest s run_as a starts t this_boot? 1 uid n user a" + ALL,
+    "statement": "at t by a follows? s host s id i kind denial,cancellation,revocation,release,review reason e request s" + ALL,
+}
+OBJECTS["terms"] = "argv [e] cwd e environment [e] path e program s run_as_gid n run_as_groups [n] run_as_uid n"
 
 
 def paper_of(table, row):
@@ -748,9 +793,12 @@ def paper_of(table, row):
     canonical = document.get("version") == 1 or is_canonical(bytes(row["body"]).decode(), document)
     need(canonical, table, f"the bytes of {row['id']} are written in another form")
     document = {key: value for key, value in document.items() if value is not None}
-    lacking = lacks(document, PAPERS[table])
-    words = lacks(document, PAPERS.get(table + " words", "")) if document.get("version") != 1 else None
-    need(lacking is None and words is None, table, f"the {lacking or words} of {row['id']}")
+    if document.get("version") == 1:
+        lacking = lacks(document, PAPERS[table])
+    else:
+        known = document.get("version") == 2 and len(row["body"]) <= 16 << 20
+        lacking = lacks(document, PAPERS_2[table]) or extra(document, PAPERS_2[table]) if known else "version"
+    need(lacking is None, table, f"the {lacking} of {row['id']}")
     command = document.get("command")
     need(not isinstance(command, dict) or command.get("argv") != [], table, f"the command of {row['id']}")
     return document

@@ -1,14 +1,16 @@
-//! The keys of requests, approvals and grants that are compared with columns, for all versions of the documents. The
-//! digests in the records cover the bytes, so decoding is less strict than where these documents give power.
+//! The keys of requests, approvals, grants and statements that are compared with columns, for all versions of the documents. Since
+//! version 2 a document is one that can be used: it has exactly the keys and the form of its [`Terms`].
 
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
-use super::said::{Id, Names, Terms};
+use super::said::{self, Id, Names};
 use super::uses::CommandDocument;
 use crate::evidence::canonical;
 use crate::grant::PublicKey;
 use crate::grant::sshsig::{Namespace, signer};
+use crate::grant::terms::{Terms, decode};
+use crate::grant::{ApprovalTerms, GrantTerms, RequestTerms, StatementTerms};
 
 /// The version whose grants do not name the key that signs them.
 const FIRST: u32 = 1;
@@ -39,15 +41,16 @@ struct Words {
     argv: Vec<IgnoredAny>,
 }
 
-/// A document of this kind. Since version 2 it has one form, as records have, so that all who read it read the same.
-fn read<T: DeserializeOwned>(bytes: &[u8], what: &str) -> Result<T, String> {
+/// Reads a document of this kind.
+fn read<T: DeserializeOwned, Usable: Terms>(bytes: &[u8], what: &str) -> Result<T, String> {
     #[derive(Deserialize)]
     struct Versioned {
         version: u32,
     }
     let is_first = serde_json::from_slice::<Versioned>(bytes).is_ok_and(|document| document.version == FIRST);
-    if !is_first && let Err(why) = canonical::text(bytes) {
-        return Err(format!("its bytes are no {what}: {why}"));
+    if !is_first {
+        canonical::text(bytes).map_err(|why| format!("its bytes are no {what}: {why}"))?;
+        decode::<Usable>(bytes).map_err(|fault| format!("its bytes are no {what}: {fault}"))?;
     }
     serde_json::from_slice(bytes).map_err(|_| format!("its bytes are no {what}"))
 }
@@ -70,7 +73,7 @@ impl Host {
 
 impl RequestDocument {
     pub(super) fn read(bytes: &[u8]) -> Result<Self, String> {
-        let document: Self = read(bytes, "request")?;
+        let document: Self = read::<_, RequestTerms>(bytes, "request")?;
         match &document.command {
             Some(command) if command.argv.is_empty() => Err("its command has no words".to_owned()),
             Some(_) | None => Ok(document),
@@ -119,7 +122,7 @@ pub(super) struct ApprovalDocument {
 
 impl ApprovalDocument {
     pub(super) fn read(bytes: &[u8]) -> Result<Self, String> {
-        read(bytes, "approval")
+        read::<_, ApprovalTerms>(bytes, "approval")
     }
 }
 
@@ -156,7 +159,7 @@ pub(super) struct GrantDocument {
 
 impl GrantDocument {
     pub(super) fn read(bytes: &[u8]) -> Result<Self, String> {
-        read(bytes, "grant")
+        read::<_, GrantTerms>(bytes, "grant")
     }
 
     pub(super) fn is_of_the_first_version(&self) -> bool {
@@ -168,8 +171,8 @@ impl GrantDocument {
         self.exact == 1 && self.command.is_none() && self.version != FIRST
     }
 
-    pub(super) fn terms(&self, names: &mut Names) -> Terms {
-        Terms {
+    pub(super) fn terms(&self, names: &mut Names) -> said::Terms {
+        said::Terms {
             uid: self.uid,
             user: names.of(self.user.as_bytes()),
             role: names.of(self.role.as_bytes()),
@@ -200,7 +203,7 @@ pub(super) struct StatementDocument {
 
 impl StatementDocument {
     pub(super) fn read(bytes: &[u8]) -> Result<Self, String> {
-        read(bytes, "statement")
+        read::<_, StatementTerms>(bytes, "statement")
     }
 }
 

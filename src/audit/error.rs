@@ -1,0 +1,80 @@
+//! The error of the journal.
+
+use std::fmt;
+
+use crate::database::DatabaseError;
+
+/// The reason why the journal could not be written or read; `Display` is a sentence fragment.
+#[derive(Debug)]
+pub enum JournalError {
+    /// The database could not be used.
+    Database(DatabaseError),
+    /// A statement failed in SQLite.
+    Sqlite(rusqlite::Error),
+    /// An event cannot be encoded as a record (a bug), or a stored record cannot be decoded.
+    Malformed(serde_json::Error),
+    /// The number or hash of the last record is damaged, so that no record can follow it.
+    Damaged(&'static str),
+    /// The run was closed before: by itself, or as lost by a process that found its supervisor dead.
+    NotOpen(String),
+    /// The journal is not set up: it has no redaction key.
+    NoKey,
+    /// Another policy was compiled since the one that judged this was read.
+    OtherPolicy,
+    /// The request was made when this host had another identity.
+    AskedElsewhere,
+    /// What was asked for before root last accepted the state of the host.
+    AskedBefore,
+    /// The host has got another identity since it was read.
+    OtherHost,
+    /// The database is an older copy, which gives no permission until root accepts it; the text says how that was detected.
+    Older(String),
+}
+
+impl fmt::Display for JournalError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Database(error) => write!(f, "{error}"),
+            Self::Sqlite(error) => write!(f, "the journal: {error}"),
+            Self::Malformed(error) => write!(f, "a record of the journal is malformed: {error}"),
+            Self::Damaged(what) => write!(f, "the journal is damaged: {what}"),
+            Self::NotOpen(run) => write!(f, "the run {run} is closed in the journal already"),
+            Self::NoKey => write!(f, "the journal has no redaction key"),
+            Self::OtherPolicy => write!(f, "the policy was changed meanwhile: try again"),
+            Self::AskedElsewhere => {
+                write!(
+                    f,
+                    "the request was made under another identity of this host and can only be denied or cancelled: make a new one"
+                )
+            }
+            Self::AskedBefore => {
+                write!(
+                    f,
+                    "it was asked for before root accepted the state of this host and can only be denied or cancelled: ask again"
+                )
+            }
+            Self::OtherHost => write!(f, "the identity of this host was changed meanwhile: try again"),
+            Self::Older(how) => write!(f, "{how}; no grant is given or accepted until root runs jitctl key accept"),
+        }
+    }
+}
+
+impl std::error::Error for JournalError {}
+
+impl From<DatabaseError> for JournalError {
+    fn from(error: DatabaseError) -> Self {
+        Self::Database(error)
+    }
+}
+
+impl From<rusqlite::Error> for JournalError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+impl From<serde_json::Error> for JournalError {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Malformed(error)
+    }
+}
