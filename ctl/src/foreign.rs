@@ -5,7 +5,7 @@ use std::path::Path;
 
 use jit_core::escape::{Word, hex};
 use jit_core::grant::{RequestTerms, digest};
-use jit_core::policy::{Leftovers, OnExpiry, RolePower};
+use jit_core::policy::{Leftovers, OnExpiry, OnRemoval, RolePower};
 use jit_core::wire::{Background, BoundInfo, GrantInfo};
 
 use crate::armor::{self, Request};
@@ -174,6 +174,9 @@ fn role_fields(role: &RolePower, digest: &str) -> Fields {
             OnExpiry::Finish => "a running command may go on to its end",
         },
     );
+    if role.on_removal == OnRemoval::Finish {
+        fields.add("on removal", "a running command of a user who loses the role may go on until the grant ends");
+    }
     if role.leftovers == Leftovers::Keep {
         fields.add("left running", "what a finished command leaves running may continue");
     }

@@ -279,6 +279,9 @@ fn role(role: &RoleDetails) -> String {
     fields.add("needs", roles::asked_of_eligible(terms).join(", "));
     fields.add("request lives", when::spell(role.request_lifetime));
     fields.add("on expiry", &role.on_expiry);
+    fields.add("on removal", &role.on_removal);
+    fields.add("leftovers", &role.leftovers);
+    fields.add("order", role.order.to_string());
     fields.add(
         "recorded",
         if role.record_input { format!("{}, with what is typed", role.record) } else { role.record.clone() },

@@ -1,5 +1,6 @@
 //! Shows the policy in force, and evaluates commands against it. It does not look at grants.
 
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::Context;
@@ -10,7 +11,7 @@ use crate::policy_index::Next;
 use crate::refusal::Refusal;
 use jit_core::escape::hex;
 use jit_core::names::{RoleName, UserName};
-use jit_core::policy::{OnExpiry, Options, Role, Settings, SyslogMode};
+use jit_core::policy::{Options, Role, Settings, SyslogMode};
 use jit_core::wire::{CommandWords, Evaluation, PolicyShown, RoleDetails, RoleInfo, SettingsInfo, texts};
 
 impl Context<'_> {
@@ -77,17 +78,21 @@ fn details(role: &Role) -> RoleDetails {
         options: others(&role.options, &["env_keep", "setenv"]),
         pam_service: role.pam_service.clone(),
         request_lifetime: role.activation.request_lifetime,
-        on_expiry: match role.on_expiry {
-            OnExpiry::Terminate => "terminate",
-            OnExpiry::Freeze => "freeze",
-            OnExpiry::Finish => "finish",
-        }
-        .to_owned(),
+        on_expiry: as_written(role.on_expiry),
+        on_removal: as_written(role.on_removal),
+        leftovers: as_written(role.leftovers),
+        order: role.order,
         record: role.recording.record.as_written().to_owned(),
         record_input: role.recording.input,
         observers: texts(&role.recording.observers),
         source: role.source.to_string(),
     }
+}
+
+/// Returns a choice in the word of the policy.
+fn as_written(choice: impl Serialize) -> String {
+    let word = serde_json::to_value(choice).unwrap_or_default();
+    word.as_str().unwrap_or_default().to_owned()
 }
 
 fn settings(settings: &Settings) -> SettingsInfo {

@@ -51,6 +51,8 @@ pub(super) struct Holding {
     role: RoleName,
     /// The grant under which it began; `None` with a standing assignment.
     grant: Option<GrantId>,
+    /// What the role said of a removal then; the present role must say it too.
+    on_removal: OnRemoval,
 }
 
 /// Starts a check by this order without waiting for it.
@@ -107,7 +109,7 @@ impl Holding {
         let policy = host.policy_aside(&memory)?;
         let (role, user) = (&self.role, &self.user);
         let Some(role) = policy.role(role)? else { return Ok(Some(format!("there is no role {role} any more"))) };
-        if role.on_removal == OnRemoval::Finish {
+        if self.on_removal == OnRemoval::Finish && role.on_removal == OnRemoval::Finish {
             return Ok(None);
         }
         let (assignment, word) = match self.grant {
@@ -176,6 +178,7 @@ impl<'a> RemovalWatch<'a> {
             user: watched.user.clone(),
             role: watched.role.name.clone(),
             grant: watched.grants.first().map(|terms| terms.id.clone()),
+            on_removal: watched.role.on_removal,
         };
         Self {
             order: holding.order(),

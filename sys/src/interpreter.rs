@@ -32,21 +32,24 @@ const PT_INTERP: u64 = 3;
 /// Names the file, directory or link that another user can change; also fails for an ELF file whose headers cannot be
 /// read, and for a chain that is too long.
 pub fn check(program: &File, user: u32) -> Result<(), TrustError> {
-    let mut at = PathBuf::from("the program");
-    let mut named = interpreter(program, &at)?;
+    let mut named = interpreters(program, Path::new("the program"))?;
     for _ in 0..DEPTH {
-        // Who can change the loader of this program is root already, and a loader has none itself.
-        let Some(path) =
-            named.filter(|path| own_loader().is_none_or(|own| path.as_os_str().as_bytes() != own.to_bytes()))
-        else {
-            return Ok(());
-        };
-        at = changed_by_none_but(&path, user)?;
-        let file = File::open(&at).map_err(|error| TrustError::Io { path: at.clone(), error })?;
-        named = interpreter(&file, &at)?;
+        let mut next = Vec::new();
+        for path in &named {
+            // Who can change the loader of this program is root already, and a loader has none itself.
+            if own_loader().is_some_and(|own| path.as_os_str().as_bytes() == own.to_bytes()) {
+                continue;
+            }
+            let at = changed_by_none_but(path, user)?;
+            let file = File::open(&at).map_err(|error| TrustError::Io { path: at.clone(), error })?;
+            next.extend(interpreters(&file, &at)?);
+        }
+        named = next;
     }
-    let error = io::Error::from_raw_os_error(libc::ELOOP);
-    if named.is_none() { Ok(()) } else { Err(TrustError::Io { path: at, error }) }
+    match named.into_iter().next() {
+        None => Ok(()),
+        Some(path) => Err(TrustError::Io { path, error: io::Error::from_raw_os_error(libc::ELOOP) }),
+    }
 }
 
 #[cfg(target_pointer_width = "64")]
@@ -75,22 +78,34 @@ fn own_loader() -> Option<&'static CStr> {
     Some(unsafe { CStr::from_ptr(name) })
 }
 
-fn interpreter(file: &File, path: &Path) -> Result<Option<PathBuf>, TrustError> {
+fn interpreters(file: &File, path: &Path) -> Result<Vec<PathBuf>, TrustError> {
     let read = || {
         let mut line = [0; LINE];
         let length = read_up_to(file, &mut line, 0)?;
         let start = line.get(..length).unwrap_or_default();
-        if start.starts_with(b"\x7fELF") { loader(file, start) } else { Ok(named_in(start)) }
+        if start.starts_with(b"\x7fELF") { loaders(file, start) } else { Ok(named_in(start).into_iter().collect()) }
     };
     read().map_err(|error| TrustError::Io { path: path.to_owned(), error })
 }
 
-/// Returns the name in the `PT_INTERP` header of an ELF file, if it has one; `start` is the beginning of the file.
-/// Accepts either class and byte order: a file for another machine may have an interpreter here, which reads the same
-/// headers.
-fn loader(file: &File, start: &[u8]) -> io::Result<Option<PathBuf>> {
-    let damaged = || io::Error::new(io::ErrorKind::InvalidData, "its ELF headers are damaged");
-    let layout = Layout::of(start).ok_or_else(damaged)?;
+fn damaged() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "its ELF headers are damaged")
+}
+
+/// Returns the name in the `PT_INTERP` header of an ELF file, if it has one; `start` is the beginning of the file. A file for
+/// another machine may have an interpreter here, which reads its headers by their class and byte order. The kernel knows both from
+/// the machine, whatever the file says, so the names that the headers have in other layouts are returned too.
+fn loaders(file: &File, start: &[u8]) -> io::Result<Vec<PathBuf>> {
+    let own = Layout::of(start).ok_or_else(damaged)?;
+    let mut named: Vec<PathBuf> = loader(file, start, own)?.into_iter().collect();
+    for other in Layout::ALL.into_iter().filter(|other| *other != own) {
+        // What cannot be read in a layout is not executed in it.
+        named.extend(loader(file, start, other).ok().flatten().filter(|name| !named.contains(name)));
+    }
+    Ok(named)
+}
+
+fn loader(file: &File, start: &[u8], layout: Layout) -> io::Result<Option<PathBuf>> {
     let (table, entry, count) = layout.table(start).ok_or_else(damaged)?;
     let length = entry.checked_mul(count).filter(|length| *length <= LARGEST_TABLE).ok_or_else(damaged)?;
     let mut headers = vec![0; length];
@@ -135,13 +150,20 @@ fn read_up_to(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> 
 }
 
 /// The class and byte order of an ELF file.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Layout {
     is_64_bit: bool,
     is_big_endian: bool,
 }
 
 impl Layout {
+    const ALL: [Self; 4] = [
+        Self { is_64_bit: false, is_big_endian: false },
+        Self { is_64_bit: false, is_big_endian: true },
+        Self { is_64_bit: true, is_big_endian: false },
+        Self { is_64_bit: true, is_big_endian: true },
+    ];
+
     fn of(start: &[u8]) -> Option<Self> {
         let (class, order) = (start.get(4)?, start.get(5)?);
         let is_known = matches!(class, 1 | 2) && matches!(order, 1 | 2);
@@ -201,9 +223,8 @@ mod tests {
     #[test]
     fn the_own_loader_is_the_one_in_the_file_of_this_program() {
         let own = File::open("/proc/self/exe").unwrap();
-        let named = interpreter(&own, Path::new("/proc/self/exe")).unwrap();
-        assert_eq!(own_loader().map(|name| PathBuf::from(OsStr::from_bytes(name.to_bytes()))), named);
-        assert!(named.is_some());
+        let named = interpreters(&own, Path::new("/proc/self/exe")).unwrap();
+        assert_eq!(named, [PathBuf::from(OsStr::from_bytes(own_loader().unwrap().to_bytes()))]);
     }
 
     #[test]
@@ -271,16 +292,16 @@ mod tests {
     #[test]
     fn the_loader_of_an_elf_file_is_its_interpreter() {
         let found =
-            |bytes: &[u8]| interpreter(&opened("whole", bytes), Path::new("x")).map_err(|error| error.to_string());
+            |bytes: &[u8]| interpreters(&opened("whole", bytes), Path::new("x")).map_err(|error| error.to_string());
         for (class, order) in [(1, 1), (1, 2), (2, 1), (2, 2)] {
             let file = elf(class, order, "/lib/ld.so");
-            assert_eq!(found(&file), Ok(Some(PathBuf::from("/lib/ld.so"))), "{class} {order}");
+            assert_eq!(found(&file), Ok(vec![PathBuf::from("/lib/ld.so")]), "{class} {order}");
             let header = if class == 2 { 64 } else { 52 };
             // A program without a loader.
             let mut alone = file.clone();
             let last = header + if class == 2 { 56 } else { 32 };
             alone[last..last + 4].fill(0);
-            assert_eq!(found(&alone), Ok(None));
+            assert_eq!(found(&alone), Ok(Vec::new()));
             // Two loaders; a name that does not end, one that is longer than the file, an empty one.
             let mut two = file.clone();
             let copied = two[last..last * 2 - header].to_vec();
@@ -293,8 +314,25 @@ mod tests {
         }
         let own = std::fs::read("/proc/self/exe").unwrap();
         let loader = found(&own).unwrap();
-        assert!(loader.is_none_or(|loader| loader.is_absolute() && loader.exists()));
+        assert!(loader.iter().all(|loader| loader.is_absolute() && loader.exists()));
         assert!(check(&File::open("/bin/sh").unwrap(), 0).is_ok());
+    }
+
+    #[test]
+    fn the_loader_is_found_whatever_class_and_byte_order_the_file_claims() {
+        let found = |bytes: &[u8]| interpreters(&opened("claimed", bytes), Path::new("x"));
+        for (class, claimed, place, size) in [(2, 1, 42, 32_u16), (1, 2, 54, 56)] {
+            for order in [1, 2] {
+                let mut file = elf(class, order, "/tmp/theirs");
+                file[4] = claimed;
+                // In the claimed class there are no headers, each of the right size.
+                let size = if order == 1 { size.to_le_bytes() } else { size.to_be_bytes() };
+                file[place..place + 4].copy_from_slice(&[size[0], size[1], 0, 0]);
+                assert_eq!(found(&file).unwrap(), [PathBuf::from("/tmp/theirs")], "{class} {order}");
+                file[5] = 3 - order;
+                assert!(found(&file).is_err(), "no size fits both byte orders");
+            }
+        }
     }
 
     #[test]
@@ -319,14 +357,14 @@ mod tests {
                     file.truncate(random(whole.len() + 1));
                 }
                 // Any answer is right, but it must come in bounded time.
-                let _ = interpreter(&opened("damaged", &file), Path::new("x"));
+                let _ = interpreters(&opened("damaged", &file), Path::new("x"));
             }
             // The largest numbers in every field.
             for place in 4..whole.len() {
                 let mut file = whole.clone();
                 let end = file.len().min(place + 8);
                 file[place..end].fill(0xff);
-                let _ = interpreter(&opened("largest", &file), Path::new("x"));
+                let _ = interpreters(&opened("largest", &file), Path::new("x"));
             }
         }
     }

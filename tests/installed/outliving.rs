@@ -752,7 +752,8 @@ fn a_user_who_loses_a_role_loses_its_runs() {
     begin(&stays, 910_004, "ended");
     // Membership is checked once a minute, and whenever the policy changes.
     root.script(&format!("gpasswd -d {} staying", person.name));
-    root.add_policy("another", "[roles.another]\nstanding = [\"#0\"]\ncommands = [\"ALL\"]\n");
+    // What the role says now does not help a command that began before.
+    root.add_policy("removal", &REMOVAL.replacen("[roles.ended]", "[roles.ended]\non_removal = \"finish\"", 1));
     root.as_root(["jitctl", "roles"]).succeeded();
     gone(910_001);
     gone(910_002);

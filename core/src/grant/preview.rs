@@ -4,7 +4,7 @@
 use super::terms::{ApprovalTerms, RequestTerms};
 use crate::clock::duration::spell;
 use crate::escape::{Word, command_line, escape};
-use crate::policy::{Leftovers, OnExpiry, Role, RolePower};
+use crate::policy::{Leftovers, OnExpiry, OnRemoval, Role, RolePower};
 
 /// The maximum number of a role's rules that are listed: the last ones, which take precedence. Root wrote them.
 const RULES: usize = 100;
@@ -126,6 +126,11 @@ impl<'a> Preview<'a> {
         let mut lines: Vec<String> = self.power.changed_options().into_iter().map(option).collect();
         if self.power.on_expiry == OnExpiry::Finish {
             lines.push("  what runs when the grant expires may run to its end".to_owned());
+        }
+        if self.power.on_removal == OnRemoval::Finish {
+            lines.push(
+                "  what runs when its user loses the role may run to its end, or to that of the grant".to_owned(),
+            );
         }
         if self.power.leftovers == Leftovers::Keep {
             lines.push("  what a finished command leaves running may continue".to_owned());

@@ -13,7 +13,7 @@ use super::listed::Listed;
 use super::meet::meet;
 use super::options::Options;
 use super::recording::is_default;
-use super::role::{Leftovers, OnExpiry, Role};
+use super::role::{Leftovers, OnExpiry, OnRemoval, Role};
 use super::run_as::{RunAs, RunAsGroups};
 use crate::escape::hex;
 use crate::names::RoleName;
@@ -41,6 +41,9 @@ pub struct RolePower {
     pub noexec: bool,
     /// What happens to a running command when the grant expires.
     pub on_expiry: OnExpiry,
+    /// What happens to a running command when its user loses the role; absent if it is ended.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub on_removal: OnRemoval,
     /// The options for its commands, without those that only concern authentication and messages.
     options: Map<String, Value>,
     /// The users that its commands may run as.
@@ -64,6 +67,7 @@ impl RolePower {
             name: role.name.clone(),
             noexec: role.noexec,
             on_expiry: role.on_expiry,
+            on_removal: role.on_removal,
             options: role.options.powers(),
             run_as: role.run_as.clone(),
             run_as_groups: role.run_as_groups.clone(),
@@ -120,9 +124,11 @@ impl RolePower {
         };
         let on_expiry = serde_json::to_value(self.on_expiry).unwrap_or_default();
         let leftovers = serde_json::to_value(self.leftovers).unwrap_or_default();
+        let on_removal = serde_json::to_value(self.on_removal).unwrap_or_default();
         add("authenticate", self.authenticate, self.authenticate.into());
         add("noexec", !self.noexec, self.noexec.into());
         add("on_expiry", self.on_expiry == OnExpiry::Terminate, on_expiry);
+        add("on_removal", is_default(&self.on_removal), on_removal);
         add("leftovers", is_default(&self.leftovers), leftovers);
         add("run_as_groups", self.run_as_groups.as_written().is_empty(), self.run_as_groups.as_written().into());
         add("hosts", self.hosts == Listed::only(Hosts::All), self.hosts.as_written().into());
@@ -139,6 +145,7 @@ impl RolePower {
             name: self.name.clone(),
             noexec: self.noexec,
             on_expiry: self.on_expiry,
+            on_removal: self.on_removal,
             options: Rc::new(self.options()?),
             run_as: self.run_as.clone(),
             run_as_groups: self.run_as_groups.clone(),
@@ -207,6 +214,7 @@ impl Role {
             noexec: self.noexec || approved.noexec,
             leftovers: self.leftovers.narrower(approved.leftovers),
             on_expiry: self.on_expiry.narrower(approved.on_expiry),
+            on_removal: self.on_removal.narrower(approved.on_removal),
             options: Rc::new(options),
             narrowed_from: Some(Rc::new(Origin { present: self.clone(), approved: approved.clone() })),
             ..self.clone()

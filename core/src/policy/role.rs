@@ -333,6 +333,11 @@ impl Leftovers {
 }
 
 impl OnRemoval {
+    /// Returns the stricter of two: the one that ends the command.
+    pub(super) fn narrower(self, other: Self) -> Self {
+        if self == Self::Finish { other } else { self }
+    }
+
     /// Reads the word of the policy; the error is a sentence fragment.
     #[cfg(feature = "policy-text")]
     pub(super) fn parse(text: &str) -> Result<Self, &'static str> {

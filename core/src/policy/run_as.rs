@@ -35,7 +35,7 @@ pub struct RunAsGroups(pub(super) Listed<RunAsGroup>);
 pub enum RunAsGroup {
     /// `ALL`
     All,
-    /// A name, with or without `%`.
+    /// A name, without `%`.
     Name(GroupName),
     /// An id, written `#1000`.
     Gid(u32),
@@ -153,13 +153,10 @@ impl fmt::Display for RunAsUser {
 
 impl Entry for RunAsGroup {
     fn read(text: &str) -> Result<Self, String> {
-        let name = text.strip_prefix('%').unwrap_or(text);
-        if text == "ALL" {
-            return Ok(Self::All);
-        }
-        match name.strip_prefix('#') {
+        match text.strip_prefix('#') {
+            _ if text == "ALL" => Ok(Self::All),
             Some(digits) => parse_id(digits).map(Self::Gid).ok_or_else(|| not_an_id(text)),
-            None => GroupName::parse(name).map(Self::Name).map_err(|error| error.to_string()),
+            None => GroupName::parse(text).map(Self::Name).map_err(|error| error.to_string()),
         }
     }
 }
@@ -186,6 +183,16 @@ mod tests {
 
     fn target<'a>(name: &'a str, uid: u32, groups: &'a dyn Fn() -> Groups) -> Target<'a> {
         Target { name, uid, groups, is_caller: name == "alice", lookup: &NOWHERE }
+    }
+
+    #[test]
+    fn a_group_is_read_again_as_it_is_written() {
+        for text in ["ALL", "web", "#33"] {
+            assert_eq!(RunAsGroup::read(text).map(|group| group.to_string()).as_deref(), Ok(text));
+        }
+        for text in ["%ALL", "%web", "%#33", "#web", ""] {
+            assert!(RunAsGroup::read(text).is_err(), "{text}");
+        }
     }
 
     #[test]
@@ -221,7 +228,7 @@ mod tests {
         let web = || Some(vec![(33, Some("web".to_owned()))]);
         let bob = target("bob", 5, &web);
         assert!(groups(&[]).allows(("web", 33), &bob) && !groups(&[]).allows(("adm", 4), &bob));
-        assert!(groups(&["%adm"]).allows(("adm", 4), &bob) && groups(&["#4"]).allows(("adm", 4), &bob));
+        assert!(groups(&["adm"]).allows(("adm", 4), &bob) && groups(&["#4"]).allows(("adm", 4), &bob));
         assert!(!groups(&["ALL", "!web"]).allows(("web", 33), &bob));
     }
 }

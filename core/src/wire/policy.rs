@@ -140,6 +140,12 @@ pub struct RoleDetails {
     pub request_lifetime: u64,
     /// What happens to a running command when its grant expires: `terminate`, `freeze` or `finish`.
     pub on_expiry: String,
+    /// What happens to a running command when its user loses the role: `end` or `finish`.
+    pub on_removal: String,
+    /// What happens to processes that a finished command left running: `end` or `keep`.
+    pub leftovers: String,
+    /// Its rank: of a user's roles with a rule that matches a command, those with the highest one decide.
+    pub order: u32,
     /// Which sessions are recorded: `none`, `tty` or `all`.
     pub record: String,
     /// Whether input is recorded while the terminal echoes it.

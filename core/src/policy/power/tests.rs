@@ -196,6 +196,7 @@ fn roles_with_the_same_description_are_the_same() {
         "noexec = true",
         "on_expiry = \"finish\"",
         "leftovers = \"keep\"",
+        "on_removal = \"finish\"",
         "run_as_groups = [\"web\"]",
         "hosts = [\"web*\"]",
         "run_as = [\"bob\"]",
