@@ -16,6 +16,7 @@ pub mod bell;
 pub mod calls;
 pub mod cgroup;
 mod clone;
+mod closable;
 pub mod counted;
 mod descendants;
 pub mod directory;

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 
+use crate::closable::is_closable;
 use crate::exec::Credentials;
 use crate::fsuid::as_user;
 use crate::trusted::{RootsName, Stamp, TrustError, steered_by_others};
@@ -33,7 +34,7 @@ impl OpenedProgram {
     ///
     /// # Errors
     /// `NotFound`; `PermissionDenied` also when no execute bit is set; `IsADirectory`; `InvalidInput` for other files
-    /// that are not regular; `NotADirectory` and `FilesystemLoop` as open(2) says.
+    /// that are not regular; `Unsupported` on FUSE; `NotADirectory` and `FilesystemLoop` as open(2) says.
     pub fn open(path: &Path) -> io::Result<Self> {
         Self::new(Found::at(path)?)
     }
@@ -60,6 +61,13 @@ impl OpenedProgram {
         }
         if mode & 0o111 == 0 {
             return Err(io::Error::from_raw_os_error(libc::EACCES));
+        }
+        // Every process of ours would have the file that is opened below.
+        if !is_closable(found.file.as_fd())? {
+            return Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                "it is on a FUSE file system, which can delay its closing for ever: copy it to another one",
+            ));
         }
         let own = own_link(&found.file);
         let path = fs::read_link(&own)?;

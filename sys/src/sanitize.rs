@@ -6,7 +6,7 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::mem;
-use std::os::fd::RawFd;
+use std::os::fd::{BorrowedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
@@ -14,6 +14,7 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::cgroup::Cgroup;
+use crate::closable::is_closable;
 use crate::inherited::SchedulingState;
 use crate::kernel::check;
 use crate::limits::{self, LimitError, Limits, Shortfall};
@@ -94,6 +95,8 @@ pub enum SanitizeError {
         /// The program.
         program: PathBuf,
     },
+    /// A user can delay the closing of this descriptor: its file is on FUSE.
+    NotClosable(RawFd),
     /// A limit is too low, and cannot be raised.
     Limit(Shortfall),
     /// A system call failed that does not fail on a working system.
@@ -118,6 +121,15 @@ impl fmt::Display for SanitizeError {
                 f,
                 "{program:?} has no effect as setuid: the \"no new privileges\" flag is set, as it is in some containers"
             ),
+            Self::NotClosable(fd) => {
+                let (what, cure) = match fd {
+                    0 => ("standard input".to_owned(), "pass it through a pipe (cat FILE |)".to_owned()),
+                    1 => ("standard output".to_owned(), "pass it through a pipe (| cat >FILE)".to_owned()),
+                    2 => ("standard error".to_owned(), "pass it through a pipe (2>&1 | cat >FILE)".to_owned()),
+                    other => (format!("descriptor {other}"), format!("close it first ({other}>&-)")),
+                };
+                write!(f, "{what} is a file on a FUSE file system, which can delay its closing for ever: {cure}")
+            }
             Self::Limit(shortfall) => shortfall.fmt(f),
             Self::System { what, error } => write!(f, "cannot {what}: {error}"),
         }
@@ -146,6 +158,7 @@ pub fn sanitize(name: &'static CStr) -> Result<Inherited, SanitizeError> {
     let standard_streams = open_standard_streams().map_err(because("open /dev/null for closed descriptors"))?;
     let descriptors = open_descriptors().unwrap_or_default(); // without /proc none can be kept for the command
     close_on_exec().map_err(because("mark descriptors close-on-exec"))?;
+    check_closable(&descriptors)?;
     let arguments = std::env::args_os().collect();
     let environment = take_environment();
     disarm_timers().map_err(because("disarm timers"))?;
@@ -325,6 +338,18 @@ fn stat(fd: RawFd) -> io::Result<libc::stat> {
     // SAFETY: `file` lives through the call.
     check(unsafe { libc::fstat(fd, &raw mut file) })?;
     Ok(file)
+}
+
+/// Refuses descriptors that a user can keep from being closed.
+fn check_closable(others: &[RawFd]) -> Result<(), SanitizeError> {
+    for fd in (0..=2).chain(others.iter().copied()) {
+        // SAFETY: the descriptor was open when the list was made, and nothing has closed it since.
+        let descriptor = unsafe { BorrowedFd::borrow_raw(fd) };
+        if !is_closable(descriptor).map_err(because("look at a descriptor"))? {
+            return Err(SanitizeError::NotClosable(fd));
+        }
+    }
+    Ok(())
 }
 
 /// Sets close-on-exec, and closes nothing: closing a descriptor of the caller, such as a lock or a socket, could have

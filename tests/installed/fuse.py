@@ -2,7 +2,7 @@
 """A file system with one file: fuse.py DIRECTORY GOOD EVIL SWITCH UID
 
 `DIRECTORY/program` reads as GOOD until it was read to its end SWITCH times, and then as EVIL, which is as long. It belongs to UID.
-If SWITCH is negative, no read is ever answered.
+If SWITCH is negative, no read is ever answered. While DIRECTORY.held exists, no close is.
 The protocol is that of fuse(4), version 7.31.
 """
 
@@ -55,6 +55,8 @@ while True:
         reply(request, text[offset:offset + size])
     elif kind == STATFS:
         reply(request, struct.pack("<5Q3I", 0, 0, 0, 0, 0, 4096, 255, 4096) + bytes(28))
+    elif kind == FLUSH and os.path.exists(where + ".held"):
+        pass
     elif kind in (RELEASE, FLUSH, RELEASEDIR, READDIR):
         reply(request)
     elif kind not in (FORGET, FORGET_ALL, INTERRUPT):

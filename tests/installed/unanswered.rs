@@ -113,3 +113,46 @@ fn a_process_whose_memory_cannot_be_read_delays_no_end_of_a_session_in_a_daemon(
     told(&root);
     no_program_waits(&root);
 }
+
+/// Executes a command with such a file as a descriptor, and from then on no close of it is answered.
+const HELD: &str = "import os, sys\n\
+    fd = os.open('/tmp/served/program', os.O_RDONLY)\n\
+    os.dup2(fd, int(sys.argv[1]))\n\
+    os.close(fd)\n\
+    open('/tmp/served.held', 'w').close()\n\
+    os.execvp(sys.argv[2], sys.argv[2:])\n";
+
+/// A file whose file system never lets it be closed. A process that has one does not end either, so nobody waits for it.
+#[test]
+fn a_descriptor_that_cannot_be_closed_is_refused_and_so_is_such_a_program() {
+    let root = crate::own_root();
+    root.add_policy("held", "[roles.held]\neligible = [\"%held\"]\ncommands = [\"ALL\"]\nauthenticate = false\n");
+    let person = root.person(&["held"]);
+    root.write("/usr/local/lib/fuse.py", 0o644, include_str!("fuse.py"));
+    root.write("/usr/local/lib/held.py", 0o644, HELD);
+    root.script(&format!(
+        "[ -e /dev/fuse ] || mknod -m 666 /dev/fuse c 10 229; mkdir /tmp/served
+         python3 /usr/local/lib/fuse.py /tmp/served /usr/bin/sleep /usr/bin/sleep 1000000 $(id -u {}) >/dev/null 2>&1 &
+         until [ -e /tmp/served/program ]; do sleep 0.05; done",
+        person.name
+    ));
+    let grant = id(&request(&root, &person, "held", &[]));
+    let release = format!("jitctl release {grant}");
+    for (fd, command, named) in [
+        ("0", "jit-sudo -n touch /root/ran", "jit-sudo: standard input is a file on a FUSE file system"),
+        ("1", "jit-sudo -n touch /root/ran", "jit-sudo: standard output is a file on a FUSE file system"),
+        ("7", "jit-sudo -n touch /root/ran", "jit-sudo: descriptor 7 is a file on a FUSE file system"),
+        ("7", &release, "jit-sudo: descriptor 7 is a file on a FUSE file system"),
+    ] {
+        let line =
+            format!("python3 /usr/local/lib/held.py {fd} {command} 2>/tmp/said{fd} & sleep 1; cat /tmp/said{fd}");
+        root.script("rm -f /tmp/served.held /tmp/said*");
+        let said = root.run_as(&person.name, ["sh", "-c", &line]);
+        assert!(said.stdout.contains(named), "{fd} {command}: {said:?}");
+    }
+    root.script("! [ -e /root/ran ]");
+    let program = root.run_as(&person.name, ["jit-sudo", "-n", "/tmp/served/program", "1"]);
+    program.refused("jit-sudo: /tmp/served/program: it is on a FUSE file system");
+    root.as_root(["jitctl", "revoke", &grant, "--reason", "enough"]).succeeded();
+    root.script("rm /tmp/served.held; umount -l /tmp/served");
+}
