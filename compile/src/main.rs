@@ -8,14 +8,10 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use jit_core::policy::compiled::{STILL_PRIVILEGED, TEXTS_LIMIT, answer};
-use sys::exec::Credentials;
 use sys::limits::{Limit, Limits};
 use sys::process::{end_within, exit_now};
-use sys::sandbox::{Files, Post, close_all_but, confine};
+use sys::sandbox::{Files, Post, become_nobody, close_all_but, confine};
 use sys::sanitize::Inherited;
-
-/// The uid and gid of this process: "nobody" (the kernel's overflow id), which owns no files.
-const NOBODY: u32 = 65534;
 
 /// The longest request in bytes: JSON doubles some characters.
 const REQUEST_LIMIT: u64 = 2 * TEXTS_LIMIT as u64 + (1 << 20);
@@ -65,11 +61,9 @@ fn give_root_up() -> io::Result<()> {
     }
     end_within(Duration::from_secs(seconds))?;
     limits.apply()?;
-    Credentials { uid: NOBODY, gid: NOBODY, groups: vec![NOBODY] }
-        .assume()
-        .map_err(|error| io::Error::other(error.to_string()))?;
+    become_nobody().map_err(|error| io::Error::other(error.to_string()))?;
     close_all_but(&[])?;
-    // If the kernel lacks a part of the sandbox, the other parts apply, and the process runs as nobody in any case.
+    // If the kernel lacks a part of the sandbox, the other parts apply, and the process has no privileges in any case.
     let _ = confine(Post::Worker, &[], Files::Below(&[]));
     Ok(())
 }

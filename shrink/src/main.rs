@@ -8,13 +8,9 @@ use std::path::Path;
 
 use jit_core::places::STATE;
 use jit_sudo::host::{FinishedRecordings, HostError};
-use sys::exec::Credentials;
 use sys::process::{WaitEvent, Waiting, exit_now, fork, wait};
-use sys::sandbox::{AllowedPath, Files, Post, close_all_but, confine};
+use sys::sandbox::{AllowedPath, Files, Post, become_nobody, close_all_but, confine};
 use sys::sanitize::Inherited;
-
-/// The user who reads and writes the bytes: "nobody" (the kernel's overflow id), who owns nothing.
-const NOBODY: u32 = 65534;
 
 /// The default level of zstd(1).
 const LEVEL: i32 = 3;
@@ -49,13 +45,12 @@ fn shrink(run: &str) -> Result<(), HostError> {
 }
 
 fn compress_apart(from: &File, to: &File) -> io::Result<()> {
-    let nobody = Credentials { uid: NOBODY, gid: NOBODY, groups: vec![NOBODY] };
     let worker = fork(|| {
-        if nobody.assume().is_err() || close_all_but(&[from.as_fd(), to.as_fd()]).is_err() {
+        if become_nobody().is_err() || close_all_but(&[from.as_fd(), to.as_fd()]).is_err() {
             exit_now(1)
         }
-        // On a kernel without one part of the sandbox the other parts still apply, and the worker runs as nobody in any
-        // case.
+        // On a kernel without one part of the sandbox the other parts still apply, and the worker has no privileges in
+        // any case.
         let _ = confine(Post::Worker, &[], Files::Below(&[]));
         exit_now(i32::from(compress(from, to).is_err()))
     })?;

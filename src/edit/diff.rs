@@ -5,10 +5,9 @@ use std::io;
 use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
 
-use sys::exec::Credentials;
 use sys::poll::{pipe, read, write};
 use sys::process::{WaitEvent, Waiting, exit_now, fork, wait};
-use sys::sandbox::{Files, Post, close_all_but, confine};
+use sys::sandbox::{Files, Post, become_nobody, close_all_but, confine};
 
 /// The maximum length of both texts together, in bytes; longer ones are not compared.
 const LONGEST: usize = 512 << 10;
@@ -22,9 +21,6 @@ const MOST_EDITS: usize = 500;
 /// Unchanged lines around a change.
 const CONTEXT: usize = 3;
 
-/// The user of that process: "nobody" (the kernel's overflow id), who owns no file.
-const NOBODY: u32 = 65534;
-
 /// Returns the difference between two versions of the file `name`, computed in a sandbox; `None` when one is no text, the
 /// difference is too long, or no process can be started.
 pub(super) fn difference(name: &str, before: Option<&[u8]>, after: &[u8]) -> Option<String> {
@@ -33,10 +29,9 @@ pub(super) fn difference(name: &str, before: Option<&[u8]>, after: &[u8]) -> Opt
 
 /// Runs `make` in a sandboxed child and returns its text, if there is one.
 fn made_apart(make: impl FnOnce() -> Option<String>) -> io::Result<Option<String>> {
-    let nobody = Credentials { uid: NOBODY, gid: NOBODY, groups: vec![NOBODY] };
     let (from, to) = pipe()?;
     let worker = fork(|| {
-        if nobody.assume().is_err() || close_all_but(&[to.as_fd()]).is_err() {
+        if become_nobody().is_err() || close_all_but(&[to.as_fd()]).is_err() {
             exit_now(1)
         }
         // A kernel that lacks a part of the sandbox enforces the rest, and the worker has no privileges in any case.

@@ -46,7 +46,7 @@ impl fmt::Display for CompilerError {
             Unanswered::Late(patience) => write!(f, "did not end within {} s and was killed", patience.as_secs()),
             Unanswered::Long(limit) => write!(f, "answered with more than {limit} bytes and was killed"),
             Unanswered::Ended(WaitEvent::Exited(STILL_PRIVILEGED)) => {
-                f.write_str("cannot become nobody (uid 65534) here")
+                f.write_str("cannot give up root: this user namespace has no uid 65534")
             }
             Unanswered::Ended(WaitEvent::Exited(status)) => write!(f, "ended with status {status}"),
             Unanswered::Ended(WaitEvent::Signaled { signal, .. }) => write!(f, "was killed by signal {signal}"),

@@ -216,10 +216,9 @@ impl Launch {
     }
 
     /// Checks that the command can be ended: the kernel kills the processes of a control group for root, but a process without
-    /// CAP_KILL can signal only those of its own user.
+    /// CAP_KILL can signal only those of its own user, and root can become any other.
     pub(super) fn can_end(self) -> Result<Self, LaunchError> {
-        let is_own = !self.is_command() || self.credentials.uid == 0;
-        if is_own || self.process_tree.group().is_some() || holds(Capability::Kill) {
+        if !self.is_command() || self.process_tree.group().is_some() || holds(Capability::Kill) {
             return Ok(self);
         }
         Err(LaunchError::Endless(format!("uid {}", self.credentials.uid)))

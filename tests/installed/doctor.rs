@@ -138,7 +138,7 @@ fn missing_capabilities_of_the_host_are_reported() {
         root.script("rm -rf /etc/machine-id; mv /root/machine-id /etc/machine-id");
     }
     for (capability, effect) in [
-        ("kill", "error    capabilities: CAP_KILL is missing: commands of others than root cannot be ended"),
+        ("kill", "error    capabilities: CAP_KILL is missing: no process that has become another user can be ended"),
         ("setuid", "error    capabilities: CAP_SETUID is missing"),
         ("fowner", "warning  capabilities: CAP_FOWNER is missing"),
         ("audit_write", "note     capabilities: CAP_AUDIT_WRITE is missing"),

@@ -140,7 +140,7 @@ const CAPABILITIES: [(u32, &str, Severity, &str); 8] = [
         5,
         "CAP_KILL",
         Severity::Error,
-        "commands of others than root cannot be ended, and do not start without control groups",
+        "no process that has become another user can be ended, and without control groups no command starts",
     ),
     (1, "CAP_DAC_OVERRIDE", Severity::Warning, "files and terminals of callers cannot be opened for them"),
     (3, "CAP_FOWNER", Severity::Warning, "the copies of files that users edit cannot be made: -e is refused"),

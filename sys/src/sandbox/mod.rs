@@ -18,7 +18,9 @@ use std::path::Path;
 pub use capabilities::{Capability, holds};
 
 use crate::bpf;
+use crate::exec::{Credentials, ExecError, Step};
 use crate::kernel::check;
+use crate::random::random;
 use crate::sanitize::open_descriptors;
 
 /// The kind of a process, which determines what it may do.
@@ -59,6 +61,27 @@ pub enum Files<'a> {
     Any,
     /// Those below these paths.
     Below(&'a [AllowedPath<'a>]),
+}
+
+/// The lowest of the million user ids among which [`become_nobody`] chooses. No distribution assigns them.
+const NOBODIES: u32 = 0xfff0_0000;
+
+/// The kernel's overflow id, "nobody".
+const NOBODY: u32 = 65534;
+
+/// Becomes, for good, a user and group that own no file and have no other process, so that nobody but root can signal, stop or trace
+/// this process. The id is chosen at random; where the user namespace has no such ids, it is 65534, which other programs may use too.
+/// For root.
+///
+/// # Errors
+/// As [`Credentials::assume`].
+pub fn become_nobody() -> Result<(), ExecError> {
+    let id = random().map_or(NOBODY, |bytes: [u8; 4]| NOBODIES | u32::from_le_bytes(bytes) & 0xf_fffe);
+    let become_one = |id| Credentials { uid: id, gid: id, groups: vec![id] }.assume();
+    match become_one(id) {
+        Err(ExecError { step: Step::Groups, errno: libc::EINVAL }) => become_one(NOBODY),
+        done => done,
+    }
 }
 
 /// Confines this process and its future children, for good. For a process that executes no other program. Returns the
