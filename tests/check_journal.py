@@ -48,7 +48,7 @@ def sha(data):
 
 
 # The keys of each kind of record (those with ? may be absent) and their types.
-COMMON = "seq u prev d time t boot t boot_id s host w version n"
+COMMON = "seq u prev d time t boot t boot_id s host w version 1"
 SEARCHED = "kind k uid? t run? k grant? k through? u head? k policies? [k] code? k policy? k role? s role_digest? k role_sha256? k"
 KINDS = {
     "start": "run s uid n user w gid n groups [n] tty? w cwd w pid p run_as w run_as_uid n run_as_gid n run_as_groups [n] umask? n "
@@ -119,8 +119,8 @@ def fits(value, type):
         return False
     if type == "a":
         return is_account(value)
-    if type == "e":
-        return fits(value, "w") and escaped(unescape(value)) == value
+    if type == "w":
+        return plain(value) or re.fullmatch(TEXTS["w"], value) is not None and escaped(unescape(value)) == value
     return re.fullmatch(TEXTS[type], value) is not None if type in TEXTS else value in type.replace("ENDED", ENDED).split(",")
 
 
@@ -137,6 +137,11 @@ def lacks(record, types):
 def extra(record, types):
     """Returns a key that is in no table."""
     return min(set(record) - {key.rstrip("?") for key in types.split()[::2]}, default=None)
+
+
+def plain(word):
+    """Whether a word has no escape and needs none: printable ASCII."""
+    return re.fullmatch(r"[ -\[\]-~]*", word) is not None
 
 
 def is_account(name):
@@ -194,7 +199,8 @@ def is_canonical(text, value):
             return all(map(is_ours, value))
         return isinstance(value, str) or (type(value) is int and -(1 << 63) <= value < 1 << 64)
     form = json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
-    return isinstance(value, dict) and is_ours(value) and form == text and "\\" not in re.sub(r'\\["\\]', "", text)
+    return isinstance(value, dict) and is_ours(value) and form == text and "\\" not in re.sub(r'\\["\\]', "", text) \
+        and not re.search("[\x7f-\x9f]", text)
 
 
 # The exceptions that hostile bytes, columns and tables may raise.
@@ -776,14 +782,14 @@ OBJECTS["command"] = "argv [w] cwd w path w program s run_as_uid t run_as_gid t 
 # The keys of version 2; there are no others. No extension is critical yet.
 ALL = " critical [none] extensions texts version n"
 PAPERS_2 = {
-    "request": "break_glass? 1 command? terms created t deadline t duration u exact f extends? i host host id i one_shot f reason e "
-               "role r role_digest s run_as a start t ticket e uid n user a" + ALL,
-    "approval": "approver a at t comment e duration u exact f host s id i one_shot f request s role_digest s" + ALL,
+    "request": "break_glass? 1 command? terms created t deadline t duration u exact f extends? i host host id i one_shot f reason w "
+               "role r role_digest s run_as a start t ticket w uid n user a" + ALL,
+    "approval": "approver a at t comment w duration u exact f host s id i one_shot f request s role_digest s" + ALL,
     "granted": "approvals [s] approvers [a] boot_deadline t boot_id s break_glass? 1 command? terms exact f expires t extends? i "
                "host s id i issued t one_shot f request s role r role_digest s run_as a starts t this_boot? 1 uid n user a" + ALL,
-    "statement": "at t by a follows? s host s id i kind denial,cancellation,revocation,release,review reason e request s" + ALL,
+    "statement": "at t by a follows? s host s id i kind denial,cancellation,revocation,release,review reason w request s" + ALL,
 }
-OBJECTS["terms"] = "argv [e] cwd e environment [e] path e program s run_as_gid n run_as_groups [n] run_as_uid n"
+OBJECTS["terms"] = "argv [w] cwd w environment [w] path w program s run_as_gid n run_as_groups [n] run_as_uid n"
 
 
 def paper_of(table, row):
@@ -863,6 +869,7 @@ class Tables:
         if record:
             need(sha(row["body"]) == record["sha256"], table, f"the bytes of {id}")
             need(record.get("needed", row["needed"]) == row["needed"], table, f"needed of {id}")
+        need(row["needed"] >= 0, table, f"needed of {id}")
         if document["version"] > 1:
             described = isinstance(document["host"], dict) and lacks(document["host"], "id s key s") is None
             need(described and is_key(document["host"]["key"]), table, f"the host of {id}")
@@ -887,7 +894,8 @@ class Tables:
             right = state == "approved"
         elif decision:
             right = state == {"denial": "denied", "cancellation": "cancelled"}[decision["kind"]]
-            need(right and columns == told(decision, "reason"), "request", f"the state of {id}: {state}, {decision}")
+            words = "reason" if decision["kind"] == "denial" else ""
+            need(right and columns == told(decision, words), "request", f"the state of {id}: {state}, {decision}")
             return
         elif id in self.older:
             need(state in ("pending", "approved", "denied", "cancelled", "expired"), "request", f"the state of {id}")
@@ -908,6 +916,9 @@ class Tables:
                 need(sha(row["body"]) == record["sha256"], table, f"the bytes of the approval of {id} by {uid}")
                 columns = (record["seconds"], record.get("key"), unescape(record["user"]).decode())
                 need(columns == (row["at"], row["key"], document["approver"]), table, f"the columns of {id} by {uid}")
+            host = request["document"]["host"]
+            same = document.get("host", host) in (host, host["id"] if isinstance(host, dict) else host)
+            need(same, table, f"the approval of {id} by {uid} is for another host")
             same = (document["id"], document["request"]) == (id, sha(request["body"]))
             need(same, table, f"the approval of {id} by {uid} is for another request")
             same = document.get("role_digest") == request["document"].get("role_digest")
@@ -988,7 +999,7 @@ class Tables:
             need(said == sha(row["body"]), "granted", f"record {start['seq']}: {id} had other bytes")
         if end:
             word = {"revocation": "revoked", "release": "released"}[end["kind"]]
-            need(ended == word and columns == told(end, "reason"), "granted", f"the end of {id}: {ended}, {end}")
+            need(ended == word and columns == told(end, "reason" if word == "revoked" else ""), "granted", f"the end of {id}: {ended}, {end}")
             return
         used = ended == "used" and (columns[0], columns[2]) == (document["user"], b"")
         nothing = ended is None and columns == (None, None, None)

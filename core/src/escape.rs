@@ -155,6 +155,11 @@ impl serde::de::Visitor<'_> for Escaped {
     fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Word, E> {
         let bytes = unescape(text)
             .ok_or_else(|| E::custom("not an escaped word: a backslash is \\\\ and other bytes are \\xNN"))?;
+        // Two texts are never one word.
+        let is_plain = text.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'\\');
+        if !is_plain && escape(&bytes) != text {
+            return Err(E::custom("not an escaped word: it has an escape that is not needed, or lacks one"));
+        }
         Ok(Word(OsString::from_vec(bytes)))
     }
 }

@@ -119,8 +119,14 @@ impl<'b> Scan<'b> {
         let begin = self.at;
         loop {
             let rest = self.body.get(self.at..).unwrap_or_default();
-            self.at += rest.iter().position(|byte| matches!(byte, 0..0x20 | b'"' | b'\\')).unwrap_or(rest.len());
+            self.at +=
+                rest.iter().position(|byte| matches!(byte, 0..0x20 | 0x7f | 0xc2 | b'"' | b'\\')).unwrap_or(rest.len());
             match self.next() {
+                // U+0080 to U+009F are control characters too.
+                Some(0xc2) => match self.next() {
+                    Some(0xa0..) => {}
+                    read => return self.wrong(read),
+                },
                 Some(b'"') => return Ok(self.body.get(begin..self.at - 1).unwrap_or_default()),
                 Some(b'\\') => match self.next() {
                     Some(b'"' | b'\\') => {}

@@ -14,7 +14,7 @@ use super::mark::Mark;
 use super::policies::Policies;
 use super::policy_history::{Named, PolicyHistory, PolicyKeys};
 use super::power::Differences;
-use super::record::{Digest, parse};
+use super::record::{Digest, VERSION, parse};
 use crate::escape::{Word, hex, unhex};
 
 /// Returns the hash of a record: SHA-256 of its exact bytes.
@@ -390,8 +390,7 @@ struct Inside<'a> {
     _boot_id: Cow<'a, str>,
     #[serde(rename = "host")]
     _host: Word,
-    #[serde(rename = "version")]
-    _version: u32,
+    version: u32,
     kind: &'a str,
     uid: Option<i64>,
     run: Option<&'a str>,
@@ -418,7 +417,11 @@ impl<'a> Inside<'a> {
     fn read(seq: u64, body: &'a [u8]) -> Result<Self, FirstBad> {
         let malformed = |why: &dyn fmt::Display| FirstBad { seq, cause: Cause::Malformed(why.to_string()) };
         let text = canonical::text(body).map_err(|why| malformed(&why))?;
-        serde_json::from_str(text).map_err(|error| malformed(&error))
+        let inside: Self = serde_json::from_str(text).map_err(|error| malformed(&error))?;
+        match inside.version {
+            VERSION => Ok(inside),
+            other => Err(malformed(&format!("version {other} is not known"))),
+        }
     }
 
     /// The digest of the role by which a run was judged; other kinds may name one, and keep no text of it.
@@ -498,7 +501,6 @@ mod tests {
             ("\"code\":\"no-grant\"", "\"code\":\"none\""),
             ("\"time\":1800000003", "\"time\":1700000003"),
             ("\"host\":\"web1\"", "\"host\":\"web2\""),
-            ("\"version\":1", "\"version\":2"),
             ("\"kind\":\"reject\"", "\"kind\":\"alert\""),
         ] {
             let mut records = samples::chain(5);

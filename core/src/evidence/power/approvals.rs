@@ -69,6 +69,9 @@ impl Power {
         if asked.role_digest != document.role_digest {
             return Err("it was given for another text of the role".to_owned());
         }
+        if document.host.is_some_and(|host| host != asked.host_id()) {
+            return Err("it was given for another host".to_owned());
+        }
         let other = |told: Words| words::of_approval(row.body, &asked.role) != Some(told);
         if !asked.is_of_the_first_version() && told.is_some_and(other) {
             return Err(words::OTHER.to_owned());

@@ -74,9 +74,12 @@ impl Host {
 impl RequestDocument {
     pub(super) fn read(bytes: &[u8]) -> Result<Self, String> {
         let document: Self = read::<_, RequestTerms>(bytes, "request")?;
-        match &document.command {
-            Some(command) if command.argv.is_empty() => Err("its command has no words".to_owned()),
-            Some(_) | None => Ok(document),
+        match (&document.command, &document.host) {
+            (Some(command), _) if command.argv.is_empty() => Err("its command has no words".to_owned()),
+            (_, Host::Described { .. }) if document.is_of_the_first_version() => {
+                Err("its bytes are no request: version 1 describes no host".to_owned())
+            }
+            _ => Ok(document),
         }
     }
 
@@ -118,6 +121,9 @@ pub(super) struct ApprovalDocument {
     pub(super) request: String,
     #[serde(default)]
     pub(super) role_digest: Option<String>,
+    /// Version 1 names none.
+    #[serde(default)]
+    pub(super) host: Option<String>,
 }
 
 impl ApprovalDocument {

@@ -122,14 +122,13 @@ impl Power {
         body: &'b [u8],
     ) -> Result<Option<Command<'b>>, FirstBad> {
         let malformed = |error: serde_json::Error| FirstBad { seq, cause: Cause::Malformed(error.to_string()) };
-        let Some(run) = copies.run else {
-            if copies.kind == "prune" {
-                let prune: Prune = parse(body).map_err(malformed)?;
-                let latest = prune.latest.unwrap_or_else(|| prune.before.saturating_sub(1));
-                self.runs.pruned_until = self.runs.pruned_until.max(Some(latest));
-            }
+        if copies.kind == "prune" {
+            let prune: Prune = parse(body).map_err(malformed)?;
+            let latest = prune.latest.unwrap_or_else(|| prune.before.saturating_sub(1));
+            self.runs.pruned_until = self.runs.pruned_until.max(Some(latest));
             return Ok(None);
-        };
+        }
+        let Some(run) = copies.run else { return Ok(None) };
         let run = Run { run: run.to_owned(), uid: copies.uid, grant: copies.grant.map(str::to_owned) };
         if copies.kind == "start" {
             let start = parse::<Command<'_>>(body).ok();
