@@ -329,6 +329,18 @@ mod tests {
     }
 
     #[test]
+    fn a_word_has_one_form() {
+        let read = |text: &str| serde_json::from_value::<Word>(text.into()).map(|word| word.as_bytes().to_vec()).ok();
+        for (text, bytes) in [("a b~", "a b~".as_bytes()), ("\\x1b\\\\", b"\x1b\\"), ("grün", "grün".as_bytes())] {
+            assert_eq!(read(text).as_deref(), Some(bytes), "{text:?}");
+        }
+        // An escape that is not needed, and characters that need one.
+        for text in ["\\x41", "gr\\xc3\\xbcn", "\u{7f}", "\u{9b}", "\u{202e}", "\u{feff}", "\u{e0001}"] {
+            assert_eq!(read(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
     fn command_lines_quote_what_a_shell_would_split() {
         assert_eq!(command_line(["ls", "-l", "a b", "", "it's"]), "ls -l 'a b' '' 'it'\\''s'");
     }
