@@ -38,7 +38,7 @@ const fn row(name: &'static str, page: &'static str, fate: Fate) -> Attribute {
 }
 
 /// Every attribute that an exec keeps.
-pub const TABLE: [Attribute; 41] = [
+pub const TABLE: [Attribute; 42] = [
     row("scheduling policy, priority, reset-on-fork, clamps", "sched_setattr(2)", Fate::Returned),
     row("nice value", "setpriority(2)", Fate::Returned),
     row("CPU affinity", "sched_setaffinity(2)", Fate::Returned),
@@ -65,6 +65,7 @@ pub const TABLE: [Attribute; 41] = [
     row("early kill on memory failure", "PR_MCE_KILL(2const)", Fate::Reset),
     row("interval timers and alarm", "setitimer(2)", Fate::Reset),
     row("descriptors", "open(2)", Fate::Reset),
+    row("descriptors that a user can keep from being closed", "fuse(4)", Fate::Refused),
     row("supplementary groups and ids", "credentials(7)", Fate::Reset),
     row("name in syslog, and of the process", "syslog(3)", Fate::Reset),
     row("control group of an ordinary user", "cgroups(7)", Fate::Reset),

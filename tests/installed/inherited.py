@@ -1,4 +1,5 @@
-"""Sets one attribute that exec keeps, then executes the command: inherited.py ATTRIBUTE COMMAND…"""
+"""Sets one attribute that exec keeps, then executes the command: inherited.py ATTRIBUTE COMMAND…
+`inherited.py show` prints those that only the process itself can read."""
 import ctypes, os, resource, signal, sys
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -10,8 +11,8 @@ def call(*words):
         sys.exit(f"cannot be set here: {os.strerror(ctypes.get_errno())}")
 
 
-def prctl(option, value):
-    if libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0) != 0:
+def prctl(option, *values):
+    if libc.prctl(option, *[ctypes.c_ulong(value) for value in (*values, 0, 0, 0, 0)[:4]]) != 0:
         sys.exit(f"cannot be set here: {os.strerror(ctypes.get_errno())}")
 
 
@@ -20,7 +21,25 @@ def memory():
     call(238, 2, ctypes.byref(nodes), 64)  # set_mempolicy(MPOL_BIND, node 0) on x86-64
 
 
+def show():
+    for name, option, *values in (("keepcaps", 7), ("mce", 34), ("merge", 68)):
+        print(name, libc.prctl(option, *[ctypes.c_ulong(value) for value in (*values, 0, 0, 0, 0)[:4]]))
+    cookie = ctypes.c_ulong(0)
+    libc.prctl(62, 0, 0, 0, ctypes.byref(cookie))  # PR_SCHED_CORE, PR_SCHED_CORE_GET
+    print("core", cookie.value)
+    sys.exit()
+
+
 SET = {
+    "show": show,
+    "keepcaps": lambda: prctl(8, 1),
+    "mce": lambda: prctl(33, 1, 1),  # PR_MCE_KILL_SET, PR_MCE_KILL_EARLY
+    "merge": lambda: prctl(67, 1),
+    "core": lambda: prctl(62, 1),  # PR_SCHED_CORE_CREATE
+    "deathsig": lambda: prctl(1, signal.SIGKILL),
+    "mdwe": lambda: prctl(65, 1),  # PR_MDWE_REFUSE_EXEC_GAIN
+    "speculation": lambda: prctl(53, 0, 4),  # PR_SPEC_STORE_BYPASS, PR_SPEC_DISABLE
+    "keyring": lambda: call(250, 1, 0),  # keyctl(KEYCTL_JOIN_SESSION_KEYRING) on x86-64
     "nothing": lambda: None,
     "slack": lambda: prctl(29, 1 << 62),
     "subreaper": lambda: prctl(36, 1),

@@ -92,6 +92,35 @@ fn inherited_attributes_are_reset_and_restored_for_the_command() {
     }
 }
 
+/// What only a process itself can read: the command has the default of whatever is reset.
+#[test]
+fn attributes_of_the_process_itself_do_not_reach_the_command() {
+    let person = prepared(root()).person(&["deploy"]);
+    let shown = |attribute: &str| {
+        let words = ["python3", SETTER, attribute, "jit-sudo", "-n", "python3", SETTER, "show"];
+        let output = root().run_as(&person.name, words);
+        (!output.stderr.contains("cannot be set here")).then(|| output.succeeded().to_owned())
+    };
+    let usual = shown("nothing").unwrap();
+    let set: Vec<bool> = ["keepcaps", "mce", "merge", "core", "mdwe", "speculation", "keyring"]
+        .map(|attribute| shown(attribute).inspect(|found| assert_eq!(*found, usual, "{attribute}")).is_some())
+        .to_vec();
+    assert!(set.iter().filter(|set| **set).count() >= 4, "{set:?}");
+}
+
+#[test]
+fn the_death_of_its_parent_does_not_end_a_supervisor() {
+    let person = prepared(root()).person(&["deploy"]);
+    let out = format!("/tmp/survived.{}", person.name);
+    let line = format!("python3 {SETTER} deathsig jit-sudo -n sh -c 'sleep 0.5; echo yes >{out}' & sleep 0.2");
+    root().run_as(&person.name, ["setsid", "sh", "-c", &line]).succeeded();
+    eventually("the command ends", Duration::from_secs(5), || root().path(&out).exists().then_some(()));
+    let end = eventually("its end is recorded", harness::PATIENCE, || {
+        records_of(root(), &person).into_iter().find(|record| record.kind() == "end")
+    });
+    assert_eq!(end.text("ended_by"), "itself");
+}
+
 #[test]
 fn the_caller_cannot_slow_down_the_broker() {
     let person = prepared(root()).person(&["reviewed"]);
