@@ -57,7 +57,11 @@ impl Programs {
     /// Returns the files that have been at these paths so far.
     pub fn known(&self) -> Vec<KnownFile> {
         let place = |path: &str| self.paths.iter().position(|known| *known == path);
-        self.known.borrow().iter().filter_map(|([dev, ino, created], path)| Some((*dev, *ino, *created, place(path)?))).collect()
+        self.known
+            .borrow()
+            .iter()
+            .filter_map(|([dev, ino, created], path)| Some((*dev, *ino, *created, place(path)?)))
+            .collect()
     }
 
     /// Adds files that another process of ours, with the same paths, has seen.
@@ -124,6 +128,41 @@ mod tests {
             process::wait(child, Waiting::ForEnd).unwrap();
         }
         group.remove();
+    }
+
+    #[test]
+    fn a_later_file_with_the_same_inode_number_is_another_program() {
+        let directory = std::env::temp_dir().join(format!("sys-later-{}", Pid::own()));
+        fs::create_dir_all(&directory).unwrap();
+        let place = directory.join("sleep");
+        fs::copy("/usr/bin/sleep", &place).unwrap();
+        let programs = Programs::at(vec![&*place.to_str().unwrap().to_owned().leak()].leak());
+        let [before] = programs.known()[..] else { panic!("the file belongs to root") };
+        // An upgrade removes the old file, and the file system uses its inode number again.
+        fs::rename(&place, directory.join("old")).unwrap();
+        fs::copy("/usr/bin/sleep", &place).unwrap();
+        assert!(programs.look());
+        fs::remove_file(directory.join("old")).unwrap();
+        fs::create_dir(directory.join("theirs")).unwrap();
+        let theirs = directory.join("theirs/sleep");
+        let is_reused = (0..100).any(|number| {
+            let other = directory.join(number.to_string());
+            fs::copy("/usr/bin/sleep", &other).unwrap();
+            let found = file_of_root(other.to_str().unwrap()).unwrap();
+            let is_same = found[..2] == [before.0, before.1];
+            let _ = is_same.then(|| fs::rename(&other, &theirs).unwrap());
+            is_same
+        });
+        if is_reused && before.2 != 0 {
+            let mut child = Command::new(&theirs).arg("60").stdin(Stdio::null()).spawn().unwrap();
+            let pid = Pid::new(child.id().cast_signed()).unwrap();
+            assert_eq!(programs.run_by(pid), None);
+            child.kill().unwrap();
+            child.wait().unwrap();
+        } else {
+            println!("this file system does not use an inode number again, or stores no time of creation");
+        }
+        fs::remove_dir_all(directory).unwrap();
     }
 
     #[test]
