@@ -207,6 +207,65 @@ fn only_host_names_a_concrete_store_or_sink() {
     }
 }
 
+/// The files of `/proc/PID` that the kernel answers at once, whatever the process does. It can delay the readers of the others for
+/// ever.
+const ANSWERED: [&str; 5] = ["status", "comm", "cgroup", "task", "net"];
+
+/// The one module that reads the others: of this process, of processes of root, or with a deadline.
+const LOCKED: &str = "sys/src/procfs/locked";
+
+#[test]
+fn files_of_another_process_that_can_block_are_read_in_one_module() {
+    for file in
+        ["src", "sys/src", "pam-module/src", "ctl/src", "shrink/src", "compile/src"].iter().flat_map(|top| sources(top))
+    {
+        let name = file.path.strip_prefix(project()).unwrap();
+        if name.starts_with(LOCKED) || name == Path::new(LOCKED).with_extension("rs") {
+            continue;
+        }
+        for line in file.code() {
+            for read in files_of_processes(&line) {
+                assert!(ANSWERED.contains(&read.as_str()), "{} reads {read} of a process: {line}", name.display());
+            }
+            // A path that is put together from parts is not seen above.
+            let is_joined = line.contains("\"/proc\"") && !line.contains("read_dir(\"/proc\")");
+            assert!(
+                !is_joined || name.ends_with("enforcer.rs") || name.ends_with("procfs.rs"),
+                "{}: {line}",
+                name.display()
+            );
+        }
+    }
+}
+
+/// Returns the first part after the process of each path of another process in a line, such as `stat` of `/proc/{pid}/stat`. A thread
+/// has the same files as its process.
+fn files_of_processes(line: &str) -> Vec<String> {
+    let inside = |rest: &str| {
+        let (_, after) = rest.split_once("}/")?;
+        let after = match after.split_once("task/{").and_then(|(_, thread)| thread.split_once("}/")) {
+            Some((_, after)) => after,
+            None => after,
+        };
+        Some(after.split(|c: char| !(c.is_alphanumeric() || c == '_')).next().unwrap_or_default().to_owned())
+    };
+    line.match_indices("/proc/{").filter_map(|(at, _)| inside(&line[at..])).filter(|file| file != "children").collect()
+}
+
+#[test]
+fn paths_of_processes_are_recognized() {
+    for (line, file) in [
+        ("open(format!(\"/proc/{pid}/stat\"))", "stat"),
+        ("format!(\"/proc/{}/exe\", pid.raw())", "exe"),
+        ("format!(\"/proc/{pid}/task/{thread}/environ\")", "environ"),
+        ("format!(\"/proc/{pid}/task\")", "task"),
+        ("format!(\"/proc/{pid}/{name}\")", ""),
+    ] {
+        assert_eq!(files_of_processes(line), [file], "{line}");
+    }
+    assert!(files_of_processes("\"/proc/self/stat\" format!(\"/proc/{pid}/task/{pid}/children\")").is_empty());
+}
+
 /// One source file without its comments and its tests.
 struct Source {
     path: PathBuf,

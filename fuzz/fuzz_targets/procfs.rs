@@ -8,6 +8,7 @@ use sys::readers;
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     stat(data);
+    readers::status(data);
     readers::membership(data);
     if let Some(id) = readers::machine_id(data) {
         assert_eq!(readers::machine_id(format!("{id}\n").as_bytes()), Some(id));
@@ -21,7 +22,6 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let Ok(text) = std::str::from_utf8(data) else { return };
     readers::is_hiding(text);
     readers::sockets(text);
-    readers::uid_in(text, 1);
     if let Some(uid) = readers::login_uid(text) {
         assert_eq!(readers::login_uid(&uid.to_string()), Some(uid));
     }

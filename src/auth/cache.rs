@@ -4,13 +4,14 @@
 use hmac::{Hmac, KeyInit, Mac};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use sha2::Sha256;
+use std::io;
 use std::time::Duration;
 
 use crate::elevation::Caller;
 use jit_core::clock::Moment;
 use jit_core::names::Person;
-use sys::process::{Pid, process_start};
-use sys::procfs::lives_since;
+use sys::process::{Pid, ProcessKey, parent, process_start, session_leader};
+use sys::procfs::lives;
 
 /// The table of this module. `place` contains the session leader, its start time in clock ticks and the device of the terminal,
 /// separated by spaces; all are 0 for an authentication that is bound to none.
@@ -54,18 +55,13 @@ pub struct CacheKey {
 impl CacheKey {
     /// Returns the key of `caller`; `None` when the process that it would be bound to is gone.
     pub fn of(caller: &Caller, service: &str, cache_scope: CacheScope) -> Option<Self> {
-        let (leader, leader_start, tty) = match (cache_scope, caller.tty()) {
-            (CacheScope::Terminal, Some(tty)) => (caller.session().sid, caller.session().started, tty.device),
-            (CacheScope::Terminal, None) | (CacheScope::Parent, _) => {
-                let parent = Pid::new(i32::try_from(std::os::unix::process::parent_id()).ok()?)?;
-                (parent.raw(), process_start(parent).ok()?, 0)
-            }
-            (CacheScope::Caller, _) => (0, 0, 0),
+        // Read only where it is needed: the kernel may end this process then.
+        let (key, tty) = match (cache_scope, caller.tty()) {
+            (CacheScope::Terminal, Some(tty)) => (session_leader()?, tty.device),
+            (CacheScope::Terminal, None) | (CacheScope::Parent, _) => (parent()?, 0),
+            (CacheScope::Caller, _) => (ProcessKey { pid: 0, started: 0 }, 0),
         };
-        if cache_scope != CacheScope::Caller && (leader <= 0 || leader_start == 0) {
-            return None;
-        }
-        let place = format!("{leader} {leader_start} {tty}");
+        let place = format!("{} {} {tty}", key.pid, key.started);
         Some(Self { person: caller.person().clone(), place, service: service.to_owned() })
     }
 }
@@ -180,11 +176,17 @@ impl<'a> CredentialCache<'a> {
 fn place_exists(place: &str) -> bool {
     let mut numbers = place.split(' ');
     let (Some(pid), Some(Ok(began))) =
-        (numbers.next().and_then(|pid| pid.parse().ok()), numbers.next().map(str::parse))
+        (numbers.next().and_then(|pid| pid.parse().ok()), numbers.next().map(str::parse::<u64>))
     else {
         return false;
     };
-    pid == 0 || Pid::new(pid).is_some_and(|pid| lives_since(pid, began))
+    // The start time of a user's process is not read here, where others wait for the lock of the database. A key without a
+    // process serves nobody.
+    let began_then = |pid| match process_start(pid) {
+        Ok(start) => start == began,
+        Err(error) => error.kind() == io::ErrorKind::PermissionDenied,
+    };
+    pid == 0 || Pid::new(pid).is_some_and(|pid| began_then(pid) && lives(pid))
 }
 
 #[cfg(test)]

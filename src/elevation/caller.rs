@@ -10,12 +10,12 @@ use std::path::{Path, PathBuf};
 use jit_core::escape::{Word, escape};
 use jit_core::names::{InvalidName, Person, UserName};
 use sys::machine::host_name;
-use sys::process::{SessionKey, working_directory};
+use sys::process::working_directory;
 use sys::sanitize::KernelIdentity;
 use sys::terminal::Terminal;
 use sys::users::{Account, account_by_name, account_by_uid, group_by_gid};
 
-/// The caller: identity, terminal, session and working directory.
+/// The caller: identity, terminal and working directory.
 pub struct Caller {
     person: Person,
     account: Account,
@@ -23,7 +23,6 @@ pub struct Caller {
     group_ids: Vec<u32>,
     named_groups: OnceCell<Vec<(u32, Option<String>)>>,
     tty: Option<Tty>,
-    session: SessionKey,
     directory: Result<PathBuf, Nowhere>,
     host: String,
 }
@@ -148,7 +147,6 @@ impl Caller {
             group_ids,
             named_groups: OnceCell::new(),
             tty,
-            session: sys::process::session_of_self(),
             directory: working_directory().map_err(|error| Nowhere::of(&error)),
             host: host_name().map_err(|error| CallerError::Lookup("the host name", error))?,
         })
@@ -200,11 +198,6 @@ impl Caller {
     /// Returns the controlling terminal.
     pub fn tty(&self) -> Option<&Tty> {
         self.tty.as_ref()
-    }
-
-    /// Returns the session that the credential cache is bound to.
-    pub fn session(&self) -> &SessionKey {
-        &self.session
     }
 
     /// Returns the working directory; `None` when it has no name here.

@@ -2,7 +2,6 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 
 use super::grant_watch::{Supervised, Watched};
 use super::removal::{Looks, RemovalWatch};
@@ -94,6 +93,6 @@ impl Left<'_> {
 }
 
 fn process(pid: Pid) -> LeftProcess {
-    let name = std::fs::read(Path::new("/proc").join(pid.to_string()).join("comm")).unwrap_or_default();
+    let name = sys::procfs::name_of(pid).unwrap_or_default();
     LeftProcess { pid: pid.raw(), name: Word::from(OsStr::from_bytes(name.trim_ascii_end())) }
 }

@@ -49,7 +49,7 @@ impl Enforcement {
     pub fn take(
         supervisor: Known,
         parent: Known,
-        command: Option<Known>,
+        command: Option<Pid>,
         relay_process: Option<Pid>,
         group: Option<&Path>,
         ours: Rc<dyn Ours>,
@@ -139,9 +139,10 @@ impl Enforcement {
     /// Wakes a stopped supervisor, so that it sees that its command has ended; also the processes that it stopped with itself, and
     /// the ones that report to it. Called repeatedly, because it may stop only now.
     fn wake_supervisor(&self) {
-        let stopped = |pid: &Pid| procfs::stat(*pid).is_ok_and(|stat| stat.state == b'T');
-        if let Some(group) = self.supervisor.pid().filter(stopped).and_then(process::process_group) {
-            let _ = process::kill_group(group, SIGCONT); // it may have ended
+        let stopped = |pid: &Pid| procfs::status(*pid).is_ok_and(|status| status.state == b'T');
+        if let Some(supervisor) = self.supervisor.pid().filter(stopped) {
+            let _ = process::process_group(supervisor).map(|group| process::kill_group(group, SIGCONT)); // it may have ended
+            let _ = process::kill(supervisor, SIGCONT); // the group may be that of another session
         }
         for pid in self.others.iter().filter_map(|other| other.pid()).filter(stopped) {
             let _ = process::kill(pid, SIGCONT); // as above

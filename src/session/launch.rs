@@ -11,7 +11,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use super::process_tree::ProcessTree;
+use super::process_tree::{ProcessTree, UNBORN};
 use super::streams::{CommandStreams, end_of};
 use crate::audit::recorded::Recorded;
 use crate::authorized::environment::RunEnvironment;
@@ -336,6 +336,7 @@ impl Launch {
         standard: [Option<BorrowedFd<'_>>; 3],
         report: &OwnedFd,
     ) -> Infallible {
+        sys::process::set_name(UNBORN);
         // Held here and not in the parent, so that the exec itself releases it.
         let ran = self.hold().and_then(|held| self.execution(inherited, parent, held.as_ref(), standard).run());
         match ran {

@@ -16,15 +16,16 @@ use super::freeze::Hold;
 use super::guard::Guard;
 use super::watch::EnforcedRun;
 use crate::authorized::environment::RUN_VARIABLE;
-use crate::programs::{self, Ours};
+use crate::programs::{self, OURS, Ours};
 use jit_core::budget::SETTLED;
 use jit_core::places::{ENFORCER, JIT_SUDO};
 use sys::cgroup::{self, Cgroup};
 use sys::marked::Mark;
 use sys::process::{
     self, Pid, Waiting, bury_the_dead, children_of, descendants, has_children, kill_descendants, signal_descendants,
+    signal_if,
 };
-use sys::procfs::{has_executed_nothing, is_awake, lives, real_uid, stat};
+use sys::procfs::{is_awake, lives, name_of, real_uid, status};
 use sys::sanitize::Inherited;
 use sys::signals::{SIGCONT, SIGKILL, SIGSTOP, SIGTERM};
 
@@ -57,9 +58,17 @@ const REAPED_AT_ONCE: u32 = 1000;
 /// The number of rounds of moving processes into or out of the group. Each round moves what was forked since the one before.
 const TAKING_ROUNDS: u32 = 16;
 
+/// The name of a process that was started to execute a command and has not done so. A command may take this name too, and is then
+/// killed where others are asked to end.
+pub(super) const UNBORN: &str = "jit-sudo: start";
+
 /// Moves this process out of a control group that an ordinary user could freeze or kill. Call it before the process opens the
 /// database or supervises a command. Processes that run as the caller are later started in the group that was left.
 pub fn stand_apart(inherited: &mut Inherited) {
+    // Our programs are recognized by their files and names. jit-sudo has another name if it was started through a link.
+    if !OURS.iter().any(|program| process::name_for(program) == process::own_name()) {
+        process::set_name(JIT_SUDO);
+    }
     // When this fails, as on a host without control groups, the caller can delay us. That is no reason to deny the command.
     USER.store(inherited.identity.uid(), Ordering::Relaxed);
     inherited.group = cgroup::leave_foreign(PARENT, &share(), SETTLED).ok().flatten().map(Rc::new);
@@ -89,7 +98,7 @@ pub fn can_found() -> std::io::Result<()> {
     Cgroup::create(PARENT, "trial").map(Cgroup::remove)
 }
 
-/// A process, identified by its pid and its start time in clock ticks since boot, because the pid may be reused.
+/// A process of ours, identified by its pid and its start time in clock ticks since boot, because the pid may be reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Known {
     pid: i32,
@@ -97,10 +106,10 @@ pub struct Known {
 }
 
 impl Known {
-    /// Identifies a live process.
+    /// Identifies a live process of ours.
     ///
     /// # Errors
-    /// Fails when the process does not exist.
+    /// Fails when the process does not exist, or its user is not root.
     pub fn of(pid: Pid) -> std::io::Result<Self> {
         Ok(Self { pid: pid.raw(), began: process::process_start(pid)? })
     }
@@ -138,8 +147,8 @@ impl Spared {
     }
 
     fn covers(&self, pid: Pid) -> bool {
-        let leads = |leader: Pid| self.session && process::session_of(pid) == Some(leader);
-        self.who.pid().is_some_and(|own| own == pid || leads(own))
+        let leads = || self.session && process::session_of(pid).is_some_and(|leader| leader.raw() == self.who.pid);
+        (self.who.pid == pid.raw() || leads()) && self.who.pid().is_some()
     }
 }
 
@@ -152,8 +161,9 @@ pub struct ProcessTree {
     is_own: bool,
     /// The process that started the command and adopts its orphans, where that is not this process.
     parent: Cell<Option<Known>>,
-    /// The process that was started to execute the command, even when it has not done so yet.
-    command: Cell<Option<Known>>,
+    /// The process that was started to execute the command, even when it has not done so yet. Nothing else about it is stored: its
+    /// user can delay each reader of its start time.
+    command: Cell<Option<Pid>>,
     /// Descendants that do not belong to the run: the relay process and the enforcer.
     spared: RefCell<Vec<Spared>>,
     /// Another process removes the group, or it was removed.
@@ -174,7 +184,7 @@ impl ProcessTree {
 
     /// Opens the tree of a run that another process supervises; its processes descend from `parent`. This process and its session
     /// may also descend from it and do not belong to the run. `ours` tells which processes run our programs.
-    pub(super) fn of(parent: Known, command: Option<Known>, group: Option<&Path>, ours: Rc<dyn Ours>) -> Self {
+    pub(super) fn of(parent: Known, command: Option<Pid>, group: Option<&Path>, ours: Rc<dyn Ours>) -> Self {
         let process_tree = Self::new(group.and_then(|path| Cgroup::open(PARENT, path).ok()), false, ours);
         process_tree.parent.set(Some(parent));
         process_tree.command.set(command);
@@ -212,19 +222,25 @@ impl ProcessTree {
 
     /// Records which process was started to execute the command. It is a child of ours, or of the monitor or subreaper.
     pub(super) fn begins_with(&self, command: Pid) {
-        self.command.set(Known::of(command).ok()); // one that has ended executes nothing
+        self.command.set(Some(command));
     }
 
-    /// Returns the process that was started to execute the command, once it is known and until it has ended.
+    /// Returns the process that was started to execute the command, once it is known.
     pub(super) fn command(&self) -> Option<Pid> {
-        self.command.get().and_then(Known::pid)
+        self.command.get()
     }
 
     /// Kills the process that was started to execute the command, if it has not done so. No milder end is possible: the command may
     /// ignore SIGTERM from its first moment on, and a process that was stopped before the exec would begin by SIGCONT.
     fn kill_unborn(&self) {
-        let unborn = self.command().filter(|command| has_executed_nothing(*command));
-        let _ = unborn.map(|command| process::kill(command, SIGKILL)); // it may have ended
+        let Some(command) = self.command() else { return };
+        // The pid may belong to another process by now.
+        let is_one = || match &self.group {
+            Some(group) => group.holds(command),
+            None => self.root().is_some_and(|root| status(command).is_ok_and(|status| status.parent == root.raw())),
+        };
+        let is_unborn = || name_of(command).is_some_and(|name| name == UNBORN.as_bytes()) && is_one();
+        let _ = signal_if(command, SIGKILL, &is_unborn); // it may have ended
     }
 
     /// Returns what the enforcer has to know. The processes descend from `parent`, as does `relay_process`, which does not belong
@@ -425,8 +441,8 @@ impl ProcessTree {
             return self.kill();
         }
         self.kill_unborn();
-        self.take_ours_out();
         self.of_group(Cgroup::freeze);
+        self.take_ours_out();
         let members = self.members();
         for signal in [SIGTERM, SIGCONT] {
             for pid in &members {
@@ -449,6 +465,8 @@ impl ProcessTree {
     /// round kills what could not be seen in this one; the caller must make one.
     pub(super) fn kill(&self) {
         self.kill_unborn();
+        // Held before anything is looked at, which may take time.
+        self.of_group(Cgroup::freeze);
         self.take_ours_out();
         self.group.iter().for_each(Cgroup::kill);
         self.kill_descendants(&|pid| self.ours.run_by(pid).is_none());
@@ -526,8 +544,8 @@ const GOES_ON_WITHIN: Duration = Duration::from_millis(200);
 pub fn give_up_stopped(supervisor: Pid) -> bool {
     let ours = programs::ours();
     ours.look();
-    let Ok(first) = stat(supervisor) else { return false };
-    let is_stopped = || stat(supervisor).is_ok_and(|stat| (stat.started, stat.state) == (first.started, b'T'));
+    let Ok(first) = Known::of(supervisor) else { return false };
+    let is_stopped = || first.pid().is_some_and(|pid| status(pid).is_ok_and(|status| status.state == b'T'));
     let is_enforcer = |child: &Pid| ours.run_by(*child) == Some(ENFORCER) && lives(*child);
     let is_alone = || is_stopped() && children_of(supervisor).is_ok_and(|children| !children.iter().any(is_enforcer));
     if !is_alone() || ours.run_by(supervisor) != Some(JIT_SUDO) {
@@ -562,11 +580,10 @@ pub struct LostRun {
 }
 
 impl LostRun {
-    /// Whether a process may belong to the run, as far as its user and start time show. Any user can set the run's id in their
-    /// environment, and can delay a process that reads it.
+    /// Whether a process may belong to the run, as far as its user shows. Any user can set the run's id in their environment, and
+    /// can delay a process that reads it.
     fn may_have(&self, pid: Pid) -> bool {
-        process::process_start(pid).is_ok_and(|started| started >= self.since)
-            && real_uid(pid).is_some_and(|uid| uid == 0 || self.user.is_none_or(|user| user == uid))
+        real_uid(pid).is_some_and(|uid| uid == 0 || self.user.is_none_or(|user| user == uid))
     }
 }
 
@@ -583,36 +600,50 @@ pub struct Ended {
 /// environment. Takes limited time, whatever other processes do.
 pub fn end_lost(lost: &LostRun) -> Ended {
     let (ours, mark) = (programs::ours(), Mark::new(RUN_VARIABLE, &lost.run));
+    let made = Cgroup::named(PARENT, &lost.run);
+    // Held before anything is looked at, which may take time.
+    for group in &made {
+        let _ = group.freeze(); // it may be gone
+        take_ours_out_of(group, &ours);
+    }
     // Searched before anything is killed: the leader of a login session is known only by the id in its environment, and its
     // descendants only by that session.
     let leads = |pid| lost.may_have(pid) && Cgroup::of_session_led_by(pid).is_some();
-    let leaders = mark.bearers(&leads);
+    let leaders = mark.bearers(lost.since, &leads);
     let led: Vec<Cgroup> = leaders.found.into_iter().filter_map(Cgroup::of_session_led_by).collect();
-    let made = Cgroup::named(PARENT, &lost.run);
     let mut ended = 0;
     for group in made.iter().chain(&led) {
-        let (own, others): (Vec<Pid>, Vec<Pid>) =
-            group.members().into_iter().partition(|pid| ours.run_by(*pid).is_some());
-        for pid in own {
-            // The process that closes a run of another user does not put that run's programs into the share of its own user.
-            let _ = cgroup::take_out(pid, PARENT, SUPERVISORS, SETTLED);
-            if ours.run_by(pid) == Some(JIT_SUDO) {
-                tell_to_end(pid);
-            }
-        }
-        ended += others.len();
+        ended += take_ours_out_of(group, &ours);
         end_group(group);
     }
     let is_of_another = |pid| match made.is_empty() {
         true => Cgroup::is_in_one(PARENT, pid),
         false => made.iter().all(|group| group.is_of_another(pid)),
     };
-    let killed =
-        mark.kill(&|pid| lost.may_have(pid) && !is_of_another(pid) && lives(pid) && ours.run_by(pid).is_none());
+    let killed = mark
+        .kill(lost.since, &|pid| lost.may_have(pid) && !is_of_another(pid) && lives(pid) && ours.run_by(pid).is_none());
     for group in made {
         let _ = group.remove_if_empty(); // otherwise a later run removes it
     }
     Ended { processes: ended + killed.found, silent: leaders.silent.max(killed.silent) }
+}
+
+/// Moves our own programs out of the group of a lost run, and tells the supervisors among them to end. Returns the number of the
+/// other processes.
+fn take_ours_out_of(group: &Cgroup, ours: &sys::programs::Programs) -> usize {
+    let mut others = 0;
+    for pid in group.members() {
+        let Some(program) = ours.run_by(pid) else {
+            others += 1;
+            continue;
+        };
+        // The process that closes a run of another user does not put that run's programs into the share of its own user.
+        let _ = cgroup::take_out(pid, PARENT, SUPERVISORS, SETTLED);
+        if program == JIT_SUDO {
+            tell_to_end(pid);
+        }
+    }
+    others
 }
 
 /// Moves login sessions, such as those of su, whose leaders have the run's id in their environment, back into the run's group.
@@ -622,11 +653,9 @@ pub fn take_sessions_back(run: &str, run_as: u32, since: u64) -> usize {
     let Some(group) = Cgroup::named(PARENT, run).into_iter().next() else { return 0 };
     // The environment is read last, of the few leaders.
     let theirs = |pid: Pid| {
-        process::process_start(pid).is_ok_and(|started| started >= since)
-            && real_uid(pid).is_some_and(|uid| uid == run_as || uid == 0)
-            && Cgroup::of_session_led_by(pid).is_some()
+        real_uid(pid).is_some_and(|uid| uid == run_as || uid == 0) && Cgroup::of_session_led_by(pid).is_some()
     };
-    let bearers = Mark::new(RUN_VARIABLE, run).bearers(&theirs).found;
+    let bearers = Mark::new(RUN_VARIABLE, run).bearers(since, &theirs).found;
     let members = bearers.into_iter().filter_map(Cgroup::of_session_led_by).flat_map(|session| session.members());
     let ours = programs::ours();
     members.filter(|pid| ours.run_by(*pid).is_none() && group.adopt(*pid).is_ok()).count()

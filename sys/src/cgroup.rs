@@ -15,7 +15,7 @@ use std::sync::OnceLock;
 
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 
-use crate::descendants::{Living, send};
+use crate::descendants::signal_if;
 use crate::process::{self, Pid};
 use crate::procfs;
 
@@ -206,11 +206,7 @@ impl Cgroup {
         let is_held = self.write("cgroup.kill", "1").is_err() && self.freeze().is_ok();
         for pid in self.members() {
             // The process may have ended, and its pid may belong to another one.
-            if let Ok(stat) = procfs::stat(pid)
-                && self.holds(pid)
-            {
-                let _ = send(Living { pid, started: stat.started }, libc::SIGKILL);
-            }
+            let _ = signal_if(pid, libc::SIGKILL, &|| self.holds(pid));
         }
         if is_held {
             let _ = self.thaw();
@@ -335,7 +331,7 @@ impl AsFd for Cgroup {
 pub(crate) fn maker_of_group_of(pid: Pid) -> Option<Pid> {
     let path = membership(&pid.to_string()).ok()?;
     let (_, maker) = path.file_name()?.to_str().and_then(made)?;
-    (!maker.has_ended()).then_some(maker.0.pid)
+    (!maker.has_ended()).then_some(maker.pid)
 }
 
 /// Leaves a group that a user other than root controls: its owner could freeze or kill even a set-user-ID process in
@@ -522,32 +518,37 @@ fn membership(pid: &str) -> io::Result<PathBuf> {
     parse_membership(&bytes).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
 }
 
-/// The process that created a group. Its pid alone may belong to another process by now.
+/// The process of root that created a group, or that a group is for: its pid alone may belong to another process by now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Maker(Living);
+struct Maker {
+    pid: Pid,
+    /// The start time of the creator, in clock ticks since boot.
+    started: u64,
+}
 
 impl Maker {
     fn this_process() -> io::Result<Self> {
-        Self::at(Pid::own())
-    }
-
-    fn at(pid: Pid) -> io::Result<Self> {
-        Ok(Self(Living { pid, started: process::process_start(pid)? }))
+        let pid = Pid::own();
+        Ok(Self { pid, started: process::process_start(pid)? })
     }
 
     /// Returns whether the process has ended. One whose state cannot be read counts as running while its pid exists.
     fn has_ended(self) -> bool {
-        let Self(Living { pid, started }) = self;
-        match procfs::stat(pid) {
-            Ok(stat) => stat.started != started || stat.has_ended(),
-            Err(_) => process::kill(pid, 0).is_err_and(|error| error.raw_os_error() == Some(libc::ESRCH)),
+        if procfs::status(self.pid).is_ok_and(|status| status.has_ended()) {
+            return true;
+        }
+        match process::process_start(self.pid) {
+            Ok(started) => started != self.started,
+            // Another process, of an ordinary user.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => true,
+            Err(_) => process::kill(self.pid, 0).is_err_and(|error| error.raw_os_error() == Some(libc::ESRCH)),
         }
     }
 }
 
 impl fmt::Display for Maker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.0.pid, self.0.started)
+        write!(f, "{}-{}", self.pid, self.started)
     }
 }
 
@@ -556,9 +557,9 @@ impl FromStr for Maker {
 
     fn from_str(text: &str) -> io::Result<Self> {
         let parsed = text.split_once('-').and_then(|(pid, started)| {
-            Some(Living { pid: pid.parse().ok().and_then(Pid::new)?, started: started.parse().ok()? })
+            Some(Self { pid: pid.parse().ok().and_then(Pid::new)?, started: started.parse().ok()? })
         });
-        parsed.map(Self).ok_or_else(|| io::ErrorKind::InvalidData.into())
+        parsed.ok_or_else(|| io::ErrorKind::InvalidData.into())
     }
 }
 
@@ -790,7 +791,7 @@ mod tests {
         let Some((group, child)) = sleeper("stays") else { return };
         let (path, parent) = (group.path.clone(), group.path.parent().unwrap().to_owned());
         fs::create_dir(path.join("below")).unwrap();
-        let own = Maker::this_process().unwrap().0;
+        let own = Maker::this_process().unwrap();
         // One creator that cannot exist, because the largest pid is 2^22; one that had our pid before us; and this
         // process.
         let [gone, before, ours] =
@@ -813,15 +814,15 @@ mod tests {
     #[test]
     fn a_reused_pid_or_a_zombie_is_not_the_creator() {
         let maker = Maker::this_process().unwrap();
-        let other = Maker(Living { started: maker.0.started + 1, ..maker.0 });
+        let other = Maker { started: maker.started + 1, ..maker };
         assert!(!maker.has_ended() && other.has_ended());
         assert_eq!(made(&format!("a.b.{maker}")), Some(("a.b", maker)));
         for name in ["supervisors", "a.17", "a.0-5", "a.17-", "a.-5", "17-5"] {
             assert_eq!(made(name), None, "{name}");
         }
         let child = fork(|| exit_now(0)).unwrap();
-        let dead = Maker(Living { pid: child, started: process::process_start(child).unwrap() });
-        while !procfs::stat(child).unwrap().has_ended() {
+        let dead = Maker { pid: child, started: process::process_start(child).unwrap() };
+        while !procfs::status(child).unwrap().has_ended() {
             std::thread::yield_now();
         }
         assert!(dead.has_ended(), "it has not been reaped");

@@ -48,11 +48,14 @@ pub fn signal_descendants(of: Pid, signal: i32, meant: &dyn Fn(Pid) -> bool) -> 
     let passes = if matches!(signal, libc::SIGKILL | libc::SIGSTOP) { MAX_PASSES } else { 1 };
     for _ in 0..passes {
         let before = seen.len();
-        for process in scan(of)? {
+        let all = kin(of)?;
+        let parents: HashSet<i32> = all.iter().map(|kin| kin.process.pid.raw()).chain([of.raw()]).collect();
+        for Descendant { process, .. } in all {
             if !seen.contains(&process) && meant(process.pid) {
                 seen.insert(process);
+                let is_one = || procfs::status(process.pid).is_ok_and(|status| parents.contains(&status.parent));
                 // The process may have ended since the scan; then there is nothing to signal.
-                let _ = send(process, signal);
+                let _ = send_if(process, signal, &is_one);
             }
         }
         if seen.len() == before {
@@ -62,11 +65,37 @@ pub fn signal_descendants(of: Pid, signal: i32, meant: &dyn Fn(Pid) -> bool) -> 
     Ok(seen.len())
 }
 
-/// A process at one moment; pid and start time together identify it for ever.
+/// A process at one moment. Nothing that a user does can delay finding out who it is, as reading its start time could.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Living {
     pub(crate) pid: Pid,
-    pub(crate) started: u64,
+    /// The inode number of its pidfds, which since Linux 6.9 no other process has; before, it is always the same.
+    number: u64,
+}
+
+impl Living {
+    /// Identifies a process; `None` when it does not exist.
+    pub(crate) fn at(pid: Pid) -> Option<Self> {
+        match open_process(pid) {
+            Ok(line) => Some(Self { pid, number: number_of(&line) }),
+            Err(error) if is_missing(&error) => procfs::status(pid).ok().map(|_| Self { pid, number: 0 }),
+            Err(_) => None,
+        }
+    }
+
+    /// Returns whether the process lives.
+    pub(crate) fn lives(self) -> bool {
+        Self::at(self.pid) == Some(self) && procfs::lives(self.pid)
+    }
+
+    /// Returns the number, for a name that no other process has.
+    pub(crate) fn number(self) -> u64 {
+        self.number
+    }
+}
+
+fn number_of(line: &OwnedFd) -> u64 {
+    nix::sys::stat::fstat(line).map_or(0, |found| found.st_ino)
 }
 
 /// Returns every living descendant.
@@ -83,13 +112,13 @@ pub(crate) struct Descendant {
 
 /// Returns every living descendant, each after its parent.
 pub(crate) fn kin(of: Pid) -> io::Result<Vec<Descendant>> {
-    let mut children: HashMap<i32, Vec<Living>> = HashMap::new();
+    let mut children: HashMap<i32, Vec<Pid>> = HashMap::new();
     for entry in fs::read_dir("/proc")?.take(MAX_PROCESSES) {
         let name = entry?.file_name();
         let Some(pid) = name.to_str().and_then(|name| name.parse().ok()).and_then(Pid::new) else { continue };
-        let Ok(stat) = procfs::stat(pid) else { continue };
-        if !stat.has_ended() || stat.parent == of.raw() {
-            children.entry(stat.parent).or_default().push(Living { pid, started: stat.started });
+        let Ok(status) = procfs::status(pid) else { continue };
+        if !status.has_ended() || status.parent == of.raw() {
+            children.entry(status.parent).or_default().push(pid);
         }
     }
     let mut found = Vec::new();
@@ -97,24 +126,43 @@ pub(crate) fn kin(of: Pid) -> io::Result<Vec<Descendant>> {
     while let Some(parent) = parents.pop() {
         // Removed, not only read: a parent that changed during the scan cannot cause a cycle.
         for child in children.remove(&parent).unwrap_or_default() {
-            parents.push(child.pid.raw());
-            found.push(Descendant { process: child, parent });
+            parents.push(child.raw());
+            found.extend(Living::at(child).map(|process| Descendant { process, parent }));
         }
     }
     Ok(found)
 }
 
-/// Sends a signal to exactly this process. Without pidfds, in the kernel or because of a filter, it checks the pid
-/// again immediately before it uses it.
+/// Sends a signal to exactly this process.
 pub(crate) fn send(process: Living, signal: i32) -> io::Result<()> {
+    send_if(process, signal, &|| true)
+}
+
+/// Sends a signal to exactly this process if the check, which is made now, holds for it. Before Linux 6.9 the check
+/// alone tells the process from a later one with the same pid. Without pidfds, in the kernel or because of a filter,
+/// the pid is used immediately after the check.
+fn send_if(process: Living, signal: i32, is_meant: &dyn Fn() -> bool) -> io::Result<()> {
+    // Opened before the check: if the pid is used again, this is still the process that was checked, or one that is
+    // gone.
     let line = open_process(process.pid);
-    if procfs::stat(process.pid)?.started != process.started {
+    let is_same = line.as_ref().map_or(true, |line| number_of(line) == process.number);
+    if !is_same || !is_meant() {
         return Err(io::Error::from_raw_os_error(libc::ESRCH));
     }
     match line.and_then(|line| send_along(&line, signal)) {
         Err(error) if is_missing(&error) => kill(process.pid, signal),
         done => done,
     }
+}
+
+/// Sends a signal to a process if the check, which is made now, holds for it; never to another one that has got its pid
+/// meanwhile.
+///
+/// # Errors
+/// `ESRCH` when the process does not exist, or the check does not hold.
+pub fn signal_if(pid: Pid, signal: i32, is_meant: &dyn Fn() -> bool) -> io::Result<()> {
+    let process = Living::at(pid).ok_or_else(|| io::Error::from_raw_os_error(libc::ESRCH))?;
+    send_if(process, signal, is_meant)
 }
 
 fn send_along(line: &OwnedFd, signal: i32) -> io::Result<()> {
@@ -170,13 +218,16 @@ mod tests {
     }
 
     #[test]
-    fn a_process_with_another_start_time_is_not_signalled() {
+    fn another_process_than_the_meant_one_is_not_signalled() {
         let child = fork(|| sleep_for_ever()).unwrap();
-        let started = procfs::stat(child).unwrap().started;
-        assert!(send(Living { pid: child, started: started + 1 }, libc::SIGKILL).is_err());
+        let living = Living::at(child).unwrap();
+        assert!(living.lives() && !Living { number: living.number + 1, ..living }.lives());
+        assert!(send(Living { number: living.number + 1, ..living }, libc::SIGKILL).is_err());
+        assert!(signal_if(child, libc::SIGKILL, &|| false).is_err());
         assert_eq!(wait(child, Waiting::EndNow).unwrap(), None);
-        send(Living { pid: child, started }, libc::SIGKILL).unwrap();
+        send(living, libc::SIGKILL).unwrap();
         let event = wait(child, Waiting::ForEnd).unwrap().unwrap().0;
         assert_eq!(event, WaitEvent::Signaled { signal: libc::SIGKILL, core: false });
+        assert!(!living.lives() && Living::at(child).is_none());
     }
 }

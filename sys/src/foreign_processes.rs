@@ -15,8 +15,9 @@ use std::io;
 use crate::cgroup::{Cgroup, Scope};
 use crate::descendants::{Descendant, Living, MAX_PASSES, kin, scan, send};
 use crate::marked::Mark;
-use crate::process::Pid;
+use crate::process::{Pid, process_start};
 use crate::procfs;
+use crate::procfs::locked::reader;
 use crate::programs::Programs;
 use seat::Seat;
 pub use service::Service;
@@ -46,6 +47,9 @@ pub struct ForeignProcesses {
     home: Option<Scope>,
     service: Cell<Service>,
     is_closed: Cell<bool>,
+    /// The descendants that the program had before the session.
+    before: RefCell<HashSet<Living>>,
+    /// The start time of this process, in clock ticks since boot: each process with the session's mark is younger.
     since: u64,
     people: [u32; 2],
     mark: Mark,
@@ -77,7 +81,8 @@ impl ForeignProcesses {
         programs: Programs,
         is_shared: bool,
     ) -> io::Result<Self> {
-        let started = procfs::stat(host.pid)?.started;
+        let living = Living::at(host.pid).ok_or(io::ErrorKind::NotFound)?;
+        let before = scan(host.pid)?.into_iter().collect();
         let seat = host.terminal.and_then(Seat::at);
         let service = match is_shared {
             true => Service::Many,
@@ -90,12 +95,13 @@ impl ForeignProcesses {
         }
         let inside = kept.as_ref().and_then(|group| group.for_foreign_of(host.pid).ok());
         Ok(Self {
-            host: Living { pid: host.pid, started },
+            host: living,
             home,
             service: Cell::new(service),
             is_closed: Cell::new(false),
-            // This process was started at the host's request: everything younger belongs to the session.
-            since: procfs::stat(Pid::own())?.started,
+            // The host waits for this process, which it has asked for the session: all later ones belong to the session.
+            before: RefCell::new(before),
+            since: process_start(Pid::own())?,
             people: [host.run_as, host.holder],
             mark: host.mark,
             group: kept,
@@ -245,8 +251,8 @@ impl ForeignProcesses {
     /// # Errors
     /// When `/proc` cannot be listed.
     pub fn have_terminal(&self) -> io::Result<bool> {
-        let mut all = self.seen()?.into_iter().chain([self.host]);
-        Ok(all.any(|one| procfs::stat(one.pid).is_ok_and(|stat| stat.terminal != 0)))
+        let all = self.seen()?.into_iter().chain([self.host]);
+        Ok(!reader::terminals(all.map(|one| one.pid).collect()).is_empty())
     }
 
     /// Returns the number of processes that do not run programs of ours.
@@ -273,8 +279,7 @@ impl ForeignProcesses {
     /// Writes a line to each of their terminals, and to the terminal of the session, where that does not block.
     pub fn tell(&self, line: &str) {
         let seen = self.seen().unwrap_or_default();
-        let mut numbers: HashSet<u32> =
-            seen.into_iter().filter_map(|process| procfs::stat(process.pid).ok()).map(|stat| stat.terminal).collect();
+        let mut numbers = reader::terminals(seen.into_iter().map(|process| process.pid).collect());
         numbers.extend(self.seat.filter(Seat::is_taken).map(|seat| seat.number));
         seat::tell(numbers, line);
     }
@@ -304,33 +309,35 @@ impl ForeignProcesses {
         } else if self.service.get() == Service::Many {
             self.proven(&|pid| self.is_member(pid))?
         } else {
-            scan(self.host.pid)?.into_iter().filter(|one| one.started >= self.since).collect()
+            self.young()?.into_iter().map(|kin| kin.process).collect()
         };
         let grouped = self.group.as_ref().map(Cgroup::members).unwrap_or_default();
         let scoped = self.scope.get().map(Scope::members).unwrap_or_default();
         // A zombie belongs to no session.
         let mut all: HashSet<Living> = family.into_iter().filter(|one| lives(*one)).collect();
-        for pid in grouped.into_iter().chain(scoped) {
-            let Ok(stat) = procfs::stat(pid) else { continue };
-            if !stat.has_ended() {
-                all.insert(Living { pid, started: stat.started });
-            }
-        }
+        all.extend(grouped.into_iter().chain(scoped).filter_map(Living::at).filter(|one| lives(*one)));
         all.remove(&self.host);
         Ok(all)
+    }
+
+    /// Returns the descendants that the program has had since the session began.
+    fn young(&self) -> io::Result<Vec<Descendant>> {
+        // The pid of one that has ended may belong to a process of the session by now.
+        self.before.borrow_mut().retain(|one| lives(*one));
+        let before = self.before.borrow();
+        Ok(kin(self.host.pid)?.into_iter().filter(|kin| !before.contains(&kin.process)).collect())
     }
 
     /// Returns, for a program that serves several users, the processes that are `known`, carry the session's mark or
     /// run as a user of the session, with their descendants.
     fn proven(&self, known: &dyn Fn(Pid) -> bool) -> io::Result<Vec<Living>> {
-        let young = kin(self.host.pid)?.into_iter().filter(|kin| kin.process.started >= self.since);
-        let young: Vec<Descendant> = young.collect();
-        let below: HashSet<Living> = young.iter().map(|kin| kin.process).collect();
-        let is_asked = |one: Living| {
-            let may_be = if below.contains(&one) { self.may_join(one.pid) } else { self.may_have_left(one) };
-            may_be && !known(one.pid) && self.program_of(one).is_none()
+        let young = self.young()?;
+        let below: HashSet<Pid> = young.iter().map(|kin| kin.process.pid).collect();
+        let is_asked = |one: Pid| {
+            let may_be = if below.contains(&one) { self.may_join(one) } else { self.may_have_left(one) };
+            may_be && !known(one) && self.programs.run_by(one).is_none()
         };
-        let bearers = self.mark.living(&is_asked);
+        let bearers = self.mark.living(self.since, &is_asked);
         self.silent.set(bearers.silent);
         let marked: HashSet<Living> = bearers.found.into_iter().collect();
         let mut proven: HashMap<i32, bool> = HashMap::new();
@@ -342,7 +349,7 @@ impl ForeignProcesses {
             above || itself
         };
         let mut found: Vec<Living> = young.iter().filter(|one| is_proven(one)).map(|kin| kin.process).collect();
-        found.extend(marked.into_iter().filter(|one| !below.contains(one)));
+        found.extend(marked.into_iter().filter(|one| !below.contains(&one.pid)));
         Ok(found)
     }
 
@@ -355,9 +362,9 @@ impl ForeignProcesses {
     }
 
     /// Returns whether a process may have left the process tree of the program before it was moved to the group.
-    fn may_have_left(&self, one: Living) -> bool {
+    fn may_have_left(&self, pid: Pid) -> bool {
         let [run_as, _] = self.people;
-        one.started >= self.since && procfs::real_uid(one.pid) == Some(run_as) && !self.is_of_another(one.pid)
+        procfs::real_uid(pid) == Some(run_as) && !self.is_of_another(pid)
     }
 
     fn is_member(&self, pid: Pid) -> bool {
@@ -482,5 +489,5 @@ impl ForeignProcesses {
 }
 
 fn lives(one: Living) -> bool {
-    procfs::lives_since(one.pid, one.started)
+    one.lives()
 }

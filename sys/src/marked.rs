@@ -2,13 +2,13 @@
 //! process can remove its own mark, so a mark proves that a process belongs to something; a missing mark proves
 //! nothing.
 
-mod reader;
-
+use std::collections::HashSet;
 use std::fs;
 
-use crate::descendants::{Living, send};
+use crate::descendants::{Living, signal_if};
 use crate::process::Pid;
 use crate::procfs;
+use crate::procfs::locked::reader;
 
 /// A variable and its value.
 #[derive(Debug, Clone)]
@@ -32,31 +32,39 @@ impl Mark {
         Self { name, value: value.to_owned() }
     }
 
-    /// Sends SIGKILL to every process that carries the mark and is `meant`. Returns their number.
-    pub fn kill(&self, meant: &dyn Fn(Pid) -> bool) -> Bearers<usize> {
-        let Bearers { found, silent } = self.living(&|one| one.pid != Pid::own() && meant(one.pid));
-        Bearers { found: found.into_iter().filter(|one| send(*one, libc::SIGKILL).is_ok()).count(), silent }
+    /// Sends SIGKILL to every process that carries the mark, has started at `since` or later (in clock ticks since boot)
+    /// and is `meant`. Returns their number.
+    pub fn kill(&self, since: u64, meant: &dyn Fn(Pid) -> bool) -> Bearers<usize> {
+        let Bearers { found, silent } = self.living(since, &|pid| pid != Pid::own() && meant(pid));
+        // Read again, when no other process can be meant.
+        let is_one = |pid| self.among(since, vec![pid]).found == [pid] && meant(pid);
+        let kill = |one: &Living| signal_if(one.pid, libc::SIGKILL, &|| one.lives() && is_one(one.pid)).is_ok();
+        Bearers { found: found.iter().filter(|one| kill(one)).count(), silent }
     }
 
-    /// Returns every process that carries the mark and is `meant`. Any user can give a mark to their own processes, and
-    /// can delay the reader: `meant` should leave few of them, and must not read the memory of a process itself.
-    pub fn bearers(&self, meant: &dyn Fn(Pid) -> bool) -> Bearers<Vec<Pid>> {
-        let Bearers { found, silent } = self.living(&|one| meant(one.pid));
+    /// Returns every process that carries the mark, has started at `since` or later and is `meant`. Any user can give a
+    /// mark to their own processes, and can delay the reader: `meant` should leave few of them.
+    pub fn bearers(&self, since: u64, meant: &dyn Fn(Pid) -> bool) -> Bearers<Vec<Pid>> {
+        let Bearers { found, silent } = self.living(since, meant);
         Bearers { found: found.into_iter().map(|one| one.pid).collect(), silent }
     }
 
-    /// Returns every process that carries the mark and is `meant`, with its start time.
-    pub(crate) fn living(&self, meant: &dyn Fn(Living) -> bool) -> Bearers<Vec<Living>> {
+    /// Returns the same processes as [`Self::bearers`].
+    pub(crate) fn living(&self, since: u64, meant: &dyn Fn(Pid) -> bool) -> Bearers<Vec<Living>> {
         let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
         let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok().and_then(Pid::new));
-        let living = pids.filter_map(|pid| Some((pid, procfs::stat(pid).ok().filter(|stat| !stat.has_ended())?)));
-        let living = living.map(|(pid, stat)| Living { pid, started: stat.started });
-        self.among(living.filter(|one| meant(*one)).collect())
+        let living = pids.filter(|pid| procfs::lives(*pid) && meant(*pid)).filter_map(Living::at);
+        let asked: Vec<Living> = living.collect();
+        let Bearers { found, silent } = self.among(since, asked.iter().map(|one| one.pid).collect());
+        let found: HashSet<Pid> = found.into_iter().collect();
+        // The mark was read from the process that was meant only if that one still lives.
+        let found = asked.into_iter().filter(|one| found.contains(&one.pid) && one.lives()).collect();
+        Bearers { found, silent }
     }
 
-    /// Returns which of these processes carry the mark.
-    pub(crate) fn among(&self, ones: Vec<Living>) -> Bearers<Vec<Living>> {
-        let (found, silent) = reader::marked(self, ones);
+    /// Returns which of these processes carry the mark, and have started at `since` or later.
+    fn among(&self, since: u64, ones: Vec<Pid>) -> Bearers<Vec<Pid>> {
+        let (found, silent) = reader::marked(self.name, &self.value, since, ones);
         Bearers { found, silent }
     }
 }
@@ -79,12 +87,12 @@ mod tests {
         while !shown(ours) || !shown(other) {
             std::thread::yield_now();
         }
-        let bearers = |meant: &dyn Fn(Pid) -> bool| mark.bearers(meant).found;
+        let bearers = |meant: &dyn Fn(Pid) -> bool| mark.bearers(0, meant).found;
         assert_eq!(bearers(&|_| true), [ours]);
         assert_eq!(bearers(&|pid| pid != ours), []);
         assert_eq!(bearers(&|pid| pid == other), []);
-        assert_eq!(mark.kill(&|_| false).found, 0);
-        assert_eq!(mark.kill(&|_| true).found, 1);
+        assert_eq!(mark.kill(0, &|_| false).found, 0);
+        assert_eq!(mark.kill(0, &|_| true).found, 1);
         first.wait().unwrap();
         assert!(bearers(&|_| true).is_empty() && second.try_wait().unwrap().is_none());
         second.kill().unwrap();

@@ -20,10 +20,10 @@ use crate::cgroup::{self, Cgroup};
 use crate::clone;
 use crate::kernel::{check, retry};
 use crate::poll::{pipe, read, write};
-use crate::procfs;
+use crate::procfs::locked;
 use crate::signals::{self, Disposition, SignalSet};
 
-pub use crate::descendants::{descendants, kill_descendants, signal_descendants};
+pub use crate::descendants::{descendants, kill_descendants, signal_descendants, signal_if};
 
 /// A process id; always positive, so that it can never mean a group or every process in kill(2).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -59,35 +59,75 @@ impl fmt::Display for Pid {
     }
 }
 
-/// The identity of a login session, which a reused pid or terminal does not match (CVE-2013-2776).
+/// The identity of a process, which a reused pid or terminal does not match (CVE-2013-2776).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct SessionKey {
-    /// The session id; 0 when its leader is outside our pid namespace.
-    pub sid: i32,
-    /// The start time of its leader, in clock ticks since boot; 0 when the leader has ended.
+pub struct ProcessKey {
+    /// The pid.
+    pub pid: i32,
+    /// The start time, in clock ticks since boot.
     pub started: u64,
 }
 
-/// Returns the session of this process.
-pub fn session_of_self() -> SessionKey {
+/// The time in which the kernel must tell the start time of a process of the caller's.
+const TOLD_WITHIN: Duration = Duration::from_secs(2);
+
+/// Returns the leader of this process's session; `None` when it has ended or is outside our pid namespace. As
+/// [`parent`], it may end this process.
+pub fn session_leader() -> Option<ProcessKey> {
     // SAFETY: getsid(0) asks about this process and cannot fail.
-    let sid = unsafe { libc::getsid(0) };
-    SessionKey { sid, started: Pid::new(sid).and_then(|leader| process_start(leader).ok()).unwrap_or(0) }
+    key_of(Pid::new(unsafe { libc::getsid(0) })?)
 }
 
-/// Returns the start time of a process, in clock ticks since boot.
+/// Returns the parent of this process. A user can make the parent block its readers: then the kernel kills this process
+/// after two seconds, so no other process may depend on it.
+pub fn parent() -> Option<ProcessKey> {
+    key_of(Pid::parent()?)
+}
+
+fn key_of(pid: Pid) -> Option<ProcessKey> {
+    let started = if pid == Pid::own() { process_start(pid) } else { locked::start_within(pid, TOLD_WITHIN) };
+    Some(ProcessKey { pid: pid.raw(), started: started.ok()? })
+}
+
+/// Returns the name that the kernel gives a process that executes the program at this path (proc_pid_comm(5)).
+pub fn name_for(path: &str) -> &[u8] {
+    let name = path.rsplit('/').next().unwrap_or(path).as_bytes();
+    name.get(..MAX_NAME).unwrap_or(name)
+}
+
+/// The maximum length of the name of a process, in bytes.
+const MAX_NAME: usize = 15;
+
+/// Returns the name of this process.
+pub fn own_name() -> Vec<u8> {
+    let mut name = [0; MAX_NAME + 1];
+    // SAFETY: PR_GET_NAME writes 16 bytes, as many as `name` has.
+    unsafe { libc::prctl(libc::PR_GET_NAME, name.as_mut_ptr()) };
+    name.into_iter().take_while(|byte| *byte != 0).collect()
+}
+
+/// Gives this process the name that it would have if it executed the program at this path.
+pub fn set_name(path: &str) {
+    let mut name = [0; MAX_NAME + 1];
+    name.iter_mut().zip(name_for(path)).for_each(|(place, byte)| *place = *byte);
+    // SAFETY: PR_SET_NAME reads up to 16 bytes up to a zero, which `name` ends with.
+    unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
+}
+
+/// Returns the start time of this process, or of another one whose real user is root, in clock ticks since boot. A user
+/// can make a process of their own block every reader of its start time.
 ///
 /// # Errors
-/// As [`procfs::stat`].
+/// `NotFound` or `ESRCH` when the process does not exist; `PermissionDenied` for a process of another user.
 pub fn process_start(pid: Pid) -> io::Result<u64> {
     if pid != Pid::own() {
-        return procfs::stat(pid).map(|stat| stat.started);
+        return locked::start_of_root(pid);
     }
     // Cached, because each run needs it several times; a child does not use the copy of its parent's value.
     match OWN_START.get() {
         Some((own, started)) if *own == pid => Ok(*started),
         _ => {
-            let started = procfs::stat(pid)?.started;
+            let started = locked::own()?.started;
             let _ = OWN_START.set((pid, started));
             Ok(started)
         }
@@ -661,8 +701,8 @@ mod tests {
 
     #[test]
     fn the_own_session_has_a_leader_with_a_start_time() {
-        let key = session_of_self();
-        assert_eq!(key, session_of_self());
-        assert!(key.sid == 0 || Pid::new(key.sid).is_some());
+        let key = session_leader();
+        assert_eq!(key, session_leader());
+        assert!(key.is_none_or(|key| Pid::new(key.pid).is_some() && key.started > 0));
     }
 }

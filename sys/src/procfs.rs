@@ -1,120 +1,138 @@
-//! Reads `/proc/PID/stat` and similar files; the name of a process cannot mislead it. Opens nothing but `/proc`.
+//! Reads `/proc`; the name of a process cannot mislead it. Opens nothing but `/proc`.
+//!
+//! A process can make some files of its directory there block every reader for ever (see [`locked`]). This module offers
+//! only files that the kernel answers at once for any process: `status`, `comm`, `cgroup` and `task/TID/children`.
+
+pub(crate) mod locked;
 
 use std::fs::{self, File};
 use std::io::{self, Read};
 
 use crate::process::Pid;
 
-/// The maximum size of `/proc/PID/stat` that is read, in bytes: 52 numbers and a name of 15 or 64 bytes.
-const MAX_STAT: u64 = 4096;
-
-/// PF_FORKNOEXEC of include/linux/sched.h, one of the flags.
-const NEVER_EXECUTED: u32 = 0x40;
+pub use locked::{ProcessStat, parse_stat};
 
 /// The maximum length of a 32-bit number with its line break, in bytes.
 const MAX_NUMBER: u64 = 16;
 
-/// The fields of `/proc/PID/stat` (proc(5)) that are used.
+/// The maximum size of `/proc/PID/status` that is read, in bytes: groups are listed in it.
+const MAX_STATUS: u64 = 1 << 20;
+
+/// The lines of `/proc/PID/status` (proc_pid_status(5)) that are used.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct ProcessStat {
+pub struct ProcessStatus {
     /// The state letter, such as `R`, `S`, `T` (stopped) or `Z`. When the main thread has ended and others have not, it
     /// is the state of one of those: proc(5) shows such a process as `Z`, but it lives.
     pub state: u8,
     /// The parent; 0 when it is outside our pid namespace.
     pub parent: i32,
-    /// The process group.
-    pub group: i32,
-    /// The session.
-    pub session: i32,
-    /// The controlling terminal in the kernel's own encoding; 0 for none.
-    pub terminal: u32,
-    /// The start time, in clock ticks (1/100 s) since boot.
-    pub started: u64,
+    /// The real user id.
+    pub real_uid: u32,
+    /// The effective user id.
+    pub effective_uid: u32,
     /// The number of threads; the main thread counts until the process is reaped.
-    pub threads: u64,
-    /// The process has executed nothing, and is a copy of its parent.
-    pub is_copy: bool,
-    /// The start address of its stack, set when it, or the process that it is a copy of, was executed; 0 for a reader
-    /// that may not trace it.
-    pub stack: u64,
+    threads: u64,
 }
 
-impl ProcessStat {
+impl ProcessStatus {
     /// Returns whether the process has ended; it may still be a zombie.
     pub fn has_ended(&self) -> bool {
         matches!(self.state, b'Z' | b'X')
     }
+
+    /// Returns whether a signal or a tracer has stopped the process.
+    pub fn is_stopped(&self) -> bool {
+        matches!(self.state, b'T' | b't')
+    }
+}
+
+/// Reads the state, the parent and the users of a process.
+///
+/// # Errors
+/// `NotFound` (or `ESRCH`) when the process does not exist; `InvalidData` when the file is not as proc(5) says.
+pub fn status(pid: Pid) -> io::Result<ProcessStatus> {
+    let main = read_status(&format!("/proc/{pid}/status"))?;
+    if main.has_ended() && main.threads > 1 {
+        let state = living_threads(pid).map(|(_, thread)| thread.state).min_by_key(|state| *state == b'T');
+        return Ok(ProcessStatus { state: state.unwrap_or(main.state), ..main });
+    }
+    Ok(main)
 }
 
 /// Returns whether a process lives.
 pub fn lives(pid: Pid) -> bool {
-    stat(pid).is_ok_and(|stat| !stat.has_ended())
+    status(pid).is_ok_and(|status| !status.has_ended())
 }
 
 /// Returns whether the process runs or sleeps (states R and S): it is neither stopped nor dead.
 pub fn is_awake(pid: Pid) -> bool {
-    stat(pid).is_ok_and(|stat| matches!(stat.state, b'R' | b'S'))
-}
-
-/// Returns whether the process lives and has not executed any program since it was forked.
-pub fn has_executed_nothing(pid: Pid) -> bool {
-    stat(pid).is_ok_and(|stat| stat.is_copy && !stat.has_ended())
+    status(pid).is_ok_and(|status| matches!(status.state, b'R' | b'S'))
 }
 
 /// Returns whether a signal or a tracer has stopped the process.
 ///
 /// # Errors
-/// As [`stat`].
+/// As [`status`].
 pub fn is_stopped(pid: Pid) -> io::Result<bool> {
-    stat(pid).map(|stat| matches!(stat.state, b'T' | b't'))
+    status(pid).map(|status| status.is_stopped())
 }
 
-/// Returns whether the process lives and has this start time, so that it is not another one with the same pid.
+/// Returns whether the process is one of root, lives and has this start time, so that it is not another one with the
+/// same pid.
 pub fn lives_since(pid: Pid, started: u64) -> bool {
-    stat(pid).is_ok_and(|stat| stat.started == started && !stat.has_ended())
+    lives(pid) && crate::process::process_start(pid).is_ok_and(|start| start == started)
 }
 
-/// Reads the state of a process.
-///
-/// # Errors
-/// `NotFound` (or `ESRCH`) when the process does not exist; `InvalidData` when the line is not as proc(5) says.
-pub fn stat(pid: Pid) -> io::Result<ProcessStat> {
-    let main = read_stat(&format!("/proc/{pid}/stat"))?;
-    if main.has_ended() && main.threads > 1 {
-        let state = living_threads(pid).map(|(_, stat)| stat.state).min_by_key(|state| *state == b'T');
-        return Ok(ProcessStat { state: state.unwrap_or(main.state), ..main });
-    }
-    Ok(main)
-}
-
-/// Opens the file `name` of a process, as in `/proc/PID/environ`: that of its main thread or, when that has ended, of
-/// another thread.
-///
-/// # Errors
-/// When the process does not exist, or its file may not be read.
-pub fn open(pid: Pid, name: &str) -> io::Result<File> {
-    let main = read_stat(&format!("/proc/{pid}/stat"))?;
-    let ended = main.has_ended().then(|| living_threads(pid).next()).flatten();
-    match ended {
-        Some((thread, _)) => File::open(format!("/proc/{pid}/task/{thread}/{name}")),
-        None => File::open(format!("/proc/{pid}/{name}")),
-    }
+/// Returns the name of the program of a process, or the one that it has chosen (proc_pid_comm(5)): at most 15 bytes.
+pub fn name_of(pid: Pid) -> Option<Vec<u8>> {
+    let mut name = fs::read(format!("/proc/{pid}/comm")).ok()?;
+    let _ = name.pop_if(|last| *last == b'\n');
+    Some(name)
 }
 
 /// Returns the threads that have not ended.
-fn living_threads(pid: Pid) -> impl Iterator<Item = (i32, ProcessStat)> {
+fn living_threads(pid: Pid) -> impl Iterator<Item = (i32, ProcessStatus)> {
     let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     threads.filter_map(move |entry| {
         let thread = entry.file_name().to_str()?.parse().ok()?;
-        let stat = read_stat(&format!("/proc/{pid}/task/{thread}/stat")).ok()?;
-        (!stat.has_ended()).then_some((thread, stat))
+        let status = read_status(&format!("/proc/{pid}/task/{thread}/status")).ok()?;
+        (!status.has_ended()).then_some((thread, status))
     })
 }
 
-fn read_stat(path: &str) -> io::Result<ProcessStat> {
-    let mut bytes = Vec::with_capacity(512);
-    File::open(path)?.take(MAX_STAT).read_to_end(&mut bytes)?;
-    parse_stat(&bytes).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "malformed /proc/PID/stat"))
+fn read_status(path: &str) -> io::Result<ProcessStatus> {
+    parse_opened(File::open(path)?)
+}
+
+fn parse_opened(file: File) -> io::Result<ProcessStatus> {
+    let mut bytes = Vec::with_capacity(2048);
+    file.take(MAX_STATUS).read_to_end(&mut bytes)?;
+    parse_status(&bytes).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "malformed /proc/PID/status"))
+}
+
+/// Parses the file. The kernel escapes newlines in the name of the process there.
+pub(crate) fn parse_status(bytes: &[u8]) -> Option<ProcessStatus> {
+    let (mut state, mut parent, mut users, mut threads) = (None, None, None, None);
+    for line in bytes.split(|byte| *byte == b'\n') {
+        let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
+        let (key, value) = line.split_at(colon);
+        let value = || std::str::from_utf8(value.get(1..)?).ok().map(str::trim_ascii);
+        match key {
+            b"State" => state = value()?.bytes().next(),
+            b"PPid" => parent = Some(value()?.parse().ok()?),
+            b"Uid" => {
+                let mut ids = value()?.split_ascii_whitespace().map(str::parse);
+                users = Some((ids.next()?.ok()?, ids.next()?.ok()?));
+            }
+            b"Threads" => {
+                threads = Some(value()?.parse().ok()?);
+                break; // no later line is used
+            }
+            _ => {}
+        }
+    }
+    let (real_uid, effective_uid) = users?;
+    Some(ProcessStatus { state: state?, parent: parent?, real_uid, effective_uid, threads: threads? })
 }
 
 /// Returns the login user id of this process, which does not change with its other ids (proc_pid_loginuid(5)); `None`
@@ -132,7 +150,7 @@ pub(crate) fn parse_login_uid(text: &str) -> Option<u32> {
 
 /// Returns the effective user id of a process; `None` when the process does not exist.
 pub fn effective_uid(pid: Pid) -> Option<u32> {
-    uid_in(&fs::read_to_string(format!("/proc/{}/status", pid.raw())).ok()?, 1)
+    status(pid).ok().map(|status| status.effective_uid)
 }
 
 /// Returns whether /proc hides processes from users who may not trace them (`hidepid`, proc(5)).
@@ -150,53 +168,12 @@ pub(crate) fn is_hiding(mount: &str) -> bool {
 
 /// Returns the real user id of a process; `None` when the process does not exist.
 pub fn real_uid(pid: Pid) -> Option<u32> {
-    uid_in(&fs::read_to_string(format!("/proc/{}/status", pid.raw())).ok()?, 0)
-}
-
-/// Returns a number of the line `Uid:` (proc_pid_status(5)). The kernel escapes newlines in the process name there.
-pub(crate) fn uid_in(status: &str, place: usize) -> Option<u32> {
-    status.lines().find_map(|line| line.strip_prefix("Uid:"))?.split_ascii_whitespace().nth(place)?.parse().ok()
-}
-
-/// Parses the line. The name in it may contain spaces, newlines and `)`, so the other fields are counted from the LAST
-/// `)` (CVE-2017-1000367).
-pub fn parse_stat(line: &[u8]) -> Option<ProcessStat> {
-    let end_of_name = line.iter().rposition(|byte| *byte == b')')?;
-    let rest = std::str::from_utf8(line.get(end_of_name + 1..)?).ok()?;
-    let mut fields = rest.split_ascii_whitespace();
-    let state = fields.next()?.bytes().next()?;
-    let parent = fields.next()?.parse().ok()?;
-    let group = fields.next()?.parse().ok()?;
-    let session = fields.next()?.parse().ok()?;
-    let terminal: i32 = fields.next()?.parse().ok()?;
-    // Fields 9, 20, 22 and 28; seven were taken before, with pid and name.
-    let flags: u32 = fields.nth(1)?.parse().ok()?;
-    let is_copy = flags & NEVER_EXECUTED != 0;
-    let threads = fields.nth(10)?.parse().ok()?;
-    let started = fields.nth(1)?.parse().ok()?;
-    let stack = fields.nth(5).and_then(|stack| stack.parse().ok()).unwrap_or_default();
-    let terminal = terminal.cast_unsigned();
-    Some(ProcessStat { state, parent, group, session, terminal, started, threads, is_copy, stack })
+    status(pid).ok().map(|status| status.real_uid)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_own_stat_line_agrees_with_the_kernel() {
-        let own = stat(Pid::own()).unwrap();
-        assert_eq!(own.parent, i32::try_from(std::os::unix::process::parent_id()).unwrap());
-        assert!(own.started > 0 && own.stack > 0 && !own.is_copy);
-    }
-
-    #[test]
-    fn a_name_with_parentheses_and_newlines_does_not_shift_the_fields() {
-        let line = b"42 (a) S 1 1 1 34816 \n) R) T 7 8 9 34817 9 0 0 0 0 0 0 0 0 0 20 0 1 0 123456 0 0\n";
-        let parsed = parse_stat(line).unwrap();
-        assert_eq!((parsed.state, parsed.parent, parsed.group, parsed.session), (b'T', 7, 8, 9));
-        assert_eq!((parsed.terminal, parsed.started, parsed.threads), (34817, 123_456, 1));
-    }
 
     #[test]
     fn a_process_lives_as_long_as_one_of_its_threads() {
@@ -207,16 +184,15 @@ mod tests {
             unreachable!()
         })
         .unwrap();
-        let path = format!("/proc/{child}/stat");
-        while !read_stat(&path).unwrap().has_ended() {
+        let path = format!("/proc/{child}/status");
+        while !read_status(&path).unwrap().has_ended() {
             std::thread::yield_now();
         }
-        let one = stat(child).unwrap();
+        let one = status(child).unwrap();
         assert!(!one.has_ended() && one.threads == 2, "{} {}", char::from(one.state), one.threads);
-        assert!(lives(child) && is_awake(child) && lives_since(child, one.started));
-        let mut environment = Vec::new();
-        open(child, "environ").unwrap().read_to_end(&mut environment).unwrap();
-        assert_eq!(environment, fs::read("/proc/self/environ").unwrap());
+        assert!(lives(child) && is_awake(child));
+        let started = crate::process::process_start(child);
+        assert!(started.is_err() || lives_since(child, started.unwrap()));
         crate::process::kill(child, libc::SIGSTOP).unwrap();
         while is_awake(child) {
             std::thread::yield_now();
@@ -230,13 +206,20 @@ mod tests {
     }
 
     #[test]
-    fn user_ids_are_not_parsed_from_a_process_name() {
+    fn the_name_of_a_process_does_not_shift_the_lines() {
         // The kernel writes a newline in a name as a backslash and an n.
-        let status = "Name:\tx\\nUid:\t0\t0\nUid:\t1000\t1001\t0\t0\n";
-        assert_eq!((uid_in(status, 0), uid_in(status, 1)), (Some(1000), Some(1001)));
-        assert_eq!(uid_in("Name:\tx\n", 1), None);
+        let text = b"Name:\tx\\nUid:\t0\t0\nState:\tT (stopped)\nPPid:\t7\nUid:\t1000\t1001\t0\t0\nThreads:\t3\n";
+        let found = parse_status(text).unwrap();
+        assert_eq!((found.state, found.parent, found.threads), (b'T', 7, 3));
+        assert_eq!((found.real_uid, found.effective_uid), (1000, 1001));
+        for text in [&b""[..], b"Name:\tx\n", b"State:\tR\nPPid:\t1\nUid:\t0\t0\n", b"\xff:\nUid:\n"] {
+            assert_eq!(parse_status(text), None);
+        }
         let own = std::os::unix::fs::MetadataExt::uid(&fs::metadata("/proc/self").unwrap());
         assert_eq!(effective_uid(Pid::own()), Some(own));
+        let parent = status(Pid::own()).unwrap().parent;
+        assert_eq!(parent.cast_unsigned(), std::os::unix::process::parent_id());
+        assert!(name_of(Pid::own()).unwrap().len() <= 15);
     }
 
     #[test]
@@ -266,12 +249,5 @@ mod tests {
         }
         let own = fs::read_to_string("/proc/self/loginuid").ok();
         assert_eq!(login_uid(), own.and_then(|text| parse_login_uid(&text)));
-    }
-
-    #[test]
-    fn short_or_invalid_lines_are_rejected() {
-        for line in [&b""[..], b")", b"1 (x) R", b"1 (x) R 1 2 3 4 5", b"1 (x R 1 2 3", b"1 (x) R a b c d \xff"] {
-            assert_eq!(parse_stat(line), None, "{line:?}");
-        }
     }
 }

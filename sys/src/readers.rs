@@ -10,9 +10,9 @@ pub fn login_uid(text: &str) -> Option<u32> {
     procfs::parse_login_uid(text)
 }
 
-/// Returns a number of the line `Uid:` in `/proc/PID/status`.
-pub fn uid_in(status: &str, place: usize) -> Option<u32> {
-    procfs::uid_in(status, place)
+/// Parses `/proc/PID/status`.
+pub fn status(bytes: &[u8]) -> Option<procfs::ProcessStatus> {
+    procfs::parse_status(bytes)
 }
 
 /// Returns whether a line of `/proc/self/mounts` is a /proc that hides processes.

@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use crate::kernel::{check, retry};
 use crate::process::{Pid, own_process_group};
-use crate::procfs;
 use crate::secret::Secret;
 use crate::signals::{self, SignalSet};
 
@@ -237,15 +236,6 @@ pub fn foreground_group(fd: BorrowedFd<'_>) -> io::Result<Option<Pid>> {
     // SAFETY: TIOCGPGRP writes one pid_t, which lives through the call.
     check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCGPGRP, &raw mut group) })?;
     Ok(Pid::new(group))
-}
-
-/// Returns the controlling terminal of a process, as in `st_rdev`; `None` when it has none.
-///
-/// # Errors
-/// As [`procfs::stat`].
-pub fn pid_terminal(pid: Pid) -> io::Result<Option<u64>> {
-    let device = procfs::stat(pid)?.terminal;
-    Ok((device != 0).then(|| decode_device(device)))
 }
 
 /// Returns the path of a terminal by its device number, when a node with that number exists.

@@ -25,22 +25,43 @@ impl WakeTimer {
     /// # Errors
     /// `EAGAIN` when the user has too many pending signals and timers (RLIMIT_SIGPENDING).
     pub fn start(interval: Duration) -> io::Result<Self> {
+        Self::sending(libc::SIGCONT, libc::itimerspec { it_interval: span(interval), it_value: span(interval) })
+    }
+
+    fn sending(signal: libc::c_int, setting: libc::itimerspec) -> io::Result<Self> {
         // SAFETY: sigevent is plain integers and a pointer, for which zero is valid.
         let mut event: libc::sigevent = unsafe { mem::zeroed() };
         event.sigev_notify = libc::SIGEV_SIGNAL;
-        event.sigev_signo = libc::SIGCONT;
+        event.sigev_signo = signal;
         let mut timer: libc::timer_t = ptr::null_mut();
         // SAFETY: both places live through the call.
         check(unsafe { libc::timer_create(libc::CLOCK_MONOTONIC, &raw mut event, &raw mut timer) })?;
         let made = Self { timer, owner: Pid::own() };
-        let span = libc::timespec {
-            tv_sec: libc::time_t::try_from(interval.as_secs()).unwrap_or(libc::time_t::MAX),
-            tv_nsec: libc::c_long::from(interval.subsec_nanos().cast_signed()),
-        };
-        let setting = libc::itimerspec { it_interval: span, it_value: span };
         // SAFETY: the kernel has just made the timer; the setting lives through the call, and no old one is asked for.
         check(unsafe { libc::timer_settime(made.timer, 0, &raw const setting, ptr::null_mut()) })?;
         Ok(made)
+    }
+}
+
+/// While a value lives, the kernel kills this process after the time.
+#[derive(Debug)]
+pub(crate) struct EndTimer(#[allow(dead_code, reason = "its drop deletes the timer")] WakeTimer);
+
+impl EndTimer {
+    /// Starts the timer.
+    ///
+    /// # Errors
+    /// As [`WakeTimer::start`].
+    pub(crate) fn start(limit: Duration) -> io::Result<Self> {
+        let setting = libc::itimerspec { it_interval: span(Duration::ZERO), it_value: span(limit) };
+        WakeTimer::sending(libc::SIGKILL, setting).map(Self)
+    }
+}
+
+fn span(duration: Duration) -> libc::timespec {
+    libc::timespec {
+        tv_sec: libc::time_t::try_from(duration.as_secs()).unwrap_or(libc::time_t::MAX),
+        tv_nsec: libc::c_long::from(duration.subsec_nanos().cast_signed()),
     }
 }
 

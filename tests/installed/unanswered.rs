@@ -1,5 +1,5 @@
-//! A user can make the memory of a process unreadable: each reader of its environment then waits for ever. No end of a grant and no
-//! question waits for that.
+//! A user can make the memory of a process unreadable: each reader of its environment then waits for ever. A process at an exec that
+//! never ends does the same to the readers of its state and of its program. No end of a grant and no question waits for that.
 
 use std::time::Duration;
 
@@ -155,4 +155,112 @@ fn a_descriptor_that_cannot_be_closed_is_refused_and_so_is_such_a_program() {
     program.refused("jit-sudo: /tmp/served/program: it is on a FUSE file system");
     root.as_root(["jitctl", "revoke", &grant, "--reason", "enough"]).succeeded();
     root.script("rm /tmp/served.held; umount -l /tmp/served");
+}
+
+/// Starts processes at an exec that never ends as this user, without a grant. They end with the root.
+fn stuck(root: &PrivateRoot, person: &Person, count: usize) {
+    can_be_stuck(root);
+    let out = format!("/tmp/stuck.{}", person.name);
+    let line = format!("unshare -Urm python3 /usr/local/lib/stuck_exec.py {count} >{out} 2>&1 </dev/null &");
+    root.script(&format!("runuser -u {} -- {line}", person.name));
+    let pid = eventually("the processes run", harness::PATIENCE, || {
+        let pids: Vec<u32> = root.read(&out).lines().filter_map(|line| line.parse().ok()).collect();
+        pids.first().copied().filter(|_| pids.len() == count)
+    });
+    std::thread::sleep(Duration::from_millis(500));
+    if root.as_root(["timeout", "1", "cat", &format!("/proc/{pid}/stat")]).status.code() != Some(124) {
+        println!("this kernel lets the state of such a process be read"); // then it delays only the readers of its program
+    }
+}
+
+fn can_be_stuck(root: &PrivateRoot) {
+    root.write("/usr/local/lib/stuck_exec.py", 0o644, include_str!("stuck_exec.py"));
+    root.script("[ -e /dev/fuse ] || mknod -m 666 /dev/fuse c 10 229");
+}
+
+fn naps(root: &PrivateRoot, names: &[&str]) {
+    root.script(&format!("for name in {}; do cp /usr/bin/sleep /usr/local/bin/$name; done", names.join(" ")));
+}
+
+#[test]
+fn a_process_whose_exec_never_ends_delays_neither_an_end_nor_a_question() {
+    let root = prepared("");
+    let (person, other) = (root.person(&["door"]), root.person(&["self-service"]));
+    naps(&root, &["nap1", "nap2", "nap3", "nap4"]);
+    request(&root, &person, "door", &[]);
+    let mut session = root.pty_as(&person.name, ["su", &person.name, "-c", "setsid nap1 900 & nap1 900"]);
+    until(&root, "nap1", Some(&person), 2);
+    root.script("pkill -KILL -x jit-sudo-broker; while pgrep -x jit-sudo-broker >/dev/null; do sleep 0.05; done");
+    request(&root, &other, "self-service", &["--for", "6s"]);
+    let line = |nap: &str| format!("trap '' TERM HUP INT; while :; do {nap} 900; done");
+    let mut on_terminal = root.pty_as(&other.name, ["jit-sudo", "-n", "sh", "-c", &line("nap2")]);
+    let words = ["setsid", "-w", "jit-sudo", "-n", "sh", "-c", &line("nap3")];
+    let mut direct = root.pty_as(&other.name, words);
+    until(&root, "nap2", None, 1);
+    until(&root, "nap3", None, 1);
+    stuck(&root, &person, 40);
+    // This one begins when nothing is answered any more, and leaves a process behind.
+    root.run_as(&other.name, ["jit-sudo", "-n", "sh", "-c", "setsid nap4 900 & sleep 0.2"]).succeeded();
+    for nap in ["nap2", "nap3", "nap4"] {
+        until(&root, nap, None, 0);
+    }
+    on_terminal.wait();
+    direct.wait();
+    let run = ["jit-sudo", "-n", "sleep", "0.3"];
+    for words in [["jitctl", "session", "list"].as_slice(), &["jitctl", "sweep"], &run] {
+        root.command("root", words).patience(Duration::from_secs(20)).run().succeeded();
+    }
+    until(&root, "nap1", Some(&person), 0);
+    session.wait();
+    no_program_waits(&root);
+}
+
+#[test]
+fn a_process_whose_exec_never_ends_delays_no_end_of_a_session_in_a_daemon() {
+    let root = prepared("");
+    let people = [root.person(&["door"]), root.person(&["door"])];
+    let grants = people.each_ref().map(|person| id(&request(&root, person, "door", &[])));
+    let orders = people.each_ref().map(|person| format!("{}:900", person.name));
+    let words = ["python3", "/usr/local/lib/daemon.py", "seat", "env", &orders[0], &orders[1]];
+    let mut daemon = root.pty_as("root", words);
+    daemon.expect("ready");
+    stuck(&root, &people[0], 10);
+    for (person, grant) in people.iter().zip(&grants).rev() {
+        until(&root, "sleep", Some(person), 2);
+        root.as_root(["jitctl", "revoke", grant, "--reason", "enough"]).succeeded();
+        until(&root, "sleep", Some(person), 0);
+    }
+    for person in &people {
+        daemon.type_line(&person.name);
+        daemon.expect("closed 0");
+    }
+    no_program_waits(&root);
+}
+
+/// A command can also do that to its own processes, as another user and as root, and can name them as ours.
+#[test]
+fn a_command_does_not_outlive_its_grant_by_execs_that_never_end() {
+    let root = prepared("");
+    can_be_stuck(&root);
+    naps(&root, &["nap1", "nap2"]);
+    let (person, other) = (root.person(&["self-service"]), root.person(&["self-service"]));
+    request(&root, &person, "self-service", &["--for", "4s"]);
+    let stuck = |mount: &str, nap: &str| {
+        let stuck = format!("{mount} python3 /usr/local/lib/stuck_exec.py 5");
+        format!("trap '' TERM HUP INT; {stuck} & {stuck} jit-sudo & while :; do {nap} 900; done")
+    };
+    let (as_user, as_root) = (stuck("unshare -Urm", "nap1"), stuck("unshare -m", "nap2"));
+    let words = ["setsid", "-w", "jit-sudo", "-n", "-u", &other.name, "sh", "-c", &as_user];
+    let mut first = root.pty_as(&person.name, words);
+    let mut second = root.pty_as(&person.name, ["jit-sudo", "-n", "sh", "-c", &as_root]);
+    until(&root, "nap1", Some(&other), 1);
+    until(&root, "nap2", None, 1);
+    until(&root, "nap1", Some(&other), 0);
+    until(&root, "nap2", None, 0);
+    first.wait();
+    second.wait();
+    for record in records_of(&root, &person).into_iter().filter(|record| record.kind() == "end") {
+        assert_eq!(record.text("ended_by"), "expiry");
+    }
+    no_program_waits(&root);
 }

@@ -8,6 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
 use super::{DEPTH, Maker, is_roots_all_the_way, leader_in, made, seen};
+use crate::descendants::Living;
 use crate::process::Pid;
 
 /// The prefix of the name of a group of foreign processes; the host follows.
@@ -18,7 +19,9 @@ const LINKS: u64 = 2;
 
 /// Returns the name of the group for the descendants of `host`.
 pub(super) fn name_of(host: Pid) -> io::Result<String> {
-    Ok(format!("{FOREIGN}{}", Maker::at(host)?))
+    // Its start time cannot be read without a wait: it need not be a process of root.
+    let living = Living::at(host).ok_or(io::ErrorKind::NotFound)?;
+    Ok(format!("{FOREIGN}{host}-{}", living.number()))
 }
 
 /// Returns where a group for `process`, which is in `member`, is created: in `parent`, or in a group below it.

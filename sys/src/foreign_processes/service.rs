@@ -5,6 +5,7 @@ use std::fs;
 
 use crate::process::Pid;
 use crate::procfs;
+use crate::procfs::locked::reader;
 
 /// The users that a program serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,17 +23,17 @@ pub enum Service {
 impl Service {
     /// Determines whom a program serves that `uid` uses, at this terminal if any (by its number).
     pub fn of(program: Pid, uid: u32, terminal: Option<u32>) -> Self {
-        let Ok(stat) = procfs::stat(program) else { return Self::Unproven };
+        let Ok(status) = procfs::status(program) else { return Self::Unproven };
+        let sits = |number| reader::terminals(vec![program]).contains(&number);
         // Descriptors come last: the user who starts a set-user-ID program chooses which ones it has.
-        if uid != 0 && procfs::real_uid(program) == Some(uid) || terminal.is_some_and(|number| stat.terminal == number)
-        {
+        if uid != 0 && status.real_uid == uid || terminal.is_some_and(sits) {
             return Self::Caller;
         }
         let sockets = Sockets::of(program);
         if sockets.listening {
             return Self::Many;
         }
-        let server = Pid::new(stat.parent);
+        let server = Pid::new(status.parent);
         if sockets.connected && server.is_some_and(|server| Sockets::of(server).listening) {
             return Self::Connection;
         }
@@ -60,8 +61,18 @@ const LISTEN: &str = "0A";
 const ACCEPTS: u32 = 1 << 16;
 
 impl Sockets {
+    /// Returns them; none for a process that does not answer.
     fn of(pid: Pid) -> Self {
-        let held = held(pid);
+        let judge = |held| {
+            let Self { listening, connected } = Self::among(&held, pid);
+            [listening, connected]
+        };
+        let [listening, connected] = reader::sockets(pid, &judge).unwrap_or_default();
+        Self { listening, connected }
+    }
+
+    /// Returns the kinds of the sockets with these inode numbers, which the process holds.
+    fn among(held: &HashSet<String>, pid: Pid) -> Self {
         let mut found = Self::default();
         if held.is_empty() {
             return found;
@@ -76,16 +87,6 @@ impl Sockets {
         found.listening |= unix(&table("unix")).iter().any(|inode| held.contains(inode));
         found
     }
-}
-
-/// Returns the inode numbers of the sockets that a process holds.
-fn held(pid: Pid) -> HashSet<String> {
-    let number = |link: std::path::PathBuf| {
-        let link = link.to_str()?;
-        link.strip_prefix("socket:[")?.strip_suffix(']').map(str::to_owned)
-    };
-    let entries = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-    entries.filter_map(|entry| fs::read_link(entry.path()).ok().and_then(number)).collect()
 }
 
 /// Returns the number of sockets in a table, read as `tcp` and as `unix`.

@@ -51,7 +51,7 @@ fn frozen_processes_ignore_sigcont_and_the_program_continues() {
         foreign_processes.signal(libc::SIGCONT, "").unwrap();
         assert!(!grows());
     }
-    assert_eq!(procfs::stat(pid).unwrap().state, b'S');
+    assert_eq!(procfs::status(pid).unwrap().state, b'S');
     foreign_processes.thaw().unwrap();
     assert!((0..50).any(|_| grows()));
     // A frozen process can be killed.
