@@ -308,6 +308,21 @@ impl<'a> GrantStore<'a> {
         Ok(approvals)
     }
 
+    /// Returns the exact bytes of the requests of the grants that [`GrantStore::candidates`] returns.
+    pub fn candidate_requests(&self, holder: &Person, now: i64) -> rusqlite::Result<Vec<Vec<u8>>> {
+        let mut statement = self.connection.prepare(
+            "SELECT r.body FROM granted g JOIN request r ON r.id = g.id \
+             WHERE g.uid = ?1 AND g.ended IS NULL AND g.expires > ?2",
+        )?;
+        let mut rows = statement.query(params![holder.uid, now])?;
+        let mut requests = Vec::new();
+        while let Some(row) = rows.next()? {
+            let bytes = row.get_ref(0)?.as_bytes()?;
+            requests.extend(belongs(bytes, holder).then(|| bytes.to_vec()));
+        }
+        Ok(requests)
+    }
+
     /// Returns the grant that resulted from a request.
     pub fn grant(&self, id: &GrantId) -> Result<Option<StoredGrant>, FindError> {
         let row = self
