@@ -392,7 +392,7 @@ fn a_row_that_was_hidden_while_everything_was_ended_gives_no_power_afterwards() 
     hide("request", &pending, "x'00'");
     root.as_root(["jitctl", "key", "accept", "--reason", "restored"]).exited(1);
     put_back();
-    root.run_as(&carol.name, RUN).refused("was ended or used meanwhile");
+    root.run_as(&carol.name, RUN).refused("it was ended or used before, as the journal says");
     root.run_as(&bob.name, ["jitctl", "approve", &pending]).refused("before root accepted the state of this host");
     both_say_intact(&root);
     root.as_root(["jitctl", "revoke", &grant, "--reason", "it can be read again"]).succeeded();
@@ -400,4 +400,51 @@ fn a_row_that_was_hidden_while_everything_was_ended_gives_no_power_afterwards() 
     root.run_as(&bob.name, ["jitctl", "approve", &again]).succeeded();
     root.run_as(&carol.name, RUN).succeeded();
     both_say_intact(&root);
+}
+
+/// A verification reports a row that was changed and put back. Until then it gives no power either.
+#[test]
+fn a_grant_that_has_ended_by_the_records_is_held_nowhere() {
+    let root = own_root();
+    let carol = root.person(&["self-service"]);
+    let sql = |statement: &str| root.script(&format!("sqlite3 {DATABASE} \"{statement}\""));
+    let keep = || root.script(&format!("rm -f /root/kept.db; sqlite3 {DATABASE} '.backup /root/kept.db'"));
+    let put_back =
+        || sql("ATTACH '/root/kept.db' AS k; DELETE FROM granted; INSERT INTO granted SELECT * FROM k.granted");
+    let ask = "/usr/libexec/jit-sudo/jit-sudo-broker <<<'{\"verb\":\"membership\",\"role\":\"self-service\"}'";
+    let member = || root.run_as(&carol.name, ["bash", "-c", ask]).succeeded().contains("\"holds\":true");
+    let shown = |id: &str| {
+        let shown = root.as_root(["jitctl", "--json", "show", id]).json();
+        shown["grant"]["grant"].as_str().unwrap_or_default().to_owned()
+    };
+    let hidden = [
+        "UPDATE granted SET ended = 'released', ended_at = 1, ended_by = 'carol'",
+        "DELETE FROM granted",
+        "UPDATE granted SET ended = 'revoked'",
+    ];
+    for hide in hidden {
+        let grant = id(&request(&root, &carol, "self-service", &[]));
+        assert!(member());
+        root.run_as(&carol.name, RUN).succeeded();
+        keep();
+        sql(hide);
+        root.as_root(["jitctl", "key", "accept", "--reason", "it is ours"]).succeeded();
+        put_back();
+        assert!(!member(), "{hide}");
+        root.run_as(&carol.name, RUN).refused("it was ended or used before, as the journal says");
+        root.run_as(&carol.name, ["jit-sudo", "-n", "-l", "id"]).exited(1);
+        assert_eq!(shown(&grant), "revoked", "{hide}");
+    }
+    // The same for the ordinary ends.
+    for (how, words) in [("released", ["jitctl", "release"].as_slice()), ("used", &RUN)] {
+        let one_shot: &[&str] = if how == "used" { &["--one-shot"] } else { &[] };
+        let grant = id(&request(&root, &carol, "self-service", one_shot));
+        keep();
+        root.run_as(&carol.name, words).succeeded();
+        put_back();
+        assert!(!member(), "{how}");
+        root.run_as(&carol.name, RUN).refused("it was ended or used before, as the journal says");
+        root.run_as(&carol.name, ["jit-sudo", "-n", "-l", "id"]).exited(1);
+        assert_eq!(shown(&grant), how);
+    }
 }
