@@ -2,13 +2,14 @@
 //! the record, so that a verification finds the same state in the journal.
 
 use rusqlite::{Connection, Transaction};
+use serde::Deserialize;
 
 use super::error::JournalError;
-use super::history::last;
+use super::history::{history, last};
 use super::state_checks;
 use crate::store::{is_open, use_up};
 use crate::verify::window;
-use jit_core::clock::{Moment, Now};
+use jit_core::clock::{Moment, Now, Timestamp};
 use jit_core::grant::lifecycle::GrantEnd;
 use jit_core::grant::terms::Flag;
 use jit_core::grant::{GrantTerms, HostDescriptor, HostId};
@@ -97,6 +98,82 @@ pub fn in_records(connection: &Connection, id: &GrantId, one_shot: Flag) -> Resu
         Some("start") => InRecords::Ended(GrantEnd::Used),
         Some(_) => InRecords::Ended(GrantEnd::Revoked),
     })
+}
+
+/// Returns whether a grant was issued, and neither revoked nor released since, by its records alone: whether another statement may
+/// end it. An acceptance of the state of the host does not count here, because statements about each grant follow it.
+///
+/// # Errors
+/// Fails when the database fails.
+pub fn by_statements(connection: &Connection, id: &GrantId) -> Result<InRecords, JournalError> {
+    // The kinds are in the order of their names.
+    let query =
+        history!("SELECT max(kind) FROM history WHERE grant_id = ?1 AND kind IN ('grant', 'release', 'revocation')");
+    let kind: Option<String> = connection.prepare_cached(query)?.query_row([id.as_str()], |row| row.get(0))?;
+    Ok(match kind.as_deref() {
+        Some("grant") => InRecords::Open,
+        Some("release") => InRecords::Ended(GrantEnd::Released),
+        Some(_) => InRecords::Ended(GrantEnd::Revoked),
+        None => InRecords::Unknown,
+    })
+}
+
+/// A grant that the records say is open.
+pub struct OpenInRecords {
+    /// Its id.
+    pub id: GrantId,
+    /// The grant that it extends.
+    pub extends: Option<GrantId>,
+    /// Whether its row says the same.
+    pub agrees: bool,
+}
+
+/// Returns the grants that expire after `now` (seconds since 1970) and were not ended, by their records alone: a row that is
+/// missing or changed hides none of them.
+///
+/// # Errors
+/// Fails when the database fails.
+pub fn open_in_records(connection: &Connection, now: i64) -> Result<Vec<OpenInRecords>, JournalError> {
+    #[derive(Deserialize)]
+    struct Issued {
+        expires: i64,
+        extends: Option<GrantId>,
+        limits: Vec<String>,
+    }
+    let query = history!(
+        "SELECT r.grant_id, r.body, g.id IS NOT NULL, g.ended, g.expires, \
+                 EXISTS (SELECT 1 FROM history s WHERE s.grant_id = r.grant_id AND s.kind = 'start') \
+                 FROM history r LEFT JOIN granted g ON g.id = r.grant_id \
+                 WHERE r.kind = 'grant' AND r.kind NOT IN ('start', 'end') AND r.seq > coalesce((SELECT max(seq) FROM history \
+                 WHERE kind = 'alert' AND kind NOT IN ('start', 'end') \
+                 AND instr(body, CAST('\"code\":\"state-accepted\"' AS BLOB)) > 0), 0) \
+                 AND NOT EXISTS (SELECT 1 FROM history e WHERE e.grant_id = r.grant_id \
+                 AND e.kind IN ('release', 'revocation')) ORDER BY r.seq"
+    );
+    let mut statement = connection.prepare(query)?;
+    let mut rows = statement.query([])?;
+    let mut open = Vec::new();
+    while let Some(row) = rows.next()? {
+        // Ignores what cannot be decoded, which a verification reports.
+        let Ok(id) = GrantId::parse(&row.get::<_, String>(0)?) else { continue };
+        let Ok(issued) = serde_json::from_slice::<Issued>(row.get_ref(1)?.as_bytes().unwrap_or_default()) else {
+            continue;
+        };
+        let one_shot = issued.limits.iter().any(|limit| limit == "one-shot");
+        let (expires, is_used) = (Timestamp(issued.expires).seconds(), one_shot && row.get::<_, bool>(5)?);
+        if expires <= now || is_used {
+            continue;
+        }
+        let ended: Option<String> = row.get(3)?;
+        let is_open = match ended.as_deref() {
+            None => true,
+            // No record says that a running command continues under it.
+            Some(word) => word == GrantEnd::Used.as_str() && one_shot && issued.extends.is_some(),
+        };
+        let agrees = row.get(2)? && is_open && row.get::<_, Option<i64>>(4)? == Some(expires);
+        open.push(OpenInRecords { id, extends: issued.extends, agrees });
+    }
+    Ok(open)
 }
 
 /// Refuses what is signed as the host with this id where the journal knows it by another one: it has changed since.

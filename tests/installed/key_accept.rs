@@ -448,3 +448,89 @@ fn a_grant_that_has_ended_by_the_records_is_held_nowhere() {
         assert_eq!(shown(&grant), how);
     }
 }
+
+/// The ways to hide the row of a grant for a moment.
+const HIDDEN: [&str; 4] = [
+    "DELETE FROM granted WHERE id = 'ID'",
+    "UPDATE granted SET ended = 'released', ended_at = 1, ended_by = 'carol' WHERE id = 'ID'",
+    "UPDATE granted SET ended = 'zzz' WHERE id = 'ID'",
+    "UPDATE granted SET expires = 1 WHERE id = 'ID'",
+];
+
+#[test]
+fn a_revocation_ends_a_grant_whose_row_is_hidden_and_names_it() {
+    let root = own_root();
+    let (carol, other) = (root.person(&["self-service"]), root.person(&["self-service"]));
+    let sql = |statement: &str| root.script(&format!("sqlite3 {DATABASE} \"{statement}\""));
+    let run = || root.run_as(&carol.name, RUN);
+    root.script(&format!("jitctl roles; cp -a {STATE} /root/before"));
+    for (hide, alone) in HIDDEN.into_iter().flat_map(|hide| [(hide, true), (hide, false)]) {
+        for target in ["--all", "ID", "--user"] {
+            let open = (!alone).then(|| id(&request(&root, &other, "self-service", &[])));
+            let grant = id(&request(&root, &carol, "self-service", &[]));
+            run().succeeded();
+            root.script(&format!("rm -f /root/kept.db; sqlite3 {DATABASE} '.backup /root/kept.db'"));
+            sql(&hide.replace("ID", &grant));
+            let words: &[&str] = match target {
+                "--user" => &["--user", &carol.name],
+                "ID" => &[&grant],
+                all => &[all],
+            };
+            let said = root.as_root([&["jitctl", "revoke"], words, &["--reason", "incident"]].concat());
+            said.refused(&format!("grant {grant}: its row in the database says something else than the journal"));
+            sql(&format!(
+                "ATTACH '/root/kept.db' AS k; DELETE FROM granted WHERE id = '{grant}';
+                 INSERT INTO granted SELECT * FROM k.granted WHERE id = '{grant}'"
+            ));
+            run().refused("it was ended or used before, as the journal says");
+            if let Some(open) = open.filter(|_| target == "--all") {
+                assert_eq!(sql(&format!("SELECT ended FROM granted WHERE id = '{open}'")).trim(), "revoked", "{hide}");
+            }
+            // A second revocation writes no second record, and says what is wrong.
+            let again = root.as_root(["jitctl", "revoke", "--all", "--reason", "again"]);
+            again.refused(&format!("grant {grant}: its row in the database says something else than the journal"));
+            let ends = format!("SELECT count(*) FROM record WHERE kind = 'revocation' AND grant_id = '{grant}'");
+            assert_eq!(sql(&ends).trim(), "1", "{hide}");
+            root.script(&format!("rm -rf {STATE}; cp -a /root/before {STATE}"));
+        }
+    }
+}
+
+#[test]
+fn a_command_under_a_hidden_row_is_ended_by_a_revocation_and_an_acceptance() {
+    let root = own_root();
+    root.add_policy(
+        "long",
+        "[roles.long]\neligible = [\"%self-service\"]\ncommands = [\"/usr/bin/sleep *\"]\nauthenticate = false\n\
+         on_expiry = \"finish\"\n",
+    );
+    let carol = root.person(&["self-service"]);
+    let sql = |statement: &str| root.script(&format!("sqlite3 {DATABASE} \"{statement}\""));
+    let revoke = ["jitctl", "revoke", "--all", "--reason", "incident"];
+    let accept = ["jitctl", "key", "accept", "--reason", "it is ours"];
+    let starts = || root.journal().iter().filter(|record| record.kind() == "start").count();
+    let hidden = ["SELECT 1"].into_iter().chain(HIDDEN);
+    for (hide, words) in hidden.flat_map(|hide| [(hide, revoke.as_slice()), (hide, &accept)]) {
+        let before = starts();
+        // Without a changed row: a command that may finish after the end of its grant.
+        let lasts = if hide == "SELECT 1" { "2s" } else { "10m" };
+        let grant = id(&request(&root, &carol, "long", &["--for", lasts]));
+        let mut run = root.pty_as(&carol.name, ["jit-sudo", "-n", "--role", "long", "sleep", "100"]);
+        eventually("the run begins", PATIENCE, || (starts() > before).then_some(()));
+        if lasts == "2s" {
+            std::thread::sleep(Duration::from_secs(3));
+        }
+        root.script(&format!("rm -f /root/kept.db; sqlite3 {DATABASE} '.backup /root/kept.db'"));
+        sql(&hide.replace("ID", &grant));
+        let _ = root.as_root(words);
+        sql(&format!(
+            "ATTACH '/root/kept.db' AS k; DELETE FROM granted WHERE id = '{grant}';
+             INSERT INTO granted SELECT * FROM k.granted WHERE id = '{grant}'"
+        ));
+        let ended = std::time::Instant::now();
+        assert!(!run.wait().success(), "{hide} {words:?}: {}", run.screen());
+        assert!(ended.elapsed() < Duration::from_secs(20), "{hide} {words:?}: {:?}", ended.elapsed());
+        let revoked = format!("SELECT count(*) FROM record WHERE kind = 'revocation' AND grant_id = '{grant}'");
+        assert_eq!(sql(&revoked).trim(), "1", "{hide} {words:?}");
+    }
+}
