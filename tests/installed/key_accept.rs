@@ -350,6 +350,26 @@ fn a_database_that_is_put_back_without_its_anchor_gives_no_power() {
 }
 
 #[test]
+fn a_denied_request_is_not_pending_again_in_an_older_copy_without_its_anchor() {
+    let root = own_root();
+    let (carol, bob) = pair(&root);
+    let wanted = id(&request(&root, &carol, "reviewed", &[]));
+    back_up(&root);
+    root.run_as(&bob.name, ["jitctl", "deny", &wanted, "--reason", "no"]).succeeded();
+    restore(&root);
+    root.script(&format!("rm {STATE}/anchor"));
+    root.run_as(&bob.name, ["jitctl", "approve", &wanted]).refused("its anchor is missing");
+    both_say_intact(&root);
+    accept(&root);
+    assert_eq!(state(&root, &wanted), "denied");
+    // A new host has no such record yet, and no anchor is missing.
+    root.script(&format!("rm -rf {STATE}/*; jitctl key init; jitctl roles"));
+    let again = id(&request(&root, &carol, "reviewed", &[]));
+    root.run_as(&bob.name, ["jitctl", "approve", &again]).succeeded();
+    both_say_intact(&root);
+}
+
+#[test]
 fn a_row_that_was_hidden_while_everything_was_ended_gives_no_power_afterwards() {
     let root = own_root();
     let (carol, bob) = pair(&root);
