@@ -16,7 +16,7 @@ use jit_core::names::{GrantId, IdPrefix, Person, RoleName, UserName};
 
 pub use review::{Certification, Debt, SCHEMA as REVIEW_SCHEMA, certify, insert_debt};
 pub use role::{SCHEMA as ROLE_SCHEMA, keep_role};
-pub use statement::{SCHEMA as STATEMENT_SCHEMA, StoredStatement, carry_out, settle};
+pub use statement::{SCHEMA as STATEMENT_SCHEMA, StoredStatement, carry_out, revoke_unconditionally, settle};
 
 /// The tables and indexes of this module.
 pub const SCHEMA: &str = "
@@ -306,6 +306,21 @@ impl<'a> GrantStore<'a> {
             approvals.extend(approval?.filter(|_| belongs(&grant, holder)));
         }
         Ok(approvals)
+    }
+
+    /// Returns the exact bytes of the requests of the grants that [`GrantStore::candidates`] returns.
+    pub fn candidate_requests(&self, holder: &Person, now: i64) -> rusqlite::Result<Vec<Vec<u8>>> {
+        let mut statement = self.connection.prepare(
+            "SELECT r.body FROM granted g JOIN request r ON r.id = g.id \
+             WHERE g.uid = ?1 AND g.ended IS NULL AND g.expires > ?2",
+        )?;
+        let mut rows = statement.query(params![holder.uid, now])?;
+        let mut requests = Vec::new();
+        while let Some(row) = rows.next()? {
+            let bytes = row.get_ref(0)?.as_bytes()?;
+            requests.extend(belongs(bytes, holder).then(|| bytes.to_vec()));
+        }
+        Ok(requests)
     }
 
     /// Returns the grant that resulted from a request.

@@ -741,6 +741,15 @@ def same_words(record, words, table, what):
     need(said == words, table, f"the record of {what} says something else than its bytes")
 
 
+def same_clocks(record, document, id):
+    """Checks what a grant says of the clocks when it was signed."""
+    issued = record["high"] // 1_000_000
+    deadline = record["boot"] + (record["expires"] // 1_000_000 - issued) * 1_000_000
+    same = (document["issued"], document["boot_id"], document["boot_deadline"]) == (issued, record["boot_id"], deadline)
+    behind = record["high"] - record["time"] > 60_000_000
+    need(same and behind == ("this_boot" in document), "granted", f"{id} was not signed by the clocks of its record")
+
+
 # --- the tables --------------------------------------------------------------------------------------------------------
 
 def in_order(table, rows, recorded, lost, until, pruned_at):
@@ -953,9 +962,11 @@ class Tables:
         if not older and document["version"] > 1:
             record = self.journal.grant[id]
             same_words(record, paper_words("grant", document), table, id)
+            same_clocks(record, document, id)
             self.journal.is_then(record["seq"], document["host"], None, table, id)
         self.check_asked(row, document)
         self.check_named(row, document)
+        self.check_within(row, document)
         self.check_end(row, document, older)
 
     def check_asked(self, row, document):
@@ -982,6 +993,24 @@ class Tables:
             need(other["uid"] not in uids, "granted", f"an approval of {id} counts twice")
             uids.add(other["uid"])
         need(len(uids) >= self.by_id[id]["needed"], "granted", f"{id} has too few approvals")
+
+    def check_within(self, row, document):
+        id, asked = row["id"], self.by_id[row["id"]]["document"]
+        need(document["version"] == asked["version"], "granted", f"the version of {id} is not that of the request")
+        if document["version"] == 1:
+            return
+        for key in ("id", "run_as", "command"):
+            need(asked.get(key) == document.get(key), "granted", f"{key} of {id} is not that of the request")
+        beside = {sha(other["body"]): other["document"] for other in self.approvals if other["id"] == id}
+        approvals = [beside[digest] for digest in document["approvals"]]
+        for limit in ("exact", "one_shot"):
+            least = max([asked[limit]] + [approval[limit] for approval in approvals])
+            need(document[limit] >= least, "granted", f"{limit} of {id} is wider than approved")
+        need(document["starts"] == max(asked["start"], document["issued"]), "granted", f"the start of {id}")
+        need(not approvals or document["issued"] < asked["deadline"], "granted", f"{id} was signed after the deadline")
+        durations = [approval["duration"] for approval in approvals if approval["duration"] > 0]
+        lasts = document["expires"] - document["starts"]
+        need(lasts <= min([asked["duration"]] + durations), "granted", f"{id} lasts longer than approved")
 
     def check_end(self, row, document, older):
         id, journal, ended = row["id"], self.journal, row["ended"]

@@ -135,7 +135,8 @@ pub(crate) enum Verb {
     Release(ReleaseWords),
     /// End grants of others at once, running commands included
     ///
-    /// Only for root and the approvers of the role.
+    /// Only for root and the approvers of the role. A grant is found by its records, also if its row in the database is
+    /// missing or says something else; such a row is named, and the status is 1.
     Revoke(RevokeWords),
     /// Ask for more time for your own grant and what runs under it
     ///
@@ -407,10 +408,11 @@ pub(crate) enum KeyVerb {
     Show,
     /// State that the database, identity and clock of this host are right as they stand; ends every grant and denies every request (root)
     ///
-    /// This is needed after an older copy of the database was restored: until then no grant is given or accepted. It
-    /// helps after the clock stood in the future for a while: until then the journal counts from there, and nothing is
-    /// pruned. A grant whose bytes cannot be read is ended as its request tells. What cannot be read at all is named
-    /// and left as it is; it serves nothing, and the status is 1.
+    /// Commands that run under a grant end with it, also those that may finish after its expiry. This is needed after
+    /// an older copy of the database was restored: until then no grant is given or accepted. It helps after the clock
+    /// stood in the future for a while: until then the journal counts from there, and nothing is pruned. A grant whose
+    /// bytes cannot be read is ended as its request tells. What cannot be read at all is named and left as it is; it
+    /// serves nothing, and the status is 1.
     Accept(KeyAcceptWords),
 }
 

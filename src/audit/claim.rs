@@ -2,13 +2,16 @@
 //! the record, so that a verification finds the same state in the journal.
 
 use rusqlite::{Connection, Transaction};
+use serde::Deserialize;
 
 use super::error::JournalError;
-use super::history::last;
+use super::history::{history, last};
 use super::state_checks;
 use crate::store::{is_open, use_up};
 use crate::verify::window;
-use jit_core::clock::{Moment, Now};
+use jit_core::clock::{Moment, Now, Timestamp};
+use jit_core::grant::lifecycle::GrantEnd;
+use jit_core::grant::terms::Flag;
 use jit_core::grant::{GrantTerms, HostDescriptor, HostId};
 use jit_core::names::GrantId;
 
@@ -22,7 +25,7 @@ pub fn claim(tx: &Transaction<'_>, terms: &GrantTerms, run: &str, moment: &Momen
     // Other processes may have written records since the clock was read; a clock that is slightly behind them is no fault.
     let now = now(tx, moment.clone())?.caught_up();
     if window(terms, &now).is_err()
-        || !asked_since_accepted(tx, &terms.id)?
+        || in_records(tx, &terms.id, terms.one_shot)? != InRecords::Open
         || state_checks::host(tx)?.is_some_and(|host| host != terms.host.as_bytes())
     {
         return Ok(false);
@@ -59,16 +62,123 @@ pub fn empowered(tx: &Transaction<'_>, asked: &HostDescriptor, identity: &HostId
 /// # Errors
 /// It was, or the database failed.
 pub fn asked_since(tx: &Transaction<'_>, id: &GrantId) -> Result<(), JournalError> {
-    if asked_since_accepted(tx, id)? { Ok(()) } else { Err(JournalError::AskedBefore) }
+    if in_records(tx, id, Flag::No)? == InRecords::Open { Ok(()) } else { Err(JournalError::AskedBefore) }
 }
 
-/// By the records alone: a row that was hidden while root accepted the state of the host is as dead as those that were ended then.
-fn asked_since_accepted(tx: &Transaction<'_>, id: &GrantId) -> Result<bool, JournalError> {
-    // Reads the table, which takes half the time: an invalid row can only make the answer a refusal.
-    let query = "SELECT NOT EXISTS (SELECT 1 FROM record WHERE kind = 'alert' AND kind NOT IN ('start', 'end') \
-                 AND seq > coalesce((SELECT min(seq) FROM record WHERE grant_id = ?1 AND kind = 'request'), 0) \
-                 AND instr(body, CAST('\"code\":\"state-accepted\"' AS BLOB)) > 0)";
-    Ok(tx.prepare_cached(query)?.query_row([id.as_str()], |row| row.get(0))?)
+/// What the records alone say of a grant, whatever its row says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InRecords {
+    /// It was requested, and has not ended.
+    Open,
+    /// It was revoked or released, it was for one run and that began, or root accepted the state of the host after it was
+    /// requested.
+    Ended(GrantEnd),
+    /// There is no record of its request. A pruning keeps those of grants that may still be used.
+    Unknown,
+}
+
+/// Returns what the records say of a grant. Every check of a grant asks this, so a row that is put back gives nothing.
+///
+/// # Errors
+/// Fails when the database fails.
+pub fn in_records(connection: &Connection, id: &GrantId, one_shot: Flag) -> Result<InRecords, JournalError> {
+    // Reads the table, which takes half the time: what was pruned and is left over is that of a grant that cannot be used. Two short
+    // statements, because most of the time is that to prepare them.
+    let query = "SELECT kind, seq FROM record WHERE grant_id = ?1 AND kind IN ('release', 'request', 'revocation', ?2)";
+    let mut statement = connection.prepare_cached(query)?;
+    let used = if one_shot.is_set() { "start" } else { "revocation" };
+    let mut rows = statement.query([id.as_str(), used])?;
+    let mut asked: Option<i64> = None;
+    while let Some(row) = rows.next()? {
+        let seq: i64 = row.get(1)?;
+        match row.get_ref(0)?.as_str().unwrap_or_default() {
+            "request" => asked = Some(asked.map_or(seq, |before| before.min(seq))),
+            "release" => return Ok(InRecords::Ended(GrantEnd::Released)),
+            "start" => return Ok(InRecords::Ended(GrantEnd::Used)),
+            _ => return Ok(InRecords::Ended(GrantEnd::Revoked)),
+        }
+    }
+    let Some(asked) = asked else { return Ok(InRecords::Unknown) };
+    let query = "SELECT 1 FROM record WHERE kind = 'alert' AND kind NOT IN ('start', 'end') AND seq > ?1 \
+                 AND instr(body, CAST('\"code\":\"state-accepted\"' AS BLOB)) > 0";
+    let accepted = connection.prepare_cached(query)?.exists([asked])?;
+    Ok(if accepted { InRecords::Ended(GrantEnd::Revoked) } else { InRecords::Open })
+}
+
+/// Returns whether a grant was issued, and neither revoked nor released since, by its records alone: whether another statement may
+/// end it. An acceptance of the state of the host does not count here, because statements about each grant follow it.
+///
+/// # Errors
+/// Fails when the database fails.
+pub fn by_statements(connection: &Connection, id: &GrantId) -> Result<InRecords, JournalError> {
+    // The kinds are in the order of their names.
+    let query =
+        history!("SELECT max(kind) FROM history WHERE grant_id = ?1 AND kind IN ('grant', 'release', 'revocation')");
+    let kind: Option<String> = connection.prepare_cached(query)?.query_row([id.as_str()], |row| row.get(0))?;
+    Ok(match kind.as_deref() {
+        Some("grant") => InRecords::Open,
+        Some("release") => InRecords::Ended(GrantEnd::Released),
+        Some(_) => InRecords::Ended(GrantEnd::Revoked),
+        None => InRecords::Unknown,
+    })
+}
+
+/// A grant that the records say is open.
+pub struct OpenInRecords {
+    /// Its id.
+    pub id: GrantId,
+    /// The grant that it extends.
+    pub extends: Option<GrantId>,
+    /// Whether its row says the same.
+    pub agrees: bool,
+}
+
+/// Returns the grants that expire after `now` (seconds since 1970) and were not ended, by their records alone: a row that is
+/// missing or changed hides none of them.
+///
+/// # Errors
+/// Fails when the database fails.
+pub fn open_in_records(connection: &Connection, now: i64) -> Result<Vec<OpenInRecords>, JournalError> {
+    #[derive(Deserialize)]
+    struct Issued {
+        expires: i64,
+        extends: Option<GrantId>,
+        limits: Vec<String>,
+    }
+    let query = history!(
+        "SELECT r.grant_id, r.body, g.id IS NOT NULL, g.ended, g.expires, \
+                 EXISTS (SELECT 1 FROM history s WHERE s.grant_id = r.grant_id AND s.kind = 'start') \
+                 FROM history r LEFT JOIN granted g ON g.id = r.grant_id \
+                 WHERE r.kind = 'grant' AND r.kind NOT IN ('start', 'end') AND r.seq > coalesce((SELECT max(seq) FROM history \
+                 WHERE kind = 'alert' AND kind NOT IN ('start', 'end') \
+                 AND instr(body, CAST('\"code\":\"state-accepted\"' AS BLOB)) > 0), 0) \
+                 AND NOT EXISTS (SELECT 1 FROM history e WHERE e.grant_id = r.grant_id \
+                 AND e.kind IN ('release', 'revocation')) ORDER BY r.seq"
+    );
+    let mut statement = connection.prepare(query)?;
+    let mut rows = statement.query([])?;
+    let mut open = Vec::new();
+    while let Some(row) = rows.next()? {
+        // Ignores what cannot be decoded, which a verification reports.
+        let Ok(id) = GrantId::parse(&row.get::<_, String>(0)?) else { continue };
+        let Ok(issued) = serde_json::from_slice::<Issued>(row.get_ref(1)?.as_bytes().unwrap_or_default()) else {
+            continue;
+        };
+        let one_shot = issued.limits.iter().any(|limit| limit == "one-shot");
+        let (expires, is_used) = (Timestamp(issued.expires).seconds(), one_shot && row.get::<_, bool>(5)?);
+        if expires <= now || is_used {
+            continue;
+        }
+        let ended: Option<String> = row.get(3)?;
+        let is_open = match ended.as_deref() {
+            None => true,
+            // No record says that a running command continues under it.
+            Some(word) => word == GrantEnd::Used.as_str() && one_shot && issued.extends.is_some(),
+        };
+        let agrees = row.get(2)? && is_open && row.get::<_, Option<i64>>(4)? == Some(expires);
+        open.push(OpenInRecords { id, extends: issued.extends, agrees });
+    }
+    Ok(open)
 }
 
 /// Refuses what is signed as the host with this id where the journal knows it by another one: it has changed since.
@@ -86,5 +196,46 @@ fn accepted(tx: &Transaction<'_>) -> Result<(), JournalError> {
     match state_checks::older(tx)? {
         Some(how) => Err(JournalError::Older(how)),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::SCHEMA;
+    use crate::database::tests::Scratch;
+    use crate::database::{Database, Durability};
+
+    #[test]
+    fn the_records_alone_say_whether_a_grant_has_ended() {
+        let scratch = Scratch::new("claim-in-records");
+        let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
+        let put = |seq: i64, kind: &str, id: Option<&str>, body: &str| {
+            let insert = "INSERT INTO record VALUES (?1, ?2, NULL, NULL, ?3, 0, 0, x'00', ?4)";
+            let write = |tx: &Transaction<'_>| {
+                tx.execute(insert, rusqlite::params![seq, kind, id, body.as_bytes()]).map_err(JournalError::from)
+            };
+            assert_eq!(database.write(Durability::Ordered, write).unwrap(), 1);
+        };
+        let said =
+            |id: &str, one_shot| in_records(database.connection(), &GrantId::parse(id).unwrap(), one_shot).unwrap();
+        let accepted = r#"{"code":"state-accepted"}"#;
+        put(1, "alert", None, accepted);
+        for (seq, id) in (2..).zip(["aaaaaaaaaa", "bbbbbbbbbb", "cccccccccc"]) {
+            assert_eq!(said(id, Flag::No), InRecords::Unknown, "no record of its request");
+            put(seq, "request", Some(id), "{}");
+            assert_eq!(said(id, Flag::Yes), InRecords::Open);
+        }
+        put(5, "start", Some("aaaaaaaaaa"), "{}");
+        assert_eq!(said("aaaaaaaaaa", Flag::No), InRecords::Open);
+        assert_eq!(said("aaaaaaaaaa", Flag::Yes), InRecords::Ended(GrantEnd::Used));
+        put(6, "release", Some("aaaaaaaaaa"), "{}");
+        assert_eq!(said("aaaaaaaaaa", Flag::Yes), InRecords::Ended(GrantEnd::Released));
+        put(7, "revocation", Some("bbbbbbbbbb"), "{}");
+        assert_eq!(said("bbbbbbbbbb", Flag::No), InRecords::Ended(GrantEnd::Revoked));
+        put(8, "alert", Some("cccccccccc"), r#"{"code":"break-glass"}"#);
+        assert_eq!(said("cccccccccc", Flag::No), InRecords::Open);
+        put(9, "alert", None, accepted);
+        assert_eq!(said("cccccccccc", Flag::No), InRecords::Ended(GrantEnd::Revoked));
     }
 }

@@ -26,7 +26,10 @@ mod tests;
 mod verification;
 
 pub use checkpoint::Due;
-pub use claim::{asked_since, claim, empowered, now, of_this_host};
+pub use claim::{
+    InRecords, OpenInRecords, asked_since, by_statements, claim, empowered, in_records, now, of_this_host,
+    open_in_records,
+};
 pub use error::JournalError;
 pub use journal::{Journal, SCHEMA, Started, Written, in_force, set_up};
 pub use listing::{Between, Filter, Order, Page, Stored, Whose};

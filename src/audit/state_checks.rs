@@ -311,7 +311,7 @@ enum Fault {
     Older(u64),
     /// The anchor is that of another database, which had no record when the anchor was written.
     OtherDatabase,
-    /// The database has given power, and its anchor is missing.
+    /// The database has a record of a request, a grant or a run, and its anchor is missing.
     NoAnchor,
     /// The new identity.
     OtherHost(HostDescriptor),
@@ -387,8 +387,9 @@ fn faults(connection: &Connection, moment: &Moment, anchor: Option<Mark>) -> Res
 /// Compares the database with its anchor.
 fn unanchored(connection: &Connection, anchor: Option<Mark>) -> rusqlite::Result<Option<Fault>> {
     let Some(mark) = anchor else {
-        // Earlier versions created the anchor with the first synced record; every record that gives power is synced.
-        let powers = history!("SELECT EXISTS (SELECT 1 FROM history WHERE kind IN ('start', 'approval', 'grant'))");
+        // A new database has its anchor before its first record. Earlier versions created it with the first synced record, as each
+        // record about a request or grant is, and each start.
+        let powers = history!("SELECT EXISTS (SELECT 1 FROM history WHERE grant_id IS NOT NULL OR kind = 'start')");
         let has_given = super::prune::pruned(connection).ok().flatten().is_some()
             || connection.query_row(powers, [], |row| row.get(0))?;
         return Ok(has_given.then_some(Fault::NoAnchor));

@@ -5,6 +5,7 @@ use super::approvals::given;
 use super::failure::{Refused, refused};
 use super::page::Pager;
 use super::statement::{StatementAuthor, StatementSubject};
+use crate::audit::{InRecords, by_statements, open_in_records};
 use crate::database::Durability;
 use crate::elevation::Caller;
 use crate::judge::{names, subject};
@@ -121,8 +122,11 @@ impl Context<'_> {
     ) -> Result<Vec<GrantId>, Refused> {
         let mut subjects: Vec<StatementSubject> =
             self.endable(GrantScope::Everybody)?.iter().map(|grant| StatementSubject::from(&grant.terms)).collect();
-        let lost = self.unreadable(&mut subjects)?;
+        let mut lost = self.unreadable(&mut subjects)?;
+        let mut contradicted = self.contradicted(&mut subjects, &mut lost)?;
         subjects.retain(which);
+        self.add_hidden_extensions(&mut subjects)?;
+        contradicted.retain(|id| subjects.iter().any(|subject| subject.id() == id));
         let found = !subjects.is_empty();
         let mut mine = Vec::new();
         for subject in subjects {
@@ -132,8 +136,13 @@ impl Context<'_> {
         }
         match (mine.is_empty(), found) {
             (false, _) => {
+                contradicted.retain(|id| mine.iter().any(|subject| subject.id() == id));
                 let ended = self.end(author, mine, StatementKind::Revocation, reason)?;
-                if lost.is_empty() { Ok(ended) } else { Err(stays(&lost, &ended)) }
+                match (lost.is_empty(), contradicted.is_empty()) {
+                    (false, _) => Err(stays(&lost, &ended)),
+                    (true, false) => Err(differs(&contradicted, &ended)),
+                    (true, true) => Ok(ended),
+                }
             }
             (true, false) if !lost.is_empty() => Err(stays(&lost, &[])),
             (true, true) => Err(refused("not-an-approver", "only root and approvers of the role may revoke")),
@@ -158,6 +167,60 @@ impl Context<'_> {
             }
         }
         Ok(if self.is_reader()? { lost } else { Vec::new() })
+    }
+
+    /// Adds the grants that are open by their records, or under which a command runs, and whose rows say something else or are
+    /// missing, with the data of their requests. Returns their ids, and those of the rows that are open though their records say
+    /// that they have ended. The ids of those whose requests cannot be read either are added to `lost`, if the caller may see
+    /// everybody's grants.
+    fn contradicted(
+        &self,
+        subjects: &mut Vec<StatementSubject>,
+        lost: &mut Vec<String>,
+    ) -> Result<Vec<GrantId>, Refused> {
+        let (store, connection) = (self.host.store(), self.host.database().connection());
+        let mut found = Vec::new();
+        for subject in &*subjects {
+            // In this order: an end changes both at once, perhaps just now.
+            if matches!(by_statements(connection, subject.id())?, InRecords::Ended(_))
+                && store.end_of(subject.id())?.is_none()
+            {
+                found.push(subject.id().clone());
+            }
+        }
+        let recorded = open_in_records(connection, self.now.moment().wall.seconds())?;
+        let mut hidden: Vec<GrantId> = recorded.into_iter().filter(|open| !open.agrees).map(|open| open.id).collect();
+        for id in self.journal.grants_in_use()? {
+            let is_closed = matches!(store.end_of(&id)?, Some(GrantEnd::Revoked | GrantEnd::Released));
+            if is_closed && !hidden.contains(&id) && by_statements(connection, &id)? == InRecords::Open {
+                hidden.push(id);
+            }
+        }
+        let is_reader = self.is_reader()?;
+        for id in hidden {
+            if !subjects.iter().any(|subject| *subject.id() == id) {
+                match StatementSubject::by_request(&store, id.as_str(), self.now.seconds())? {
+                    Some(subject) => subjects.push(subject),
+                    None if is_reader && !lost.iter().any(|lost| lost == id.as_str()) => lost.push(id.to_string()),
+                    None => {}
+                }
+            }
+            found.push(id);
+        }
+        Ok(found)
+    }
+
+    /// Adds the grants that extend one of `subjects` by their records.
+    fn add_hidden_extensions(&self, subjects: &mut Vec<StatementSubject>) -> Result<(), Refused> {
+        // Each is younger than the grant that it extends.
+        for open in open_in_records(self.host.database().connection(), self.now.moment().wall.seconds())? {
+            let has = |id: &GrantId| subjects.iter().any(|subject| subject.id() == id);
+            if open.extends.as_ref().is_some_and(has) && !has(&open.id) {
+                let id = open.id.as_str();
+                subjects.extend(StatementSubject::by_request(&self.host.store(), id, self.now.seconds())?);
+            }
+        }
+        Ok(())
     }
 
     fn may_revoke(&self, who: &Caller, of: &StatementSubject) -> Result<bool, Refused> {
@@ -280,6 +343,18 @@ fn stays(lost: &[String], ended: &[GrantId]) -> Refused {
         format!("grant {}: neither it nor its request can be read, so it stays as it is; {others}", ids.join(", "));
     refused("damaged", message)
         .hint("jitctl audit verify; put the right database back, then: jitctl key accept --reason 'WHY'")
+}
+
+/// Returns the error for grants whose rows say something else than their records, by which they were revoked.
+fn differs(contradicted: &[GrantId], ended: &[GrantId]) -> Refused {
+    let ids: Vec<&str> = contradicted.iter().map(GrantId::as_str).collect();
+    let grants = if ended.len() == 1 { "grant was" } else { "grants were" };
+    let message = format!(
+        "grant {}: its row in the database says something else than the journal, by which it is ended now; {} {grants} revoked",
+        ids.join(", "),
+        ended.len()
+    );
+    refused("damaged", message).hint("jitctl audit verify")
 }
 
 /// Fails unless the grant is the author's own.

@@ -4,7 +4,7 @@ use super::Context;
 use super::approvals::given;
 use super::failure::{Refused, refused};
 use super::statement::{StatementAuthor, StatementSubject};
-use crate::audit::{Due, Written, of_this_host, state_checks};
+use crate::audit::{Due, InRecords, Written, by_statements, of_this_host, open_in_records, state_checks};
 use crate::database::Durability;
 use crate::host::Identity;
 use crate::store::GrantStore;
@@ -12,6 +12,8 @@ use jit_core::escape::Word;
 use jit_core::evidence::Event;
 use jit_core::evidence::record::Alert;
 use jit_core::grant::StatementKind;
+use jit_core::grant::lifecycle::GrantEnd;
+use jit_core::names::GrantId;
 use jit_core::wire::AcceptedInfo;
 
 impl Context<'_> {
@@ -29,10 +31,11 @@ impl Context<'_> {
                 grant: None,
                 identity: Some(identity.host.clone()),
             };
+            let doomed = self.doomed(tx)?;
             // The first record, because it names the host identity for which the following statements are signed.
             let mut written = vec![self.journal.append(tx, self.now.moment(), Event::Alert(Box::new(alert)))?];
             let mut accepted = AcceptedInfo { grants: Vec::new(), requests: Vec::new(), damaged: Vec::new() };
-            self.end_all(tx, reason, &identity, (&mut accepted, &mut written))?;
+            self.end_all(tx, &doomed, reason, &identity, (&mut accepted, &mut written))?;
             self.deny_all(tx, reason, &identity, (&mut accepted, &mut written))?;
             state_checks::accept(tx)?;
             Ok::<_, Refused>((accepted, written))
@@ -44,11 +47,31 @@ impl Context<'_> {
         Ok(accepted)
     }
 
-    /// Ends each grant that has not expired by the wall clock, each with its own statement. A grant that has expired by the wall
-    /// clock stays expired: the journal's time continues from the wall clock.
+    /// Returns the grants that are to end though their rows do not ask for it: those that are open by their records, and those under
+    /// which a command still runs. Reads the records before the acceptance, by which each of them counts as ended.
+    fn doomed(&self, tx: &rusqlite::Transaction<'_>) -> Result<Vec<GrantId>, Refused> {
+        let recorded = open_in_records(tx, self.now.moment().wall.seconds())?;
+        let mut ids: Vec<GrantId> = recorded.into_iter().map(|open| open.id).collect();
+        for id in self.journal.grants_in_use()? {
+            let is_closed = matches!(GrantStore::new(tx).end_of(&id)?, Some(GrantEnd::Revoked | GrantEnd::Released));
+            let is_due = match by_statements(tx, &id)? {
+                InRecords::Open => true,
+                InRecords::Ended(_) => false,
+                InRecords::Unknown => !is_closed,
+            };
+            if is_due && !ids.contains(&id) {
+                ids.push(id);
+            }
+        }
+        Ok(ids)
+    }
+
+    /// Ends each grant that has not expired by the wall clock, or under which a command runs, each with its own statement. Any other
+    /// that has expired by the wall clock stays expired: the journal's time continues from the wall clock.
     fn end_all(
         &self,
         tx: &rusqlite::Transaction<'_>,
+        doomed: &[GrantId],
         reason: &Word,
         identity: &Identity,
         (accepted, written): (&mut AcceptedInfo, &mut Vec<Written>),
@@ -66,8 +89,23 @@ impl Context<'_> {
                 }
             }
             for subject in subjects {
+                // By its records it had ended before.
+                if matches!(by_statements(tx, subject.id())?, InRecords::Ended(_)) {
+                    continue;
+                }
                 self.state(tx, StatementKind::Revocation, &subject, reason, identity, written)?;
                 accepted.grants.push(subject.id().clone());
+            }
+        }
+        for id in doomed.iter().filter(|id| !accepted.grants.contains(id)).cloned().collect::<Vec<_>>() {
+            let named = Word::from(id.as_str());
+            match StatementSubject::by_request(&GrantStore::new(tx), id.as_str(), self.now.seconds())? {
+                Some(subject) => {
+                    self.state(tx, StatementKind::Revocation, &subject, reason, identity, written)?;
+                    accepted.grants.push(id);
+                }
+                None if accepted.damaged.contains(&named) => {}
+                None => accepted.damaged.push(named),
             }
         }
         Ok(())

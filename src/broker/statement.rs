@@ -6,10 +6,10 @@ use super::Context;
 use super::approvals::{described, given};
 use super::failure::{Refused, refused};
 use crate::activation::WORDS_LIMIT;
-use crate::audit::{Written, of_this_host};
+use crate::audit::{InRecords, Written, by_statements, of_this_host};
 use crate::elevation::Caller;
 use crate::host::Identity;
-use crate::store::{Debt, FindError, GrantStore, StoredRequest, carry_out};
+use crate::store::{Debt, FindError, GrantStore, StoredRequest, carry_out, revoke_unconditionally};
 use jit_core::clock::Now;
 use jit_core::escape::{Word, hex};
 use jit_core::evidence::Event;
@@ -177,7 +177,17 @@ impl Context<'_> {
         statement: &SignedStatement,
         subject: &StatementSubject,
     ) -> Result<Option<Written>, Refused> {
-        let changed = carry_out(tx, statement, self.now.moment().wall.seconds())?;
+        let (terms, at) = (statement.terms(), self.now.moment().wall.seconds());
+        let is_end = matches!(terms.kind, StatementKind::Revocation | StatementKind::Release);
+        let changed = match by_statements(tx, &terms.id)? {
+            // A row that was put back is no reason for a second end.
+            InRecords::Ended(_) if is_end => false,
+            InRecords::Open if terms.kind == StatementKind::Revocation => {
+                revoke_unconditionally(tx, statement, at)?;
+                true
+            }
+            InRecords::Ended(_) | InRecords::Open | InRecords::Unknown => carry_out(tx, statement, at)?,
+        };
         self.recorded(tx, changed, statement, subject)
     }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::Context;
 use super::failure::Refused;
+use crate::audit::{InRecords, in_records};
 use crate::judge::{names, subject};
 use crate::store::{ClosedBy, StoredGrant, StoredRequest};
 use crate::verify::{GrantFault, window};
@@ -207,6 +208,11 @@ impl Context<'_> {
     /// Returns the state of a grant by the same clocks as the gate uses.
     fn grant_state(&self, grant: &StoredGrant) -> Result<String, Refused> {
         if let Some((end, _)) = &grant.end {
+            return Ok(end.as_str().to_owned());
+        }
+        let terms = &grant.terms;
+        let said = in_records(self.host.database().connection(), &terms.id, terms.one_shot)?;
+        if let InRecords::Ended(end) = said {
             return Ok(end.as_str().to_owned());
         }
         let state = match window(&grant.terms, self.now) {

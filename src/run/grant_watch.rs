@@ -13,6 +13,7 @@ use crate::audit::JournalError;
 use crate::audit::Wish;
 use crate::audit::journal::Written;
 use crate::audit::recorded::Recorded;
+use crate::audit::{InRecords, in_records};
 use crate::authorized::Power;
 use crate::database::{DatabaseFiles, Durability};
 use crate::host::{Host, SystemClock};
@@ -323,7 +324,7 @@ impl<'a> GrantWatch<'a> {
             self.words = Some(format!("the grant was extended by {}: {span} left", extension.id));
             self.held.push(extension);
         }
-        let ends: Vec<_> = self.held.iter().map(|terms| self.host.store().end_of(&terms.id)).collect();
+        let ends: Vec<_> = self.held.iter().map(|terms| self.end_of(terms)).collect();
         for end in ends {
             match end {
                 Ok(Some(GrantEnd::Revoked)) => self.ended_by(EndReason::Revocation),
@@ -381,7 +382,7 @@ impl<'a> GrantWatch<'a> {
         }
         let key = self.host.public_identity().ok()?.key;
         for terms in candidates.iter().filter_map(|signed| extends(signed, last, &key)) {
-            if terms.left(moment).is_zero() || !self.is_vouched_for(&terms) {
+            if terms.left(moment).is_zero() || self.is_over(&terms) || !self.is_vouched_for(&terms) {
                 continue;
             }
             match self.claims(&terms, moment) {
@@ -391,6 +392,27 @@ impl<'a> GrantWatch<'a> {
             }
         }
         None
+    }
+
+    /// Returns how a grant has ended, by its records or by its row.
+    fn end_of(&self, terms: &GrantTerms) -> Result<Option<GrantEnd>, JournalError> {
+        match self.in_records(terms)? {
+            // The records of a command that may finish may be pruned.
+            InRecords::Open | InRecords::Unknown | InRecords::Ended(GrantEnd::Used) => {
+                Ok(self.host.store().end_of(&terms.id)?)
+            }
+            InRecords::Ended(end) => Ok(Some(end)),
+        }
+    }
+
+    /// Whether an extension has ended by its records, and this run did not use it up before.
+    fn is_over(&self, extension: &GrantTerms) -> bool {
+        !matches!(self.in_records(extension), Ok(InRecords::Open))
+            && !self.host.store().is_used_by(&extension.id, self.run()).unwrap_or(false)
+    }
+
+    fn in_records(&self, terms: &GrantTerms) -> Result<InRecords, JournalError> {
+        in_records(self.host.database().connection(), &terms.id, terms.one_shot)
     }
 
     /// Where the role takes signed approvals only, whether they are valid now.

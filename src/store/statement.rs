@@ -69,6 +69,16 @@ pub fn carry_out(tx: &Transaction<'_>, statement: &SignedStatement, at: i64) -> 
     Ok(changed)
 }
 
+/// Applies a revocation of a grant of which the journal says that it has not ended, whatever its row says: a row that is missing or
+/// changed ends nothing and keeps nothing.
+pub fn revoke_unconditionally(tx: &Transaction<'_>, statement: &SignedStatement, at: i64) -> rusqlite::Result<()> {
+    let terms = statement.terms();
+    let query = "UPDATE granted SET ended = ?2, ended_by = ?3, ended_at = ?4, ended_reason = ?5 WHERE id = ?1";
+    let (end, reason) = (GrantEnd::Revoked.as_str(), terms.reason.as_bytes());
+    tx.execute(query, params![terms.id.as_str(), end, terms.by.as_str(), at, reason])?;
+    keep(tx, statement, at)
+}
+
 /// Moves a request out of `pending`, even after its deadline: a withdrawal of permission has no deadline.
 fn decide(tx: &Transaction<'_>, statement: &SignedStatement, state: RequestState, at: i64) -> rusqlite::Result<bool> {
     let terms = statement.terms();

@@ -31,6 +31,8 @@ pub struct Facts<'a> {
     pub vouchers: Option<&'a Vouchers>,
     /// Returns what the role with this digest allowed when it was approved; called only where the role has changed since.
     pub approved: &'a dyn Fn(&str) -> Option<RolePower>,
+    /// Whether the journal says that this grant has ended, or cannot say it.
+    pub ended: &'a dyn Fn(&GrantTerms) -> bool,
 }
 
 /// Why a stored grant does not serve this elevation.
@@ -56,6 +58,8 @@ pub enum GrantFault {
     NotYet,
     /// It has expired.
     Expired,
+    /// The journal says that it has ended.
+    Ended,
     /// It lets one run under an earlier grant continue, and serves no new one.
     OnlyExtends,
     /// The clock is behind the journal's last record, and the host was rebooted since the grant was signed: no clock can tell when
@@ -80,6 +84,7 @@ impl fmt::Display for GrantFault {
             Self::OtherCommand(differs) => write!(f, "it {differs}"),
             Self::NotYet => f.write_str("it has not begun"),
             Self::Expired => f.write_str("it has expired"),
+            Self::Ended => f.write_str("it was ended or used before, as the journal says"),
             Self::OnlyExtends => f.write_str("it only extends a run under an earlier grant"),
             Self::Approval(fault) => fault.fmt(f),
             Self::OtherBoot => f.write_str(
@@ -331,6 +336,9 @@ fn genuine<'r>(
     if role.activation.signed_approvals && !by_glass {
         let vouchers = facts.vouchers.ok_or(GrantFault::Approval(ApprovalFault::Missing))?;
         vouchers.vouch(terms, &role.activation, facts.now.seconds()).map_err(GrantFault::Approval)?;
+    }
+    if (facts.ended)(terms) {
+        return Err(GrantFault::Ended);
     }
     if role.digest == terms.role_digest {
         return Ok(Serving::Unchanged(role));

@@ -93,6 +93,7 @@ fn verdict_at(signed: SignedGrant, moment: &Moment, high_water: Option<i64>) -> 
         now: &Now::of(moment.clone(), high_water.map(Timestamp::from_seconds)),
         vouchers: None,
         approved: &|_| None,
+        ended: &|_| false,
     };
     match verify(vec![signed], eligible(), &facts) {
         Ok(_) => Ok(()),
@@ -177,7 +178,7 @@ fn the_nearest_of_several_grants_that_do_not_serve_is_reported() {
     let elsewhere = || exact("bbbbbbbbbb", |command| command.cwd = Word::from("/elsewhere"));
     let told = |grants: Vec<SignedGrant>| {
         let (key, id, at) = (host(), id(), Now::of(moment(NOW), None));
-        let facts = Facts { key: &key, host: &id, now: &at, vouchers: None, approved: &|_| None };
+        let facts = Facts { key: &key, host: &id, now: &at, vouchers: None, approved: &|_| None, ended: &|_| false };
         verify(grants, eligible(), &facts).err().and_then(|refused| refused.nearest())
     };
     let here = std::env::current_dir().unwrap();
@@ -325,7 +326,7 @@ fn the_narrowest_grant_is_used() {
         terms.expires = NOW;
     });
     let (key, id, at) = (host(), id(), Now::of(moment(NOW), None));
-    let facts = Facts { key: &key, host: &id, now: &at, vouchers: None, approved: &|_| None };
+    let facts = Facts { key: &key, host: &id, now: &at, vouchers: None, approved: &|_| None, ended: &|_| false };
     let Ok(grant) = verify(vec![wide, expired, exact], eligible(), &facts) else { panic!("refused") };
     assert_eq!(grant.terms().id.as_str(), "eeeeeeeeee");
     assert_eq!(
@@ -411,7 +412,7 @@ fn role_of(commands: &str) -> Role {
 fn changed(then: &Role, now: &Role, stored: Option<&Role>) -> Result<Role, GrantFault> {
     let (key, id, at) = (host(), id(), Now::of(moment(NOW), None));
     let approved = |digest: &str| stored.map(RolePower::of).filter(|_| digest == then.digest);
-    let facts = Facts { key: &key, host: &id, now: &at, vouchers: None, approved: &approved };
+    let facts = Facts { key: &key, host: &id, now: &at, vouchers: None, approved: &approved, ended: &|_| false };
     let signed = issue(|terms| terms.role_digest.clone_from(&then.digest));
     let eligible = Eligible::for_tests(elevation(&["env", "true"]), vec![now.clone()]);
     match verify(vec![signed], eligible, &facts) {
@@ -446,7 +447,7 @@ fn a_role_is_held_only_where_it_counts_now_and_did_when_it_was_approved() {
     let held = |then: &Role, now: &Role| {
         let (key, id, at) = (host(), id(), Now::of(moment(NOW), None));
         let approved = |_: &str| Some(RolePower::of(then));
-        let facts = Facts { key: &key, host: &id, now: &at, vouchers: None, approved: &approved };
+        let facts = Facts { key: &key, host: &id, now: &at, vouchers: None, approved: &approved, ended: &|_| false };
         let signed = issue(|terms| terms.role_digest.clone_from(&then.digest));
         HeldRole::find(&[signed], &holder, std::slice::from_ref(now), &facts).is_some()
     };

@@ -912,6 +912,103 @@ fn a_record_that_differs_from_its_document_is_reported() {
     }
 }
 
+/// Changes the bytes of a grant and what its record says of them, and signs everything again with the key of the host.
+fn widen(db: &Connection, key: &HostKey, id: &str, change: &serde_json::Value) -> rusqlite::Result<()> {
+    let changed = |body: &[u8], change: &serde_json::Value| {
+        let mut document: serde_json::Value = serde_json::from_slice(body).unwrap();
+        document.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+        document.as_object_mut().unwrap().retain(|_, value| !value.is_null());
+        document
+    };
+    let body: Vec<u8> = db.query_row("SELECT body FROM granted WHERE id = ?1", [id], |row| row.get(0))?;
+    let grant = changed(&body, change);
+    let body = grant.to_string().into_bytes();
+    let signature = key.sign(Namespace::Grant, &body);
+    let set = "UPDATE granted SET body = ?2, signature = ?3, starts = ?4, expires = ?5 WHERE id = ?1";
+    db.execute(set, params![id, body, signature, grant["starts"].as_i64(), grant["expires"].as_i64()])?;
+    let limits: Vec<&str> = [("one_shot", "one-shot"), ("exact", "exact")]
+        .iter()
+        .filter(|(flag, _)| grant[flag] == 1)
+        .map(|(_, word)| *word)
+        .collect();
+    let micros = |key: &str| grant[key].as_i64().unwrap() * 1_000_000;
+    let said = serde_json::json!({
+        "sha256": hash(&body).to_string(), "limits": limits, "starts": micros("starts"), "expires": micros("expires"),
+        "run_as": grant["run_as"],
+    });
+    let query = "SELECT seq, body FROM record WHERE grant_id = ?1 AND kind = 'grant'";
+    let (seq, body): (i64, Vec<u8>) = db.query_row(query, [id], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let body = changed(&body, &said).to_string().into_bytes();
+    db.execute("UPDATE record SET body = ?2 WHERE seq = ?1", params![seq, body])?;
+    sign_anew(db, key)
+}
+
+/// The key of the host signs a grant, and does not decide what the approvers allowed.
+#[test]
+fn a_grant_wider_than_its_request_and_its_approvals_is_reported() {
+    let root = own_root();
+    let (bob, carol) = (root.person(&["approvers"]), root.person(&["reviewed"]));
+    let wanted = id(&request(&root, &carol, "reviewed", &["--for", "30m", "--", "/usr/bin/id", "-u"]));
+    let narrow = ["jitctl", "approve", &wanted, "--exact", "--one-shot", "--for", "10m"];
+    root.run_as(&bob.name, narrow).succeeded();
+    root.script("jitctl audit export >/dev/null; sqlite3 /var/lib/jit-sudo/journal.db \".backup /root/story.db\"");
+    let key = HostKey::from_openssh(&root.read(&format!("{STATE}/host_key"))).unwrap();
+    let place = Place::new("wider");
+    let path = place.0.join("journal.db");
+    let both = |change: &serde_json::Value| {
+        std::fs::copy(root.path("/root/story.db"), &path).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let db = Connection::open(&path).unwrap();
+        widen(&db, &key, &wanted, change).unwrap();
+        db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+        drop(db);
+        let case = Case { path: path.clone(), key: key.public_key(), line: key.public_line(), damage: None };
+        (verdict(&path, &key.public_key()), checker(&[case]).join("\n"))
+    };
+    let ((ours, _), theirs) = both(&serde_json::json!({}));
+    assert_eq!((ours.as_str(), theirs.as_str()), ("intact", "intact"));
+    let query = "SELECT CAST(body AS TEXT) FROM granted";
+    let body = root.script(&format!("sqlite3 /root/story.db \"{query}\""));
+    let grant: serde_json::Value = serde_json::from_str(body.trim()).unwrap();
+    let moved = |key: &str, by: i64| grant[key].as_i64().unwrap() + by;
+    let mut command = grant["command"].clone();
+    command["argv"] = serde_json::json!(["/usr/bin/whoami"]);
+    command["path"] = "/usr/bin/whoami".into();
+    let (day, deadline) = (86_400, 3600 * 1_000_000);
+    let changes = [
+        (serde_json::json!({"exact": 0}), "it is not limited to its command"),
+        (serde_json::json!({"one_shot": 0}), "it is not limited to one run"),
+        (
+            serde_json::json!({"expires": moved("expires", 3600), "boot_deadline": moved("boot_deadline", deadline)}),
+            "it is valid for 1h10m, and 10m were approved",
+        ),
+        (serde_json::json!({"command": command}), "its command is not that of its request"),
+        (serde_json::json!({"command": null, "exact": 0}), "its command is not that of its request"),
+        (serde_json::json!({"run_as": "carol"}), "its run_as is not that of its request"),
+        (
+            serde_json::json!({"starts": moved("starts", -day), "expires": moved("expires", -day)}),
+            "its record differs from its bytes",
+        ),
+        (serde_json::json!({"starts": moved("starts", -day)}), "it starts at another time"),
+        // Nor by the clocks: the approval would be used on another day, or after a reboot.
+        (
+            serde_json::json!({
+                "issued": moved("issued", day), "starts": moved("starts", day), "expires": moved("expires", day),
+                "boot_deadline": moved("boot_deadline", day * 1_000_000),
+            }),
+            "its record differs from its bytes",
+        ),
+        (serde_json::json!({"boot_deadline": moved("boot_deadline", 1)}), "its record differs from its bytes"),
+        (serde_json::json!({"boot_id": "another"}), "its record differs from its bytes"),
+        (serde_json::json!({"this_boot": 1}), "its record differs from its bytes"),
+    ];
+    for (change, sentence) in changes {
+        let ((kind, said), theirs) = both(&change);
+        assert!(kind == "granted" && said.contains(sentence), "{change}: {kind} {said}");
+        assert!(theirs.starts_with("granted: "), "{change}: {theirs}");
+    }
+}
+
 /// Requests of two hosts without a record of the change are reported: until such a record there is only one host.
 #[test]
 fn requests_of_two_hosts_without_a_record_of_the_change_are_reported() {

@@ -350,6 +350,26 @@ fn a_database_that_is_put_back_without_its_anchor_gives_no_power() {
 }
 
 #[test]
+fn a_denied_request_is_not_pending_again_in_an_older_copy_without_its_anchor() {
+    let root = own_root();
+    let (carol, bob) = pair(&root);
+    let wanted = id(&request(&root, &carol, "reviewed", &[]));
+    back_up(&root);
+    root.run_as(&bob.name, ["jitctl", "deny", &wanted, "--reason", "no"]).succeeded();
+    restore(&root);
+    root.script(&format!("rm {STATE}/anchor"));
+    root.run_as(&bob.name, ["jitctl", "approve", &wanted]).refused("its anchor is missing");
+    both_say_intact(&root);
+    accept(&root);
+    assert_eq!(state(&root, &wanted), "denied");
+    // A new host has no such record yet, and no anchor is missing.
+    root.script(&format!("rm -rf {STATE}/*; jitctl key init; jitctl roles"));
+    let again = id(&request(&root, &carol, "reviewed", &[]));
+    root.run_as(&bob.name, ["jitctl", "approve", &again]).succeeded();
+    both_say_intact(&root);
+}
+
+#[test]
 fn a_row_that_was_hidden_while_everything_was_ended_gives_no_power_afterwards() {
     let root = own_root();
     let (carol, bob) = pair(&root);
@@ -392,7 +412,7 @@ fn a_row_that_was_hidden_while_everything_was_ended_gives_no_power_afterwards() 
     hide("request", &pending, "x'00'");
     root.as_root(["jitctl", "key", "accept", "--reason", "restored"]).exited(1);
     put_back();
-    root.run_as(&carol.name, RUN).refused("was ended or used meanwhile");
+    root.run_as(&carol.name, RUN).refused("it was ended or used before, as the journal says");
     root.run_as(&bob.name, ["jitctl", "approve", &pending]).refused("before root accepted the state of this host");
     both_say_intact(&root);
     root.as_root(["jitctl", "revoke", &grant, "--reason", "it can be read again"]).succeeded();
@@ -400,4 +420,137 @@ fn a_row_that_was_hidden_while_everything_was_ended_gives_no_power_afterwards() 
     root.run_as(&bob.name, ["jitctl", "approve", &again]).succeeded();
     root.run_as(&carol.name, RUN).succeeded();
     both_say_intact(&root);
+}
+
+/// A verification reports a row that was changed and put back. Until then it gives no power either.
+#[test]
+fn a_grant_that_has_ended_by_the_records_is_held_nowhere() {
+    let root = own_root();
+    let carol = root.person(&["self-service"]);
+    let sql = |statement: &str| root.script(&format!("sqlite3 {DATABASE} \"{statement}\""));
+    let keep = || root.script(&format!("rm -f /root/kept.db; sqlite3 {DATABASE} '.backup /root/kept.db'"));
+    let put_back =
+        || sql("ATTACH '/root/kept.db' AS k; DELETE FROM granted; INSERT INTO granted SELECT * FROM k.granted");
+    let ask = "/usr/libexec/jit-sudo/jit-sudo-broker <<<'{\"verb\":\"membership\",\"role\":\"self-service\"}'";
+    let member = || root.run_as(&carol.name, ["bash", "-c", ask]).succeeded().contains("\"holds\":true");
+    let shown = |id: &str| {
+        let shown = root.as_root(["jitctl", "--json", "show", id]).json();
+        shown["grant"]["grant"].as_str().unwrap_or_default().to_owned()
+    };
+    let hidden = [
+        "UPDATE granted SET ended = 'released', ended_at = 1, ended_by = 'carol'",
+        "DELETE FROM granted",
+        "UPDATE granted SET ended = 'revoked'",
+    ];
+    for hide in hidden {
+        let grant = id(&request(&root, &carol, "self-service", &[]));
+        assert!(member());
+        root.run_as(&carol.name, RUN).succeeded();
+        keep();
+        sql(hide);
+        root.as_root(["jitctl", "key", "accept", "--reason", "it is ours"]).succeeded();
+        put_back();
+        assert!(!member(), "{hide}");
+        root.run_as(&carol.name, RUN).refused("it was ended or used before, as the journal says");
+        root.run_as(&carol.name, ["jit-sudo", "-n", "-l", "id"]).exited(1);
+        assert_eq!(shown(&grant), "revoked", "{hide}");
+    }
+    // The same for the ordinary ends.
+    for (how, words) in [("released", ["jitctl", "release"].as_slice()), ("used", &RUN)] {
+        let one_shot: &[&str] = if how == "used" { &["--one-shot"] } else { &[] };
+        let grant = id(&request(&root, &carol, "self-service", one_shot));
+        keep();
+        root.run_as(&carol.name, words).succeeded();
+        put_back();
+        assert!(!member(), "{how}");
+        root.run_as(&carol.name, RUN).refused("it was ended or used before, as the journal says");
+        root.run_as(&carol.name, ["jit-sudo", "-n", "-l", "id"]).exited(1);
+        assert_eq!(shown(&grant), how);
+    }
+}
+
+/// The ways to hide the row of a grant for a moment.
+const HIDDEN: [&str; 4] = [
+    "DELETE FROM granted WHERE id = 'ID'",
+    "UPDATE granted SET ended = 'released', ended_at = 1, ended_by = 'carol' WHERE id = 'ID'",
+    "UPDATE granted SET ended = 'zzz' WHERE id = 'ID'",
+    "UPDATE granted SET expires = 1 WHERE id = 'ID'",
+];
+
+#[test]
+fn a_revocation_ends_a_grant_whose_row_is_hidden_and_names_it() {
+    let root = own_root();
+    let (carol, other) = (root.person(&["self-service"]), root.person(&["self-service"]));
+    let sql = |statement: &str| root.script(&format!("sqlite3 {DATABASE} \"{statement}\""));
+    let run = || root.run_as(&carol.name, RUN);
+    root.script(&format!("jitctl roles; cp -a {STATE} /root/before"));
+    for (hide, alone) in HIDDEN.into_iter().flat_map(|hide| [(hide, true), (hide, false)]) {
+        for target in ["--all", "ID", "--user"] {
+            let open = (!alone).then(|| id(&request(&root, &other, "self-service", &[])));
+            let grant = id(&request(&root, &carol, "self-service", &[]));
+            run().succeeded();
+            root.script(&format!("rm -f /root/kept.db; sqlite3 {DATABASE} '.backup /root/kept.db'"));
+            sql(&hide.replace("ID", &grant));
+            let words: &[&str] = match target {
+                "--user" => &["--user", &carol.name],
+                "ID" => &[&grant],
+                all => &[all],
+            };
+            let said = root.as_root([&["jitctl", "revoke"], words, &["--reason", "incident"]].concat());
+            said.refused(&format!("grant {grant}: its row in the database says something else than the journal"));
+            sql(&format!(
+                "ATTACH '/root/kept.db' AS k; DELETE FROM granted WHERE id = '{grant}';
+                 INSERT INTO granted SELECT * FROM k.granted WHERE id = '{grant}'"
+            ));
+            run().refused("it was ended or used before, as the journal says");
+            if let Some(open) = open.filter(|_| target == "--all") {
+                assert_eq!(sql(&format!("SELECT ended FROM granted WHERE id = '{open}'")).trim(), "revoked", "{hide}");
+            }
+            // A second revocation writes no second record, and says what is wrong.
+            let again = root.as_root(["jitctl", "revoke", "--all", "--reason", "again"]);
+            again.refused(&format!("grant {grant}: its row in the database says something else than the journal"));
+            let ends = format!("SELECT count(*) FROM record WHERE kind = 'revocation' AND grant_id = '{grant}'");
+            assert_eq!(sql(&ends).trim(), "1", "{hide}");
+            root.script(&format!("rm -rf {STATE}; cp -a /root/before {STATE}"));
+        }
+    }
+}
+
+#[test]
+fn a_command_under_a_hidden_row_is_ended_by_a_revocation_and_an_acceptance() {
+    let root = own_root();
+    root.add_policy(
+        "long",
+        "[roles.long]\neligible = [\"%self-service\"]\ncommands = [\"/usr/bin/sleep *\"]\nauthenticate = false\n\
+         on_expiry = \"finish\"\n",
+    );
+    let carol = root.person(&["self-service"]);
+    let sql = |statement: &str| root.script(&format!("sqlite3 {DATABASE} \"{statement}\""));
+    let revoke = ["jitctl", "revoke", "--all", "--reason", "incident"];
+    let accept = ["jitctl", "key", "accept", "--reason", "it is ours"];
+    let starts = || root.journal().iter().filter(|record| record.kind() == "start").count();
+    let hidden = ["SELECT 1"].into_iter().chain(HIDDEN);
+    for (hide, words) in hidden.flat_map(|hide| [(hide, revoke.as_slice()), (hide, &accept)]) {
+        let before = starts();
+        // Without a changed row: a command that may finish after the end of its grant.
+        let lasts = if hide == "SELECT 1" { "2s" } else { "10m" };
+        let grant = id(&request(&root, &carol, "long", &["--for", lasts]));
+        let mut run = root.pty_as(&carol.name, ["jit-sudo", "-n", "--role", "long", "sleep", "100"]);
+        eventually("the run begins", PATIENCE, || (starts() > before).then_some(()));
+        if lasts == "2s" {
+            std::thread::sleep(Duration::from_secs(3));
+        }
+        root.script(&format!("rm -f /root/kept.db; sqlite3 {DATABASE} '.backup /root/kept.db'"));
+        sql(&hide.replace("ID", &grant));
+        let _ = root.as_root(words);
+        sql(&format!(
+            "ATTACH '/root/kept.db' AS k; DELETE FROM granted WHERE id = '{grant}';
+             INSERT INTO granted SELECT * FROM k.granted WHERE id = '{grant}'"
+        ));
+        let ended = std::time::Instant::now();
+        assert!(!run.wait().success(), "{hide} {words:?}: {}", run.screen());
+        assert!(ended.elapsed() < Duration::from_secs(20), "{hide} {words:?}: {:?}", ended.elapsed());
+        let revoked = format!("SELECT count(*) FROM record WHERE kind = 'revocation' AND grant_id = '{grant}'");
+        assert_eq!(sql(&revoked).trim(), "1", "{hide} {words:?}");
+    }
 }

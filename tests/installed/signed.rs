@@ -3,6 +3,9 @@
 use std::sync::{Mutex, OnceLock};
 
 use harness::{Output, Person, PrivateRoot};
+use jit_core::grant::HostKey;
+use jit_core::grant::sshsig::Namespace;
+use serde_json::{Value, json};
 
 use crate::{granted, id, kinds, own_root, records_of, request};
 
@@ -493,4 +496,54 @@ fn an_approver_elsewhere_narrows_and_never_widens() {
     }
     let shown = jitctl(root, &person, &["--json", "show", &grant], "").json();
     assert_eq!(shown["grant"]["state"], "pending", "{shown}");
+}
+
+#[test]
+fn the_key_of_the_host_does_not_widen_what_an_approver_has_signed() {
+    let root = signed_root();
+    let (person, (approver, line)) = (root.person(&["signed"]), signer(&root));
+    list(&root, &[line]);
+    let wanted = id(&request(&root, &person, "signed", &["--for", "30m", "--", "/usr/bin/id", "-u"]));
+    let narrow = ["approve", &wanted, "--key", "key", "--exact", "--one-shot", "--for", "10m"];
+    jitctl(&root, &approver, &narrow, "").succeeded();
+    let database = "/var/lib/jit-sudo/journal.db";
+    let sql = |text: &str| root.script(&format!("sqlite3 {database} \"{text}\"")).trim().to_owned();
+    let body: Value = serde_json::from_str(&sql("SELECT CAST(body AS TEXT) FROM granted")).unwrap();
+    let key = HostKey::from_openssh(&root.read("/var/lib/jit-sudo/host_key")).unwrap();
+    let signed = |change: &Value| {
+        let mut terms = body.clone();
+        terms.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let bytes = terms.to_string().into_bytes();
+        let signature = key.sign(Namespace::Grant, &bytes);
+        let (starts, expires) = (&terms["starts"], &terms["expires"]);
+        sql(&format!(
+            "UPDATE granted SET body = x'{}', signature = x'{}', starts = {starts}, expires = {expires}",
+            hex(&bytes),
+            hex(&signature)
+        ));
+    };
+    let moved = |key: &str, by: i64| body[key].as_i64().unwrap() + by;
+    let hours = 8 * 3600;
+    let mut command = body["command"].clone();
+    command["argv"] = json!(["/usr/bin/id", "-g"]);
+    let changes = [
+        (json!({"exact": 0}), "-g", "it is not limited to its command"),
+        (json!({"one_shot": 0}), "-u", "it is not limited to one run"),
+        (
+            json!({"expires": moved("expires", hours), "boot_deadline": moved("boot_deadline", hours * 1_000_000)}),
+            "-u",
+            "it is valid for 8h10m, and 10m were approved",
+        ),
+        (json!({"command": command}), "-g", "its command is not that of its request"),
+        (json!({"starts": moved("starts", -86_400)}), "-u", "it starts at another time"),
+    ];
+    for (change, argument, sentence) in changes {
+        signed(&change);
+        let said = root.run_as(&person.name, ["jit-sudo", "-n", "/usr/bin/id", argument]);
+        said.refused(sentence);
+    }
+    signed(&json!({}));
+    root.run_as(&person.name, ["jit-sudo", "-n", "/usr/bin/id", "-u"]).succeeded();
+    crate::both_say_intact(&root);
 }

@@ -297,7 +297,7 @@ impl Power {
             Some(user) => self.names.of(user.as_bytes()),
             None => Names::NOBODY,
         };
-        let document = words::of_record(copies.kind, body)?;
+        let document = words::of_record(copies.kind, copies.high, body)?;
         self.stated((seq, copies.kind), id, (at, user, document), told)?;
         let words = |words: Option<&Word>| said::digest_of(words.map_or(&[], Word::as_bytes));
         let done = |how, text| Some(Box::new(Done { how, by: user, at, words: words(text) }));
@@ -317,7 +317,7 @@ impl Power {
             "approval" => {
                 let key = told.key.as_ref().map(|key| self.names.of(key.as_bytes()));
                 let (sha256, words) = (told.sha256?.0, Some(document));
-                let approved = Approved { uid: told.uid?, at, sha256, words, by: user, key, met: false };
+                let approved = Approved { uid: told.uid?, at, sha256, words, by: user, key, limits: None, met: false };
                 said.approved(approved);
             }
             "denial" => said.decided = done(CloseKind::Denied, told.reason.as_ref()),

@@ -10,7 +10,8 @@ use super::approvers::{Approvers, KeyFault};
 use super::digest;
 use super::public_key::PublicKey;
 use super::sshsig::{Namespace, SignatureFault, SignedBy, claimed_key, signed_by};
-use super::terms::{ApprovalTerms, GrantTerms};
+use super::terms::{ApprovalTerms, GrantTerms, decode};
+use super::within::{Excess, Limits};
 use crate::escape::hex;
 use crate::names::UserName;
 use crate::policy::Activation;
@@ -55,6 +56,10 @@ pub enum ApprovalFault {
     NotVerified(UserName),
     /// A grant names an approval that does not exist, or none at all.
     Missing,
+    /// The request of a grant is missing, or not readable.
+    NoRequest,
+    /// A grant allows more than its request and its approvals.
+    Wider(Excess),
 }
 
 /// What a signature must prove about the signer, besides the touch that every security key requires.
@@ -84,6 +89,8 @@ impl fmt::Display for ApprovalFault {
                 write!(f, "the approval of {name} must be signed with a security key that verified its user")
             }
             Self::Missing => f.write_str("it has no signed approval"),
+            Self::NoRequest => f.write_str("its request is missing"),
+            Self::Wider(excess) => excess.fmt(f),
         }
     }
 }
@@ -135,16 +142,19 @@ pub struct Vouchers {
     pub approvers: Approvers,
     /// The approvals of these grants.
     pub approvals: Vec<Approval>,
+    /// The exact bytes of the requests of these grants.
+    pub requests: Vec<Vec<u8>>,
 }
 
 impl Vouchers {
     /// Checks that every approval that the grant names exists, unchanged, and is signed as the role requires today with
-    /// a key that is still valid.
+    /// a key that is still valid, and that the grant allows nothing beyond them and its request.
     pub fn vouch(&self, grant: &GrantTerms, rules: &Activation, now: i64) -> Result<(), ApprovalFault> {
         let verification = UserVerification::of(rules);
         if grant.approvals.is_empty() {
             return Err(ApprovalFault::Missing);
         }
+        let mut limits = Vec::new();
         for named in &grant.approvals {
             let approval = self.approvals.iter().find(|approval| {
                 approval.terms.id == grant.id
@@ -153,8 +163,12 @@ impl Vouchers {
             });
             let approval = approval.ok_or(ApprovalFault::Missing)?;
             approval.signer_for(&grant.user, &self.approvers, verification, now)?;
+            limits.push(Limits::from(&approval.terms));
         }
-        Ok(())
+        // The approvals are signed over the digest of the request.
+        let request = self.requests.iter().find(|bytes| hex(&digest(bytes)) == grant.request);
+        let asked = request.and_then(|bytes| decode(bytes).ok()).ok_or(ApprovalFault::NoRequest)?;
+        grant.is_within(&asked, &limits).map_err(ApprovalFault::Wider)
     }
 }
 
@@ -162,9 +176,9 @@ impl Vouchers {
 mod tests {
     use super::*;
     use crate::escape::Word;
-    use crate::grant::GrantTerms;
     use crate::grant::sshsig::sign;
     use crate::grant::terms::{Extensions, Flag, VERSION, encode};
+    use crate::grant::{GrantTerms, HostDescriptor, RequestTerms};
     use crate::names::{GrantId, RoleName};
     use crate::policy::{Policy, PolicyText};
     use crate::samples::{approvers, key};
@@ -198,7 +212,7 @@ mod tests {
             host: hex(&[1; 32]),
             id: GrantId::parse("0123456789").unwrap(),
             one_shot: Flag::Yes,
-            request: hex(&[2; 32]),
+            request: request_digest(),
             role_digest: hex(&[3; 32]),
             version: VERSION,
         };
@@ -224,7 +238,7 @@ mod tests {
             id: GrantId::parse("0123456789").unwrap(),
             issued: NOW,
             one_shot: Flag::Yes,
-            request: hex(&[2; 32]),
+            request: request_digest(),
             role: RoleName::parse("ops").unwrap(),
             role_digest: hex(&[3; 32]),
             run_as: name("root"),
@@ -237,7 +251,40 @@ mod tests {
     }
 
     fn vouched(lines: &[(&str, u8)], approvals: &[Approval], grant: &GrantTerms) -> Result<(), ApprovalFault> {
-        Vouchers { approvers: approvers(lines), approvals: approvals.to_vec() }.vouch(grant, &rules(""), NOW)
+        let requests = vec![encode(&asked()).unwrap()];
+        Vouchers { approvers: approvers(lines), approvals: approvals.to_vec(), requests }.vouch(grant, &rules(""), NOW)
+    }
+
+    /// Returns the request that the approvals and grants of these tests name.
+    fn asked() -> RequestTerms {
+        let [id, key, machine, name] = [&hex(&[1; 32]), "k", "m", "web1"].map(str::to_owned);
+        RequestTerms {
+            break_glass: Flag::No,
+            command: None,
+            created: NOW,
+            critical: Vec::new(),
+            deadline: NOW + 900,
+            duration: 3600,
+            exact: Flag::No,
+            extends: None,
+            extensions: Extensions::new(),
+            host: HostDescriptor { id, key, machine, name },
+            id: GrantId::parse("0123456789").unwrap(),
+            one_shot: Flag::No,
+            reason: Word::default(),
+            role: RoleName::parse("ops").unwrap(),
+            role_digest: hex(&[3; 32]),
+            run_as: self::name("root"),
+            start: 0,
+            ticket: Word::default(),
+            uid: 1000,
+            user: self::name("alice"),
+            version: VERSION,
+        }
+    }
+
+    fn request_digest() -> String {
+        hex(&digest(&encode(&asked()).unwrap()))
     }
 
     #[test]
@@ -282,7 +329,8 @@ mod tests {
         assert!(signed.signer(&list, ANY, NOW).is_ok());
         let demanded = signed.signer(&list, UserVerification::Demanded, NOW);
         assert_eq!(demanded, Err(ApprovalFault::NotVerified(name("bob"))));
-        let vouchers = Vouchers { approvers: list, approvals: vec![signed.clone()] };
+        let requests = vec![encode(&asked()).unwrap()];
+        let vouchers = Vouchers { approvers: list, approvals: vec![signed.clone()], requests };
         assert_eq!(vouchers.vouch(&grant(&[&signed]), &rules(""), NOW), Ok(()));
         let strict = vouchers.vouch(&grant(&[&signed]), &rules("user_verification = true\n"), NOW);
         assert_eq!(strict, Err(ApprovalFault::NotVerified(name("bob"))));
@@ -295,5 +343,47 @@ mod tests {
         assert_eq!(vouched(&[("bob", 1)], std::slice::from_ref(&one), &other), Err(ApprovalFault::Missing));
         let other = GrantTerms { request: hex(&[3; 32]), ..grant(&[&one]) };
         assert_eq!(vouched(&[("bob", 1)], &[one], &other), Err(ApprovalFault::Missing));
+    }
+
+    #[test]
+    fn a_grant_allows_nothing_that_its_signed_approvals_do_not_allow() {
+        let (one, two) = (approval("bob", 1), approval("carol", 2));
+        let keys = [("bob", 1), ("carol", 2)];
+        let wider = |change: fn(&mut GrantTerms)| {
+            let mut other = grant(&[&one, &two]);
+            change(&mut other);
+            vouched(&keys, &[one.clone(), two.clone()], &other)
+        };
+        let excess = |excess| Err(ApprovalFault::Wider(excess));
+        assert_eq!(wider(|_| {}), Ok(()));
+        assert_eq!(wider(|grant| grant.exact = Flag::Yes), Ok(()), "the role may narrow it");
+        assert_eq!(wider(|grant| grant.expires -= 1), Ok(()));
+        assert_eq!(wider(|grant| grant.one_shot = Flag::No), excess(Excess::NotOneShot));
+        assert_eq!(wider(|grant| grant.expires += 1), excess(Excess::Longer(601, 600)));
+        assert_eq!(wider(|grant| grant.starts -= 86_400), excess(Excess::Start));
+        assert_eq!(wider(|grant| (grant.starts, grant.expires) = (NOW + 60, NOW + 660)), excess(Excess::Start));
+        let later = |grant: &mut GrantTerms| {
+            (grant.issued, grant.starts, grant.expires) = (NOW + 900, NOW + 900, NOW + 1500);
+        };
+        assert_eq!(wider(later), excess(Excess::Late));
+        assert_eq!(wider(|grant| grant.run_as = name("carol")), excess(Excess::Key("run_as")));
+        assert_eq!(wider(|grant| grant.role_digest = hex(&[4; 32])), excess(Excess::Key("role_digest")));
+        assert_eq!(wider(|grant| grant.uid = 0), excess(Excess::Key("uid")));
+        assert_eq!(wider(|grant| grant.break_glass = Flag::Yes), excess(Excess::Key("break_glass")));
+        assert_eq!(wider(|grant| grant.extends = Some(grant.id.clone())), excess(Excess::Key("extends")));
+        // One approval that limits it to the command is enough.
+        let mut exact = approval("carol", 2);
+        exact.terms.exact = Flag::Yes;
+        exact.bytes = encode(&exact.terms).unwrap();
+        exact.signature = Some(sign(&key(2), Namespace::Approval, &exact.bytes));
+        let named = grant(&[&one, &exact]);
+        assert_eq!(vouched(&keys, &[one, exact], &named), excess(Excess::NotExact));
+    }
+
+    #[test]
+    fn a_grant_without_its_request_is_not_vouched_for() {
+        let one = approval("bob", 1);
+        let vouchers = Vouchers { approvers: approvers(&[("bob", 1)]), approvals: vec![one.clone()], requests: vec![] };
+        assert_eq!(vouchers.vouch(&grant(&[&one]), &rules(""), NOW), Err(ApprovalFault::NoRequest));
     }
 }

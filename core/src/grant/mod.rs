@@ -13,6 +13,7 @@ pub mod signed;
 pub mod sshsig;
 pub mod statement;
 pub mod terms;
+pub mod within;
 
 mod ssh_wire;
 
@@ -27,6 +28,7 @@ pub use statement::{
     CarriedStatement, SignedStatement, StatementFault, StatementKind, StatementTerms, VouchedStatement,
 };
 pub use terms::{ApprovalTerms, CommandTerms, GrantTerms, RequestTerms, TermsFault};
+pub use within::{Excess, Limits};
 
 use sha2::{Digest as _, Sha256};
 

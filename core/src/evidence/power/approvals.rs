@@ -29,6 +29,7 @@ impl Power {
         let request = said.request_digest().ok_or("there is no such request")?;
         let (digest, document) = (digest_of(row.body), ApprovalDocument::read(row.body));
         let mut told = None;
+        let limits = document.as_ref().ok().and_then(|document| document.limits);
         let key = row.key.map(|key| self.names.of(key.as_bytes()));
         match said.approvals.iter_mut().find(|approval| approval.uid == row.uid) {
             Some(approval) => {
@@ -37,6 +38,7 @@ impl Power {
                 if approval.sha256 != digest {
                     return Err("its bytes are not those of its record".to_owned());
                 }
+                approval.limits = limits;
                 if (approval.at, approval.key) != (row.at, key) {
                     return Err("its time or its key differs from its record".to_owned());
                 }
@@ -55,6 +57,7 @@ impl Power {
                     words: None,
                     by,
                     key,
+                    limits,
                     met: true,
                 });
             }

@@ -10,7 +10,7 @@ use crate::evidence::canonical;
 use crate::grant::PublicKey;
 use crate::grant::sshsig::{Namespace, signer};
 use crate::grant::terms::{Terms, decode};
-use crate::grant::{ApprovalTerms, GrantTerms, RequestTerms, StatementTerms};
+use crate::grant::{ApprovalTerms, GrantTerms, Limits, RequestTerms, StatementTerms};
 
 /// The version whose grants do not name the key that signs them.
 const FIRST: u32 = 1;
@@ -34,6 +34,9 @@ pub(super) struct RequestDocument {
     /// What it is for alone; version 1 has another form.
     #[serde(default)]
     command: Option<Words>,
+    /// Absent in version 1.
+    #[serde(skip)]
+    pub(super) terms: Option<RequestTerms>,
 }
 
 #[derive(Deserialize)]
@@ -41,18 +44,20 @@ struct Words {
     argv: Vec<IgnoredAny>,
 }
 
-/// Reads a document of this kind.
-fn read<T: DeserializeOwned, Usable: Terms>(bytes: &[u8], what: &str) -> Result<T, String> {
+/// Reads a document of this kind, and its terms unless it is of version 1.
+fn read<T: DeserializeOwned, Usable: Terms>(bytes: &[u8], what: &str) -> Result<(T, Option<Usable>), String> {
     #[derive(Deserialize)]
     struct Versioned {
         version: u32,
     }
     let is_first = serde_json::from_slice::<Versioned>(bytes).is_ok_and(|document| document.version == FIRST);
-    if !is_first {
+    let terms = if is_first {
+        None
+    } else {
         canonical::text(bytes).map_err(|why| format!("its bytes are no {what}: {why}"))?;
-        decode::<Usable>(bytes).map_err(|fault| format!("its bytes are no {what}: {fault}"))?;
-    }
-    serde_json::from_slice(bytes).map_err(|_| format!("its bytes are no {what}"))
+        Some(decode::<Usable>(bytes).map_err(|fault| format!("its bytes are no {what}: {fault}"))?)
+    };
+    Ok((serde_json::from_slice(bytes).map_err(|_| format!("its bytes are no {what}"))?, terms))
 }
 
 /// Version 1 has only the host id.
@@ -73,13 +78,13 @@ impl Host {
 
 impl RequestDocument {
     pub(super) fn read(bytes: &[u8]) -> Result<Self, String> {
-        let document: Self = read::<_, RequestTerms>(bytes, "request")?;
+        let (document, terms): (Self, _) = read::<_, RequestTerms>(bytes, "request")?;
         match (&document.command, &document.host) {
             (Some(command), _) if command.argv.is_empty() => Err("its command has no words".to_owned()),
             (_, Host::Described { .. }) if document.is_of_the_first_version() => {
                 Err("its bytes are no request: version 1 describes no host".to_owned())
             }
-            _ => Ok(document),
+            _ => Ok(Self { terms, ..document }),
         }
     }
 
@@ -124,11 +129,15 @@ pub(super) struct ApprovalDocument {
     /// Version 1 names none.
     #[serde(default)]
     pub(super) host: Option<String>,
+    /// Absent in version 1.
+    #[serde(skip)]
+    pub(super) limits: Option<Limits>,
 }
 
 impl ApprovalDocument {
     pub(super) fn read(bytes: &[u8]) -> Result<Self, String> {
-        read::<_, ApprovalTerms>(bytes, "approval")
+        let (document, terms): (Self, _) = read::<_, ApprovalTerms>(bytes, "approval")?;
+        Ok(Self { limits: terms.as_ref().map(Limits::from), ..document })
     }
 }
 
@@ -161,11 +170,15 @@ pub(super) struct GrantDocument {
     pub(super) boot_deadline: Option<i64>,
     pub(super) host: String,
     version: u32,
+    /// Absent in version 1.
+    #[serde(skip)]
+    terms: Option<GrantTerms>,
 }
 
 impl GrantDocument {
     pub(super) fn read(bytes: &[u8]) -> Result<Self, String> {
-        read::<_, GrantTerms>(bytes, "grant")
+        let (document, terms): (Self, _) = read::<_, GrantTerms>(bytes, "grant")?;
+        Ok(Self { terms, ..document })
     }
 
     pub(super) fn is_of_the_first_version(&self) -> bool {
@@ -190,6 +203,16 @@ impl GrantDocument {
         }
     }
 
+    /// Checks that the grant allows nothing beyond its request and these approvals, which it names. In version 1 that is not
+    /// compared.
+    pub(super) fn is_within(&self, asked: &RequestDocument, approvals: &[Limits]) -> Result<(), String> {
+        match (&self.terms, &asked.terms) {
+            (Some(terms), Some(asked)) => terms.is_within(asked, approvals).map_err(|excess| excess.to_string()),
+            (None, None) => Ok(()),
+            (Some(_), None) | (None, Some(_)) => Err("its request is of another version".to_owned()),
+        }
+    }
+
     /// Checks that the signature is by the key that the request names as its host's.
     pub(super) fn is_signed(&self, asked: &RequestDocument, body: &[u8], signature: &[u8]) -> Result<(), String> {
         let key = signer(Namespace::Grant, body, signature).map_err(|fault| fault.to_string())?;
@@ -209,7 +232,7 @@ pub(super) struct StatementDocument {
 
 impl StatementDocument {
     pub(super) fn read(bytes: &[u8]) -> Result<Self, String> {
-        read::<_, StatementTerms>(bytes, "statement")
+        Ok(read::<_, StatementTerms>(bytes, "statement")?.0)
     }
 }
 

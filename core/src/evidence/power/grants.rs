@@ -7,6 +7,7 @@ use super::said::{Id, Names, Recorded, digest_of};
 use super::{Ordered, Power, Table, words};
 use crate::clock::Timestamp;
 use crate::escape::{hex, unhex};
+use crate::grant::Limits;
 
 impl Power {
     /// Compares the next row, in the order of their numbers.
@@ -47,7 +48,8 @@ impl Power {
             self.hosts.granted(issued.seq, &document.host)?;
         }
         let asked = asked(row, said, &document)?;
-        approvals(said, &document, &self.names)?;
+        let limits = approvals(said, &document, &self.names)?;
+        document.is_within(&asked, &limits)?;
         document.is_signed(&asked, row.body, row.signature)?;
         if pruned {
             said.row = Some(Box::new(document.terms(&mut self.names)));
@@ -99,15 +101,17 @@ fn asked(row: &GrantRow<'_>, said: &Recorded, document: &GrantDocument) -> Resul
     if same { Ok(asked) } else { Err("it grants something else than its request asks for".to_owned()) }
 }
 
-/// Checks that the grant names approvals by different approvers that are in the table, as many as its request needs.
-fn approvals(said: &Recorded, document: &GrantDocument, names: &Names) -> Result<(), String> {
-    let mut met = Vec::new();
+/// Checks that the grant names approvals by different approvers that are in the table, as many as its request needs. Returns how
+/// they narrow the request.
+fn approvals(said: &Recorded, document: &GrantDocument, names: &Names) -> Result<Vec<Limits>, String> {
+    let (mut met, mut limits) = (Vec::new(), Vec::new());
     for (digest, approver) in document.approvals.iter().zip(&document.approvers) {
         let named = unhex::<32>(digest)
             .and_then(|digest| said.approvals.iter().find(|approval| approval.met && approval.sha256 == digest));
         match named {
             Some(approval) if names.name(approval.by) == approver.as_bytes() && !met.contains(&approval.uid) => {
                 met.push(approval.uid);
+                limits.extend(approval.limits);
             }
             Some(_) | None => return Err(format!("the approval of {} that it names is missing", spoken(approver))),
         }
@@ -116,7 +120,10 @@ fn approvals(said: &Recorded, document: &GrantDocument, names: &Names) -> Result
     if document.approvals.len() != document.approvers.len() || u32::try_from(met.len()).is_ok_and(|met| met < needed) {
         return Err(format!("it names {} approvals, and its request needs {needed}", met.len()));
     }
-    Ok(())
+    if limits.len() < met.len() && !document.is_of_the_first_version() {
+        return Err("one of its approvals cannot be read".to_owned());
+    }
+    Ok(limits)
 }
 
 /// Checks that at most one run starts or continues under a grant for one run, and that none starts after its end. If

@@ -10,6 +10,7 @@ use super::acts::State;
 use super::uses::Used;
 use super::words::Words;
 use crate::clock::Timestamp;
+use crate::grant::Limits;
 use crate::names::ID_LENGTH;
 
 /// The id of a request and its grant.
@@ -119,6 +120,8 @@ pub(super) struct Approved {
     pub(super) words: Option<Words>,
     pub(super) by: u32,
     pub(super) key: Option<u32>,
+    /// From its row; absent in version 1.
+    pub(super) limits: Option<Limits>,
     /// Whether its row was found.
     pub(super) met: bool,
 }

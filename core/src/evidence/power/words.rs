@@ -4,6 +4,7 @@
 use serde_json::{Map, Value, json};
 
 use super::said::digest_of;
+use crate::clock::{TOLERANCE_US, Timestamp};
 use crate::escape::Word;
 use crate::evidence::record::parse;
 
@@ -43,11 +44,31 @@ fn keys(kind: &str) -> &'static [&'static str] {
     }
 }
 
-/// Returns the digest for a record.
-pub(super) fn of_record(kind: &str, body: &[u8]) -> Option<Words> {
+/// Returns the digest for a record; `high` is the latest time so far, in µs.
+pub(super) fn of_record(kind: &str, high: i64, body: &[u8]) -> Option<Words> {
     let record: Map<String, Value> = parse(body).ok()?;
     let wanted = keys(kind);
-    Some(digest(record.into_iter().filter(|(key, word)| wanted.contains(&key.as_str()) && !word.is_null()).collect()))
+    let clocks = if kind == "grant" { clocks(&record, high) } else { Map::new() };
+    let mut words: Map<_, _> =
+        record.into_iter().filter(|(key, word)| wanted.contains(&key.as_str()) && !word.is_null()).collect();
+    words.extend(clocks);
+    Some(digest(words))
+}
+
+/// Returns the keys of a grant that follow from the clocks of its record and the latest time so far.
+fn clocks(record: &Map<String, Value>, high: i64) -> Map<String, Value> {
+    let number = |key| record.get(key).and_then(Value::as_i64).unwrap_or_default();
+    let issued = Timestamp(high).seconds();
+    let lasts = Timestamp(number("expires")).seconds().saturating_sub(issued);
+    let mut words = Map::from_iter([
+        ("issued".to_owned(), json!(issued)),
+        ("boot_deadline".to_owned(), json!(number("boot").saturating_add(lasts.saturating_mul(1_000_000)))),
+    ]);
+    words.extend(record.get("boot_id").map(|boot| ("boot_id".to_owned(), boot.clone())));
+    if high.saturating_sub(number("time")) > TOLERANCE_US {
+        words.insert("this_boot".to_owned(), json!(1));
+    }
+    words
 }
 
 /// Returns the digest of what the record of this request must say.
@@ -85,7 +106,7 @@ pub(super) fn of_approval(body: &[u8], role: &str) -> Option<Words> {
 /// Returns the digest of what the record of this grant must say.
 pub(super) fn of_grant(body: &[u8]) -> Option<Words> {
     let document = read(body)?;
-    let mut words = document.same(&["uid", "role", "extends"]);
+    let mut words = document.same(&["uid", "role", "extends", "issued", "boot_id", "boot_deadline", "this_boot"]);
     words.extend(document.escaped(&["user", "run_as"])?);
     words.insert("starts".to_owned(), document.micros("starts")?);
     words.insert("expires".to_owned(), document.micros("expires")?);
