@@ -12,6 +12,11 @@ use sys::wake_timer::WakeTimer;
 /// The interval between two checks of processes that are being killed.
 const ROUND: Duration = Duration::from_millis(20);
 
+/// For how long after the end of the grace period the checks follow each other so quickly, and the longest interval after that. A
+/// process that waits for a file system in the kernel cannot be killed, and may wait for ever.
+const QUICK: Duration = Duration::from_secs(2);
+const LONGEST: Duration = Duration::from_secs(1);
+
 /// The interval between two checks of processes that were left behind, whose end no event reports.
 const GLANCE: Duration = Duration::from_millis(250);
 
@@ -159,6 +164,12 @@ impl<'a> Enforcer<'a> {
         }
     }
 
+    /// Returns how long to wait until the next check of processes that are being ended: longer and longer when they do not end.
+    pub(super) fn pace(&self, now: Instant) -> Duration {
+        let late = self.deadline().map(|deadline| now.saturating_duration_since(deadline)).unwrap_or_default();
+        if late < QUICK { ROUND } else { (late / 20).min(LONGEST) }
+    }
+
     /// Whether the command was stopped by us: then it gets no signals, and its stops are not those of a job.
     pub(super) fn is_frozen(&self) -> bool {
         matches!(self.state, State::Frozen)
@@ -277,7 +288,7 @@ impl<'a> Enforcer<'a> {
                 return self.ending();
             }
             let patience = step.patience.unwrap_or(GLANCE).min(GLANCE);
-            std::thread::sleep(if self.ending().is_some() { ROUND } else { patience });
+            std::thread::sleep(if self.ending().is_some() { self.pace(Instant::now()) } else { patience });
         }
     }
 
@@ -343,7 +354,11 @@ impl<'a> Enforcer<'a> {
                 return Step::act(Act::Terminate, deadline - now);
             }
             let deadline = if handed_over { deadline + SLACK } else { deadline };
-            return if now < deadline { Step::wait(Some(deadline - now)) } else { Step::act(Act::Kill, ROUND) };
+            return if now < deadline {
+                Step::wait(Some(deadline - now))
+            } else {
+                Step::act(Act::Kill, self.pace(now))
+            };
         }
         match self.unrecorded.take() {
             Some(Unrecorded::Say(words)) => {
@@ -517,6 +532,18 @@ mod tests {
         assert_eq!(count, 6);
         assert_eq!(enforcer.step(now).act, Some(Act::Kill));
         assert_eq!(enforcer.ending(), Some(EndReason::Kill));
+    }
+
+    #[test]
+    fn processes_that_cannot_be_killed_are_checked_less_and_less_often() {
+        let mut watch = Script(vec![Verdict::End(EndReason::Expiry)]);
+        let mut enforcer = Enforcer::new(&mut watch, GRACE, None);
+        let start = Instant::now();
+        let _ = enforcer.step(start);
+        for (ms, pace) in [(0, 20), (1_999, 20), (2_000, 100), (10_000, 500), (20_000, 1_000), (900_000, 1_000)] {
+            let now = start + GRACE + Duration::from_millis(ms);
+            assert_eq!(enforcer.step(now), Step::act(Act::Kill, Duration::from_millis(pace)), "{ms} ms");
+        }
     }
 
     #[test]
