@@ -7,7 +7,7 @@ use super::freeze::{Freeze, Hold};
 use super::watch::{EndReason, EnforcedRun, Verdict, Watch};
 use jit_core::policy::RecordingMode;
 use sys::process::{Pid, Waiting, wait};
-use sys::wake_timer::WakeTimer;
+use sys::wake_timer::{EndTimer, WakeTimer};
 
 /// The interval between two checks of processes that are being killed.
 const ROUND: Duration = Duration::from_millis(20);
@@ -26,6 +26,10 @@ const LASTING: Duration = Duration::from_millis(50);
 /// How long a stop of a process can last on which alone the end of the run depends. Longer than [`LASTING`], so that the timer
 /// hardly ever expires.
 pub(super) const WOKEN_AFTER: Duration = Duration::from_millis(100);
+
+/// The kernel kills this process if it makes no progress for this time while no other process would end the run. Longer than a wait
+/// for the lock of the database.
+const DEAD_AFTER: Duration = Duration::from_secs(20);
 
 /// How long after its deadline the enforcer may still kill before this process does.
 const SLACK: Duration = Duration::from_millis(500);
@@ -66,6 +70,9 @@ pub(super) struct Enforcer<'a> {
     unsaid: Option<String>,
     /// Continues this process when it is stopped while no other process would end the run.
     wake_timer: Option<WakeTimer>,
+    /// Kills this process, and by that the command, when a command that runs as root stops it faster than it is continued; with the
+    /// time since when.
+    end_timer: Option<(EndTimer, Instant)>,
 }
 
 /// The process that ends the run in place of this one.
@@ -133,6 +140,7 @@ impl<'a> Enforcer<'a> {
             is_undone: false,
             unsaid: None,
             wake_timer: None,
+            end_timer: None,
         }
     }
 
@@ -140,6 +148,7 @@ impl<'a> Enforcer<'a> {
     /// command is started, which may stop this process at once, and with SIGCONT in the queue of signals.
     pub(super) fn stay_awake(&mut self) -> io::Result<()> {
         self.wake_timer = Some(WakeTimer::start(WOKEN_AFTER)?);
+        self.end_timer = Some((EndTimer::start(DEAD_AFTER)?, Instant::now()));
         Ok(())
     }
 
@@ -168,6 +177,13 @@ impl<'a> Enforcer<'a> {
     pub(super) fn pace(&self, now: Instant) -> Duration {
         let late = self.deadline().map(|deadline| now.saturating_duration_since(deadline)).unwrap_or_default();
         if late < QUICK { ROUND } else { (late / 20).min(LONGEST) }
+    }
+
+    /// Records that this process makes progress.
+    fn go_on(&mut self) {
+        if self.end_timer.as_ref().is_some_and(|(_, since)| since.elapsed() > AGAIN) {
+            self.end_timer = EndTimer::start(DEAD_AFTER).ok().map(|timer| (timer, Instant::now()));
+        }
     }
 
     /// Whether the command was stopped by us: then it gets no signals, and its stops are not those of a job.
@@ -224,7 +240,7 @@ impl<'a> Enforcer<'a> {
         self.delegate = enforcer.map_or(Delegate::None, Delegate::Acts);
         self.tried = Some(Instant::now());
         if enforcer.is_some() {
-            self.wake_timer = None;
+            (self.wake_timer, self.end_timer) = (None, None);
         }
         enforcer
     }
@@ -261,6 +277,7 @@ impl<'a> Enforcer<'a> {
 
     /// Records that the command has ended, and why, where the enforcer acted before this process looked at the grant.
     pub(super) fn command_ended(&mut self) {
+        self.end_timer = None; // its reader may be slow
         if !matches!(self.state, State::Runs | State::Frozen) || !self.is_handed_over() {
             return;
         }
@@ -325,6 +342,7 @@ impl<'a> Enforcer<'a> {
 
     /// Looks at the grant. Leaves to the enforcer what it does, unless that is overdue.
     pub(super) fn step(&mut self, now: Instant) -> Step {
+        self.go_on();
         let wait = self.lasts_from().map(|due| due.saturating_duration_since(now));
         let step = self.next(now);
         let patience = step.patience.into_iter().chain(wait.filter(|wait| !wait.is_zero())).min();
