@@ -228,7 +228,8 @@ fn files_of_another_process_that_can_block_are_read_in_one_module() {
                 assert!(ANSWERED.contains(&read.as_str()), "{} reads {read} of a process: {line}", name.display());
             }
             // A path that is put together from parts is not seen above.
-            let is_joined = line.contains("\"/proc\"") && !line.contains("read_dir(\"/proc\")");
+            let is_joined =
+                (line.contains("\"/proc\"") || line.contains("\"/proc/\"")) && !line.contains("read_dir(\"/proc\")");
             assert!(
                 !is_joined || name.ends_with("enforcer.rs") || name.ends_with("procfs.rs"),
                 "{}: {line}",
@@ -242,14 +243,15 @@ fn files_of_another_process_that_can_block_are_read_in_one_module() {
 /// has the same files as its process.
 fn files_of_processes(line: &str) -> Vec<String> {
     let inside = |rest: &str| {
-        let (_, after) = rest.split_once("}/")?;
+        let (_, after) = rest.split_once('}').unwrap_or_default();
+        let after = after.strip_prefix('/').unwrap_or_default();
         let after = match after.split_once("task/{").and_then(|(_, thread)| thread.split_once("}/")) {
             Some((_, after)) => after,
             None => after,
         };
-        Some(after.split(|c: char| !(c.is_alphanumeric() || c == '_')).next().unwrap_or_default().to_owned())
+        after.split(|c: char| !(c.is_alphanumeric() || c == '_')).next().unwrap_or_default().to_owned()
     };
-    line.match_indices("/proc/{").filter_map(|(at, _)| inside(&line[at..])).filter(|file| file != "children").collect()
+    line.match_indices("/proc/{").map(|(at, _)| inside(&line[at..])).filter(|file| file != "children").collect()
 }
 
 #[test]
@@ -260,6 +262,7 @@ fn paths_of_processes_are_recognized() {
         ("format!(\"/proc/{pid}/task/{thread}/environ\")", "environ"),
         ("format!(\"/proc/{pid}/task\")", "task"),
         ("format!(\"/proc/{pid}/{name}\")", ""),
+        ("Path::new(&format!(\"/proc/{pid}\")).join(name)", ""),
     ] {
         assert_eq!(files_of_processes(line), [file], "{line}");
     }

@@ -7,10 +7,15 @@ use super::freeze::{Freeze, Hold};
 use super::watch::{EndReason, EnforcedRun, Verdict, Watch};
 use jit_core::policy::RecordingMode;
 use sys::process::{Pid, Waiting, wait};
-use sys::wake_timer::WakeTimer;
+use sys::wake_timer::{EndTimer, WakeTimer};
 
 /// The interval between two checks of processes that are being killed.
 const ROUND: Duration = Duration::from_millis(20);
+
+/// For how long after the end of the grace period the checks follow each other so quickly, and the longest interval after that. A
+/// process that waits for a file system in the kernel cannot be killed, and may wait for ever.
+const QUICK: Duration = Duration::from_secs(2);
+const LONGEST: Duration = Duration::from_secs(1);
 
 /// The interval between two checks of processes that were left behind, whose end no event reports.
 const GLANCE: Duration = Duration::from_millis(250);
@@ -21,6 +26,10 @@ const LASTING: Duration = Duration::from_millis(50);
 /// How long a stop of a process can last on which alone the end of the run depends. Longer than [`LASTING`], so that the timer
 /// hardly ever expires.
 pub(super) const WOKEN_AFTER: Duration = Duration::from_millis(100);
+
+/// The kernel kills this process if it makes no progress for this time while no other process would end the run. Longer than a wait
+/// for the lock of the database.
+const DEAD_AFTER: Duration = Duration::from_secs(20);
 
 /// How long after its deadline the enforcer may still kill before this process does.
 const SLACK: Duration = Duration::from_millis(500);
@@ -61,6 +70,9 @@ pub(super) struct Enforcer<'a> {
     unsaid: Option<String>,
     /// Continues this process when it is stopped while no other process would end the run.
     wake_timer: Option<WakeTimer>,
+    /// Kills this process, and by that the command, when a command that runs as root stops it faster than it is continued; with the
+    /// time since when.
+    end_timer: Option<(EndTimer, Instant)>,
 }
 
 /// The process that ends the run in place of this one.
@@ -128,6 +140,7 @@ impl<'a> Enforcer<'a> {
             is_undone: false,
             unsaid: None,
             wake_timer: None,
+            end_timer: None,
         }
     }
 
@@ -135,6 +148,7 @@ impl<'a> Enforcer<'a> {
     /// command is started, which may stop this process at once, and with SIGCONT in the queue of signals.
     pub(super) fn stay_awake(&mut self) -> io::Result<()> {
         self.wake_timer = Some(WakeTimer::start(WOKEN_AFTER)?);
+        self.end_timer = Some((EndTimer::start(DEAD_AFTER)?, Instant::now()));
         Ok(())
     }
 
@@ -156,6 +170,19 @@ impl<'a> Enforcer<'a> {
         match self.state {
             State::Ending(_, deadline) => Some(deadline),
             State::Runs | State::Frozen | State::GivenUp => None,
+        }
+    }
+
+    /// Returns how long to wait until the next check of processes that are being ended: longer and longer when they do not end.
+    pub(super) fn pace(&self, now: Instant) -> Duration {
+        let late = self.deadline().map(|deadline| now.saturating_duration_since(deadline)).unwrap_or_default();
+        if late < QUICK { ROUND } else { (late / 20).min(LONGEST) }
+    }
+
+    /// Records that this process makes progress.
+    fn go_on(&mut self) {
+        if self.end_timer.as_ref().is_some_and(|(_, since)| since.elapsed() > AGAIN) {
+            self.end_timer = EndTimer::start(DEAD_AFTER).ok().map(|timer| (timer, Instant::now()));
         }
     }
 
@@ -213,7 +240,7 @@ impl<'a> Enforcer<'a> {
         self.delegate = enforcer.map_or(Delegate::None, Delegate::Acts);
         self.tried = Some(Instant::now());
         if enforcer.is_some() {
-            self.wake_timer = None;
+            (self.wake_timer, self.end_timer) = (None, None);
         }
         enforcer
     }
@@ -250,6 +277,7 @@ impl<'a> Enforcer<'a> {
 
     /// Records that the command has ended, and why, where the enforcer acted before this process looked at the grant.
     pub(super) fn command_ended(&mut self) {
+        self.end_timer = None; // its reader may be slow
         if !matches!(self.state, State::Runs | State::Frozen) || !self.is_handed_over() {
             return;
         }
@@ -277,7 +305,7 @@ impl<'a> Enforcer<'a> {
                 return self.ending();
             }
             let patience = step.patience.unwrap_or(GLANCE).min(GLANCE);
-            std::thread::sleep(if self.ending().is_some() { ROUND } else { patience });
+            std::thread::sleep(if self.ending().is_some() { self.pace(Instant::now()) } else { patience });
         }
     }
 
@@ -314,6 +342,7 @@ impl<'a> Enforcer<'a> {
 
     /// Looks at the grant. Leaves to the enforcer what it does, unless that is overdue.
     pub(super) fn step(&mut self, now: Instant) -> Step {
+        self.go_on();
         let wait = self.lasts_from().map(|due| due.saturating_duration_since(now));
         let step = self.next(now);
         let patience = step.patience.into_iter().chain(wait.filter(|wait| !wait.is_zero())).min();
@@ -343,7 +372,11 @@ impl<'a> Enforcer<'a> {
                 return Step::act(Act::Terminate, deadline - now);
             }
             let deadline = if handed_over { deadline + SLACK } else { deadline };
-            return if now < deadline { Step::wait(Some(deadline - now)) } else { Step::act(Act::Kill, ROUND) };
+            return if now < deadline {
+                Step::wait(Some(deadline - now))
+            } else {
+                Step::act(Act::Kill, self.pace(now))
+            };
         }
         match self.unrecorded.take() {
             Some(Unrecorded::Say(words)) => {
@@ -517,6 +550,18 @@ mod tests {
         assert_eq!(count, 6);
         assert_eq!(enforcer.step(now).act, Some(Act::Kill));
         assert_eq!(enforcer.ending(), Some(EndReason::Kill));
+    }
+
+    #[test]
+    fn processes_that_cannot_be_killed_are_checked_less_and_less_often() {
+        let mut watch = Script(vec![Verdict::End(EndReason::Expiry)]);
+        let mut enforcer = Enforcer::new(&mut watch, GRACE, None);
+        let start = Instant::now();
+        let _ = enforcer.step(start);
+        for (ms, pace) in [(0, 20), (1_999, 20), (2_000, 100), (10_000, 500), (20_000, 1_000), (900_000, 1_000)] {
+            let now = start + GRACE + Duration::from_millis(ms);
+            assert_eq!(enforcer.step(now), Step::act(Act::Kill, Duration::from_millis(pace)), "{ms} ms");
+        }
     }
 
     #[test]

@@ -89,7 +89,7 @@ impl Enforcement {
             }
             let patience = match enforcer.ending() {
                 None => step.patience,
-                Some(_) => Some(if over { GLANCE } else { ROUND }),
+                Some(_) => Some(if over { GLANCE } else { enforcer.pace(Instant::now()) }),
             };
             if self.has_ended(patience) {
                 return enforcer.ending();

@@ -168,8 +168,12 @@ impl<'a> Hosted<'a> {
             // When no process is left to kill, the program has not noticed yet.
             let patience = if left == 0 { GLANCE } else { step.patience.unwrap_or(GLANCE) };
             let patience = match enforcer.ending() {
-                Some(_) if state != Line::Closed => patience.min(self.take_leave(closing)),
-                Some(_) | None => patience,
+                Some(_) if state != Line::Closed => {
+                    patience.min(self.take_leave(closing, enforcer.pace(Instant::now())))
+                }
+                Some(_) => patience.min(enforcer.pace(Instant::now())),
+                None if state == Line::Closed => patience.min(ROUND),
+                None => patience,
             };
             match state {
                 Line::Lost if !self.foreign_processes.host_lives() => return false,
@@ -213,8 +217,8 @@ impl<'a> Hosted<'a> {
     }
 
     /// While the session is being ended, asks a program that serves it alone to end, and kills it when it does not. Returns how
-    /// long to wait until the next check.
-    fn take_leave(&self, closing: &mut Closing) -> Duration {
+    /// long to wait until the next check; `pace` where it does not end.
+    fn take_leave(&self, closing: &mut Closing, pace: Duration) -> Duration {
         if !self.foreign_processes.host_is_theirs() {
             return GLANCE;
         }
@@ -224,7 +228,7 @@ impl<'a> Hosted<'a> {
             Leave::Ask => self.foreign_processes.signal_host(SIGTERM),
             Leave::Kill => self.foreign_processes.signal_host(SIGKILL),
         }
-        ROUND
+        pace
     }
 
     /// Waits until the supervisors of runs in the session have seen that their commands ended and end themselves; a command that
@@ -318,7 +322,7 @@ impl HostLine<'_> {
         let (mut entries, patience) = match state {
             Line::Open => (Some(line).into_iter().chain(call).collect::<Vec<_>>(), patience),
             Line::Lost => (call.into_iter().collect(), patience.min(GLANCE)),
-            Line::Closed => (Vec::new(), patience.min(ROUND)),
+            Line::Closed => (Vec::new(), patience),
         };
         let _ = poll(&mut entries, Some(patience)); // an error shows as a socket that cannot be read
         if self.call.as_ref().is_some_and(|call| call.next_event().is_ok_and(|event| event.is_some())) {

@@ -45,14 +45,14 @@ impl WakeTimer {
 
 /// While a value lives, the kernel kills this process after the time.
 #[derive(Debug)]
-pub(crate) struct EndTimer(#[allow(dead_code, reason = "its drop deletes the timer")] WakeTimer);
+pub struct EndTimer(#[allow(dead_code, reason = "its drop deletes the timer")] WakeTimer);
 
 impl EndTimer {
     /// Starts the timer.
     ///
     /// # Errors
     /// As [`WakeTimer::start`].
-    pub(crate) fn start(limit: Duration) -> io::Result<Self> {
+    pub fn start(limit: Duration) -> io::Result<Self> {
         let setting = libc::itimerspec { it_interval: span(Duration::ZERO), it_value: span(limit) };
         WakeTimer::sending(libc::SIGKILL, setting).map(Self)
     }

@@ -1090,3 +1090,26 @@ fn replacing_the_database_ends_the_runs_of_the_old_one() {
         own.as_root(["jitctl", "audit", "verify"]).succeeded();
     }
 }
+
+/// A command of root stops its supervisor from its first moment on, faster than the supervisor is continued, so that it can neither
+/// end the run nor start a process that does.
+#[test]
+fn a_command_that_stops_its_supervisor_again_and_again_ends() {
+    let own = own_root();
+    let person = own.person(&["self-service"]);
+    request(&own, &person, "self-service", &["--for", "5s"]);
+    own.script("cp /usr/bin/perl /usr/local/bin/stopper");
+    for pause in ["", "select(undef, undef, undef, 0.00005);"] {
+        let stopper = format!("$p = getppid; while (1) {{ kill STOP => $p; {pause} }}");
+        let line = format!("setsid -f jit-sudo -n stopper -e '{stopper}' </dev/null >/dev/null 2>&1");
+        own.run_as(&person.name, ["sh", "-c", &line]).succeeded();
+    }
+    harness::eventually("they run", harness::PATIENCE, || {
+        (own.script("pgrep -xc stopper || :").trim() == "2").then_some(())
+    });
+    harness::eventually("both have ended", Duration::from_secs(40), || {
+        (own.script("pgrep -xc stopper || :").trim() == "0").then_some(())
+    });
+    own.as_root(["jitctl", "sweep"]).succeeded();
+    assert!(own.as_root(["jitctl", "session", "list"]).succeeded().contains("no sessions"));
+}
