@@ -2,11 +2,14 @@
 //! of a file to flush it, and FUSE asks a program, which need not answer. The process then waits for ever, even for SIGKILL, so a
 //! process that ends others must never have such a descriptor.
 
+use std::ffi::CStr;
 use std::fs;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
 use nix::sys::statfs::{FUSE_SUPER_MAGIC, OVERLAYFS_SUPER_MAGIC, fstatfs};
+
+use crate::disk::statx_at;
 
 /// Whether no user can delay the closing of a descriptor: of the file systems that an ordinary user can mount only FUSE does, and
 /// overlayfs above it.
@@ -24,11 +27,20 @@ pub(crate) fn is_closable(fd: BorrowedFd<'_>) -> io::Result<bool> {
 /// Whether the file of a descriptor is on a mount of this process. Those are root's; an ordinary user mounts an overlayfs only in a
 /// mount namespace of their own.
 fn is_mounted_here(fd: BorrowedFd<'_>) -> io::Result<bool> {
-    let information = fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd()))?;
-    let mount = information.lines().find_map(|line| line.strip_prefix("mnt_id:")).map(str::trim);
-    let mounts = fs::read("/proc/self/mountinfo")?;
-    let is_listed = |mount: &str| mounts.split(|byte| *byte == b'\n').any(|line| begins_with(line, mount));
-    Ok(mount.is_some_and(is_listed))
+    // Before Linux 5.8, which tells no mount, no ordinary user can mount an overlayfs.
+    let Some(mount) = mount_of(fd.as_raw_fd(), c"", libc::AT_EMPTY_PATH)? else { return Ok(true) };
+    // In a container nearly everything is on one mount, and the list may be long.
+    if mount_of(libc::AT_FDCWD, c"/", 0)? == Some(mount) {
+        return Ok(true);
+    }
+    let (mounts, mount) = (fs::read("/proc/self/mountinfo")?, mount.to_string());
+    Ok(mounts.split(|byte| *byte == b'\n').any(|line| begins_with(line, &mount)))
+}
+
+/// Returns the id of the mount of a file (statx(2), since Linux 5.8).
+fn mount_of(directory: RawFd, path: &CStr, flags: libc::c_int) -> io::Result<Option<u64>> {
+    let found = statx_at(directory, path, flags, libc::STATX_MNT_ID)?;
+    Ok((found.stx_mask & libc::STATX_MNT_ID != 0).then_some(found.stx_mnt_id))
 }
 
 /// Whether the first word of a line is this one.

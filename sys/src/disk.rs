@@ -5,7 +5,7 @@ use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
 use std::mem;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -68,10 +68,20 @@ pub fn place(path: &Path) -> io::Result<Option<FileLocation>> {
 
 /// Calls statx(2) for the file at `path`, with the fields of the mask `wanted`.
 pub(crate) fn statx(path: &CStr, flags: libc::c_int, wanted: libc::c_uint) -> io::Result<libc::statx> {
+    statx_at(libc::AT_FDCWD, path, flags, wanted)
+}
+
+/// Does the same for a path in a directory, or with `AT_EMPTY_PATH` and no path for a descriptor.
+pub(crate) fn statx_at(
+    directory: RawFd,
+    path: &CStr,
+    flags: libc::c_int,
+    wanted: libc::c_uint,
+) -> io::Result<libc::statx> {
     // SAFETY: statx is plain integers, for which zero is valid.
     let mut found: libc::statx = unsafe { mem::zeroed() };
     // SAFETY: both pointers live through the call.
-    check(unsafe { libc::statx(libc::AT_FDCWD, path.as_ptr(), flags, wanted, &raw mut found) })?;
+    check(unsafe { libc::statx(directory, path.as_ptr(), flags, wanted, &raw mut found) })?;
     Ok(found)
 }
 
