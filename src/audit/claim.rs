@@ -57,11 +57,16 @@ pub fn empowered(tx: &Transaction<'_>, asked: &HostDescriptor, identity: &HostId
     of_this_host(tx, &asked.id)
 }
 
-/// Refuses an approval or grant of what was asked for before root last accepted the state of the host, whatever its row says.
+/// Refuses an approval or grant of what was denied or cancelled, or asked for before root last accepted the state of the host,
+/// whatever its row says.
 ///
 /// # Errors
 /// It was, or the database failed.
 pub fn asked_since(tx: &Transaction<'_>, id: &GrantId) -> Result<(), JournalError> {
+    let query = history!("SELECT 1 FROM history WHERE grant_id = ?1 AND kind IN ('denial', 'cancellation')");
+    if tx.prepare_cached(query)?.exists([id.as_str()])? {
+        return Err(JournalError::Decided);
+    }
     if in_records(tx, id, Flag::No)? == InRecords::Open { Ok(()) } else { Err(JournalError::AskedBefore) }
 }
 

@@ -25,6 +25,8 @@ pub enum JournalError {
     AskedElsewhere,
     /// What was asked for before root last accepted the state of the host.
     AskedBefore,
+    /// What the records say was denied or cancelled.
+    Decided,
     /// The host has got another identity since it was read.
     OtherHost,
     /// The database is an older copy, which gives no permission until root accepts it; the text says how that was detected.
@@ -53,6 +55,7 @@ impl fmt::Display for JournalError {
                     "it was asked for before root accepted the state of this host and can only be denied or cancelled: ask again"
                 )
             }
+            Self::Decided => write!(f, "it was denied or cancelled before, by the records: ask again"),
             Self::OtherHost => write!(f, "the identity of this host was changed meanwhile: try again"),
             Self::Older(how) => write!(f, "{how}; no grant is given or accepted until root runs jitctl key accept"),
         }

@@ -26,7 +26,7 @@ use jit_core::grant::GrantTerms;
 use jit_core::places::STATE;
 use jit_core::policy::{AuditSettings, Role};
 use sys::poll::is_left;
-use sys::process::Pid;
+use sys::process::{Earlier, Pid};
 use sys::programs::KnownFile;
 use sys::sandbox::{self, AllowedPath, Capability, Files, Post};
 use sys::sanitize::Inherited;
@@ -57,6 +57,8 @@ pub(super) struct Charge {
     parent: Known,
     command: Option<i32>,
     relay_process: Option<i32>,
+    /// The processes that the caller had before.
+    earlier: Vec<(i32, u64)>,
     group: Option<PathBuf>,
     run_as: u32,
     grace_ms: u64,
@@ -78,6 +80,7 @@ impl Charge {
             parent: Known::of(enforced_run.parent)?,
             command: enforced_run.command.map(Pid::raw),
             relay_process: enforced_run.relay_process.map(Pid::raw),
+            earlier: enforced_run.earlier.numbers(),
             group: enforced_run.group.clone(),
             run_as,
             grace_ms: ms(enforced_run.grace),
@@ -176,6 +179,7 @@ fn enforce(charge: &Charge) -> Result<(), HostError> {
         ours,
         take_back,
     );
+    enforcement.spare_earlier(Earlier::with(charge.earlier.iter().copied()));
     let (begun, grace) = (Instant::now(), Duration::from_millis(charge.grace_ms));
     let host = open_host()?;
     let policy = host.last_policy()?;

@@ -11,7 +11,7 @@ use super::process_tree::{Known, ProcessTree, settle_beside};
 use super::watch::{EndReason, Watch};
 use crate::programs::Ours;
 use sys::poll::{PollEntry, poll};
-use sys::process::{self, Pid};
+use sys::process::{self, Earlier, Pid};
 use sys::procfs;
 use sys::signals::SIGCONT;
 
@@ -67,6 +67,11 @@ impl Enforcement {
         }
         let _ = relay_process.map(|relay_process| enforcement.process_tree.spare(relay_process));
         enforcement
+    }
+
+    /// Leaves these processes alone: the caller had them before.
+    pub fn spare_earlier(&self, earlier: Earlier) {
+        self.process_tree.spare_earlier(earlier);
     }
 
     /// Watches until the supervisor has ended, and ends the run when the watch says so. Returns why it was ended, if it was.

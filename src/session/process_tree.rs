@@ -22,8 +22,8 @@ use jit_core::places::{ENFORCER, JIT_SUDO};
 use sys::cgroup::{self, Cgroup};
 use sys::marked::Mark;
 use sys::process::{
-    self, Pid, Waiting, bury_the_dead, children_of, descendants, has_children, kill_descendants, signal_descendants,
-    signal_if,
+    self, Earlier, Pid, Waiting, bury_the_dead, children_of, descendants, has_children, kill_descendants,
+    signal_descendants, signal_if,
 };
 use sys::procfs::{is_awake, lives, name_of, real_uid, status};
 use sys::sanitize::Inherited;
@@ -166,6 +166,8 @@ pub struct ProcessTree {
     command: Cell<Option<Pid>>,
     /// Descendants that do not belong to the run: the relay process and the enforcer.
     spared: RefCell<Vec<Spared>>,
+    /// Descendants that the caller had before the run.
+    earlier: RefCell<Earlier>,
     /// Another process removes the group, or it was removed.
     is_removed: Cell<bool>,
     /// Our own programs go on when everything is frozen: one that is stopped while it writes, or while it waits for a lock, blocks
@@ -179,7 +181,9 @@ pub struct ProcessTree {
 impl ProcessTree {
     /// Creates the tree of the run with this id. It has no group where there are no control groups or we may not create one.
     pub fn found(run: &str) -> Self {
-        Self::new(Cgroup::create(PARENT, run).ok(), true, Rc::new(programs::ours()))
+        let process_tree = Self::new(Cgroup::create(PARENT, run).ok(), true, Rc::new(programs::ours()));
+        process_tree.spare_earlier(Earlier::of_this_process());
+        process_tree
     }
 
     /// Opens the tree of a run that another process supervises; its processes descend from `parent`. This process and its session
@@ -200,6 +204,7 @@ impl ProcessTree {
             parent: Cell::new(None),
             command: Cell::new(None),
             spared: RefCell::default(),
+            earlier: RefCell::default(),
             is_removed: Cell::new(false),
             ours,
             taken_out: RefCell::default(),
@@ -247,7 +252,8 @@ impl ProcessTree {
     /// to the run.
     pub(super) fn enforced_run(&self, parent: Pid, relay_process: Option<Pid>, grace: Duration) -> EnforcedRun {
         let group = self.group.as_ref().map(|group| group.path().to_owned());
-        EnforcedRun { parent, command: None, relay_process, group, grace, limit: None, programs: self.ours.known() }
+        let (earlier, programs) = (self.earlier.borrow().clone(), self.ours.known());
+        EnforcedRun { parent, command: None, relay_process, earlier, group, grace, limit: None, programs }
     }
 
     /// Looks whether files of our programs were replaced. Call it several times a second.
@@ -264,6 +270,7 @@ impl ProcessTree {
         let (group, own, command) = (self.group.as_ref().map(Cgroup::path), Known::of(Pid::own())?, self.command.get());
         let guard = Guard::post(refuge().as_ref(), || {
             let process_tree = Self::of(own, command, group, Rc::clone(&self.ours));
+            process_tree.spare_earlier(self.earlier.borrow().clone());
             process_tree.terminate();
             process_tree.end_leftovers(Instant::now());
             let _ = end_lost(&LostRun { run: run.to_owned(), user: None, since: own.began }); // whoever closes the run writes the record
@@ -307,6 +314,11 @@ impl ProcessTree {
     /// Excludes every process of a session from the run.
     pub(super) fn spare_session(&self, leader: Pid) {
         self.add_spared(leader, true);
+    }
+
+    /// Excludes processes that the caller had before the run, and their descendants.
+    pub(super) fn spare_earlier(&self, earlier: Earlier) {
+        self.earlier.replace(earlier);
     }
 
     fn add_spared(&self, pid: Pid, session: bool) {
@@ -518,7 +530,7 @@ impl ProcessTree {
     }
 
     fn is_meant(&self, pid: Pid) -> bool {
-        !self.spared.borrow().iter().any(|spared| spared.covers(pid))
+        !self.spared.borrow().iter().any(|spared| spared.covers(pid)) && !self.earlier.borrow().covers(pid)
     }
 
     fn signal(&self, number: i32, meant: &dyn Fn(Pid) -> bool) {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use sys::process::Pid;
+use sys::process::{Earlier, Pid};
 use sys::programs::KnownFile;
 
 /// Why a running command must end.
@@ -45,6 +45,8 @@ pub struct EnforcedRun {
     pub command: Option<Pid>,
     /// A descendant of `parent` that does not belong to the run: it relays the run's bytes.
     pub relay_process: Option<Pid>,
+    /// Descendants of `parent` that the caller had before.
+    pub earlier: Earlier,
     /// The control group of the run.
     pub group: Option<PathBuf>,
     /// The time between SIGTERM and SIGKILL.

@@ -94,6 +94,61 @@ impl Living {
     }
 }
 
+/// Processes that descended from a process at one moment. Empty before Linux 6.9, where a later process could be taken for one of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Earlier(HashMap<i32, u64>);
+
+/// How many ancestors of a process are looked at.
+const MAX_ANCESTORS: usize = 1 << 12;
+
+impl Earlier {
+    /// Returns the present descendants of this process.
+    pub fn of_this_process() -> Self {
+        if !has_child() {
+            return Self::default();
+        }
+        let all = scan(Pid::own()).unwrap_or_default();
+        // Numbers that are all the same tell nothing.
+        let is_told_apart = Living::at(Pid::own()).is_some_and(|own| all.iter().all(|one| one.number != own.number));
+        Self(all.into_iter().filter(|_| is_told_apart).map(|one| (one.pid.raw(), one.number)).collect())
+    }
+
+    /// Returns those with these [`numbers`](Self::numbers).
+    pub fn with(numbers: impl IntoIterator<Item = (i32, u64)>) -> Self {
+        Self(numbers.into_iter().collect())
+    }
+
+    /// Returns pid and number of each, for another process.
+    pub fn numbers(&self) -> Vec<(i32, u64)> {
+        self.0.iter().map(|(pid, number)| (*pid, *number)).collect()
+    }
+
+    /// Whether a process is one of them, or descends from one that still lives.
+    pub fn covers(&self, pid: Pid) -> bool {
+        let mut next = Some(pid).filter(|_| !self.0.is_empty());
+        for _ in 0..MAX_ANCESTORS {
+            let Some(one) = next else { return false };
+            if self.holds(one) {
+                return true;
+            }
+            next = procfs::status(one).ok().and_then(|status| Pid::new(status.parent));
+        }
+        false
+    }
+
+    fn holds(&self, pid: Pid) -> bool {
+        let number = self.0.get(&pid.raw());
+        number.is_some_and(|number| Living::at(pid).is_some_and(|found| found.number == *number))
+    }
+}
+
+/// Whether this process has a child, ended or not.
+fn has_child() -> bool {
+    let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: no result is asked for.
+    check(unsafe { libc::waitid(libc::P_ALL, 0, std::ptr::null_mut(), options) }).is_ok()
+}
+
 fn number_of(line: &OwnedFd) -> u64 {
     nix::sys::stat::fstat(line).map_or(0, |found| found.st_ino)
 }

@@ -408,6 +408,27 @@ fn a_process_whose_main_thread_has_ended_ends_with_its_grant() {
     }
 }
 
+#[test]
+fn a_child_that_the_caller_had_before_is_no_part_of_the_run() {
+    let holder = Holder::of("lasting");
+    let away = ">/dev/null 2>&1 </dev/null";
+    for command in ["sleep 0.2", "sleep 0.2; (setsid sleep 5 &)"] {
+        let line = format!(
+            "(sleep {0} & sleep {0}) {away} & sleep 0.2; exec jit-sudo -n sh -c '{command}' {away}",
+            holder.nap
+        );
+        root().run_as(&holder.person.name, ["bash", "-c", &line]).succeeded();
+    }
+    holder.sleeps(4);
+    holder.revoke();
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(holder.sleepers(), 4);
+    let left: Vec<_> =
+        records_of(root(), &holder.person).into_iter().filter(|record| record.kind() == "left-running").collect();
+    assert!(left.iter().all(|record| record.json["count"] == 1), "{left:?}");
+    root().script(&format!("pkill -fx 'sleep {}'", holder.nap));
+}
+
 /// Forks until the limit, and fills each slot that becomes free, in a session of its own.
 const GREEDY: &str = "import os, sys, time\n\
     if os.fork(): os._exit(0)\n\

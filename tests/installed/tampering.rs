@@ -459,7 +459,11 @@ fn a_grant_for_a_closed_request_is_reported() {
         root.run_as(&who.name, words).succeeded();
         intact(&root);
         sql(&root, &format!("UPDATE request SET state = 'pending', {forget} WHERE id = '{wanted}'"));
+        root.run_as(&approver.name, ["jitctl", "approve", &wanted]).refused("it was denied or cancelled before");
+        let closed = "WHERE kind IN ('denial', 'cancellation')";
+        sql(&root, &format!("UPDATE record SET grant_id = NULL {closed}"));
         root.run_as(&approver.name, ["jitctl", "approve", &wanted]).succeeded();
+        sql(&root, &format!("UPDATE record SET grant_id = '{wanted}' {closed}"));
         root.run_as(&alice.name, HEAD).succeeded();
         let said = verdict(&root);
         assert!(said.contains(&format!("is an approval of {wanted}: it may not follow record")), "{said}");
