@@ -76,7 +76,7 @@ impl<'a> Held<'a> {
     /// Stops or continues the child, as its user.
     fn signal(&self, signal: &str) -> bool {
         let uid = self.person.uid.to_string();
-        self.root.run_as(&self.person.name, ["pkill", signal, "-u", &uid, "-x", "jit-sudo"]).status.success()
+        self.root.run_as(&self.person.name, ["pkill", signal, "-u", &uid, "-x", "jit-sudo.*"]).status.success()
     }
 
     /// Lets the message through.
@@ -155,7 +155,7 @@ fn a_command_that_was_held_begins_while_its_grant_lasts() {
     assert!(held.signal("-STOP"));
     std::thread::sleep(std::time::Duration::from_millis(300));
     // The supervisor has stopped with its job, and is continued by the shell as well.
-    root.script("pkill -CONT -x jit-sudo");
+    root.script("pkill -CONT -x 'jit-sudo.*'");
     held.drain();
     assert_eq!(held.end("it ends").text("ended_by"), "itself");
     assert!(held.exists("late"));
