@@ -210,12 +210,13 @@ impl Context<'_> {
         Ok(found)
     }
 
-    /// Adds the grants that extend one of `subjects` by their records.
+    /// Adds the grants that extend one of `subjects` by their records, and whose rows say something else. The end of a grant ends
+    /// all others that extend it.
     fn add_hidden_extensions(&self, subjects: &mut Vec<StatementSubject>) -> Result<(), Refused> {
         // Each is younger than the grant that it extends.
         for open in open_in_records(self.host.database().connection(), self.now.moment().wall.seconds())? {
             let has = |id: &GrantId| subjects.iter().any(|subject| subject.id() == id);
-            if open.extends.as_ref().is_some_and(has) && !has(&open.id) {
+            if !open.agrees && open.extends.as_ref().is_some_and(has) && !has(&open.id) {
                 let id = open.id.as_str();
                 subjects.extend(StatementSubject::by_request(&self.host.store(), id, self.now.seconds())?);
             }

@@ -263,9 +263,17 @@ fn the_compressor_is_sandboxed() {
     });
     root().script(&format!("kill {} || :", watcher.trim()));
     let seen = root().read("/tmp/shrinkers");
-    let is = |line: &&str, uid: &str| line.contains(&format!(" {uid} {uid} {uid} {uid} 0000000000000000 2 "));
-    let worker = seen.lines().filter(|line| is(line, "65534")).count();
-    let keeper = seen.lines().filter(|line| is(line, "0")).count();
+    // The worker has a user id that no other process has.
+    let confined = |is: fn(u32) -> bool| {
+        let is_one = |line: &&str| {
+            let words: Vec<&str> = line.split_whitespace().skip(1).collect();
+            words.len() == 6
+                && words[..4].iter().all(|uid| uid.parse().is_ok_and(is))
+                && words[4..] == ["0000000000000000", "2"]
+        };
+        seen.lines().filter(is_one).count()
+    };
+    let (worker, keeper) = (confined(|uid| uid >= 0xfff0_0000), confined(|uid| uid == 0));
     assert!(worker > 0 && keeper > 0, "{seen}");
 }
 
