@@ -1,6 +1,6 @@
 //! Reads `/proc`; the name of a process cannot mislead it. Opens nothing but `/proc`.
 //!
-//! A process can make some files of its directory there block every reader for ever (see [`locked`]). This module offers
+//! A process can make some files of its directory there block every reader for ever (see `locked`). This module offers
 //! only files that the kernel answers at once for any process: `status`, `comm`, `cgroup` and `task/TID/children`.
 
 pub(crate) mod locked;
