@@ -439,7 +439,8 @@ impl Host {
         Ok(Approvers::parse(&path.display().to_string(), &file.read(APPROVERS_LIMIT)?)?)
     }
 
-    /// Returns the approvers' keys, and the approvals and requests of the open grants of `holder`, if one of `roles` requires signed approvals.
+    /// Returns the approvers' keys, and the approvals and requests of the open grants of `holder`, if one of `roles` requires signed
+    /// approvals.
     pub fn vouchers(&self, roles: &[Role], holder: &Person, now: i64) -> Result<Option<Vouchers>, HostError> {
         if !roles.iter().any(|role| role.activation.signed_approvals) {
             return Ok(None);

@@ -4,9 +4,10 @@
 use rusqlite::{Connection, Transaction};
 use serde::Deserialize;
 
+use super::columns::sql_bound;
 use super::error::JournalError;
 use super::history::{history, last};
-use super::state_checks;
+use super::{provenance, state_checks};
 use crate::store::{is_open, use_up};
 use crate::verify::window;
 use jit_core::clock::{Moment, Now, Timestamp};
@@ -154,14 +155,12 @@ pub fn open_in_records(connection: &Connection, now: i64) -> Result<Vec<OpenInRe
         "SELECT r.grant_id, r.body, g.id IS NOT NULL, g.ended, g.expires, \
                  EXISTS (SELECT 1 FROM history s WHERE s.grant_id = r.grant_id AND s.kind = 'start') \
                  FROM history r LEFT JOIN granted g ON g.id = r.grant_id \
-                 WHERE r.kind = 'grant' AND r.kind NOT IN ('start', 'end') AND r.seq > coalesce((SELECT max(seq) FROM history \
-                 WHERE kind = 'alert' AND kind NOT IN ('start', 'end') \
-                 AND instr(body, CAST('\"code\":\"state-accepted\"' AS BLOB)) > 0), 0) \
+                 WHERE r.kind = 'grant' AND r.kind NOT IN ('start', 'end') AND r.seq > ?1 \
                  AND NOT EXISTS (SELECT 1 FROM history e WHERE e.grant_id = r.grant_id \
                  AND e.kind IN ('release', 'revocation')) ORDER BY r.seq"
     );
     let mut statement = connection.prepare(query)?;
-    let mut rows = statement.query([])?;
+    let mut rows = statement.query([sql_bound(provenance::accepted(connection)?)])?;
     let mut open = Vec::new();
     while let Some(row) = rows.next()? {
         // Ignores what cannot be decoded, which a verification reports.

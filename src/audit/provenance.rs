@@ -92,7 +92,7 @@ fn signs(connection: &Connection, checkpoint: &Checkpoint, own: &PublicKey) -> R
 }
 
 /// Returns the last record by which root accepted the state of the host.
-fn accepted(connection: &Connection) -> Result<u64, JournalError> {
+pub(super) fn accepted(connection: &Connection) -> Result<u64, JournalError> {
     #[derive(Deserialize)]
     struct Alerted {
         code: String,

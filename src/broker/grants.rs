@@ -5,7 +5,7 @@ use super::approvals::given;
 use super::failure::{Refused, refused};
 use super::page::Pager;
 use super::statement::{StatementAuthor, StatementSubject};
-use crate::audit::{InRecords, by_statements, open_in_records};
+use crate::audit::{InRecords, OpenInRecords, by_statements, open_in_records};
 use crate::database::Durability;
 use crate::elevation::Caller;
 use crate::judge::{names, subject};
@@ -123,9 +123,11 @@ impl Context<'_> {
         let mut subjects: Vec<StatementSubject> =
             self.endable(GrantScope::Everybody)?.iter().map(|grant| StatementSubject::from(&grant.terms)).collect();
         let mut lost = self.unreadable(&mut subjects)?;
-        let mut contradicted = self.contradicted(&mut subjects, &mut lost)?;
+        let mut hidden = open_in_records(self.host.database().connection(), self.now.moment().wall.seconds())?;
+        hidden.retain(|open| !open.agrees);
+        let mut contradicted = self.contradicted(&hidden, &mut subjects, &mut lost)?;
         subjects.retain(which);
-        self.add_hidden_extensions(&mut subjects)?;
+        self.add_hidden_extensions(&hidden, &mut subjects)?;
         contradicted.retain(|id| subjects.iter().any(|subject| subject.id() == id));
         let found = !subjects.is_empty();
         let mut mine = Vec::new();
@@ -170,11 +172,12 @@ impl Context<'_> {
     }
 
     /// Adds the grants that are open by their records, or under which a command runs, and whose rows say something else or are
-    /// missing, with the data of their requests. Returns their ids, and those of the rows that are open though their records say
+    /// missing (`hidden`), with the data of their requests. Returns their ids, and those of the rows that are open though their records say
     /// that they have ended. The ids of those whose requests cannot be read either are added to `lost`, if the caller may see
     /// everybody's grants.
     fn contradicted(
         &self,
+        hidden: &[OpenInRecords],
         subjects: &mut Vec<StatementSubject>,
         lost: &mut Vec<String>,
     ) -> Result<Vec<GrantId>, Refused> {
@@ -188,8 +191,7 @@ impl Context<'_> {
                 found.push(subject.id().clone());
             }
         }
-        let recorded = open_in_records(connection, self.now.moment().wall.seconds())?;
-        let mut hidden: Vec<GrantId> = recorded.into_iter().filter(|open| !open.agrees).map(|open| open.id).collect();
+        let mut hidden: Vec<GrantId> = hidden.iter().map(|open| open.id.clone()).collect();
         for id in self.journal.grants_in_use()? {
             let is_closed = matches!(store.end_of(&id)?, Some(GrantEnd::Revoked | GrantEnd::Released));
             if is_closed && !hidden.contains(&id) && by_statements(connection, &id)? == InRecords::Open {
@@ -210,13 +212,16 @@ impl Context<'_> {
         Ok(found)
     }
 
-    /// Adds the grants that extend one of `subjects` by their records, and whose rows say something else. The end of a grant ends
-    /// all others that extend it.
-    fn add_hidden_extensions(&self, subjects: &mut Vec<StatementSubject>) -> Result<(), Refused> {
+    /// Adds those of the `hidden` grants that extend one of `subjects`. The end of a grant ends all others that extend it.
+    fn add_hidden_extensions(
+        &self,
+        hidden: &[OpenInRecords],
+        subjects: &mut Vec<StatementSubject>,
+    ) -> Result<(), Refused> {
         // Each is younger than the grant that it extends.
-        for open in open_in_records(self.host.database().connection(), self.now.moment().wall.seconds())? {
+        for open in hidden {
             let has = |id: &GrantId| subjects.iter().any(|subject| subject.id() == id);
-            if !open.agrees && open.extends.as_ref().is_some_and(has) && !has(&open.id) {
+            if open.extends.as_ref().is_some_and(has) && !has(&open.id) {
                 let id = open.id.as_str();
                 subjects.extend(StatementSubject::by_request(&self.host.store(), id, self.now.seconds())?);
             }

@@ -44,8 +44,8 @@ pub enum Left {
 
 impl Enforcement {
     /// Takes over the run that `supervisor` supervises. Its processes descend from `parent`; `command` was started, in the control group
-    /// at `group`, to execute the command. Our own processes among the descendants, such as `relay_process`, are moved to where only root can end them. `ours`
-    /// tells which processes run our programs; `take_back` moves processes that PAM has moved out of the group back into it.
+    /// at `group`, to execute the command. Our own processes among the descendants, such as `relay_process`, are moved to where only
+    /// root can end them. `ours` tells which processes run our programs; `take_back` moves processes that PAM has moved out of the group back into it.
     pub fn take(
         supervisor: Known,
         parent: Known,
@@ -144,7 +144,7 @@ impl Enforcement {
     /// Wakes a stopped supervisor, so that it sees that its command has ended; also the processes that it stopped with itself, and
     /// the ones that report to it. Called repeatedly, because it may stop only now.
     fn wake_supervisor(&self) {
-        let stopped = |pid: &Pid| procfs::status(*pid).is_ok_and(|status| status.state == b'T');
+        let stopped = |pid: &Pid| procfs::is_stopped_by_signal(*pid);
         if let Some(supervisor) = self.supervisor.pid().filter(stopped) {
             let _ = process::process_group(supervisor).map(|group| process::kill_group(group, SIGCONT)); // it may have ended
             let _ = process::kill(supervisor, SIGCONT); // the group may be that of another session

@@ -10,7 +10,7 @@ use super::ending::WOKEN_AFTER;
 use sys::cgroup::Cgroup;
 use sys::poll::{PollEntry, poll, read, socket_pair, write};
 use sys::process::{Pid, Waiting, exit_now, fork_into, kill, new_session, process_start, wait};
-use sys::procfs::{lives_since, status};
+use sys::procfs::{is_stopped_by_signal, lives_since};
 use sys::sandbox::close_but;
 use sys::signals::{SIGCONT, SIGKILL};
 
@@ -93,8 +93,7 @@ impl Supervisor {
     /// Sends SIGCONT if the supervisor is stopped: it does not stop of its own accord before it hands the run over.
     /// Returns whether it was stopped.
     fn wake(self) -> bool {
-        let is_stopped = status(self.pid).is_ok_and(|status| status.state == b'T');
-        is_stopped && self.signal(SIGCONT)
+        is_stopped_by_signal(self.pid) && self.signal(SIGCONT)
     }
 
     fn signal(self, signal: i32) -> bool {

@@ -129,7 +129,7 @@ impl Line {
             return;
         }
         // It ends by itself, unless it was stopped or waits for a reader that reads nothing.
-        if !self.has_finished.get() || procfs::status(self.pid).is_ok_and(|status| status.state == b'T') {
+        if !self.has_finished.get() || procfs::is_stopped_by_signal(self.pid) {
             let _ = process::kill(self.pid, SIGKILL);
         }
     }

@@ -25,7 +25,7 @@ use sys::process::{
     self, Earlier, Pid, Waiting, bury_the_dead, children_of, descendants, has_children, kill_descendants,
     signal_descendants, signal_if,
 };
-use sys::procfs::{is_awake, lives, name_of, real_uid, status};
+use sys::procfs::{is_awake, is_stopped_by_signal, lives, name_of, real_uid, status};
 use sys::sanitize::Inherited;
 use sys::signals::{SIGCONT, SIGKILL, SIGSTOP, SIGTERM};
 
@@ -557,7 +557,7 @@ pub fn give_up_stopped(supervisor: Pid) -> bool {
     let ours = programs::ours();
     ours.look();
     let Ok(first) = Known::of(supervisor) else { return false };
-    let is_stopped = || first.pid().is_some_and(|pid| status(pid).is_ok_and(|status| status.state == b'T'));
+    let is_stopped = || first.pid().is_some_and(is_stopped_by_signal);
     let is_enforcer = |child: &Pid| ours.run_by(*child) == Some(ENFORCER) && lives(*child);
     let is_alone = || is_stopped() && children_of(supervisor).is_ok_and(|children| !children.iter().any(is_enforcer));
     if !is_alone() || ours.run_by(supervisor) != Some(JIT_SUDO) {

@@ -69,6 +69,11 @@ pub fn is_awake(pid: Pid) -> bool {
     status(pid).is_ok_and(|status| matches!(status.state, b'R' | b'S'))
 }
 
+/// Returns whether a signal has stopped the process, so that SIGCONT continues it. False when it does not exist.
+pub fn is_stopped_by_signal(pid: Pid) -> bool {
+    status(pid).is_ok_and(|status| status.state == b'T')
+}
+
 /// Returns whether a signal or a tracer has stopped the process.
 ///
 /// # Errors

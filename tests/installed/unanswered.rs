@@ -91,8 +91,8 @@ fn a_process_whose_memory_cannot_be_read_delays_neither_an_end_nor_a_question() 
     no_program_waits(&root);
 }
 
-#[test]
-fn a_process_whose_memory_cannot_be_read_delays_no_end_of_a_session_in_a_daemon() {
+/// Two sessions in one daemon end at their revocation, although a process of one of the users delays whoever reads it.
+fn sessions_in_a_daemon_end(delay: impl FnOnce(&PrivateRoot, &Person)) -> PrivateRoot {
     let root = prepared("");
     let people = [root.person(&["door"]), root.person(&["door"])];
     let grants = people.each_ref().map(|person| id(&request(&root, person, "door", &[])));
@@ -100,7 +100,7 @@ fn a_process_whose_memory_cannot_be_read_delays_no_end_of_a_session_in_a_daemon(
     let words = ["python3", "/usr/local/lib/daemon.py", "seat", "env", &orders[0], &orders[1]];
     let mut daemon = root.pty_as("root", words);
     daemon.expect("ready");
-    unreadable(&root, &people[0]);
+    delay(&root, &people[0]);
     for (person, grant) in people.iter().zip(&grants).rev() {
         until(&root, "sleep", Some(person), 2);
         root.as_root(["jitctl", "revoke", grant, "--reason", "enough"]).succeeded();
@@ -110,6 +110,12 @@ fn a_process_whose_memory_cannot_be_read_delays_no_end_of_a_session_in_a_daemon(
         daemon.type_line(&person.name);
         daemon.expect("closed 0");
     }
+    root
+}
+
+#[test]
+fn a_process_whose_memory_cannot_be_read_delays_no_end_of_a_session_in_a_daemon() {
+    let root = sessions_in_a_daemon_end(unreadable);
     told(&root);
     no_program_waits(&root);
 }
@@ -217,23 +223,7 @@ fn a_process_whose_exec_never_ends_delays_neither_an_end_nor_a_question() {
 
 #[test]
 fn a_process_whose_exec_never_ends_delays_no_end_of_a_session_in_a_daemon() {
-    let root = prepared("");
-    let people = [root.person(&["door"]), root.person(&["door"])];
-    let grants = people.each_ref().map(|person| id(&request(&root, person, "door", &[])));
-    let orders = people.each_ref().map(|person| format!("{}:900", person.name));
-    let words = ["python3", "/usr/local/lib/daemon.py", "seat", "env", &orders[0], &orders[1]];
-    let mut daemon = root.pty_as("root", words);
-    daemon.expect("ready");
-    stuck(&root, &people[0], 10);
-    for (person, grant) in people.iter().zip(&grants).rev() {
-        until(&root, "sleep", Some(person), 2);
-        root.as_root(["jitctl", "revoke", grant, "--reason", "enough"]).succeeded();
-        until(&root, "sleep", Some(person), 0);
-    }
-    for person in &people {
-        daemon.type_line(&person.name);
-        daemon.expect("closed 0");
-    }
+    let root = sessions_in_a_daemon_end(|root, person| stuck(root, person, 10));
     no_program_waits(&root);
 }
 
