@@ -442,7 +442,7 @@ fn help_version_and_usage_are_those_of_an_editor() {
 #[test]
 fn an_editor_that_ignores_signals_gains_no_time() {
     let (person, base) = editor_of("");
-    root().script(&format!("for f in a b; do echo $f >{base}/$f; done"));
+    root().script(&format!("for f in a b; do echo $f >{base}/unread-$f; done"));
     let unread = format!(
         "import os, subprocess, sys, time\n\
          reader, writer = os.pipe()\n\
@@ -450,14 +450,14 @@ fn an_editor_that_ignores_signals_gains_no_time() {
          try:\n  while True: os.write(writer, b'x' * 4096)\n\
          except BlockingIOError: pass\n\
          os.set_blocking(writer, True)\n\
-         edit = ['jit-sudo', '-n', '-e', '{base}/missing/f', '{base}/a', '{base}/b']\n\
+         edit = ['jit-sudo', '-n', '-e', '{base}/missing/f', '{base}/unread-a', '{base}/unread-b']\n\
          subprocess.Popen(edit, stdout=writer, stderr=writer, env={{**os.environ, 'EDITOR': '/bin/true'}})\n\
          time.sleep(600)\n"
     );
     let session = root().pty_as(&person.name, ["python3", "-c", &unread]);
     let end = eventually("the end is recorded", harness::PATIENCE, || records(&person, "end").pop());
     assert_eq!(end.text("ended_by"), "itself", "{}", end.body);
-    let copies = root().script("ls /var/tmp | grep -e '^a' -e '^b' || true");
+    let copies = root().script("ls /var/tmp | grep '^unread-' || true");
     assert_eq!(copies, "", "nothing is left that could be changed");
     drop(session);
 }
