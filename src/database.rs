@@ -62,6 +62,8 @@ pub struct Database {
     durability: Cell<Durability>,
     /// Whether a [`ReadTransaction`] is open.
     is_reading: Cell<bool>,
+    /// SQLite's count of the changes that others have made, when it was opened.
+    opened_at: Option<i64>,
     place: DatabaseFiles,
     /// Must be dropped after the connection.
     index: Index,
@@ -132,11 +134,11 @@ impl Database {
     fn checked(path: &Path, schema: &[&str]) -> Result<Self, DatabaseError> {
         let mut database = Self::connected(path)?;
         // One read transaction for all checks: they see one state, and take SQLite's locks once.
-        let transaction = Transaction::new_unchecked(&database.connection, TransactionBehavior::Deferred);
-        let transaction = transaction.map_err(|error| database.sqlite(error))?;
+        database.begin_reading().map_err(|error| database.sqlite(error))?;
         database.check_header()?;
         database.check_schema(schema)?;
-        transaction.commit().map_err(|error| database.sqlite(error))?;
+        database.opened_at = database.changes_by_others();
+        database.end_reading();
         // By now SQLite has created its files beside the database.
         database.place = DatabaseFiles::of(path);
         database.index.leave_note(path);
@@ -157,7 +159,18 @@ impl Database {
         let is_reading = Cell::new(false);
         let path = path.to_owned();
         let place = DatabaseFiles::unknown(&path);
-        Ok(Self { connection, path, frames, wal, durability, is_reading, place, index, _unstoppable: unstoppable })
+        Ok(Self {
+            connection,
+            path,
+            frames,
+            wal,
+            durability,
+            is_reading,
+            opened_at: None,
+            place,
+            index,
+            _unstoppable: unstoppable,
+        })
     }
 
     /// Creates the database with `schema` (see [`Self::open`]) in WAL mode, mode 0600, and opens it. Takes over a file that a
@@ -201,8 +214,14 @@ impl Database {
     /// Opens a read transaction. If that fails, each query sees a state of its own.
     /// The transaction holds the console until it is closed: a caller who reads output slowly would keep the WAL from being reset.
     pub fn reading<'a>(&'a self, console: &'a mut Console) -> ReadTransaction<'a> {
-        self.is_reading.set(self.connection.execute_batch("BEGIN DEFERRED").is_ok());
+        let _ = self.begin_reading();
         ReadTransaction { transaction: ReadGuard(self), console }
+    }
+
+    fn begin_reading(&self) -> rusqlite::Result<()> {
+        self.connection.prepare_cached("BEGIN DEFERRED")?.execute([])?;
+        self.is_reading.set(true);
+        Ok(())
     }
 
     /// Runs `act`, which may take arbitrarily long, with no read transaction open and no lock held.
@@ -214,7 +233,7 @@ impl Database {
     fn end_reading(&self) {
         if self.is_reading.replace(false) {
             // A read transaction has no changes that could be lost.
-            let _ = self.connection.execute_batch("COMMIT");
+            let _ = self.connection.prepare_cached("COMMIT").and_then(|mut commit| commit.execute([]));
         }
     }
 
@@ -283,6 +302,18 @@ impl Database {
         }
         transaction.commit().map_err(|error| self.sqlite(error))?;
         Ok(value)
+    }
+
+    /// Whether no other process has written since this one has opened the database, so that what it has read still holds. For use
+    /// inside a write: before, another process may write at any time.
+    pub fn is_as_opened(&self) -> bool {
+        self.opened_at.is_some() && self.changes_by_others() == self.opened_at
+    }
+
+    /// Returns the count that SQLite increases when it finds that another connection has written; `None` when it cannot be read.
+    fn changes_by_others(&self) -> Option<i64> {
+        let mut statement = self.connection.prepare_cached("PRAGMA data_version").ok()?;
+        statement.query_row([], |row| row.get(0)).ok()
     }
 
     /// Checkpoints a WAL that has grown long into the database, as far as no process reads it. A commit never does so, because a

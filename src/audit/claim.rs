@@ -17,22 +17,32 @@ use jit_core::grant::{GrantTerms, HostDescriptor, HostId};
 use jit_core::names::GrantId;
 
 /// Claims a grant for `run`, which starts at `moment`: the grant has not ended or expired and belongs to this host; a one-shot
-/// grant is used up. Returns false where the grant is no longer valid.
+/// grant is used up. Returns false where the grant is no longer valid. `is_unchanged` says that the verification of the grant has
+/// read the same state of the database, so that what it has found out is not asked again.
 ///
 /// # Errors
 /// Fails when the database fails, or is an older copy that root has not accepted.
-pub fn claim(tx: &Transaction<'_>, terms: &GrantTerms, run: &str, moment: &Moment) -> Result<bool, JournalError> {
+pub fn claim(
+    tx: &Transaction<'_>,
+    terms: &GrantTerms,
+    run: &str,
+    moment: &Moment,
+    is_unchanged: bool,
+) -> Result<bool, JournalError> {
     accepted(tx)?;
     // Other processes may have written records since the clock was read; a clock that is slightly behind them is no fault.
     let now = now(tx, moment.clone())?.caught_up();
+    let is_open_in_records = || Ok::<_, JournalError>(in_records(tx, &terms.id, terms.one_shot)? == InRecords::Open);
     if window(terms, &now).is_err()
-        || in_records(tx, &terms.id, terms.one_shot)? != InRecords::Open
         || state_checks::host(tx)?.is_some_and(|host| host != terms.host.as_bytes())
+        || !(is_unchanged || is_open_in_records()?)
     {
         return Ok(false);
     }
-    let stands =
-        if terms.one_shot.is_set() { use_up(tx, terms, run, moment.wall.seconds())? } else { is_open(tx, &terms.id)? };
+    let stands = match terms.one_shot.is_set() {
+        true => use_up(tx, terms, run, moment.wall.seconds())?,
+        false => is_unchanged || is_open(tx, &terms.id)?,
+    };
     Ok(stands)
 }
 

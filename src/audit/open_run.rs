@@ -157,9 +157,12 @@ impl Journal<'_> {
         })
     }
 
-    /// Whether there is an open run whose supervisor is not `alive` any more, among those that [`Sweep::Sample`] examines.
+    /// Whether there is an open run whose supervisor is not `alive` any more, among those that [`Sweep::Sample`] examines. A run
+    /// of this process is not lost.
     pub fn has_lost(&self, moment: &Moment, alive: &dyn Fn(&Supervisor) -> bool) -> Result<bool, JournalError> {
-        Ok(self.sample_of_open_runs(moment)?.iter().any(|run| !alive(&run.supervisor)))
+        let own = sys::process::Pid::own().raw();
+        let others = |run: &OpenRun| run.supervisor.process.pid != own && !alive(&run.supervisor);
+        Ok(self.sample_of_open_runs(moment)?.iter().any(others))
     }
 
     /// Stores a demand for the supervisor of that run, and records it; returns `None` where the run has ended.

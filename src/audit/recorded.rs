@@ -21,7 +21,6 @@ use jit_core::clock::{Moment, Timestamp};
 use jit_core::escape::{Word, unhex};
 use jit_core::evidence::record::{Assignment, Authentication, Change, Digest, RunOutcome, Start};
 use jit_core::evidence::redact::Redactor;
-use jit_core::grant::GrantTerms;
 use jit_core::names::GrantId;
 
 /// An authorized run whose start is on the disk.
@@ -93,7 +92,7 @@ impl Recorded {
         let pid = sys::process::Pid::own();
         let supervisor =
             Process { pid: pid.raw(), start: sys::process::process_start(pid).map_err(StartError::Process)? };
-        let claim = |tx: &Transaction<'_>| claim(tx, &authorized, &run, moment);
+        let claim = |tx: &Transaction<'_>| claim(tx, &authorized, &run, moment, journal.is_as_read());
         let ((started, ()), done) =
             journal.start_meanwhile(moment, start, supervisor, claim, |started| meanwhile(started.run()))?;
         let unsent = Some(started.written().clone());
@@ -146,7 +145,13 @@ impl Recorded {
     }
 }
 
-fn claim(tx: &Transaction<'_>, authorized: &Authorized, run: &str, moment: &Moment) -> Result<(), StartError> {
+fn claim(
+    tx: &Transaction<'_>,
+    authorized: &Authorized,
+    run: &str,
+    moment: &Moment,
+    is_unchanged: bool,
+) -> Result<(), StartError> {
     let role = authorized.role();
     // The process that requested a grant has stored the text of the role.
     match authorized.power() {
@@ -154,13 +159,10 @@ fn claim(tx: &Transaction<'_>, authorized: &Authorized, run: &str, moment: &Mome
         Power::Grant(_) | Power::Standing => keep_role(tx, &role.digest, role)?,
     }
     match authorized.power() {
-        Power::Grant(terms) => claim_grant(tx, terms, run, moment),
+        Power::Grant(terms) if super::claim(tx, terms, run, moment, is_unchanged)? => Ok(()),
+        Power::Grant(terms) => Err(StartError::GrantEnded(terms.id.clone())),
         Power::Standing => Ok(()),
     }
-}
-
-fn claim_grant(tx: &Transaction<'_>, terms: &GrantTerms, run: &str, moment: &Moment) -> Result<(), StartError> {
-    if super::claim(tx, terms, run, moment)? { Ok(()) } else { Err(StartError::GrantEnded(terms.id.clone())) }
 }
 
 fn start_event(

@@ -83,12 +83,13 @@ impl fmt::Display for ClockDoubt {
     }
 }
 
-/// The clock readings of a record; its other keys are not decoded.
+/// The clock readings of a record, and the hash of the record before it; its other keys are not decoded.
 #[derive(Deserialize)]
 struct ClockReading {
     time: i64,
     boot: i64,
     boot_id: String,
+    prev: Digest,
 }
 
 /// Names in `journal_meta`.
@@ -376,12 +377,19 @@ fn faults(connection: &Connection, moment: &Moment, anchor: Option<Mark>) -> Res
     if let Some((Last { high, .. }, Some(reading))) = &last {
         faults.extend(compare(reading, *high, moment).map(Fault::Clock));
     }
-    // The anchor names the last record, unless a process has been interrupted or is at work.
-    let is_anchored = anchor.is_some() && anchor == last.map(|(last, _)| last.mark);
-    if !is_anchored && meta(connection, RESTORED)?.is_none() {
+    if !last.is_some_and(|(last, reading)| is_anchored(&last, reading, anchor)) && meta(connection, RESTORED)?.is_none()
+    {
         faults.extend(unanchored(connection, anchor)?);
     }
     Ok(faults)
+}
+
+/// Whether the anchor names the last record or the one before it, as it does unless other processes are at work or one has been
+/// interrupted: the end of a run moves no anchor.
+fn is_anchored(last: &Last, reading: Option<ClockReading>, anchor: Option<Mark>) -> bool {
+    let Some(anchor) = anchor else { return false };
+    let precedes = |last: &ClockReading| last.prev == anchor.hash;
+    last.mark == anchor || (last.mark.seq.checked_sub(1) == Some(anchor.seq) && reading.as_ref().is_some_and(precedes))
 }
 
 /// Compares the database with its anchor.

@@ -81,7 +81,7 @@ impl Context<'_> {
         let (started, ()) = self.journal.start(self.now.moment(), start, supervisor, |tx| {
             keep_role(tx, &held.role().digest, held.role())?;
             match terms {
-                Some(terms) if !claim(tx, terms, &run, self.now.moment())? => {
+                Some(terms) if !claim(tx, terms, &run, self.now.moment(), self.journal.is_as_read())? => {
                     Err(refused("not-held", "the grant was ended meanwhile"))
                 }
                 Some(_) | None => Ok(()),

@@ -205,6 +205,8 @@ impl Execution<'_> {
         for signal in signals::changeable() {
             let done = match self.ignored_signals.contains(signal) {
                 true => signals::set_disposition(signal, Disposition::Ignore).map(drop),
+                // `sanitize` gave them their default action, and nothing in our programs changes it.
+                false if signals::is_realtime(signal) => Ok(()),
                 false => restore(signal),
             };
             done.map_err(at(Step::Signals))?;

@@ -19,6 +19,9 @@ use crate::process::Pid;
 /// The highest signal number of Linux.
 const LAST_SIGNAL: i32 = 64;
 
+/// The highest number of a standard signal; those above it are real-time signals.
+const LAST_STANDARD: i32 = 31;
+
 /// 32 and 33 belong to libc's threads; libc does not allow blocking them.
 const LIBCS_OWN: u64 = 0b11 << 31;
 
@@ -318,6 +321,11 @@ fn change_mask(how: i32, signals: SignalSet) -> io::Result<SignalSet> {
     // SAFETY: both sets live through the call.
     check(unsafe { libc::sigprocmask(how, &raw const new, &raw mut old) })?;
     Ok(SignalSet::from_raw(&old))
+}
+
+/// Returns whether it is a real-time signal (signal(7)).
+pub(crate) fn is_realtime(signal: i32) -> bool {
+    signal > LAST_STANDARD
 }
 
 fn bit(signal: i32) -> u64 {
