@@ -65,11 +65,11 @@ pub(crate) fn format_wanted(arguments: &[OsString]) -> Format {
 /// What is to be done.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
-    /// List the roles that you may activate, and on what terms
+    /// List the roles that you may activate, with their conditions
     ///
-    /// Your standing roles are listed too. For each role you see the users as whom it runs commands, its maximum
-    /// duration, what an activation requires, and the commands that it allows. A command that begins with `!` is
-    /// excluded; the last matching entry decides.
+    /// Roles for which you have a standing assignment are listed too. For each role you see its run-as users, its
+    /// maximum duration, the requirements of an activation, and the commands that it allows. A command that begins with
+    /// `!` is excluded; the last matching entry decides.
     Roles,
     /// Show whether a command may run now, and if not, how to get the permission
     ///
@@ -211,16 +211,16 @@ pub(crate) enum Verb {
 /// `why`
 #[derive(Debug, Args)]
 pub(crate) struct WhyWords {
-    /// The user as whom the command would run: a name or #UID [default: the user of the role, else root]
+    /// The run-as user: a name or #UID [default: the user of the role, else root]
     #[arg(short = 'u', value_name = "USER", value_parser = word())]
     pub(crate) run_as: Option<Word>,
     /// The primary group: a name or #GID
     #[arg(short = 'g', value_name = "GROUP", value_parser = word())]
     pub(crate) run_as_group: Option<Word>,
-    /// The working directory [default: this one]
+    /// The working directory [default: the current directory]
     #[arg(short = 'D', value_name = "DIRECTORY", value_parser = word())]
     pub(crate) directory: Option<Word>,
-    /// Ask on behalf of this user (root and readers of the audit)
+    /// Show the answer for this user (root and readers of the audit)
     #[arg(long, value_name = "USER", value_parser = UserName::parse)]
     pub(crate) for_user: Option<UserName>,
     /// The command and its arguments, with variables (NAME=VALUE) before it
@@ -232,7 +232,7 @@ pub(crate) struct WhyWords {
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("what").args(["role", "command"]).required(true).multiple(true))]
 pub(crate) struct RequestWords {
-    /// The role [default: found by the command]
+    /// The role [default: a role that allows the command]
     #[arg(long, value_name = "ROLE", value_parser = RoleName::parse, add = ArgValueCandidates::new(complete::roles))]
     pub(crate) role: Option<RoleName>,
     /// The duration of the grant, counted from its activation [default: the role's maximum]
@@ -249,7 +249,7 @@ pub(crate) struct RequestWords {
     /// The ticket, if the role requires one
     #[arg(long, value_name = "TICKET", value_parser = word())]
     pub(crate) ticket: Option<Word>,
-    /// For one run only
+    /// Allow only one run
     #[arg(long)]
     pub(crate) one_shot: bool,
     /// Wait for the decision, at most this long [default: until the request's deadline]
@@ -257,21 +257,22 @@ pub(crate) struct RequestWords {
     /// On a terminal, jitctl shows a countdown. An interrupt (^C) ends the wait; the request stays pending.
     #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true, value_parser = when::parse_duration, group = "then")]
     pub(crate) wait: Option<Option<u64>>,
-    /// The user as whom the command will run: a name or #UID
+    /// The run-as user: a name or #UID
     #[arg(short = 'u', value_name = "USER", value_parser = word())]
     pub(crate) run_as: Option<Word>,
     /// The primary group: a name or #GID
     #[arg(short = 'g', value_name = "GROUP", value_parser = word())]
     pub(crate) run_as_group: Option<Word>,
-    /// The working directory [default: this one]
+    /// The working directory [default: the current directory]
     #[arg(short = 'D', value_name = "DIRECTORY", value_parser = word())]
     pub(crate) directory: Option<Word>,
     /// Print the request as a text, for approval on another machine
     #[arg(long, group = "then")]
     pub(crate) print: bool,
-    /// Activate at once and without approvers, in an emergency: raises an alert, and an approver reviews it later
+    /// Activate the role at once and without approval, in an emergency; an approver must review this later
     ///
-    /// For a role that has `break_glass`. Until an approver has reviewed it, you cannot do it again.
+    /// The role must have `break_glass`. The activation causes an alert. Until an approver has reviewed it, you cannot
+    /// use break-glass again.
     #[arg(long)]
     pub(crate) break_glass: bool,
     /// The command for which you request the grant, with variables (NAME=VALUE) before it
@@ -342,7 +343,7 @@ pub(crate) struct ApproveWords {
     /// The maximum duration
     #[arg(long = "for", value_name = "DURATION", value_parser = when::parse_duration, allow_hyphen_values = true)]
     pub(crate) duration: Option<u64>,
-    /// For one run only
+    /// Allow only one run
     #[arg(long)]
     pub(crate) one_shot: bool,
     /// Only for exactly the command and program of the request
@@ -432,7 +433,7 @@ pub(crate) enum KeyVerb {
 /// `key accept`
 #[derive(Debug, Args)]
 pub(crate) struct KeyAcceptWords {
-    /// Kept in the record
+    /// The reason, which is recorded
     #[arg(long, value_name = "TEXT", value_parser = word())]
     pub(crate) reason: Word,
 }

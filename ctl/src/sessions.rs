@@ -35,7 +35,8 @@ pub(crate) enum SessionVerb {
     Thaw(SessionWords),
     /// End every process of a session
     ///
-    /// They get SIGTERM, and after the policy's `grace_period` SIGKILL; those of a frozen session get SIGKILL at once.
+    /// They get SIGTERM and, after `grace_period` of the policy, SIGKILL. The processes of a frozen session get SIGKILL
+    /// at once.
     Kill(SessionWords),
 }
 
@@ -45,7 +46,7 @@ pub(crate) struct SessionWords {
     /// The id of the run
     #[arg(value_name = "RUN", value_parser = run, add = ArgValueCandidates::new(complete::sessions))]
     run: String,
-    /// Kept in the record
+    /// The reason, which is recorded
     #[arg(long, value_name = "TEXT", value_parser = word())]
     reason: Word,
 }

@@ -161,7 +161,7 @@ pub(crate) struct AuditVerifyWords {
     pub(crate) anchor: Vec<PathBuf>,
     /// Only checkpoints by this key count: a line "ssh-ed25519 AAAA…", or a file of such lines [default: this host's own]
     ///
-    /// For a file without it, any key counts, and its fingerprint is shown.
+    /// If you verify a file without this option, checkpoints by any key count, and the fingerprint of the key is shown.
     #[arg(long, value_name = "KEY")]
     pub(crate) public_key: Option<String>,
     /// The file begins with this record, as in its export

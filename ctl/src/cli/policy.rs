@@ -32,15 +32,15 @@ pub(crate) enum PolicyVerb {
     Show(PolicyShowWords),
     /// Evaluate the policy for a command, or compare it with a file of expected answers
     ///
-    /// Shows which role allows the command, and on what terms. It runs no command and ignores grants. The exit status
-    /// is 1 if the command is denied, or if an answer differs from the expected answer in the file.
+    /// Shows which role allows the command, and under which conditions. It runs no command and ignores grants. The exit
+    /// status is 1 if the command is denied, or if an answer differs from the expected answer in the file.
     ///
     /// Root and readers may test the installed policy, with users and programs of this host. To test other files you
     /// need neither privilege nor an installed jit-sudo. In the file of questions, `groups` then gives the groups of
     /// the user, and `host` the host name.
     #[command(after_long_help = CASES)]
     Test(PolicyTestWords),
-    /// Convert a sudoers file to a policy, and name each line that cannot be converted
+    /// Convert a sudoers file to a policy, and list each line that cannot be converted
     ///
     /// Prints a policy that gives the same answers. It reads with your own permissions and writes no file. All roles are
     /// `standing`, as in sudoers(5).

@@ -33,13 +33,13 @@ pub(crate) struct ReplayWords {
     /// The run's id, as `jitctl audit list` shows it
     #[arg(value_name = "RUN", value_parser = run)]
     run: String,
-    /// The speed, as a factor
+    /// The speed of the replay: 2 is twice as fast
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = speed)]
     speed: f64,
     /// The maximum length of a pause [default: the recorded length]
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     idle_limit: Option<Duration>,
-    /// Begin here: seconds, M:SS or H:MM:SS
+    /// Begin at this time of the recording: seconds, M:SS or H:MM:SS
     #[arg(long, value_name = "TIME", value_parser = place)]
     at: Option<Duration>,
     /// Send the recorded output to this terminal without a filter
