@@ -23,9 +23,9 @@ pub(crate) const VARIABLE: &str = "JITCTL_COMPLETE";
 /// `completion`
 #[derive(Debug, Args)]
 pub(crate) struct CompletionWords {
-    /// For which shell
+    /// The shell
     pub(crate) shell: Shell,
-    /// For which program
+    /// The program
     #[arg(long, value_enum, default_value_t = Program::Jitctl)]
     pub(crate) program: Program,
 }

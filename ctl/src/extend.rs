@@ -18,13 +18,13 @@ use crate::when;
 /// `extend`
 #[derive(Debug, Args)]
 pub(crate) struct ExtendWords {
-    /// Which grant
+    /// The id of the grant
     #[arg(value_name = "ID", value_parser = IdPrefix::parse, add = ArgValueCandidates::new(complete::grants))]
     pub(crate) id: IdPrefix,
-    /// For how long, from its end on [default: the role's maximum]
+    /// The additional time, counted from the end of the grant [default: the role's maximum]
     #[arg(long = "for", value_name = "DURATION", value_parser = when::parse_duration)]
     pub(crate) duration: Option<u64>,
-    /// Why
+    /// The reason
     #[arg(long, value_name = "TEXT", value_parser = word())]
     pub(crate) reason: Option<Word>,
 }

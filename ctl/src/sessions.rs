@@ -19,32 +19,34 @@ use crate::when;
 /// Below `session`
 #[derive(Debug, Subcommand)]
 pub(crate) enum SessionVerb {
-    /// List the sessions that run, and what finished commands left running: yours, and those that you may watch or end
+    /// List running sessions, and processes that finished commands left running
     ///
-    /// For root and readers of the audit everybody's.
+    /// Lists your own, and those that you may watch or end. Root and readers of the audit see those of all users.
     List,
     /// Stop every process of a session until it is thawed
     ///
-    /// For root and the approvers of the session's role, as are `jitctl session thaw` and `jitctl session kill`. It
-    /// happens within half a second, is said on the session's terminal, and is recorded with the reason. A frozen
-    /// session still ends when its grant does. Without control groups of version 2 others can wake it by SIGCONT: it is
-    /// stopped again at once, and ended when that happens again and again.
+    /// Root and the approvers of the session's role may use this verb, `jitctl session thaw` and `jitctl session kill`.
+    /// The processes are stopped within half a second. A message appears on the session's terminal, and the journal
+    /// records the act with the reason. A frozen session still ends when its grant ends. Without control groups of
+    /// version 2, a user can continue the processes with SIGCONT. They are then stopped again within 50 ms, and the
+    /// fifth time the session is ended.
     Freeze(SessionWords),
-    /// Let a frozen session go on
+    /// Continue a frozen session
     Thaw(SessionWords),
     /// End every process of a session
     ///
-    /// They get SIGTERM, and after the policy's `grace_period` SIGKILL; those of a frozen session get SIGKILL at once.
+    /// They get SIGTERM and, after `grace_period` of the policy, SIGKILL. The processes of a frozen session get SIGKILL
+    /// at once.
     Kill(SessionWords),
 }
 
 /// `session freeze`, `thaw` and `kill`
 #[derive(Debug, Args)]
 pub(crate) struct SessionWords {
-    /// Which run
+    /// The id of the run
     #[arg(value_name = "RUN", value_parser = run, add = ArgValueCandidates::new(complete::sessions))]
     run: String,
-    /// Kept in the record
+    /// The reason, which is recorded
     #[arg(long, value_name = "TEXT", value_parser = word())]
     reason: Word,
 }

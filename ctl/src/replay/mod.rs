@@ -33,18 +33,18 @@ pub(crate) struct ReplayWords {
     /// The run's id, as `jitctl audit list` shows it
     #[arg(value_name = "RUN", value_parser = run)]
     run: String,
-    /// So many times as fast
+    /// The speed of the replay: 2 is twice as fast
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = speed)]
     speed: f64,
-    /// No pause is longer than this [default: as it was]
+    /// The maximum length of a pause [default: the recorded length]
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     idle_limit: Option<Duration>,
-    /// Begin here: seconds, M:SS or H:MM:SS
+    /// Begin at this time of the recording: seconds, M:SS or H:MM:SS
     #[arg(long, value_name = "TIME", value_parser = place)]
     at: Option<Duration>,
-    /// Send to this terminal whatever the command sent to its own, unfiltered
+    /// Send the recorded output to this terminal without a filter
     ///
-    /// It is for terminals that you can do without.
+    /// Such output can change the state of your terminal. Use a terminal that you do not need afterwards.
     #[arg(long)]
     raw: bool,
     /// Write the recording into this new file, for asciinema or a browser, instead of playing it; - for standard output
@@ -60,7 +60,7 @@ pub(crate) struct WatchWords {
     /// The run's id, as `jitctl session list` shows it
     #[arg(value_name = "RUN", value_parser = run, add = ArgValueCandidates::new(complete::sessions))]
     run: String,
-    /// Send to this terminal whatever the command sends to its own, unfiltered
+    /// Send the output of the session to this terminal without a filter
     #[arg(long)]
     raw: bool,
 }
