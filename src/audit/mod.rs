@@ -33,7 +33,7 @@ pub use claim::{
 pub use error::JournalError;
 pub use journal::{Journal, SCHEMA, Started, Written, in_force, set_up};
 pub use listing::{Between, Filter, Order, Page, Stored, Whose};
-pub use open_run::{OpenRun, Phase, Process, RunKey, Supervisor, Sweep, Wish};
+pub use open_run::{Intervened, OpenRun, Phase, Process, RunKey, Supervisor, Sweep, Wish};
 pub use precedent::Precedent;
 pub use state_checks::origin;
 pub use verification::Known;

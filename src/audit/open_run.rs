@@ -2,7 +2,7 @@
 //! depends on the number of running commands, not on the length of the journal. A command that leaves descendants running gets a
 //! row of the same kind until they have exited.
 
-use rusqlite::{Connection, Row, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use serde::Deserialize;
 
 use super::columns::{sql_bound, sql_integer};
@@ -85,6 +85,34 @@ impl Wish {
     }
 }
 
+/// The name of the account whose demands only it takes back.
+const ROOT: &str = "root";
+
+impl Wish {
+    /// Whether a later demand may replace this one. A kill is final. What root has frozen, only root thaws, and nobody thaws their
+    /// own session where another person has frozen it.
+    fn yields_to(&self, later: &Self, is_own_session: bool) -> bool {
+        match (self.act, later.act) {
+            (_, Act::Kill) | (Act::Thaw, _) => true,
+            (Act::Kill, Act::Freeze | Act::Thaw) => false,
+            (Act::Freeze, Act::Freeze | Act::Thaw) => {
+                later.by == ROOT || later.by == self.by || (self.by != ROOT && !is_own_session)
+            }
+        }
+    }
+}
+
+/// What came of a demand.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Intervened {
+    /// It is stored and recorded.
+    Done(Written),
+    /// The run has no living process any more.
+    Over,
+    /// This demand stands in its way.
+    Overruled(Wish),
+}
+
 /// A run that has no end yet, or has left descendants running, as far as the journal knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenRun {
@@ -165,19 +193,25 @@ impl Journal<'_> {
         Ok(self.sample_of_open_runs(moment)?.iter().any(others))
     }
 
-    /// Stores a demand for the supervisor of that run, and records it; returns `None` where the run has ended.
+    /// Stores a demand for the supervisor of that run, and records it, unless another demand stands in its way
+    /// ([`Wish::yields_to`]).
     pub fn intervene(
         &self,
         moment: &Moment,
         which: RunKey<'_>,
         wish: &Wish,
         intervention: Intervention,
-    ) -> Result<Option<Written>, JournalError> {
+    ) -> Result<Intervened, JournalError> {
         self.database.write(Durability::Synced, |tx| {
-            if !leave_wish(tx, which, wish)? {
-                return Ok(None);
+            let Some(standing) = wish_of(tx, which)? else { return Ok(Intervened::Over) };
+            let is_own = intervention.uid == intervention.holder_uid;
+            if let Some(standing) = standing.filter(|standing| !standing.yields_to(wish, is_own)) {
+                return Ok(Intervened::Overruled(standing));
             }
-            self.append(tx, moment, Event::Intervention(Box::new(intervention))).map(Some)
+            if !leave_wish(tx, which, wish)? {
+                return Ok(Intervened::Over);
+            }
+            self.append(tx, moment, Event::Intervention(Box::new(intervention))).map(Intervened::Done)
         })
     }
 
@@ -359,6 +393,15 @@ impl OpenRun {
     }
 }
 
+/// Returns the demand that is stored for a run, if there is one; `None` when the run has no living process.
+fn wish_of(transaction: &Transaction<'_>, which: RunKey<'_>) -> Result<Option<Option<Wish>>, JournalError> {
+    let query = "SELECT wish FROM open_run WHERE start = ?1 AND run = ?2";
+    let stored = transaction
+        .query_row(query, params![sql_integer(which.start)?, which.run], |row| row.get::<_, Option<String>>(0))
+        .optional()?;
+    Ok(stored.map(|text| text.as_deref().and_then(Wish::parse)))
+}
+
 /// Stores a demand for the process that supervises a run; returns false when the run has no living process.
 fn leave_wish(transaction: &Transaction<'_>, which: RunKey<'_>, wish: &Wish) -> Result<bool, JournalError> {
     let query = "UPDATE open_run SET wish = ?3 WHERE start = ?1 AND run = ?2";
@@ -380,6 +423,27 @@ mod tests {
     use crate::database::Database;
     use crate::database::tests::Scratch;
     use jit_core::evidence::record::Record;
+
+    #[test]
+    fn a_kill_is_final_and_what_root_has_frozen_only_root_thaws() {
+        let wish = |act, by: &str| Wish { act, by: by.to_owned() };
+        for (standing, later, own, replaced) in [
+            (wish(Act::Kill, "bob"), wish(Act::Thaw, "root"), false, false),
+            (wish(Act::Kill, "bob"), wish(Act::Freeze, "bob"), false, false),
+            (wish(Act::Kill, "bob"), wish(Act::Kill, "carol"), false, true),
+            (wish(Act::Freeze, "root"), wish(Act::Thaw, "bob"), false, false),
+            (wish(Act::Freeze, "root"), wish(Act::Freeze, "bob"), false, false),
+            (wish(Act::Freeze, "root"), wish(Act::Kill, "bob"), false, true),
+            (wish(Act::Freeze, "root"), wish(Act::Thaw, "root"), true, true),
+            (wish(Act::Freeze, "bob"), wish(Act::Thaw, "carol"), false, true),
+            (wish(Act::Freeze, "bob"), wish(Act::Thaw, "carol"), true, false),
+            (wish(Act::Freeze, "carol"), wish(Act::Thaw, "carol"), true, true),
+            (wish(Act::Freeze, "bob"), wish(Act::Thaw, "root"), false, true),
+            (wish(Act::Thaw, "root"), wish(Act::Freeze, "bob"), true, true),
+        ] {
+            assert_eq!(standing.yields_to(&later, own), replaced, "{standing:?} {later:?} {own}");
+        }
+    }
 
     #[test]
     fn a_run_whose_supervisor_is_gone_is_closed_as_lost() {

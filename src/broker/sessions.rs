@@ -4,7 +4,7 @@
 use super::Context;
 use super::failure::{Refused, refused};
 use super::recordings::unknown;
-use crate::audit::{OpenRun, Wish};
+use crate::audit::{Intervened, OpenRun, Wish};
 use crate::host::Stage;
 use jit_core::escape::Word;
 use jit_core::evidence::record::{Act, Intervention, Start};
@@ -52,8 +52,11 @@ impl Context<'_> {
         let start = self.known_run(run)?.ok_or_else(|| unknown(run))?.start;
         let wish = Wish { act, by: self.caller.name().to_string() };
         let intervention = self.intervention(&start, act, reason);
-        let written =
-            self.journal.intervene(self.now.moment(), open.which(), &wish, intervention)?.ok_or_else(|| over(run))?;
+        let written = match self.journal.intervene(self.now.moment(), open.which(), &wish, intervention)? {
+            Intervened::Done(written) => written,
+            Intervened::Over => return Err(over(run)),
+            Intervened::Overruled(standing) => return Err(overruled(run, &standing)),
+        };
         let _ = self.journal.mirror(&[written]); // the journal has the record; a failing sink does not matter
         self.host.ring();
         Ok(self.session(&OpenRun { wish: Some(wish), ..open })?.into_iter().collect())
@@ -119,6 +122,20 @@ impl Context<'_> {
             may_watch: recorded && (own || observes || reads),
             may_intervene,
         }))
+    }
+}
+
+fn overruled(run: &str, standing: &Wish) -> Refused {
+    let by = &standing.by;
+    match standing.act {
+        Act::Kill => refused("session-ending", format!("the session of run {run} is being ended by {by}")),
+        Act::Freeze | Act::Thaw => {
+            let sentence = format!("the session of run {run} was frozen by {by}");
+            refused("session-frozen", sentence).hint(match by.as_str() {
+                "root" => "only root can thaw it".to_owned(),
+                by => format!("only root, {by} or another approver of its role can thaw it"),
+            })
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::grant_watch::{GrantWatch, Watched};
 use crate::audit::Journal;
-use crate::audit::{RunKey, Wish};
+use crate::audit::{Intervened, RunKey, Wish};
 use crate::elevation::{Caller, CallerError};
 use crate::host::{Host, HostError};
 use crate::judge::subject;
@@ -148,8 +148,11 @@ impl Holding {
             reason: Word::from(why),
         };
         let wish = Wish { act: Act::Kill, by: BY.to_owned() };
-        let written = journal.intervene(&moment, RunKey { start, run: &self.run }, &wish, intervention)?;
-        let _ = journal.mirror(written.as_slice()); // the journal has it; a failing sink changes nothing
+        if let Intervened::Done(written) =
+            journal.intervene(&moment, RunKey { start, run: &self.run }, &wish, intervention)?
+        {
+            let _ = journal.mirror(&[written]); // the journal has it; a failing sink changes nothing
+        }
         host.ring();
         Ok(())
     }
