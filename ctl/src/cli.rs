@@ -115,9 +115,9 @@ pub(crate) enum Verb {
     Approve(ApproveWords),
     /// Submit an approval, or a denial, revocation or other statement, that was signed elsewhere
     ///
-    /// Any user may submit one. The host checks the signature, the keys in `/etc/jit-sudo/approvers`, the policy, its own
-    /// identity, and that the same request is still pending or its grant still open. The text may be part of a mail. The
-    /// exact bytes followed by the signature of ssh-keygen(1) work as well.
+    /// Any user may submit one. The host checks the signature, the keys in `/etc/jit-sudo/approvers` and the policy. It
+    /// also checks that the text is for this host, and that the same request is still pending or its grant is still
+    /// open. The text may be part of a mail. The exact bytes followed by the signature of ssh-keygen(1) work as well.
     Import(ImportWords),
     /// Deny a pending request
     ///
@@ -421,9 +421,9 @@ pub(crate) enum KeyVerb {
     ///
     /// Commands that run under a grant end with the grant, including those that may finish after its expiry.
     ///
-    /// Use it after an older copy of the database was restored: until then no grant is created or accepted. Also use it
-    /// after the clock was ahead for some time and was corrected: until then grants end at the next boot, and nothing is
-    /// pruned.
+    /// Use it after an older copy of the database was restored. Until you use it, no grant is created or accepted. Also
+    /// use it after the clock was ahead for some time and was corrected. Until you use it, grants end at the next boot,
+    /// and nothing is pruned.
     ///
     /// If the bytes of a grant cannot be read, jitctl ends the grant through its request. If the request cannot be read
     /// either, jitctl prints its id, does not change it, and exits with status 1. Such a grant allows no command.

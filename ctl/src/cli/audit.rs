@@ -99,7 +99,7 @@ pub(crate) struct RecordSelection {
     /// Only actions of this user
     #[arg(long, value_name = "USER", value_parser = UserName::parse)]
     pub(crate) user: Option<UserName>,
-    /// Only records that name this role, and records of a change of the policy that changed this role
+    /// Only records that name this role, and records of policy changes that affect this role
     #[arg(long, value_name = "ROLE", value_parser = RoleName::parse, add = ArgValueCandidates::new(complete::roles))]
     pub(crate) role: Option<RoleName>,
     /// Only commands whose line contains this text, such as "systemctl restart"
@@ -112,7 +112,8 @@ pub(crate) struct RecordSelection {
     pub(crate) host: Option<Word>,
     /// Only ends of runs: an exit status, failed, signal, expiry, revocation, release, not-executed, lost or itself
     ///
-    /// `failed` matches every exit status except 0, and every signal.
+    /// `failed` matches every exit status except 0, and every signal. `itself` matches a command that jit-sudo did not
+    /// end.
     #[arg(long, value_name = "STATUS", value_parser = status)]
     pub(crate) status: Option<String>,
     /// Not before: "2h" (ago), "14:30", "yesterday 09:00", "2026-07-01", "2026-07-01 09:00" (local time) or RFC 3339

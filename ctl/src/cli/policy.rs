@@ -47,12 +47,13 @@ pub(crate) enum PolicyVerb {
     ///
     /// If jitctl cannot convert something, it prints a line `FILE:LINE: what` on the standard error, and exits with
     /// status 1. It never converts a rule without its condition: if the policy cannot express the condition, the rule
-    /// is not converted. Paths, aliases and names in capitals are looked up on this host. Therefore import a file on
-    /// the host that uses it.
+    /// is not converted. jitctl resolves links in paths, and looks up names of users and groups that contain capitals,
+    /// on this host. Therefore import a file on the host that uses it.
     ///
     /// It reads only files that sudo would read: regular files that only root can write to, and included directories
     /// that only root can write to. Root's own group may have write permission. jitctl leaves other included files and
-    /// directories out, and prints their names with the reason. If FILE itself is such a file, jitctl prints no policy.
+    /// directories out, and prints their names with the reason. If sudo would not read FILE itself, jitctl prints no
+    /// policy.
     Import(PolicyImportWords),
 }
 

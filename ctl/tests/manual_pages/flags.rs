@@ -54,8 +54,8 @@ fn more(name: FlagName) -> (&'static str, &'static str) {
             one("First the commands that you may run now are listed, and then the roles that you may activate. For an \
                  exact grant, the list contains its one command, with the approved directory as `CWD=`. If a role has \
                  changed since the approval, the list contains what it allowed then and what it allows now. A grant \
-                 that has not begun is not listed. If you give a command, its path and arguments are printed if you \
-                 may run it now. With a command, a second `-l` has no effect.")
+                 that has not begun is not listed. If you give a command that you may run now, its path and arguments \
+                 are printed. With a command, a second `-l` has no effect.")
         }
         FlagName::NonInteractive => {
             one("jit-sudo does not ask, does not wait and does not request a grant. If a password is required, it \
