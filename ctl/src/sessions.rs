@@ -32,11 +32,13 @@ pub(crate) enum SessionVerb {
     /// fifth time the session is ended.
     Freeze(SessionWords),
     /// Continue a frozen session
+    ///
+    /// Only root thaws what root has frozen, and no user thaws their own session if another person has frozen it.
     Thaw(SessionWords),
     /// End every process of a session
     ///
-    /// They get SIGTERM and, after `grace_period` of the policy, SIGKILL. The processes of a frozen session get SIGKILL
-    /// at once.
+    /// This is final: the session cannot be frozen or thawed any more. The processes get SIGTERM and, after
+    /// `grace_period` of the policy, SIGKILL. The processes of a frozen session get SIGKILL at once.
     Kill(SessionWords),
 }
 
