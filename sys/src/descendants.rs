@@ -166,7 +166,44 @@ pub(crate) struct Descendant {
 }
 
 /// Returns every living descendant, each after its parent.
+///
+/// The cost grows with the number of descendants, where the kernel lists the children of a process
+/// (proc_tid_children(5)); else with the number of all processes.
 pub(crate) fn kin(of: Pid) -> io::Result<Vec<Descendant>> {
+    if of == Pid::own() && !has_child() {
+        return Ok(Vec::new());
+    }
+    // The kernel never leaves out the first child, but perhaps another one while that ends: an empty answer is asked for again.
+    match kin_by_children(of) {
+        Some(found) if found.is_empty() => Ok(kin_by_children(of).unwrap_or_default()),
+        Some(found) => Ok(found),
+        None => kin_by_parents(of),
+    }
+}
+
+/// Follows the lists of children; `None` where the kernel has none.
+fn kin_by_children(of: Pid) -> Option<Vec<Descendant>> {
+    let (mut found, mut seen) = (Vec::new(), HashSet::from([of]));
+    let mut parents = vec![of];
+    while let Some(parent) = parents.pop() {
+        let children = match procfs::children(parent) {
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => return None,
+            listed => listed.unwrap_or_default(), // it has ended
+        };
+        for child in children {
+            let Ok(status) = procfs::status(child) else { continue };
+            let is_there = !status.has_ended() || status.parent == of.raw();
+            if is_there && found.len() < MAX_PROCESSES && seen.insert(child) {
+                parents.push(child);
+                found.extend(Living::at(child).map(|process| Descendant { process, parent: parent.raw() }));
+            }
+        }
+    }
+    Some(found)
+}
+
+/// Looks at the parents of all processes.
+fn kin_by_parents(of: Pid) -> io::Result<Vec<Descendant>> {
     let mut children: HashMap<i32, Vec<Pid>> = HashMap::new();
     for entry in fs::read_dir("/proc")?.take(MAX_PROCESSES) {
         let name = entry?.file_name();
@@ -270,6 +307,49 @@ mod tests {
         })
         .unwrap();
         assert_eq!(wait(reaper, Waiting::ForEnd).unwrap().unwrap().0, WaitEvent::Exited(0));
+    }
+
+    #[test]
+    fn both_ways_find_the_same_descendants_each_after_its_parent() {
+        let family = fork(|| {
+            become_subreaper().unwrap();
+            let line = |depth: u32| -> Pid {
+                fork(|| {
+                    for _ in 1..depth {
+                        if let Ok(child) = fork(|| sleep_for_ever()) {
+                            let _ = child;
+                        }
+                    }
+                    sleep_for_ever()
+                })
+                .unwrap()
+            };
+            let children = [line(1), line(4), line(2)];
+            let all = |kin: Vec<Descendant>| {
+                let mut before = HashSet::from([Pid::own().raw()]);
+                let ordered =
+                    kin.iter().all(|one| before.contains(&one.parent) && before.insert(one.process.pid.raw()));
+                let pids: HashSet<i32> = kin.iter().map(|one| one.process.pid.raw()).collect();
+                (ordered, pids)
+            };
+            let mut same = false;
+            for _ in 0..500 {
+                std::thread::sleep(std::time::Duration::from_millis(10));
+                let by_parents = all(kin_by_parents(Pid::own()).unwrap());
+                let by_children = kin_by_children(Pid::own()).map(all);
+                let whole = by_parents.0 && by_parents.1.len() == 7;
+                if whole && by_children.is_none_or(|found| found == by_parents) {
+                    same = true;
+                    break;
+                }
+            }
+            let killed = kill_descendants(Pid::own(), &|_| true).unwrap();
+            let _ = children;
+            exit_now(if same && killed == 7 { 0 } else { 1 })
+        });
+        assert_eq!(wait(family.unwrap(), Waiting::ForEnd).unwrap().unwrap().0, WaitEvent::Exited(0));
+        let childless = fork(|| exit_now(descendants(Pid::own()).map_or(1, |none| i32::from(!none.is_empty()))));
+        assert_eq!(wait(childless.unwrap(), Waiting::ForEnd).unwrap().unwrap().0, WaitEvent::Exited(0));
     }
 
     #[test]
