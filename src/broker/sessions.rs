@@ -2,6 +2,7 @@
 //! its supervisor, which executes it.
 
 use super::Context;
+use super::attempt::Recording;
 use super::failure::{Refused, refused};
 use super::recordings::unknown;
 use crate::audit::{OpenRun, Wish};
@@ -34,7 +35,9 @@ impl Context<'_> {
 
     /// Stores an intervention for the supervisor of a session, and wakes the supervisor.
     pub(super) fn intervene(&self, run: &str, act: Act, reason: &Word) -> Result<Vec<SessionInfo>, Refused> {
-        self.host.close_every_lost(self.journal)?;
+        if self.recording == Recording::Required {
+            self.host.close_every_lost(self.journal)?;
+        }
         let open = self.living_run(run)?;
         let seen = open.as_ref().map(|open| self.session(open)).transpose()?.flatten();
         let (Some(open), Some(seen)) = (open, seen) else {
@@ -52,8 +55,13 @@ impl Context<'_> {
         let start = self.known_run(run)?.ok_or_else(|| unknown(run))?.start;
         let wish = Wish { act, by: self.caller.name().to_string() };
         let intervention = self.intervention(&start, act, reason);
-        let written =
-            self.journal.intervene(self.now.moment(), open.which(), &wish, intervention)?.ok_or_else(|| over(run))?;
+        let done = self.journal.intervene(self.now.moment(), open.which(), &wish, intervention).map_err(Refused::from);
+        let written = match done {
+            Err(error) if self.recording == Recording::Impossible && act == Act::Kill => {
+                return Err(self.end_unrecorded(&[open], "this cannot be recorded", &error));
+            }
+            done => done?.ok_or_else(|| over(run))?,
+        };
         let _ = self.journal.mirror(&[written]); // the journal has the record; a failing sink does not matter
         self.host.ring();
         Ok(self.session(&OpenRun { wish: Some(wish), ..open })?.into_iter().collect())
