@@ -85,7 +85,7 @@ pub fn is_stopped(pid: Pid) -> io::Result<bool> {
 /// Returns whether the process is one of root, lives and has this start time, so that it is not another one with the
 /// same pid.
 pub fn lives_since(pid: Pid, started: u64) -> bool {
-    lives(pid) && crate::process::process_start(pid).is_ok_and(|start| start == started)
+    lives(pid) && crate::started::is_still(pid, started)
 }
 
 /// Returns the name of the program of a process, or the one that it has chosen (proc_pid_comm(5)): at most 15 bytes.
