@@ -9,6 +9,7 @@ mod knowledge;
 mod lectures;
 mod policies;
 mod recordings;
+mod reserve;
 mod schema;
 mod sealing;
 mod slots;
@@ -20,6 +21,7 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use crate::audit::sink::auditd::Auditd;
 use crate::audit::sink::hooks::{self, Hooks, Starter};
@@ -29,13 +31,14 @@ use crate::audit::sink::syslog::{DEV_LOG, Syslog};
 use crate::audit::sink::{Outbox, Sink, Transport};
 use crate::audit::{self, Journal, JournalError, OpenRun, Phase, Supervisor, Sweep};
 use crate::console::Console;
-use crate::database::{Database, DatabaseError, Durability};
+use crate::database::{Database, DatabaseError, Durability, Unwritten};
 use crate::policy_index::IndexError;
 use crate::programs::start_enforcer;
 use crate::session::{Ended, LostRun, end_lost, give_up_stopped, refuge};
 use crate::store::GrantStore;
 use anchor::Anchor;
 pub use compiler::CompilerError;
+pub use cure::free_space;
 pub use finished_recordings::FinishedRecording;
 pub use inspection::Mirror;
 use jit_core::clock::{BootTime, Clock, Moment, Now, Timestamp};
@@ -50,12 +53,14 @@ use jit_core::policy::{AuditSettings, PolicyError, PolicyWords, Role, SyslogMode
 pub use knowledge::Knowledge;
 pub use policies::OnDisk;
 pub use recordings::{Encoding, FinishedRecordings, Stage, StoredRecording, is_written};
+pub use reserve::{Loan, RESERVE, RESERVE_SIZE};
 pub use schema::open as open_database;
 pub use sealing::SEAL;
 pub use slots::{Slot, Work, slots};
 use sys::bell::Bell;
 use sys::limits::Limits;
-use sys::process::Pid;
+use sys::process::{Pid, signal_if};
+use sys::signals::SIGKILL;
 use sys::trusted::{TrustError, TrustedDirectory, TrustedFile};
 
 const POLICY: &str = "policy.toml";
@@ -71,6 +76,10 @@ const ANCHOR: &str = "anchor";
 const POLICY_LIMIT: usize = 64 << 20;
 
 const KEY_LIMIT: usize = 16 << 10;
+
+/// How long a killed supervisor may take to end, and how often that is checked.
+const DIES_WITHIN: Duration = Duration::from_secs(1);
+const ROUND: Duration = Duration::from_millis(5);
 
 /// The minimum resource limits (getrlimit(2)) that a hook needs: processes, file descriptors, seconds of CPU time, bytes of a
 /// file and of memory.
@@ -147,6 +156,16 @@ impl HostError {
             Self::Policy(error) => Some(error.words()),
             Self::Approvers(error) => Some(error.words()),
             Self::Index(error) => Some(error.words()),
+            _ => None,
+        }
+    }
+
+    /// Returns whether the error is that something could not be stored, and why.
+    pub fn unwritten(&self) -> Option<Unwritten> {
+        match self {
+            Self::Database(error) => error.unwritten(),
+            Self::Journal(error) => error.unwritten(),
+            Self::Index(IndexError::Database(error)) => Unwritten::of(error),
             _ => None,
         }
     }
@@ -232,9 +251,12 @@ impl Host {
         } else {
             drop(schema::open(&path)?);
         }
-        if !Path::new(STATE).join(BELL).exists() {
-            state.create(BELL.as_ref(), b"", 0o600)?;
+        // With content, so that it can be rung when the disk is full.
+        if !std::fs::metadata(Path::new(STATE).join(BELL)).is_ok_and(|bell| bell.len() > 0) {
+            let bell = Bell::open(&Path::new(STATE).join(BELL)).and_then(|bell| bell.ring());
+            bell.map_err(|error| HostError::System("make the bell", error))?;
         }
+        reserve::fill();
         let public =
             |key: &HostKey| state.replace(PUBLIC_KEY.as_ref(), format!("{}\n", key.public_line()).as_bytes(), 0o600);
         if Path::new(STATE).join(HOST_KEY).exists() {
@@ -301,6 +323,24 @@ impl Host {
         end: &dyn Fn(&LostRun) -> Ended,
     ) -> Result<Closed, HostError> {
         self.close_lost(journal, &self.clocks()?, Sweep::All, &|_| false, end)
+    }
+
+    /// Ends a run at once, without a record: kills its supervisor, and what the run has left then. Whoever finds the run without a
+    /// supervisor closes it as lost, as soon as the journal can be written.
+    pub fn end_now(&self, journal: &Journal<'_>, run: &OpenRun) {
+        let Ok(moment) = self.clocks() else { return };
+        let lives = || is_alive(&run.supervisor, &moment);
+        if let Some(supervisor) = Pid::new(run.supervisor.process.pid) {
+            let _ = signal_if(supervisor, SIGKILL, &lives); // it may have ended
+        }
+        let deadline = Instant::now() + DIES_WITHIN;
+        while lives() && Instant::now() < deadline {
+            std::thread::sleep(ROUND);
+        }
+        // A reboot has ended the processes of an earlier boot.
+        if run.supervisor.boot_id == moment.boot_id {
+            let _ = end_lost(&lost(journal, run));
+        }
     }
 
     /// Returns the record that the anchor names.
@@ -423,9 +463,16 @@ impl Host {
         Bell::open(&Path::new(STATE).join(BELL)).map_err(|error| HostError::System("open the bell", error))
     }
 
-    /// Wakes all processes that wait for a request or watch a grant. If this fails, they still check every second.
+    /// Wakes all processes that wait for a request or watch a grant. Supervisors see an end only by the bell, so it may use the
+    /// reserve on a full disk.
     pub fn ring(&self) {
-        let _ = self.bell().map(|bell| bell.ring());
+        let is_rung = || self.bell().is_ok_and(|bell| bell.ring().is_ok());
+        if !is_rung()
+            && let Some(mut loan) = Loan::begin()
+            && loan.take_more()
+        {
+            let _ = is_rung();
+        }
     }
 
     /// Returns the keys of the approvers; none where the file is missing.
@@ -453,6 +500,14 @@ impl Host {
 
 /// The command that tells the enforcer to close some lost runs, and nothing else.
 pub const CLOSE: &[u8] = b"close";
+
+/// Returns what is known about the processes of a run without a supervisor.
+fn lost(journal: &Journal<'_>, run: &OpenRun) -> LostRun {
+    // What a finished command has left is older than the process that supervised it last.
+    let since = if run.phase == Phase::Running { run.supervisor.process.start } else { 0 };
+    let user = journal.user_of(&run.run).unwrap_or_default(); // if it is unknown, processes of all users are searched
+    LostRun { run: run.run.clone(), user, since }
+}
 
 fn is_alive(supervisor: &Supervisor, moment: &Moment) -> bool {
     supervisor.boot_id == moment.boot_id
@@ -508,10 +563,7 @@ impl Host {
             if run.supervisor.boot_id != moment.boot_id {
                 return 0;
             }
-            // What a finished command has left is older than the process that supervised it last.
-            let since = if run.phase == Phase::Running { run.supervisor.process.start } else { 0 };
-            let user = journal.user_of(&run.run).unwrap_or_default(); // if it is unknown, processes of all users are searched
-            let ended = end(&LostRun { run: run.run.clone(), user, since });
+            let ended = end(&lost(journal, run));
             silent.set(silent.get() + ended.silent);
             ended.processes
         };

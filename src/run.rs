@@ -89,6 +89,9 @@ fn perform(
         Session::open(recorded, process_tree, inherited, grace).editing(editor).run(watch, &mut session_recording)
     });
     watch.catch_up(); // not done yet when the command could not be started
+    if matches!(outcome, Err(LaunchError::Unsupervised(_))) {
+        watch.cannot_supervise();
+    }
     let ending = outcome.as_ref().map_or_else(without_outcome, Outcome::to_record);
     let ending = run_recording.seal(session_recording, watch.complete(ending), &mut watch);
     let recording_bytes = ending.recording_bytes;

@@ -202,9 +202,11 @@ pub(crate) enum Verb {
     Doctor,
     /// Do background work: close lost runs, compress recordings, remove records older than `keep` (root)
     ///
-    /// A run is lost if its supervisor was killed. `keep` is in `[audit]` of jit-sudo-policy(5); without it nothing is
-    /// removed. If records may not be removed, because the journal is not intact or the clock is in doubt, sweep does
-    /// the other tasks, prints the reason, and exits with status 1. Run sweep from a timer.
+    /// A run is lost if its supervisor was killed. The space that ends of grants and sessions have used on a full disk
+    /// (`/var/lib/jit-sudo/reserve`, jit-sudo(8)) is reserved again when there is room. `keep` is in `[audit]` of
+    /// jit-sudo-policy(5); without it nothing is removed. If records may not be removed, because the journal is not
+    /// intact or the clock is in doubt, sweep does the other tasks, prints the reason, and exits with status 1. Run
+    /// sweep from a timer.
     Sweep,
 }
 

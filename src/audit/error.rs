@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::database::DatabaseError;
+use crate::database::{DatabaseError, Unwritten};
 
 /// The reason why the journal could not be written or read; `Display` is a sentence fragment.
 #[derive(Debug)]
@@ -58,6 +58,17 @@ impl fmt::Display for JournalError {
             Self::Decided => write!(f, "it was denied or cancelled before, by the records: ask again"),
             Self::OtherHost => write!(f, "the identity of this host was changed meanwhile: try again"),
             Self::Older(how) => write!(f, "{how}; no grant is given or accepted until root runs jitctl key accept"),
+        }
+    }
+}
+
+impl JournalError {
+    /// Returns whether the journal could not be written, and why.
+    pub fn unwritten(&self) -> Option<Unwritten> {
+        match self {
+            Self::Database(error) => error.unwritten(),
+            Self::Sqlite(error) => Unwritten::of(error),
+            _ => None,
         }
     }
 }

@@ -12,6 +12,7 @@ mod left_run;
 pub mod listing;
 pub mod open_run;
 pub mod precedent;
+mod process_limit;
 mod provenance;
 pub mod prune;
 pub mod recorded;

@@ -15,6 +15,8 @@ use jit_core::clock::Moment;
 use jit_core::escape::Word;
 use jit_core::evidence::record::{Act, End, EndedBy, Event, Intervention, RunOutcome};
 use jit_core::names::GrantId;
+use sys::process::Pid;
+use sys::started::learn_starts;
 
 /// The number of rows that one ordinary run examines to find lost runs, at most twice.
 const SAMPLE: u32 = 8;
@@ -155,6 +157,7 @@ impl Journal<'_> {
             Sweep::All => self.open_runs()?,
             Sweep::Sample => self.sample_of_open_runs(moment)?,
         };
+        learn(&open);
         let lost: Vec<OpenRun> = open.into_iter().filter(|run| !alive(&run.supervisor)).collect();
         // Processes are ended before the row is closed, because closed runs are not examined again. A row that has no `start`
         // record was not written by a run: no process is ended for it, and no `end` is recorded.
@@ -188,9 +191,11 @@ impl Journal<'_> {
     /// Whether there is an open run whose supervisor is not `alive` any more, among those that [`Sweep::Sample`] examines. A run
     /// of this process is not lost.
     pub fn has_lost(&self, moment: &Moment, alive: &dyn Fn(&Supervisor) -> bool) -> Result<bool, JournalError> {
-        let own = sys::process::Pid::own().raw();
-        let others = |run: &OpenRun| run.supervisor.process.pid != own && !alive(&run.supervisor);
-        Ok(self.sample_of_open_runs(moment)?.iter().any(others))
+        let own = Pid::own().raw();
+        let mut others = self.sample_of_open_runs(moment)?;
+        others.retain(|run| run.supervisor.process.pid != own);
+        learn(&others);
+        Ok(others.iter().any(|run| !alive(&run.supervisor)))
     }
 
     /// Stores a demand for the supervisor of that run, and records it, unless another demand stands in its way
@@ -256,6 +261,11 @@ impl Journal<'_> {
         // Not a condition of the query, which would then skip any number of rows of the other phase.
         Ok(those_in(Phase::Running, sample))
     }
+}
+
+/// Reads at once what tells whether the supervisors of these runs live.
+fn learn(open: &[OpenRun]) {
+    learn_starts(open.iter().filter_map(|run| Pid::new(run.supervisor.process.pid)));
 }
 
 /// Whether the records show that this run is open: it has begun, and has not ended.

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::Context;
 use super::approvals::{Narrowing, given};
+use super::attempt::Recording;
 use super::failure::{Refused, refused};
 use super::verbs::Consenting;
 use crate::auth::prompt::{PromptWords, Replaces, Source, expand};
@@ -62,8 +63,16 @@ pub(super) fn obtain(due: Box<Consenting>, caller: &Caller, console: &mut Consol
     let secure_path = policy.settings().options.path_variable();
     let left_out = &RefCell::default();
     let secure_path = &secure_path;
-    let due =
-        due(&Context { host: &host, policy: &policy, journal: &journal, caller, now: &now, secure_path, left_out })?;
+    let due = due(&Context {
+        host: &host,
+        policy: &policy,
+        journal: &journal,
+        caller,
+        now: &now,
+        secure_path,
+        left_out,
+        recording: Recording::Required,
+    })?;
     drop(policy);
     drop(host);
     let Some(request) = due else { return Ok(None) };

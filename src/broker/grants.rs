@@ -2,6 +2,7 @@
 
 use super::Context;
 use super::approvals::given;
+use super::attempt::Recording;
 use super::failure::{Refused, refused};
 use super::page::Pager;
 use super::statement::{StatementAuthor, StatementSubject};
@@ -275,7 +276,7 @@ impl Context<'_> {
     }
 
     /// Returns the grant that extended this one.
-    fn extension(&self, id: &GrantId) -> Result<Option<StoredGrant>, Refused> {
+    pub(super) fn extension(&self, id: &GrantId) -> Result<Option<StoredGrant>, Refused> {
         let what = format!("the extension of {id}");
         Ok(self.legible(&what, self.host.store().extension(id))?.flatten())
     }
@@ -320,7 +321,7 @@ impl Context<'_> {
         }
         let mut ids: Vec<GrantId> = Vec::new();
         for some in stated.chunks(ENDED_AT_ONCE) {
-            let written = self.host.database().write(Durability::Synced, |tx| {
+            let done = self.host.database().write(Durability::Synced, |tx| {
                 let mut written = Vec::new();
                 for (subject, statement) in some {
                     if let Some(record) = self.carry_out(tx, statement, subject)? {
@@ -329,7 +330,15 @@ impl Context<'_> {
                     }
                 }
                 Ok::<_, Refused>(written)
-            })?;
+            });
+            let written = match done {
+                Err(error) if self.recording == Recording::Impossible && error.unwritten.is_some() => {
+                    let all: Vec<GrantId> = stated.iter().map(|(subject, _)| subject.id().clone()).collect();
+                    let left = "their grants could not be ended and stay active until this is repeated";
+                    return Err(self.end_unrecorded(&self.runs_under(&all)?, left, &error));
+                }
+                done => done?,
+            };
             let _ = self.journal.mirror(&written);
             self.host.ring();
         }

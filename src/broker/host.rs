@@ -9,7 +9,7 @@ use crate::audit::Journal;
 use crate::audit::state_checks::ClockDoubt;
 use crate::auth::stack::succeeds_unproved;
 use crate::elevation::Caller;
-use crate::host::{Host, HostError};
+use crate::host::{Host, HostError, RESERVE, RESERVE_SIZE};
 use jit_core::places::{CONFIGURATION, STATE};
 use jit_core::policy::{AuditSettings, Policy, PolicyReader, SyslogMode};
 use jit_core::wire::{Finding, Severity};
@@ -124,6 +124,19 @@ impl Findings {
                 );
             }
             Err(error) => self.fault("space", &error),
+        }
+        match host.reserved() {
+            reserved if reserved >= RESERVE_SIZE => {
+                self.good("reserve", format!("grants and sessions can be ended on a full disk ({STATE}/{RESERVE})"));
+            }
+            reserved => {
+                let said = format!(
+                    "{STATE}/{RESERVE} holds {} of {} KiB: on a full disk the end of a grant or session may not be recorded",
+                    reserved >> 10,
+                    RESERVE_SIZE >> 10
+                );
+                self.add("reserve", Severity::Warning, said, Some("jitctl sweep, when there is free space".to_owned()));
+            }
         }
     }
 

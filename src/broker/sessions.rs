@@ -2,6 +2,7 @@
 //! its supervisor, which executes it.
 
 use super::Context;
+use super::attempt::Recording;
 use super::failure::{Refused, refused};
 use super::recordings::unknown;
 use crate::audit::{Intervened, OpenRun, Wish};
@@ -34,7 +35,9 @@ impl Context<'_> {
 
     /// Stores an intervention for the supervisor of a session, and wakes the supervisor.
     pub(super) fn intervene(&self, run: &str, act: Act, reason: &Word) -> Result<Vec<SessionInfo>, Refused> {
-        self.host.close_every_lost(self.journal)?;
+        if self.recording == Recording::Required {
+            self.host.close_every_lost(self.journal)?;
+        }
         let open = self.living_run(run)?;
         let seen = open.as_ref().map(|open| self.session(open)).transpose()?.flatten();
         let (Some(open), Some(seen)) = (open, seen) else {
@@ -52,10 +55,15 @@ impl Context<'_> {
         let start = self.known_run(run)?.ok_or_else(|| unknown(run))?.start;
         let wish = Wish { act, by: self.caller.name().to_string() };
         let intervention = self.intervention(&start, act, reason);
-        let written = match self.journal.intervene(self.now.moment(), open.which(), &wish, intervention)? {
-            Intervened::Done(written) => written,
-            Intervened::Over => return Err(over(run)),
-            Intervened::Overruled(standing) => return Err(overruled(run, &standing)),
+        let done = self.journal.intervene(self.now.moment(), open.which(), &wish, intervention).map_err(Refused::from);
+        let written = match done {
+            Err(error) if self.recording == Recording::Impossible && act == Act::Kill => {
+                return Err(self.end_unrecorded(&[open], "this cannot be recorded", &error));
+            }
+            Err(error) => return Err(error),
+            Ok(Intervened::Done(written)) => written,
+            Ok(Intervened::Over) => return Err(over(run)),
+            Ok(Intervened::Overruled(standing)) => return Err(overruled(run, &standing)),
         };
         let _ = self.journal.mirror(&[written]); // the journal has the record; a failing sink does not matter
         self.host.ring();

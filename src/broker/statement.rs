@@ -316,6 +316,12 @@ fn dated(at: i64, since: i64, now: &Now) -> Dated {
     }
 }
 
+/// Returns whether the text is a statement that ends a grant. Whether it may is not checked.
+pub(super) fn ends_grant(text: &str, signature: &str) -> bool {
+    let is_end = |kind| matches!(kind, StatementKind::Release | StatementKind::Revocation);
+    read(text, signature).is_ok_and(|carried| is_end(carried.terms().kind))
+}
+
 /// Parses a statement. Does not verify its signature.
 fn read(text: &str, signature: &str) -> Result<CarriedStatement, Refused> {
     let malformed = |what: &str| refused("malformed", what);

@@ -35,6 +35,7 @@ impl Context<'_> {
                 Err(error) => return Err(error),
             }
         }
+        self.host.fill_reserve();
         self.host.database().tidy();
         Ok(info)
     }

@@ -19,6 +19,7 @@ use crate::database::{DatabaseFiles, Durability};
 use crate::host::{Host, SystemClock};
 use crate::session::{EndReason, EnforcedRun, Verdict, Watch};
 use crate::store::use_up;
+use jit_core::budget::ProcessLimit;
 use jit_core::clock::duration::spell;
 use jit_core::clock::{Clock, Moment, Timestamp};
 use jit_core::escape::Word;
@@ -27,6 +28,7 @@ use jit_core::evidence::record::{Act, Alert, Event};
 use jit_core::grant::GrantTerms;
 use jit_core::grant::extension::extends;
 use jit_core::grant::lifecycle::GrantEnd;
+use jit_core::names::{Person, UserName};
 use jit_core::policy::{OnExpiry, Role};
 use sys::bell::{Bell, Ring};
 use sys::process::Pid;
@@ -208,6 +210,15 @@ impl<'a> GrantWatch<'a> {
     /// Whether a checkpoint was due when the command had begun.
     pub(crate) fn is_sealing_due(&self) -> bool {
         self.is_sealing_due
+    }
+
+    /// Records that no process could be started for this user that supervises a run.
+    pub(crate) fn cannot_supervise(&self) {
+        let name = self.concerns.user.as_ref().and_then(|user| UserName::parse(&user.to_string()).ok());
+        if let Some((uid, name)) = self.concerns.uid.zip(name) {
+            // The run goes on, or is refused, whether this is recorded or not.
+            let _ = self.host.tell_limit(self.journal, &Person { uid, name }, ProcessLimit::Supervisors);
+        }
     }
 
     /// Returns the grant under which the run began and its extensions. All but the last have expired.
@@ -532,7 +543,10 @@ impl Watch for GrantWatch<'_> {
                 Some(enforcer)
             }
             Err(error) => {
-                if !std::mem::replace(&mut self.is_alone, true) {
+                let is_first = !std::mem::replace(&mut self.is_alone, true);
+                if is_first && error.kind() == io::ErrorKind::WouldBlock {
+                    self.cannot_supervise(); // once a day, and not for each run
+                } else if is_first {
                     let sentence = "no enforcer can be started, so only supervisors end runs, and processes that they leave behind";
                     self.host.alert(&format!("{sentence} are ended: {error}"));
                 }

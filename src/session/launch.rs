@@ -47,6 +47,8 @@ pub enum LaunchError {
     Program(ProgramFault),
     /// The kernel refused a step before exec.
     Exec(ExecError),
+    /// The process that supervises a run on a terminal cannot be started.
+    Unsupervised(ExecError),
     /// No file can be edited; the reason for the last one.
     Edit(EditError),
     /// The policy demands a recording, and it cannot be made.
@@ -75,7 +77,7 @@ impl fmt::Display for LaunchError {
             Self::OtherEnvironment => f.write_str("the recorded environment belongs to another program"),
             Self::Script(cause) => f.write_str(cause),
             Self::Program(fault) => fault.fmt(f),
-            Self::Exec(error) => error.fmt(f),
+            Self::Exec(error) | Self::Unsupervised(error) => error.fmt(f),
             Self::Edit(error) => error.fmt(f),
             Self::Unrecorded(error) => write!(f, "{error}, and nothing may run unrecorded"),
             Self::Path(what, path, error) => {

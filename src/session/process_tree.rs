@@ -111,7 +111,7 @@ impl Known {
     /// # Errors
     /// Fails when the process does not exist, or its user is not root.
     pub fn of(pid: Pid) -> std::io::Result<Self> {
-        Ok(Self { pid: pid.raw(), began: process::process_start(pid)? })
+        Ok(Self { pid: pid.raw(), began: process::child_start(pid)? })
     }
 
     /// Returns a pidfd, which is readable when the process has ended. Returns `None` when it has ended already and on kernels
@@ -270,7 +270,8 @@ impl ProcessTree {
         let (group, own, command) = (self.group.as_ref().map(Cgroup::path), Known::of(Pid::own())?, self.command.get());
         let guard = Guard::post(refuge().as_ref(), || {
             let process_tree = Self::of(own, command, group, Rc::clone(&self.ours));
-            process_tree.spare_earlier(self.earlier.borrow().clone());
+            // The guard has closed the files of this process.
+            process_tree.spare_earlier(Earlier::with(self.earlier.borrow().numbers()));
             process_tree.terminate();
             process_tree.end_leftovers(Instant::now());
             let _ = end_lost(&LostRun { run: run.to_owned(), user: None, since: own.began }); // whoever closes the run writes the record
@@ -554,6 +555,9 @@ const GOES_ON_WITHIN: Duration = Duration::from_millis(200);
 /// Checks for a supervisor that is stopped though its run has no enforcer: it does not stop itself then, and no process would end
 /// the run. Continues it; kills it when it is kept from going on, and returns true.
 pub fn give_up_stopped(supervisor: Pid) -> bool {
+    if !is_stopped_by_signal(supervisor) {
+        return false;
+    }
     let ours = programs::ours();
     ours.look();
     let Ok(first) = Known::of(supervisor) else { return false };

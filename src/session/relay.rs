@@ -118,7 +118,7 @@ pub(super) fn run(
         let relay_process = RelayProcess { terminals, streams: &mut streams, session_recording, supervisor: &theirs };
         Monitor { launch, inherited, follower, on_terminal, ends, relay_process, place, grace }.run()
     })
-    .map_err(|error| LaunchError::Exec(ExecError::unborn(&error)))?;
+    .map_err(|error| LaunchError::Unsupervised(ExecError::unborn(&error)))?;
     drop((theirs, follower, ends));
     streams.close();
     session_recording.hand_over();

@@ -62,6 +62,11 @@ impl Mark {
         Bearers { found, silent }
     }
 
+    /// Returns which of these processes carry the mark with one of these other values.
+    pub(crate) fn otherwise(&self, values: &[String], ones: Vec<Pid>) -> HashSet<Pid> {
+        reader::marked_with(self.name, values, ones)
+    }
+
     /// Returns which of these processes carry the mark, and have started at `since` or later.
     fn among(&self, since: u64, ones: Vec<Pid>) -> Bearers<Vec<Pid>> {
         let (found, silent) = reader::marked(self.name, &self.value, since, ones);

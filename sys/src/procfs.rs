@@ -85,7 +85,7 @@ pub fn is_stopped(pid: Pid) -> io::Result<bool> {
 /// Returns whether the process is one of root, lives and has this start time, so that it is not another one with the
 /// same pid.
 pub fn lives_since(pid: Pid, started: u64) -> bool {
-    lives(pid) && crate::process::process_start(pid).is_ok_and(|start| start == started)
+    lives(pid) && crate::started::is_still(pid, started)
 }
 
 /// Returns the children of all threads of a process (proc_tid_children(5)), ended ones included. While a child ends, another one may
