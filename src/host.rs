@@ -43,7 +43,7 @@ use jit_core::evidence::Mark;
 use jit_core::grant::approvers::{APPROVERS_LIMIT, ApproversError};
 use jit_core::grant::hostkey::InvalidHostKey;
 use jit_core::grant::{Approvers, HostDescriptor, HostId, HostKey, HostPublicKey, TermsFault, Vouchers};
-use jit_core::names::Person;
+use jit_core::names::{Person, RunId};
 use jit_core::places::HOOK_RUNNER;
 use jit_core::places::{CONFIGURATION, HOOKS, STATE};
 use jit_core::policy::{AuditSettings, PolicyError, PolicyWords, Role, SyslogMode};
@@ -262,8 +262,8 @@ impl Host {
     }
 
     /// Returns a new id for a run: 12 characters of Crockford's base 32.
-    pub fn new_run_id(&self) -> Result<String, HostError> {
-        Ok(jit_core::names::run_id(random("make an id")?))
+    pub fn new_run_id(&self) -> Result<RunId, HostError> {
+        Ok(RunId::from_random(random("make an id")?))
     }
 
     /// Does the maintenance that every program start does, with a few indexed queries: writes an `end` with the outcome `lost`
@@ -510,8 +510,8 @@ impl Host {
             }
             // What a finished command has left is older than the process that supervised it last.
             let since = if run.phase == Phase::Running { run.supervisor.process.start } else { 0 };
-            let user = journal.user_of(&run.run).unwrap_or_default(); // if it is unknown, processes of all users are searched
-            let ended = end(&LostRun { run: run.run.clone(), user, since });
+            let user = journal.user_of(run.run.as_str()).unwrap_or_default(); // if it is unknown, processes of all users are searched
+            let ended = end(&LostRun { run: run.run.to_string(), user, since });
             silent.set(silent.get() + ended.silent);
             ended.processes
         };

@@ -126,7 +126,9 @@ fn record(
     let moment = context.host.clocks()?;
     let redacted = &settings.audit.redact;
     let (mut recorded, process_tree) =
-        Recorded::commit(context.journal, authorized, environment, id, redacted, &moment, ProcessTree::found)?;
+        Recorded::commit(context.journal, authorized, environment, id, redacted, &moment, |id| {
+            ProcessTree::found(id.as_str())
+        })?;
 
     if settings.audit.syslog == SyslogMode::Required && recorded.mirror(context.journal) == Delivery::Missed {
         end(&recorded, not_executed(&Refusal::SyslogRequired.sentence()), context, console);

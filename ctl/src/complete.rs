@@ -154,7 +154,7 @@ pub(crate) fn everything() -> Vec<CompletionCandidate> {
 pub(crate) fn sessions() -> Vec<CompletionCandidate> {
     let running = Broker::installed().ask(&Sessions {}).unwrap_or_default();
     let about = |session: &SessionInfo| format!("{} {}", session.user, sessions::command(session));
-    running.iter().map(|session| candidate(&session.run, &about(session))).collect()
+    running.iter().map(|session| candidate(session.run.as_str(), &about(session))).collect()
 }
 
 /// Candidates come from the first page only; more would be too many to read.

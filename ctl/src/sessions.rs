@@ -3,13 +3,13 @@
 use clap::{Args, Subcommand};
 use clap_complete::ArgValueCandidates;
 use jit_core::escape::Word;
+use jit_core::names::RunId;
 use jit_core::wire::{Act, Intervene, SessionInfo, Sessions};
 
 use crate::broker::Broker;
 use crate::cli::word;
 use crate::complete;
 use crate::output::Output;
-use crate::replay::run;
 use crate::screen::{Report, Screen, clean};
 use crate::show::line;
 use crate::speech::Trouble;
@@ -42,8 +42,8 @@ pub(crate) enum SessionVerb {
 #[derive(Debug, Args)]
 pub(crate) struct SessionWords {
     /// Which run
-    #[arg(value_name = "RUN", value_parser = run, add = ArgValueCandidates::new(complete::sessions))]
-    run: String,
+    #[arg(value_name = "RUN", value_parser = RunId::parse, add = ArgValueCandidates::new(complete::sessions))]
+    run: RunId,
     /// Kept in the record
     #[arg(long, value_name = "TEXT", value_parser = word())]
     reason: Word,
@@ -69,7 +69,7 @@ fn intervene(words: SessionWords, act: Act, done: &str, broker: &Broker) -> Resu
     let ask = Intervene { run: words.run, act, reason: words.reason };
     let sessions = broker.ask(&ask)?;
     let line = |session: &SessionInfo| {
-        format!("session {} of {} {done}: {}\n", clean(&session.run), session.user, command(session))
+        format!("session {} of {} {done}: {}\n", clean(session.run.as_str()), session.user, command(session))
     };
     let text = sessions.iter().map(line).collect();
     Ok(Report::done(Output::Sessions(sessions), text))
@@ -82,7 +82,7 @@ fn table(sessions: &[SessionInfo], screen: &Screen) -> String {
         let may: Vec<&str> = may.into_iter().filter_map(|(may, word)| may.then_some(word)).collect();
         let by = session.by.as_ref().map(|by| format!(" by {}", clean(by))).unwrap_or_default();
         listing.row([
-            clean(&session.run).into(),
+            clean(session.run.as_str()).into(),
             when::short(session.since, screen.now).into(),
             session.user.to_string().into(),
             session.run_as.to_string().into(),

@@ -187,7 +187,7 @@ mod tests {
     #[test]
     fn the_end_of_a_session_is_reported_and_confirmed() {
         let question = Question::CloseSession { run: "abc" }.encode().unwrap();
-        assert_eq!(understood::<wire::CloseSession>(&question).run, "abc");
+        assert_eq!(understood::<wire::CloseSession>(&question).run.as_str(), "abc");
         let line = serde_json::to_vec(&wire::Reply::<wire::CloseSession>::Ok(wire::Closed {})).unwrap();
         assert_eq!(closed(&line), Ok(()));
         assert!(membership(&line).is_err() && closed(b"{\"ok\":{}}").is_err());

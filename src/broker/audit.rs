@@ -9,7 +9,7 @@ use jit_core::escape::{escape, unhex};
 use jit_core::evidence::filter::{Span, Status, Words};
 use jit_core::evidence::{Checkpoint, Digest, Mark, Record, Signers};
 use jit_core::grant::{PublicKey, sshsig};
-use jit_core::names::{GrantId, Person, UserName};
+use jit_core::names::{GrantId, Person, RunId, UserName};
 use jit_core::wire::{
     CheckpointInfo, ExportPage, MarkInfo, PruneInfo, RecordFilter, RecordInfo, RecordPage, VerifyInfo,
 };
@@ -143,7 +143,7 @@ impl Context<'_> {
         if !dry_run {
             // This also removes what an interrupted pruning left.
             self.journal.sweep(|run| {
-                recordings += u64::from(self.host.discard_recording(run)?);
+                recordings += u64::from(self.host.discard_recording(&RunId::stored(run))?);
                 Ok::<_, Refused>(())
             })?;
         }

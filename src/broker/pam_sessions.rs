@@ -22,6 +22,7 @@ use crate::store::keep_role;
 use jit_core::escape::{Word, unhex};
 use jit_core::evidence::record::{Assignment, Authentication, Digest, EndedBy, RunOutcome, Start};
 use jit_core::grant::GrantTerms;
+use jit_core::names::RunId;
 use jit_core::policy::{OnExpiry, SyslogMode};
 use jit_core::wire::{Closed, LoginInfo, NewSession};
 use sha2::{Digest as _, Sha256};
@@ -81,7 +82,7 @@ impl Context<'_> {
         let (started, ()) = self.journal.start(self.now.moment(), start, supervisor, |tx| {
             keep_role(tx, &held.role().digest, held.role())?;
             match terms {
-                Some(terms) if !claim(tx, terms, &run, self.now.moment())? => {
+                Some(terms) if !claim(tx, terms, run.as_str(), self.now.moment())? => {
                     Err(refused("not-held", "the grant was ended meanwhile"))
                 }
                 Some(_) | None => Ok(()),
@@ -160,7 +161,7 @@ impl Context<'_> {
     }
 
     /// Tells the supervisor of a session that its program has closed it, and waits until the end is recorded.
-    pub(super) fn close_session(&self, run: &str) -> Result<Closed, Refused> {
+    pub(super) fn close_session(&self, run: &RunId) -> Result<Closed, Refused> {
         self.host.close_every_lost(self.journal)?;
         let hosted = self.known_run(run)?.is_some_and(|known| known.start.path == COMMAND.into());
         let Some(found) = self.open_run(run)?.filter(|_| hosted) else { return Err(over(run)) };
@@ -204,13 +205,7 @@ fn not_begun(why: &str) -> RunOutcome {
     RunOutcome { detail: Some(why.into()), ..RunOutcome::unknown(EndedBy::NotExecuted) }
 }
 
-fn start(
-    new: &NewSession,
-    holder: &Caller,
-    held: &Membership,
-    run_as: &Account,
-    run: String,
-) -> std::io::Result<Start> {
+fn start(new: &NewSession, holder: &Caller, held: &Membership, run_as: &Account, run: RunId) -> std::io::Result<Start> {
     let terms = held.terms();
     Ok(Start {
         run,

@@ -23,6 +23,7 @@ use crate::session::enforcement::{self, Enforcement};
 use crate::session::{EnforcedRun, Known, refuge, supervise_for};
 use jit_core::escape::Word;
 use jit_core::grant::GrantTerms;
+use jit_core::names::RunId;
 use jit_core::places::STATE;
 use jit_core::policy::{AuditSettings, Role};
 use sys::poll::is_left;
@@ -44,7 +45,7 @@ const SESSION: Duration = Duration::from_secs(1);
 #[derive(Serialize, Deserialize)]
 pub(super) struct Charge {
     /// The id of the run.
-    pub(super) run: String,
+    pub(super) run: RunId,
     /// The uid of its user.
     pub(super) uid: u32,
     /// The name of its user.

@@ -27,6 +27,7 @@ use jit_core::evidence::record::{Act, Alert, Event};
 use jit_core::grant::GrantTerms;
 use jit_core::grant::extension::extends;
 use jit_core::grant::lifecycle::GrantEnd;
+use jit_core::names::RunId;
 use jit_core::policy::{OnExpiry, Role};
 use sys::bell::{Bell, Ring};
 use sys::process::Pid;
@@ -90,7 +91,7 @@ pub(crate) struct Watched {
     /// The name of its user.
     pub(crate) user: Word,
     /// The id of the run.
-    pub(crate) run: String,
+    pub(crate) run: RunId,
     /// What its user's messages call it.
     pub(crate) what: Supervised,
     /// The start record, until it was sent to the log sinks.
@@ -147,7 +148,7 @@ impl<'a> GrantWatch<'a> {
             role: authorized.role().clone(),
             uid: caller.uid(),
             user: Word::from(caller.name().as_str()),
-            run: recorded.run().to_owned(),
+            run: recorded.run().clone(),
             what: Supervised::Command,
             unsent,
         };
@@ -368,7 +369,7 @@ impl<'a> GrantWatch<'a> {
     }
 
     fn run(&self) -> &str {
-        self.concerns.run.as_deref().unwrap_or_default()
+        self.concerns.run.as_ref().map_or("", RunId::as_str)
     }
 
     fn extension(&mut self, moment: &Moment) -> Option<GrantTerms> {

@@ -23,6 +23,7 @@ use crate::elevation::edit::credentials_of_caller;
 use crate::judge::WorkingDirectory;
 use crate::recording::RecordingError;
 use jit_core::escape::Word;
+use jit_core::names::RunId;
 use sys::cgroup::Cgroup;
 use sys::disk::is_served_by_kernel;
 use sys::exec::{Credentials, Directory, ExecError, Execution, Image, Programs, Step};
@@ -101,7 +102,7 @@ pub(super) struct Launch {
     umask: u32,
     limits: Limits,
     detached: bool,
-    run: String,
+    run: RunId,
     process_tree: ProcessTree,
     birth: Birth,
     programs: Programs,
@@ -165,7 +166,7 @@ impl Launch {
             umask: plan.umask(),
             detached: plan.elevation().wish().background,
             limits: authorized.session_limits(&inherited.limits),
-            run: recorded.run().to_owned(),
+            run: recorded.run().clone(),
             process_tree,
             birth: Birth::Ours,
             programs: plan.programs(),
@@ -193,7 +194,7 @@ impl Launch {
             umask: inherited.umask,
             detached: false,
             limits: inherited.limits.clone(),
-            run: recorded.run().to_owned(),
+            run: recorded.run().clone(),
             process_tree,
             birth: Birth::Callers(inherited.group.clone()),
             programs: Programs::Any,
@@ -225,7 +226,7 @@ impl Launch {
     }
 
     /// Returns the id of the run.
-    pub(super) fn run(&self) -> &str {
+    pub(super) fn run(&self) -> &RunId {
         &self.run
     }
 

@@ -21,7 +21,7 @@ pub use super::run_event::{
 pub use super::session_event::{Act, Intervention, LeftEnded, LeftProcess, LeftRunning, Purpose, RecordingRead};
 use crate::clock::{Moment, Timestamp};
 use crate::escape::{Word, hex, unhex};
-use crate::names::GrantId;
+use crate::names::{GrantId, RunId};
 
 /// The version of the record format that this build writes.
 pub const VERSION: u32 = 1;
@@ -245,14 +245,16 @@ impl Event {
             Self::Grant(e) => ("grant", Some(e.uid), None, Some(e.grant.as_str())),
             Self::Revocation(e) => ("revocation", Some(e.uid), None, Some(e.grant.as_str())),
             Self::Release(e) => ("release", Some(e.uid), None, Some(e.grant.as_str())),
-            Self::Alert(e) => ("alert", e.uid, e.run.as_deref(), e.grant.as_ref().map(GrantId::as_str)),
+            Self::Alert(e) => {
+                ("alert", e.uid, e.run.as_ref().map(RunId::as_str), e.grant.as_ref().map(GrantId::as_str))
+            }
             Self::Prune(e) => ("prune", Some(e.uid), None, None),
             // The first user to run under the new policy did nothing, and may not be permitted to see all of the
             // record.
             Self::Policy(_) => ("policy", None, None, None),
             Self::Review(e) => ("review", Some(e.uid), None, e.grant.as_ref().map(GrantId::as_str)),
             Self::Edit(e) => ("edit", Some(e.uid), Some(e.run.as_str()), e.grant.as_ref().map(GrantId::as_str)),
-            Self::Reading(e) => ("reading", Some(e.uid), e.run.as_deref(), None),
+            Self::Reading(e) => ("reading", Some(e.uid), e.run.as_ref().map(RunId::as_str), None),
             Self::LeftRunning(e) => {
                 ("left-running", Some(e.uid), Some(e.run.as_str()), e.grant.as_ref().map(GrantId::as_str))
             }

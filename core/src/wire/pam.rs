@@ -2,7 +2,7 @@
 
 use super::verb::verb;
 use crate::escape::Word;
-use crate::names::{GrantId, RoleName, UserName};
+use crate::names::{GrantId, RoleName, RunId, UserName};
 use serde::{Deserialize, Serialize};
 
 /// Ask whether a user now holds a whole role: the caller about themselves, root about everybody.
@@ -29,7 +29,7 @@ verb!("open-session", NewSession => "session", LoginInfo);
 #[serde(deny_unknown_fields)]
 pub struct CloseSession {
     /// The run of the session.
-    pub run: String,
+    pub run: RunId,
 }
 
 verb!("close-session", CloseSession => "closed", Closed);
@@ -93,7 +93,7 @@ pub struct NewSession {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LoginInfo {
     /// The run id in the records.
-    pub run: String,
+    pub run: RunId,
     /// The role.
     pub role: RoleName,
     /// The grant; absent for a standing assignment.

@@ -30,7 +30,7 @@ pub(crate) fn report(text: &str, broker: &Broker, screen: &Screen) -> Result<Rep
 }
 
 fn hit_lines(hit: &RecordingHit, now: i64) -> String {
-    let (run, seconds, millis) = (clean(&hit.run), hit.at_ms / 1000, hit.at_ms % 1000);
+    let (run, seconds, millis) = (clean(hit.run.as_str()), hit.at_ms / 1000, hit.at_ms % 1000);
     let head = format!("{} {}: jitctl replay {run} --at {seconds}.{millis:03}", when::short(hit.since, now), hit.user);
     format!("{head}\n    {}\n", hit.line)
 }

@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use jit_core::names::{GrantId, RoleName};
+use jit_core::names::{GrantId, RoleName, RunId};
 use jit_core::wire::{
     AssignmentInfo, Background, DebtInfo, EndedInfo, Evaluation, GrantInfo, PolicyShown, Precedent, RecordInfo,
     RecordPage, RecordingInfo, RoleDetails, RoleInfo, RoleVerdict, SessionInfo, SettingsInfo, Show, WhyInfo,
@@ -194,7 +194,7 @@ pub(crate) fn on_a_terminal(broker: &Scripted, words: &str, environment: &str) -
 
 pub(crate) fn recording() -> RecordingInfo {
     RecordingInfo {
-        run: "run000000001".into(),
+        run: RunId::stored("run000000001"),
         user: "alice".into(),
         run_as: "root".into(),
         command: vec!["bash".into()],
@@ -208,7 +208,7 @@ pub(crate) fn recording() -> RecordingInfo {
 
 pub(crate) fn session() -> SessionInfo {
     SessionInfo {
-        run: "run000000001".into(),
+        run: RunId::stored("run000000001"),
         user: "alice".into(),
         uid: 1000,
         run_as: "root".into(),
