@@ -8,6 +8,7 @@ use ed25519_dalek::SigningKey;
 
 use std::os::unix::ffi::OsStringExt;
 
+use crate::clock::duration::Seconds;
 use crate::clock::{BootTime, Moment, Timestamp};
 use crate::escape::Word;
 use crate::evidence::record::*;
@@ -155,7 +156,7 @@ pub fn events() -> Vec<Event> {
         role: role.clone(),
         run_as: "root".into(),
         argv: vec!["/usr/bin/true".into()],
-        duration: 3600,
+        duration: Seconds(3600),
         starts: Some(Timestamp(-5)),
         deadline: Timestamp::from_seconds(1_800_086_400),
         limits: limits.clone(),
@@ -173,7 +174,7 @@ pub fn events() -> Vec<Event> {
         uid: 1001,
         user: user.clone(),
         role: role.clone(),
-        duration: Some(60),
+        duration: Some(Seconds(60)),
         limits: limits.clone(),
         comment: Some("fine".into()),
         key: Some("SHA256:abc".into()),

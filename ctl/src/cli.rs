@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{ArgGroup, Args, Parser, Subcommand};
 use clap_complete::ArgValueCandidates;
+use jit_core::clock::duration::Seconds;
 use jit_core::escape::Word;
 use jit_core::names::{IdPrefix, InvalidName, RoleName, UserName};
 
@@ -232,7 +233,7 @@ pub(crate) struct RequestWords {
     pub(crate) role: Option<RoleName>,
     /// The duration, from the activation on [default: the role's maximum]
     #[arg(long = "for", value_name = "DURATION", value_parser = when::parse_duration, allow_hyphen_values = true)]
-    pub(crate) duration: Option<u64>,
+    pub(crate) duration: Option<Seconds>,
     /// Not before this time: "14:30", "tomorrow 09:00", "2026-07-01 09:00", "+2h" (local time) or RFC 3339
     #[arg(long = "at", value_name = "TIME", value_parser = when::parse_start, allow_hyphen_values = true)]
     pub(crate) start: Option<i64>,
@@ -251,7 +252,7 @@ pub(crate) struct RequestWords {
     ///
     /// On a terminal, jitctl shows a countdown. An interrupt (^C) ends the wait; the request stays pending.
     #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true, value_parser = when::parse_duration, group = "then")]
-    pub(crate) wait: Option<Option<u64>>,
+    pub(crate) wait: Option<Option<Seconds>>,
     /// The user as whom the command will run: a name or #UID
     #[arg(short = 'u', value_name = "USER", value_parser = word())]
     pub(crate) run_as: Option<Word>,
@@ -334,7 +335,7 @@ pub(crate) struct ApproveWords {
     pub(crate) place: RequestSource,
     /// For at most this long
     #[arg(long = "for", value_name = "DURATION", value_parser = when::parse_duration, allow_hyphen_values = true)]
-    pub(crate) duration: Option<u64>,
+    pub(crate) duration: Option<Seconds>,
     /// For one run only
     #[arg(long)]
     pub(crate) one_shot: bool,
@@ -373,7 +374,7 @@ pub(crate) struct ReviewWords {
     /// Per person where the policy names people, per group where it names groups. For root, readers of the audit and
     /// approvers of a role.
     #[arg(long, value_name = "DURATION", value_parser = when::parse_duration)]
-    pub(crate) unused: Option<u64>,
+    pub(crate) unused: Option<Seconds>,
     /// List who may ask for what and who stands for it; with --confirm or --remove, answer for it
     ///
     /// It shows when they last did, and what a reviewer said of it. An approver of the role or root answers for its

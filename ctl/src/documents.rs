@@ -146,8 +146,7 @@ pub(crate) fn show(screen: &Screen) -> Result<Report, Trouble> {
             fields.add("by", terms.approver.as_str());
             fields.add("signed with", key.fingerprint());
             fields.add("at", when::long(terms.at, screen.now));
-            fields
-                .add("for", if terms.duration == 0 { "as long as asked".into() } else { when::spell(terms.duration) });
+            fields.add("for", terms.duration.positive().map_or_else(|| "as long as asked".to_owned(), when::spell));
             let narrowed = show::narrowed(terms.one_shot.is_set(), terms.exact.is_set());
             fields.maybe("narrowed to", (!narrowed.is_empty()).then_some(narrowed));
             fields.maybe("comment", (!terms.comment.as_bytes().is_empty()).then(|| terms.comment.to_string()));

@@ -2,6 +2,7 @@
 
 use clap::Args;
 use clap_complete::ArgValueCandidates;
+use jit_core::clock::duration::Seconds;
 use jit_core::escape::Word;
 use jit_core::names::IdPrefix;
 use jit_core::wire::{Extend, GrantInfo};
@@ -23,7 +24,7 @@ pub(crate) struct ExtendWords {
     pub(crate) id: IdPrefix,
     /// For how long, from its end on [default: the role's maximum]
     #[arg(long = "for", value_name = "DURATION", value_parser = when::parse_duration)]
-    pub(crate) duration: Option<u64>,
+    pub(crate) duration: Option<Seconds>,
     /// Why
     #[arg(long, value_name = "TEXT", value_parser = word())]
     pub(crate) reason: Option<Word>,

@@ -1,5 +1,6 @@
 //! Creates a request, and says what to do next.
 
+use jit_core::clock::duration::Seconds;
 use jit_core::escape::{Word, shell_line};
 use jit_core::names::{IdPrefix, RoleName};
 use jit_core::wire::{CommandWords, GrantInfo, NewRequest};
@@ -91,7 +92,7 @@ impl Typed {
 
 fn wait_for(
     info: GrantInfo,
-    limit: Option<u64>,
+    limit: Option<Seconds>,
     typed: &Typed,
     broker: &Broker,
     screen: &Screen,
@@ -101,7 +102,7 @@ fn wait_for(
         screen.note(&Notice::new(pending_line(&info)));
     }
     let id = info.id.clone();
-    let limit = limit.map_or(Limit::Deadline, Limit::Seconds);
+    let limit = limit.map_or(Limit::Deadline, Limit::AtMost);
     match waiting::until_decided(info, limit, broker, screen)? {
         // The wait may have been long.
         Waited::Decided(info) => Ok(report(info, typed, when::now())),

@@ -334,6 +334,7 @@ pub(crate) mod tests {
     use std::ffi::OsString;
     use std::os::unix::ffi::OsStringExt;
 
+    use jit_core::clock::duration::Seconds;
     use jit_core::names::{RoleName, UserName};
     use jit_core::wire::EndedInfo;
 
@@ -361,7 +362,7 @@ pub(crate) mod tests {
             sha256: Some("ab".repeat(32)),
             reason: "disk full".into(),
             ticket: None,
-            duration: 3600,
+            duration: Seconds(3600),
             requested: 1_000_000,
             deadline: 1_086_400,
             starts: None,

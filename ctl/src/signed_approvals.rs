@@ -112,7 +112,7 @@ fn about(request: &Request, terms: &ApprovalTerms, now: i64) -> String {
 /// Returns the approval to be signed.
 fn approval(words: ApproveWords, approver: UserName, request: &Request) -> Result<ApprovalTerms, Trouble> {
     let asked = &request.terms;
-    let duration = words.duration.unwrap_or(0);
+    let duration = words.duration.unwrap_or_default();
     if duration > asked.duration {
         let (most, wanted) = (when::spell(asked.duration), when::spell(duration));
         return Err(bad(&format!("an approver may only shorten: {most} was asked, not {wanted}")));

@@ -12,7 +12,7 @@ use crate::host::Identity;
 use crate::judge::{names, subject};
 use crate::store::{GrantStore, StoredRequest, insert_approval};
 use crate::verify::{ActFault, Attested, Consent};
-use jit_core::clock::duration::spell;
+use jit_core::clock::duration::{Seconds, spell};
 use jit_core::escape::{Word, hex};
 use jit_core::evidence::record::Digest;
 use jit_core::grant::lifecycle::Decided;
@@ -26,7 +26,7 @@ use jit_core::wire::{Approve, GrantInfo};
 
 /// How an approver narrows a request.
 pub(super) struct Narrowing {
-    pub(super) duration: Option<u64>,
+    pub(super) duration: Option<Seconds>,
     pub(super) one_shot: bool,
     pub(super) exact: bool,
     pub(super) comment: Option<Word>,
@@ -220,7 +220,7 @@ impl Context<'_> {
         host: &str,
     ) -> Result<ApprovalTerms, Refused> {
         let (asked, rules) = (&request.terms, &role.activation);
-        if narrowing.duration == Some(0) {
+        if narrowing.duration == Some(Seconds::ZERO) {
             return Err(refused("duration", "the duration must be longer than 0"));
         }
         let comment = match &narrowing.comment {
@@ -235,7 +235,7 @@ impl Context<'_> {
             duration: narrowing
                 .duration
                 .or_else(|| (rules.maximum_duration < asked.duration).then_some(rules.maximum_duration))
-                .unwrap_or(0),
+                .unwrap_or_default(),
             exact: Flag::from(narrowing.exact || rules.exact_command),
             extensions: Extensions::new(),
             host: host.to_owned(),

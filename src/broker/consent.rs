@@ -138,7 +138,7 @@ impl ConsentRequest {
         Terminal::controlling().map_err(|_| AuthError::NoTerminal)?;
         let (options, name) = (&self.options, caller.name().as_str());
         let words = PromptWords { user: name, target: name, password_of: name, host: caller.host() };
-        let limit = Duration::from_secs(options.passwd_timeout);
+        let limit = Duration::from(options.passwd_timeout);
         let demand = Demand {
             service: &self.service,
             services: Path::new(PAM_SERVICES),

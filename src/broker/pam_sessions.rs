@@ -19,6 +19,7 @@ use crate::run::left::Left;
 use crate::run::removal::{Looking, RemovalWatch};
 use crate::session::{Hosted, Program, supervise_for};
 use crate::store::keep_role;
+use jit_core::clock::duration::Seconds;
 use jit_core::escape::{Word, unhex};
 use jit_core::evidence::record::{Assignment, Authentication, Digest, EndedBy, RunOutcome, Start};
 use jit_core::grant::GrantTerms;
@@ -100,7 +101,7 @@ impl Context<'_> {
             run: run.clone(),
             role: held.role().name.clone(),
             grant: terms.map(|terms| terms.id.clone()),
-            left: terms.filter(|_| ends).map(|terms| terms.left(self.now.moment()).as_secs()),
+            left: terms.filter(|_| ends).map(|terms| Seconds(terms.left(self.now.moment()).as_secs())),
         };
         let told = super::line::<NewSession>(info).and_then(|line| out.write_all(&line));
         if let Err(error) = told.and_then(|()| out.flush()) {

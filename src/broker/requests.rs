@@ -3,7 +3,6 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use super::Context;
 use super::failure::{Refused, refused};
@@ -20,6 +19,7 @@ use crate::judge::{Among, Eligible, Judgement, ask, judge, subject};
 use crate::refusal::why_line;
 use crate::store::{GrantScope, ListedRequest, StoredRequest};
 use jit_core::cli::EnvironmentWish;
+use jit_core::clock::duration::Seconds;
 use jit_core::escape::Word;
 use jit_core::grant::StatementKind;
 use jit_core::grant::lifecycle::RequestState;
@@ -31,7 +31,7 @@ use jit_core::wire::{CommandWords, GrantInfo, GrantPage, NewRequest, texts};
 type RoleFor = (Role, Option<Elevation>, Vec<RoleName>);
 
 /// The longest wait per question, in seconds; a client that waits longer asks again.
-const WAIT_LIMIT: u64 = 3600;
+const WAIT_LIMIT: Seconds = Seconds(3600);
 
 impl Context<'_> {
     pub(super) fn request(&self, new: NewRequest) -> Result<GrantInfo, Refused> {
@@ -106,9 +106,9 @@ impl Context<'_> {
         self.told(&self.visible(id)?)
     }
 
-    pub(super) fn wait(&self, id: &IdPrefix, seconds: u64) -> Result<GrantInfo, Refused> {
+    pub(super) fn wait(&self, id: &IdPrefix, limit: Seconds) -> Result<GrantInfo, Refused> {
         let request = self.visible(id)?;
-        wait(self.host, self.caller.uid(), &request.terms.id, Duration::from_secs(seconds.min(WAIT_LIMIT)))?;
+        wait(self.host, self.caller.uid(), &request.terms.id, limit.min(WAIT_LIMIT).into())?;
         let later = Context { now: &self.host.now()?, ..*self };
         later.info_of(&request.terms.id)
     }

@@ -177,7 +177,7 @@ pub(super) fn prove(
     console: &mut Console,
 ) -> Result<Authenticated, Refusal> {
     let options = auth_request.options;
-    let remembered_for = Duration::from_secs(options.timestamp_timeout);
+    let remembered_for = Duration::from(options.timestamp_timeout);
     let cache = CredentialCache::new(context.host.database().connection(), remembered_for);
     // Where no password is required, nothing is cached either.
     let key = if auth_request.password_due { cache_key(auth_request, caller) } else { None };
@@ -199,7 +199,7 @@ pub(super) fn prove(
         lecture,
         badpass_message: &options.badpass_message,
         tries: options.passwd_tries,
-        timeout: (options.passwd_timeout > 0).then(|| Duration::from_secs(options.passwd_timeout)),
+        timeout: options.passwd_timeout.positive().map(Duration::from),
         cache: key.map(|key| (&cache, key)),
         use_cache: !asking.ignore_cache,
         remember: !asking.no_update && !asking.ignore_cache,

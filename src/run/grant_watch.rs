@@ -19,7 +19,7 @@ use crate::database::{DatabaseFiles, Durability};
 use crate::host::{Host, SystemClock};
 use crate::session::{EndReason, EnforcedRun, Verdict, Watch};
 use crate::store::use_up;
-use jit_core::clock::duration::spell;
+use jit_core::clock::duration::{Seconds, spell};
 use jit_core::clock::{Clock, Moment, Timestamp};
 use jit_core::escape::Word;
 use jit_core::evidence::record;
@@ -35,8 +35,8 @@ use sys::process::Pid;
 /// How often the bell is checked; a revocation is seen within this time.
 const GLANCE: Duration = Duration::from_millis(250);
 
-/// Remaining times in seconds at which the user is warned; each applies to grants that last longer.
-const WARNINGS: [u64; 2] = [300, 60];
+/// Remaining times at which the user is warned; each applies to grants that last longer.
+const WARNINGS: [Seconds; 2] = [Seconds(300), Seconds(60)];
 
 /// Watches the grants of one run, and orders of administrators about its session.
 pub(crate) struct GrantWatch<'a> {
@@ -321,7 +321,7 @@ impl<'a> GrantWatch<'a> {
         // A clock that cannot be read ends the run anyway, see `judge_grant`.
         let Ok(moment) = &self.clocks() else { return };
         while let Some(extension) = self.extension(moment) {
-            let span = spell(extension.left(moment).as_secs());
+            let span = spell(Seconds(extension.left(moment).as_secs()));
             self.words = Some(format!("the grant was extended by {}: {span} left", extension.id));
             self.held.push(extension);
         }
@@ -463,9 +463,9 @@ impl<'a> GrantWatch<'a> {
 
     /// Returns the warning that is due when `before` was left at the last look and less is left now.
     fn warning(&self, last: &GrantTerms, before: Duration) -> Option<String> {
-        let length = u64::try_from(last.expires.saturating_sub(last.starts)).unwrap_or(0);
-        let crossed = |seconds: &&u64| {
-            let limit = Duration::from_secs(**seconds);
+        let length = Seconds::between(last.starts, last.expires);
+        let crossed = |seconds: &&Seconds| {
+            let limit = Duration::from(**seconds);
             length > **seconds && before > limit && self.left <= limit
         };
         let span = spell(*WARNINGS.iter().rev().find(crossed)?);

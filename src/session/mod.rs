@@ -81,7 +81,7 @@ impl<'a> Session<'a> {
             Some(editor) => Launch::prepare_editor(&recorded, editor, process_tree, inherited),
         };
         let outcome = launch.and_then(Launch::can_end).and_then(|launch| {
-            let limit = recorded.authorized().plan().time_limit().map(Duration::from_secs);
+            let limit = recorded.authorized().plan().time_limit().map(Duration::from);
             let enforcer = Enforcer::new(watch, grace, limit);
             perform(&launch, recorded.authorized().role(), inherited, enforcer, session_recording)
         });

@@ -17,6 +17,7 @@ use super::power::Origin;
 use super::principal::{People, Principal, Subject};
 use super::recording::{Recording, is_default};
 use super::run_as::{RunAs, RunAsGroups, Target};
+use crate::clock::duration::Seconds;
 use crate::names::RoleName;
 
 /// A role with all defaults filled in.
@@ -83,7 +84,7 @@ pub struct Role {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Activation {
     /// The maximum duration of a grant: 1 second to 366 days.
-    pub maximum_duration: u64,
+    pub maximum_duration: Seconds,
     /// Whether a reason is required.
     pub require_justification: bool,
     /// The form of a ticket; `None` if no ticket is required.
@@ -101,7 +102,7 @@ pub struct Activation {
     /// Whether a signed approval requires a security key that has verified its user, not only been touched.
     pub user_verification: bool,
     /// How long a request may stay pending.
-    pub request_lifetime: u64,
+    pub request_lifetime: Seconds,
     /// Whether a grant is limited to one run.
     pub one_shot: bool,
     /// Whether a grant is limited to the exact arguments and binary of the request.

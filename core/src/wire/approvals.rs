@@ -2,6 +2,7 @@
 
 use super::GrantInfo;
 use super::verb::verb;
+use crate::clock::duration::Seconds;
 use crate::escape::Word;
 use crate::grant::StatementKind;
 use crate::names::{GrantId, IdPrefix, UserName};
@@ -15,7 +16,7 @@ pub struct Approve {
     pub id: IdPrefix,
     /// At most this many seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub duration: Option<u64>,
+    pub duration: Option<Seconds>,
     /// For one run only.
     #[serde(default)]
     pub one_shot: bool,
