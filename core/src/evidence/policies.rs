@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::chain::{Cause, FirstBad};
+use super::faults::{Cause, FirstBad};
 use super::policy_history::{Named, PolicyHistory, PolicyKeys};
 
 /// The policies that are known so far.

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde::Deserialize;
 
-use super::chain::{Cause, FirstBad};
+use super::faults::{Cause, FirstBad};
 use crate::policy::LISTED;
 
 /// The policy and role that a record names.

@@ -5,11 +5,11 @@
 //! floating-point numbers do not occur; an absent value is an absent key.
 
 use std::borrow::Cow;
-use std::fmt;
 
-use serde::de::{DeserializeOwned, Visitor};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
+pub use super::digest::Digest;
 pub use super::edit_event::{Change, Edit};
 pub use super::grant_event::{Approval, Cancellation, Denial, Grant, Limit, Release, Request, Revocation};
 pub use super::policy_event::{CompiledBy, PolicyRecord};
@@ -20,59 +20,11 @@ pub use super::run_event::{
 };
 pub use super::session_event::{Act, Intervention, LeftEnded, LeftProcess, LeftRunning, Purpose, RecordingRead};
 use crate::clock::{Moment, Timestamp};
-use crate::escape::{Word, hex, unhex};
+use crate::escape::Word;
 use crate::names::{GrantId, RunId};
 
 /// The version of the record format that this build writes.
 pub const VERSION: u32 = 1;
-
-/// A SHA-256 digest; lower-case hexadecimal in text.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Digest(pub [u8; 32]);
-
-impl Digest {
-    /// `prev` of the first record.
-    pub const ZERO: Self = Self([0; 32]);
-}
-
-impl fmt::Display for Digest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&hex(&self.0))
-    }
-}
-
-impl fmt::Debug for Digest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex(&self.0))
-    }
-}
-
-impl Serialize for Digest {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&hex(&self.0))
-    }
-}
-
-impl<'de> Deserialize<'de> for Digest {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(Hexadecimal)
-    }
-}
-
-/// Deserializes a digest without copying its text.
-struct Hexadecimal;
-
-impl Visitor<'_> for Hexadecimal {
-    type Value = Digest;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a string")
-    }
-
-    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Digest, E> {
-        unhex(text).map(Digest).ok_or_else(|| E::custom("not 64 lower-case hexadecimal digits"))
-    }
-}
 
 /// One record: its position in the chain, its time and host, and what happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

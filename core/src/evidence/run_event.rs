@@ -4,7 +4,7 @@ use sha2::{Digest as _, Sha256};
 
 use serde::{Deserialize, Serialize};
 
-use super::record::Digest;
+use super::digest::Digest;
 use crate::budget::{REFUSED_SENTENCE, REFUSED_WORDS};
 use crate::clock::Timestamp;
 use crate::escape::Word;
