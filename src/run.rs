@@ -1,8 +1,10 @@
 //! THE STORY: one run, from the typed arguments to the exit of the command.
 
+mod charge;
 pub(crate) mod grant_watch;
 pub mod listing;
 pub mod validate;
+pub(crate) mod watched;
 
 mod approval;
 mod attempt;

@@ -7,18 +7,18 @@ mod statement;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{ArgGroup, Args, Parser, Subcommand};
 use clap_complete::ArgValueCandidates;
 use jit_core::clock::duration::Seconds;
 use jit_core::escape::Word;
-use jit_core::names::{IdPrefix, InvalidName, RoleName, UserName};
+use jit_core::names::{RoleName, UserName};
 
 use crate::complete::{self, CompletionWords};
 use crate::extend::ExtendWords;
 use crate::replay::{ReplayWords, WatchWords};
 use crate::screen::Format;
 use crate::sessions::SessionVerb;
+use crate::typed::{RequestSource, word};
 use crate::when;
 
 pub(crate) use audit::{
@@ -285,21 +285,6 @@ pub(crate) struct ListWords {
     pub(crate) all: bool,
 }
 
-/// One of this host's requests, or the text of one on standard input
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum RequestSource {
-    /// By its id.
-    Here(IdPrefix),
-    /// `-`
-    Text,
-}
-
-impl RequestSource {
-    fn parse(text: &str) -> Result<Self, InvalidName> {
-        if text == "-" { Ok(Self::Text) } else { IdPrefix::parse(text).map(Self::Here) }
-    }
-}
-
 /// `show`
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("documents").args(["print", "export"]))]
@@ -423,10 +408,6 @@ pub(crate) struct KeyAcceptWords {
     /// Kept in the record
     #[arg(long, value_name = "TEXT", value_parser = word())]
     pub(crate) reason: Word,
-}
-
-pub(crate) fn word() -> impl TypedValueParser<Value = Word> {
-    OsStringValueParser::new().map(Word::from)
 }
 
 #[cfg(test)]

@@ -8,12 +8,12 @@ use jit_core::names::IdPrefix;
 use jit_core::wire::{Extend, GrantInfo};
 
 use crate::broker::Broker;
-use crate::cli::word;
 use crate::complete;
+use crate::grant_text::pending_line;
 use crate::output::Output;
-use crate::request::pending_line;
 use crate::screen::{Report, Screen};
 use crate::speech::Trouble;
+use crate::typed::word;
 use crate::when;
 
 /// `extend`

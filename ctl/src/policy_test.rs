@@ -12,11 +12,12 @@ use serde::Deserialize;
 
 use crate::broker::Broker;
 use crate::cases::{Case, evaluation};
+use crate::clean::clean;
 use crate::cli::{PolicyShowWords, PolicyTestWords};
 use crate::output::{Difference, Expectations, Output};
 use crate::policy;
 use crate::roles;
-use crate::screen::{Report, clean};
+use crate::screen::Report;
 use crate::speech::{Exit, Notice, Trouble};
 use crate::table::Fields;
 use crate::when;

@@ -7,13 +7,14 @@ use jit_core::names::RunId;
 use jit_core::wire::{Act, Intervene, SessionInfo, Sessions};
 
 use crate::broker::Broker;
-use crate::cli::word;
+use crate::clean::clean;
 use crate::complete;
+use crate::grant_text::line;
 use crate::output::Output;
-use crate::screen::{Report, Screen, clean};
-use crate::show::line;
+use crate::screen::{Report, Screen};
 use crate::speech::Trouble;
 use crate::table::Listing;
+use crate::typed::word;
 use crate::when;
 
 /// Below `session`
@@ -95,6 +96,6 @@ fn table(sessions: &[SessionInfo], screen: &Screen) -> String {
 }
 
 /// Returns the command as one could type it.
-pub(crate) fn command(session: &SessionInfo) -> String {
+fn command(session: &SessionInfo) -> String {
     line(&session.command)
 }

@@ -12,8 +12,9 @@ use signal_hook::consts::SIGINT;
 use signal_hook::iterator::Signals;
 
 use crate::broker::{Broker, BrokerError};
-use crate::screen::{Screen, Surface};
+use crate::screen::Screen;
 use crate::speech::{Notice, Trouble};
+use crate::surface::Surface;
 use crate::when;
 
 /// The longest wait in one request to the broker, in seconds.

@@ -9,9 +9,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::Context;
-use super::approvals::{Narrowing, given};
+use super::approvals::Narrowing;
 use super::failure::{Refused, refused};
-use super::verbs::Consenting;
+use super::words::given;
 use crate::auth::prompt::{PromptWords, Replaces, Source, expand};
 use crate::auth::{AuthError, Authenticated, Demand};
 use crate::console::Console;
@@ -33,6 +33,9 @@ const SERVICE: &str = "jit-sudo";
 
 /// The timeout of a prompt, even where `passwd_timeout` is 0.
 const LONGEST_PROMPT: Duration = Duration::from_secs(300);
+
+/// Reads what the caller has to consent to; `None` where the role demands no password.
+pub(super) type Consenting = dyn FnOnce(&Context<'_>) -> Result<Option<ConsentRequest>, Refused>;
 
 /// What the caller is asked to consent to, read while the database was open.
 pub(super) struct ConsentRequest {

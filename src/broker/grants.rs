@@ -1,10 +1,10 @@
 //! Lists, releases and revokes grants.
 
 use super::Context;
-use super::approvals::given;
 use super::failure::{Refused, refused};
 use super::page::Pager;
 use super::statement::{StatementAuthor, StatementSubject};
+use super::words::given;
 use crate::audit::{InRecords, OpenInRecords, by_statements, open_in_records};
 use crate::database::Durability;
 use crate::elevation::Caller;

@@ -1,9 +1,9 @@
 //! Root declares that the host's database, identity and clock are right as they are. All earlier requests and grants end.
 
 use super::Context;
-use super::approvals::given;
 use super::failure::{Refused, refused};
 use super::statement::{StatementAuthor, StatementSubject};
+use super::words::given;
 use crate::audit::{Due, InRecords, Written, by_statements, of_this_host, open_in_records, state_checks};
 use crate::database::Durability;
 use crate::host::Identity;

@@ -27,6 +27,8 @@ mod statement;
 mod sweep;
 mod verbs;
 mod view;
+mod who;
+mod words;
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -46,7 +48,8 @@ use question::slot_of;
 pub use question::{Question, hear};
 use sys::interruption::Patiently;
 use sys::sanitize::Inherited;
-use verbs::{Answered, Needs, Row, Touch, Who};
+use verbs::{Answered, Needs, Row, Touch};
+use who::Who;
 
 /// What the functions that answer a question work with.
 pub(crate) struct Context<'a> {

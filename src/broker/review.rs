@@ -1,10 +1,11 @@
 //! Reviews of break-glass grants by an approver. The holder of the grant cannot review it.
 
 use super::Context;
-use super::approvals::{given, unattested};
+use super::approvals::unattested;
 use super::failure::{Refused, refused};
 use super::signed_approvals::VERIFYING_KEY;
 use super::statement::{StatementAuthor, StatementSubject};
+use super::words::given;
 use crate::database::Durability;
 use crate::elevation::Caller;
 use crate::judge::{names, subject};

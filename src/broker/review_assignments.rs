@@ -4,8 +4,8 @@
 use std::collections::HashMap;
 
 use super::Context;
-use super::approvals::given;
 use super::failure::{Refused, refused};
+use super::words::given;
 use crate::database::Durability;
 use crate::elevation::{Caller, CallerError};
 use crate::judge::{counts_here, subject};

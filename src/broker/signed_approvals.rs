@@ -2,8 +2,9 @@
 //! signature over them, the list of keys, the policy, and the request stored on this host.
 
 use super::Context;
-use super::approvals::{described, narrows, same_role};
+use super::approvals::{narrows, same_role};
 use super::failure::{Refused, refused};
+use super::words::described;
 use crate::activation::WORDS_LIMIT;
 use crate::store::{FindError, StoredRequest};
 use crate::verify::Attested;

@@ -3,8 +3,8 @@
 //! signature over them, the list of keys, the policy, and the request stored on this host.
 
 use super::Context;
-use super::approvals::{described, given};
 use super::failure::{Refused, refused};
+use super::words::{described, given};
 use crate::activation::WORDS_LIMIT;
 use crate::audit::{InRecords, Written, by_statements, of_this_host};
 use crate::elevation::Caller;

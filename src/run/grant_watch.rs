@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Transaction;
 
-use super::enforcer::Charge;
+use super::charge::Charge;
+use super::watched::{Supervised, Watched};
 use crate::audit::Journal;
 use crate::audit::JournalError;
 use crate::audit::Wish;
@@ -80,24 +81,6 @@ pub(crate) struct GrantWatch<'a> {
     announced: Verdict,
 }
 
-/// What is watched: a run, or a session that another program has opened.
-pub(crate) struct Watched {
-    /// The grant under which it began, followed by its extensions; empty with a standing assignment.
-    pub(crate) grants: Vec<GrantTerms>,
-    /// The role through which it runs.
-    pub(crate) role: Role,
-    /// The uid of its user.
-    pub(crate) uid: u32,
-    /// The name of its user.
-    pub(crate) user: Word,
-    /// The id of the run.
-    pub(crate) run: RunId,
-    /// What its user's messages call it.
-    pub(crate) what: Supervised,
-    /// The start record, until it was sent to the log sinks.
-    pub(crate) unsent: Option<Written>,
-}
-
 /// Who holds an extension.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Claim {
@@ -107,32 +90,6 @@ enum Claim {
     Others,
     /// No run has taken it yet, or the database cannot say now: ask again.
     Unknown,
-}
-
-/// What the grant allows to run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Supervised {
-    /// A command, which gets ^C through us.
-    Command,
-    /// A session of another program.
-    Session,
-}
-
-impl Supervised {
-    fn noun(self) -> &'static str {
-        match self {
-            Self::Command => "the command",
-            Self::Session => "the session",
-        }
-    }
-
-    /// Returns how its user ends it while it is frozen. Not every program notices that a user leaves its session.
-    fn way_out(self) -> &'static str {
-        match self {
-            Self::Command => "; ^C ends it",
-            Self::Session => "",
-        }
-    }
 }
 
 impl<'a> GrantWatch<'a> {

@@ -3,8 +3,8 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
-use super::grant_watch::{Supervised, Watched};
 use super::removal::{Looks, RemovalWatch};
+use super::watched::{Supervised, Watched};
 use crate::audit::{Journal, Process};
 use crate::host::{Host, HostError};
 use crate::session::{EndReason, Watch, outcome::ended_by};

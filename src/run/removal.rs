@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 
-use super::grant_watch::{GrantWatch, Watched};
+use super::grant_watch::GrantWatch;
+use super::watched::Watched;
 use crate::audit::Journal;
 use crate::audit::{RunKey, Wish};
 use crate::elevation::{Caller, CallerError};

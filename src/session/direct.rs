@@ -6,7 +6,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use super::ending::{Act, Enforcer};
-use super::launch::{Launch, LaunchError};
+use super::launch::Launch;
+use super::launch_error::LaunchError;
 use super::line::Line;
 use super::message::{Report, receive_order};
 use super::outcome::CommandEnd;

@@ -4,24 +4,22 @@
 
 use std::convert::Infallible;
 use std::ffi::{CString, OsStr, OsString};
-use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use super::launch_error::LaunchError;
 use super::process_tree::{ProcessTree, UNBORN};
 use super::streams::{CommandStreams, end_of};
 use crate::audit::recorded::Recorded;
 use crate::authorized::environment::RunEnvironment;
-use crate::authorized::{ExecPlan, ProgramFault, trusted};
-use crate::edit::EditError;
+use crate::authorized::{ExecPlan, trusted};
 use crate::elevation::Editor;
 use crate::elevation::command::sha256_of;
 use crate::elevation::edit::credentials_of_caller;
 use crate::judge::WorkingDirectory;
-use crate::recording::RecordingError;
 use jit_core::escape::Word;
 use jit_core::names::RunId;
 use sys::cgroup::Cgroup;
@@ -34,62 +32,6 @@ use sys::process::{Pid, exit_now, fork_into};
 use sys::sandbox::{Capability, holds};
 use sys::sanitize::Inherited;
 use sys::trusted::RootsName;
-
-/// Why the command could not be started.
-#[derive(Debug)]
-pub enum LaunchError {
-    /// An argument or variable holds a NUL byte.
-    Nul,
-    /// The recorded environment is for an editor and this is the command, or the reverse.
-    OtherEnvironment,
-    /// The program is not the file that was opened, or cannot be read.
-    Script(String),
-    /// The program, or what executes it, is not trusted.
-    Program(ProgramFault),
-    /// The kernel refused a step before exec.
-    Exec(ExecError),
-    /// No file can be edited; the reason for the last one.
-    Edit(EditError),
-    /// The policy demands a recording, and it cannot be made.
-    Unrecorded(RecordingError),
-    /// The kernel refused to enter a directory or to execute the program.
-    Path(&'static str, PathBuf, ExecError),
-    /// Without CAP_KILL and a control group, nothing could end a command of this user.
-    Endless(String),
-    /// A terminal, pipe or process could not be made.
-    System(&'static str, io::Error),
-    /// The command was started, but how it ended is unknown: the process that waited for it was killed.
-    Lost(&'static str, io::Error),
-}
-
-impl LaunchError {
-    /// Whether the command may have run.
-    pub fn has_begun(&self) -> bool {
-        matches!(self, Self::Lost(..))
-    }
-}
-
-impl fmt::Display for LaunchError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Nul => f.write_str("an argument or variable holds a NUL byte"),
-            Self::OtherEnvironment => f.write_str("the recorded environment belongs to another program"),
-            Self::Script(cause) => f.write_str(cause),
-            Self::Program(fault) => fault.fmt(f),
-            Self::Exec(error) => error.fmt(f),
-            Self::Edit(error) => error.fmt(f),
-            Self::Unrecorded(error) => write!(f, "{error}, and nothing may run unrecorded"),
-            Self::Path(what, path, error) => {
-                write!(f, "unable to {what} {}: {}", Word::from(path.as_os_str()), error.reason())
-            }
-            Self::Endless(user) => write!(
-                f,
-                "a command of {user} could not be ended: jit-sudo has neither the capability CAP_KILL nor a control group"
-            ),
-            Self::System(what, error) | Self::Lost(what, error) => write!(f, "unable to {what}: {error}"),
-        }
-    }
-}
 
 /// The prepared command.
 pub(super) struct Launch {

@@ -14,6 +14,7 @@ mod freeze;
 mod guard;
 mod hosted;
 mod launch;
+mod launch_error;
 mod line;
 mod message;
 mod modes;
@@ -30,7 +31,7 @@ mod subreaper;
 use std::time::{Duration, Instant};
 
 pub use hosted::{Hosted, Program};
-pub use launch::LaunchError;
+pub use launch_error::LaunchError;
 pub use outcome::{ExitStatus, Outcome};
 pub use process_tree::{
     Ended, Known, LostRun, ProcessTree, abandoned, can_found, end_lost, give_up_stopped, is_frozen, refuge,

@@ -8,7 +8,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use super::ending::WOKEN_AFTER;
-use super::launch::{Launch, LaunchError, Started, read_report};
+use super::launch::{Launch, Started, read_report};
+use super::launch_error::LaunchError;
 use super::message::{Order, Report, receive_order, receive_report, send_order, send_report};
 use super::reaper::{Reaper, Stops};
 use super::streams::CommandStreams;

@@ -10,7 +10,7 @@ use jit_core::escape::{command_line, unescape};
 use jit_core::wire::RecordInfo;
 use serde_json::{Map, Value};
 
-use crate::screen::clean;
+use crate::clean::clean;
 use crate::table::Fields;
 use crate::when;
 

@@ -10,8 +10,8 @@ use jit_core::escape::Word;
 use jit_core::names::{RoleName, UserName};
 use jit_core::wire::RecordFilter;
 
-use super::word;
 use crate::complete;
+use crate::typed::word;
 use crate::when;
 
 /// Below `audit`

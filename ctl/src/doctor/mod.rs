@@ -9,8 +9,9 @@ mod programs;
 use jit_core::wire::{Examine, Finding, PolicyShow, Severity};
 
 use crate::broker::{Broker, BrokerError};
+use crate::clean::clean;
 use crate::output::Output;
-use crate::screen::{Report, clean};
+use crate::screen::Report;
 use crate::speech::{Exit, Trouble};
 
 /// `jitctl doctor`

@@ -9,7 +9,8 @@ use serde_json::Value;
 
 use super::*;
 use crate::known_hosts::HostStatus;
-use crate::screen::{Format, Surface};
+use crate::screen::Format;
+use crate::surface::Surface;
 
 const ROLE: &str = r#"
 [roles.web-ops]
