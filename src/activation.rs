@@ -122,9 +122,9 @@ pub enum ActivationError {
     /// The role does not let the caller have the directory, the variables or what executes the program.
     Wish(RoleName, WishError),
     /// The role cannot be activated by break-glass.
-    NoGlass(RoleName),
+    NoBreakGlass(RoleName),
     /// Break-glass was requested with a later start.
-    GlassLater,
+    BreakGlassLater,
     /// The requester has used break-glass under this grant, which no approver has reviewed.
     Unreviewed(GrantId),
     /// The command cannot be read.
@@ -193,8 +193,8 @@ impl fmt::Display for ActivationError {
             }
             Self::RoleChanged(role, None) => write!(f, "role {role} has changed since this was requested"),
             Self::Wish(role, error) => write!(f, "role {role}: {error}"),
-            Self::NoGlass(role) => write!(f, "role {role} cannot be activated by break-glass"),
-            Self::GlassLater => f.write_str("break-glass cannot have a later start"),
+            Self::NoBreakGlass(role) => write!(f, "role {role} cannot be activated by break-glass"),
+            Self::BreakGlassLater => f.write_str("break-glass cannot have a later start"),
             Self::Unreviewed(id) => {
                 write!(f, "you used break-glass under grant {id}, which no approver has reviewed yet")
             }
@@ -247,7 +247,7 @@ pub fn request(
     wanted: &Wanted<'_>,
     now: &Now,
 ) -> Result<Activation, ActivationError> {
-    let identity = host.identity()?;
+    let identity = host.record_identity()?;
     let terms = request_terms(caller, wanted, &identity.host, now)?;
     submit(host, policy, wanted.role, &terms, &identity, now, || true)
 }
@@ -457,10 +457,10 @@ fn request_terms(
     let (rules, created) = (&role.activation, now.seconds());
     let urgent = wanted.urgency == Urgency::BreakGlass;
     if urgent && !(rules.break_glass && rules.require_approval) {
-        return Err(ActivationError::NoGlass(role.name.clone()));
+        return Err(ActivationError::NoBreakGlass(role.name.clone()));
     }
     if urgent && wanted.start.is_some() {
-        return Err(ActivationError::GlassLater);
+        return Err(ActivationError::BreakGlassLater);
     }
     let (reason, ticket) = justification(role, wanted.reason.as_ref(), wanted.ticket.as_ref())?;
     if urgent && reason.as_bytes().trim_ascii().is_empty() {

@@ -309,7 +309,7 @@ impl Host {
     }
 
     /// Reports an event that the journal could not record to syslog and to standard error.
-    pub fn shout(&self, sentence: &str, console: &mut Console) {
+    pub fn alert_and_say(&self, sentence: &str, console: &mut Console) {
         self.alert(sentence);
         console.say(&format!("jit-sudo: {sentence}\n"));
     }
@@ -366,21 +366,21 @@ impl Host {
         Journal::new(&self.database, &self.name, self.sinks(audit))
     }
 
-    /// Returns the key of this host and its identity, for signing and verifying grants. Fails while the database is an older copy
-    /// that root has not accepted.
-    pub fn identity(&self) -> Result<Identity, HostError> {
-        self.accepted(self.witness()?)
+    /// Returns the key of this host and its identity, for signing and verifying grants, after recording an identity that differs
+    /// from the journal's. Fails while the database is an older copy that root has not accepted.
+    pub fn record_identity(&self) -> Result<Identity, HostError> {
+        self.accepted(self.record_identity_for_statements()?)
     }
 
     /// Does the same for verification only.
-    pub fn public_identity(&self) -> Result<Identity<HostPublicKey>, HostError> {
-        self.accepted(self.noticed(self.identified(self.public_key()?)?)?)
+    pub fn record_public_identity(&self) -> Result<Identity<HostPublicKey>, HostError> {
+        self.accepted(self.recorded(self.identified(self.public_key()?)?)?)
     }
 
     /// Returns the identity for signing statements, even while the database is an older copy: a withdrawal of permission must
     /// always be possible.
-    pub fn witness(&self) -> Result<Identity, HostError> {
-        self.noticed(self.identified(self.key()?)?)
+    pub fn record_identity_for_statements(&self) -> Result<Identity, HostError> {
+        self.recorded(self.identified(self.key()?)?)
     }
 
     fn accepted<K>(&self, identity: Identity<K>) -> Result<Identity<K>, HostError> {
@@ -391,7 +391,7 @@ impl Host {
     }
 
     /// Records an identity that differs from the journal's before anything is signed by it.
-    fn noticed<K>(&self, identity: Identity<K>) -> Result<Identity<K>, HostError> {
+    fn recorded<K>(&self, identity: Identity<K>) -> Result<Identity<K>, HostError> {
         let journal = self.journal(&AuditSettings::default());
         let noticed = journal.notice_host(&self.clocks()?, &identity.host)?;
         let _ = journal.mirror(&noticed);

@@ -148,7 +148,7 @@ fn end(recorded: &Recorded, ending: RunOutcome, context: &RunContext<'_>, consol
         .map_err(Refusal::from)
         .and_then(|moment| recorded.end(context.journal, ending, &moment).map_err(Refusal::from));
     if let Err(refusal) = written {
-        context.host.shout(&format!("the end of a run cannot be recorded: {}", refusal.sentence()), console);
+        context.host.alert_and_say(&format!("the end of a run cannot be recorded: {}", refusal.sentence()), console);
     }
 }
 

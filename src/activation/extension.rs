@@ -33,7 +33,7 @@ pub fn extend(
     wanted: &Longer<'_>,
     now: &Now,
 ) -> Result<Activation, ActivationError> {
-    let identity = host.identity()?;
+    let identity = host.record_identity()?;
     let random = sys::random::random().map_err(|error| HostError::System("make an id", error))?;
     let terms = terms(wanted, GrantId::from_random(random), &identity, now)?;
     submit(host, policy, wanted.role, &terms, &identity, now, || true)

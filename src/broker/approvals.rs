@@ -49,7 +49,7 @@ impl Context<'_> {
         consent: Option<Consent>,
     ) -> Result<GrantInfo, Refused> {
         let (request, role) = self.approvable(id)?;
-        let identity = self.host.identity()?;
+        let identity = self.host.record_identity()?;
         let terms = self.approval(&request, narrowing, &role, identity.id.as_str())?;
         let approval = Approval { bytes: encode(&terms)?, terms, uid: self.caller.uid(), signature: None };
         let attested = Attested::in_person(approval, &request.bytes, &role.activation, consent)
@@ -64,7 +64,7 @@ impl Context<'_> {
         let request = self.visible(id)?;
         let role = self.decidable(&request, self.caller)?;
         self.still_pending(&request)?;
-        if request.terms.host.id != self.host.public_identity()?.id.as_str() {
+        if request.terms.host.id != self.host.record_public_identity()?.id.as_str() {
             return Err(JournalError::AskedElsewhere.into());
         }
         if role.activation.signed_approvals {

@@ -188,7 +188,7 @@ impl ConsentRequest {
         match Host::open(caller.host()) {
             Ok(host) => {
                 if let Err(error) = record(&host, caller, reject) {
-                    host.shout(&format!("a refusal cannot be recorded: {}", error.sentence()), console);
+                    host.alert_and_say(&format!("a refusal cannot be recorded: {}", error.sentence()), console);
                 }
             }
             Err(error) => return Refusal::from(error).into(),

@@ -57,7 +57,7 @@ impl Context<'_> {
         if let Some((end @ (GrantEnd::Revoked | GrantEnd::Released), _)) = &grant.end {
             return Err(again(format!("grant {id} was {}", end.as_str())));
         }
-        of_one_identity(&grant, self.host.public_identity()?.id.as_str())?;
+        of_one_identity(&grant, self.host.record_public_identity()?.id.as_str())?;
         if self.now.seconds() < grant.terms.starts {
             return Err(refused("not-active", format!("grant {id} has not begun")));
         }

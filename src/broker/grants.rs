@@ -309,7 +309,7 @@ impl Context<'_> {
         kind: StatementKind,
         reason: &Word,
     ) -> Result<Vec<GrantId>, Refused> {
-        let identity = self.host.witness()?;
+        let identity = self.host.record_identity_for_statements()?;
         let mut stated: Vec<(StatementSubject, SignedStatement)> = Vec::new();
         for (subject, cause) in self.with_extensions(grants)? {
             let statement = match cause.and_then(|at| stated.get(at)) {

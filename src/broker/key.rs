@@ -19,7 +19,7 @@ use jit_core::wire::AcceptedInfo;
 impl Context<'_> {
     pub(super) fn key_accept(&self, reason: &Word) -> Result<AcceptedInfo, Refused> {
         let reason = given("reason", reason)?;
-        let identity = self.host.witness()?;
+        let identity = self.host.record_identity_for_statements()?;
         let (accepted, written) = self.host.database().write(Durability::Synced, |tx| {
             of_this_host(tx, identity.id.as_str())?;
             let alert = Alert {

@@ -9,7 +9,7 @@ use super::failure::{Refused, refused};
 use super::page::Pager;
 use super::statement::{StatementAuthor, StatementSubject};
 use super::view::Decides;
-use crate::activation::insight::Sight;
+use crate::activation::insight::Disclosure;
 use crate::activation::wish::served;
 use crate::activation::{Activation, Urgency, Wanted, request, wait};
 use crate::database::Durability;
@@ -138,7 +138,7 @@ impl Context<'_> {
     ) -> Result<(), Refused> {
         self.undecided(request)?;
         let (id, subject) = (&request.terms.id, StatementSubject::from(request));
-        let statement = self.stated(author, kind, &subject, reason, &self.host.witness()?)?;
+        let statement = self.stated(author, kind, &subject, reason, &self.host.record_identity_for_statements()?)?;
         let written = self.host.database().write(Durability::Synced, |tx| {
             let written = self.carry_out(tx, &statement, &subject)?;
             written.ok_or_else(|| refused("not-pending", format!("request {id} was decided meanwhile")))
@@ -245,8 +245,8 @@ impl Context<'_> {
         let run_as = RunAs::resolve(user.map(Word::as_os_str), group.map(Word::as_os_str), &caller)?;
         let command = match Command::find_for(&typed, self.secure_path, &caller, self.caller) {
             Err(CommandError::Hidden(hidden)) => {
-                let sight = Sight { host: self.host, policy: self.policy, now: self.now };
-                sight.reveal::<Refused>(hidden, self.caller, &run_as)?
+                let disclosure = Disclosure { host: self.host, policy: self.policy, now: self.now };
+                disclosure.reveal::<Refused>(hidden, self.caller, &run_as)?
             }
             found => found,
         };

@@ -52,7 +52,13 @@ impl Context<'_> {
         let (debt, role) = self.settleable_by(author.who(), request)?;
         let act = settling(author, request, &debt, role.as_ref(), consent)?;
         let subject = StatementSubject::of_debt(&debt, request);
-        let statement = self.stated(author, StatementKind::Review, &subject, comment, &self.host.witness()?)?;
+        let statement = self.stated(
+            author,
+            StatementKind::Review,
+            &subject,
+            comment,
+            &self.host.record_identity_for_statements()?,
+        )?;
         let written = self.host.database().write(Durability::Synced, |tx| {
             let settled = settle(tx, &statement, &act, self.now.moment().wall.seconds())?;
             self.recorded(tx, settled, &statement, &subject)?.ok_or_else(|| owes_nothing(&request.terms.id))

@@ -24,7 +24,7 @@ impl Context<'_> {
     pub(super) fn import(&self, text: &str, signature: &str) -> Result<ImportInfo, Refused> {
         let mut approval = read(text, signature)?;
         let terms = approval.terms.clone();
-        let identity = self.host.identity()?;
+        let identity = self.host.record_identity()?;
         if terms.host != identity.id.as_str() {
             return Err(refused("other-host", "the approval was made for another host"));
         }

@@ -55,7 +55,7 @@ impl Host {
     }
 
     /// Moves a complete recording to `recordings/done`.
-    pub fn shelve_recording(&self, run: &RunId) -> Result<(), HostError> {
+    pub fn finish_recording(&self, run: &RunId) -> Result<(), HostError> {
         let live = live(&self.state)?;
         let done = live.private_directory(DONE.as_ref())?;
         Ok(live.hand_over(&plain(run), &done, &plain(run))?)

@@ -92,7 +92,7 @@ fn close_lost() -> Result<(), HostError> {
 }
 
 fn enforce(charge: &Charge) -> Result<(), HostError> {
-    let helper = Rc::new(Helper::beget(&charge.programs));
+    let helper = Rc::new(Helper::start(&charge.programs));
     let (ours, told) = (Rc::clone(&helper), Rc::clone(&helper));
     let relay_process = charge.relay_process.and_then(Pid::new);
     let (back, run, run_as) = (Rc::clone(&helper), charge.run.clone(), charge.run_as);

@@ -338,7 +338,7 @@ impl<'a> GrantWatch<'a> {
         if candidates.is_empty() {
             return None;
         }
-        let key = self.host.public_identity().ok()?.key;
+        let key = self.host.record_public_identity().ok()?.key;
         for terms in candidates.iter().filter_map(|signed| extends(signed, last, &key)) {
             if terms.left(moment).is_zero() || self.is_over(&terms) || !self.is_vouched_for(&terms) {
                 continue;

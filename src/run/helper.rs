@@ -72,8 +72,8 @@ pub(super) struct Line {
 impl Helper {
     /// Starts the helper, which also knows these files of our programs. Call it before the database is opened, because a connection
     /// must not be used across a fork.
-    pub(super) fn beget(known: &[KnownFile]) -> Self {
-        let line = Line::beget(known);
+    pub(super) fn start(known: &[KnownFile]) -> Self {
+        let line = Line::start(known);
         line.map_or_else(|_| Self::Here(PendingTasks::new(known)), |line| Self::Apart(line, ours()))
     }
 
@@ -118,7 +118,7 @@ impl Helper {
 }
 
 impl Line {
-    fn beget(known: &[KnownFile]) -> io::Result<Self> {
+    fn start(known: &[KnownFile]) -> io::Result<Self> {
         let (ours, theirs) = socket_pair()?;
         let mut ours = Some(ours);
         fork(|| {

@@ -84,7 +84,7 @@ impl<'s> RunRecording<'s> {
         if let Err(error) = last {
             watch.unrecorded(&error);
         }
-        if let Err(error) = self.context.host.shelve_recording(&self.run) {
+        if let Err(error) = self.context.host.finish_recording(&self.run) {
             // It stays where it is, and is found there too.
             watch.unrecorded(&error.to_string());
         }

@@ -46,7 +46,7 @@ pub(super) struct Launch {
     detached: bool,
     run: RunId,
     process_tree: ProcessTree,
-    birth: Birth,
+    start_group: StartGroup,
     programs: Programs,
     /// Whether only the kernel determines how long the exec takes.
     is_prompt: bool,
@@ -60,7 +60,7 @@ pub(super) struct Started {
 }
 
 /// The control group in which a process is started.
-enum Birth {
+enum StartGroup {
     /// The group of the process tree, which can be frozen and killed as a whole.
     Ours,
     /// The caller's group, under the limits of their session: the process has only their privileges.
@@ -110,7 +110,7 @@ impl Launch {
             limits: authorized.session_limits(&inherited.limits),
             run: recorded.run().clone(),
             process_tree,
-            birth: Birth::Ours,
+            start_group: StartGroup::Ours,
             programs: plan.programs(),
         })
     }
@@ -138,7 +138,7 @@ impl Launch {
             limits: inherited.limits.clone(),
             run: recorded.run().clone(),
             process_tree,
-            birth: Birth::Callers(inherited.group.clone()),
+            start_group: StartGroup::Callers(inherited.group.clone()),
             programs: Programs::Any,
             is_prompt: false,
         })
@@ -178,11 +178,11 @@ impl Launch {
     }
 
     /// Returns the group in which the process is started; `None` means the current one.
-    pub(super) fn birth(&self) -> Option<&Cgroup> {
-        match &self.birth {
-            Birth::Ours => self.process_tree.group(),
+    pub(super) fn start_group(&self) -> Option<&Cgroup> {
+        match &self.start_group {
+            StartGroup::Ours => self.process_tree.group(),
             // The caller's session removes it, and it may be gone, since this process has left it.
-            Birth::Callers(group) => group.as_deref().filter(|group| group.exists()),
+            StartGroup::Callers(group) => group.as_deref().filter(|group| group.exists()),
         }
     }
 
@@ -193,11 +193,11 @@ impl Launch {
         let (own, standard) = (Pid::own(), [None, end_of(output), end_of(error)]);
         // A stream that the child replaces is closed there, which a file system may delay.
         if self.is_prompt && standard.iter().all(Option::is_none) {
-            let command = self.execution(inherited, own, None, standard).spawn(self.birth())?;
+            let command = self.execution(inherited, own, None, standard).spawn(self.start_group())?;
             return Ok(Started { command, failure: None });
         }
         let (failure, told) = pipe().map_err(|error| ExecError::unborn(&error))?;
-        let command = fork_into(self.birth(), || self.exec_or_report(inherited, own, standard, &told))
+        let command = fork_into(self.start_group(), || self.exec_or_report(inherited, own, standard, &told))
             .map_err(|error| ExecError::unborn(&error))?;
         Ok(Started { command, failure: Some(failure) })
     }

@@ -191,7 +191,7 @@ impl RecordKeys<'_> {
     /// Returns the effect of a record of this kind on its request or grant.
     fn act(&self, kind: &str) -> Option<Act> {
         match kind {
-            "alert" if self.code == Some("break-glass") => Some(Act::Glass),
+            "alert" if self.code == Some("break-glass") => Some(Act::BreakGlass),
             "review" if self.verdict == Some("settled") => Some(Act::Review),
             kind => Act::of(kind),
         }

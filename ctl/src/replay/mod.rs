@@ -68,14 +68,14 @@ pub(crate) struct WatchWords {
 
 /// How much of the output the auditor's terminal gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Sieve {
+pub(crate) enum OutputFilter {
     /// Only sequences that draw.
     Drawing,
     /// Everything.
     Nothing,
 }
 
-impl Sieve {
+impl OutputFilter {
     fn of(raw: bool) -> Self {
         if raw { Self::Nothing } else { Self::Drawing }
     }
@@ -94,7 +94,7 @@ pub(crate) fn replay(words: ReplayWords, broker: &Broker, screen: &Screen) -> Re
     }
     let bytes = whole(&info, stream)?;
     let pace = Pace { speed: words.speed, idle_limit: words.idle_limit };
-    Player::new(&info, &bytes, pace, Sieve::of(words.raw)).play(words.at.unwrap_or_default(), screen)?;
+    Player::new(&info, &bytes, pace, OutputFilter::of(words.raw)).play(words.at.unwrap_or_default(), screen)?;
     Ok(Report::done(Output::Recording(info), String::new()))
 }
 

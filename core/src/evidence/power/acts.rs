@@ -53,7 +53,7 @@ mod tests {
 
     const ACTS: [Act; 11] = [
         Act::Request,
-        Act::Glass,
+        Act::BreakGlass,
         Act::Approval,
         Act::Denial,
         Act::Cancellation,
@@ -73,7 +73,10 @@ mod tests {
     fn only_uses_ends_and_reviews_follow_a_grant_and_nothing_follows_a_denial() {
         assert_eq!(allowed(State::New), [Act::Request]);
         assert_eq!(allowed(State::Closed), []);
-        assert_eq!(allowed(State::Pending), [Act::Glass, Act::Approval, Act::Denial, Act::Cancellation, Act::Grant]);
+        assert_eq!(
+            allowed(State::Pending),
+            [Act::BreakGlass, Act::Approval, Act::Denial, Act::Cancellation, Act::Grant]
+        );
         assert_eq!(allowed(State::Granted), [Act::Use, Act::GoneOn, Act::Revocation, Act::Release, Act::Review]);
         assert_eq!(allowed(State::Ended), [Act::GoneOn, Act::Review]);
         assert_eq!(allowed(State::Older), ACTS);

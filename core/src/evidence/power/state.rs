@@ -23,7 +23,7 @@ pub(super) enum State {
 pub(super) enum Act {
     Request,
     /// The alert of a break-glass activation.
-    Glass,
+    BreakGlass,
     Approval,
     Denial,
     Cancellation,
@@ -43,7 +43,7 @@ impl State {
     pub(super) fn after(self, act: Act) -> Option<Self> {
         match (self, act) {
             (Self::New | Self::Older, Act::Request) => Some(Self::Pending),
-            (Self::Pending | Self::Older, Act::Glass | Act::Approval) => Some(Self::Pending),
+            (Self::Pending | Self::Older, Act::BreakGlass | Act::Approval) => Some(Self::Pending),
             (Self::Pending | Self::Older, Act::Denial | Act::Cancellation) => Some(Self::Closed),
             (Self::Pending | Self::Older, Act::Grant) => Some(Self::Granted),
             (Self::Granted | Self::Older, Act::Use) => Some(Self::Granted),
@@ -84,7 +84,7 @@ impl Act {
     pub(super) fn phrase(self) -> &'static str {
         match self {
             Self::Request => "the request",
-            Self::Glass => "the break-glass alert",
+            Self::BreakGlass => "the break-glass alert",
             Self::Approval => "an approval",
             Self::Denial => "the denial",
             Self::Cancellation => "the cancellation",
