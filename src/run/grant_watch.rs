@@ -1,6 +1,8 @@
 //! Watches the grant of a running command: when it expires by any clock, when it is ended early and when it is extended in the
 //! database. Queries the database only when the bell was rung.
 
+mod extension;
+
 use std::cell::OnceCell;
 use std::io;
 use std::time::{Duration, Instant};
@@ -19,14 +21,12 @@ use crate::authorized::Power;
 use crate::database::{DatabaseFiles, Durability};
 use crate::host::{Host, SystemClock};
 use crate::session::{EndReason, EnforcedRun, Verdict, Watch};
-use crate::store::use_up;
 use jit_core::clock::duration::{Seconds, spell};
 use jit_core::clock::{Clock, Moment, Timestamp};
 use jit_core::escape::Word;
 use jit_core::evidence::record;
 use jit_core::evidence::record::{Act, Alert, Event};
 use jit_core::grant::GrantTerms;
-use jit_core::grant::extension::extends;
 use jit_core::grant::lifecycle::GrantEnd;
 use jit_core::names::RunId;
 use jit_core::policy::{OnExpiry, Role};
@@ -79,17 +79,6 @@ pub(crate) struct GrantWatch<'a> {
     is_alone: bool,
     /// The last verdict that was announced, so that each is announced once.
     announced: Verdict,
-}
-
-/// Who holds an extension.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Claim {
-    /// This run continues under it.
-    Ours,
-    /// Another run took it, or it was ended.
-    Others,
-    /// No run has taken it yet, or the database cannot say now: ask again.
-    Unknown,
 }
 
 impl<'a> GrantWatch<'a> {
@@ -329,29 +318,6 @@ impl<'a> GrantWatch<'a> {
         self.concerns.run.as_ref().map_or("", RunId::as_str)
     }
 
-    fn extension(&mut self, moment: &Moment) -> Option<GrantTerms> {
-        let last = self.held.last()?;
-        let Ok(candidates) = self.host.store().extensions(&last.id, self.run()) else {
-            self.heard = None;
-            return None;
-        };
-        if candidates.is_empty() {
-            return None;
-        }
-        let key = self.host.record_public_identity().ok()?.key;
-        for terms in candidates.iter().filter_map(|signed| extends(signed, last, &key)) {
-            if terms.left(moment).is_zero() || self.is_over(&terms) || !self.is_vouched_for(&terms) {
-                continue;
-            }
-            match self.claims(&terms, moment) {
-                Claim::Ours => return Some(terms),
-                Claim::Others => {}
-                Claim::Unknown => self.heard = None,
-            }
-        }
-        None
-    }
-
     /// Returns how a grant has ended, by its records or by its row.
     fn end_of(&self, terms: &GrantTerms) -> Result<Option<GrantEnd>, JournalError> {
         match self.in_records(terms)? {
@@ -363,45 +329,8 @@ impl<'a> GrantWatch<'a> {
         }
     }
 
-    /// Whether an extension has ended by its records, and this run did not use it up before.
-    fn is_over(&self, extension: &GrantTerms) -> bool {
-        !matches!(self.in_records(extension), Ok(InRecords::Open))
-            && !self.host.store().is_used_by(&extension.id, self.run()).unwrap_or(false)
-    }
-
     fn in_records(&self, terms: &GrantTerms) -> Result<InRecords, JournalError> {
         in_records(self.host.database().connection(), &terms.id, terms.one_shot)
-    }
-
-    /// Where the role takes signed approvals only, whether they are valid now.
-    fn is_vouched_for(&self, terms: &GrantTerms) -> bool {
-        let Ok(now) = self.host.now().map(|now| now.seconds()) else { return false };
-        match self.host.vouchers(std::slice::from_ref(&self.role), &terms.person(), now) {
-            Ok(Some(vouchers)) => vouchers.vouch(terms, &self.role.activation, now).is_ok(),
-            Ok(None) => true,
-            Err(_) => false,
-        }
-    }
-
-    /// Of several runs only one continues under a one-shot extension: the one that took it, which its row names.
-    fn claims(&self, terms: &GrantTerms, moment: &Moment) -> Claim {
-        if !terms.one_shot.is_set() {
-            return Claim::Ours;
-        }
-        let (run, at) = (self.run(), moment.wall.seconds());
-        match self.host.store().is_used_by(&terms.id, run) {
-            Ok(true) => return Claim::Ours,
-            // The enforcer takes it, and may not have done so yet.
-            Ok(false) if self.handed_over => return Claim::Unknown,
-            Ok(false) => {}
-            Err(_) => return Claim::Unknown,
-        }
-        let take = |tx: &Transaction<'_>| use_up(tx, terms, run, at).map_err(JournalError::from);
-        match self.host.database().write(Durability::Ordered, take) {
-            Ok(true) => Claim::Ours,
-            Ok(false) => Claim::Others,
-            Err(_) => Claim::Unknown,
-        }
     }
 
     /// Records that the session is not recorded, or not any more.

@@ -14,7 +14,8 @@ use super::digest::Digest;
 pub use super::faults::{Cause, FirstBad};
 use super::mark::Mark;
 use super::policies::Policies;
-use super::policy_history::{Named, PolicyHistory, PolicyKeys};
+use super::policy_history::{Named, PolicyHistory};
+use super::policy_keys::PolicyKeys;
 use super::record::{VERSION, parse};
 use crate::escape::{Word, hex, unhex};
 

@@ -16,6 +16,7 @@ mod mark;
 mod policies;
 mod policy_event;
 pub mod policy_history;
+mod policy_keys;
 pub mod power;
 pub mod precedent;
 pub mod proof;
