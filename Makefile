@@ -54,7 +54,8 @@ help:
 	@echo 'make kills          kills runs at each of their system calls'
 	@echo 'make trials         starts 1,000 runs that try at random to outlive their grants (TRIALS= SEED=)'
 	@echo 'make flips          tests 2,000,000 random bit flips in signed data'
-	@echo 'make contained      how many lines jit-sudo itself contains'
+	@echo 'make contained      counts the lines that jit-sudo, the broker and jit-sudo-compile contain'
+	@echo 'make figures        counts lines, long files and type names that are declared twice'
 	@echo 'make fuzz           fuzzes each reader of untrusted bytes with libFuzzer (SECONDS= TARGETS=); make fuzz-check: compiles it'
 
 # The paths are compiled into the programs, so that a caller cannot change them. The sources contain the default paths.
@@ -174,10 +175,16 @@ past: deps build
 flips:
 	$(CARGO) test --quiet --locked -p jit-sudo --lib two_million_damaged -- --ignored
 
-# The lines that jit-sudo itself contains, after the linker has removed what it does not use.
+# The lines that the programs contain, after the linker has removed what they do not use.
 contained:
-	$(CARGO) build --locked --bin jit-sudo --target-dir $(TARGET)/contained --config 'profile.dev.opt-level=0'
-	python3 tests/contained.py $(TARGET)/contained/debug/jit-sudo
+	$(CARGO) build --locked -p jit-sudo --bin jit-sudo --bin jit-sudo-broker --target-dir $(TARGET)/contained --config 'profile.dev.opt-level=0'
+	$(CARGO) build --locked -p jit-sudo-compile --target-dir $(TARGET)/contained --config 'profile.dev.opt-level=0'
+	for program in jit-sudo jit-sudo-broker jit-sudo-compile; do \
+	    echo $$program; python3 tests/contained.py $(TARGET)/contained/debug/$$program || exit; \
+	done
+
+figures:
+	python3 tests/figures.py
 
 # Runs each target for SECONDS, 60 by default; TARGETS='argv policy' selects some. Needs a nightly compiler and cargo-fuzz.
 fuzz:
@@ -280,4 +287,4 @@ build-deps:
 clean:
 	$(CARGO) clean
 
-.PHONY: contained typos deny advisories msrv all help man book build install uninstall deb rpm package-test package-deps demo demo-shell bench crowd siege recording-cost past flips fuzz fuzz-check journals soak kills trials million test check deps build-deps clean ansible import-compare
+.PHONY: contained figures typos deny advisories msrv all help man book build install uninstall deb rpm package-test package-deps demo demo-shell bench crowd siege recording-cost past flips fuzz fuzz-check journals soak kills trials million test check deps build-deps clean ansible import-compare

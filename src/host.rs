@@ -4,9 +4,11 @@ mod anchor;
 mod compiler;
 mod cure;
 mod finished_recordings;
+mod identity;
 mod inspection;
 mod knowledge;
 mod lectures;
+mod lost;
 mod policies;
 mod recordings;
 mod reserve;
@@ -15,13 +17,11 @@ mod sealing;
 mod slots;
 mod strays;
 
-use std::borrow::Borrow;
 use std::cell::Cell;
 use std::fmt;
 use std::io;
 use std::path::Path;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
 
 use crate::audit::sink::auditd::Auditd;
 use crate::audit::sink::hooks::{self, Hooks, Starter};
@@ -29,28 +29,30 @@ use crate::audit::sink::journald::{self, Journald};
 use crate::audit::sink::json_file::JsonFile;
 use crate::audit::sink::syslog::{DEV_LOG, Syslog};
 use crate::audit::sink::{Outbox, Sink, Transport};
-use crate::audit::{self, Journal, JournalError, OpenRun, Phase, Supervisor, Sweep};
+use crate::audit::{self, Journal, JournalError, Sweep};
 use crate::console::Console;
 use crate::database::{Database, DatabaseError, Durability, Unwritten};
 use crate::policy_index::IndexError;
-use crate::programs::start_enforcer;
-use crate::session::{Ended, LostRun, end_lost, give_up_stopped, refuge};
+use crate::session::{end_lost, give_up_stopped};
 use crate::store::GrantStore;
 use anchor::Anchor;
 pub use compiler::CompilerError;
 pub use cure::free_space;
 pub use finished_recordings::FinishedRecording;
+pub use identity::Identity;
+use identity::key_file;
 pub use inspection::Mirror;
 use jit_core::clock::{BootTime, Clock, Moment, Now, Timestamp};
 use jit_core::evidence::Mark;
 use jit_core::grant::approvers::{APPROVERS_LIMIT, ApproversError};
 use jit_core::grant::hostkey::InvalidHostKey;
-use jit_core::grant::{Approvers, HostDescriptor, HostId, HostKey, HostPublicKey, TermsFault, Vouchers};
-use jit_core::names::Person;
+use jit_core::grant::{Approvers, HostKey, TermsFault, Vouchers};
+use jit_core::names::{Person, RunId};
 use jit_core::places::HOOK_RUNNER;
 use jit_core::places::{CONFIGURATION, HOOKS, STATE};
 use jit_core::policy::{AuditSettings, PolicyError, PolicyWords, Role, SyslogMode};
 pub use knowledge::Knowledge;
+pub use lost::{CLOSE, Closed};
 pub use policies::OnDisk;
 pub use recordings::{Encoding, FinishedRecordings, Stage, StoredRecording, is_written};
 pub use reserve::{Loan, RESERVE, RESERVE_SIZE};
@@ -59,8 +61,6 @@ pub use sealing::SEAL;
 pub use slots::{Slot, Work, slots};
 use sys::bell::Bell;
 use sys::limits::Limits;
-use sys::process::{Pid, signal_if};
-use sys::signals::SIGKILL;
 use sys::trusted::{TrustError, TrustedDirectory, TrustedFile};
 
 const POLICY: &str = "policy.toml";
@@ -76,10 +76,6 @@ const ANCHOR: &str = "anchor";
 const POLICY_LIMIT: usize = 64 << 20;
 
 const KEY_LIMIT: usize = 16 << 10;
-
-/// How long a killed supervisor may take to end, and how often that is checked.
-const DIES_WITHIN: Duration = Duration::from_secs(1);
-const ROUND: Duration = Duration::from_millis(5);
 
 /// The minimum resource limits (getrlimit(2)) that a hook needs: processes, file descriptors, seconds of CPU time, bytes of a
 /// file and of memory.
@@ -198,16 +194,6 @@ pub struct Host {
     sealing: Rc<Cell<bool>>,
 }
 
-/// The key of the host, or its public half alone, and the identity that follows from it.
-pub struct Identity<K = HostKey> {
-    /// The key that signs and verifies grants.
-    pub key: K,
-    /// The id that grants must name.
-    pub id: HostId,
-    /// The description of the host in requests.
-    pub host: HostDescriptor,
-}
-
 /// The clocks of the system.
 pub struct SystemClock;
 
@@ -284,8 +270,8 @@ impl Host {
     }
 
     /// Returns a new id for a run: 12 characters of Crockford's base 32.
-    pub fn new_run_id(&self) -> Result<String, HostError> {
-        Ok(jit_core::names::run_id(random("make an id")?))
+    pub fn new_run_id(&self) -> Result<RunId, HostError> {
+        Ok(RunId::from_random(random("make an id")?))
     }
 
     /// Does the maintenance that every program start does, with a few indexed queries: writes an `end` with the outcome `lost`
@@ -296,60 +282,13 @@ impl Host {
         self.close_lost(journal, &moment, Sweep::Sample, &give_up_stopped, &end_lost).map(drop)
     }
 
-    /// Closes some of the runs whose supervisor has died: a few at a time, and eventually every one.
-    pub fn close_some_lost(&self, journal: &Journal<'_>) -> Result<(), HostError> {
-        self.close_lost(journal, &self.clocks()?, Sweep::Sample, &give_up_stopped, &end_lost).map(drop)
-    }
-
-    /// Has another process do that, and does not wait. It searches the processes of all users, and no process that ends a run in
-    /// time, or for which a user waits, may depend on that.
-    pub fn close_some_lost_apart(&self, journal: &Journal<'_>) -> Result<(), HostError> {
-        let moment = self.clocks()?;
-        if journal.has_lost(&moment, &|supervisor| is_alive(supervisor, &moment))? {
-            let _ = start_enforcer(CLOSE, refuge().as_ref()); // otherwise a later run does
-        }
-        Ok(())
-    }
-
-    /// Closes every run whose supervisor has died, for callers that list what really runs.
-    pub fn close_every_lost(&self, journal: &Journal<'_>) -> Result<Closed, HostError> {
-        self.close_lost(journal, &self.clocks()?, Sweep::All, &give_up_stopped, &end_lost)
-    }
-
-    /// Does the same for a process that may not see the remaining processes, and asks another one to end them.
-    pub fn close_every_lost_by(
-        &self,
-        journal: &Journal<'_>,
-        end: &dyn Fn(&LostRun) -> Ended,
-    ) -> Result<Closed, HostError> {
-        self.close_lost(journal, &self.clocks()?, Sweep::All, &|_| false, end)
-    }
-
-    /// Ends a run at once, without a record: kills its supervisor, and what the run has left then. Whoever finds the run without a
-    /// supervisor closes it as lost, as soon as the journal can be written.
-    pub fn end_now(&self, journal: &Journal<'_>, run: &OpenRun) {
-        let Ok(moment) = self.clocks() else { return };
-        let lives = || is_alive(&run.supervisor, &moment);
-        if let Some(supervisor) = Pid::new(run.supervisor.process.pid) {
-            let _ = signal_if(supervisor, SIGKILL, &lives); // it may have ended
-        }
-        let deadline = Instant::now() + DIES_WITHIN;
-        while lives() && Instant::now() < deadline {
-            std::thread::sleep(ROUND);
-        }
-        // A reboot has ended the processes of an earlier boot.
-        if run.supervisor.boot_id == moment.boot_id {
-            let _ = end_lost(&lost(journal, run));
-        }
-    }
-
     /// Returns the record that the anchor names.
     pub fn anchored(&self) -> Result<Option<Mark>, HostError> {
         self.anchor().read().map_err(|error| HostError::System("read the anchor", error))
     }
 
     /// Reports an event that the journal could not record to syslog and to standard error.
-    pub fn shout(&self, sentence: &str, console: &mut Console) {
+    pub fn alert_and_say(&self, sentence: &str, console: &mut Console) {
         self.alert(sentence);
         console.say(&format!("jit-sudo: {sentence}\n"));
     }
@@ -406,58 +345,6 @@ impl Host {
         Journal::new(&self.database, &self.name, self.sinks(audit))
     }
 
-    /// Returns the key of this host and its identity, for signing and verifying grants. Fails while the database is an older copy
-    /// that root has not accepted.
-    pub fn identity(&self) -> Result<Identity, HostError> {
-        self.accepted(self.witness()?)
-    }
-
-    /// Does the same for verification only.
-    pub fn public_identity(&self) -> Result<Identity<HostPublicKey>, HostError> {
-        self.accepted(self.noticed(self.identified(self.public_key()?)?)?)
-    }
-
-    /// Returns the identity for signing statements, even while the database is an older copy: a withdrawal of permission must
-    /// always be possible.
-    pub fn witness(&self) -> Result<Identity, HostError> {
-        self.noticed(self.identified(self.key()?)?)
-    }
-
-    fn accepted<K>(&self, identity: Identity<K>) -> Result<Identity<K>, HostError> {
-        match self.journal(&AuditSettings::default()).restored()? {
-            Some(how) => Err(HostError::Restored(how)),
-            None => Ok(identity),
-        }
-    }
-
-    /// Records an identity that differs from the journal's before anything is signed by it.
-    fn noticed<K>(&self, identity: Identity<K>) -> Result<Identity<K>, HostError> {
-        let journal = self.journal(&AuditSettings::default());
-        let noticed = journal.notice_host(&self.clocks()?, &identity.host)?;
-        let _ = journal.mirror(&noticed);
-        Ok(identity)
-    }
-
-    fn identified<K: Borrow<HostPublicKey>>(&self, key: K) -> Result<Identity<K>, HostError> {
-        // A host without a machine-id is identified by its key alone.
-        let machine = sys::machine::machine_id()?.unwrap_or_default();
-        let known = HostDescriptor::with_id(key.borrow(), &self.name, &machine);
-        let (id, host) = known.ok_or(HostError::Key(InvalidHostKey))?;
-        Ok(Identity { key, id, host })
-    }
-
-    /// Returns the key of this host.
-    pub fn key(&self) -> Result<HostKey, HostError> {
-        let key = HostKey::from_openssh(&key_file(&self.state, HOST_KEY)?)?;
-        // The two halves must match: nothing could verify what such a key signs.
-        if self.public_key()?.public_line() == key.public_line() { Ok(key) } else { Err(InvalidHostKey.into()) }
-    }
-
-    /// Returns the public half of the key.
-    pub fn public_key(&self) -> Result<HostPublicKey, HostError> {
-        Ok(HostPublicKey::from_line(&key_file(&self.state, PUBLIC_KEY)?)?)
-    }
-
     /// Returns the bell that wakes processes that wait for a request or watch a grant.
     pub fn bell(&self) -> Result<Bell, HostError> {
         Bell::open(&Path::new(STATE).join(BELL)).map_err(|error| HostError::System("open the bell", error))
@@ -498,32 +385,6 @@ impl Host {
     }
 }
 
-/// The command that tells the enforcer to close some lost runs, and nothing else.
-pub const CLOSE: &[u8] = b"close";
-
-/// Returns what is known about the processes of a run without a supervisor.
-fn lost(journal: &Journal<'_>, run: &OpenRun) -> LostRun {
-    // What a finished command has left is older than the process that supervised it last.
-    let since = if run.phase == Phase::Running { run.supervisor.process.start } else { 0 };
-    let user = journal.user_of(&run.run).unwrap_or_default(); // if it is unknown, processes of all users are searched
-    LostRun { run: run.run.clone(), user, since }
-}
-
-fn is_alive(supervisor: &Supervisor, moment: &Moment) -> bool {
-    supervisor.boot_id == moment.boot_id
-        && sys::process::Pid::new(supervisor.process.pid)
-            .is_some_and(|pid| sys::procfs::lives_since(pid, supervisor.process.start))
-}
-
-/// What was closed because its supervisor or enforcer had died.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Closed {
-    /// Runs that were closed.
-    pub runs: usize,
-    /// Finished runs whose remaining processes were ended.
-    pub left: usize,
-}
-
 impl Host {
     /// Records a changed clock, or a database that is older than its anchor. Returns the time.
     pub fn notice(&self, journal: &Journal<'_>) -> Result<Moment, HostError> {
@@ -544,41 +405,6 @@ impl Host {
             Err(TrustError::Io { error, .. }) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
             made => Ok(made?),
         }
-    }
-
-    fn close_lost(
-        &self,
-        journal: &Journal<'_>,
-        moment: &Moment,
-        sweep: Sweep,
-        is_given_up: &dyn Fn(Pid) -> bool,
-        end: &dyn Fn(&LostRun) -> Ended,
-    ) -> Result<Closed, HostError> {
-        let alive = |supervisor: &Supervisor| {
-            is_alive(supervisor, moment) && !Pid::new(supervisor.process.pid).is_some_and(is_given_up)
-        };
-        let silent = Cell::new(0);
-        let end = |run: &OpenRun| {
-            // A reboot has ended the processes of an earlier boot.
-            if run.supervisor.boot_id != moment.boot_id {
-                return 0;
-            }
-            let ended = end(&lost(journal, run));
-            silent.set(silent.get() + ended.silent);
-            ended.processes
-        };
-        let mut closed = journal.close_lost(moment, sweep, &alive, &end)?;
-        let runs = closed.len();
-        if sweep == Sweep::All {
-            closed.extend(journal.close_lost_left(moment, &alive, &end)?);
-        }
-        let _ = journal.mirror(&closed); // the journal has them; a sink never decides
-        if silent.get() > 0 {
-            let which =
-                "did not show in time whether they belong to a run whose supervisor has died, and were not ended";
-            self.alert(&format!("{} processes {which}", silent.get()));
-        }
-        Ok(Closed { runs, left: closed.len() - runs })
     }
 
     fn anchor(&self) -> Anchor {
@@ -613,14 +439,6 @@ fn state_directory() -> Result<TrustedDirectory, HostError> {
     let directory = TrustedDirectory::open(Path::new(STATE))?;
     directory.private()?;
     Ok(directory)
-}
-
-fn key_file(state: &TrustedDirectory, name: &'static str) -> Result<String, HostError> {
-    let file = state.file(name.as_ref()).map_err(|error| match error {
-        TrustError::Missing { .. } => HostError::NoKey(name),
-        error => HostError::Trust(error),
-    })?;
-    Ok(String::from_utf8(file.read(KEY_LIMIT)?).map_err(|_| InvalidHostKey)?)
 }
 
 fn random<const N: usize>(what: &'static str) -> Result<[u8; N], HostError> {

@@ -7,17 +7,18 @@ mod statement;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{ArgGroup, Args, Parser, Subcommand};
 use clap_complete::ArgValueCandidates;
+use jit_core::clock::duration::Seconds;
 use jit_core::escape::Word;
-use jit_core::names::{IdPrefix, InvalidName, RoleName, UserName};
+use jit_core::names::{RoleName, UserName};
 
 use crate::complete::{self, CompletionWords};
 use crate::extend::ExtendWords;
 use crate::replay::{ReplayWords, WatchWords};
 use crate::screen::Format;
 use crate::sessions::SessionVerb;
+use crate::typed::{RequestSource, word};
 use crate::when;
 
 pub(crate) use audit::{
@@ -239,7 +240,7 @@ pub(crate) struct RequestWords {
     pub(crate) role: Option<RoleName>,
     /// The duration of the grant, counted from its activation [default: the role's maximum]
     #[arg(long = "for", value_name = "DURATION", value_parser = when::parse_duration, allow_hyphen_values = true)]
-    pub(crate) duration: Option<u64>,
+    pub(crate) duration: Option<Seconds>,
     /// Not before this time: "14:30", "tomorrow 09:00", "2026-07-01 09:00", "+2h" (local time) or RFC 3339
     #[arg(long = "at", value_name = "TIME", value_parser = when::parse_start, allow_hyphen_values = true)]
     pub(crate) start: Option<i64>,
@@ -258,7 +259,7 @@ pub(crate) struct RequestWords {
     ///
     /// On a terminal, jitctl shows a countdown. An interrupt (^C) ends the wait; the request stays pending.
     #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true, value_parser = when::parse_duration, group = "then")]
-    pub(crate) wait: Option<Option<u64>>,
+    pub(crate) wait: Option<Option<Seconds>>,
     /// The run-as user: a name or #UID
     #[arg(short = 'u', value_name = "USER", value_parser = word())]
     pub(crate) run_as: Option<Word>,
@@ -290,21 +291,6 @@ pub(crate) struct ListWords {
     /// Searches only the newest 200 requests.
     #[arg(long)]
     pub(crate) all: bool,
-}
-
-/// One of this host's requests, or the text of one on standard input
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum RequestSource {
-    /// By its id.
-    Here(IdPrefix),
-    /// `-`
-    Text,
-}
-
-impl RequestSource {
-    fn parse(text: &str) -> Result<Self, InvalidName> {
-        if text == "-" { Ok(Self::Text) } else { IdPrefix::parse(text).map(Self::Here) }
-    }
 }
 
 /// `show`
@@ -344,7 +330,7 @@ pub(crate) struct ApproveWords {
     pub(crate) place: RequestSource,
     /// The maximum duration
     #[arg(long = "for", value_name = "DURATION", value_parser = when::parse_duration, allow_hyphen_values = true)]
-    pub(crate) duration: Option<u64>,
+    pub(crate) duration: Option<Seconds>,
     /// Allow only one run
     #[arg(long)]
     pub(crate) one_shot: bool,
@@ -384,7 +370,7 @@ pub(crate) struct ReviewWords {
     /// Prints one line for each user and each group that the policy names. Root and readers of the audit see all roles.
     /// Approvers see the roles whose requests they approve.
     #[arg(long, value_name = "DURATION", value_parser = when::parse_duration)]
-    pub(crate) unused: Option<u64>,
+    pub(crate) unused: Option<Seconds>,
     /// List the assignments of all roles or one role; with --confirm or --remove, record your review
     ///
     /// Shows when each assignment was last used, and the last review of it. An approver of the role, or root, may
@@ -438,10 +424,6 @@ pub(crate) struct KeyAcceptWords {
     /// The reason, which is recorded
     #[arg(long, value_name = "TEXT", value_parser = word())]
     pub(crate) reason: Word,
-}
-
-pub(crate) fn word() -> impl TypedValueParser<Value = Word> {
-    OsStringValueParser::new().map(Word::from)
 }
 
 #[cfg(test)]

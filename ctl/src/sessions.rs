@@ -3,17 +3,18 @@
 use clap::{Args, Subcommand};
 use clap_complete::ArgValueCandidates;
 use jit_core::escape::Word;
+use jit_core::names::RunId;
 use jit_core::wire::{Act, Intervene, SessionInfo, Sessions};
 
 use crate::broker::Broker;
-use crate::cli::word;
+use crate::clean::clean;
 use crate::complete;
+use crate::grant_text::line;
 use crate::output::Output;
-use crate::replay::run;
-use crate::screen::{Report, Screen, clean};
-use crate::show::line;
+use crate::screen::{Report, Screen};
 use crate::speech::Trouble;
 use crate::table::Listing;
+use crate::typed::word;
 use crate::when;
 
 /// Below `session`
@@ -46,8 +47,8 @@ pub(crate) enum SessionVerb {
 #[derive(Debug, Args)]
 pub(crate) struct SessionWords {
     /// The id of the run
-    #[arg(value_name = "RUN", value_parser = run, add = ArgValueCandidates::new(complete::sessions))]
-    run: String,
+    #[arg(value_name = "RUN", value_parser = RunId::parse, add = ArgValueCandidates::new(complete::sessions))]
+    run: RunId,
     /// The reason, which is recorded
     #[arg(long, value_name = "TEXT", value_parser = word())]
     reason: Word,
@@ -73,7 +74,7 @@ fn intervene(words: SessionWords, act: Act, done: &str, broker: &Broker) -> Resu
     let ask = Intervene { run: words.run, act, reason: words.reason };
     let sessions = broker.ask(&ask)?;
     let line = |session: &SessionInfo| {
-        format!("session {} of {} {done}: {}\n", clean(&session.run), session.user, command(session))
+        format!("session {} of {} {done}: {}\n", clean(session.run.as_str()), session.user, command(session))
     };
     let text = sessions.iter().map(line).collect();
     Ok(Report::done(Output::Sessions(sessions), text))
@@ -86,7 +87,7 @@ fn table(sessions: &[SessionInfo], screen: &Screen) -> String {
         let may: Vec<&str> = may.into_iter().filter_map(|(may, word)| may.then_some(word)).collect();
         let by = session.by.as_ref().map(|by| format!(" by {}", clean(by))).unwrap_or_default();
         listing.row([
-            clean(&session.run).into(),
+            clean(session.run.as_str()).into(),
             when::short(session.since, screen.now).into(),
             session.user.to_string().into(),
             session.run_as.to_string().into(),
@@ -99,6 +100,6 @@ fn table(sessions: &[SessionInfo], screen: &Screen) -> String {
 }
 
 /// Returns the command as one could type it.
-pub(crate) fn command(session: &SessionInfo) -> String {
+fn command(session: &SessionInfo) -> String {
     line(&session.command)
 }

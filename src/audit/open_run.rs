@@ -14,7 +14,7 @@ use crate::database::Durability;
 use jit_core::clock::Moment;
 use jit_core::escape::Word;
 use jit_core::evidence::record::{Act, End, EndedBy, Event, Intervention, RunOutcome};
-use jit_core::names::GrantId;
+use jit_core::names::{GrantId, RunId};
 use sys::process::Pid;
 use sys::started::learn_starts;
 
@@ -121,7 +121,7 @@ pub struct OpenRun {
     /// The number of the `start`.
     pub start: u64,
     /// The id.
-    pub run: String,
+    pub run: RunId,
     /// The caller's uid.
     pub uid: u32,
     /// The grant under which it began.
@@ -279,7 +279,7 @@ pub(super) fn is_open(connection: &Connection, run: &OpenRun) -> Result<bool, Jo
         Phase::Left => ("left-running", "left-ended"),
     };
     let mut statement = connection.prepare_cached(history!("SELECT seq, body, kind FROM history WHERE run = ?1"))?;
-    let mut rows = statement.query([&run.run])?;
+    let mut rows = statement.query([run.run.as_str()])?;
     let mut known = false;
     while let Some(row) = rows.next()? {
         let kind = row.get_ref(2)?.as_str().unwrap_or_default().to_owned();
@@ -300,7 +300,7 @@ pub(super) fn is_open(connection: &Connection, run: &OpenRun) -> Result<bool, Jo
 }
 
 pub(super) fn unknown(run: &OpenRun) -> Event {
-    let shown = jit_core::escape::escape(run.run.as_bytes());
+    let shown = jit_core::escape::escape(run.run.as_str().as_bytes());
     alert(
         "unknown-run",
         &format!("the database listed run {shown} as open, but the records do not: its row was removed"),
@@ -329,7 +329,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<OpenRun> {
     let grant: Option<String> = row.get(3)?;
     Ok(OpenRun {
         start: row.get::<_, i64>(0)?.unsigned_abs(),
-        run: row.get(1)?,
+        run: RunId::stored(row.get::<_, String>(1)?),
         uid: row.get(2)?,
         grant: grant.and_then(|id| GrantId::parse(&id).ok()),
         supervisor: Supervisor {
@@ -399,7 +399,7 @@ pub struct RunKey<'r> {
 impl OpenRun {
     /// Returns the key of the run.
     pub fn which(&self) -> RunKey<'_> {
-        RunKey { start: self.start, run: &self.run }
+        RunKey { start: self.start, run: self.run.as_str() }
     }
 }
 
@@ -529,7 +529,7 @@ mod tests {
         assert!(!left(RunKey { start: 1, run: "run000000001" }));
         let ended = journal.end(&gone, &sample::moment(2), sample::ending());
         assert!(matches!(ended, Err(JournalError::NotOpen(run)) if run == "run000000001"));
-        assert_eq!(journal.open_runs().unwrap()[0].run, "run000000002");
+        assert_eq!(journal.open_runs().unwrap()[0].run.as_str(), "run000000002");
         assert!(left(RunKey { start: 1, run: "run000000002" }));
     }
 

@@ -1,11 +1,11 @@
 //! Lists, releases and revokes grants.
 
 use super::Context;
-use super::approvals::given;
 use super::attempt::Recording;
 use super::failure::{Refused, refused};
 use super::page::Pager;
 use super::statement::{StatementAuthor, StatementSubject};
+use super::words::given;
 use crate::audit::{InRecords, OpenInRecords, by_statements, open_in_records};
 use crate::database::Durability;
 use crate::elevation::Caller;
@@ -310,7 +310,7 @@ impl Context<'_> {
         kind: StatementKind,
         reason: &Word,
     ) -> Result<Vec<GrantId>, Refused> {
-        let identity = self.host.witness()?;
+        let identity = self.host.record_identity_for_statements()?;
         let mut stated: Vec<(StatementSubject, SignedStatement)> = Vec::new();
         for (subject, cause) in self.with_extensions(grants)? {
             let statement = match cause.and_then(|at| stated.get(at)) {

@@ -1,9 +1,9 @@
 //! Root declares that the host's database, identity and clock are right as they are. All earlier requests and grants end.
 
 use super::Context;
-use super::approvals::given;
 use super::failure::{Refused, refused};
 use super::statement::{StatementAuthor, StatementSubject};
+use super::words::given;
 use crate::audit::{Due, InRecords, Written, by_statements, of_this_host, open_in_records, state_checks};
 use crate::database::Durability;
 use crate::host::Identity;
@@ -19,7 +19,7 @@ use jit_core::wire::AcceptedInfo;
 impl Context<'_> {
     pub(super) fn key_accept(&self, reason: &Word) -> Result<AcceptedInfo, Refused> {
         let reason = given("reason", reason)?;
-        let identity = self.host.witness()?;
+        let identity = self.host.record_identity_for_statements()?;
         let (accepted, written) = self.host.database().write(Durability::Synced, |tx| {
             of_this_host(tx, identity.id.as_str())?;
             let alert = Alert {

@@ -28,6 +28,8 @@ mod statement;
 mod sweep;
 mod verbs;
 mod view;
+mod who;
+mod words;
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -48,7 +50,8 @@ use question::slot_of;
 pub use question::{Question, hear};
 use sys::interruption::Patiently;
 use sys::sanitize::Inherited;
-use verbs::{Answered, Needs, Row, Touch, Who};
+use verbs::{Answered, Needs, Row, Touch};
+use who::Who;
 
 /// What the functions that answer a question work with.
 pub(crate) struct Context<'a> {

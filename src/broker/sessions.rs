@@ -9,6 +9,7 @@ use crate::audit::{Intervened, OpenRun, Wish};
 use crate::host::Stage;
 use jit_core::escape::Word;
 use jit_core::evidence::record::{Act, Intervention, Start};
+use jit_core::names::RunId;
 use jit_core::wire::SessionInfo;
 
 impl Context<'_> {
@@ -24,17 +25,17 @@ impl Context<'_> {
     }
 
     /// Returns the run with this id, if it has not ended.
-    pub(super) fn open_run(&self, run: &str) -> Result<Option<OpenRun>, Refused> {
-        Ok(self.journal.open_runs()?.into_iter().find(|open| open.run == run))
+    pub(super) fn open_run(&self, run: &RunId) -> Result<Option<OpenRun>, Refused> {
+        Ok(self.journal.open_runs()?.into_iter().find(|open| open.run == *run))
     }
 
     /// Returns the run with this id, if it has not ended or has left processes running.
-    fn living_run(&self, run: &str) -> Result<Option<OpenRun>, Refused> {
-        Ok(self.journal.living_runs()?.into_iter().find(|living| living.run == run))
+    fn living_run(&self, run: &RunId) -> Result<Option<OpenRun>, Refused> {
+        Ok(self.journal.living_runs()?.into_iter().find(|living| living.run == *run))
     }
 
     /// Stores an intervention for the supervisor of a session, and wakes the supervisor.
-    pub(super) fn intervene(&self, run: &str, act: Act, reason: &Word) -> Result<Vec<SessionInfo>, Refused> {
+    pub(super) fn intervene(&self, run: &RunId, act: Act, reason: &Word) -> Result<Vec<SessionInfo>, Refused> {
         if self.recording == Recording::Required {
             self.host.close_every_lost(self.journal)?;
         }
@@ -110,7 +111,7 @@ impl Context<'_> {
             Some(Act::Kill) => "ending",
             Some(Act::Thaw) | None if known.end.is_some() => "left running",
             // Frozen because its grant has ended.
-            Some(Act::Thaw) | None if crate::session::is_frozen(&open.run) => "frozen",
+            Some(Act::Thaw) | None if crate::session::is_frozen(open.run.as_str()) => "frozen",
             Some(Act::Thaw) | None => "running",
         };
         Ok(Some(SessionInfo {
@@ -133,7 +134,7 @@ impl Context<'_> {
     }
 }
 
-fn overruled(run: &str, standing: &Wish) -> Refused {
+fn overruled(run: &RunId, standing: &Wish) -> Refused {
     let by = &standing.by;
     match standing.act {
         Act::Kill => refused("session-ending", format!("the session of run {run} is being ended by {by}")),
@@ -147,6 +148,6 @@ fn overruled(run: &str, standing: &Wish) -> Refused {
     }
 }
 
-pub(super) fn over(run: &str) -> Refused {
+pub(super) fn over(run: &RunId) -> Refused {
     refused("session-over", format!("the session of run {run} is over")).hint(format!("jitctl audit show {run}"))
 }

@@ -3,8 +3,8 @@
 //! signature over them, the list of keys, the policy, and the request stored on this host.
 
 use super::Context;
-use super::approvals::{described, given};
 use super::failure::{Refused, refused};
+use super::words::{described, given};
 use crate::activation::WORDS_LIMIT;
 use crate::audit::{InRecords, Written, by_statements, of_this_host};
 use crate::elevation::Caller;
@@ -209,7 +209,7 @@ impl Context<'_> {
     /// Accepts a statement that was signed elsewhere.
     pub(super) fn import_statement(&self, text: &str, signature: &str) -> Result<StatedInfo, Refused> {
         let carried = read(text, signature)?;
-        let identity = self.host.witness()?;
+        let identity = self.host.record_identity_for_statements()?;
         if carried.terms().host != identity.id.as_str() {
             return Err(refused("other-host", "the statement was made for another host"));
         }

@@ -8,10 +8,11 @@ use std::rc::Rc;
 use super::Context;
 use super::approvals::Narrowing;
 use super::audit::Listing;
-use super::consent::ConsentRequest;
+use super::consent::{ConsentRequest, Consenting};
 use super::failure::{Refused, refused};
 use super::host::examine;
 use super::statement::ends_grant;
+use super::who::Who;
 use super::{key_init, line};
 use crate::elevation::Caller;
 use crate::verify::Consent;
@@ -24,17 +25,6 @@ use jit_core::wire::{
     ReviewAssignments, ReviewCertify, ReviewDebts, ReviewSettle, ReviewUnused, Revoke, Roles, Sessions, Show, Sweep,
     Verb, Wait, Why,
 };
-
-/// Who may use a verb.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Who {
-    /// Every caller, about themselves; the function may allow more.
-    Anyone,
-    /// Root and the readers of the policy's `[audit]`.
-    Reader,
-    /// Root. The text completes "only root may".
-    Root(&'static str),
-}
 
 /// What must be available to answer a verb.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -85,8 +75,6 @@ pub(super) enum Answered {
 /// The reply to one question, as a line.
 type Reply = Vec<u8>;
 
-/// Reads what the caller has to consent to; `None` where the role demands no password.
-pub(super) type Consenting = dyn FnOnce(&Context<'_>) -> Result<Option<ConsentRequest>, Refused>;
 type Early = dyn FnOnce(&Caller, PolicyReader) -> Result<Reply, Refused>;
 type Handler = dyn FnOnce(&Context<'_>, Option<Consent>, &mut dyn Write) -> Result<Option<Reply>, Refused>;
 

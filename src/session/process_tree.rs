@@ -625,7 +625,7 @@ pub fn end_lost(lost: &LostRun) -> Ended {
     // Searched before anything is killed: the leader of a login session is known only by the id in its environment, and its
     // descendants only by that session.
     let leads = |pid| lost.may_have(pid) && Cgroup::of_session_led_by(pid).is_some();
-    let leaders = mark.bearers(lost.since, &leads);
+    let leaders = mark.processes(lost.since, &leads);
     let led: Vec<Cgroup> = leaders.found.into_iter().filter_map(Cgroup::of_session_led_by).collect();
     let mut ended = 0;
     for group in made.iter().chain(&led) {
@@ -671,7 +671,7 @@ pub fn take_sessions_back(run: &str, run_as: u32, since: u64) -> usize {
     let theirs = |pid: Pid| {
         real_uid(pid).is_some_and(|uid| uid == run_as || uid == 0) && Cgroup::of_session_led_by(pid).is_some()
     };
-    let bearers = Mark::new(RUN_VARIABLE, run).bearers(since, &theirs).found;
+    let bearers = Mark::new(RUN_VARIABLE, run).processes(since, &theirs).found;
     let members = bearers.into_iter().filter_map(Cgroup::of_session_led_by).flat_map(|session| session.members());
     let ours = programs::ours();
     members.filter(|pid| ours.run_by(*pid).is_none() && group.adopt(*pid).is_ok()).count()

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use super::direct::{finish, hand_over};
 use super::ending::{Act, Enforcer};
-use super::launch::{Launch, LaunchError};
+use super::launch::Launch;
+use super::launch_error::LaunchError;
 use super::line::Line;
 use super::message::{JobPosition, Order, Report};
 use super::modes::Modes;

@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use clap_complete::ArgValueCandidates;
 use jit_core::clock::duration;
+use jit_core::clock::duration::Seconds;
 use jit_core::escape::Word;
 use jit_core::names::{RoleName, UserName};
 use jit_core::wire::RecordFilter;
 
-use super::word;
 use crate::complete;
+use crate::typed::word;
 use crate::when;
 
 /// Below `audit`
@@ -211,7 +212,7 @@ pub(crate) enum ExportFormat {
 pub(crate) struct AuditPruneWords {
     /// Keep records that are not older than this, such as 400d [default: `keep` in [audit] of the policy]
     #[arg(long, value_name = "DAYS", value_parser = duration::days)]
-    pub(crate) keep: Option<u64>,
+    pub(crate) keep: Option<Seconds>,
     /// Only show what would be removed
     #[arg(long)]
     pub(crate) dry_run: bool,

@@ -7,8 +7,8 @@ use clap_complete::ArgValueCandidates;
 use jit_core::escape::Word;
 use jit_core::names::{RoleName, UserName};
 
-use super::word;
 use crate::complete;
+use crate::typed::word;
 
 const CASES: &str = r#"The file of questions is TOML:
 

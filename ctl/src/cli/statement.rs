@@ -7,8 +7,8 @@ use clap_complete::ArgValueCandidates;
 use jit_core::escape::Word;
 use jit_core::names::UserName;
 
-use super::{RequestSource, word};
 use crate::complete;
+use crate::typed::{RequestSource, word};
 
 /// The key of whoever states it
 #[derive(Debug, Args)]

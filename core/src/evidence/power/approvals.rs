@@ -1,8 +1,9 @@
 //! Rows of `approval`.
 
 use super::documents::{ApprovalDocument, RequestDocument, is_personal};
+use super::names::{Id, digest_of};
 use super::rows::ApprovalRow;
-use super::said::{Approved, Id, digest_of};
+use super::said::Approved;
 use super::words::{self, Words};
 use super::{Power, Table};
 use crate::escape::hex;

@@ -4,8 +4,8 @@
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
-use super::said::{self, Id, Names};
-use super::uses::CommandDocument;
+use super::command_document::CommandDocument;
+use super::names::{self, Id, Names};
 use crate::evidence::canonical;
 use crate::grant::PublicKey;
 use crate::grant::sshsig::{Namespace, signer};
@@ -190,8 +190,8 @@ impl GrantDocument {
         self.exact == 1 && self.command.is_none() && self.version != FIRST
     }
 
-    pub(super) fn terms(&self, names: &mut Names) -> said::Terms {
-        said::Terms {
+    pub(super) fn terms(&self, names: &mut Names) -> names::Terms {
+        names::Terms {
             uid: self.uid,
             user: names.of(self.user.as_bytes()),
             role: names.of(self.role.as_bytes()),

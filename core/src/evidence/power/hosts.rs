@@ -4,8 +4,8 @@ use serde::Deserialize;
 
 use super::Power;
 use super::documents::{RequestDocument, StatementDocument, parsed};
-use crate::evidence::proof::Signers;
 use crate::evidence::record::parse;
+use crate::evidence::signers::Signers;
 use crate::grant::PublicKey;
 use crate::grant::sshsig::{Namespace, signer};
 

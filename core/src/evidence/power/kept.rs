@@ -6,14 +6,16 @@ use serde::Deserialize;
 
 use super::acts::inconsistency;
 use super::documents::parsed;
+use super::names::digest_of;
 use super::requests::{closed, spoken};
 use super::rows::EndColumns;
-use super::said::{CloseKind, Done, digest_of};
+use super::said::{CloseKind, Done};
 use super::{Power, Table};
 use crate::clock::Timestamp;
 use crate::escape::Word;
 use crate::evidence::acceptance::ACCEPTED;
-use crate::evidence::chain::{Cause, Copies, FirstBad};
+use crate::evidence::copies::Copies;
+use crate::evidence::faults::{Cause, FirstBad};
 use crate::evidence::record::parse;
 
 /// A row of `certification`.

@@ -17,14 +17,14 @@ fn request(id: &str) -> String {
 }
 
 fn grant(id: &str) -> String {
-    let request = crate::escape::hex(&said::digest_of(request(id).as_bytes()));
+    let request = crate::escape::hex(&names::digest_of(request(id).as_bytes()));
     format!(
         r#"{{"approvals":[],"approvers":[],"argv":[],"boot_deadline":1,"boot_id":"b","exact":0,"expires":160,"host":"{HOST}","id":"{id}","issued":100,"one_shot":0,"program":"","request":"{request}","role":"ops","run_as":"root","starts":100,"uid":{ALICE},"user":"alice","version":1}}"#
     )
 }
 
 fn sha(text: &str) -> String {
-    crate::escape::hex(&said::digest_of(text.as_bytes()))
+    crate::escape::hex(&names::digest_of(text.as_bytes()))
 }
 
 /// The records of requests that were granted at once, each one second after the previous one.
