@@ -38,10 +38,11 @@ fn empty(root: &PrivateRoot) {
 /// Starts a command that lasts, and returns the id of its run. `seconds` tells it from others.
 fn lasting(root: &PrivateRoot, person: &Person, seconds: u32) -> String {
     root.run_as(&person.name, ["setsid", "-f", "jit-sudo", "-n", "sleep", &seconds.to_string()]).succeeded();
+    let nap = seconds.to_string();
     let found = || {
         let listed = root.as_root(["jitctl", "--json", "session", "list"]).json();
         let sessions: Vec<Value> = listed["sessions"].as_array().cloned().unwrap_or_default();
-        let one = sessions.into_iter().find(|one| one["command"][1] == seconds.to_string())?;
+        let one = sessions.into_iter().find(|one| one["command"][1] == *nap)?;
         one["run"].as_str().map(str::to_owned)
     };
     eventually("the session is listed", harness::PATIENCE, found)
