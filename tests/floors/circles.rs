@@ -26,7 +26,7 @@ const ALLOWED: &[Allowance] = &[
     ),
     (
         "sys/src",
-        &["cgroup", "clone", "descendants", "process", "procfs", "signals", "wake_timer"],
+        &["cgroup", "clone", "descendants", "process", "procfs", "signals", "started", "wake_timer"],
         "`Pid` is declared beside the functions that start and end processes, which need those that read of a process",
     ),
 ];
