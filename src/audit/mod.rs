@@ -28,8 +28,8 @@ mod verification;
 
 pub use checkpoint::Due;
 pub use claim::{
-    InRecords, OpenInRecords, asked_since, by_statements, claim, empowered, in_records, now, of_this_host,
-    open_in_records,
+    AskedInRecords, InRecords, OpenInRecords, RequestInRecords, asked_in_records, asked_since, by_statements, claim,
+    empowered, in_records, now, of_this_host, open_in_records, request_in_records,
 };
 pub use error::JournalError;
 pub use journal::{Journal, SCHEMA, Started, Written, in_force, set_up};

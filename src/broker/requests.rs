@@ -12,6 +12,7 @@ use super::view::Decides;
 use crate::activation::insight::Disclosure;
 use crate::activation::wish::served;
 use crate::activation::{Activation, Urgency, Wanted, request, wait};
+use crate::audit::{RequestInRecords, request_in_records};
 use crate::database::Durability;
 use crate::elevation::environment::split;
 use crate::elevation::{Command, CommandError, Elevation, RunAs};
@@ -155,7 +156,9 @@ impl Context<'_> {
     /// Fails when the request is decided. An expired request can be denied and cancelled: a corrected clock may make it pending
     /// again.
     fn undecided(&self, request: &StoredRequest) -> Result<(), Refused> {
+        let recorded = request_in_records(self.host.database().connection(), &request.terms.id)?;
         match request.state {
+            _ if recorded == RequestInRecords::Pending => Ok(()),
             RequestState::Pending | RequestState::Expired => Ok(()),
             RequestState::Approved | RequestState::Denied | RequestState::Cancelled => Err(not_pending(request)),
         }

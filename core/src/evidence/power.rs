@@ -282,10 +282,11 @@ impl Power {
             ("prune", _) => {
                 let told = RecordKeys::of(copies.kind, body).map_err(|error| bad(&error.to_string()))?;
                 if told.through == self.pruned {
-                    self.hosts.began(body);
+                    let named = self.hosts.began(seq, body);
                     let lost = |count: Option<u64>| count.map_or(Lost::Leading, Lost::Exactly);
                     self.lost = [lost(told.requests), lost(told.grants)];
                     self.pruned_at = told.grants.map(|_| Timestamp(copies.at).seconds());
+                    named?;
                 }
             }
             _ => {}

@@ -73,6 +73,9 @@ impl Power {
         if asked.role_digest != document.role_digest {
             return Err("it was given for another text of the role".to_owned());
         }
+        if document.limits.is_none() != asked.is_of_the_first_version() {
+            return Err("it has another version than its request".to_owned());
+        }
         if document.host.is_some_and(|host| host != asked.host_id()) {
             return Err("it was given for another host".to_owned());
         }
