@@ -12,7 +12,7 @@ use crate::clock::duration::Seconds;
 use crate::clock::{BootTime, Moment, Timestamp};
 use crate::escape::Word;
 use crate::evidence::record::*;
-use crate::grant::{Approvers, Means, PublicKey};
+use crate::grant::{Approvers, Means, PublicKey, Uncounted};
 use crate::names::{GrantId, RoleName, RunId};
 use crate::policy::{Became, FileEntry, Names, PolicyChange, RoleDigests};
 
@@ -196,6 +196,11 @@ pub fn events() -> Vec<Event> {
         sha256: Digest([4; 32]),
         break_glass: Some(1),
         extends: Some(grant.clone()),
+        not_counted: vec![UncountedApproval {
+            sha256: Digest([5; 32]),
+            user: hostile(),
+            why: Uncounted::NotAnApprover,
+        }],
         policy: Some(policy().policy),
         role_sha256: None,
     };

@@ -2,17 +2,11 @@
 
 use super::failure::{Refused, refused};
 use crate::activation::WORDS_LIMIT;
-use crate::elevation::{Caller, CallerError};
+use crate::elevation::Caller;
 use jit_core::escape::Word;
 
 pub(super) fn described(uid: u32) -> Result<Option<Caller>, Refused> {
-    let account = sys::users::account_by_uid(uid)
-        .map_err(|error| refused("lookup", format!("unable to look up uid {uid}: {error}")))?;
-    match account.map(Caller::described).transpose() {
-        // An account whose name or uid also belongs to another account is not accepted.
-        Err(CallerError::OtherAccount(..) | CallerError::OtherName(..)) => Ok(None),
-        described => Ok(described?),
-    }
+    Ok(Caller::of_uid(uid)?)
 }
 
 /// Returns `word` if it is not empty and not longer than the limit.
