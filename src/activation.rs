@@ -32,7 +32,7 @@ use jit_core::evidence::Event;
 use jit_core::evidence::record::{self, Digest, Limit};
 use jit_core::grant::lifecycle::{Decided, NotExact, RequestState, grant_terms};
 use jit_core::grant::terms::{CommandTerms, Extensions, Flag, VERSION, encode};
-use jit_core::grant::{GrantTerms, HostDescriptor, RequestTerms, SignedGrant, digest};
+use jit_core::grant::{Approval, GrantTerms, HostDescriptor, RequestTerms, SignedGrant, Uncounted, digest};
 use jit_core::names::{GrantId, RoleName};
 use jit_core::policy::Role;
 use sys::poll::{PollEntry, poll};
@@ -277,8 +277,10 @@ fn submit(
         return Err(ActivationError::Unheard(limit));
     }
     let journal = host.journal(&policy.settings().audit);
-    let rules = &role.activation;
-    let needed = if rules.require_approval && !terms.break_glass.is_set() { rules.approvals } else { 0 };
+    let needed = needed(role, terms.break_glass);
+    if needed != terms.needed {
+        return Err(ActivationError::RoleChanged(role.name.clone(), terms.extends.clone()));
+    }
     // Root's requests and break-glass do not wait for a budget.
     let urgent = terms.break_glass.is_set() || terms.uid == 0;
     let (person, storage) = (terms.person(), policy.settings().audit.storage);
@@ -490,6 +492,7 @@ fn request_terms(
         extensions: Extensions::new(),
         host: host.clone(),
         id: GrantId::from_random(random),
+        needed: needed(role, Flag::from(urgent)),
         one_shot: Flag::from(wanted.one_shot || rules.one_shot),
         reason,
         role: role.name.clone(),
@@ -501,6 +504,12 @@ fn request_terms(
         user: caller.name().clone(),
         version: VERSION,
     })
+}
+
+/// Returns the number of approvals that a request for the role needs.
+fn needed(role: &Role, break_glass: Flag) -> u32 {
+    let rules = &role.activation;
+    if rules.require_approval && !break_glass.is_set() { rules.approvals } else { 0 }
 }
 
 /// Returns reason and ticket, checked against what the role requires.
@@ -580,9 +589,18 @@ fn grant_event(terms: &GrantTerms, bytes: &[u8], decided: &Decided<'_>) -> Event
         sha256: Digest(digest(bytes)),
         break_glass: terms.break_glass.is_set().then_some(1),
         extends: terms.extends.clone(),
+        not_counted: decided.not_counted.iter().map(uncounted).collect(),
         policy: decided.policy.map(Digest),
         role_sha256: decided.role_sha256.map(Digest),
     }))
+}
+
+fn uncounted((approval, why): &(Approval, Uncounted)) -> record::UncountedApproval {
+    record::UncountedApproval {
+        sha256: Digest(digest(&approval.bytes)),
+        user: Word::from(approval.terms.approver.as_str()),
+        why: *why,
+    }
 }
 
 fn limits(one_shot: Flag, exact: Flag) -> Vec<Limit> {

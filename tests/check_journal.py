@@ -66,7 +66,7 @@ KINDS = {
     "denial": "grant i uid n user w role r reason w key? w sha256? d",
     "cancellation": "grant i uid n user w role r key? w sha256? d",
     "grant": "grant i uid n user w role r run_as w starts t expires t limits [one-shot,exact] approvers [w] sha256 d "
-             "break_glass? b extends? i policy? d role_sha256? d",
+             "break_glass? b extends? i not_counted? [uncounted] policy? d role_sha256? d",
     "revocation": "grant i uid n user w holder_uid n holder w role r reason w key? w sha256? d",
     "release": "grant i uid n user w role r key? w sha256? d",
     "alert": "code s sentence w uid? n user? w run? s grant? i identity? host",
@@ -91,6 +91,7 @@ OBJECTS = {
     "file": "path s sha256 d change? added,changed,removed mtime? t uid? n",
     "role": "role s sha256 d role_digest? d",
     "host": "id s key s machine s name s",
+    "uncounted": "sha256 d user w why own-request,same-person,same-key,other-role,not-an-approver,unsigned,not-valid,not-authenticated",
 }
 RANGES = {"1": (1, 1), "f": (0, 1), "b": (0, 255), "n": (0, 2**32 - 1), "u": (0, 2**64 - 1), "t": (-2**63, 2**63 - 1), "p": (-2**31, 2**31 - 1)}
 TEXTS = {
@@ -750,6 +751,11 @@ def same_clocks(record, document, id):
     need(same and behind == ("this_boot" in document), "granted", f"{id} was not signed by the clocks of its record")
 
 
+def is_own(request, uid, name):
+    """Whether the uid or the name is that of the requester."""
+    return uid == request["document"]["uid"] or name == request["document"]["user"]
+
+
 # --- the tables --------------------------------------------------------------------------------------------------------
 
 def in_order(table, rows, recorded, lost, until, pruned_at):
@@ -791,7 +797,7 @@ OBJECTS["command"] = "argv [w] cwd w path w program s run_as_uid t run_as_gid t 
 # The keys of version 2; there are no others. No extension is critical yet.
 ALL = " critical [none] extensions texts version n"
 PAPERS_2 = {
-    "request": "break_glass? 1 command? terms created t deadline t duration u exact f extends? i host host id i one_shot f reason w "
+    "request": "break_glass? 1 command? terms created t deadline t duration u exact f extends? i host host id i needed n one_shot f reason w "
                "role r role_digest s run_as a start t ticket w uid n user a" + ALL,
     "approval": "approver a at t comment w duration u exact f host s id i one_shot f request s role_digest s" + ALL,
     "granted": "approvals [s] approvers [a] boot_deadline t boot_id s break_glass? 1 command? terms exact f expires t extends? i "
@@ -879,6 +885,7 @@ class Tables:
             need(sha(row["body"]) == record["sha256"], table, f"the bytes of {id}")
             need(record.get("needed", row["needed"]) == row["needed"], table, f"needed of {id}")
         need(row["needed"] >= 0, table, f"needed of {id}")
+        need(document["version"] == 1 or row["needed"] == document["needed"], table, f"needed of {id}")
         if document["version"] > 1:
             described = isinstance(document["host"], dict) and lacks(document["host"], "id s key s") is None
             need(described and is_key(document["host"]["key"]), table, f"the host of {id}")
@@ -984,15 +991,34 @@ class Tables:
             need(host == document["host"], "granted", f"the host of {id}")
 
     def check_named(self, row, document):
-        id, uids = row["id"], set()
+        id, people, keys = row["id"], [], []
         beside = {sha(other["body"]): other for other in self.approvals if other["id"] == id}
         need(len(document["approvals"]) == len(document["approvers"]), "granted", f"the approvers of {id}")
         for digest, approver in zip(document["approvals"], document["approvers"]):
             other = beside.get(digest)
             need(other and other["document"]["approver"] == approver, "granted", f"an approval of {id} is missing")
-            need(other["uid"] not in uids, "granted", f"an approval of {id} counts twice")
-            uids.add(other["uid"])
-        need(len(uids) >= self.by_id[id]["needed"], "granted", f"{id} has too few approvals")
+            need(not is_own(self.by_id[id], other["uid"], approver), "granted", f"an approval of {id} is the requester's")
+            twice = any(other["uid"] == uid or approver == name for uid, name in people)
+            need(not twice and (other["key"] is None or other["key"] not in keys), "granted", f"an approval of {id} counts twice")
+            people.append((other["uid"], approver))
+            keys.append(other["key"])
+        asked = self.by_id[id]["document"]
+        needed = asked["needed"] if asked["version"] > 1 else self.by_id[id]["needed"]
+        need(len(people) >= needed, "granted", f"{id} has too few approvals")
+        if document["version"] > 1 and id in self.journal.grant:
+            self.check_explained(id, document, beside)
+
+    def check_explained(self, id, document, beside):
+        """Checks that the grant names each approval, or that its record says why it does not count."""
+        others = {entry["sha256"]: unescape(entry["user"]).decode() for entry in self.journal.grant[id].get("not_counted", [])}
+        given = {digest: other["document"]["approver"] for digest, other in beside.items()}
+        for (request, _), record in self.journal.approval.items():
+            if request == id:
+                given[record["sha256"]] = unescape(record["user"]).decode()
+        for digest, approver in given.items():
+            right = (digest in document["approvals"]) != (others.get(digest) == approver)
+            need(right, "granted", f"{id} does not say whether the approval of {approver} counts")
+        need(not set(others) - set(given), "granted", f"the record of {id} has an approval that was not given")
 
     def check_within(self, row, document):
         id, asked = row["id"], self.by_id[row["id"]]["document"]

@@ -11,7 +11,7 @@ use std::os::unix::ffi::OsStringExt;
 use crate::clock::{BootTime, Moment, Timestamp};
 use crate::escape::Word;
 use crate::evidence::record::*;
-use crate::grant::{Approvers, Means, PublicKey};
+use crate::grant::{Approvers, Means, PublicKey, Uncounted};
 use crate::names::{GrantId, RoleName};
 use crate::policy::{Became, FileEntry, Names, PolicyChange, RoleDigests};
 
@@ -195,6 +195,11 @@ pub fn events() -> Vec<Event> {
         sha256: Digest([4; 32]),
         break_glass: Some(1),
         extends: Some(grant.clone()),
+        not_counted: vec![UncountedApproval {
+            sha256: Digest([5; 32]),
+            user: hostile(),
+            why: Uncounted::NotAnApprover,
+        }],
         policy: Some(policy().policy),
         role_sha256: None,
     };

@@ -79,6 +79,7 @@ fn request(role: &[u8]) -> RequestTerms {
         extensions: Extensions::new(),
         host: host(),
         id: samples::grant(),
+        needed: 1,
         one_shot: Flag::No,
         reason: "OPS-1: nginx hangs".into(),
         role: samples::role(),

@@ -1,6 +1,6 @@
 //! Extends a grant: by a new request with everything of the old grant but its end.
 
-use super::{Activation, ActivationError, justification, submit, within_maximum};
+use super::{Activation, ActivationError, justification, needed, submit, within_maximum};
 use crate::host::{Host, HostError, Identity};
 use crate::policy_index::PolicyIndex;
 use jit_core::clock::Now;
@@ -55,6 +55,7 @@ fn terms(wanted: &Longer<'_>, id: GrantId, identity: &Identity, now: &Now) -> Re
         extensions: Extensions::new(),
         host: identity.host.clone(),
         id,
+        needed: needed(role, Flag::No),
         one_shot: old.one_shot.or(Flag::from(role.activation.one_shot)),
         reason,
         role: role.name.clone(),

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::database::DatabaseError;
+use jit_core::names::GrantId;
 
 /// The reason why the journal could not be written or read; `Display` is a sentence fragment.
 #[derive(Debug)]
@@ -27,6 +28,8 @@ pub enum JournalError {
     AskedBefore,
     /// What the records say was denied or cancelled.
     Decided,
+    /// The approvals of this request in the database are not those of the records.
+    OtherApprovals(GrantId),
     /// The host has got another identity since it was read.
     OtherHost,
     /// The database is an older copy, which gives no permission until root accepts it; the text says how that was detected.
@@ -56,6 +59,12 @@ impl fmt::Display for JournalError {
                 )
             }
             Self::Decided => write!(f, "it was denied or cancelled before, by the records: ask again"),
+            Self::OtherApprovals(id) => {
+                write!(
+                    f,
+                    "request {id}: its approvals in the database are not those of the journal, so none is accepted"
+                )
+            }
             Self::OtherHost => write!(f, "the identity of this host was changed meanwhile: try again"),
             Self::Older(how) => write!(f, "{how}; no grant is given or accepted until root runs jitctl key accept"),
         }

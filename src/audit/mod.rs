@@ -1,6 +1,7 @@
 //! The evidence: records, their hash chain, the durable journal and its log sinks.
 //! May not: decide anything about a run, or read a clock (time comes in as a `Moment`).
 
+mod approved;
 pub mod bucket;
 pub mod checkpoint;
 mod claim;
@@ -25,6 +26,7 @@ mod tables;
 mod tests;
 mod verification;
 
+pub use approved::approved_as;
 pub use checkpoint::Due;
 pub use claim::{
     InRecords, OpenInRecords, asked_since, by_statements, claim, empowered, in_records, now, of_this_host,

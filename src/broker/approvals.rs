@@ -5,11 +5,11 @@ use super::failure::{Refused, refused};
 use super::statement::StatementAuthor;
 use crate::activation::{WORDS_LIMIT, approval_event, grant};
 use crate::audit;
-use crate::audit::{JournalError, asked_since, empowered, in_force};
+use crate::audit::{JournalError, approved_as, asked_since, empowered, in_force};
 use crate::database::Durability;
-use crate::elevation::{Caller, CallerError};
+use crate::elevation::Caller;
 use crate::host::Identity;
-use crate::judge::{names, subject};
+use crate::judge::{names, still_approves, subject};
 use crate::store::{GrantStore, StoredRequest, insert_approval};
 use crate::verify::{ActFault, Attested, Consent};
 use jit_core::clock::duration::spell;
@@ -18,11 +18,13 @@ use jit_core::evidence::record::Digest;
 use jit_core::grant::lifecycle::Decided;
 use jit_core::grant::terms::{Extensions, Flag, VERSION, encode};
 use jit_core::grant::{
-    Approval, ApprovalFault, ApprovalTerms, Approvers, RequestTerms, StatementKind, UserVerification, digest,
+    Approval, ApprovalFault, ApprovalTerms, Approvers, Quorum, RequestTerms, StatementKind, Uncounted,
+    UserVerification, digest,
 };
-use jit_core::names::{IdPrefix, UserName};
+use jit_core::names::{GrantId, IdPrefix, UserName};
 use jit_core::policy::{Assignment, Role};
 use jit_core::wire::{Approve, GrantInfo};
+use rusqlite::Connection;
 
 /// How an approver narrows a request.
 pub(super) struct Narrowing {
@@ -38,6 +40,15 @@ impl Narrowing {
         let Approve { duration, one_shot, exact, comment, .. } = approve.clone();
         Self { duration, one_shot, exact, comment }
     }
+}
+
+/// The approvals of a request.
+#[derive(Default)]
+pub(super) struct Counted {
+    /// Those that count.
+    pub(super) approvals: Vec<Approval>,
+    /// The others, and why they do not count.
+    others: Vec<(Approval, Uncounted)>,
 }
 
 impl Context<'_> {
@@ -74,8 +85,9 @@ impl Context<'_> {
         as_requested(&request, &role)?;
         self.still_eligible(&request, &role)?;
         self.still_extends(&request)?;
-        let before = self.counting(self.host.store().approvals(&request.terms.id)?, &request, &role)?;
-        not_again(&before, self.caller.uid(), self.caller.name(), &request)?;
+        let given = self.given(self.host.database().connection(), &request.terms.id)?;
+        let before = self.counting(given, &request, &role)?;
+        not_again(&before.approvals, self.caller.uid(), self.caller.name(), &request)?;
         Ok((request, role))
     }
 
@@ -101,17 +113,18 @@ impl Context<'_> {
             in_force(tx, role.policy.map(Digest))?;
             empowered(tx, &request.terms.host, &identity.id)?;
             asked_since(tx, &request.terms.id)?;
-            let before = self.counting(store.approvals(&request.terms.id)?, request, role)?;
-            not_again(&before, approval.uid, &approval.terms.approver, request)?;
+            let before = self.counting(self.given(tx, &request.terms.id)?, request, role)?;
+            not_again(&before.approvals, approval.uid, &approval.terms.approver, request)?;
             insert_approval(tx, attested, now.moment().wall.seconds())?;
             let mut written = vec![self.journal.append(tx, self.now.moment(), approval_event(attested, role))?];
-            let approvals = self.counting(store.approvals(&request.terms.id)?, request, role)?;
-            if approvals.len() <= before.len() {
+            let Counted { approvals, others } = self.counting(self.given(tx, &request.terms.id)?, request, role)?;
+            if approvals.len() <= before.approvals.len() {
                 return Err(refused("same-key", "another approval was signed with the same key"));
             }
             let quorum = usize::try_from(request.needed.max(role.activation.approvals)).unwrap_or(usize::MAX);
             if approvals.len() >= quorum {
-                let decided = Decided::new(&request.terms, &request.bytes, &approvals, role);
+                let decided =
+                    Decided { not_counted: &others, ..Decided::new(&request.terms, &request.bytes, &approvals, role) };
                 written.push(grant(tx, self.journal, &decided, identity, &now)?);
             }
             Ok::<_, Refused>((approvals.len(), written))
@@ -121,14 +134,14 @@ impl Context<'_> {
         Ok(count)
     }
 
-    /// Returns the approvals that count now. Their authors are still approvers, and gave them as the role demands now. A signed
-    /// approval counts only while its key is still listed for the approver; two approvals with one key count once.
+    /// Returns which approvals count now. Their authors are still approvers, and gave them as the role demands now. A signed approval
+    /// counts only while its key is still listed for the approver; two approvals with one key count once.
     pub(super) fn counting(
         &self,
-        mut approvals: Vec<Approval>,
+        approvals: Vec<Approval>,
         request: &StoredRequest,
         role: &Role,
-    ) -> Result<Vec<Approval>, Refused> {
+    ) -> Result<Counted, Refused> {
         let signed_only = role.activation.signed_approvals;
         let approvers = if signed_only || approvals.iter().any(|approval| approval.signature.is_some()) {
             self.host.approvers()?
@@ -143,22 +156,47 @@ impl Context<'_> {
             Some(digests) => digests.contains(&Digest(digest(&approval.bytes))),
             None => true,
         };
-        let verification = UserVerification::of(&role.activation);
-        let (mut keys, now) = (Vec::new(), self.now.seconds());
-        approvals.retain(|approval| {
-            approval.terms.role_digest == request.terms.role_digest
-                && still_approves(approval, role)
-                && match approval.signer_for(&request.terms.user, &approvers, verification, now) {
-                    Ok(key) if keys.contains(&key) => false,
-                    Ok(key) => {
-                        keys.push(key);
-                        true
-                    }
-                    Err(ApprovalFault::Unsigned(_)) => !signed_only && in_person(approval),
-                    Err(_) => false,
-                }
-        });
-        Ok(approvals)
+        let (verification, now) = (UserVerification::of(&role.activation), self.now.seconds());
+        let (user, uid) = (&request.terms.user, i64::from(request.terms.uid));
+        let mut quorum = Quorum::new(uid, user.as_str().as_bytes());
+        let alone = |approval: &Approval| {
+            if approval.terms.role_digest != request.terms.role_digest {
+                return Err(Uncounted::OtherRole);
+            }
+            if !still_approves(approval, role) {
+                return Err(Uncounted::NotAnApprover);
+            }
+            match approval.signer_for(user, &approvers, verification, now) {
+                Ok(key) => Ok(Some(key)),
+                Err(ApprovalFault::Unsigned(_)) if signed_only => Err(Uncounted::Unsigned),
+                Err(ApprovalFault::Unsigned(_)) if in_person(approval) => Ok(None),
+                Err(ApprovalFault::Unsigned(_) | ApprovalFault::NotVerified(_)) => Err(Uncounted::NotAuthenticated),
+                Err(ApprovalFault::OwnKey(_)) => Err(Uncounted::OwnRequest),
+                Err(_) => Err(Uncounted::NotValid),
+            }
+        };
+        let whether: Vec<Result<(), Uncounted>> = approvals
+            .iter()
+            .map(|approval| {
+                let name = approval.terms.approver.as_str().as_bytes();
+                quorum.admit(i64::from(approval.uid), name, alone(approval)?)
+            })
+            .collect();
+        let mut counted = Counted::default();
+        for (approval, whether) in approvals.into_iter().zip(whether) {
+            match whether {
+                Ok(()) => counted.approvals.push(approval),
+                Err(why) => counted.others.push((approval, why)),
+            }
+        }
+        Ok(counted)
+    }
+
+    /// Returns the approvals of a request from the database, which are those of the journal.
+    fn given(&self, connection: &Connection, id: &GrantId) -> Result<Vec<Approval>, Refused> {
+        let given = GrantStore::new(connection).approvals(id)?;
+        approved_as(connection, id, &given).map_err(|error| Refused::from(error).hint("jitctl audit verify"))?;
+        Ok(given)
     }
 
     pub(super) fn deny(&self, id: &IdPrefix, reason: &Word) -> Result<GrantInfo, Refused> {
@@ -306,25 +344,8 @@ pub(super) fn unattested(fault: ActFault) -> Refused {
     refused(code, fault)
 }
 
-/// Returns whether the author of the approval is still an approver of the role.
-fn still_approves(approval: &Approval, role: &Role) -> bool {
-    match described(approval.uid) {
-        Ok(Some(approver)) => {
-            approver.name() == &approval.terms.approver
-                && subject(&approver).is_ok_and(|subject| names(&role.activation.approvers, &subject))
-        }
-        Ok(None) | Err(_) => false,
-    }
-}
-
 pub(super) fn described(uid: u32) -> Result<Option<Caller>, Refused> {
-    let account = sys::users::account_by_uid(uid)
-        .map_err(|error| refused("lookup", format!("unable to look up uid {uid}: {error}")))?;
-    match account.map(Caller::described).transpose() {
-        // An account whose name or uid also belongs to another account is not accepted.
-        Err(CallerError::OtherAccount(..) | CallerError::OtherName(..)) => Ok(None),
-        described => Ok(described?),
-    }
+    Ok(Caller::of_uid(uid)?)
 }
 
 /// Returns `word` if it is not empty and not longer than the limit.

@@ -167,7 +167,7 @@ impl Context<'_> {
         let counting = match role.filter(|_| request.state == RequestState::Pending && !given.is_empty()) {
             Some(role) => {
                 let counting = self.counting(self.host.store().approvals(&request.terms.id)?, request, role)?;
-                Some(counting.iter().map(|approval| approval.uid).collect::<Vec<u32>>())
+                Some(counting.approvals.iter().map(|approval| approval.uid).collect::<Vec<u32>>())
             }
             None => None,
         };

@@ -134,6 +134,18 @@ impl Caller {
         Ok(caller)
     }
 
+    /// Returns the account with this uid; `None` if there is none, or its name or uid also belongs to another account.
+    ///
+    /// # Errors
+    /// The account database could not be read, or the name cannot be handled.
+    pub fn of_uid(uid: u32) -> Result<Option<Self>, CallerError> {
+        let account = account_by_uid(uid).map_err(|error| CallerError::Lookup("an account", error))?;
+        match account.map(Self::described).transpose() {
+            Err(CallerError::OtherAccount(..) | CallerError::OtherName(..)) => Ok(None),
+            described => described,
+        }
+    }
+
     fn build(uid: u32, gid: u32, group_ids: Vec<u32>, tty: Option<Tty>) -> Result<Self, CallerError> {
         let account = account_by_uid(uid)
             .map_err(|error| CallerError::Lookup("your account", error))?

@@ -8,6 +8,7 @@ pub use run_options::{NotPermitted, RunOptions, WantedDirectory, WorkingDirector
 use sha2::{Sha224, Sha384, Sha512};
 
 use crate::elevation::{Caller, CallerError, Command, Elevation, THIS_HOST};
+use jit_core::grant::Approval;
 use jit_core::names::RoleName;
 
 use crate::policy_index::{IndexError, PolicyIndex};
@@ -195,6 +196,17 @@ pub fn subject(caller: &Caller) -> Result<Subject<'_>, CallerError> {
 /// Whether one of `principals` matches `subject`.
 pub fn names(principals: &[Principal], subject: &Subject<'_>) -> bool {
     principals.iter().any(|principal| principal.matches(subject))
+}
+
+/// Whether the author of an approval is an approver of `role` now. An account that cannot be looked up is none.
+pub fn still_approves(approval: &Approval, role: &Role) -> bool {
+    match Caller::of_uid(approval.uid) {
+        Ok(Some(approver)) => {
+            approver.name() == &approval.terms.approver
+                && subject(&approver).is_ok_and(|subject| names(&role.activation.approvers, &subject))
+        }
+        Ok(None) | Err(_) => false,
+    }
 }
 
 /// Returns the digest of the opened program. A rule with a digest never matches a file that another user could rewrite after it was

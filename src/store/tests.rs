@@ -31,6 +31,7 @@ fn request(id: &str, uid: u32) -> RequestTerms {
         extensions: Extensions::new(),
         host: HostDescriptor::of(&HostKey::from_seed([1; 32]), "web1", "machine"),
         id: GrantId::parse(id).unwrap(),
+        needed: 1,
         one_shot: Flag::No,
         reason: Word::from("because"),
         role: RoleName::parse("ops").unwrap(),

@@ -8,7 +8,7 @@ mod tests;
 use std::fmt;
 
 use crate::elevation::{Caller, Elevation};
-use crate::judge::{Eligible, ask, counts_here};
+use crate::judge::{Eligible, ask, counts_here, still_approves};
 use jit_core::clock::Now;
 use jit_core::policy::{Answer, Narrowed, Role, RolePower};
 
@@ -17,7 +17,7 @@ use exact::compare;
 pub use exact::{Differs, command_terms};
 use jit_core::grant::sshsig::{Namespace, SignatureFault};
 use jit_core::grant::terms::{claimed_id, decode};
-use jit_core::grant::{ApprovalFault, GrantTerms, HostId, HostPublicKey, SignedGrant, TermsFault, Vouchers};
+use jit_core::grant::{Approval, ApprovalFault, GrantTerms, HostId, HostPublicKey, SignedGrant, TermsFault, Vouchers};
 
 /// What this host knows when it verifies a grant.
 pub struct Facts<'a> {
@@ -331,11 +331,10 @@ fn genuine<'r>(
     if terms.extends.is_some() && terms.one_shot.is_set() {
         return Err(GrantFault::OnlyExtends);
     }
-    // Break-glass has no approvals to check, where the role still permits it.
-    let by_glass = terms.break_glass.is_set() && role.activation.break_glass;
-    if role.activation.signed_approvals && !by_glass {
+    if role.activation.signed_approvals {
         let vouchers = facts.vouchers.ok_or(GrantFault::Approval(ApprovalFault::Missing))?;
-        vouchers.vouch(terms, &role.activation, facts.now.seconds()).map_err(GrantFault::Approval)?;
+        let is_approver = |approval: &Approval| still_approves(approval, role);
+        vouchers.vouch(terms, &role.activation, facts.now.seconds(), is_approver).map_err(GrantFault::Approval)?;
     }
     if (facts.ended)(terms) {
         return Err(GrantFault::Ended);

@@ -934,7 +934,7 @@ fn widen(db: &Connection, key: &HostKey, id: &str, change: &serde_json::Value) -
     let micros = |key: &str| grant[key].as_i64().unwrap() * 1_000_000;
     let said = serde_json::json!({
         "sha256": hash(&body).to_string(), "limits": limits, "starts": micros("starts"), "expires": micros("expires"),
-        "run_as": grant["run_as"],
+        "run_as": grant["run_as"], "approvers": grant["approvers"],
     });
     let query = "SELECT seq, body FROM record WHERE grant_id = ?1 AND kind = 'grant'";
     let (seq, body): (i64, Vec<u8>) = db.query_row(query, [id], |row| Ok((row.get(0)?, row.get(1)?)))?;
@@ -1004,6 +1004,70 @@ fn a_grant_wider_than_its_request_and_its_approvals_is_reported() {
     ];
     for (change, sentence) in changes {
         let ((kind, said), theirs) = both(&change);
+        assert!(kind == "granted" && said.contains(sentence), "{change}: {kind} {said}");
+        assert!(theirs.starts_with("granted: "), "{change}: {theirs}");
+    }
+}
+
+/// Applies changes to the record of this kind about an id.
+fn rerecord(db: &Connection, id: &str, kind: &str, change: &serde_json::Value) -> rusqlite::Result<()> {
+    let query = "SELECT seq, body FROM record WHERE grant_id = ?1 AND kind = ?2";
+    let (seq, body): (i64, Vec<u8>) = db.query_row(query, [id, kind], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let mut record: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    record.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+    record.as_object_mut().unwrap().retain(|_, value| !value.is_null());
+    let (body, uid, kind) = (record.to_string().into_bytes(), record["uid"].as_i64(), record["kind"].as_str());
+    db.execute("UPDATE record SET body = ?2, uid = ?3, kind = ?4 WHERE seq = ?1", params![seq, body, uid, kind])?;
+    Ok(())
+}
+
+/// An approval that does not count is named by the record of the grant with the reason; one that is only left out is reported.
+#[test]
+fn a_grant_names_each_recorded_approval_or_its_record_says_why_not() {
+    let root = own_root();
+    let carol = root.person(&["quorum"]);
+    let [bob, dave, erin] = ["approvers"; 3].map(|group| root.person(&[group]));
+    let wanted = id(&request(&root, &carol, "quorum", &[]));
+    root.run_as(&bob.name, ["jitctl", "approve", &wanted, "--for", "5m"]).succeeded();
+    root.script(&format!("gpasswd --delete {} approvers", bob.name));
+    for approver in [&dave, &erin] {
+        root.run_as(&approver.name, ["jitctl", "approve", &wanted]).succeeded();
+    }
+    root.script("jitctl audit export >/dev/null; sqlite3 /var/lib/jit-sudo/journal.db \".backup /root/story.db\"");
+    let key = HostKey::from_openssh(&root.read(&format!("{STATE}/host_key"))).unwrap();
+    let place = Place::new("explained");
+    let path = place.0.join("journal.db");
+    let both = |change: &serde_json::Value| {
+        std::fs::copy(root.path("/root/story.db"), &path).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let db = Connection::open(&path).unwrap();
+        rerecord(&db, &wanted, "grant", change).unwrap();
+        sign_anew(&db, &key).unwrap();
+        db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+        drop(db);
+        let case = Case { path: path.clone(), key: key.public_key(), line: key.public_line(), damage: None };
+        (verdict(&path, &key.public_key()), checker(&[case]).join("\n"))
+    };
+    let ((ours, said), theirs) = both(&serde_json::json!({}));
+    assert_eq!((ours.as_str(), theirs.as_str()), ("intact", "intact"), "{said}");
+    let query = "SELECT body FROM record WHERE kind = 'grant'";
+    let record: serde_json::Value =
+        serde_json::from_str(root.script(&format!("sqlite3 /root/story.db \"{query}\"")).trim()).unwrap();
+    let not_counted = record["not_counted"].clone();
+    assert_eq!(
+        (&not_counted[0]["user"], &not_counted[0]["why"]),
+        (&bob.name.as_str().into(), &"not-an-approver".into())
+    );
+    let (mut another, mut named) = (not_counted.clone(), not_counted.clone());
+    another[0]["user"] = dave.name.as_str().into();
+    named.as_array_mut().unwrap().push(serde_json::json!({"sha256": "0".repeat(64), "user": "x", "why": "unsigned"}));
+    let unnamed = format!("it does not name the approval of {}, and its record does not say why", bob.name);
+    for (change, sentence) in [
+        (serde_json::Value::Null, unnamed.as_str()),
+        (another, &unnamed),
+        (named, "its record names an approval that was not given"),
+    ] {
+        let ((kind, said), theirs) = both(&serde_json::json!({"not_counted": change}));
         assert!(kind == "granted" && said.contains(sentence), "{change}: {kind} {said}");
         assert!(theirs.starts_with("granted: "), "{change}: {theirs}");
     }

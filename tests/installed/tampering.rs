@@ -13,6 +13,7 @@ use jit_sudo::audit::{Journal, JournalError};
 use jit_sudo::host::open_database;
 use serde_json::Value;
 
+use crate::signed::{jitctl, list, signed_root, signer};
 use crate::{both_say_intact, id, own_root, request};
 
 const DATABASE: &str = "/var/lib/jit-sudo/journal.db";
@@ -794,4 +795,107 @@ fn a_negative_number_is_damage() {
         sql(&root, &format!("UPDATE {table} SET {column} = -{column}"));
         intact(&root);
     }
+}
+
+/// Creates a requester of a role with a quorum of two, and three approvers.
+fn council(root: &PrivateRoot) -> (Person, [Person; 3]) {
+    (root.person(&["quorum"]), ["approvers"; 3].map(|group| root.person(&[group])))
+}
+
+const OTHERS: &str = "its approvals in the database are not those of the journal";
+
+#[test]
+fn an_approval_whose_row_is_hidden_keeps_its_limits() {
+    let root = own_root();
+    let (alice, [bob, carol, dave]) = council(&root);
+    let id = id(&request(&root, &alice, "quorum", &["--for", "30m", "--", "/usr/bin/id", "-u"]));
+    let narrow = ["jitctl", "approve", &id, "--exact", "--one-shot", "--for", "5m"];
+    root.run_as(&bob.name, narrow).succeeded();
+    let row = sql(&root, ".mode insert approval\nSELECT * FROM approval;");
+    sql(&root, "DELETE FROM approval");
+    for approver in [&carol, &dave] {
+        root.run_as(&approver.name, ["jitctl", "approve", &id]).refused(OTHERS);
+    }
+    sql(&root, &row);
+    root.run_as(&carol.name, ["jitctl", "approve", &id]).succeeded();
+    root.run_as(&alice.name, ["jit-sudo", "-n", "/usr/bin/id", "-g"]).refused("");
+    root.run_as(&alice.name, ["jit-sudo", "-n", "/usr/bin/id", "-u"]).succeeded();
+    root.run_as(&alice.name, ["jit-sudo", "-n", "/usr/bin/id", "-u"]).refused("");
+    both_say_intact(&root);
+}
+
+#[test]
+fn an_approval_without_a_record_does_not_count() {
+    let root = own_root();
+    let (alice, [bob, carol, _]) = council(&root);
+    let id = id(&request(&root, &alice, "quorum", &[]));
+    root.run_as(&bob.name, ["jitctl", "approve", &id]).succeeded();
+    let row = sql(&root, ".mode insert approval\nSELECT * FROM approval;");
+    let (uid, from, to) = (carol.uid, &bob.name, &carol.name);
+    let body = format!("CAST(replace(CAST(body AS TEXT), '\"{from}\"', '\"{to}\"') AS BLOB)");
+    sql(&root, &format!("UPDATE approval SET uid = {uid}, body = {body}"));
+    root.run_as(&bob.name, ["jitctl", "approve", &id]).refused(OTHERS);
+    root.run_as(&alice.name, ["jit-sudo", "-n", "id"]).refused("");
+    sql(&root, "DELETE FROM approval");
+    sql(&root, &row);
+    root.run_as(&carol.name, ["jitctl", "approve", &id]).succeeded();
+    both_say_intact(&root);
+}
+
+const SIGNED: &str = r#"
+[roles.vouched]
+eligible     = ["%signed"]
+commands     = ["/usr/bin/id **"]
+authenticate = false
+
+[roles.vouched.activation]
+require_approval = true
+approvers        = ["%signers"]
+approvals        = 2
+signed_approvals = true
+break_glass      = true
+"#;
+
+/// The key of the host does not widen what the approvers signed, and does not replace them.
+#[test]
+fn a_grant_of_signed_approvals_needs_its_approvers_at_each_use() {
+    let root = signed_root();
+    root.add_policy("vouched", SIGNED);
+    let (alice, (bob, his), (carol, hers)) = (root.person(&["signed"]), signer(&root), signer(&root));
+    list(&root, &[his, hers]);
+    let id = id(&request(&root, &alice, "vouched", &["--for", "30m", "--", "/usr/bin/id", "-u"]));
+    for (approver, more) in [(&bob, &["--exact"][..]), (&carol, &[])] {
+        jitctl(&root, approver, &[&["approve", &id, "--key", "key"], more].concat(), "").succeeded();
+    }
+    let other = || root.run_as(&alice.name, ["jit-sudo", "-n", "/usr/bin/id", "-g"]);
+    let own = || root.run_as(&alice.name, ["jit-sudo", "-n", "/usr/bin/id", "-u"]);
+    own().succeeded();
+    let body = sql(&root, &format!("SELECT CAST(body AS TEXT) FROM granted WHERE id = '{id}'"));
+    let terms: Value = serde_json::from_str(&body).unwrap();
+    let place = terms["approvers"].as_array().unwrap().iter().position(|name| *name == *carol.name).unwrap();
+    let (digest, name) = (terms["approvals"][place].clone(), terms["approvers"][place].clone());
+    let named = |times: usize| {
+        [("approvals", vec![digest.clone(); times].into()), ("approvers", vec![name.clone(); times].into())]
+    };
+    let wider = [("exact", Value::from(0))];
+
+    let row = resign(&root, &id, &[&named(1)[..], &wider].concat());
+    other().refused("it names 1 approvals and needs 2");
+    sql(&root, &row);
+    let row = resign(&root, &id, &[&named(2)[..], &wider].concat());
+    other().refused("does not count: its approver gave another one");
+    sql(&root, &row);
+    let row = resign(&root, &id, &[&[("break_glass", 1.into())][..], &wider].concat());
+    other().refused("");
+    sql(&root, &row);
+    own().succeeded();
+    root.script(&format!("gpasswd --delete {} signers", bob.name));
+    own().refused("is not an approver of its role");
+    root.script(&format!("gpasswd --add {} signers", bob.name));
+    own().succeeded();
+    both_say_intact(&root);
+    let glass = crate::id(&request(&root, &alice, "vouched", &["--break-glass"]));
+    other().succeeded();
+    resign(&root, &glass, &[("expires", i64::MAX.into())]);
+    other().refused("");
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::record::Digest;
 use crate::clock::Timestamp;
 use crate::escape::Word;
-use crate::grant::Means;
+use crate::grant::{Means, Uncounted};
 use crate::names::{GrantId, RoleName};
 
 /// A limit of a request, an approval or a grant.
@@ -143,6 +143,17 @@ pub struct Cancellation {
     pub sha256: Option<Digest>,
 }
 
+/// A recorded approval that did not count when the grant was signed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UncountedApproval {
+    /// SHA-256 of the approval's exact bytes.
+    pub sha256: Digest,
+    /// Its approver.
+    pub user: Word,
+    /// The reason.
+    pub why: Uncounted,
+}
+
 /// A grant was signed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grant {
@@ -172,6 +183,9 @@ pub struct Grant {
     /// The grant whose runs this one continues.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extends: Option<GrantId>,
+    /// The recorded approvals that it does not name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_counted: Vec<UncountedApproval>,
     /// The digest of the policy that applied; an earlier `policy` record contains it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<Digest>,

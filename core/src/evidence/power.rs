@@ -137,11 +137,19 @@ struct RecordKeys<'a> {
     starts: Option<i64>,
     expires: Option<i64>,
     limits: Option<Vec<&'a str>>,
+    not_counted: Option<Vec<UncountedKeys>>,
     extends: Option<&'a str>,
     extended_by: Option<&'a str>,
     through: Option<u64>,
     requests: Option<u64>,
     grants: Option<u64>,
+}
+
+/// What the record of a grant says of an approval that it does not name.
+#[derive(Deserialize)]
+struct UncountedKeys {
+    sha256: Digest,
+    user: Word,
 }
 
 /// A structure for each kind, so that a key that a kind does not have is one that nobody knows there, whatever it says.
@@ -173,7 +181,7 @@ keys_of_kinds! {
     "denial": user: Word, uid: i64, sha256: Digest, key: Word, reason: Word;
     "cancellation": user: Word, uid: i64, sha256: Digest, key: Word;
     "grant": user: Word, uid: i64, sha256: Digest, role: &'a str, run_as: Word, starts: i64, expires: i64,
-        limits: Vec<&'a str>, extends: &'a str;
+        limits: Vec<&'a str>, not_counted: Vec<UncountedKeys>, extends: &'a str;
     "revocation": user: Word, uid: i64, sha256: Digest, key: Word, reason: Word;
     "release": user: Word, uid: i64, sha256: Digest, key: Word;
     "alert": user: Word, code: &'a str;
@@ -307,6 +315,8 @@ impl Power {
             }
             _ => None,
         };
+        let not_counted = told.not_counted.iter().flatten();
+        let not_counted = not_counted.map(|told| (told.sha256.0, self.names.of(told.user.as_bytes()))).collect();
         let said = self.said.entry(id).or_default();
         match copies.kind {
             "request" => {
@@ -322,7 +332,7 @@ impl Power {
             }
             "denial" => said.decided = done(CloseKind::Denied, told.reason.as_ref()),
             "cancellation" => said.decided = done(CloseKind::Cancelled, None),
-            "grant" => said.grant = issued,
+            "grant" => (said.grant, said.not_counted) = (issued, not_counted),
             "revocation" => said.ended = done(CloseKind::Revoked, told.reason.as_ref()),
             "release" => said.ended = done(CloseKind::Released, None),
             "review" if told.verdict? == "settled" => said.settled = done(CloseKind::Settled, told.comment.as_ref()),

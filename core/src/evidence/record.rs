@@ -11,7 +11,9 @@ use serde::de::{DeserializeOwned, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use super::edit_event::{Change, Edit};
-pub use super::grant_event::{Approval, Cancellation, Denial, Grant, Limit, Release, Request, Revocation};
+pub use super::grant_event::{
+    Approval, Cancellation, Denial, Grant, Limit, Release, Request, Revocation, UncountedApproval,
+};
 pub use super::policy_event::{CompiledBy, PolicyRecord};
 pub use super::prune_event::Prune;
 pub use super::review_event::{Review, Verdict};

@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 use super::approvers::{Approvers, KeyFault};
 use super::digest;
 use super::public_key::PublicKey;
+use super::quorum::{Quorum, Uncounted};
 use super::sshsig::{Namespace, SignatureFault, SignedBy, claimed_key, signed_by};
-use super::terms::{ApprovalTerms, GrantTerms, decode};
+use super::terms::{ApprovalTerms, GrantTerms, RequestTerms, decode};
 use super::within::{Excess, Limits};
 use crate::escape::hex;
 use crate::names::UserName;
@@ -54,6 +55,12 @@ pub enum ApprovalFault {
     OwnKey(String),
     /// The role requires a security key that verifies its user, and the signature does not say that it did.
     NotVerified(UserName),
+    /// Its author is not an approver of the role.
+    NotAnApprover(UserName),
+    /// It does not count beside the others that the grant names.
+    Uncounted(UserName, Uncounted),
+    /// A grant names this many approvals, and needs more.
+    TooFew(usize, u32),
     /// A grant names an approval that does not exist, or none at all.
     Missing,
     /// The request of a grant is missing, or not readable.
@@ -88,6 +95,9 @@ impl fmt::Display for ApprovalFault {
             Self::NotVerified(name) => {
                 write!(f, "the approval of {name} must be signed with a security key that verified its user")
             }
+            Self::NotAnApprover(name) => write!(f, "{name}, who approved it, is not an approver of its role"),
+            Self::Uncounted(name, why) => write!(f, "the approval of {name} does not count: {why}"),
+            Self::TooFew(given, needed) => write!(f, "it names {given} approvals and needs {needed}"),
             Self::Missing => f.write_str("it has no signed approval"),
             Self::NoRequest => f.write_str("its request is missing"),
             Self::Wider(excess) => excess.fmt(f),
@@ -147,28 +157,59 @@ pub struct Vouchers {
 }
 
 impl Vouchers {
-    /// Checks that every approval that the grant names exists, unchanged, and is signed as the role requires today with
-    /// a key that is still valid, and that the grant allows nothing beyond them and its request.
-    pub fn vouch(&self, grant: &GrantTerms, rules: &Activation, now: i64) -> Result<(), ApprovalFault> {
+    /// Checks that the grant allows nothing beyond its request and the approvals that it names. These exist, unchanged, are signed as
+    /// the role requires today with keys that are still valid, by as many different approvers as the request and the role require.
+    /// `is_approver` returns whether the author of an approval is an approver of the role today. A break-glass request has no
+    /// approvals, where the role permits it.
+    pub fn vouch(
+        &self,
+        grant: &GrantTerms,
+        rules: &Activation,
+        now: i64,
+        is_approver: impl Fn(&Approval) -> bool,
+    ) -> Result<(), ApprovalFault> {
+        // The approvals are signed over the digest of the request.
+        let request = self.requests.iter().find(|bytes| hex(&digest(bytes)) == grant.request);
+        let asked: RequestTerms = request.and_then(|bytes| decode(bytes).ok()).ok_or(ApprovalFault::NoRequest)?;
+        let by_glass = rules.break_glass && asked.break_glass.is_set();
+        let limits = if by_glass { Vec::new() } else { self.limits(grant, &asked, (rules, now), is_approver)? };
+        grant.is_within(&asked, &limits).map_err(ApprovalFault::Wider)
+    }
+
+    /// Checks the approvals that the grant names. Returns how they narrow the request.
+    fn limits(
+        &self,
+        grant: &GrantTerms,
+        asked: &RequestTerms,
+        (rules, now): (&Activation, i64),
+        is_approver: impl Fn(&Approval) -> bool,
+    ) -> Result<Vec<Limits>, ApprovalFault> {
         let verification = UserVerification::of(rules);
         if grant.approvals.is_empty() {
             return Err(ApprovalFault::Missing);
         }
+        let mut quorum = Quorum::new(i64::from(grant.uid), grant.user.as_str().as_bytes());
         let mut limits = Vec::new();
         for named in &grant.approvals {
             let approval = self.approvals.iter().find(|approval| {
                 approval.terms.id == grant.id
                     && approval.terms.request == grant.request
+                    && approval.terms.role_digest == asked.role_digest
                     && &hex(&digest(&approval.bytes)) == named
             });
             let approval = approval.ok_or(ApprovalFault::Missing)?;
-            approval.signer_for(&grant.user, &self.approvers, verification, now)?;
+            let name = &approval.terms.approver;
+            let key = approval.signer_for(&grant.user, &self.approvers, verification, now)?;
+            quorum
+                .admit(i64::from(approval.uid), name.as_str().as_bytes(), Some(key))
+                .map_err(|why| ApprovalFault::Uncounted(name.clone(), why))?;
+            if !is_approver(approval) {
+                return Err(ApprovalFault::NotAnApprover(name.clone()));
+            }
             limits.push(Limits::from(&approval.terms));
         }
-        // The approvals are signed over the digest of the request.
-        let request = self.requests.iter().find(|bytes| hex(&digest(bytes)) == grant.request);
-        let asked = request.and_then(|bytes| decode(bytes).ok()).ok_or(ApprovalFault::NoRequest)?;
-        grant.is_within(&asked, &limits).map_err(ApprovalFault::Wider)
+        let needed = asked.needed.max(rules.approvals);
+        if quorum.reaches(needed) { Ok(limits) } else { Err(ApprovalFault::TooFew(quorum.count(), needed)) }
     }
 }
 
@@ -176,9 +217,9 @@ impl Vouchers {
 mod tests {
     use super::*;
     use crate::escape::Word;
+    use crate::grant::HostDescriptor;
     use crate::grant::sshsig::sign;
     use crate::grant::terms::{Extensions, Flag, VERSION, encode};
-    use crate::grant::{GrantTerms, HostDescriptor, RequestTerms};
     use crate::names::{GrantId, RoleName};
     use crate::policy::{Policy, PolicyText};
     use crate::samples::{approvers, key};
@@ -190,7 +231,7 @@ mod tests {
     fn rules(more: &str) -> Activation {
         let text = format!(
             "[roles.ops]\ncommands = [\"ALL\"]\n[roles.ops.activation]\nrequire_approval = true\n\
-             approvers = [\"bob\"]\nsigned_approvals = true\n{more}"
+             approvers = [\"bob\", \"carol\", \"dave\"]\nsigned_approvals = true\n{more}"
         );
         let policy = Policy::parse(&[PolicyText { path: "policy.toml".into(), text }]).unwrap();
         policy.roles()[0].activation.clone()
@@ -218,7 +259,7 @@ mod tests {
         };
         let bytes = encode(&terms).unwrap();
         let signature = Some(sign(&key(seed), Namespace::Approval, &bytes));
-        Approval { terms, bytes, uid: 1001, signature }
+        Approval { terms, bytes, uid: 1000 + u32::from(seed), signature }
     }
 
     fn grant(approvals: &[&Approval]) -> GrantTerms {
@@ -252,7 +293,12 @@ mod tests {
 
     fn vouched(lines: &[(&str, u8)], approvals: &[Approval], grant: &GrantTerms) -> Result<(), ApprovalFault> {
         let requests = vec![encode(&asked()).unwrap()];
-        Vouchers { approvers: approvers(lines), approvals: approvals.to_vec(), requests }.vouch(grant, &rules(""), NOW)
+        Vouchers { approvers: approvers(lines), approvals: approvals.to_vec(), requests }.vouch(
+            grant,
+            &rules(""),
+            NOW,
+            |_| true,
+        )
     }
 
     /// Returns the request that the approvals and grants of these tests name.
@@ -270,6 +316,7 @@ mod tests {
             extensions: Extensions::new(),
             host: HostDescriptor { id, key, machine, name },
             id: GrantId::parse("0123456789").unwrap(),
+            needed: 1,
             one_shot: Flag::No,
             reason: Word::default(),
             role: RoleName::parse("ops").unwrap(),
@@ -331,8 +378,8 @@ mod tests {
         assert_eq!(demanded, Err(ApprovalFault::NotVerified(name("bob"))));
         let requests = vec![encode(&asked()).unwrap()];
         let vouchers = Vouchers { approvers: list, approvals: vec![signed.clone()], requests };
-        assert_eq!(vouchers.vouch(&grant(&[&signed]), &rules(""), NOW), Ok(()));
-        let strict = vouchers.vouch(&grant(&[&signed]), &rules("user_verification = true\n"), NOW);
+        assert_eq!(vouchers.vouch(&grant(&[&signed]), &rules(""), NOW, |_| true), Ok(()));
+        let strict = vouchers.vouch(&grant(&[&signed]), &rules("user_verification = true\n"), NOW, |_| true);
         assert_eq!(strict, Err(ApprovalFault::NotVerified(name("bob"))));
     }
 
@@ -342,7 +389,7 @@ mod tests {
         let other = GrantTerms { id: GrantId::parse("zzzzzzzzzz").unwrap(), ..grant(&[&one]) };
         assert_eq!(vouched(&[("bob", 1)], std::slice::from_ref(&one), &other), Err(ApprovalFault::Missing));
         let other = GrantTerms { request: hex(&[3; 32]), ..grant(&[&one]) };
-        assert_eq!(vouched(&[("bob", 1)], &[one], &other), Err(ApprovalFault::Missing));
+        assert_eq!(vouched(&[("bob", 1)], &[one], &other), Err(ApprovalFault::NoRequest));
     }
 
     #[test]
@@ -384,6 +431,69 @@ mod tests {
     fn a_grant_without_its_request_is_not_vouched_for() {
         let one = approval("bob", 1);
         let vouchers = Vouchers { approvers: approvers(&[("bob", 1)]), approvals: vec![one.clone()], requests: vec![] };
-        assert_eq!(vouchers.vouch(&grant(&[&one]), &rules(""), NOW), Err(ApprovalFault::NoRequest));
+        assert_eq!(vouchers.vouch(&grant(&[&one]), &rules(""), NOW, |_| true), Err(ApprovalFault::NoRequest));
+    }
+    /// Returns a request with other contents, an approval of it by each of these users, and the grant that names them.
+    fn changed(change: fn(&mut RequestTerms), approvers: &[(&str, u8)]) -> (Vec<Vec<u8>>, Vec<Approval>, GrantTerms) {
+        let mut terms = asked();
+        change(&mut terms);
+        let bytes = encode(&terms).unwrap();
+        let request = hex(&digest(&bytes));
+        let approvals: Vec<Approval> = approvers
+            .iter()
+            .map(|(name, seed)| {
+                let mut one = approval(name, *seed);
+                one.terms.request.clone_from(&request);
+                one.bytes = encode(&one.terms).unwrap();
+                one.signature = Some(sign(&key(*seed), Namespace::Approval, &one.bytes));
+                one
+            })
+            .collect();
+        let named = grant(&approvals.iter().collect::<Vec<_>>());
+        (vec![bytes], approvals, GrantTerms { request, break_glass: terms.break_glass, ..named })
+    }
+
+    #[test]
+    fn a_grant_needs_as_many_people_and_keys_as_its_request_and_its_role() {
+        let keys = [("bob", 1), ("carol", 2), ("dave", 1)];
+        let list = approvers(&keys);
+        let said = |needed: fn(&mut RequestTerms), given: &[(&str, u8)], more: &str| {
+            let (requests, approvals, grant) = changed(needed, given);
+            let vouchers = Vouchers { approvers: approvers(&keys), approvals, requests };
+            vouchers.vouch(&grant, &rules(more), NOW, |_| true)
+        };
+        let (one, two): (fn(&mut RequestTerms), fn(&mut RequestTerms)) = (|_| {}, |asked| asked.needed = 2);
+        let few = Err(ApprovalFault::TooFew(1, 2));
+        assert_eq!(said(two, &keys[..2], ""), Ok(()));
+        assert_eq!(said(two, &keys[1..2], ""), few, "the request needs two");
+        assert_eq!(said(one, &keys[1..2], "approvals = 2\n"), few, "the role needs two by now");
+        let twice = Err(ApprovalFault::Uncounted(name("carol"), Uncounted::SamePerson));
+        assert_eq!(said(two, &[keys[1], keys[1]], ""), twice);
+        let same = Err(ApprovalFault::Uncounted(name("dave"), Uncounted::SameKey));
+        assert_eq!(said(two, &[keys[0], keys[2]], ""), same);
+        let (requests, approvals, grant) = changed(one, &keys[..1]);
+        let vouchers = Vouchers { approvers: list, approvals, requests };
+        let outsider = vouchers.vouch(&grant, &rules(""), NOW, |approval| approval.terms.approver != name("bob"));
+        assert_eq!(outsider, Err(ApprovalFault::NotAnApprover(name("bob"))));
+    }
+
+    #[test]
+    fn only_a_break_glass_request_leads_to_a_grant_without_approvals() {
+        let said = |change: fn(&mut RequestTerms), glass: Flag, more: &str| {
+            let (requests, approvals, grant) = changed(change, &[]);
+            let vouchers = Vouchers { approvers: approvers(&[]), approvals, requests };
+            vouchers.vouch(&GrantTerms { break_glass: glass, ..grant }, &rules(more), NOW, |_| true)
+        };
+        let glass = |asked: &mut RequestTerms| (asked.break_glass, asked.needed) = (Flag::Yes, 0);
+        let allowed = "break_glass = true\n";
+        let wider = |excess| Err(ApprovalFault::Wider(excess));
+        assert_eq!(said(glass, Flag::Yes, allowed), Ok(()));
+        assert_eq!(said(glass, Flag::Yes, ""), Err(ApprovalFault::Missing), "the role no longer permits it");
+        assert_eq!(said(|_| {}, Flag::Yes, allowed), Err(ApprovalFault::Missing), "the request is not for it");
+        assert_eq!(said(glass, Flag::No, allowed), wider(Excess::Key("break_glass")));
+        let once = |asked: &mut RequestTerms| {
+            (asked.break_glass, asked.needed, asked.duration) = (Flag::Yes, 0, 60);
+        };
+        assert_eq!(said(once, Flag::Yes, allowed), wider(Excess::Longer(600, 60)));
     }
 }

@@ -8,6 +8,7 @@ use crate::names::{GrantId, UserName};
 use crate::policy::Role;
 
 use super::approval::Approval;
+use super::quorum::Uncounted;
 use super::terms::{ApprovalTerms, Extensions, Flag, GrantTerms, RequestTerms, VERSION};
 use super::{HostId, digest};
 
@@ -81,6 +82,8 @@ pub struct Decided<'a> {
     pub request_bytes: &'a [u8],
     /// The approvals, by different users.
     pub approvals: &'a [Approval],
+    /// The recorded approvals that do not count.
+    pub not_counted: &'a [(Approval, Uncounted)],
     /// Whether the role limits grants to one run.
     pub role_one_shot: bool,
     /// Whether the role limits grants to the requested command.
@@ -100,6 +103,7 @@ impl<'a> Decided<'a> {
             request,
             request_bytes,
             approvals,
+            not_counted: &[],
             role_one_shot: role.activation.one_shot,
             role_exact: role.activation.exact_command,
             maximum_duration: role.activation.maximum_duration,

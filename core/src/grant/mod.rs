@@ -9,6 +9,7 @@ pub mod hostkey;
 pub mod lifecycle;
 pub mod preview;
 pub mod public_key;
+pub mod quorum;
 pub mod signed;
 pub mod sshsig;
 pub mod statement;
@@ -23,6 +24,7 @@ pub use host::{HostDescriptor, HostId};
 pub use hostkey::{HostKey, HostPublicKey};
 pub use preview::Preview;
 pub use public_key::PublicKey;
+pub use quorum::{Quorum, Uncounted};
 pub use signed::SignedGrant;
 pub use statement::{
     CarriedStatement, SignedStatement, StatementFault, StatementKind, StatementTerms, VouchedStatement,

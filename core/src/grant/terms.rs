@@ -211,6 +211,8 @@ pub struct RequestTerms {
     pub host: HostDescriptor,
     /// The id of the request and of its grant.
     pub id: GrantId,
+    /// The number of approvals that it needs at least; 0 where it is granted at once.
+    pub needed: u32,
     /// Limited to one run.
     pub one_shot: Flag,
     /// The requester's reason.

@@ -60,6 +60,7 @@ fn terms() -> RequestTerms {
         extensions: Extensions::from([("colour".to_owned(), "blue".to_owned())]),
         host: HostDescriptor::of(&host_key(), "web1", "3d1219c7c4c5404aaa1f6d2a48adfda4"),
         id: GrantId::parse("7r1eg3w07r").unwrap(),
+        needed: 2,
         one_shot: Flag::No,
         reason: "disk full".into(),
         role: RoleName::parse("web-ops").unwrap(),

@@ -52,6 +52,7 @@ fn request_terms() -> RequestTerms {
         extensions: Extensions::new(),
         host: HostDescriptor::of(&host(), "web1", "machine"),
         id,
+        needed: 1,
         one_shot: Flag::No,
         reason: Word::from("disk full"),
         role,

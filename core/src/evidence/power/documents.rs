@@ -92,6 +92,11 @@ impl RequestDocument {
         self.version == FIRST
     }
 
+    /// Returns the number of approvals that it needs; version 1 does not contain it.
+    pub(super) fn needed(&self) -> Option<u32> {
+        self.terms.as_ref().map(|terms| terms.needed)
+    }
+
     /// Returns the id of its host.
     pub(super) fn host_id(&self) -> &str {
         self.host.id()

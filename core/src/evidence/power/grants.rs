@@ -7,7 +7,7 @@ use super::said::{Id, Names, Recorded, digest_of};
 use super::{Ordered, Power, Table, words};
 use crate::clock::Timestamp;
 use crate::escape::{hex, unhex};
-use crate::grant::Limits;
+use crate::grant::{Limits, Quorum};
 
 impl Power {
     /// Compares the next row, in the order of their numbers.
@@ -48,7 +48,7 @@ impl Power {
             self.hosts.granted(issued.seq, &document.host)?;
         }
         let asked = asked(row, said, &document)?;
-        let limits = approvals(said, &document, &self.names)?;
+        let limits = approvals(said, &document, &asked, &self.names)?;
         document.is_within(&asked, &limits)?;
         document.is_signed(&asked, row.body, row.signature)?;
         if pruned {
@@ -101,29 +101,62 @@ fn asked(row: &GrantRow<'_>, said: &Recorded, document: &GrantDocument) -> Resul
     if same { Ok(asked) } else { Err("it grants something else than its request asks for".to_owned()) }
 }
 
-/// Checks that the grant names approvals by different approvers that are in the table, as many as its request needs. Returns how
-/// they narrow the request.
-fn approvals(said: &Recorded, document: &GrantDocument, names: &Names) -> Result<Vec<Limits>, String> {
-    let (mut met, mut limits) = (Vec::new(), Vec::new());
+/// Checks that the grant names approvals in the table, as many as its request needs, that count together. Returns how they narrow the
+/// request.
+fn approvals(
+    said: &Recorded,
+    document: &GrantDocument,
+    asked: &RequestDocument,
+    names: &Names,
+) -> Result<Vec<Limits>, String> {
+    let mut limits = Vec::new();
+    let mut quorum = Quorum::new(asked.uid, asked.user.as_bytes());
     for (digest, approver) in document.approvals.iter().zip(&document.approvers) {
         let named = unhex::<32>(digest)
             .and_then(|digest| said.approvals.iter().find(|approval| approval.met && approval.sha256 == digest));
-        match named {
-            Some(approval) if names.name(approval.by) == approver.as_bytes() && !met.contains(&approval.uid) => {
-                met.push(approval.uid);
+        match named.filter(|approval| names.name(approval.by) == approver.as_bytes()) {
+            Some(approval) => {
+                quorum
+                    .admit(approval.uid, approver.as_bytes(), approval.key)
+                    .map_err(|why| format!("the approval of {} does not count: {why}", spoken(approver)))?;
                 limits.extend(approval.limits);
             }
-            Some(_) | None => return Err(format!("the approval of {} that it names is missing", spoken(approver))),
+            None => return Err(format!("the approval of {} that it names is missing", spoken(approver))),
         }
     }
-    let needed = said.rows.needed;
-    if document.approvals.len() != document.approvers.len() || u32::try_from(met.len()).is_ok_and(|met| met < needed) {
-        return Err(format!("it names {} approvals, and its request needs {needed}", met.len()));
+    let needed = asked.needed().unwrap_or(said.rows.needed);
+    if document.approvals.len() != document.approvers.len() || !quorum.reaches(needed) {
+        return Err(format!("it names {} approvals, and its request needs {needed}", quorum.count()));
     }
-    if limits.len() < met.len() && !document.is_of_the_first_version() {
-        return Err("one of its approvals cannot be read".to_owned());
+    if !document.is_of_the_first_version() {
+        if limits.len() < quorum.count() {
+            return Err("one of its approvals cannot be read".to_owned());
+        }
+        explained(said, document, names)?;
     }
     Ok(limits)
+}
+
+/// Checks that the grant names each approval, or that its record says why it does not count.
+fn explained(said: &Recorded, document: &GrantDocument, names: &Names) -> Result<(), String> {
+    let is_named = |sha256: &[u8; 32]| document.approvals.contains(&hex(sha256));
+    let is_other = |sha256: &[u8; 32], by: u32| said.not_counted.contains(&(*sha256, by));
+    for approval in said.approvals.iter().filter(|_| said.grant.is_some()) {
+        let by = || crate::escape::escape(names.name(approval.by));
+        match (is_named(&approval.sha256), is_other(&approval.sha256, approval.by)) {
+            (true, false) | (false, true) => {}
+            (false, false) => {
+                return Err(format!("it does not name the approval of {}, and its record does not say why", by()));
+            }
+            (true, true) => return Err(format!("its record says that the approval of {} does not count", by())),
+        }
+    }
+    let is_known = |(sha256, _): &([u8; 32], u32)| said.approvals.iter().any(|approval| approval.sha256 == *sha256);
+    if said.not_counted.iter().all(is_known) {
+        Ok(())
+    } else {
+        Err("its record names an approval that was not given".to_owned())
+    }
 }
 
 /// Checks that at most one run starts or continues under a grant for one run, and that none starts after its end. If

@@ -44,6 +44,9 @@ impl Power {
             return Err(format!("the database says {} approvals, the journal says {needed}", row.needed));
         }
         let document = RequestDocument::read(row.body)?;
+        if document.needed().is_some_and(|needed| i64::from(needed) != row.needed) {
+            return Err("the column 'needed' differs from its bytes".to_owned());
+        }
         let other = |asked: &RequestRecord| words::of_request(row.body) != Some(asked.words);
         if !document.is_of_the_first_version() && said.request.as_ref().is_some_and(other) {
             return Err(words::OTHER.to_owned());

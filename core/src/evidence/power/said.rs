@@ -178,6 +178,8 @@ pub(super) struct Recorded {
     pub(super) approvals: Vec<Approved>,
     pub(super) decided: Option<Box<Done>>,
     pub(super) grant: Option<Issued>,
+    /// The approvals that the record of the grant does not count: the digest of the bytes and the approver.
+    pub(super) not_counted: Box<[([u8; 32], u32)]>,
     pub(super) ended: Option<Box<Done>>,
     pub(super) settled: Option<Box<Done>>,
     /// For a row whose record was pruned: the digest of its bytes.
