@@ -937,6 +937,7 @@ class Tables:
             need(same, table, f"the approval of {id} by {uid} is for another host")
             same = (document["id"], document["request"]) == (id, sha(request["body"]))
             need(same, table, f"the approval of {id} by {uid} is for another request")
+            need(not is_own(request, uid, document["approver"]), table, f"{uid} approved the own request {id}")
             same = document.get("role_digest") == request["document"].get("role_digest")
             need(same, table, f"the approval of {id} by {uid} is for another role text")
             if record and request["document"]["version"] > 1:
@@ -1136,10 +1137,17 @@ class Tables:
             found.add(digest)
             same = (document["id"], document["kind"], document["request"]) == (id, row["kind"], sha(request["body"]))
             need(same, table, f"one of {id} is of another request")
+            self.check_author(row, document["by"], request)
             if record:
                 same_words(record, paper_words(row["kind"], document, request["document"]), table, f"one of {id}")
             self.check_signatures(table, row, document, request["document"])
         need(not set(self.journal.stated) - found, table, "one is missing")
+
+    def check_author(self, row, by, request):
+        id, kind, own = row["id"], row["kind"], is_own(request, row["uid"], by)
+        holder = (row["uid"], by) == (request["document"]["uid"], request["document"]["user"])
+        need(holder or kind not in ("cancellation", "release"), "statement", f"one of {id} is not by the requester")
+        need(not own or kind not in ("review", "denial") or (kind == "denial" and row["uid"] == 0), "statement", f"one of {id} is by the requester")
 
     def check_signatures(self, table, row, document, asked):
         by, host = signer("jit-sudo/statement/v1", row["body"], row["host_signature"]), asked["host"]

@@ -1021,6 +1021,113 @@ fn rerecord(db: &Connection, id: &str, kind: &str, change: &serde_json::Value) -
     Ok(())
 }
 
+/// Makes a statement that of another user, or of another kind, with the host's signature.
+fn restate(db: &Connection, key: &HostKey, (id, kind, other): (&str, &str, &str), by: &Person) -> rusqlite::Result<()> {
+    let query = "SELECT body FROM statement WHERE request = ?1 AND kind = ?2";
+    let body: Vec<u8> = db.query_row(query, [id, kind], |row| row.get(0))?;
+    let mut document: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    (document["by"], document["kind"]) = (by.name.as_str().into(), other.into());
+    if other == "release" {
+        document["reason"] = "".into();
+    }
+    let body = document.to_string().into_bytes();
+    let set =
+        "UPDATE statement SET body = ?3, host_signature = ?4, uid = ?5, kind = ?6 WHERE request = ?1 AND kind = ?2";
+    db.execute(set, params![id, kind, body, key.sign(Namespace::Statement, &body), by.uid, other])?;
+    let mut said = serde_json::json!({
+        "user": by.name, "uid": by.uid, "kind": other, "sha256": hash(&body).to_string(),
+    });
+    if other == "release" {
+        for key in ["holder", "holder_uid", "reason"] {
+            said[key] = serde_json::Value::Null;
+        }
+    }
+    rerecord(db, id, kind, &said)
+}
+
+/// Makes an approval that of another user, and names it in the grant.
+fn reapprove(db: &Connection, key: &HostKey, id: &str, (from, to): (&Person, &Person)) -> rusqlite::Result<()> {
+    let query = "SELECT body FROM approval WHERE request = ?1 AND uid = ?2";
+    let before: Vec<u8> = db.query_row(query, params![id, from.uid], |row| row.get(0))?;
+    let mut document: serde_json::Value = serde_json::from_slice(&before).unwrap();
+    document["approver"] = to.name.as_str().into();
+    let body = document.to_string().into_bytes();
+    let set = "UPDATE approval SET body = ?3, uid = ?4 WHERE request = ?1 AND uid = ?2";
+    db.execute(set, params![id, from.uid, body, to.uid])?;
+    let (old, new) = (hash(&before).to_string(), hash(&body).to_string());
+    rerecord(db, id, "approval", &serde_json::json!({"user": to.name, "uid": to.uid, "sha256": new}))?;
+    let grant: Vec<u8> = db.query_row("SELECT body FROM granted WHERE id = ?1", [id], |row| row.get(0))?;
+    let grant = String::from_utf8(grant).unwrap().replace(&old, &new).replace(&from.name, &to.name);
+    widen(db, key, id, &serde_json::from_str(&grant).unwrap())
+}
+
+/// A change of a copy of the database.
+type Edit<'a> = dyn Fn(&Connection) -> rusqlite::Result<()> + 'a;
+
+/// The key of the host does not let users decide about their own requests.
+#[test]
+fn separation_of_duties_is_a_rule_of_the_evidence() {
+    let root = own_root();
+    root.add_policy("journals", POLICY);
+    let (bob, carol) = (root.person(&["approvers"]), root.person(&["reviewed", "urgent"]));
+    let done = |person: &Person, words: &[&str]| drop(root.run_as(&person.name, words).succeeded().to_owned());
+    let revoked = id(&request(&root, &carol, "reviewed", &[]));
+    done(&bob, &["jitctl", "approve", &revoked]);
+    done(&bob, &["jitctl", "revoke", &revoked, "--reason", "enough"]);
+    let reviewed = id(&request(&root, &carol, "urgent", &["--break-glass"]));
+    done(&bob, &["jitctl", "review", &reviewed, "--comment", "fine"]);
+    let denied = id(&request(&root, &carol, "reviewed", &[]));
+    done(&bob, &["jitctl", "deny", &denied, "--reason", "no"]);
+    let cancelled = id(&request(&root, &carol, "reviewed", &[]));
+    done(&carol, &["jitctl", "cancel", &cancelled]);
+    root.script("jitctl audit export >/dev/null; sqlite3 /var/lib/jit-sudo/journal.db \".backup /root/story.db\"");
+    let key = HostKey::from_openssh(&root.read(&format!("{STATE}/host_key"))).unwrap();
+    let place = Place::new("duties");
+    let path = place.0.join("journal.db");
+    let both = |change: &Edit<'_>| {
+        std::fs::copy(root.path("/root/story.db"), &path).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let db = Connection::open(&path).unwrap();
+        change(&db).unwrap();
+        sign_anew(&db, &key).unwrap();
+        db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+        drop(db);
+        let case = Case { path: path.clone(), key: key.public_key(), line: key.public_line(), damage: None };
+        (verdict(&path, &key.public_key()), checker(&[case]).join("\n"))
+    };
+    let ((ours, said), theirs) = both(&|_| Ok(()));
+    assert_eq!((ours.as_str(), theirs.as_str()), ("intact", "intact"), "{said}");
+    let released = |db: &Connection| {
+        restate(db, &key, (&revoked, "revocation", "release"), &bob)?;
+        db.execute("UPDATE granted SET ended = 'released', ended_reason = x'' WHERE id = ?1", [&revoked]).map(|_| ())
+    };
+    let review = |db: &Connection| {
+        restate(db, &key, (&reviewed, "review", "review"), &carol)?;
+        db.execute("UPDATE review_debt SET reviewer = ?2 WHERE id = ?1", [&reviewed, &carol.name]).map(|_| ())
+    };
+    let denial = |db: &Connection| {
+        restate(db, &key, (&denied, "denial", "denial"), &carol)?;
+        db.execute("UPDATE request SET ended_by = ?2 WHERE id = ?1", [&denied, &carol.name]).map(|_| ())
+    };
+    let cancellation = |db: &Connection| {
+        restate(db, &key, (&cancelled, "cancellation", "cancellation"), &bob)?;
+        db.execute("UPDATE request SET ended_by = ?2 WHERE id = ?1", [&cancelled, &bob.name]).map(|_| ())
+    };
+    let approval = |db: &Connection| reapprove(db, &key, &revoked, (&bob, &carol));
+    let changes: [(&str, &Edit<'_>, &str); 5] = [
+        ("statement: ", &released, "its release: its author is not the requester"),
+        ("statement: ", &review, "its review: its author used the break-glass"),
+        ("statement: ", &denial, "its denial: its author made the request"),
+        ("statement: ", &cancellation, "its cancellation: its author is not the requester"),
+        ("approval: ", &approval, "its author made the request"),
+    ];
+    for (table, change, sentence) in changes {
+        let ((kind, said), theirs) = both(change);
+        assert!(said.contains(sentence), "{sentence}: {kind} {said}");
+        assert!(theirs.starts_with(table), "{sentence}: {theirs}");
+    }
+}
+
 /// An approval that does not count is named by the record of the grant with the reason; one that is only left out is reported.
 #[test]
 fn a_grant_names_each_recorded_approval_or_its_record_says_why_not() {

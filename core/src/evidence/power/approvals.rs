@@ -69,6 +69,9 @@ impl Power {
         }
         let asked = row.request_body.filter(|bytes| digest_of(bytes) == request).ok_or("its request is missing")?;
         let asked = RequestDocument::read(asked)?;
+        if asked.is_by(row.uid, &document.approver) {
+            return Err("its author made the request".to_owned());
+        }
         if asked.role_digest != document.role_digest {
             return Err("it was given for another text of the role".to_owned());
         }

@@ -92,6 +92,11 @@ impl RequestDocument {
         self.version == FIRST
     }
 
+    /// Returns whether the uid or the name is that of the requester.
+    pub(super) fn is_by(&self, uid: i64, name: &str) -> bool {
+        self.uid == uid || self.user == name
+    }
+
     /// Returns the number of approvals that it needs; version 1 does not contain it.
     pub(super) fn needed(&self) -> Option<u32> {
         self.terms.as_ref().map(|terms| terms.needed)

@@ -100,11 +100,26 @@ impl Power {
         }
         let asked = row.request_body.filter(|bytes| digest_of(bytes) == request).ok_or("its request is missing")?;
         let asked = RequestDocument::read(asked)?;
+        may_state(row, &document.by, &asked)?;
         let words = words::of_statement(row.kind, row.body, &asked.role, (asked.uid, &asked.user));
         if told_words.is_some_and(|told| Some(told) != words) {
             return Err(words::OTHER.to_owned());
         }
         self.hosts.stated(seq, &document, &asked, (row.body, row.host_signature))?;
         is_personal(Namespace::Statement, row.body, row.signature, row.key)
+    }
+}
+
+/// Checks that the requester makes no decision about the own request and grant, and that only the requester gives them back. Root
+/// may deny the own requests, because the acceptance of the state of the host denies all of them.
+fn may_state(row: &StatementRow<'_>, by: &str, asked: &RequestDocument) -> Result<(), String> {
+    let is_own = asked.is_by(row.uid, by);
+    match row.kind {
+        "cancellation" | "release" if asked.uid != row.uid || asked.user != by => {
+            Err("its author is not the requester".to_owned())
+        }
+        "review" if is_own => Err("its author used the break-glass".to_owned()),
+        "denial" if is_own && row.uid != 0 => Err("its author made the request".to_owned()),
+        _ => Ok(()),
     }
 }
