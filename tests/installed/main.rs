@@ -66,6 +66,7 @@ mod shippers;
 mod signed;
 mod sinks;
 mod statements;
+mod stuck_terminal;
 mod tampering;
 mod terminal;
 mod thawing;
