@@ -54,8 +54,9 @@ help:
 	@echo 'make kills          kills runs at each of their system calls'
 	@echo 'make trials         starts 1,000 runs that try at random to outlive their grants (TRIALS= SEED=)'
 	@echo 'make flips          tests 2,000,000 random bit flips in signed data'
-	@echo 'make contained      how many lines jit-sudo itself contains'
-	@echo 'make fuzz           fuzzes each reader of untrusted bytes with libFuzzer (SECONDS= TARGETS=)'
+	@echo 'make contained      counts the lines that jit-sudo, the broker and jit-sudo-compile contain'
+	@echo 'make figures        counts lines, long files and type names that are declared twice'
+	@echo 'make fuzz           fuzzes each reader of untrusted bytes with libFuzzer (SECONDS= TARGETS=); make fuzz-check: compiles it'
 
 # The paths are compiled into the programs, so that a caller cannot change them. The sources contain the default paths.
 ifneq ($(PREFIX) $(SYSCONFDIR) $(STATEDIR),/usr /etc /var/lib/jit-sudo)
@@ -174,14 +175,24 @@ past: deps build
 flips:
 	$(CARGO) test --quiet --locked -p jit-sudo --lib two_million_damaged -- --ignored
 
-# Runs each target for SECONDS, 60 by default; TARGETS='argv policy' selects some. Needs a nightly compiler and cargo-fuzz.
-# The lines that jit-sudo itself contains, after the linker has removed what it does not use.
+# The lines that the programs contain, after the linker has removed what they do not use.
 contained:
-	$(CARGO) build --locked --bin jit-sudo --target-dir $(TARGET)/contained --config 'profile.dev.opt-level=0'
-	python3 tests/contained.py $(TARGET)/contained/debug/jit-sudo
+	$(CARGO) build --locked -p jit-sudo --bin jit-sudo --bin jit-sudo-broker --target-dir $(TARGET)/contained --config 'profile.dev.opt-level=0'
+	$(CARGO) build --locked -p jit-sudo-compile --target-dir $(TARGET)/contained --config 'profile.dev.opt-level=0'
+	for program in jit-sudo jit-sudo-broker jit-sudo-compile; do \
+	    echo $$program; python3 tests/contained.py $(TARGET)/contained/debug/$$program || exit; \
+	done
 
+figures:
+	python3 tests/figures.py
+
+# Runs each target for SECONDS, 60 by default; TARGETS='argv policy' selects some. Needs a nightly compiler and cargo-fuzz.
 fuzz:
 	CARGO='$(CARGO)' fuzz/run $(or $(SECONDS),60) $(TARGETS)
+
+# Type-checks the targets with the ordinary compiler. Not their tests: those of included sources run with the product.
+fuzz-check:
+	CARGO_TARGET_DIR=fuzz/target $(CARGO) check --quiet --locked --manifest-path fuzz/Cargo.toml --bins --examples
 
 # Takes a few minutes; KILLS=1000 for a quick try. The ordinary tests kill a few dozen.
 soak: deps build
@@ -256,6 +267,7 @@ check: deps
 	RUST_TEST_THREADS=$(TEST_THREADS) $(CARGO) test --locked --workspace
 	$(MAKE) ansible
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --quiet --locked --workspace --no-deps
+	$(MAKE) fuzz-check
 	packaging/msrv --or-say
 
 # The tests compare these parts; see ctl/tests/manual_pages.
@@ -275,4 +287,4 @@ build-deps:
 clean:
 	$(CARGO) clean
 
-.PHONY: contained typos deny advisories msrv all help man book build install uninstall deb rpm package-test package-deps demo demo-shell bench crowd siege recording-cost past flips fuzz journals soak kills trials million test check deps build-deps clean ansible import-compare
+.PHONY: contained figures typos deny advisories msrv all help man book build install uninstall deb rpm package-test package-deps demo demo-shell bench crowd siege recording-cost past flips fuzz fuzz-check journals soak kills trials million test check deps build-deps clean ansible import-compare

@@ -25,7 +25,7 @@ use crate::store;
 use crate::verify::Attested;
 use crate::verify::command_terms;
 use jit_core::budget::{REQUEST_WORDS, Storage};
-use jit_core::clock::duration::spell;
+use jit_core::clock::duration::{Seconds, spell};
 use jit_core::clock::{Moment, Now, Timestamp};
 use jit_core::escape::Word;
 use jit_core::evidence::Event;
@@ -56,7 +56,7 @@ pub struct Wanted<'a> {
     /// The run-as user.
     pub run_as: &'a RunAs,
     /// In seconds; the role's maximum when absent.
-    pub duration: Option<u64>,
+    pub duration: Option<Seconds>,
     /// The earliest start, in seconds since 1970.
     pub start: Option<i64>,
     /// The reason.
@@ -96,7 +96,7 @@ pub enum ActivationError {
     /// The role requires a ticket that matches this pattern.
     Ticket(RoleName, String),
     /// The duration exceeds the role's maximum; both in seconds.
-    TooLong(RoleName, u64, u64),
+    TooLong(RoleName, Seconds, Seconds),
     /// The duration is 0.
     NoDuration,
     /// The start is in the past, or after the request's deadline.
@@ -122,9 +122,9 @@ pub enum ActivationError {
     /// The role does not let the caller have the directory, the variables or what executes the program.
     Wish(RoleName, WishError),
     /// The role cannot be activated by break-glass.
-    NoGlass(RoleName),
+    NoBreakGlass(RoleName),
     /// Break-glass was requested with a later start.
-    GlassLater,
+    BreakGlassLater,
     /// The requester has used break-glass under this grant, which no approver has reviewed.
     Unreviewed(GrantId),
     /// The command cannot be read.
@@ -175,7 +175,7 @@ impl fmt::Display for ActivationError {
             Self::Budget(storage, seconds) => write!(
                 f,
                 "you have stored as much as one user may ({storage}); there is room for this request in {}",
-                spell(*seconds)
+                spell(Seconds(*seconds))
             ),
             Self::Unheard(limit) => write!(
                 f,
@@ -193,8 +193,8 @@ impl fmt::Display for ActivationError {
             }
             Self::RoleChanged(role, None) => write!(f, "role {role} has changed since this was requested"),
             Self::Wish(role, error) => write!(f, "role {role}: {error}"),
-            Self::NoGlass(role) => write!(f, "role {role} cannot be activated by break-glass"),
-            Self::GlassLater => f.write_str("break-glass cannot have a later start"),
+            Self::NoBreakGlass(role) => write!(f, "role {role} cannot be activated by break-glass"),
+            Self::BreakGlassLater => f.write_str("break-glass cannot have a later start"),
             Self::Unreviewed(id) => {
                 write!(f, "you used break-glass under grant {id}, which no approver has reviewed yet")
             }
@@ -247,7 +247,7 @@ pub fn request(
     wanted: &Wanted<'_>,
     now: &Now,
 ) -> Result<Activation, ActivationError> {
-    let identity = host.identity()?;
+    let identity = host.record_identity()?;
     let terms = request_terms(caller, wanted, &identity.host, now)?;
     submit(host, policy, wanted.role, &terms, &identity, now, || true)
 }
@@ -436,7 +436,7 @@ pub fn approval_event(attested: &Attested, role: &Role) -> Event {
         uid: approval.uid,
         user: Word::from(terms.approver.as_str()),
         role: role.name.clone(),
-        duration: (terms.duration > 0).then_some(terms.duration),
+        duration: terms.duration.positive(),
         limits: limits(terms.one_shot, terms.exact),
         comment: (!terms.comment.as_bytes().is_empty()).then(|| terms.comment.clone()),
         key: approval.fingerprint().map(Word::from),
@@ -457,17 +457,17 @@ fn request_terms(
     let (rules, created) = (&role.activation, now.seconds());
     let urgent = wanted.urgency == Urgency::BreakGlass;
     if urgent && !(rules.break_glass && rules.require_approval) {
-        return Err(ActivationError::NoGlass(role.name.clone()));
+        return Err(ActivationError::NoBreakGlass(role.name.clone()));
     }
     if urgent && wanted.start.is_some() {
-        return Err(ActivationError::GlassLater);
+        return Err(ActivationError::BreakGlassLater);
     }
     let (reason, ticket) = justification(role, wanted.reason.as_ref(), wanted.ticket.as_ref())?;
     if urgent && reason.as_bytes().trim_ascii().is_empty() {
         return Err(ActivationError::ReasonMissing(role.name.clone()));
     }
     let duration = within_maximum(role, wanted.duration)?;
-    let deadline = created.saturating_add(i64::try_from(rules.request_lifetime).unwrap_or(i64::MAX));
+    let deadline = created.saturating_add(rules.request_lifetime.signed());
     let start = start(wanted.start, created, deadline)?;
     let command = match wanted.elevation {
         Some(elevation) => {
@@ -519,10 +519,10 @@ fn justification(role: &Role, reason: Option<&Word>, ticket: Option<&Word>) -> R
 }
 
 /// Returns the requested seconds, or the role's maximum when there are none.
-fn within_maximum(role: &Role, duration: Option<u64>) -> Result<u64, ActivationError> {
+fn within_maximum(role: &Role, duration: Option<Seconds>) -> Result<Seconds, ActivationError> {
     let most = role.activation.maximum_duration;
     match duration.unwrap_or(most) {
-        0 => Err(ActivationError::NoDuration),
+        Seconds::ZERO => Err(ActivationError::NoDuration),
         duration if duration > most => Err(ActivationError::TooLong(role.name.clone(), duration, most)),
         duration => Ok(duration),
     }

@@ -7,6 +7,7 @@ mod error;
 mod files;
 mod index;
 mod migration;
+mod unwritten;
 
 use std::cell::Cell;
 use std::fs::{File, OpenOptions};
@@ -29,6 +30,7 @@ pub use files::DatabaseFiles;
 use files::{beside, check_directory, check_files, directory_of};
 use index::Index;
 pub use migration::Earlier;
+pub use unwritten::Unwritten;
 
 /// The `PRAGMA application_id` of the database: "jits", by which file(1) and `open` recognize it.
 pub const APPLICATION_ID: i32 = 0x6a69_7473;

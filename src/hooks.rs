@@ -219,10 +219,10 @@ pub fn fault() -> Option<(String, String)> {
     }
     let nobody = !matches!(sys::users::account_by_name(USER), Ok(Some(account)) if account.uid != 0);
     (nobody && !hooks.is_empty()).then(|| {
-        let mend = format!(
+        let fix = format!(
             "useradd --system --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin {USER}"
         );
-        (format!("no hook is run: there is no user {USER} other than root"), mend)
+        (format!("no hook is run: there is no user {USER} other than root"), fix)
     })
 }
 

@@ -4,17 +4,19 @@ mod anchor;
 mod compiler;
 mod cure;
 mod finished_recordings;
+mod identity;
 mod inspection;
 mod knowledge;
 mod lectures;
+mod lost;
 mod policies;
 mod recordings;
+mod reserve;
 mod schema;
 mod sealing;
 mod slots;
 mod strays;
 
-use std::borrow::Borrow;
 use std::cell::Cell;
 use std::fmt;
 use std::io;
@@ -27,35 +29,38 @@ use crate::audit::sink::journald::{self, Journald};
 use crate::audit::sink::json_file::JsonFile;
 use crate::audit::sink::syslog::{DEV_LOG, Syslog};
 use crate::audit::sink::{Outbox, Sink, Transport};
-use crate::audit::{self, Journal, JournalError, OpenRun, Phase, Supervisor, Sweep};
+use crate::audit::{self, Journal, JournalError, Sweep};
 use crate::console::Console;
-use crate::database::{Database, DatabaseError, Durability};
+use crate::database::{Database, DatabaseError, Durability, Unwritten};
 use crate::policy_index::IndexError;
-use crate::programs::start_enforcer;
-use crate::session::{Ended, LostRun, end_lost, give_up_stopped, refuge};
+use crate::session::{end_lost, give_up_stopped};
 use crate::store::GrantStore;
 use anchor::Anchor;
 pub use compiler::CompilerError;
+pub use cure::free_space;
 pub use finished_recordings::FinishedRecording;
+pub use identity::Identity;
+use identity::key_file;
 pub use inspection::Mirror;
 use jit_core::clock::{BootTime, Clock, Moment, Now, Timestamp};
 use jit_core::evidence::Mark;
 use jit_core::grant::approvers::{APPROVERS_LIMIT, ApproversError};
 use jit_core::grant::hostkey::InvalidHostKey;
-use jit_core::grant::{Approvers, HostDescriptor, HostId, HostKey, HostPublicKey, TermsFault, Vouchers};
-use jit_core::names::Person;
+use jit_core::grant::{Approvers, HostKey, TermsFault, Vouchers};
+use jit_core::names::{Person, RunId};
 use jit_core::places::HOOK_RUNNER;
 use jit_core::places::{CONFIGURATION, HOOKS, STATE};
 use jit_core::policy::{AuditSettings, PolicyError, PolicyWords, Role, SyslogMode};
 pub use knowledge::Knowledge;
+pub use lost::{CLOSE, Closed};
 pub use policies::OnDisk;
 pub use recordings::{Encoding, FinishedRecordings, Stage, StoredRecording, is_written};
+pub use reserve::{Loan, RESERVE, RESERVE_SIZE};
 pub use schema::open as open_database;
 pub use sealing::SEAL;
 pub use slots::{Slot, Work, slots};
 use sys::bell::Bell;
 use sys::limits::Limits;
-use sys::process::Pid;
 use sys::trusted::{TrustError, TrustedDirectory, TrustedFile};
 
 const POLICY: &str = "policy.toml";
@@ -150,6 +155,16 @@ impl HostError {
             _ => None,
         }
     }
+
+    /// Returns whether the error is that something could not be stored, and why.
+    pub fn unwritten(&self) -> Option<Unwritten> {
+        match self {
+            Self::Database(error) => error.unwritten(),
+            Self::Journal(error) => error.unwritten(),
+            Self::Index(IndexError::Database(error)) => Unwritten::of(error),
+            _ => None,
+        }
+    }
 }
 
 macro_rules! from {
@@ -177,16 +192,6 @@ pub struct Host {
     name: String,
     /// Whether a checkpoint is being signed by this process or by one that it has started.
     sealing: Rc<Cell<bool>>,
-}
-
-/// The key of the host, or its public half alone, and the identity that follows from it.
-pub struct Identity<K = HostKey> {
-    /// The key that signs and verifies grants.
-    pub key: K,
-    /// The id that grants must name.
-    pub id: HostId,
-    /// The description of the host in requests.
-    pub host: HostDescriptor,
 }
 
 /// The clocks of the system.
@@ -232,9 +237,12 @@ impl Host {
         } else {
             drop(schema::open(&path)?);
         }
-        if !Path::new(STATE).join(BELL).exists() {
-            state.create(BELL.as_ref(), b"", 0o600)?;
+        // With content, so that it can be rung when the disk is full.
+        if !std::fs::metadata(Path::new(STATE).join(BELL)).is_ok_and(|bell| bell.len() > 0) {
+            let bell = Bell::open(&Path::new(STATE).join(BELL)).and_then(|bell| bell.ring());
+            bell.map_err(|error| HostError::System("make the bell", error))?;
         }
+        reserve::fill();
         let public =
             |key: &HostKey| state.replace(PUBLIC_KEY.as_ref(), format!("{}\n", key.public_line()).as_bytes(), 0o600);
         if Path::new(STATE).join(HOST_KEY).exists() {
@@ -262,8 +270,8 @@ impl Host {
     }
 
     /// Returns a new id for a run: 12 characters of Crockford's base 32.
-    pub fn new_run_id(&self) -> Result<String, HostError> {
-        Ok(jit_core::names::run_id(random("make an id")?))
+    pub fn new_run_id(&self) -> Result<RunId, HostError> {
+        Ok(RunId::from_random(random("make an id")?))
     }
 
     /// Does the maintenance that every program start does, with a few indexed queries: writes an `end` with the outcome `lost`
@@ -274,42 +282,13 @@ impl Host {
         self.close_lost(journal, &moment, Sweep::Sample, &give_up_stopped, &end_lost).map(drop)
     }
 
-    /// Closes some of the runs whose supervisor has died: a few at a time, and eventually every one.
-    pub fn close_some_lost(&self, journal: &Journal<'_>) -> Result<(), HostError> {
-        self.close_lost(journal, &self.clocks()?, Sweep::Sample, &give_up_stopped, &end_lost).map(drop)
-    }
-
-    /// Has another process do that, and does not wait. It searches the processes of all users, and no process that ends a run in
-    /// time, or for which a user waits, may depend on that.
-    pub fn close_some_lost_apart(&self, journal: &Journal<'_>) -> Result<(), HostError> {
-        let moment = self.clocks()?;
-        if journal.has_lost(&moment, &|supervisor| is_alive(supervisor, &moment))? {
-            let _ = start_enforcer(CLOSE, refuge().as_ref()); // otherwise a later run does
-        }
-        Ok(())
-    }
-
-    /// Closes every run whose supervisor has died, for callers that list what really runs.
-    pub fn close_every_lost(&self, journal: &Journal<'_>) -> Result<Closed, HostError> {
-        self.close_lost(journal, &self.clocks()?, Sweep::All, &give_up_stopped, &end_lost)
-    }
-
-    /// Does the same for a process that may not see the remaining processes, and asks another one to end them.
-    pub fn close_every_lost_by(
-        &self,
-        journal: &Journal<'_>,
-        end: &dyn Fn(&LostRun) -> Ended,
-    ) -> Result<Closed, HostError> {
-        self.close_lost(journal, &self.clocks()?, Sweep::All, &|_| false, end)
-    }
-
     /// Returns the record that the anchor names.
     pub fn anchored(&self) -> Result<Option<Mark>, HostError> {
         self.anchor().read().map_err(|error| HostError::System("read the anchor", error))
     }
 
     /// Reports an event that the journal could not record to syslog and to standard error.
-    pub fn shout(&self, sentence: &str, console: &mut Console) {
+    pub fn alert_and_say(&self, sentence: &str, console: &mut Console) {
         self.alert(sentence);
         console.say(&format!("jit-sudo: {sentence}\n"));
     }
@@ -366,66 +345,21 @@ impl Host {
         Journal::new(&self.database, &self.name, self.sinks(audit))
     }
 
-    /// Returns the key of this host and its identity, for signing and verifying grants. Fails while the database is an older copy
-    /// that root has not accepted.
-    pub fn identity(&self) -> Result<Identity, HostError> {
-        self.accepted(self.witness()?)
-    }
-
-    /// Does the same for verification only.
-    pub fn public_identity(&self) -> Result<Identity<HostPublicKey>, HostError> {
-        self.accepted(self.noticed(self.identified(self.public_key()?)?)?)
-    }
-
-    /// Returns the identity for signing statements, even while the database is an older copy: a withdrawal of permission must
-    /// always be possible.
-    pub fn witness(&self) -> Result<Identity, HostError> {
-        self.noticed(self.identified(self.key()?)?)
-    }
-
-    fn accepted<K>(&self, identity: Identity<K>) -> Result<Identity<K>, HostError> {
-        match self.journal(&AuditSettings::default()).restored()? {
-            Some(how) => Err(HostError::Restored(how)),
-            None => Ok(identity),
-        }
-    }
-
-    /// Records an identity that differs from the journal's before anything is signed by it.
-    fn noticed<K>(&self, identity: Identity<K>) -> Result<Identity<K>, HostError> {
-        let journal = self.journal(&AuditSettings::default());
-        let noticed = journal.notice_host(&self.clocks()?, &identity.host)?;
-        let _ = journal.mirror(&noticed);
-        Ok(identity)
-    }
-
-    fn identified<K: Borrow<HostPublicKey>>(&self, key: K) -> Result<Identity<K>, HostError> {
-        // A host without a machine-id is identified by its key alone.
-        let machine = sys::machine::machine_id()?.unwrap_or_default();
-        let known = HostDescriptor::with_id(key.borrow(), &self.name, &machine);
-        let (id, host) = known.ok_or(HostError::Key(InvalidHostKey))?;
-        Ok(Identity { key, id, host })
-    }
-
-    /// Returns the key of this host.
-    pub fn key(&self) -> Result<HostKey, HostError> {
-        let key = HostKey::from_openssh(&key_file(&self.state, HOST_KEY)?)?;
-        // The two halves must match: nothing could verify what such a key signs.
-        if self.public_key()?.public_line() == key.public_line() { Ok(key) } else { Err(InvalidHostKey.into()) }
-    }
-
-    /// Returns the public half of the key.
-    pub fn public_key(&self) -> Result<HostPublicKey, HostError> {
-        Ok(HostPublicKey::from_line(&key_file(&self.state, PUBLIC_KEY)?)?)
-    }
-
     /// Returns the bell that wakes processes that wait for a request or watch a grant.
     pub fn bell(&self) -> Result<Bell, HostError> {
         Bell::open(&Path::new(STATE).join(BELL)).map_err(|error| HostError::System("open the bell", error))
     }
 
-    /// Wakes all processes that wait for a request or watch a grant. If this fails, they still check every second.
+    /// Wakes all processes that wait for a request or watch a grant. Supervisors see an end only by the bell, so it may use the
+    /// reserve on a full disk.
     pub fn ring(&self) {
-        let _ = self.bell().map(|bell| bell.ring());
+        let is_rung = || self.bell().is_ok_and(|bell| bell.ring().is_ok());
+        if !is_rung()
+            && let Some(mut loan) = Loan::begin()
+            && loan.take_more()
+        {
+            let _ = is_rung();
+        }
     }
 
     /// Returns the keys of the approvers; none where the file is missing.
@@ -451,24 +385,6 @@ impl Host {
     }
 }
 
-/// The command that tells the enforcer to close some lost runs, and nothing else.
-pub const CLOSE: &[u8] = b"close";
-
-fn is_alive(supervisor: &Supervisor, moment: &Moment) -> bool {
-    supervisor.boot_id == moment.boot_id
-        && sys::process::Pid::new(supervisor.process.pid)
-            .is_some_and(|pid| sys::procfs::lives_since(pid, supervisor.process.start))
-}
-
-/// What was closed because its supervisor or enforcer had died.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Closed {
-    /// Runs that were closed.
-    pub runs: usize,
-    /// Finished runs whose remaining processes were ended.
-    pub left: usize,
-}
-
 impl Host {
     /// Records a changed clock, or a database that is older than its anchor. Returns the time.
     pub fn notice(&self, journal: &Journal<'_>) -> Result<Moment, HostError> {
@@ -489,44 +405,6 @@ impl Host {
             Err(TrustError::Io { error, .. }) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
             made => Ok(made?),
         }
-    }
-
-    fn close_lost(
-        &self,
-        journal: &Journal<'_>,
-        moment: &Moment,
-        sweep: Sweep,
-        is_given_up: &dyn Fn(Pid) -> bool,
-        end: &dyn Fn(&LostRun) -> Ended,
-    ) -> Result<Closed, HostError> {
-        let alive = |supervisor: &Supervisor| {
-            is_alive(supervisor, moment) && !Pid::new(supervisor.process.pid).is_some_and(is_given_up)
-        };
-        let silent = Cell::new(0);
-        let end = |run: &OpenRun| {
-            // A reboot has ended the processes of an earlier boot.
-            if run.supervisor.boot_id != moment.boot_id {
-                return 0;
-            }
-            // What a finished command has left is older than the process that supervised it last.
-            let since = if run.phase == Phase::Running { run.supervisor.process.start } else { 0 };
-            let user = journal.user_of(&run.run).unwrap_or_default(); // if it is unknown, processes of all users are searched
-            let ended = end(&LostRun { run: run.run.clone(), user, since });
-            silent.set(silent.get() + ended.silent);
-            ended.processes
-        };
-        let mut closed = journal.close_lost(moment, sweep, &alive, &end)?;
-        let runs = closed.len();
-        if sweep == Sweep::All {
-            closed.extend(journal.close_lost_left(moment, &alive, &end)?);
-        }
-        let _ = journal.mirror(&closed); // the journal has them; a sink never decides
-        if silent.get() > 0 {
-            let which =
-                "did not show in time whether they belong to a run whose supervisor has died, and were not ended";
-            self.alert(&format!("{} processes {which}", silent.get()));
-        }
-        Ok(Closed { runs, left: closed.len() - runs })
     }
 
     fn anchor(&self) -> Anchor {
@@ -561,14 +439,6 @@ fn state_directory() -> Result<TrustedDirectory, HostError> {
     let directory = TrustedDirectory::open(Path::new(STATE))?;
     directory.private()?;
     Ok(directory)
-}
-
-fn key_file(state: &TrustedDirectory, name: &'static str) -> Result<String, HostError> {
-    let file = state.file(name.as_ref()).map_err(|error| match error {
-        TrustError::Missing { .. } => HostError::NoKey(name),
-        error => HostError::Trust(error),
-    })?;
-    Ok(String::from_utf8(file.read(KEY_LIMIT)?).map_err(|_| InvalidHostKey)?)
 }
 
 fn random<const N: usize>(what: &'static str) -> Result<[u8; N], HostError> {

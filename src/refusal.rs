@@ -10,8 +10,9 @@ use crate::auth::AuthError;
 use crate::authorized::environment::EnvironmentError;
 use crate::authorized::{GateError, ProgramFault};
 use crate::console::Console;
+use crate::database::Unwritten;
 use crate::elevation::{Caller, CallerError, CommandError, EditorError, Elevation, ElevationError, Hidden, RunAs};
-use crate::host::HostError;
+use crate::host::{HostError, free_space};
 use crate::judge::NotPermitted;
 use crate::judge::{JudgeError, NotAllowed};
 use crate::session::LaunchError;
@@ -230,6 +231,15 @@ impl Refusal {
         }
     }
 
+    /// Returns whether it failed because something could not be stored, and why.
+    pub fn unwritten(&self) -> Option<Unwritten> {
+        match self {
+            Self::Host(error) | Self::Activation(ActivationError::Host(error)) => error.unwritten(),
+            Self::Start(StartError::Journal(error)) => error.unwritten(),
+            _ => None,
+        }
+    }
+
     /// Returns further explanations, one line each.
     fn explanation(&self) -> Vec<String> {
         if let Self::Pending(refused, id, approvers) = self {
@@ -287,6 +297,7 @@ impl Refusal {
             Self::Host(error) | Self::Activation(ActivationError::Host(error)) => {
                 error.cure().map(|cure| format!("{AS_ROOT}{cure}"))
             }
+            Self::Start(_) if self.unwritten() == Some(Unwritten::Full) => Some(format!("{AS_ROOT}{}", free_space())),
             Self::Launch(LaunchError::Program(ProgramFault::Script(path, _))) => {
                 Some(format!("where your role allows its interpreter: jit-sudo sh {}", shell_line([path.as_os_str()])))
             }

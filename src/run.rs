@@ -1,8 +1,10 @@
 //! THE STORY: one run, from the typed arguments to the exit of the command.
 
+mod charge;
 pub(crate) mod grant_watch;
 pub mod listing;
 pub mod validate;
+pub(crate) mod watched;
 
 mod approval;
 mod attempt;
@@ -89,6 +91,9 @@ fn perform(
         Session::open(recorded, process_tree, inherited, grace).editing(editor).run(watch, &mut session_recording)
     });
     watch.catch_up(); // not done yet when the command could not be started
+    if matches!(outcome, Err(LaunchError::Unsupervised(_))) {
+        watch.cannot_supervise();
+    }
     let ending = outcome.as_ref().map_or_else(without_outcome, Outcome::to_record);
     let ending = run_recording.seal(session_recording, watch.complete(ending), &mut watch);
     let recording_bytes = ending.recording_bytes;
@@ -126,7 +131,9 @@ fn record(
     let moment = context.host.clocks()?;
     let redacted = &settings.audit.redact;
     let (mut recorded, process_tree) =
-        Recorded::commit(context.journal, authorized, environment, id, redacted, &moment, ProcessTree::found)?;
+        Recorded::commit(context.journal, authorized, environment, id, redacted, &moment, |id| {
+            ProcessTree::found(id.as_str())
+        })?;
 
     if settings.audit.syslog == SyslogMode::Required && recorded.mirror(context.journal) == Delivery::Missed {
         end(&recorded, not_executed(&Refusal::SyslogRequired.sentence()), context, console);
@@ -144,7 +151,7 @@ fn end(recorded: &Recorded, ending: RunOutcome, context: &RunContext<'_>, consol
         .map_err(Refusal::from)
         .and_then(|moment| recorded.end(context.journal, ending, &moment).map_err(Refusal::from));
     if let Err(refusal) = written {
-        context.host.shout(&format!("the end of a run cannot be recorded: {}", refusal.sentence()), console);
+        context.host.alert_and_say(&format!("the end of a run cannot be recorded: {}", refusal.sentence()), console);
     }
 }
 

@@ -16,7 +16,9 @@ use jit_core::names::{GrantId, IdPrefix, Person, RoleName, UserName};
 
 pub use review::{Certification, Debt, SCHEMA as REVIEW_SCHEMA, certify, insert_debt};
 pub use role::{SCHEMA as ROLE_SCHEMA, keep_role};
-pub use statement::{SCHEMA as STATEMENT_SCHEMA, StoredStatement, carry_out, revoke_unconditionally, settle};
+pub use statement::{
+    SCHEMA as STATEMENT_SCHEMA, StoredStatement, carry_out, decide_unconditionally, revoke_unconditionally, settle,
+};
 
 /// The tables and indexes of this module.
 pub const SCHEMA: &str = "

@@ -224,8 +224,8 @@ def unescape(word):
 
 
 def escape(name):
-    """Returns a name as records have it; names contain nothing else that needs an escape."""
-    return name.replace("\\", "\\\\")
+    """Returns a name as records have it."""
+    return escaped(name.encode())
 
 
 # --- signatures --------------------------------------------------------------------------------------------------------
@@ -294,6 +294,15 @@ def is_key(text):
         return False
     head = b"\0\0\0\x0bssh-ed25519\0\0\0\x20"
     return kind == "ssh-ed25519" and len(blob) == len(head) + 32 and blob.startswith(head)
+
+
+def is_host(host):
+    """Whether the host id of a description belongs to its key and machine, so that anyone can recompute it."""
+    if not is_key(host["key"]) or not fits(host["machine"], "d") or re.search("[\x00-\x1f\x7f-\x9f]", host["name"]):
+        return False
+    blob, machine = base64.b64decode(host["key"].split()[1]), bytes.fromhex(host["machine"])
+    text = b"jit-sudo host v2\0" + b"".join(struct.pack(">I", len(part)) + part for part in (blob, machine))
+    return sha(text) == host["id"]
 
 
 def fingerprint(key):
@@ -509,8 +518,10 @@ class Journal:
             self.faults.need(id, f"record {record['seq']} extends no grant")
         if kind == "review" and record["verdict"] == "settled":
             self.faults.need(id, f"record {record['seq']} settles the review of no grant")
-        if kind == "alert" and record["code"] in ("host-changed", "state-accepted") and "identity" in record:
-            self.faults.need(is_key(record["identity"]["key"]), f"record {record['seq']}: the key of the host")
+        # What a prune record says of the removed records counts only if it was the last pruning.
+        last = kind == "alert" and record["code"] in ("host-changed", "state-accepted") or kind == "prune" and record["through"] == begin
+        if last and "identity" in record:
+            self.faults.need(is_host(record["identity"]), f"record {record['seq']}: the host that it names")
         if kind == "prune":
             latest = record.get("latest", record["before"] - 1)
             self.pruned_until = latest if self.pruned_until is None else max(self.pruned_until, latest)
@@ -805,13 +816,15 @@ def paper_of(table, row):
     """Returns a document, after a check of the types of its keys; keys that are null count as missing."""
     document = parsed(table, row)
     need(isinstance(document, dict), table, f"the bytes of {row['id']}")
-    canonical = document.get("version") == 1 or is_canonical(bytes(row["body"]).decode(), document)
+    # No boolean: in Python, True equals 1.
+    version = document.get("version") if type(document.get("version")) is int else None
+    canonical = version == 1 or is_canonical(bytes(row["body"]).decode(), document)
     need(canonical, table, f"the bytes of {row['id']} are written in another form")
     document = {key: value for key, value in document.items() if value is not None}
-    if document.get("version") == 1:
+    if version == 1:
         lacking = lacks(document, PAPERS[table])
     else:
-        known = document.get("version") == 2 and len(row["body"]) <= 16 << 20
+        known = version == 2 and len(row["body"]) <= 16 << 20
         lacking = lacks(document, PAPERS_2[table]) or extra(document, PAPERS_2[table]) if known else "version"
     need(lacking is None, table, f"the {lacking} of {row['id']}")
     command = document.get("command")
@@ -880,8 +893,7 @@ class Tables:
             need(record.get("needed", row["needed"]) == row["needed"], table, f"needed of {id}")
         need(row["needed"] >= 0, table, f"needed of {id}")
         if document["version"] > 1:
-            described = isinstance(document["host"], dict) and lacks(document["host"], "id s key s") is None
-            need(described and is_key(document["host"]["key"]), table, f"the host of {id}")
+            need(is_host(document["host"]), table, f"the host of {id}")
             host, key = document["host"]["id"], document["host"]["key"].split()[1]
             if record:
                 self.newest = (record["seq"], host)
@@ -932,6 +944,8 @@ class Tables:
             need(same, table, f"the approval of {id} by {uid} is for another request")
             same = document.get("role_digest") == request["document"].get("role_digest")
             need(same, table, f"the approval of {id} by {uid} is for another role text")
+            same = document["version"] == request["document"]["version"]
+            need(same, table, f"the approval of {id} by {uid} has another version than its request")
             if record and request["document"]["version"] > 1:
                 words = paper_words("approval", document, request["document"])
                 same_words(record, words, table, f"the approval of {id} by {uid}")

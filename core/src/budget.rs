@@ -81,6 +81,36 @@ pub const BROKERS: u32 = 64;
 /// their own. Beyond it a run has no enforcer, and a run on a terminal does not start.
 pub const SETTLED: u32 = 1024;
 
+/// A limit on the processes that work for one user at the same time. An alert is recorded when it is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProcessLimit {
+    /// [`BROKERS`].
+    Questions,
+    /// [`SETTLED`], or a limit of the host.
+    Supervisors,
+}
+
+impl ProcessLimit {
+    /// Returns its name in the database.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Questions => "questions",
+            Self::Supervisors => "processes",
+        }
+    }
+}
+
+impl fmt::Display for ProcessLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Questions => write!(f, "questions ({BROKERS} at once)"),
+            Self::Supervisors => {
+                write!(f, "processes that supervise runs ({SETTLED}, or fewer by a limit of the host)")
+            }
+        }
+    }
+}
+
 /// The maximum number of refusals of one user that are counted at the same time; each takes at most [`COUNTING_TAKES`].
 /// Together with the storage limit this bounds the time for which they hold the lock that others wait for, to about
 /// three hundredths.

@@ -106,9 +106,45 @@ impl GrantId {
     }
 }
 
-/// Creates the id of a run from 8 random bytes: 12 characters (60 bits) of the same alphabet.
-pub fn run_id(random: [u8; 8]) -> String {
-    base32(u64::from_le_bytes(random), 12)
+/// The id of a run. jit-sudo makes ids of [`RunId::LENGTH`] characters; one that was read from a record or a row may be any
+/// text, because the format does not limit it, and is a key and nothing else.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RunId(String);
+
+impl RunId {
+    /// The length of an id in characters.
+    pub const LENGTH: usize = 12;
+
+    /// Creates an id from 8 random bytes: 60 bits of them, in the alphabet of [`GrantId`].
+    pub fn from_random(random: [u8; 8]) -> Self {
+        Self(base32(u64::from_le_bytes(random), Self::LENGTH))
+    }
+
+    /// Parses an id that a user typed, in upper or lower case.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        if text.len() == Self::LENGTH && text.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+            Ok(Self(text.to_ascii_lowercase()))
+        } else {
+            Err("a run's id has 12 letters and digits")
+        }
+    }
+
+    /// Takes an id as a record, a row or the name of a file contains it.
+    pub fn stored(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// Returns the id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
 }
 
 /// The first characters of an id, as a user types it; `O` is read as 0, `I` and `L` as 1.
@@ -265,6 +301,16 @@ mod tests {
         for text in ["", "-x", ".x", "a b", "ä", &"r".repeat(65)] {
             assert!(RoleName::parse(text).is_err(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn ids_of_runs_have_twelve_letters_and_digits() {
+        assert_eq!(RunId::from_random([0xff; 8]).as_str().len(), RunId::LENGTH);
+        assert_eq!(RunId::parse("0123456789AB"), Ok(RunId::stored("0123456789ab")));
+        for text in ["", "0123456789", "0123456789a/", "../../../etc"] {
+            assert!(RunId::parse(text).is_err(), "{text}");
+        }
+        assert_eq!(serde_json::to_string(&RunId::stored("r1")).unwrap(), "\"r1\"");
     }
 
     #[test]

@@ -8,11 +8,12 @@ use ed25519_dalek::SigningKey;
 
 use std::os::unix::ffi::OsStringExt;
 
+use crate::clock::duration::Seconds;
 use crate::clock::{BootTime, Moment, Timestamp};
 use crate::escape::Word;
 use crate::evidence::record::*;
 use crate::grant::{Approvers, Means, PublicKey};
-use crate::names::{GrantId, RoleName};
+use crate::names::{GrantId, RoleName, RunId};
 use crate::policy::{Became, FileEntry, Names, PolicyChange, RoleDigests};
 
 /// Returns the key of a user.
@@ -51,7 +52,7 @@ pub fn role() -> RoleName {
 /// Returns the start of a run.
 pub fn start(run: &str) -> Start {
     Start {
-        run: run.to_owned(),
+        run: RunId::stored(run),
         uid: 1000,
         user: "alice".into(),
         gid: 1000,
@@ -129,7 +130,7 @@ pub fn events() -> Vec<Event> {
     let (grant, role, user) = (grant(), role(), Word::from("bob"));
     let limits = vec![Limit::OneShot, Limit::Exact];
     let end = End {
-        run: "run000000001".to_owned(),
+        run: RunId::stored("run000000001"),
         start: 1,
         uid: 1000,
         grant: Some(grant.clone()),
@@ -155,7 +156,7 @@ pub fn events() -> Vec<Event> {
         role: role.clone(),
         run_as: "root".into(),
         argv: vec!["/usr/bin/true".into()],
-        duration: 3600,
+        duration: Seconds(3600),
         starts: Some(Timestamp(-5)),
         deadline: Timestamp::from_seconds(1_800_086_400),
         limits: limits.clone(),
@@ -173,7 +174,7 @@ pub fn events() -> Vec<Event> {
         uid: 1001,
         user: user.clone(),
         role: role.clone(),
-        duration: Some(60),
+        duration: Some(Seconds(60)),
         limits: limits.clone(),
         comment: Some("fine".into()),
         key: Some("SHA256:abc".into()),
@@ -214,7 +215,7 @@ pub fn events() -> Vec<Event> {
         sentence: "the clock was set back".into(),
         uid: Some(0),
         user: Some("root".into()),
-        run: Some("run000000001".to_owned()),
+        run: Some(RunId::stored("run000000001")),
         grant: None,
         identity: None,
     };
@@ -265,12 +266,12 @@ pub fn events() -> Vec<Event> {
         after_bytes: 9,
         diff: Some(hostile()),
     };
-    let edit = Edit { run: "run000000001".to_owned(), start: 1, uid: 1000, grant: Some(grant.clone()), change };
+    let edit = Edit { run: RunId::stored("run000000001"), start: 1, uid: 1000, grant: Some(grant.clone()), change };
     let reading = RecordingRead {
         uid: 1001,
         user: "bob".into(),
         purpose: Purpose::Replay,
-        run: Some("run000000001".to_owned()),
+        run: Some(RunId::stored("run000000001")),
         holder: Some("alice".into()),
         holder_uid: Some(1000),
     };
@@ -278,7 +279,7 @@ pub fn events() -> Vec<Event> {
         uid: 1001,
         user: "bob".into(),
         act: Act::Freeze,
-        run: "run000000001".to_owned(),
+        run: RunId::stored("run000000001"),
         holder: "alice".into(),
         holder_uid: 1000,
         role: Some(role.clone()),
@@ -286,7 +287,7 @@ pub fn events() -> Vec<Event> {
         reason: hostile(),
     };
     let left = LeftRunning {
-        run: "run000000001".to_owned(),
+        run: RunId::stored("run000000001"),
         start: 1,
         uid: 1000,
         grant: Some(grant.clone()),
@@ -294,7 +295,7 @@ pub fn events() -> Vec<Event> {
         count: 1,
     };
     let gone = LeftEnded {
-        run: "run000000001".to_owned(),
+        run: RunId::stored("run000000001"),
         start: 1,
         uid: 1000,
         grant: Some(grant.clone()),

@@ -7,6 +7,7 @@ mod verb;
 
 mod approvals;
 mod audit;
+mod described_host;
 mod grants;
 mod host;
 mod key;
@@ -20,6 +21,7 @@ mod sessions;
 
 pub use self::approvals::*;
 pub use self::audit::*;
+pub use self::described_host::*;
 pub use self::grants::*;
 pub use self::host::*;
 pub use self::key::*;

@@ -3,17 +3,18 @@
 use jit_core::escape::Word;
 use jit_core::grant::StatementKind;
 use jit_core::names::IdPrefix;
-use jit_core::wire::{Approve, Cancel, Deny, GrantInfo, Show};
+use jit_core::wire::{Approve, Cancel, Deny, Show};
 
 use crate::broker::Broker;
-use crate::cli::{ApproveWords, CancelWords, DenyWords, RequestSource};
+use crate::clean::clean;
+use crate::cli::{ApproveWords, CancelWords, DenyWords};
+use crate::grant_text;
 use crate::output::Output;
-use crate::screen::{Report, Screen, clean};
-use crate::show;
+use crate::screen::{Report, Screen};
 use crate::signed_approvals;
 use crate::speech::{Notice, Trouble};
 use crate::statement::{NewStatement, Way, say};
-use crate::when;
+use crate::typed::RequestSource;
 
 /// `jitctl approve`
 pub(crate) fn approve(words: ApproveWords, broker: &Broker, screen: &Screen) -> Result<Report, Trouble> {
@@ -28,7 +29,7 @@ pub(crate) fn approve(words: ApproveWords, broker: &Broker, screen: &Screen) -> 
         return Err(Trouble::Usage(notice.with_hint("add --key FILE, or leave --as and --unsigned")));
     }
     let info = broker.ask_person(&Approve { id, duration, one_shot, exact, comment })?;
-    let text = after_approval(&info, screen.now);
+    let text = grant_text::after_approval(&info, screen.now);
     Ok(Report::done(Output::grant(info), text))
 }
 
@@ -56,38 +57,6 @@ pub(crate) fn cancel(words: CancelWords, broker: &Broker, screen: &Screen) -> Re
     Ok(Report::done(Output::grant(info), text))
 }
 
-/// What an approval changed.
-pub(crate) fn after_approval(info: &GrantInfo, now: i64) -> String {
-    let who = clean(info.requester.as_str());
-    let head = format!("request {} of {who} for {}", info.id, info.role);
-    if info.state == "pending" {
-        let missing =
-            usize::try_from(info.approvals_needed).unwrap_or(usize::MAX).saturating_sub(info.approvals_given());
-        return format!(
-            "{head}: approval {} of {} given, {missing} still missing ({})\n",
-            info.approvals_given(),
-            info.approvals_needed,
-            show::approvers(info)
-        );
-    }
-    let mut text = format!("{head}: {}", clean(&info.state));
-    if info.grant.is_some() {
-        text.push_str(&format!(", the grant is {}", clean(show::state(info))));
-    }
-    if let (Some("scheduled"), Some(starts)) = (info.grant.as_deref(), info.starts) {
-        text.push_str(&format!(" from {}", when::short_relative(starts, now)));
-    }
-    if let Some(expires) = info.expires {
-        text.push_str(&format!(" until {}", when::short_relative(expires, now)));
-    }
-    let terms = show::narrowed(info.one_shot, info.exact);
-    if !terms.is_empty() {
-        text.push_str(&format!(" ({terms})"));
-    }
-    text.push('\n');
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,7 +65,7 @@ mod tests {
     #[test]
     fn a_report_below_the_quorum_says_what_is_missing() {
         assert_eq!(
-            after_approval(&pending(), 0),
+            grant_text::after_approval(&pending(), 0),
             "request 0123456789 of alice for web-ops: approval 0 of 2 given, 2 still missing (bob, %sre)\n"
         );
     }
@@ -107,7 +76,7 @@ mod tests {
         info.state = "approved".into();
         info.grant = Some("active".into());
         info.one_shot = true;
-        let text = after_approval(&info, 0);
+        let text = grant_text::after_approval(&info, 0);
         assert_eq!(text, "request 0123456789 of alice for web-ops: approved, the grant is active (one run)\n");
     }
 }

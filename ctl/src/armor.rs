@@ -13,8 +13,8 @@ use jit_core::grant::{ApprovalTerms, PublicKey, RequestTerms, StatementTerms, Te
 use jit_core::policy::{InvalidPower, RolePower, role_digest};
 use jit_core::wire::{Document, RequestDocument};
 
+use crate::clean::clean;
 use crate::known_hosts::is_plain_name;
-use crate::screen::clean;
 use crate::speech::{Notice, Trouble};
 
 /// The maximum size of a text, in bytes: a request with 2 MiB of arguments, all escaped, in base64.

@@ -7,17 +7,18 @@ mod statement;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{ArgGroup, Args, Parser, Subcommand};
 use clap_complete::ArgValueCandidates;
+use jit_core::clock::duration::Seconds;
 use jit_core::escape::Word;
-use jit_core::names::{IdPrefix, InvalidName, RoleName, UserName};
+use jit_core::names::{RoleName, UserName};
 
 use crate::complete::{self, CompletionWords};
 use crate::extend::ExtendWords;
 use crate::replay::{ReplayWords, WatchWords};
 use crate::screen::Format;
 use crate::sessions::SessionVerb;
+use crate::typed::{RequestSource, word};
 use crate::when;
 
 pub(crate) use audit::{
@@ -65,18 +66,19 @@ pub(crate) fn format_wanted(arguments: &[OsString]) -> Format {
 /// What is to be done.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
-    /// List the roles that you may activate, and on what terms
+    /// List the roles that you may activate, with their conditions
     ///
-    /// Your standing roles are listed too. For each role you see the users as whom it runs commands, its maximum
-    /// duration, what an activation requires, and the commands that it allows. A command that begins with `!` is
-    /// excluded; the last matching entry decides.
+    /// Roles for which you have a standing assignment are listed too. For each role you see its run-as users, its
+    /// maximum duration, the requirements of an activation, and the commands that it allows. A command that begins with
+    /// `!` is excluded; the last matching entry decides.
     Roles,
-    /// Tell whether a command may run now, and if not, what would help
+    /// Show whether a command may run now, and if not, how to get the permission
     ///
-    /// Shows the role and the grant that allow the command, or the rule that denies it; the verdict of each role; and
-    /// what to type. The status is 1 if the command may not run now.
+    /// Shows the role and the grant that allow the command, or the rule that denies it. Also shows the verdict of each
+    /// role, and the command to type. The status is 1 if the command may not run now.
     ///
-    /// If you may not look into the directory of the command, you learn nothing about it unless you may run it now.
+    /// If you may not search the directory of the command, jitctl does not show whether the command exists, unless you
+    /// may run it now.
     Why(WhyWords),
     /// Request a grant
     ///
@@ -84,7 +86,7 @@ pub(crate) enum Verb {
     /// first word of the command belongs to the command. A role without approvers is activated at once. Otherwise the
     /// request is pending until enough approvers have approved it, one has denied it, or its deadline has passed.
     ///
-    /// You cannot name a command in a directory that you may not look into: request the role alone.
+    /// You cannot name a command in a directory that you may not search. Request the role without a command instead.
     Request(RequestWords),
     /// List pending requests that you made or may decide
     ///
@@ -92,35 +94,36 @@ pub(crate) enum Verb {
     Requests(ListWords),
     /// Show everything about one request or grant
     ///
-    /// Each word of the command has a line of its own. A word with characters outside ASCII is followed by its bytes, so
-    /// that it cannot pass for another word. You also see how often the requester ran the same command before, and what
-    /// else the role allows. The requester sees the digest of the program only if they can read the program.
+    /// Each word of the command is on a separate line. A word with characters outside ASCII is followed by its bytes,
+    /// so that it cannot pass for another word. You also see how often the requester ran the same command before, and
+    /// what else the role allows. The requester sees the digest of the program only if they can read the program.
     ///
-    /// With `-`, shows the text of a request of another host, on any machine. If that host is new here, compare the
-    /// fingerprint of its key with the output of `jitctl key show` there. Its key is then known, and another key is refused.
+    /// With `-`, reads the text of a request of another host, and shows it. This works on any machine. If jitctl has
+    /// not seen this host before, compare the fingerprint of its key with the output of `jitctl key show` on that host.
+    /// From then on jitctl refuses any other key for this host.
     Show(ShowWords),
-    /// Approve a pending request, perhaps narrowed
+    /// Approve a pending request, or a narrower form of it
     ///
-    /// An approval can narrow a request and never widens it. If a role requires several approvals, the grant is their
-    /// intersection. You cannot approve your own request. If the role has changed since the request was made, the request
-    /// cannot be approved and has to be made again.
+    /// An approval can make a request narrower, but never wider. If a role requires several approvals, the grant is
+    /// their intersection. You cannot approve your own request. If the role has changed since the request was made, you
+    /// cannot approve the request. The requester must make a new one.
     ///
     /// If the role requires it (`approval_authentication`, the default for two approvals or more), you are asked for
     /// your password at the terminal, for each approval. Without a terminal such an approval must be signed with a key.
     ///
-    /// With `-`, the signed approval is written to the standard output, to be sent back by any channel. The host must be
-    /// the one that is known by its name here, as for `show -`.
+    /// With `-`, jitctl writes the signed approval to the standard output, and you can send it to the host by any
+    /// channel. jitctl signs nothing if it knows another key for the name of the host, as for `show -`.
     Approve(ApproveWords),
     /// Submit an approval, or a denial, revocation or other statement, that was signed elsewhere
     ///
-    /// Any user may submit one. The host checks the signature, the keys in `/etc/jit-sudo/approvers`, the policy, its own
-    /// identity, and that the same request is still pending or its grant still open. The text may be part of a mail. The
-    /// exact bytes followed by the signature of ssh-keygen(1) work as well.
+    /// Any user may submit one. The host checks the signature, the keys in `/etc/jit-sudo/approvers` and the policy. It
+    /// also checks that the text is for this host, and that the same request is still pending or its grant is still
+    /// open. The text may be part of a mail. The exact bytes followed by the signature of ssh-keygen(1) work as well.
     Import(ImportWords),
     /// Deny a pending request
     ///
-    /// With `-`, the signed denial is written to the standard output, for `jitctl import`. The same holds for `cancel`,
-    /// `release`, `revoke` and `review`.
+    /// With `-`, jitctl writes the signed denial to the standard output, for `jitctl import`. The verbs `cancel`,
+    /// `release`, `revoke` and `review` do the same.
     Deny(DenyWords),
     /// Withdraw your own pending request
     Cancel(CancelWords),
@@ -129,16 +132,19 @@ pub(crate) enum Verb {
     /// Lists your grants, including ended ones under which a command still runs. Root and readers of the audit see the
     /// grants of all users.
     Grants(ListWords),
-    /// Give back your own grant, or all of them
+    /// End your own grant, or all your grants
     ///
-    /// Takes effect at once, ends running commands too, and ends grants that extend the released ones.
+    /// Takes effect at once. Also ends running commands, and grants that extend the released grants.
     Release(ReleaseWords),
-    /// End grants of others at once, running commands included
+    /// End grants of other users at once, with their running commands
     ///
-    /// Only for root and the approvers of the role. A grant is found by its records, also if its row in the database is
-    /// missing or says something else; such a row is named, and the status is 1.
+    /// Only root and the approvers of the role may use it. jitctl finds a grant by its records. If the row of a grant
+    /// in the database is missing or differs from the records, jitctl ends the grant too, prints the name of the row,
+    /// and exits with status 1. With `--user` and `--all`, jitctl then reads every record of the journal. If a record
+    /// is missing or was changed since the last `key accept`, it may have hidden a grant: jitctl prints its number, and
+    /// exits with status 1.
     Revoke(RevokeWords),
-    /// Ask for more time for your own grant and what runs under it
+    /// Request more time for your own grant and the commands that run under it
     ///
     /// Makes a request that refers to your grant and copies everything from it except its end. The rules of the role
     /// apply as for any request: its maximum, a reason, and approval if it requires one. The extension begins when the
@@ -162,7 +168,7 @@ pub(crate) enum Verb {
     ///
     /// The scripts are installed where the shells look for them.
     Completion(CompletionWords),
-    /// Review break-glass grants, unused eligibility, and who may request a role
+    /// Review break-glass grants, unused eligibility, and the assignments of roles
     ///
     /// Without options, lists the break-glass grants that no approver has reviewed; an asterisk marks those that you may
     /// review. With an ID and a comment, records your review; the user may then use break-glass again. You cannot review
@@ -176,46 +182,50 @@ pub(crate) enum Verb {
     /// Space pauses and continues, the arrow keys jump five seconds, + and - change the speed, q quits. A pipe or a file
     /// gets the whole recording at once.
     ///
-    /// Sequences that draw are shown. Sequences that would act on your terminal are left out: queries that it answers,
-    /// titles, the clipboard, modes of keyboard and mouse, the printer, the bell.
+    /// jitctl shows text and control sequences that draw on the screen. It removes all other control sequences, such as
+    /// queries that the terminal answers, window titles, the clipboard, keyboard and mouse modes, the printer and the
+    /// bell.
     ///
     /// You may replay your own runs; root and readers of the audit may replay all runs. Access to a recording of another
     /// user is recorded first.
     Replay(ReplayWords),
     /// Watch a session while it runs
     ///
-    /// The session must be recorded. You see its output so far at once, and new output at most a second late. q quits.
-    /// For the user of the session, root, readers of the audit and the observers of its role.
+    /// The session must be recorded. You first see its previous output, and then new output with a delay of at most a
+    /// second. Press q to quit. The user of the session, root, readers of the audit and the observers of its role may
+    /// watch it.
     Watch(WatchWords),
     /// List running sessions; freeze, thaw or end one
     #[command(subcommand)]
     Session(SessionVerb),
-    /// Check this host, and show the command that fixes each fault
+    /// Check this host, and show the command that fixes each problem
     ///
     /// Checks everything that jit-sudo needs: programs, PAM services, clock and kernel for all users; policy, state
     /// directory, database, free space, key, anchor, log sinks, control groups and hooks for root. It changes nothing.
     Doctor,
     /// Do background work: close lost runs, compress recordings, remove records older than `keep` (root)
     ///
-    /// A run is lost if its supervisor was killed. `keep` is in `[audit]` of jit-sudo-policy(5); without it nothing is
-    /// removed. If nothing may be removed because the journal is not intact or the clock is in doubt, sweep does the
-    /// rest, prints the reason, and exits with status 1. Run it from a timer.
+    /// A run is lost if its supervisor was killed. The space that ends of grants and sessions have used on a full disk
+    /// (`/var/lib/jit-sudo/reserve`, jit-sudo(8)) is reserved again when there is room. `keep` is in `[audit]` of
+    /// jit-sudo-policy(5); without it nothing is removed. If records may not be removed, because the journal is not
+    /// intact or the clock is in doubt, sweep does the other tasks, prints the reason, and exits with status 1. Run
+    /// sweep from a timer.
     Sweep,
 }
 
 /// `why`
 #[derive(Debug, Args)]
 pub(crate) struct WhyWords {
-    /// The user as whom the command would run: a name or #UID [default: the user of the role, else root]
+    /// The run-as user: a name or #UID [default: the user of the role, else root]
     #[arg(short = 'u', value_name = "USER", value_parser = word())]
     pub(crate) run_as: Option<Word>,
     /// The primary group: a name or #GID
     #[arg(short = 'g', value_name = "GROUP", value_parser = word())]
     pub(crate) run_as_group: Option<Word>,
-    /// The working directory [default: this one]
+    /// The working directory [default: the current directory]
     #[arg(short = 'D', value_name = "DIRECTORY", value_parser = word())]
     pub(crate) directory: Option<Word>,
-    /// Ask on behalf of this user (root and readers of the audit)
+    /// Show the answer for this user (root and readers of the audit)
     #[arg(long, value_name = "USER", value_parser = UserName::parse)]
     pub(crate) for_user: Option<UserName>,
     /// The command and its arguments, with variables (NAME=VALUE) before it
@@ -227,12 +237,12 @@ pub(crate) struct WhyWords {
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("what").args(["role", "command"]).required(true).multiple(true))]
 pub(crate) struct RequestWords {
-    /// The role [default: found by the command]
+    /// The role [default: a role that allows the command]
     #[arg(long, value_name = "ROLE", value_parser = RoleName::parse, add = ArgValueCandidates::new(complete::roles))]
     pub(crate) role: Option<RoleName>,
-    /// The duration, from the activation on [default: the role's maximum]
+    /// The duration of the grant, counted from its activation [default: the role's maximum]
     #[arg(long = "for", value_name = "DURATION", value_parser = when::parse_duration, allow_hyphen_values = true)]
-    pub(crate) duration: Option<u64>,
+    pub(crate) duration: Option<Seconds>,
     /// Not before this time: "14:30", "tomorrow 09:00", "2026-07-01 09:00", "+2h" (local time) or RFC 3339
     #[arg(long = "at", value_name = "TIME", value_parser = when::parse_start, allow_hyphen_values = true)]
     pub(crate) start: Option<i64>,
@@ -244,32 +254,33 @@ pub(crate) struct RequestWords {
     /// The ticket, if the role requires one
     #[arg(long, value_name = "TICKET", value_parser = word())]
     pub(crate) ticket: Option<Word>,
-    /// For one run only
+    /// Allow only one run
     #[arg(long)]
     pub(crate) one_shot: bool,
     /// Wait for the decision, at most this long [default: until the request's deadline]
     ///
     /// On a terminal, jitctl shows a countdown. An interrupt (^C) ends the wait; the request stays pending.
     #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true, value_parser = when::parse_duration, group = "then")]
-    pub(crate) wait: Option<Option<u64>>,
-    /// The user as whom the command will run: a name or #UID
+    pub(crate) wait: Option<Option<Seconds>>,
+    /// The run-as user: a name or #UID
     #[arg(short = 'u', value_name = "USER", value_parser = word())]
     pub(crate) run_as: Option<Word>,
     /// The primary group: a name or #GID
     #[arg(short = 'g', value_name = "GROUP", value_parser = word())]
     pub(crate) run_as_group: Option<Word>,
-    /// The working directory [default: this one]
+    /// The working directory [default: the current directory]
     #[arg(short = 'D', value_name = "DIRECTORY", value_parser = word())]
     pub(crate) directory: Option<Word>,
     /// Print the request as a text, for approval on another machine
     #[arg(long, group = "then")]
     pub(crate) print: bool,
-    /// Activate at once and without approvers, in an emergency: raises an alert, and an approver reviews it later
+    /// Activate the role at once and without approval, in an emergency; an approver must review this later
     ///
-    /// For a role that has `break_glass`. Until an approver has reviewed it, you cannot do it again.
+    /// The role must have `break_glass`. The activation causes an alert. Until an approver has reviewed it, you cannot
+    /// use break-glass again.
     #[arg(long)]
     pub(crate) break_glass: bool,
-    /// The command the grant is wanted for, with variables (NAME=VALUE) before it
+    /// The command for which you request the grant, with variables (NAME=VALUE) before it
     #[arg(value_name = "COMMAND", trailing_var_arg = true, value_parser = word())]
     pub(crate) command: Vec<Word>,
 }
@@ -277,43 +288,30 @@ pub(crate) struct RequestWords {
 /// `requests` and `grants`
 #[derive(Debug, Args)]
 pub(crate) struct ListWords {
-    /// Also those that are over
+    /// Also list those that have ended
     ///
-    /// Looked at are the newest 200 requests.
+    /// Searches only the newest 200 requests.
     #[arg(long)]
     pub(crate) all: bool,
-}
-
-/// One of this host's requests, or the text of one on standard input
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum RequestSource {
-    /// By its id.
-    Here(IdPrefix),
-    /// `-`
-    Text,
-}
-
-impl RequestSource {
-    fn parse(text: &str) -> Result<Self, InvalidName> {
-        if text == "-" { Ok(Self::Text) } else { IdPrefix::parse(text).map(Self::Here) }
-    }
 }
 
 /// `show`
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("documents").args(["print", "export"]))]
 pub(crate) struct ShowWords {
-    /// Its id or the beginning of it, or - for a text of another host on standard input
+    /// The id or the beginning of it, or - to read the text of a request of another host from standard input
     #[arg(value_name = "ID", value_parser = RequestSource::parse, add = ArgValueCandidates::new(complete::everything))]
     pub(crate) place: RequestSource,
     /// Print the request as a text, to be approved on another machine
     ///
-    /// The text holds the digest of the program. A requester who cannot read the program does not get it; an approver does.
+    /// The text contains the digest of the program. If the requester cannot read the program, jitctl prints the text
+    /// only for an approver.
     #[arg(long)]
     pub(crate) print: bool,
     /// Write request, approvals and grant with their signatures into this new directory
     ///
-    /// They are written byte by byte, and the commands of ssh-keygen(1), sha256sum(1) and jq(1) that verify them anywhere are printed: all of them have to hold.
+    /// The files contain the exact bytes. jitctl also prints commands of ssh-keygen(1), sha256sum(1) and jq(1) that
+    /// verify the files on any machine. The files are genuine only if all commands succeed.
     #[arg(long, value_name = "DIRECTORY")]
     pub(crate) export: Option<PathBuf>,
 }
@@ -321,7 +319,7 @@ pub(crate) struct ShowWords {
 /// `import`
 #[derive(Debug, Args)]
 pub(crate) struct ImportWords {
-    /// Files that hold the text and its signature, read one after the other [default: standard input]
+    /// Files with the text and its signature, which are read one after the other [default: standard input]
     #[arg(value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
 }
@@ -329,33 +327,34 @@ pub(crate) struct ImportWords {
 /// `approve`
 #[derive(Debug, Args)]
 pub(crate) struct ApproveWords {
-    /// Which request, or - for the text of one on standard input
+    /// The id of the request, or - to read the text of a request from standard input
     #[arg(value_name = "ID", value_parser = RequestSource::parse, add = ArgValueCandidates::new(complete::decidable))]
     pub(crate) place: RequestSource,
-    /// For at most this long
+    /// The maximum duration
     #[arg(long = "for", value_name = "DURATION", value_parser = when::parse_duration, allow_hyphen_values = true)]
-    pub(crate) duration: Option<u64>,
-    /// For one run only
+    pub(crate) duration: Option<Seconds>,
+    /// Allow only one run
     #[arg(long)]
     pub(crate) one_shot: bool,
-    /// For the very command and binary only
+    /// Only for exactly the command and program of the request
     #[arg(long)]
     pub(crate) exact: bool,
-    /// Kept with the approval
+    /// A comment, which is stored with the approval
     #[arg(long, value_name = "TEXT", value_parser = word())]
     pub(crate) comment: Option<Word>,
-    /// Sign with this key: a private key, or a public one whose private half an agent or a security key holds
+    /// Sign with this key: the file of a private key, or of a public key whose private key is in an agent or a security
+    /// key
     ///
-    /// It is ssh-keygen(1) that signs.
+    /// jitctl runs ssh-keygen(1) to sign.
     #[arg(long, value_name = "FILE", group = "signature")]
     pub(crate) key: Option<PathBuf>,
-    /// Your name on the host, where it is another one than here
+    /// Your user name on the host, if it differs from your name on this machine
     #[arg(long = "as", value_name = "NAME", value_parser = UserName::parse)]
     pub(crate) approver: Option<UserName>,
     /// Print the approval's exact bytes, to be signed with ssh-keygen
     ///
-    /// That is `ssh-keygen -Y sign -f KEY -n jit-sudo/approval/v1 FILE`; `jitctl import` takes the bytes with the
-    /// signature behind them.
+    /// Sign them with `ssh-keygen -Y sign -f KEY -n jit-sudo/approval/v1 FILE`. Then give the bytes, followed by the
+    /// signature, to `jitctl import`.
     #[arg(long, group = "signature")]
     pub(crate) unsigned: bool,
 }
@@ -365,32 +364,33 @@ pub(crate) struct ApproveWords {
 #[command(group = ArgGroup::new("matter").args(["id", "unused", "recertify"]))]
 #[command(group = ArgGroup::new("verdict").args(["confirm", "remove"]).requires("recertify").requires("comment"))]
 pub(crate) struct ReviewWords {
-    /// The break-glass grant that you have looked at [default: list those that wait for it]
+    /// The id of the break-glass grant that you review [default: list the break-glass grants that need a review]
     #[arg(value_name = "ID", value_parser = RequestSource::parse, requires = "comment", add = ArgValueCandidates::new(complete::debts))]
     pub(crate) id: Option<RequestSource>,
-    /// List eligibility that was not used for so long
+    /// List eligibility that was not used for at least this time
     ///
-    /// Per person where the policy names people, per group where it names groups. For root, readers of the audit and
-    /// approvers of a role.
+    /// Prints one line for each user and each group that the policy names. Root and readers of the audit see all roles.
+    /// Approvers see the roles whose requests they approve.
     #[arg(long, value_name = "DURATION", value_parser = when::parse_duration)]
-    pub(crate) unused: Option<u64>,
-    /// List who may ask for what and who stands for it; with --confirm or --remove, answer for it
+    pub(crate) unused: Option<Seconds>,
+    /// List the assignments of all roles or one role; with --confirm or --remove, record your review
     ///
-    /// It shows when they last did, and what a reviewer said of it. An approver of the role or root answers for its
-    /// assignments: for all but their own, or for one `--user` alone, who may also be a member of a group that the
-    /// policy names.
+    /// Shows when each assignment was last used, and the last review of it. An approver of the role, or root, may
+    /// review all its assignments except their own. With `--user` the review is about one assignment only. The user may
+    /// also be a member of a group that the policy names.
     #[arg(long, value_name = "ROLE", num_args = 0..=1, value_parser = RoleName::parse, add = ArgValueCandidates::new(complete::assigned_roles))]
     pub(crate) recertify: Option<Option<RoleName>>,
-    /// Only this assignment: a user, or %group as the policy writes it [default: all of the role but your own]
+    /// Review only this assignment: a user, or a group as %group in the policy [default: all of the role except your
+    /// own]
     #[arg(long = "user", value_name = "USER", requires = "verdict")]
     pub(crate) holder: Option<String>,
-    /// It shall stay
+    /// The assignment should remain
     #[arg(long)]
     pub(crate) confirm: bool,
-    /// It should be removed from the policy
+    /// The assignment should be removed from the policy
     #[arg(long)]
     pub(crate) remove: bool,
-    /// What you found; kept in the record
+    /// Your comment, which is recorded
     #[arg(long, value_name = "TEXT", value_parser = word())]
     pub(crate) comment: Option<Word>,
     #[command(flatten)]
@@ -400,32 +400,32 @@ pub(crate) struct ReviewWords {
 /// Below `key`
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeyVerb {
-    /// Make the host's key and the database where there are none (root)
+    /// Create the host's key and the database if they do not exist (root)
     Init,
     /// Show the host's public key
     ///
-    /// Every grant is signed with its other half.
+    /// The host signs every grant with the private key that belongs to it.
     Show,
-    /// State that the database, identity and clock of this host are right as they stand; ends every grant and denies every request (root)
+    /// Accept the database, identity and clock of this host as correct; ends every grant and denies every request
+    /// (root)
     ///
-    /// Commands that run under a grant end with it, also those that may finish after its expiry. This is needed after
-    /// an older copy of the database was restored: until then no grant is given or accepted. It helps after the clock
-    /// stood in the future for a while: until then the journal counts from there, and nothing is pruned. A grant whose
-    /// bytes cannot be read is ended as its request tells. What cannot be read at all is named and left as it is; it
-    /// serves nothing, and the status is 1.
+    /// Commands that run under a grant end with the grant, including those that may finish after its expiry.
+    ///
+    /// Use it after an older copy of the database was restored. Until you use it, no grant is created or accepted. Also
+    /// use it after the clock was ahead for some time and was corrected. Until you use it, grants end at the next boot,
+    /// and nothing is pruned.
+    ///
+    /// If the bytes of a grant cannot be read, jitctl ends the grant through its request. If the request cannot be read
+    /// either, jitctl prints its id, does not change it, and exits with status 1. Such a grant allows no command.
     Accept(KeyAcceptWords),
 }
 
 /// `key accept`
 #[derive(Debug, Args)]
 pub(crate) struct KeyAcceptWords {
-    /// Kept in the record
+    /// The reason, which is recorded
     #[arg(long, value_name = "TEXT", value_parser = word())]
     pub(crate) reason: Word,
-}
-
-pub(crate) fn word() -> impl TypedValueParser<Value = Word> {
-    OsStringValueParser::new().map(Word::from)
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use jit_core::wire::{
 };
 
 use crate::broker::Broker;
-use crate::{sessions, show};
+use crate::grant_text;
 
 /// The variable with which the script asks for candidates instead of running the verb.
 pub(crate) const VARIABLE: &str = "JITCTL_COMPLETE";
@@ -23,9 +23,9 @@ pub(crate) const VARIABLE: &str = "JITCTL_COMPLETE";
 /// `completion`
 #[derive(Debug, Args)]
 pub(crate) struct CompletionWords {
-    /// For which shell
+    /// The shell
     pub(crate) shell: Shell,
-    /// For which program
+    /// The program
     #[arg(long, value_enum, default_value_t = Program::Jitctl)]
     pub(crate) program: Program,
 }
@@ -153,18 +153,18 @@ pub(crate) fn everything() -> Vec<CompletionCandidate> {
 /// Running sessions that the caller may see.
 pub(crate) fn sessions() -> Vec<CompletionCandidate> {
     let running = Broker::installed().ask(&Sessions {}).unwrap_or_default();
-    let about = |session: &SessionInfo| format!("{} {}", session.user, sessions::command(session));
-    running.iter().map(|session| candidate(&session.run, &about(session))).collect()
+    let about = |session: &SessionInfo| format!("{} {}", session.user, grant_text::line(&session.command));
+    running.iter().map(|session| candidate(session.run.as_str(), &about(session))).collect()
 }
 
 /// Candidates come from the first page only; more would be too many to read.
 fn ids<V: Verb<Answer = GrantPage>>(listing: &V, wanted: fn(&GrantInfo) -> bool) -> Vec<CompletionCandidate> {
     let infos = Broker::installed().ask(listing).map_or_else(|_| Vec::new(), |page| page.entries);
-    let about = |info: &GrantInfo| format!("{} {} {}", info.requester, info.role, show::command(info));
+    let about = |info: &GrantInfo| format!("{} {} {}", info.requester, info.role, grant_text::command(info));
     infos.iter().filter(|info| wanted(info)).map(|info| candidate(info.id.as_str(), &about(info))).collect()
 }
 
 fn candidate(word: &str, help: &str) -> CompletionCandidate {
-    let help: String = crate::screen::clean(help).chars().take(80).collect();
+    let help: String = crate::clean::clean(help).chars().take(80).collect();
     CompletionCandidate::new(OsStr::new(word)).help((!help.is_empty()).then(|| help.into()))
 }

@@ -7,22 +7,23 @@ use std::path::Path;
 
 use jit_core::escape::{command_line, escape, hex};
 use jit_core::grant::sshsig::Namespace;
-use jit_core::grant::terms::{Extensions, decode};
+use jit_core::grant::terms::decode;
 use jit_core::grant::{GrantTerms, digest};
 use jit_core::names::IdPrefix;
 use jit_core::policy::RolePower;
-use jit_core::wire::{Document, Documents, DocumentsInfo};
+use jit_core::wire::{Document, DocumentsInfo};
 
 use crate::armor::{self, Kind, Request, bad};
 use crate::broker::Broker;
 use crate::foreign;
+use crate::grant_text;
 use crate::known_hosts;
 use crate::output::Output;
-use crate::screen::{Report, Screen, clean};
-use crate::show;
+use crate::request_documents;
+use crate::screen::{Report, Screen};
 use crate::speech::{Notice, Trouble};
 use crate::statement;
-use crate::table::{Fields, Tone};
+use crate::table::Fields;
 use crate::when;
 
 /// The file with the digests of request and role, for `sha256sum -c`.
@@ -30,14 +31,14 @@ const DIGESTS: &str = "sha256sums";
 
 /// `jitctl show ID --print`, `jitctl request --print`
 pub(crate) fn print(id: IdPrefix, broker: &Broker) -> Result<Report, Trouble> {
-    let documents = fetch(id, broker)?;
+    let documents = request_documents::fetch(id, broker)?;
     let text = armor::to_text(Kind::Request, &documents.request);
     Ok(Report::done(Output::Documents(Box::new(documents)), text))
 }
 
 /// `jitctl show ID --export DIRECTORY`: exact bytes, signatures and the host's key, for any `ssh-keygen -Y verify`.
 pub(crate) fn export(id: IdPrefix, directory: &Path, broker: &Broker) -> Result<Report, Trouble> {
-    let documents = fetch(id, broker)?;
+    let documents = request_documents::fetch(id, broker)?;
     let request = Request::read(&documents.request)?;
     let shown = escape(directory.as_os_str().as_encoded_bytes());
     let failed = |error: &std::io::Error| {
@@ -146,38 +147,20 @@ pub(crate) fn show(screen: &Screen) -> Result<Report, Trouble> {
             fields.add("by", terms.approver.as_str());
             fields.add("signed with", key.fingerprint());
             fields.add("at", when::long(terms.at, screen.now));
-            fields
-                .add("for", if terms.duration == 0 { "as long as asked".into() } else { when::spell(terms.duration) });
-            let narrowed = show::narrowed(terms.one_shot.is_set(), terms.exact.is_set());
+            fields.add("for", terms.duration.positive().map_or_else(|| "as long as asked".to_owned(), when::spell));
+            let narrowed = grant_text::narrowed(terms.one_shot.is_set(), terms.exact.is_set());
             fields.maybe("narrowed to", (!narrowed.is_empty()).then_some(narrowed));
             fields.maybe("comment", (!terms.comment.as_bytes().is_empty()).then(|| terms.comment.to_string()));
             fields.add("host id", known_hosts::with_name(&terms.host));
-            unknown(&mut fields, &terms.extensions);
+            grant_text::unknown(&mut fields, &terms.extensions);
             let answer = Output::Approval(jit_core::wire::ApprovalDocument { approver: terms.approver, document });
             Ok(Report::done(answer, fields.render_on(screen)))
         }
     }
 }
 
-/// Returns the keys that a later version has added to a document, which this version does not understand.
-pub(crate) fn unknown(fields: &mut Fields, extensions: &Extensions) {
-    for (name, value) in extensions {
-        fields.toned("unknown", format!("{name} = {value}"), Tone::Bad);
-    }
-}
-
-/// Fetches the documents of one request.
-pub(crate) fn fetch(id: IdPrefix, broker: &Broker) -> Result<DocumentsInfo, Trouble> {
-    Ok(broker.ask(&Documents { id })?)
-}
-
 /// Returns the exact bytes of a role.
 fn encoded(role: &RolePower) -> Result<String, Trouble> {
     let bytes = role.encode().ok().and_then(|bytes| String::from_utf8(bytes).ok());
     bytes.ok_or_else(|| bad("the role cannot be written"))
-}
-
-/// Returns the host of a request from elsewhere, for the user who signs a statement about it.
-pub(crate) fn host_of(request: &Request) -> String {
-    format!("  on {}, host key {}", clean(&request.terms.host.name), request.host_key.fingerprint())
 }

@@ -2,29 +2,30 @@
 
 use clap::Args;
 use clap_complete::ArgValueCandidates;
+use jit_core::clock::duration::Seconds;
 use jit_core::escape::Word;
 use jit_core::names::IdPrefix;
 use jit_core::wire::{Extend, GrantInfo};
 
 use crate::broker::Broker;
-use crate::cli::word;
 use crate::complete;
+use crate::grant_text::pending_line;
 use crate::output::Output;
-use crate::request::pending_line;
 use crate::screen::{Report, Screen};
 use crate::speech::Trouble;
+use crate::typed::word;
 use crate::when;
 
 /// `extend`
 #[derive(Debug, Args)]
 pub(crate) struct ExtendWords {
-    /// Which grant
+    /// The id of the grant
     #[arg(value_name = "ID", value_parser = IdPrefix::parse, add = ArgValueCandidates::new(complete::grants))]
     pub(crate) id: IdPrefix,
-    /// For how long, from its end on [default: the role's maximum]
+    /// The additional time, counted from the end of the grant [default: the role's maximum]
     #[arg(long = "for", value_name = "DURATION", value_parser = when::parse_duration)]
-    pub(crate) duration: Option<u64>,
-    /// Why
+    pub(crate) duration: Option<Seconds>,
+    /// The reason
     #[arg(long, value_name = "TEXT", value_parser = word())]
     pub(crate) reason: Option<Word>,
 }

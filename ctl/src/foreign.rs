@@ -9,13 +9,14 @@ use jit_core::policy::{Leftovers, OnExpiry, OnRemoval, RolePower};
 use jit_core::wire::{Background, BoundInfo, GrantInfo};
 
 use crate::armor::{self, Request};
-use crate::documents;
+use crate::clean::clean;
+use crate::grant_text::{self, bound_fields, exact_word, exact_words};
 use crate::known_hosts::Host;
 use crate::output::Output;
-use crate::screen::{Report, Screen, clean};
-use crate::show::{self, bound_fields, exact_word, exact_words};
+use crate::screen::{Report, Screen};
 use crate::speech::Trouble;
-use crate::table::{Fields, Tone};
+use crate::surface::Tone;
+use crate::table::Fields;
 use crate::when;
 
 /// Reads the request from standard input, to be signed by the user. Its host must be one for which the user may sign.
@@ -122,26 +123,26 @@ fn request_fields(request: &Request, now: i64) -> Fields {
     if terms.argv().is_empty() {
         fields.add("command", "(the whole role)");
     } else {
-        fields.add("command", show::line(terms.argv()));
+        fields.add("command", grant_text::line(terms.argv()));
         exact_words(&mut fields, terms.argv());
     }
     if let Some(command) = &terms.command {
         bound_fields(&mut fields, &command.argv, &BoundInfo::from(command.clone()));
-        if !show::is_of_nothing(&command.program) {
+        if !grant_text::is_of_nothing(&command.program) {
             fields.add("program sha256", &command.program);
         }
     }
     fields.add("reason", terms.reason.to_string());
     fields.maybe("ticket", (!terms.ticket.as_bytes().is_empty()).then(|| terms.ticket.to_string()));
     times(&mut fields, terms, now);
-    documents::unknown(&mut fields, &terms.extensions);
+    grant_text::unknown(&mut fields, &terms.extensions);
     fields.add("request digest", hex(&digest(request.bytes.as_bytes())));
     fields
 }
 
 fn times(fields: &mut Fields, terms: &RequestTerms, now: i64) {
     fields.add("duration", when::spell(terms.duration));
-    let narrowed = show::narrowed(terms.one_shot.is_set(), terms.exact.is_set());
+    let narrowed = grant_text::narrowed(terms.one_shot.is_set(), terms.exact.is_set());
     fields.add("serves", if narrowed.is_empty() { "any number of runs of the role's commands" } else { &narrowed });
     if terms.break_glass.is_set() {
         fields.toned("break-glass", "yes: nobody is asked for approval", Tone::Bad);
@@ -180,7 +181,7 @@ fn role_fields(role: &RolePower, digest: &str) -> Fields {
     if role.leftovers == Leftovers::Keep {
         fields.add("left running", "what a finished command leaves running may continue");
     }
-    show::options(&mut fields, "with", &role.changed_options());
+    grant_text::options(&mut fields, "with", &role.changed_options());
     fields.add("role digest", digest);
     fields
 }

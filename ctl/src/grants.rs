@@ -7,9 +7,9 @@ use jit_core::wire::{GrantInfo, Grants, Release, Revoke, RevokeTarget};
 
 use crate::broker::Broker;
 use crate::cli::{ListWords, ReleaseWords, RevokeWords};
+use crate::grant_text;
 use crate::output::Output;
 use crate::screen::{Report, Screen};
-use crate::show;
 use crate::speech::{Notice, Trouble};
 use crate::statement::{NewStatement, Way, say, unsigned};
 use crate::table::Listing;
@@ -89,7 +89,7 @@ fn table(grants: &[GrantInfo], screen: &Screen) -> String {
     let mut listing =
         Listing::new(["ID", "STATE", "HOLDER", "ROLE", "RUN AS", "UNTIL", "RUNS", "SERVES", "COMMAND"], 2);
     for grant in grants {
-        let terms = show::narrowed(grant.one_shot, grant.exact);
+        let terms = grant_text::narrowed(grant.one_shot, grant.exact);
         let until = match (grant.grant.as_deref(), grant.starts, grant.expires) {
             (Some("scheduled"), Some(starts), _) => format!("from {}", when::short_relative(starts, screen.now)),
             (_, _, Some(expires)) => when::short_relative(expires, screen.now),
@@ -97,14 +97,14 @@ fn table(grants: &[GrantInfo], screen: &Screen) -> String {
         };
         listing.row([
             grant.id.as_str().into(),
-            show::state_entry(grant),
+            grant_text::state_entry(grant),
             grant.requester.as_str().into(),
             grant.role.as_str().into(),
             grant.run_as.as_str().into(),
             until.into(),
             grant.runs.to_string().into(),
             if terms.is_empty() { "any run" } else { &terms }.into(),
-            show::matter(grant).into(),
+            grant_text::matter(grant).into(),
         ]);
     }
     listing.render(screen)

@@ -4,9 +4,10 @@ use jit_core::escape::Word;
 use jit_core::wire::{KeyAccept, KeyInfo, KeyInit, KeyShow};
 
 use crate::broker::Broker;
+use crate::clean::clean;
 use crate::cli::KeyAcceptWords;
 use crate::output::Output;
-use crate::screen::{Report, clean};
+use crate::screen::Report;
 use crate::speech::{Exit, Notice, Trouble};
 
 /// `jitctl key init`

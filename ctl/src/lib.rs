@@ -7,12 +7,14 @@ mod armor;
 mod audit;
 mod broker;
 mod cases;
+mod clean;
 mod cli;
 mod complete;
 mod doctor;
 mod documents;
 mod extend;
 mod foreign;
+mod grant_text;
 mod grants;
 mod key;
 mod known_hosts;
@@ -24,6 +26,7 @@ mod policy_test;
 pub mod readers;
 mod replay;
 mod request;
+mod request_documents;
 mod requests;
 mod review;
 mod roles;
@@ -31,11 +34,15 @@ mod screen;
 mod sessions;
 mod show;
 mod signed_approvals;
+mod signing;
 mod speech;
 mod statement;
 mod stream;
+mod surface;
 mod sweep;
 mod table;
+mod typed;
+mod usage;
 mod waiting;
 mod when;
 
@@ -58,7 +65,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, broker: &Broker) -> Ex
             let screen = Screen::of_process(cli.format());
             (cli, screen)
         }
-        Err(error) => return speech::answer_parser(error, &Screen::of_process(cli::format_wanted(&arguments))),
+        Err(error) => return usage::answer_parser(error, &Screen::of_process(cli::format_wanted(&arguments))),
     };
     if let Verb::Completion(words) = &cli.verb {
         return completion(words, &screen).into();

@@ -2,7 +2,7 @@
 //! so they are separate from the broker's replies, which may change with it.
 
 use jit_core::escape::Word;
-use jit_core::names::GrantId;
+use jit_core::names::{GrantId, RunId};
 use jit_core::wire::{
     AcceptedInfo, ApprovalDocument, AssignmentInfo, DebtInfo, DocumentsInfo, Evaluation, Finding, GrantInfo,
     ImportInfo, KeyInfo, PolicyInfo, PolicyShown, PruneInfo, RecordPage, RecordingInfo, RoleInfo, SessionInfo,
@@ -133,7 +133,7 @@ pub struct ExportInfo {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RecordingHit {
     /// The run that was recorded.
-    pub run: String,
+    pub run: RunId,
     /// The user of the run.
     pub user: Word,
     /// When the run began.

@@ -9,9 +9,10 @@ use jit_core::policy::{Policy, PolicyReader, PolicyText};
 use jit_core::wire::{PolicyCheck, PolicyInfo};
 
 use crate::broker::Broker;
+use crate::clean::clean;
 use crate::cli::PolicyCheckWords;
 use crate::output::Output;
-use crate::screen::{Report, clean};
+use crate::screen::Report;
 use crate::speech::{Notice, Trouble};
 
 /// The maximum size of a file, in bytes.

@@ -3,19 +3,21 @@
 
 use std::path::Path;
 
+use jit_core::clock::duration::Seconds;
 use jit_core::escape::{Word, command_line, escape};
 use jit_core::names::UserName;
-use jit_core::policy::Policy;
+use jit_core::policy::{Policy, UNTIL_REBOOT};
 use jit_core::wire::{CommandWords, Evaluation, PolicyShow, PolicyShown, PolicyTest, RoleDetails, SettingsInfo};
 use serde::Deserialize;
 
 use crate::broker::Broker;
 use crate::cases::{Case, evaluation};
+use crate::clean::clean;
 use crate::cli::{PolicyShowWords, PolicyTestWords};
 use crate::output::{Difference, Expectations, Output};
 use crate::policy;
 use crate::roles;
-use crate::screen::{Report, clean};
+use crate::screen::Report;
 use crate::speech::{Exit, Notice, Trouble};
 use crate::table::Fields;
 use crate::when;
@@ -234,7 +236,7 @@ fn in_words(shown: &PolicyShown, whole: bool) -> String {
 fn settings(settings: &SettingsInfo) -> String {
     let mut fields = Fields::default();
     fields.add("secure_path", &settings.secure_path);
-    let remembered = Some(settings.timestamp_timeout).filter(|seconds| *seconds != u64::MAX);
+    let remembered = Some(settings.timestamp_timeout).filter(|seconds| *seconds != UNTIL_REBOOT);
     fields.add("timestamp_timeout", remembered.map_or_else(|| "until-reboot".to_owned(), when::spell));
     fields.add("passwd_tries", settings.passwd_tries.to_string());
     fields.add("passwd_timeout", when::spell(settings.passwd_timeout));
@@ -301,7 +303,7 @@ fn options(fields: &mut Fields, options: &serde_json::Map<String, serde_json::Va
         let shown = match (value.as_str(), value.as_u64()) {
             (Some(text), _) => text.to_owned(),
             (None, Some(u64::MAX)) => "until-reboot".to_owned(),
-            (None, Some(seconds)) if SPANS.contains(&key.as_str()) => when::spell(seconds),
+            (None, Some(seconds)) if SPANS.contains(&key.as_str()) => when::spell(Seconds(seconds)),
             (None, _) => value.to_string(),
         };
         fields.add(key, shown);

@@ -1,15 +1,17 @@
 //! Creates a request, and says what to do next.
 
+use jit_core::clock::duration::Seconds;
 use jit_core::escape::{Word, shell_line};
 use jit_core::names::{IdPrefix, RoleName};
 use jit_core::wire::{CommandWords, GrantInfo, NewRequest};
 
 use crate::broker::Broker;
+use crate::clean::clean;
 use crate::cli::RequestWords;
 use crate::documents;
+use crate::grant_text;
 use crate::output::Output;
-use crate::screen::{Format, Report, Screen, clean};
-use crate::show;
+use crate::screen::{Format, Report, Screen};
 use crate::speech::{Exit, Notice, Trouble};
 use crate::waiting::{self, Limit, Waited};
 use crate::when;
@@ -17,7 +19,7 @@ use crate::when;
 /// `jitctl request`
 pub(crate) fn request(words: RequestWords, broker: &Broker, screen: &Screen) -> Result<Report, Trouble> {
     let wait = words.wait;
-    let (environment, command) = show::variables_first(words.command);
+    let (environment, command) = grant_text::variables_first(words.command);
     let typed = Typed {
         run_as: words.run_as.clone(),
         run_as_group: words.run_as_group.clone(),
@@ -91,17 +93,17 @@ impl Typed {
 
 fn wait_for(
     info: GrantInfo,
-    limit: Option<u64>,
+    limit: Option<Seconds>,
     typed: &Typed,
     broker: &Broker,
     screen: &Screen,
 ) -> Result<Report, Trouble> {
     if screen.format == Format::Text {
         // On stderr, because stdout gets the outcome.
-        screen.note(&Notice::new(pending_line(&info)));
+        screen.note(&Notice::new(grant_text::pending_line(&info)));
     }
     let id = info.id.clone();
-    let limit = limit.map_or(Limit::Deadline, Limit::Seconds);
+    let limit = limit.map_or(Limit::Deadline, Limit::AtMost);
     match waiting::until_decided(info, limit, broker, screen)? {
         // The wait may have been long.
         Waited::Decided(info) => Ok(report(info, typed, when::now())),
@@ -120,7 +122,7 @@ fn report(info: GrantInfo, typed: &Typed, now: i64) -> Report {
     let grant = info.grant.clone();
     let text = match grant.as_deref() {
         None if info.state == "pending" => {
-            format!("{}\nnext: jitctl show {}\n", pending_line(&info), info.id)
+            format!("{}\nnext: jitctl show {}\n", grant_text::pending_line(&info), info.id)
         }
         Some("active") => {
             let until =
@@ -145,24 +147,12 @@ fn head(info: &GrantInfo) -> String {
 }
 
 fn terms(info: &GrantInfo) -> String {
-    let terms = show::narrowed(info.one_shot, info.exact);
+    let terms = grant_text::narrowed(info.one_shot, info.exact);
     if terms.is_empty() { terms } else { format!(" ({terms})") }
 }
 
-/// Describes the state of a pending request.
-pub(crate) fn pending_line(info: &GrantInfo) -> String {
-    format!(
-        "request {} for role {}: pending, {} of {} approvals given; approvers: {}",
-        info.id,
-        info.role,
-        info.approvals_given(),
-        info.approvals_needed,
-        show::approvers(info)
-    )
-}
-
 fn refusal(info: &GrantInfo) -> String {
-    let mut text = format!("request {} for role {} is {}", info.id, info.role, clean(show::state(info)));
+    let mut text = format!("request {} for role {} is {}", info.id, info.role, clean(grant_text::state(info)));
     if let Some(ended) = &info.ended {
         text.push_str(&format!(" by {}", clean(&ended.by)));
         if !ended.reason.as_bytes().is_empty() {

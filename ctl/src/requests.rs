@@ -4,9 +4,9 @@ use jit_core::wire::{GrantInfo, Requests};
 
 use crate::broker::Broker;
 use crate::cli::ListWords;
+use crate::grant_text;
 use crate::output::Output;
 use crate::screen::{Report, Screen};
-use crate::show;
 use crate::speech::Trouble;
 use crate::table::{Entry, Listing};
 use crate::when;
@@ -31,13 +31,13 @@ fn table(requests: &[GrantInfo], screen: &Screen) -> String {
         let mark = if request.may_decide { " *" } else { "" };
         listing.row([
             request.id.as_str().into(),
-            show::state_entry(request),
+            grant_text::state_entry(request),
             request.requester.as_str().into(),
             request.role.as_str().into(),
             when::spell(request.duration).into(),
             when::relative(request.requested, screen.now).into(),
             format!("{}/{}{mark}", request.approvals_given(), request.approvals_needed).into(),
-            Entry::lines(&[show::matter(request), request.reason.to_string()]),
+            Entry::lines(&[grant_text::matter(request), request.reason.to_string()]),
         ]);
     }
     listing.render(screen)

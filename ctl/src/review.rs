@@ -8,13 +8,15 @@ use jit_core::wire::{
 };
 
 use crate::broker::Broker;
+use crate::clean::clean;
 use crate::cli::ReviewWords;
+use crate::grant_text;
 use crate::output::Output;
-use crate::screen::{Report, Screen, clean};
-use crate::show;
+use crate::screen::{Report, Screen};
 use crate::speech::{Notice, Trouble};
 use crate::statement::{NewStatement, Way, say, unsigned};
-use crate::table::{Entry, Listing, Tone};
+use crate::surface::Tone;
+use crate::table::{Entry, Listing};
 use crate::when;
 
 /// `jitctl review`
@@ -99,7 +101,8 @@ fn debt_table(debts: &[DebtInfo], screen: &Screen) -> String {
     let mut listing = Listing::new(["ID", "BY", "ROLE", "WHEN", "RUNS", "REVIEWERS", "WHAT"], 1);
     for debt in debts {
         let mark = if debt.may_review { " *" } else { "" };
-        let command = if debt.command.is_empty() { "(the whole role)".to_owned() } else { show::line(&debt.command) };
+        let command =
+            if debt.command.is_empty() { "(the whole role)".to_owned() } else { grant_text::line(&debt.command) };
         listing.row([
             debt.id.as_str().into(),
             debt.user.as_str().into(),
@@ -150,7 +153,8 @@ fn verdict(row: &AssignmentInfo) -> Entry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::screen::{Format, Surface};
+    use crate::screen::Format;
+    use crate::surface::Surface;
 
     const DOCUMENT: Screen = Screen { format: Format::Text, out: Surface::Pipe, err: Surface::Pipe, now: 100_000 };
 

@@ -4,12 +4,14 @@ use jit_core::escape::command_line;
 use jit_core::wire::{CommandWords, RoleInfo, Roles, Why, WhyInfo};
 
 use crate::broker::Broker;
+use crate::clean::clean;
 use crate::cli::WhyWords;
+use crate::grant_text;
 use crate::output::Output;
-use crate::screen::{Report, Screen, clean};
-use crate::show;
+use crate::screen::{Report, Screen};
 use crate::speech::{Exit, Notice, Trouble};
-use crate::table::{Entry, Fields, Listing, Tone};
+use crate::surface::Tone;
+use crate::table::{Entry, Fields, Listing};
 use crate::when;
 
 /// `jitctl roles`
@@ -36,7 +38,7 @@ pub(crate) fn list(broker: &Broker, screen: &Screen) -> Result<Report, Trouble> 
 
 /// `jitctl why`: the exit status is 0 only when the command may run now.
 pub(crate) fn why(words: WhyWords, broker: &Broker) -> Result<Report, Trouble> {
-    let (environment, command) = show::variables_first(words.command);
+    let (environment, command) = grant_text::variables_first(words.command);
     let command = CommandWords {
         run_as: words.run_as,
         run_as_group: words.run_as_group,

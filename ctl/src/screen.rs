@@ -2,12 +2,13 @@
 
 use std::io::{self, IsTerminal, Write};
 
-use jit_core::escape::{escape, unescape};
+use jit_core::escape::escape;
 use serde::Serialize;
 
+use crate::clean::clean;
 use crate::output::Output;
 use crate::speech::{Exit, Notice, Trouble};
-use crate::table::Tone;
+use crate::surface::{Surface, Tone};
 use crate::when;
 
 /// The format of the answer.
@@ -17,39 +18,6 @@ pub(crate) enum Format {
     Text,
     /// One JSON object for programs.
     Json,
-}
-
-/// The kind of a stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Surface {
-    /// A file or another program.
-    Pipe,
-    /// A terminal that can only print lines.
-    Dumb,
-    /// A terminal without colours (NO_COLOR).
-    Plain,
-    /// A terminal with colours.
-    Colour,
-}
-
-impl Surface {
-    fn of(is_terminal: bool) -> Self {
-        let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-        if !is_terminal {
-            Self::Pipe
-        } else if std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb") {
-            Self::Dumb
-        } else if set("NO_COLOR") {
-            Self::Plain
-        } else {
-            Self::Colour
-        }
-    }
-
-    /// Returns whether the stream is a terminal.
-    pub(crate) fn is_terminal(self) -> bool {
-        self != Self::Pipe
-    }
 }
 
 /// The streams, the format and the time of this call.
@@ -161,16 +129,6 @@ impl Screen {
                 Err(Exit::Refused)
             }
         }
-    }
-}
-
-/// Escapes an untrusted text for one line of a terminal. Text that is already escaped stays as it is.
-pub(crate) fn clean(text: &str) -> String {
-    let between = text.replace('\\', "");
-    if unescape(text).is_some() && escape(between.as_bytes()) == between {
-        text.to_owned()
-    } else {
-        escape(text.as_bytes())
     }
 }
 

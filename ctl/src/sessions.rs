@@ -3,48 +3,53 @@
 use clap::{Args, Subcommand};
 use clap_complete::ArgValueCandidates;
 use jit_core::escape::Word;
+use jit_core::names::RunId;
 use jit_core::wire::{Act, Intervene, SessionInfo, Sessions};
 
 use crate::broker::Broker;
-use crate::cli::word;
+use crate::clean::clean;
 use crate::complete;
+use crate::grant_text::line;
 use crate::output::Output;
-use crate::replay::run;
-use crate::screen::{Report, Screen, clean};
-use crate::show::line;
+use crate::screen::{Report, Screen};
 use crate::speech::Trouble;
 use crate::table::Listing;
+use crate::typed::word;
 use crate::when;
 
 /// Below `session`
 #[derive(Debug, Subcommand)]
 pub(crate) enum SessionVerb {
-    /// List the sessions that run, and what finished commands left running: yours, and those that you may watch or end
+    /// List running sessions, and processes that finished commands left running
     ///
-    /// For root and readers of the audit everybody's.
+    /// Lists your own, and those that you may watch or end. Root and readers of the audit see those of all users.
     List,
     /// Stop every process of a session until it is thawed
     ///
-    /// For root and the approvers of the session's role, as are `jitctl session thaw` and `jitctl session kill`. It
-    /// happens within half a second, is said on the session's terminal, and is recorded with the reason. A frozen
-    /// session still ends when its grant does. Without control groups of version 2 others can wake it by SIGCONT: it is
-    /// stopped again at once, and ended when that happens again and again.
+    /// Root and the approvers of the session's role may use this verb, `jitctl session thaw` and `jitctl session kill`.
+    /// The processes are stopped within half a second. A message appears on the session's terminal, and the journal
+    /// records the act with the reason. A frozen session still ends when its grant ends. Without control groups of
+    /// version 2, a user can continue the processes with SIGCONT. They are then stopped again within 50 ms, and the
+    /// fifth time the session is ended.
     Freeze(SessionWords),
-    /// Let a frozen session go on
+    /// Continue a frozen session
+    ///
+    /// Only root thaws what root has frozen, and no user thaws their own session if another person has frozen it.
     Thaw(SessionWords),
     /// End every process of a session
     ///
-    /// They get SIGTERM, and after the policy's `grace_period` SIGKILL; those of a frozen session get SIGKILL at once.
+    /// This is final: the session cannot be frozen or thawed any more. The processes get SIGTERM and, after
+    /// `grace_period` of the policy, SIGKILL. The processes of a frozen session get SIGKILL at once.
     Kill(SessionWords),
 }
 
 /// `session freeze`, `thaw` and `kill`
 #[derive(Debug, Args)]
 pub(crate) struct SessionWords {
-    /// Which run
-    #[arg(value_name = "RUN", value_parser = run, add = ArgValueCandidates::new(complete::sessions))]
-    run: String,
-    /// Kept in the record
+    /// The id of the run
+    #[arg(value_name = "RUN", value_parser = RunId::parse, add = ArgValueCandidates::new(complete::sessions))]
+    run: RunId,
+    /// The reason, which is recorded
     #[arg(long, value_name = "TEXT", value_parser = word())]
     reason: Word,
 }
@@ -69,7 +74,7 @@ fn intervene(words: SessionWords, act: Act, done: &str, broker: &Broker) -> Resu
     let ask = Intervene { run: words.run, act, reason: words.reason };
     let sessions = broker.ask(&ask)?;
     let line = |session: &SessionInfo| {
-        format!("session {} of {} {done}: {}\n", clean(&session.run), session.user, command(session))
+        format!("session {} of {} {done}: {}\n", clean(session.run.as_str()), session.user, command(session))
     };
     let text = sessions.iter().map(line).collect();
     Ok(Report::done(Output::Sessions(sessions), text))
@@ -82,7 +87,7 @@ fn table(sessions: &[SessionInfo], screen: &Screen) -> String {
         let may: Vec<&str> = may.into_iter().filter_map(|(may, word)| may.then_some(word)).collect();
         let by = session.by.as_ref().map(|by| format!(" by {}", clean(by))).unwrap_or_default();
         listing.row([
-            clean(&session.run).into(),
+            clean(session.run.as_str()).into(),
             when::short(session.since, screen.now).into(),
             session.user.to_string().into(),
             session.run_as.to_string().into(),
@@ -95,6 +100,6 @@ fn table(sessions: &[SessionInfo], screen: &Screen) -> String {
 }
 
 /// Returns the command as one could type it.
-pub(crate) fn command(session: &SessionInfo) -> String {
+fn command(session: &SessionInfo) -> String {
     line(&session.command)
 }

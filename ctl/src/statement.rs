@@ -11,15 +11,18 @@ use jit_core::wire::{Document, ImportStatement, StatedInfo, StatementDocument};
 
 use crate::armor::{self, Kind, Request, bad};
 use crate::broker::Broker;
-use crate::cli::{KeyWords, RequestSource};
-use crate::documents;
+use crate::clean::clean;
+use crate::cli::KeyWords;
 use crate::foreign;
+use crate::grant_text;
 use crate::known_hosts;
 use crate::output::Output;
-use crate::screen::{Report, Screen, clean};
-use crate::signed_approvals::{account, sign};
+use crate::request_documents;
+use crate::screen::{Report, Screen};
+use crate::signing::{account, sign};
 use crate::speech::{Notice, Trouble};
 use crate::table::Fields;
+use crate::typed::RequestSource;
 use crate::when;
 
 /// The statement that the user wants to make.
@@ -73,7 +76,7 @@ fn here(
     broker: &Broker,
     screen: &Screen,
 ) -> Result<StatedInfo, Trouble> {
-    let documents = documents::fetch(id, broker)?;
+    let documents = request_documents::fetch(id, broker)?;
     let request = Request::read(&documents.request)?;
     let kind = saying.kind.as_str();
     let by = saying.signed.name.clone().unwrap_or(documents.you);
@@ -97,7 +100,7 @@ fn elsewhere(saying: NewStatement, key: &Path, screen: &Screen) -> Result<Report
     }
     let body = statement(saying, by.clone(), &request.bytes, &request.terms)?;
     screen.tell(&about(&request, kind.as_str(), screen.now));
-    screen.tell(&documents::host_of(&request));
+    screen.tell(&request_documents::host_of(&request));
     let document = Document { signature: Some(sign(key, Namespace::Statement, &body)?), body };
     let text = armor::to_text(Kind::Statement, &document);
     Ok(Report::done(Output::Statement(StatementDocument { kind, by, document, host_signature: None }), text))
@@ -162,7 +165,7 @@ pub(crate) fn show(document: Document, screen: &Screen) -> Result<Report, Troubl
     fields.add("at", when::long(terms.at, screen.now));
     fields.maybe("reason", (!terms.reason.as_bytes().is_empty()).then(|| terms.reason.to_string()));
     fields.add("host id", known_hosts::with_name(&terms.host));
-    documents::unknown(&mut fields, &terms.extensions);
+    grant_text::unknown(&mut fields, &terms.extensions);
     let answer = StatementDocument { kind: terms.kind, by: terms.by, document, host_signature: None };
     Ok(Report::done(Output::Statement(answer), fields.render_on(screen)))
 }

@@ -3,36 +3,12 @@
 use comfy_table::presets::NOTHING;
 use comfy_table::{Attribute, Cell, Color, ColumnConstraint, ContentArrangement, Table};
 
-use crate::screen::{Screen, Surface, clean};
+use crate::clean::clean;
+use crate::screen::Screen;
+use crate::surface::{Surface, Tone};
 
 /// The maximum length of a cell, in characters; `show` prints the full text.
 const CELL_LIMIT: usize = 240;
-
-/// The meaning of a cell's colour.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Tone {
-    /// Neutral.
-    Plain,
-    /// In force.
-    Good,
-    /// Waiting for a user, or for its start.
-    Waiting,
-    /// Refused or revoked.
-    Bad,
-}
-
-impl Tone {
-    /// Returns an escaped text in its colour, if the stream has colours.
-    pub(crate) fn paint(self, text: &str, surface: Surface) -> String {
-        let colour = match (surface, self) {
-            (Surface::Colour, Self::Good) => "32",
-            (Surface::Colour, Self::Waiting) => "33",
-            (Surface::Colour, Self::Bad) => "31",
-            _ => return text.to_owned(),
-        };
-        format!("\x1b[{colour}m{text}\x1b[0m")
-    }
-}
 
 /// A cell of a listing.
 #[derive(Debug, Clone)]

@@ -5,18 +5,20 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use jit_core::clock::duration::{LONGEST, Seconds};
 use jit_core::names::{GrantId, IdPrefix};
 use jit_core::wire::{GrantInfo, Wait};
 use signal_hook::consts::SIGINT;
 use signal_hook::iterator::Signals;
 
 use crate::broker::{Broker, BrokerError};
-use crate::screen::{Screen, Surface};
+use crate::screen::Screen;
 use crate::speech::{Notice, Trouble};
+use crate::surface::Surface;
 use crate::when;
 
 /// The longest wait in one request to the broker, in seconds.
-const LONGEST_ASK: u64 = 60;
+const LONGEST_ASK: Duration = Duration::from_secs(60);
 
 /// The minimum interval between requests to a broker that answers "pending" early.
 const PACE: Duration = Duration::from_secs(1);
@@ -26,8 +28,8 @@ const PACE: Duration = Duration::from_secs(1);
 pub(crate) enum Limit {
     /// Until the request expires.
     Deadline,
-    /// At most this many seconds, and no longer than the request lives.
-    Seconds(u64),
+    /// At most this long, and no longer than the request lives.
+    AtMost(Seconds),
 }
 
 /// How the wait ended.
@@ -66,13 +68,13 @@ pub(crate) fn until_decided(
 /// Requester and broker have the same clock, but the broker's answer may take a moment: the broker decides whether the
 /// deadline has passed.
 fn time_left(info: &GrantInfo, limit: Limit, now: i64) -> Duration {
-    let lifetime = u64::try_from(info.deadline.saturating_sub(now)).unwrap_or(0).saturating_add(2);
+    let lifetime = Duration::from(Seconds::between(now, info.deadline)).saturating_add(Duration::from_secs(2));
     // An instant far beyond the lifetime of any request may not be representable.
-    let lifetime = lifetime.min(10 * 366 * 86_400);
-    Duration::from_secs(match limit {
+    let lifetime = lifetime.min(10 * Duration::from(LONGEST));
+    match limit {
         Limit::Deadline => lifetime,
-        Limit::Seconds(seconds) => seconds.min(lifetime),
-    })
+        Limit::AtMost(longest) => lifetime.min(longest.into()),
+    }
 }
 
 fn rounds(
@@ -88,7 +90,7 @@ fn rounds(
             return Ok(Waited::TimeUp(info));
         }
         let asked = Instant::now();
-        ask_beside(&info.id, left.as_secs().clamp(1, LONGEST_ASK), broker, sender)?;
+        ask_beside(&info.id, Seconds(left.min(LONGEST_ASK).as_secs().max(1)), broker, sender)?;
         let answer = match next_event(countdown, events, None) {
             Some(Event::Answer(answer)) => *answer,
             Some(Event::Interrupt) | None => return Ok(Waited::Interrupted(info)),
@@ -114,7 +116,7 @@ fn killed_by_interrupt(status: std::process::ExitStatus) -> bool {
     std::os::unix::process::ExitStatusExt::signal(&status) == Some(SIGINT)
 }
 
-fn ask_beside(id: &GrantId, seconds: u64, broker: &Broker, sender: &Sender<Event>) -> Result<(), Trouble> {
+fn ask_beside(id: &GrantId, seconds: Seconds, broker: &Broker, sender: &Sender<Event>) -> Result<(), Trouble> {
     let id = IdPrefix::parse(id.as_str()).map_err(|_| BrokerError::Garbled)?;
     let (broker, sender) = (broker.clone(), sender.clone());
     let ask = move || drop(sender.send(Event::Answer(Box::new(broker.ask(&Wait { id, seconds })))));
@@ -167,8 +169,7 @@ impl Countdown {
     }
 
     fn show(&self) {
-        // Rounded up, so that the last second is shown as 1s.
-        let left = when::spell(self.left().as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX));
+        let left = when::spell(Seconds::rounded_up(self.left()));
         self.write(&format!("\r\x1b[Kwaiting for approval, {left} left (^C leaves the request pending)"));
     }
 
@@ -194,8 +195,8 @@ mod tests {
         let mut info = pending();
         info.deadline = 100;
         assert_eq!(time_left(&info, Limit::Deadline, 70).as_secs(), 32);
-        assert_eq!(time_left(&info, Limit::Seconds(5), 70).as_secs(), 5);
-        assert_eq!(time_left(&info, Limit::Seconds(3600), 70).as_secs(), 32);
+        assert_eq!(time_left(&info, Limit::AtMost(Seconds(5)), 70).as_secs(), 5);
+        assert_eq!(time_left(&info, Limit::AtMost(Seconds(3600)), 70).as_secs(), 32);
         assert_eq!(time_left(&info, Limit::Deadline, 1000).as_secs(), 2);
         info.deadline = i64::MAX;
         assert!(time_left(&info, Limit::Deadline, 0).as_secs() < 1 << 32);

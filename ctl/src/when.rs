@@ -3,7 +3,7 @@
 use std::fmt;
 
 use chrono::{DateTime, Days, Local, LocalResult, NaiveDate, NaiveDateTime, NaiveTime, TimeZone};
-use jit_core::clock::duration::{self, InvalidDuration};
+use jit_core::clock::duration::{self, InvalidDuration, Seconds};
 
 pub(crate) use jit_core::clock::duration::spell;
 
@@ -53,10 +53,10 @@ pub(crate) fn today() -> String {
     Local::now().format("%Y-%m-%d").to_string()
 }
 
-/// Parses `1h30m` and the like into seconds, as the policy does; a duration of zero is an error.
-pub(crate) fn parse_duration(text: &str) -> Result<u64, WhenError> {
+/// Parses `1h30m` and the like, as the policy does; a duration of zero is an error.
+pub(crate) fn parse_duration(text: &str) -> Result<Seconds, WhenError> {
     match duration::seconds(text).map_err(WhenError::Duration)? {
-        0 => Err(WhenError::Nothing),
+        Seconds::ZERO => Err(WhenError::Nothing),
         seconds => Ok(seconds),
     }
 }
@@ -71,7 +71,7 @@ pub(crate) fn parse_start(text: &str) -> Result<i64, WhenError> {
 fn start_from<Z: TimeZone>(text: &str, now: &DateTime<Z>) -> Result<i64, WhenError> {
     if let Some(duration) = text.strip_prefix('+') {
         let later = parse_duration(duration)?;
-        return Ok(now.timestamp().saturating_add_unsigned(later));
+        return Ok(now.timestamp().saturating_add_unsigned(later.0));
     }
     if let Ok(time) = DateTime::parse_from_rfc3339(text) {
         return not_past(time.timestamp(), now);
@@ -102,7 +102,7 @@ pub(crate) fn parse_past(text: &str) -> Result<i64, WhenError> {
 /// a plain day begins at midnight.
 fn past_from<Z: TimeZone>(text: &str, now: &DateTime<Z>) -> Result<i64, WhenError> {
     if let Ok(ago) = parse_duration(text) {
-        return Ok(now.timestamp().saturating_sub_unsigned(ago));
+        return Ok(now.timestamp().saturating_sub_unsigned(ago.0));
     }
     if let Ok(time) = DateTime::parse_from_rfc3339(text) {
         return Ok(time.timestamp());
@@ -148,7 +148,7 @@ fn not_past<Z: TimeZone>(start: i64, now: &DateTime<Z>) -> Result<i64, WhenError
 /// Formats microseconds as `1.204s`.
 pub(crate) fn duration_of_micros(micros: u64) -> String {
     let (seconds, milli) = (micros / 1_000_000, micros % 1_000_000 / 1000);
-    if seconds < 60 { format!("{seconds}.{milli:03}s") } else { spell(seconds) }
+    if seconds < 60 { format!("{seconds}.{milli:03}s") } else { spell(Seconds(seconds)) }
 }
 
 /// Formats `in 42m`, `3m ago`, `now`, rounded for reading.
@@ -161,8 +161,8 @@ pub(crate) fn relative(time: i64, now: i64) -> String {
     };
     match time {
         _ if distance == 0 => "now".to_owned(),
-        _ if time > now => format!("in {}", spell(rounded)),
-        _ => format!("{} ago", spell(rounded)),
+        _ if time > now => format!("in {}", spell(Seconds(rounded))),
+        _ => format!("{} ago", spell(Seconds(rounded))),
     }
 }
 
@@ -210,7 +210,7 @@ mod tests {
 
     #[test]
     fn durations_are_written_as_in_the_policy_and_not_zero() {
-        assert_eq!(parse_duration("1h30m"), Ok(5400));
+        assert_eq!(parse_duration("1h30m"), Ok(Seconds(5400)));
         assert_eq!(parse_duration("0s"), Err(WhenError::Nothing));
         for text in ["", "0", "-1h", "+1h", "1.5h", "1 h", "30m1h", "500ms", "367d", "99999999999999999999d"] {
             assert!(matches!(parse_duration(text), Err(WhenError::Duration(_))), "{text}");

@@ -17,6 +17,7 @@ use jit_core::names::UserName;
 use jit_core::policy::{Policy, PolicyText, RolePower};
 use jit_core::samples;
 use jit_core::wire::{Document, Failure, Frame, KeyShow, Question, Reply, RequestDocument};
+use jit_core::clock::duration::Seconds;
 use serde::Serialize;
 
 fn main() {
@@ -73,7 +74,7 @@ fn request(role: &[u8]) -> RequestTerms {
         created: 1_800_000_000,
         critical: Vec::new(),
         deadline: 1_800_086_400,
-        duration: 3600,
+        duration: Seconds(3600),
         exact: Flag::Yes,
         extends: None,
         extensions: Extensions::new(),
@@ -98,7 +99,7 @@ fn approval(request: &RequestTerms) -> ApprovalTerms {
         at: 1_800_000_060,
         comment: "fine".into(),
         critical: Vec::new(),
-        duration: 900,
+        duration: Seconds(900),
         exact: Flag::No,
         extensions: [("x".to_owned(), "y".to_owned())].into(),
         host: host().id,

@@ -1,8 +1,6 @@
 //! Converts the rules of a sudoers file to roles: the lists without aliases, the tags as keys of a role, and an order
 //! where the last matching rule has to decide.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use chrono::{DateTime, NaiveDateTime, Utc};
 
 use super::command::{self, Effect, Rule};
@@ -10,39 +8,9 @@ use super::defaults::Settings;
 use super::finding::Findings;
 use super::grammar::allows_all;
 use super::members::{self, Lists};
+use super::role::{MOST_ROLES, Role, Terms};
 use super::toml::{accepted, quoted};
 use super::tree::{CommandSpec, Kind, MemberKind, Opt, Position, Say, Scope, Sudoers, Tag, UserSpec};
-
-/// Keys of a role with their values in TOML.
-pub(super) type Terms = BTreeMap<String, String>;
-
-/// A role to be written.
-#[derive(Debug, Clone)]
-pub(super) struct Role {
-    /// The position of its rule.
-    pub(super) place: Position,
-    /// Its name, before others of the same name are numbered.
-    pub(super) name: String,
-    pub(super) users: Vec<String>,
-    pub(super) hosts: Vec<String>,
-    pub(super) run_as: Vec<String>,
-    pub(super) run_as_groups: Vec<String>,
-    /// `None` for a role that only denies, which combines with any.
-    pub(super) terms: Option<Terms>,
-    pub(super) commands: Vec<Rule>,
-    /// Keys that a tag has set, which no Defaults line overrides.
-    pub(super) tagged: BTreeSet<String>,
-}
-
-impl Role {
-    /// Returns whether a rule denies.
-    pub(super) fn refuses(&self) -> bool {
-        self.commands.iter().any(|rule| rule.effect == Effect::Deny)
-    }
-}
-
-/// The maximum number of roles from one sudoers file.
-pub(super) const MOST_ROLES: usize = 100_000;
 
 /// Returns all roles, in the order of the file.
 pub(super) fn roles(sudoers: &Sudoers, settings: &Settings, now: DateTime<Utc>, findings: &mut Findings) -> Vec<Role> {

@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use super::convert::Role;
 use super::finding::Findings;
 use super::members::Lists;
+use super::role::Role;
 use super::scope;
 use super::toml::{accepted, entry, quoted};
 use super::tree::{Default, Scope, Sudoers, Value};

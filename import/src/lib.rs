@@ -10,6 +10,7 @@ mod grammar;
 mod lexer;
 mod meaning;
 mod members;
+mod role;
 mod scope;
 mod source;
 mod token;

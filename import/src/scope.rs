@@ -5,9 +5,9 @@
 use std::collections::BTreeMap;
 
 use super::command::{self, Effect, Rule};
-use super::convert::{MOST_ROLES, Role};
 use super::meaning::{self, Meaning, Relation};
 use super::members::{Lists, simplified};
+use super::role::{MOST_ROLES, Role};
 use super::tree::{Kind, Member, MemberKind, Scope};
 
 /// Keys with their values in TOML.

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::convert::Role;
 use super::defaults::{Settings, toml_list};
+use super::role::Role;
 use super::toml::entry;
 use super::tree::Position;
 

@@ -152,7 +152,7 @@ fn start(line: RawFd) -> io::Result<()> {
             }
         }
     }
-    let started = if between > 0 { bury(between as libc::pid_t) } else { Err(io::Error::last_os_error()) };
+    let started = if between > 0 { reap(between as libc::pid_t) } else { Err(io::Error::last_os_error()) };
     // SAFETY: the set was filled in above.
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, ptr::null_mut()) };
     started
@@ -168,7 +168,7 @@ unsafe fn duplicate() -> c_long {
 }
 
 /// Reaps the intermediate child, which ends at once.
-fn bury(child: libc::pid_t) -> io::Result<()> {
+fn reap(child: libc::pid_t) -> io::Result<()> {
     let mut status: c_int = 0;
     loop {
         // SAFETY: the status lives through the call. __WALL includes children without an exit signal.

@@ -162,7 +162,7 @@ mod tests {
             for role in [None, Some("web-ops")] {
                 let question = Question::Membership { holder: &holder, role, wait: 7 }.encode().unwrap();
                 let wire::Membership { holder: heard, role: of, wait } = understood(&question);
-                assert_eq!(wait, 7);
+                assert_eq!(wait.0, 7);
                 assert_eq!(of.as_ref().map(|name| name.as_str()), role);
                 assert!(matches!(heard, Some(wire::Holder::User(_) | wire::Holder::Uid(1000))));
             }
@@ -187,7 +187,7 @@ mod tests {
     #[test]
     fn the_end_of_a_session_is_reported_and_confirmed() {
         let question = Question::CloseSession { run: "abc" }.encode().unwrap();
-        assert_eq!(understood::<wire::CloseSession>(&question).run, "abc");
+        assert_eq!(understood::<wire::CloseSession>(&question).run.as_str(), "abc");
         let line = serde_json::to_vec(&wire::Reply::<wire::CloseSession>::Ok(wire::Closed {})).unwrap();
         assert_eq!(closed(&line), Ok(()));
         assert!(membership(&line).is_err() && closed(b"{\"ok\":{}}").is_err());
@@ -195,7 +195,11 @@ mod tests {
 
     #[test]
     fn the_answer_of_the_broker_is_understood() {
-        let info = wire::MembershipInfo { holds: true, left: Some(60), ..wire::MembershipInfo::default() };
+        let info = wire::MembershipInfo {
+            holds: true,
+            left: Some(jit_core::clock::duration::Seconds(60)),
+            ..wire::MembershipInfo::default()
+        };
         let line = serde_json::to_vec(&wire::Reply::<wire::Membership>::Ok(info)).unwrap();
         let told = membership(&line).unwrap();
         assert!(told.holds && told.left == Some(60) && told.grant.is_none());

@@ -6,6 +6,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::path::Path;
 
+use jit_core::names::RunId;
 use jit_core::places::STATE;
 use jit_sudo::host::{FinishedRecordings, HostError};
 use sys::process::{WaitEvent, Waiting, exit_now, fork, wait};
@@ -25,12 +26,12 @@ fn main() {
 
 /// Compresses the recording of the run that the first argument names, and returns the exit status. Only for root.
 fn serve(inherited: &Inherited) -> i32 {
-    let run = inherited.arguments.get(1).and_then(|word| word.to_str());
+    let run = inherited.arguments.get(1).and_then(|word| word.to_str()).map(RunId::stored);
     let (Some(run), 0) = (run, inherited.identity.uid()) else { return 1 };
-    i32::from(shrink(run).is_err())
+    i32::from(shrink(&run).is_err())
 }
 
-fn shrink(run: &str) -> Result<(), HostError> {
+fn shrink(run: &RunId) -> Result<(), HostError> {
     let finished_recordings = FinishedRecordings::open()?;
     let Some(from) = finished_recordings.plain(run)? else { return Ok(()) };
     let to = finished_recordings.begin_compressed(run)?;

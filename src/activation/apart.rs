@@ -49,7 +49,7 @@ pub fn request_apart(
     wanted: &Wanted<'_>,
     now: &Now,
 ) -> Result<Activation, ActivationError> {
-    let terms = request_terms(caller, wanted, &host.public_identity()?.host, now)?;
+    let terms = request_terms(caller, wanted, &host.record_public_identity()?.host, now)?;
     let order = Submission { terms, policy: wanted.role.policy.map(Digest) };
     let answer = ask_enforcer(&[SUBMIT, &serde_json::to_vec(&order)?].concat(), refuge().as_ref(), PATIENCE);
     let outcome = answer.and_then(|answer| {
@@ -79,6 +79,6 @@ impl Submission {
         let role = policy.role(&self.terms.role).map_err(HostError::from)?;
         let role = role.filter(|role| role.digest == self.terms.role_digest && role.policy.map(Digest) == self.policy);
         let role = role.ok_or(crate::audit::JournalError::OtherPolicy)?;
-        submit(host, &policy, &role, &self.terms, &host.identity()?, &host.now()?, is_awaited)
+        submit(host, &policy, &role, &self.terms, &host.record_identity()?, &host.now()?, is_awaited)
     }
 }

@@ -4,6 +4,7 @@ use super::{Activation, ActivationError, justification, submit, within_maximum};
 use crate::host::{Host, HostError, Identity};
 use crate::policy_index::PolicyIndex;
 use jit_core::clock::Now;
+use jit_core::clock::duration::Seconds;
 use jit_core::escape::Word;
 use jit_core::grant::terms::{Extensions, Flag, VERSION};
 use jit_core::grant::{GrantTerms, RequestTerms};
@@ -19,7 +20,7 @@ pub struct Longer<'a> {
     /// Its role, for which the holder is still eligible.
     pub role: &'a Role,
     /// In seconds, from the end of the old grant; the role's maximum when absent.
-    pub duration: Option<u64>,
+    pub duration: Option<Seconds>,
     /// The reason.
     pub reason: Option<&'a Word>,
 }
@@ -32,7 +33,7 @@ pub fn extend(
     wanted: &Longer<'_>,
     now: &Now,
 ) -> Result<Activation, ActivationError> {
-    let identity = host.identity()?;
+    let identity = host.record_identity()?;
     let random = sys::random::random().map_err(|error| HostError::System("make an id", error))?;
     let terms = terms(wanted, GrantId::from_random(random), &identity, now)?;
     submit(host, policy, wanted.role, &terms, &identity, now, || true)
@@ -42,7 +43,7 @@ fn terms(wanted: &Longer<'_>, id: GrantId, identity: &Identity, now: &Now) -> Re
     let Longer { old, ticket, role, .. } = wanted;
     let created = now.seconds();
     let (reason, ticket) = justification(role, wanted.reason, Some(ticket))?;
-    let lifetime = i64::try_from(role.activation.request_lifetime).unwrap_or(i64::MAX);
+    let lifetime = role.activation.request_lifetime.signed();
     Ok(RequestTerms {
         break_glass: Flag::No,
         command: old.command.clone(),

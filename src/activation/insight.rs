@@ -17,7 +17,7 @@ use jit_core::policy::ProgramNames;
 use jit_core::policy::{Answer, Assignment, Question, Role, Subject, Target};
 
 /// What the decision is based on.
-pub struct Sight<'a> {
+pub struct Disclosure<'a> {
     /// This host.
     pub host: &'a Host,
     /// Its policy.
@@ -26,7 +26,7 @@ pub struct Sight<'a> {
     pub now: &'a Now,
 }
 
-impl Sight<'_> {
+impl Disclosure<'_> {
     /// Returns what is there if `asker` may run it as `run_as`; otherwise returns it sealed.
     ///
     /// # Errors

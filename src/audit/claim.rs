@@ -11,10 +11,12 @@ use super::{provenance, state_checks};
 use crate::store::{is_open, use_up};
 use crate::verify::window;
 use jit_core::clock::{Moment, Now, Timestamp};
+use jit_core::escape::Word;
+use jit_core::evidence::record::Digest;
 use jit_core::grant::lifecycle::GrantEnd;
 use jit_core::grant::terms::Flag;
 use jit_core::grant::{GrantTerms, HostDescriptor, HostId};
-use jit_core::names::GrantId;
+use jit_core::names::{GrantId, RoleName, UserName};
 
 /// Claims a grant for `run`, which starts at `moment`: the grant has not ended or expired and belongs to this host; a one-shot
 /// grant is used up. Returns false where the grant is no longer valid. `is_unchanged` says that the verification of the grant has
@@ -68,17 +70,100 @@ pub fn empowered(tx: &Transaction<'_>, asked: &HostDescriptor, identity: &HostId
     of_this_host(tx, &asked.id)
 }
 
-/// Refuses an approval or grant of what was denied or cancelled, or asked for before root last accepted the state of the host,
-/// whatever its row says.
+/// Refuses an approval or grant of what was denied, cancelled or granted, or asked for before root last accepted the state of the
+/// host, whatever its row says.
 ///
 /// # Errors
 /// It was, or the database failed.
 pub fn asked_since(tx: &Transaction<'_>, id: &GrantId) -> Result<(), JournalError> {
-    let query = history!("SELECT 1 FROM history WHERE grant_id = ?1 AND kind IN ('denial', 'cancellation')");
-    if tx.prepare_cached(query)?.exists([id.as_str()])? {
-        return Err(JournalError::Decided);
+    match request_in_records(tx, id)? {
+        RequestInRecords::Decided => return Err(JournalError::Decided),
+        RequestInRecords::Granted | RequestInRecords::Ended => return Err(JournalError::Granted),
+        RequestInRecords::Pending | RequestInRecords::Unknown => {}
     }
     if in_records(tx, id, Flag::No)? == InRecords::Open { Ok(()) } else { Err(JournalError::AskedBefore) }
+}
+
+/// The state of a request by its records alone, whatever its row says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RequestInRecords {
+    /// It was made, and not decided.
+    Pending,
+    /// It was denied or cancelled.
+    Decided,
+    /// A grant was issued for it.
+    Granted,
+    /// Its grant was revoked or released.
+    Ended,
+    /// It has no records. They were pruned, if it cannot be approved any more.
+    Unknown,
+}
+
+/// Returns the state of a request by its records. Every decision about a request asks this inside its transaction, so a row that is
+/// put back is not decided twice.
+///
+/// # Errors
+/// Fails when the database fails.
+pub fn request_in_records(connection: &Connection, id: &GrantId) -> Result<RequestInRecords, JournalError> {
+    let query = history!(
+        "SELECT max(CASE kind WHEN 'request' THEN 1 WHEN 'denial' THEN 2 WHEN 'cancellation' THEN 2 \
+                 WHEN 'grant' THEN 3 WHEN 'start' THEN 3 WHEN 'revocation' THEN 4 WHEN 'release' THEN 4 END) \
+                 FROM history WHERE grant_id = ?1"
+    );
+    let state: Option<u8> = connection.prepare_cached(query)?.query_row([id.as_str()], |row| row.get(0))?;
+    Ok(match state {
+        None => RequestInRecords::Unknown,
+        Some(1) => RequestInRecords::Pending,
+        Some(2) => RequestInRecords::Decided,
+        Some(3) => RequestInRecords::Granted,
+        Some(_) => RequestInRecords::Ended,
+    })
+}
+
+/// Who asked for what, by the record of a request or of its grant.
+pub struct AskedInRecords {
+    /// SHA-256 of the exact bytes of the request; `None` where only the record of the grant can be read.
+    pub request: Option<Digest>,
+    /// The role.
+    pub role: RoleName,
+    /// The holder.
+    pub holder: UserName,
+    /// The uid of the holder.
+    pub holder_uid: u32,
+}
+
+/// Returns who asked for what by the records, whatever the row says; `None` where they are missing or cannot be read.
+///
+/// # Errors
+/// Fails when the database fails.
+pub fn asked_in_records(connection: &Connection, id: &GrantId) -> Result<Option<AskedInRecords>, JournalError> {
+    #[derive(Deserialize)]
+    struct Asked {
+        grant: GrantId,
+        role: RoleName,
+        sha256: Digest,
+        uid: u32,
+        user: Word,
+    }
+    let query = history!(
+        "SELECT kind, body FROM history WHERE grant_id = ?1 AND kind IN ('grant', 'request') ORDER BY kind DESC, seq"
+    );
+    let mut statement = connection.prepare_cached(query)?;
+    let mut rows = statement.query([id.as_str()])?;
+    while let Some(row) = rows.next()? {
+        let body = row.get_ref(1)?.as_bytes().unwrap_or_default();
+        let Some(asked) = serde_json::from_slice::<Asked>(body).ok().filter(|asked| asked.grant == *id) else {
+            continue;
+        };
+        let Some(holder) = std::str::from_utf8(asked.user.as_bytes()).ok().and_then(|name| UserName::parse(name).ok())
+        else {
+            continue;
+        };
+        let is_request = row.get_ref(0)?.as_str().is_ok_and(|kind| kind == "request");
+        let request = is_request.then_some(asked.sha256);
+        return Ok(Some(AskedInRecords { request, role: asked.role, holder, holder_uid: asked.uid }));
+    }
+    Ok(None)
 }
 
 /// What the records alone say of a grant, whatever its row says.
@@ -219,6 +304,38 @@ mod tests {
     use crate::audit::SCHEMA;
     use crate::database::tests::Scratch;
     use crate::database::{Database, Durability};
+
+    #[test]
+    fn the_records_alone_say_what_became_of_a_request() {
+        use RequestInRecords::{Decided, Ended, Granted, Pending, Unknown};
+        let scratch = Scratch::new("claim-request");
+        let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
+        let mut seq = 0;
+        for (kinds, state) in [
+            ("approval alert", Unknown),
+            ("request", Pending),
+            ("request approval alert", Pending),
+            ("request approval denial", Decided),
+            ("request cancellation", Decided),
+            ("request approval grant", Granted),
+            ("request approval grant denial", Granted),
+            ("request start", Granted),
+            ("request grant start revocation end", Ended),
+            ("request grant release", Ended),
+        ] {
+            let id = GrantId::parse(&format!("{seq:0>10}")).unwrap();
+            for kind in kinds.split(' ') {
+                seq += 1;
+                let insert = "INSERT INTO record VALUES (?1, ?2, NULL, NULL, ?3, 0, 0, x'00', x'7b7d')";
+                let write = |tx: &Transaction<'_>| {
+                    let id = (state != Unknown).then_some(id.as_str());
+                    tx.execute(insert, rusqlite::params![seq, kind, id]).map_err(JournalError::from)
+                };
+                assert_eq!(database.write(Durability::Ordered, write).unwrap(), 1);
+            }
+            assert_eq!(request_in_records(database.connection(), &id).unwrap(), state, "{kinds}");
+        }
+    }
 
     #[test]
     fn the_records_alone_say_whether_a_grant_has_ended() {

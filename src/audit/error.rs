@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::database::DatabaseError;
+use crate::database::{DatabaseError, Unwritten};
 
 /// The reason why the journal could not be written or read; `Display` is a sentence fragment.
 #[derive(Debug)]
@@ -27,6 +27,8 @@ pub enum JournalError {
     AskedBefore,
     /// What the records say was denied or cancelled.
     Decided,
+    /// What the records say was granted.
+    Granted,
     /// The host has got another identity since it was read.
     OtherHost,
     /// The database is an older copy, which gives no permission until root accepts it; the text says how that was detected.
@@ -56,8 +58,20 @@ impl fmt::Display for JournalError {
                 )
             }
             Self::Decided => write!(f, "it was denied or cancelled before, by the records: ask again"),
+            Self::Granted => write!(f, "it was granted before, by the records: ask again"),
             Self::OtherHost => write!(f, "the identity of this host was changed meanwhile: try again"),
             Self::Older(how) => write!(f, "{how}; no grant is given or accepted until root runs jitctl key accept"),
+        }
+    }
+}
+
+impl JournalError {
+    /// Returns whether the journal could not be written, and why.
+    pub fn unwritten(&self) -> Option<Unwritten> {
+        match self {
+            Self::Database(error) => error.unwritten(),
+            Self::Sqlite(error) => Unwritten::of(error),
+            _ => None,
         }
     }
 }

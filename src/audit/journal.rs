@@ -23,7 +23,7 @@ use jit_core::evidence::Mark;
 use jit_core::evidence::acceptance;
 use jit_core::evidence::chain;
 use jit_core::evidence::record::{Change, Digest, Edit, End, Event, Keys, Record, RunOutcome, Start};
-use jit_core::names::GrantId;
+use jit_core::names::{GrantId, RunId};
 use sys::signals::block_endings;
 
 /// The tables of this module. `kind`, `uid`, `run`, `grant_id` and `at` are copies of the record's own keys for searching; `high`
@@ -90,7 +90,7 @@ impl Written {
 #[derive(Debug)]
 #[must_use = "a started run needs an end"]
 pub struct Started {
-    run: String,
+    run: RunId,
     uid: u32,
     grant: Option<GrantId>,
     /// The digest of the command, counted as a precedent when the run has ended.
@@ -100,12 +100,12 @@ pub struct Started {
 
 impl Started {
     /// Returns the id of the run.
-    pub fn run(&self) -> &str {
+    pub fn run(&self) -> &RunId {
         &self.run
     }
 
     fn which(&self) -> RunKey<'_> {
-        RunKey { start: self.written.seq, run: &self.run }
+        RunKey { start: self.written.seq, run: self.run.as_str() }
     }
 
     /// Returns the `start` record, which must be sent to the sinks.
@@ -249,7 +249,7 @@ impl<'a> Journal<'a> {
             }
             let claimed = claim(transaction)?;
             let written = self.append(transaction, moment, Event::Start(Box::new(start)))?;
-            let opened = Opened { start: written.seq, run: &run, uid, grant: grant.as_ref(), by: supervisor };
+            let opened = Opened { start: written.seq, run: run.as_str(), uid, grant: grant.as_ref(), by: supervisor };
             open_run::put_in(transaction, &opened, &moment.boot_id, Phase::Running)?;
             Ok((Started { run, uid, grant, command, written }, claimed))
         };
@@ -279,7 +279,7 @@ impl<'a> Journal<'a> {
     pub fn end(&self, started: &Started, moment: &Moment, ending: RunOutcome) -> Result<Written, JournalError> {
         self.database.write(Durability::Ordered, |transaction| {
             if !open_run::close(transaction, started.which(), Phase::Running)? {
-                return Err(JournalError::NotOpen(started.run.clone()));
+                return Err(JournalError::NotOpen(started.run.to_string()));
             }
             let ending = in_this_journal(transaction, ending)?;
             precedent::count(transaction, started.uid, &started.command, started.written.time)?;

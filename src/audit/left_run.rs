@@ -16,7 +16,7 @@ impl Journal<'_> {
     pub fn left_running(&self, moment: &Moment, left: LeftRunning, enforcer: Process) -> Result<Written, JournalError> {
         self.database.write(Durability::Ordered, |tx| {
             let LeftRunning { start, uid, .. } = left;
-            let opened = Opened { start, run: &left.run, uid, grant: left.grant.as_ref(), by: enforcer };
+            let opened = Opened { start, run: left.run.as_str(), uid, grant: left.grant.as_ref(), by: enforcer };
             put_in(tx, &opened, &moment.boot_id, Phase::Left)?;
             self.append(tx, moment, Event::LeftRunning(Box::new(left)))
         })
@@ -25,7 +25,7 @@ impl Journal<'_> {
     /// Records that no descendant of the command is left; returns `None` where that was recorded before.
     pub fn left_ended(&self, moment: &Moment, ended: LeftEnded) -> Result<Option<Written>, JournalError> {
         self.database.write(Durability::Ordered, |tx| {
-            if !close(tx, RunKey { start: ended.start, run: &ended.run }, Phase::Left)? {
+            if !close(tx, RunKey { start: ended.start, run: ended.run.as_str() }, Phase::Left)? {
                 return Ok(None);
             }
             self.append(tx, moment, Event::LeftEnded(Box::new(ended))).map(Some)
@@ -122,7 +122,7 @@ mod tests {
         let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
         let journal = Journal::new(&database, "web1", Vec::new());
         let started = sample::started(&journal, "run000000001", 1);
-        let (run, uid, grant) = ("run000000001".to_owned(), 1000, Some(sample::grant()));
+        let (run, uid, grant) = (jit_core::names::RunId::stored("run000000001"), 1000, Some(sample::grant()));
         let left =
             || LeftRunning { run: run.clone(), start: 1, uid, grant: grant.clone(), processes: Vec::new(), count: 1 };
         let enforcer = Process { pid: 7, start: 9 };

@@ -12,6 +12,7 @@ mod left_run;
 pub mod listing;
 pub mod open_run;
 pub mod precedent;
+mod process_limit;
 mod provenance;
 pub mod prune;
 pub mod recorded;
@@ -27,13 +28,13 @@ mod verification;
 
 pub use checkpoint::Due;
 pub use claim::{
-    InRecords, OpenInRecords, asked_since, by_statements, claim, empowered, in_records, now, of_this_host,
-    open_in_records,
+    AskedInRecords, InRecords, OpenInRecords, RequestInRecords, asked_in_records, asked_since, by_statements, claim,
+    empowered, in_records, now, of_this_host, open_in_records, request_in_records,
 };
 pub use error::JournalError;
 pub use journal::{Journal, SCHEMA, Started, Written, in_force, set_up};
 pub use listing::{Between, Filter, Order, Page, Stored, Whose};
-pub use open_run::{OpenRun, Phase, Process, RunKey, Supervisor, Sweep, Wish};
+pub use open_run::{Intervened, OpenRun, Phase, Process, RunKey, Supervisor, Sweep, Wish};
 pub use precedent::Precedent;
 pub use state_checks::origin;
 pub use verification::Known;

@@ -2,7 +2,7 @@
 //! depends on the number of running commands, not on the length of the journal. A command that leaves descendants running gets a
 //! row of the same kind until they have exited.
 
-use rusqlite::{Connection, Row, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use serde::Deserialize;
 
 use super::columns::{sql_bound, sql_integer};
@@ -14,7 +14,9 @@ use crate::database::Durability;
 use jit_core::clock::Moment;
 use jit_core::escape::Word;
 use jit_core::evidence::record::{Act, End, EndedBy, Event, Intervention, RunOutcome};
-use jit_core::names::GrantId;
+use jit_core::names::{GrantId, RunId};
+use sys::process::Pid;
+use sys::started::learn_starts;
 
 /// The number of rows that one ordinary run examines to find lost runs, at most twice.
 const SAMPLE: u32 = 8;
@@ -85,13 +87,41 @@ impl Wish {
     }
 }
 
+/// The name of the account whose demands only it takes back.
+const ROOT: &str = "root";
+
+impl Wish {
+    /// Whether a later demand may replace this one. A kill is final. What root has frozen, only root thaws, and nobody thaws their
+    /// own session where another person has frozen it.
+    fn yields_to(&self, later: &Self, is_own_session: bool) -> bool {
+        match (self.act, later.act) {
+            (_, Act::Kill) | (Act::Thaw, _) => true,
+            (Act::Kill, Act::Freeze | Act::Thaw) => false,
+            (Act::Freeze, Act::Freeze | Act::Thaw) => {
+                later.by == ROOT || later.by == self.by || (self.by != ROOT && !is_own_session)
+            }
+        }
+    }
+}
+
+/// What came of a demand.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Intervened {
+    /// It is stored and recorded.
+    Done(Written),
+    /// The run has no living process any more.
+    Over,
+    /// This demand stands in its way.
+    Overruled(Wish),
+}
+
 /// A run that has no end yet, or has left descendants running, as far as the journal knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenRun {
     /// The number of the `start`.
     pub start: u64,
     /// The id.
-    pub run: String,
+    pub run: RunId,
     /// The caller's uid.
     pub uid: u32,
     /// The grant under which it began.
@@ -127,6 +157,7 @@ impl Journal<'_> {
             Sweep::All => self.open_runs()?,
             Sweep::Sample => self.sample_of_open_runs(moment)?,
         };
+        learn(&open);
         let lost: Vec<OpenRun> = open.into_iter().filter(|run| !alive(&run.supervisor)).collect();
         // Processes are ended before the row is closed, because closed runs are not examined again. A row that has no `start`
         // record was not written by a run: no process is ended for it, and no `end` is recorded.
@@ -160,24 +191,32 @@ impl Journal<'_> {
     /// Whether there is an open run whose supervisor is not `alive` any more, among those that [`Sweep::Sample`] examines. A run
     /// of this process is not lost.
     pub fn has_lost(&self, moment: &Moment, alive: &dyn Fn(&Supervisor) -> bool) -> Result<bool, JournalError> {
-        let own = sys::process::Pid::own().raw();
-        let others = |run: &OpenRun| run.supervisor.process.pid != own && !alive(&run.supervisor);
-        Ok(self.sample_of_open_runs(moment)?.iter().any(others))
+        let own = Pid::own().raw();
+        let mut others = self.sample_of_open_runs(moment)?;
+        others.retain(|run| run.supervisor.process.pid != own);
+        learn(&others);
+        Ok(others.iter().any(|run| !alive(&run.supervisor)))
     }
 
-    /// Stores a demand for the supervisor of that run, and records it; returns `None` where the run has ended.
+    /// Stores a demand for the supervisor of that run, and records it, unless another demand stands in its way
+    /// ([`Wish::yields_to`]).
     pub fn intervene(
         &self,
         moment: &Moment,
         which: RunKey<'_>,
         wish: &Wish,
         intervention: Intervention,
-    ) -> Result<Option<Written>, JournalError> {
+    ) -> Result<Intervened, JournalError> {
         self.database.write(Durability::Synced, |tx| {
-            if !leave_wish(tx, which, wish)? {
-                return Ok(None);
+            let Some(standing) = wish_of(tx, which)? else { return Ok(Intervened::Over) };
+            let is_own = intervention.uid == intervention.holder_uid;
+            if let Some(standing) = standing.filter(|standing| !standing.yields_to(wish, is_own)) {
+                return Ok(Intervened::Overruled(standing));
             }
-            self.append(tx, moment, Event::Intervention(Box::new(intervention))).map(Some)
+            if !leave_wish(tx, which, wish)? {
+                return Ok(Intervened::Over);
+            }
+            self.append(tx, moment, Event::Intervention(Box::new(intervention))).map(Intervened::Done)
         })
     }
 
@@ -224,6 +263,11 @@ impl Journal<'_> {
     }
 }
 
+/// Reads at once what tells whether the supervisors of these runs live.
+fn learn(open: &[OpenRun]) {
+    learn_starts(open.iter().filter_map(|run| Pid::new(run.supervisor.process.pid)));
+}
+
 /// Whether the records show that this run is open: it has begun, and has not ended.
 pub(super) fn is_open(connection: &Connection, run: &OpenRun) -> Result<bool, JournalError> {
     #[derive(Deserialize)]
@@ -235,7 +279,7 @@ pub(super) fn is_open(connection: &Connection, run: &OpenRun) -> Result<bool, Jo
         Phase::Left => ("left-running", "left-ended"),
     };
     let mut statement = connection.prepare_cached(history!("SELECT seq, body, kind FROM history WHERE run = ?1"))?;
-    let mut rows = statement.query([&run.run])?;
+    let mut rows = statement.query([run.run.as_str()])?;
     let mut known = false;
     while let Some(row) = rows.next()? {
         let kind = row.get_ref(2)?.as_str().unwrap_or_default().to_owned();
@@ -256,7 +300,7 @@ pub(super) fn is_open(connection: &Connection, run: &OpenRun) -> Result<bool, Jo
 }
 
 pub(super) fn unknown(run: &OpenRun) -> Event {
-    let shown = jit_core::escape::escape(run.run.as_bytes());
+    let shown = jit_core::escape::escape(run.run.as_str().as_bytes());
     alert(
         "unknown-run",
         &format!("the database listed run {shown} as open, but the records do not: its row was removed"),
@@ -285,7 +329,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<OpenRun> {
     let grant: Option<String> = row.get(3)?;
     Ok(OpenRun {
         start: row.get::<_, i64>(0)?.unsigned_abs(),
-        run: row.get(1)?,
+        run: RunId::stored(row.get::<_, String>(1)?),
         uid: row.get(2)?,
         grant: grant.and_then(|id| GrantId::parse(&id).ok()),
         supervisor: Supervisor {
@@ -355,8 +399,17 @@ pub struct RunKey<'r> {
 impl OpenRun {
     /// Returns the key of the run.
     pub fn which(&self) -> RunKey<'_> {
-        RunKey { start: self.start, run: &self.run }
+        RunKey { start: self.start, run: self.run.as_str() }
     }
+}
+
+/// Returns the demand that is stored for a run, if there is one; `None` when the run has no living process.
+fn wish_of(transaction: &Transaction<'_>, which: RunKey<'_>) -> Result<Option<Option<Wish>>, JournalError> {
+    let query = "SELECT wish FROM open_run WHERE start = ?1 AND run = ?2";
+    let stored = transaction
+        .query_row(query, params![sql_integer(which.start)?, which.run], |row| row.get::<_, Option<String>>(0))
+        .optional()?;
+    Ok(stored.map(|text| text.as_deref().and_then(Wish::parse)))
 }
 
 /// Stores a demand for the process that supervises a run; returns false when the run has no living process.
@@ -380,6 +433,27 @@ mod tests {
     use crate::database::Database;
     use crate::database::tests::Scratch;
     use jit_core::evidence::record::Record;
+
+    #[test]
+    fn a_kill_is_final_and_what_root_has_frozen_only_root_thaws() {
+        let wish = |act, by: &str| Wish { act, by: by.to_owned() };
+        for (standing, later, own, replaced) in [
+            (wish(Act::Kill, "bob"), wish(Act::Thaw, "root"), false, false),
+            (wish(Act::Kill, "bob"), wish(Act::Freeze, "bob"), false, false),
+            (wish(Act::Kill, "bob"), wish(Act::Kill, "carol"), false, true),
+            (wish(Act::Freeze, "root"), wish(Act::Thaw, "bob"), false, false),
+            (wish(Act::Freeze, "root"), wish(Act::Freeze, "bob"), false, false),
+            (wish(Act::Freeze, "root"), wish(Act::Kill, "bob"), false, true),
+            (wish(Act::Freeze, "root"), wish(Act::Thaw, "root"), true, true),
+            (wish(Act::Freeze, "bob"), wish(Act::Thaw, "carol"), false, true),
+            (wish(Act::Freeze, "bob"), wish(Act::Thaw, "carol"), true, false),
+            (wish(Act::Freeze, "carol"), wish(Act::Thaw, "carol"), true, true),
+            (wish(Act::Freeze, "bob"), wish(Act::Thaw, "root"), false, true),
+            (wish(Act::Thaw, "root"), wish(Act::Freeze, "bob"), true, true),
+        ] {
+            assert_eq!(standing.yields_to(&later, own), replaced, "{standing:?} {later:?} {own}");
+        }
+    }
 
     #[test]
     fn a_run_whose_supervisor_is_gone_is_closed_as_lost() {
@@ -455,7 +529,7 @@ mod tests {
         assert!(!left(RunKey { start: 1, run: "run000000001" }));
         let ended = journal.end(&gone, &sample::moment(2), sample::ending());
         assert!(matches!(ended, Err(JournalError::NotOpen(run)) if run == "run000000001"));
-        assert_eq!(journal.open_runs().unwrap()[0].run, "run000000002");
+        assert_eq!(journal.open_runs().unwrap()[0].run.as_str(), "run000000002");
         assert!(left(RunKey { start: 1, run: "run000000002" }));
     }
 

@@ -21,7 +21,7 @@ use jit_core::clock::{Moment, Timestamp};
 use jit_core::escape::{Word, unhex};
 use jit_core::evidence::record::{Assignment, Authentication, Change, Digest, RunOutcome, Start};
 use jit_core::evidence::redact::Redactor;
-use jit_core::names::GrantId;
+use jit_core::names::{GrantId, RunId};
 
 /// An authorized run whose start is on the disk.
 #[must_use = "a recorded run is run, and its end recorded"]
@@ -82,17 +82,17 @@ impl Recorded {
         journal: &Journal<'_>,
         authorized: Authorized,
         environment: RunEnvironment,
-        run: String,
+        run: RunId,
         redacted: &[String],
         moment: &Moment,
-        meanwhile: impl FnOnce(&str) -> M,
+        meanwhile: impl FnOnce(&RunId) -> M,
     ) -> Result<(Self, M), StartError> {
         let redactor = Redactor::new(redacted, journal.redaction_key()?);
         let start = start_event(&authorized, environment.entries(), run.clone(), &redactor)?;
         let pid = sys::process::Pid::own();
         let supervisor =
             Process { pid: pid.raw(), start: sys::process::process_start(pid).map_err(StartError::Process)? };
-        let claim = |tx: &Transaction<'_>| claim(tx, &authorized, &run, moment, journal.is_as_read());
+        let claim = |tx: &Transaction<'_>| claim(tx, &authorized, run.as_str(), moment, journal.is_as_read());
         let ((started, ()), done) =
             journal.start_meanwhile(moment, start, supervisor, claim, |started| meanwhile(started.run()))?;
         let unsent = Some(started.written().clone());
@@ -100,7 +100,7 @@ impl Recorded {
     }
 
     /// Returns the id of the run.
-    pub fn run(&self) -> &str {
+    pub fn run(&self) -> &RunId {
         self.started.run()
     }
 
@@ -168,7 +168,7 @@ fn claim(
 fn start_event(
     authorized: &Authorized,
     environment: &[OsString],
-    run: String,
+    run: RunId,
     redactor: &Redactor<'_>,
 ) -> Result<Start, StartError> {
     let (plan, elevation) = (authorized.plan(), authorized.elevation());

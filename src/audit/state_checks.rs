@@ -13,7 +13,7 @@ use super::error::JournalError;
 use super::history::{Last, history, last, last_with};
 use super::journal::{Journal, Written};
 use crate::database::Durability;
-use jit_core::clock::duration::spell;
+use jit_core::clock::duration::{Seconds, spell};
 use jit_core::clock::{BootTime, Moment, TOLERANCE_US, Timestamp};
 use jit_core::evidence::acceptance::ACCEPTED;
 use jit_core::evidence::record::{Alert, Event};
@@ -43,7 +43,7 @@ impl ClockFault {
 
 impl fmt::Display for ClockFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let span = |us: i64| spell(us.unsigned_abs() / 1_000_000);
+        let span = |us: i64| spell(Seconds(us.unsigned_abs() / 1_000_000));
         match *self {
             Self::SetForward(us) => write!(f, "the clock was set forward by {}", span(us)),
             Self::SetBack(us) => write!(f, "the clock was set back by {}", span(us)),
@@ -75,7 +75,7 @@ impl ClockDoubt {
 
 impl fmt::Display for ClockDoubt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let span = |us: i64| spell(us.unsigned_abs() / 1_000_000);
+        let span = |us: i64| spell(Seconds(us.unsigned_abs() / 1_000_000));
         match *self {
             Self::Behind(us) => write!(f, "the clock stands {} before the latest record", span(us)),
             Self::Ahead(us) => write!(f, "the clock was set forward by {} and not back", span(us)),

@@ -70,6 +70,35 @@ impl Journal<'_> {
         Ok(done.and_then(|(proven, told)| told.inconsistencies.records.into_iter().next().map_or(Ok(proven), Err)))
     }
 
+    /// Returns the number of the first record since root last accepted the state of the host that is not as it was written: its bytes
+    /// or columns are others, or it stands in another place. Such a record may hide a grant.
+    ///
+    /// # Errors
+    /// Fails when the database fails.
+    pub fn altered(&self) -> Result<Option<u64>, JournalError> {
+        let snapshot = Transaction::new_unchecked(self.database.connection(), TransactionBehavior::Deferred)?;
+        let begin = begin(&snapshot)?;
+        if let Err(bad) = leftovers(&snapshot, begin)? {
+            return Ok(Some(bad.seq));
+        }
+        let mut chain = Chain::new(begin);
+        let (mut found, mut is_whole) = (None, true);
+        let fed = each_row(&snapshot, chain.last().seq, u64::MAX, |row| {
+            match chain.feed(row) {
+                Err(bad) if !bad.cause.is_of_the_replay() => {
+                    found = found.or(Some(bad.seq));
+                    (chain, is_whole) = (Chain::new(Begin::Part(row.seq.saturating_add(1))), false);
+                }
+                // It ended all grants before it.
+                _ if chain.accepted() == row.seq => found = None,
+                _ => {}
+            }
+            Ok(())
+        })?;
+        let unproven = if is_whole { fed.and_then(|()| chain.end()).err().map(|bad| bad.seq) } else { None };
+        Ok(found.or(unproven))
+    }
+
     /// Verifies the chain alone, from the first record to the last.
     pub fn verify_all(&self) -> Result<Result<Verified, FirstBad>, JournalError> {
         let snapshot = Transaction::new_unchecked(self.database.connection(), TransactionBehavior::Deferred)?;

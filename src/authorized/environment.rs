@@ -10,6 +10,7 @@ use super::{Authorized, EnvironmentPolicy, Power};
 use crate::elevation::environment::{Variable, split};
 use crate::elevation::{CallersEnvironment, Elevation, Wish};
 use jit_core::escape::Word;
+use jit_core::names::RunId;
 use jit_core::policy::{EnvironmentOptions, Role, VariableRules};
 
 /// The variable that contains the command's run id.
@@ -74,13 +75,13 @@ impl RunEnvironment {
 ///
 /// # Errors
 /// Fails when the role does not allow a variable that the caller asks for.
-pub fn build(authorized: &Authorized, pam: &[OsString], run: &str) -> Result<CommandEnvironment, EnvironmentError> {
+pub fn build(authorized: &Authorized, pam: &[OsString], run: &RunId) -> Result<CommandEnvironment, EnvironmentError> {
     let mut environment = match authorized.plan().environment() {
         EnvironmentPolicy::Role(callers) => from_caller(authorized, callers, pam)?,
         EnvironmentPolicy::Exact(named) => made_anew(authorized, named, pam)?,
     };
     environment.set_sudo(authorized.elevation());
-    environment.set(RUN_VARIABLE, run);
+    environment.set(RUN_VARIABLE, run.as_str());
     if let Power::Grant(terms) = authorized.power() {
         environment.set("JIT_SUDO_GRANT", terms.id.as_str());
     }

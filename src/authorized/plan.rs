@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use super::{Power, Scripts};
 use crate::elevation::{Argv, CallersEnvironment, Elevation, Naming, RunAsError};
 use crate::judge::{RunOptions, WorkingDirectory};
+use jit_core::clock::duration::Seconds;
 use jit_core::escape::Word;
 use jit_core::policy::{Options, Rlimit, Role};
 use sys::exec::{Credentials, Programs};
@@ -89,7 +90,7 @@ impl ExecPlan {
     }
 
     /// Returns the time limit in seconds.
-    pub fn time_limit(&self) -> Option<u64> {
+    pub fn time_limit(&self) -> Option<Seconds> {
         self.run_options.time_limit
     }
 

@@ -3,16 +3,17 @@
 use super::Context;
 use super::failure::{Refused, refused};
 use super::statement::StatementAuthor;
-use crate::activation::{WORDS_LIMIT, approval_event, grant};
+use super::words::{described, given};
+use crate::activation::{approval_event, grant};
 use crate::audit;
 use crate::audit::{JournalError, asked_since, empowered, in_force};
 use crate::database::Durability;
-use crate::elevation::{Caller, CallerError};
+use crate::elevation::Caller;
 use crate::host::Identity;
 use crate::judge::{names, subject};
 use crate::store::{GrantStore, StoredRequest, insert_approval};
 use crate::verify::{ActFault, Attested, Consent};
-use jit_core::clock::duration::spell;
+use jit_core::clock::duration::{Seconds, spell};
 use jit_core::escape::{Word, hex};
 use jit_core::evidence::record::Digest;
 use jit_core::grant::lifecycle::Decided;
@@ -26,7 +27,7 @@ use jit_core::wire::{Approve, GrantInfo};
 
 /// How an approver narrows a request.
 pub(super) struct Narrowing {
-    pub(super) duration: Option<u64>,
+    pub(super) duration: Option<Seconds>,
     pub(super) one_shot: bool,
     pub(super) exact: bool,
     pub(super) comment: Option<Word>,
@@ -48,7 +49,7 @@ impl Context<'_> {
         consent: Option<Consent>,
     ) -> Result<GrantInfo, Refused> {
         let (request, role) = self.approvable(id)?;
-        let identity = self.host.identity()?;
+        let identity = self.host.record_identity()?;
         let terms = self.approval(&request, narrowing, &role, identity.id.as_str())?;
         let approval = Approval { bytes: encode(&terms)?, terms, uid: self.caller.uid(), signature: None };
         let attested = Attested::in_person(approval, &request.bytes, &role.activation, consent)
@@ -63,7 +64,7 @@ impl Context<'_> {
         let request = self.visible(id)?;
         let role = self.decidable(&request, self.caller)?;
         self.still_pending(&request)?;
-        if request.terms.host.id != self.host.public_identity()?.id.as_str() {
+        if request.terms.host.id != self.host.record_public_identity()?.id.as_str() {
             return Err(JournalError::AskedElsewhere.into());
         }
         if role.activation.signed_approvals {
@@ -220,7 +221,7 @@ impl Context<'_> {
         host: &str,
     ) -> Result<ApprovalTerms, Refused> {
         let (asked, rules) = (&request.terms, &role.activation);
-        if narrowing.duration == Some(0) {
+        if narrowing.duration == Some(Seconds::ZERO) {
             return Err(refused("duration", "the duration must be longer than 0"));
         }
         let comment = match &narrowing.comment {
@@ -235,7 +236,7 @@ impl Context<'_> {
             duration: narrowing
                 .duration
                 .or_else(|| (rules.maximum_duration < asked.duration).then_some(rules.maximum_duration))
-                .unwrap_or(0),
+                .unwrap_or_default(),
             exact: Flag::from(narrowing.exact || rules.exact_command),
             extensions: Extensions::new(),
             host: host.to_owned(),
@@ -314,26 +315,5 @@ fn still_approves(approval: &Approval, role: &Role) -> bool {
                 && subject(&approver).is_ok_and(|subject| names(&role.activation.approvers, &subject))
         }
         Ok(None) | Err(_) => false,
-    }
-}
-
-pub(super) fn described(uid: u32) -> Result<Option<Caller>, Refused> {
-    let account = sys::users::account_by_uid(uid)
-        .map_err(|error| refused("lookup", format!("unable to look up uid {uid}: {error}")))?;
-    match account.map(Caller::described).transpose() {
-        // An account whose name or uid also belongs to another account is not accepted.
-        Err(CallerError::OtherAccount(..) | CallerError::OtherName(..)) => Ok(None),
-        described => Ok(described?),
-    }
-}
-
-/// Returns `word` if it is not empty and not longer than the limit.
-pub(super) fn given<'w>(what: &str, word: &'w Word) -> Result<&'w Word, Refused> {
-    if word.as_bytes().trim_ascii().is_empty() {
-        Err(refused("empty", format!("the {what} is empty")))
-    } else if word.as_bytes().len() > WORDS_LIMIT {
-        Err(refused("too-long", format!("the {what} is longer than {WORDS_LIMIT} bytes")))
-    } else {
-        Ok(word)
     }
 }

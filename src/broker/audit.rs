@@ -5,11 +5,12 @@ use super::failure::{Refused, refused};
 use crate::audit::{Between, Due, Filter, Known, Order, Page, Stored, Whose};
 use crate::host::OnDisk;
 use jit_core::clock::Timestamp;
+use jit_core::clock::duration::Seconds;
 use jit_core::escape::{escape, unhex};
 use jit_core::evidence::filter::{Span, Status, Words};
 use jit_core::evidence::{Checkpoint, Digest, Mark, Record, Signers};
 use jit_core::grant::{PublicKey, sshsig};
-use jit_core::names::{GrantId, Person, UserName};
+use jit_core::names::{GrantId, Person, RunId, UserName};
 use jit_core::wire::{
     CheckpointInfo, ExportPage, MarkInfo, PruneInfo, RecordFilter, RecordInfo, RecordPage, VerifyInfo,
 };
@@ -21,7 +22,7 @@ const PAGE: u32 = 1000;
 const PIECE: u32 = 10_000;
 
 /// The shortest retention, in seconds: a typing error must not delete today's evidence.
-const KEEP_LEAST: u64 = 86_400;
+const KEEP_LEAST: Seconds = Seconds(86_400);
 
 /// The parameters of a listing.
 pub(super) struct Listing {
@@ -108,13 +109,13 @@ impl Context<'_> {
         Ok(ExportPage { records: page.records, checkpoints, through, more: page.more })
     }
 
-    pub(super) fn audit_prune(&self, keep: Option<u64>, dry_run: bool) -> Result<PruneInfo, Refused> {
+    pub(super) fn audit_prune(&self, keep: Option<Seconds>, dry_run: bool) -> Result<PruneInfo, Refused> {
         self.prune(keep, dry_run)
     }
 
-    /// Removes records that are older than `keep` seconds, or older than the policy's `keep`.
-    pub(super) fn prune(&self, keep: Option<u64>, dry_run: bool) -> Result<PruneInfo, Refused> {
-        let keep = keep.or(self.policy.settings().audit.keep.map(|keep| keep.as_secs())).ok_or_else(|| {
+    /// Removes records that are older than `keep`, or older than the policy's `keep`.
+    pub(super) fn prune(&self, keep: Option<Seconds>, dry_run: bool) -> Result<PruneInfo, Refused> {
+        let keep = keep.or(self.policy.settings().audit.keep.map(|keep| Seconds(keep.as_secs()))).ok_or_else(|| {
             refused("no-retention", "nothing says how long records are kept")
                 .hint("jitctl audit prune --keep 400d, or keep = \"400d\" in [audit] of the policy")
         })?;
@@ -129,7 +130,7 @@ impl Context<'_> {
             let sentence = format!("{why}, so the age of records is unknown and nothing is removed");
             return Err(refused("clock", sentence).hint(why.cure()));
         }
-        let before = Timestamp(self.now.moment().wall.0).plus_seconds(-i64::try_from(keep).unwrap_or(i64::MAX));
+        let before = Timestamp(self.now.moment().wall.0).plus_seconds(-keep.signed());
         let last = self.journal.prunable(before, self.now.moment())?;
         let gone = self.journal.pruned()?.map_or(0, |mark| mark.seq);
         let through = last.map_or(0, |mark| mark.seq);
@@ -143,7 +144,7 @@ impl Context<'_> {
         if !dry_run {
             // This also removes what an interrupted pruning left.
             self.journal.sweep(|run| {
-                recordings += u64::from(self.host.discard_recording(run)?);
+                recordings += u64::from(self.host.discard_recording(&RunId::stored(run))?);
                 Ok::<_, Refused>(())
             })?;
         }

@@ -9,9 +9,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::Context;
-use super::approvals::{Narrowing, given};
+use super::approvals::Narrowing;
+use super::attempt::Recording;
 use super::failure::{Refused, refused};
-use super::verbs::Consenting;
+use super::words::given;
 use crate::auth::prompt::{PromptWords, Replaces, Source, expand};
 use crate::auth::{AuthError, Authenticated, Demand};
 use crate::console::Console;
@@ -33,6 +34,9 @@ const SERVICE: &str = "jit-sudo";
 
 /// The timeout of a prompt, even where `passwd_timeout` is 0.
 const LONGEST_PROMPT: Duration = Duration::from_secs(300);
+
+/// Reads what the caller has to consent to; `None` where the role demands no password.
+pub(super) type Consenting = dyn FnOnce(&Context<'_>) -> Result<Option<ConsentRequest>, Refused>;
 
 /// What the caller is asked to consent to, read while the database was open.
 pub(super) struct ConsentRequest {
@@ -62,8 +66,16 @@ pub(super) fn obtain(due: Box<Consenting>, caller: &Caller, console: &mut Consol
     let secure_path = policy.settings().options.path_variable();
     let left_out = &RefCell::default();
     let secure_path = &secure_path;
-    let due =
-        due(&Context { host: &host, policy: &policy, journal: &journal, caller, now: &now, secure_path, left_out })?;
+    let due = due(&Context {
+        host: &host,
+        policy: &policy,
+        journal: &journal,
+        caller,
+        now: &now,
+        secure_path,
+        left_out,
+        recording: Recording::Required,
+    })?;
     drop(policy);
     drop(host);
     let Some(request) = due else { return Ok(None) };
@@ -138,7 +150,7 @@ impl ConsentRequest {
         Terminal::controlling().map_err(|_| AuthError::NoTerminal)?;
         let (options, name) = (&self.options, caller.name().as_str());
         let words = PromptWords { user: name, target: name, password_of: name, host: caller.host() };
-        let limit = Duration::from_secs(options.passwd_timeout);
+        let limit = Duration::from(options.passwd_timeout);
         let demand = Demand {
             service: &self.service,
             services: Path::new(PAM_SERVICES),
@@ -185,7 +197,7 @@ impl ConsentRequest {
         match Host::open(caller.host()) {
             Ok(host) => {
                 if let Err(error) = record(&host, caller, reject) {
-                    host.shout(&format!("a refusal cannot be recorded: {}", error.sentence()), console);
+                    host.alert_and_say(&format!("a refusal cannot be recorded: {}", error.sentence()), console);
                 }
             }
             Err(error) => return Refusal::from(error).into(),

@@ -23,7 +23,7 @@ impl Context<'_> {
             let print = format!("an approver can print it: jitctl show {} --print", terms.id);
             return Err(refused("not-allowed", message).hint(print));
         }
-        let key = self.host.identity()?.key;
+        let key = self.host.record_identity()?.key;
         let body = serde_json::to_string(&RequestDocument {
             request: text(request.bytes.clone())?,
             role: text(self.host.store().role_text(&terms.role_digest)?.unwrap_or_default())?,

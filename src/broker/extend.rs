@@ -6,6 +6,7 @@ use crate::activation::Activation;
 use crate::activation::extension::{Longer, extend};
 use crate::judge::subject;
 use crate::store::{StoredGrant, StoredRequest};
+use jit_core::clock::duration::Seconds;
 use jit_core::escape::Word;
 use jit_core::grant::lifecycle::GrantEnd;
 use jit_core::names::{GrantId, IdPrefix};
@@ -16,7 +17,7 @@ impl Context<'_> {
     pub(super) fn extend(
         &self,
         id: &IdPrefix,
-        duration: Option<u64>,
+        duration: Option<Seconds>,
         reason: Option<&Word>,
     ) -> Result<GrantInfo, Refused> {
         let request = self.visible(id)?;
@@ -56,7 +57,7 @@ impl Context<'_> {
         if let Some((end @ (GrantEnd::Revoked | GrantEnd::Released), _)) = &grant.end {
             return Err(again(format!("grant {id} was {}", end.as_str())));
         }
-        of_one_identity(&grant, self.host.public_identity()?.id.as_str())?;
+        of_one_identity(&grant, self.host.record_public_identity()?.id.as_str())?;
         if self.now.seconds() < grant.terms.starts {
             return Err(refused("not-active", format!("grant {id} has not begun")));
         }

@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use crate::activation::ActivationError;
 use crate::audit::JournalError;
-use crate::database::DatabaseError;
+use crate::database::{DatabaseError, Unwritten};
 use crate::elevation::{CallerError, CommandError, Elevation, RunAsError};
 use crate::host::HostError;
 use crate::judge::JudgeError;
@@ -22,6 +22,8 @@ pub(crate) struct Refused {
     pub(crate) failure: Failure,
     /// The message with text of the policy, for callers who may read it.
     words: Option<PolicyWords>,
+    /// Whether it failed because something could not be stored, and why.
+    pub(super) unwritten: Option<Unwritten>,
 }
 
 /// The code for stored terms that cannot be parsed.
@@ -33,7 +35,7 @@ const OTHER_VERSION: &str = "other-version";
 /// Returns an error with a stable code.
 pub(crate) fn refused(code: &str, message: impl Display) -> Refused {
     let failure = Failure { code: code.to_owned(), message: message.to_string(), hint: None, exit: 1 };
-    Refused { failure, words: None }
+    Refused { failure, words: None, unwritten: None }
 }
 
 /// Returns an error of the policy for a caller who checks the policy. The hint is to correct the file, because checking again does
@@ -72,7 +74,7 @@ impl Refused {
 
     /// Returns the answer: with text of the policy if `reader` proves that the caller may read it.
     pub(crate) fn told_to(self, reader: Option<&PolicyReader>) -> Failure {
-        let Self { words, failure } = self;
+        let Self { words, failure, unwritten: _ } = self;
         let hint = failure.hint.map(|hint| hint_for(reader, &hint).to_owned());
         let message = words.zip(reader).map(|(words, reader)| words.told_to(reader).to_owned());
         Failure { message: message.unwrap_or(failure.message), hint, ..failure }
@@ -95,7 +97,7 @@ impl From<Refusal> for Refused {
     fn from(refusal: Refusal) -> Self {
         let mut answer = refused(refusal.code(), refusal.sentence());
         answer.failure.hint = refusal.hint();
-        Self { words: refusal.words(), ..answer }
+        Self { words: refusal.words(), unwritten: refusal.unwritten(), ..answer }
     }
 }
 

@@ -1,11 +1,12 @@
 //! Lists, releases and revokes grants.
 
 use super::Context;
-use super::approvals::given;
+use super::attempt::Recording;
 use super::failure::{Refused, refused};
 use super::page::Pager;
 use super::statement::{StatementAuthor, StatementSubject};
-use crate::audit::{InRecords, OpenInRecords, by_statements, open_in_records};
+use super::words::given;
+use crate::audit::{InRecords, OpenInRecords, asked_in_records, by_statements, open_in_records};
 use crate::database::Durability;
 use crate::elevation::Caller;
 use crate::judge::{names, subject};
@@ -13,7 +14,7 @@ use crate::store::{GrantScope, LIST_LIMIT, StoredGrant, StoredRequest};
 use jit_core::escape::Word;
 use jit_core::grant::lifecycle::GrantEnd;
 use jit_core::grant::{SignedStatement, StatementKind};
-use jit_core::names::{GrantId, IdPrefix};
+use jit_core::names::{GrantId, IdPrefix, RoleName};
 use jit_core::wire::{GrantPage, RevokeTarget};
 
 /// The most grants that a listing shows.
@@ -92,11 +93,15 @@ impl Context<'_> {
     pub(super) fn revoke(&self, target: &RevokeTarget, reason: &Word) -> Result<Vec<GrantId>, Refused> {
         let (reason, author) = (given("reason", reason)?, StatementAuthor::Here(self.caller));
         let ended = match target {
-            RevokeTarget::Id(prefix) => self.revoke_as(author, &self.visible(prefix)?.terms.id, reason)?,
+            RevokeTarget::Id(prefix) => return self.revoke_as(author, &self.visible(prefix)?.terms.id, reason),
             RevokeTarget::User(user) => self.revoke_those(author, |subject| subject.holder() == user, reason)?,
             RevokeTarget::All => self.revoke_those(author, |_| true, reason)?,
         };
-        Ok(ended)
+        // Nothing else shows that no record of a grant was hidden from the search. It comes last, because it reads all records.
+        match self.journal.altered()? {
+            Some(seq) => Err(altered(seq, &ended)),
+            None => Ok(ended),
+        }
     }
 
     /// Revokes one grant.
@@ -120,10 +125,15 @@ impl Context<'_> {
         which: impl Fn(&StatementSubject) -> bool,
         reason: &Word,
     ) -> Result<Vec<GrantId>, Refused> {
-        let mut subjects: Vec<StatementSubject> =
-            self.endable(GrantScope::Everybody)?.iter().map(|grant| StatementSubject::from(&grant.terms)).collect();
+        let connection = self.host.database().connection();
+        let mut subjects: Vec<StatementSubject> = Vec::new();
+        for StoredGrant { terms, .. } in self.endable(GrantScope::Everybody)? {
+            // A row that says something else hides the grant from none who may revoke it.
+            let recorded = StatementSubject::by_records(connection, &terms.id)?;
+            subjects.push(recorded.unwrap_or_else(|| StatementSubject::from(&terms)));
+        }
         let mut lost = self.unreadable(&mut subjects)?;
-        let mut hidden = open_in_records(self.host.database().connection(), self.now.moment().wall.seconds())?;
+        let mut hidden = open_in_records(connection, self.now.moment().wall.seconds())?;
         hidden.retain(|open| !open.agrees);
         let mut contradicted = self.contradicted(&hidden, &mut subjects, &mut lost)?;
         subjects.retain(which);
@@ -132,10 +142,11 @@ impl Context<'_> {
         let found = !subjects.is_empty();
         let mut mine = Vec::new();
         for subject in subjects {
-            if self.may_revoke(author.who(), &subject)? {
+            if self.may_revoke(author.who(), subject.role())? {
                 mine.push(subject);
             }
         }
+        let lost = self.told_to(author.who(), lost, mine.is_empty())?;
         match (mine.is_empty(), found) {
             (false, _) => {
                 contradicted.retain(|id| mine.iter().any(|subject| subject.id() == id));
@@ -153,13 +164,13 @@ impl Context<'_> {
     }
 
     /// Adds the open grants whose bytes cannot be read, with the data of their requests. Returns the ids of those whose requests
-    /// cannot be read either, if the caller may see everybody's grants.
+    /// cannot be read either.
     fn unreadable(&self, subjects: &mut Vec<StatementSubject>) -> Result<Vec<String>, Refused> {
         let store = self.host.store();
         let open = store.open_grants(GrantScope::Everybody, self.now.moment().wall.seconds())?;
-        let mut lost = Vec::new();
+        let (mut lost, connection) = (Vec::new(), self.host.database().connection());
         for id in open.damaged.iter().chain(&open.earlier) {
-            match StatementSubject::by_request(&store, id, self.now.seconds())? {
+            match StatementSubject::by_request(connection, id, self.now.seconds())? {
                 Some(subject) => {
                     self.left_out.borrow_mut().remove(id);
                     subjects.push(subject);
@@ -168,13 +179,32 @@ impl Context<'_> {
                 None => {}
             }
         }
-        Ok(if self.is_reader()? { lost } else { Vec::new() })
+        Ok(lost)
+    }
+
+    /// Returns those of the `lost` grants of which this person is told: all, if they may see everybody's grants; those of the roles
+    /// of which they may revoke grants; and those of an unknown role, if they may revoke others.
+    fn told_to(&self, who: &Caller, lost: Vec<String>, revokes_none: bool) -> Result<Vec<String>, Refused> {
+        if self.is_reader()? {
+            return Ok(lost);
+        }
+        let mut told = Vec::new();
+        for id in lost {
+            let recorded = GrantId::parse(&id).ok().map(|id| asked_in_records(self.host.database().connection(), &id));
+            let is_told = match recorded.transpose()?.flatten() {
+                Some(asked) => self.may_revoke(who, &asked.role)?,
+                None => !revokes_none,
+            };
+            if is_told {
+                told.push(id);
+            }
+        }
+        Ok(told)
     }
 
     /// Adds the grants that are open by their records, or under which a command runs, and whose rows say something else or are
     /// missing (`hidden`), with the data of their requests. Returns their ids, and those of the rows that are open though their records say
-    /// that they have ended. The ids of those whose requests cannot be read either are added to `lost`, if the caller may see
-    /// everybody's grants.
+    /// that they have ended. The ids of those whose requests cannot be read either are added to `lost`.
     fn contradicted(
         &self,
         hidden: &[OpenInRecords],
@@ -198,12 +228,11 @@ impl Context<'_> {
                 hidden.push(id);
             }
         }
-        let is_reader = self.is_reader()?;
         for id in hidden {
             if !subjects.iter().any(|subject| *subject.id() == id) {
-                match StatementSubject::by_request(&store, id.as_str(), self.now.seconds())? {
+                match StatementSubject::by_request(connection, id.as_str(), self.now.seconds())? {
                     Some(subject) => subjects.push(subject),
-                    None if is_reader && !lost.iter().any(|lost| lost == id.as_str()) => lost.push(id.to_string()),
+                    None if !lost.iter().any(|lost| lost == id.as_str()) => lost.push(id.to_string()),
                     None => {}
                 }
             }
@@ -222,18 +251,18 @@ impl Context<'_> {
         for open in hidden {
             let has = |id: &GrantId| subjects.iter().any(|subject| subject.id() == id);
             if open.extends.as_ref().is_some_and(has) && !has(&open.id) {
-                let id = open.id.as_str();
-                subjects.extend(StatementSubject::by_request(&self.host.store(), id, self.now.seconds())?);
+                let connection = self.host.database().connection();
+                subjects.extend(StatementSubject::by_request(connection, open.id.as_str(), self.now.seconds())?);
             }
         }
         Ok(())
     }
 
-    fn may_revoke(&self, who: &Caller, of: &StatementSubject) -> Result<bool, Refused> {
+    fn may_revoke(&self, who: &Caller, role: &RoleName) -> Result<bool, Refused> {
         if who.uid() == 0 {
             return Ok(true);
         }
-        match self.policy.role(of.role())? {
+        match self.policy.role(role)? {
             Some(role) => Ok(names(&role.activation.approvers, &subject(who)?)),
             None => Ok(false),
         }
@@ -275,7 +304,7 @@ impl Context<'_> {
     }
 
     /// Returns the grant that extended this one.
-    fn extension(&self, id: &GrantId) -> Result<Option<StoredGrant>, Refused> {
+    pub(super) fn extension(&self, id: &GrantId) -> Result<Option<StoredGrant>, Refused> {
         let what = format!("the extension of {id}");
         Ok(self.legible(&what, self.host.store().extension(id))?.flatten())
     }
@@ -309,7 +338,7 @@ impl Context<'_> {
         kind: StatementKind,
         reason: &Word,
     ) -> Result<Vec<GrantId>, Refused> {
-        let identity = self.host.witness()?;
+        let identity = self.host.record_identity_for_statements()?;
         let mut stated: Vec<(StatementSubject, SignedStatement)> = Vec::new();
         for (subject, cause) in self.with_extensions(grants)? {
             let statement = match cause.and_then(|at| stated.get(at)) {
@@ -320,7 +349,7 @@ impl Context<'_> {
         }
         let mut ids: Vec<GrantId> = Vec::new();
         for some in stated.chunks(ENDED_AT_ONCE) {
-            let written = self.host.database().write(Durability::Synced, |tx| {
+            let done = self.host.database().write(Durability::Synced, |tx| {
                 let mut written = Vec::new();
                 for (subject, statement) in some {
                     if let Some(record) = self.carry_out(tx, statement, subject)? {
@@ -329,7 +358,15 @@ impl Context<'_> {
                     }
                 }
                 Ok::<_, Refused>(written)
-            })?;
+            });
+            let written = match done {
+                Err(error) if self.recording == Recording::Impossible && error.unwritten.is_some() => {
+                    let all: Vec<GrantId> = stated.iter().map(|(subject, _)| subject.id().clone()).collect();
+                    let left = "their grants could not be ended and stay active until this is repeated";
+                    return Err(self.end_unrecorded(&self.runs_under(&all)?, left, &error));
+                }
+                done => done?,
+            };
             let _ = self.journal.mirror(&written);
             self.host.ring();
         }
@@ -349,6 +386,16 @@ fn stays(lost: &[String], ended: &[GrantId]) -> Refused {
         format!("grant {}: neither it nor its request can be read, so it stays as it is; {others}", ids.join(", "));
     refused("damaged", message)
         .hint("jitctl audit verify; put the right database back, then: jitctl key accept --reason 'WHY'")
+}
+
+/// Returns the error for a journal in which a record is not as it was written, so that a grant may have been hidden.
+fn altered(seq: u64, ended: &[GrantId]) -> Refused {
+    let grants = if ended.len() == 1 { "1 grant was".to_owned() } else { format!("{} grants were", ended.len()) };
+    let message = format!(
+        "{grants} revoked, but record {seq} of the journal is missing or was changed, so there may be other grants"
+    );
+    refused("damaged", message)
+        .hint("jitctl audit verify; put the right database back, or end all grants: jitctl key accept --reason 'WHY'")
 }
 
 /// Returns the error for grants whose rows say something else than their records, by which they were revoked.

@@ -9,7 +9,7 @@ use crate::audit::Journal;
 use crate::audit::state_checks::ClockDoubt;
 use crate::auth::stack::succeeds_unproved;
 use crate::elevation::Caller;
-use crate::host::{Host, HostError};
+use crate::host::{Host, HostError, RESERVE, RESERVE_SIZE};
 use jit_core::places::{CONFIGURATION, STATE};
 use jit_core::policy::{AuditSettings, Policy, PolicyReader, SyslogMode};
 use jit_core::wire::{Finding, Severity};
@@ -96,9 +96,9 @@ impl Findings {
             let said = format!(
                 "the auth stack of service {service} succeeds where every module that is known to check a secret fails: whatever is typed may count as a password"
             );
-            let mend =
+            let fix =
                 format!("make the module that checks it required in /etc/pam.d/{service}, with pam_deny.so behind it");
-            self.add("PAM", Severity::Warning, said, Some(mend));
+            self.add("PAM", Severity::Warning, said, Some(fix));
         }
     }
 
@@ -107,8 +107,8 @@ impl Findings {
             Ok(faults) if faults.is_empty() => self.good("database", "every page and the schema are valid"),
             Ok(faults) => {
                 let shown = jit_core::escape::escape(faults.join("; ").as_bytes());
-                let mend = "jitctl audit export saves what can be read; restore a backup, then jitctl key accept --reason 'WHY'";
-                self.add("database", Severity::Error, shown, Some(mend.to_owned()));
+                let fix = "jitctl audit export saves what can be read; restore a backup, then jitctl key accept --reason 'WHY'";
+                self.add("database", Severity::Error, shown, Some(fix.to_owned()));
             }
             Err(error) => self.fault("database", &error.into()),
         }
@@ -125,6 +125,19 @@ impl Findings {
             }
             Err(error) => self.fault("space", &error),
         }
+        match host.reserved() {
+            reserved if reserved >= RESERVE_SIZE => {
+                self.good("reserve", format!("grants and sessions can be ended on a full disk ({STATE}/{RESERVE})"));
+            }
+            reserved => {
+                let said = format!(
+                    "{STATE}/{RESERVE} holds {} of {} KiB: on a full disk the end of a grant or session may not be recorded",
+                    reserved >> 10,
+                    RESERVE_SIZE >> 10
+                );
+                self.add("reserve", Severity::Warning, said, Some("jitctl sweep, when there is free space".to_owned()));
+            }
+        }
     }
 
     /// Compares the compiled policy with its files, where they count as compiled.
@@ -132,8 +145,8 @@ impl Findings {
         match host.compiled_otherwise() {
             Ok(None) => self.good("compiled policy", "it matches the files, or the next command compiles them"),
             Ok(Some(how)) => {
-                let mend = "jitctl audit verify; touch /etc/jit-sudo/policy.toml has the files compiled anew";
-                self.add("compiled policy", Severity::Error, how, Some(mend.to_owned()));
+                let fix = "jitctl audit verify; touch /etc/jit-sudo/policy.toml has the files compiled anew";
+                self.add("compiled policy", Severity::Error, how, Some(fix.to_owned()));
             }
             Err(error) => self.fault("compiled policy", &error),
         }
@@ -189,7 +202,7 @@ impl Findings {
                 None => self.good(mirror.name, "accepts records and has all of them"),
                 Some(fault) => {
                     let after = if required { ": the policy requires it, so nothing runs" } else { "" };
-                    self.add(mirror.name, worst, format!("{fault}{after}"), Some(mirror.mend.to_owned()));
+                    self.add(mirror.name, worst, format!("{fault}{after}"), Some(mirror.fix.to_owned()));
                 }
             }
         }
@@ -202,9 +215,9 @@ impl Findings {
                 let said = format!(
                     "no control group of version 2 can be made ({error}): the end of a grant finds what runs under it through /proc"
                 );
-                let mend =
+                let fix =
                     "mount cgroup2 at /sys/fs/cgroup: systemd.unified_cgroup_hierarchy=1 on the kernel's command line";
-                self.add("cgroups", Severity::Warning, said, Some(mend.to_owned()));
+                self.add("cgroups", Severity::Warning, said, Some(fix.to_owned()));
             }
         }
     }
@@ -212,7 +225,7 @@ impl Findings {
     fn hooks(&mut self) {
         match crate::hooks::fault() {
             None => self.good("hooks", "hooks can run"),
-            Some((said, mend)) => self.add("hooks", Severity::Warning, said, Some(mend)),
+            Some((said, fix)) => self.add("hooks", Severity::Warning, said, Some(fix)),
         }
     }
 
@@ -222,14 +235,14 @@ impl Findings {
 
     /// Adds an error of the host with its fix.
     fn fault(&mut self, area: &str, error: &HostError) {
-        let mend = error
+        let fix = error
             .cure()
             .or_else(|| Some(format!("look at {STATE} and {CONFIGURATION}, and at the kernel's log for the disk")));
         let words = error.words().map(|words| words.told_to(&self.reader).to_owned());
-        self.add(area, Severity::Error, words.unwrap_or_else(|| error.to_string()), mend);
+        self.add(area, Severity::Error, words.unwrap_or_else(|| error.to_string()), fix);
     }
 
-    fn add(&mut self, area: &str, severity: Severity, message: impl Display, mend: Option<String>) {
-        self.found.push(Finding { area: area.to_owned(), severity, message: message.to_string(), mend });
+    fn add(&mut self, area: &str, severity: Severity, message: impl Display, fix: Option<String>) {
+        self.found.push(Finding { area: area.to_owned(), severity, message: message.to_string(), fix });
     }
 }

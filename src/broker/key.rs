@@ -1,10 +1,13 @@
 //! Root declares that the host's database, identity and clock are right as they are. All earlier requests and grants end.
 
 use super::Context;
-use super::approvals::given;
 use super::failure::{Refused, refused};
 use super::statement::{StatementAuthor, StatementSubject};
-use crate::audit::{Due, InRecords, Written, by_statements, of_this_host, open_in_records, state_checks};
+use super::words::given;
+use crate::audit::{
+    Due, InRecords, RequestInRecords, Written, by_statements, of_this_host, open_in_records, request_in_records,
+    state_checks,
+};
 use crate::database::Durability;
 use crate::host::Identity;
 use crate::store::GrantStore;
@@ -19,7 +22,7 @@ use jit_core::wire::AcceptedInfo;
 impl Context<'_> {
     pub(super) fn key_accept(&self, reason: &Word) -> Result<AcceptedInfo, Refused> {
         let reason = given("reason", reason)?;
-        let identity = self.host.witness()?;
+        let identity = self.host.record_identity_for_statements()?;
         let (accepted, written) = self.host.database().write(Durability::Synced, |tx| {
             of_this_host(tx, identity.id.as_str())?;
             let alert = Alert {
@@ -82,7 +85,7 @@ impl Context<'_> {
             let mut subjects: Vec<StatementSubject> =
                 open.read.iter().map(|grant| StatementSubject::from(&grant.terms)).collect();
             for id in open.damaged.iter().chain(&open.earlier) {
-                match StatementSubject::by_request(&GrantStore::new(tx), id, self.now.seconds())? {
+                match StatementSubject::by_request(tx, id, self.now.seconds())? {
                     Some(subject) => subjects.push(subject),
                     None if open.damaged.contains(id) => accepted.damaged.push(Word::from(id.as_str())),
                     None => {}
@@ -99,7 +102,7 @@ impl Context<'_> {
         }
         for id in doomed.iter().filter(|id| !accepted.grants.contains(id)).cloned().collect::<Vec<_>>() {
             let named = Word::from(id.as_str());
-            match StatementSubject::by_request(&GrantStore::new(tx), id.as_str(), self.now.seconds())? {
+            match StatementSubject::by_request(tx, id.as_str(), self.now.seconds())? {
                 Some(subject) => {
                     self.state(tx, StatementKind::Revocation, &subject, reason, identity, written)?;
                     accepted.grants.push(id);
@@ -123,6 +126,13 @@ impl Context<'_> {
         let undecided = GrantStore::new(tx).undecided(self.now.moment().wall.seconds())?;
         accepted.damaged.extend(undecided.damaged.into_iter().map(Word::from));
         for request in undecided.read {
+            // By its records it was decided before, and its grant has ended with the others.
+            if !matches!(
+                request_in_records(tx, &request.terms.id)?,
+                RequestInRecords::Pending | RequestInRecords::Unknown
+            ) {
+                continue;
+            }
             self.state(tx, StatementKind::Denial, &StatementSubject::from(&request), reason, identity, written)?;
             accepted.requests.push(request.terms.id);
         }

@@ -2,6 +2,7 @@
 //! in `verbs` says who may use which verb. The caller's identity comes from the kernel; no field of a question names the caller.
 
 mod approvals;
+mod attempt;
 mod audit;
 mod background;
 mod consent;
@@ -27,6 +28,8 @@ mod statement;
 mod sweep;
 mod verbs;
 mod view;
+mod who;
+mod words;
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -38,6 +41,7 @@ use crate::elevation::Caller;
 use crate::host::Host;
 use crate::judge::{names, subject};
 use crate::policy_index::PolicyIndex;
+use attempt::{Attempts, Recording};
 use failure::{Refused, refused, unchecked};
 use jit_core::clock::Now;
 use jit_core::policy::PolicyReader;
@@ -46,7 +50,8 @@ use question::slot_of;
 pub use question::{Question, hear};
 use sys::interruption::Patiently;
 use sys::sanitize::Inherited;
-use verbs::{Answered, Needs, Row, Touch, Who};
+use verbs::{Answered, Needs, Row, Touch};
+use who::Who;
 
 /// What the functions that answer a question work with.
 pub(crate) struct Context<'a> {
@@ -58,6 +63,8 @@ pub(crate) struct Context<'a> {
     pub(crate) secure_path: &'a str,
     /// The ids that a listing omits because they cannot be read.
     pub(crate) left_out: &'a RefCell<BTreeSet<String>>,
+    /// Whether what is done can be recorded.
+    pub(crate) recording: Recording,
 }
 
 /// Answers one question on standard output, and returns the exit status.
@@ -65,19 +72,32 @@ pub fn serve(question: Question, inherited: &Inherited) -> i32 {
     let Some(mut console) = Console::of_this_process() else { return 1 };
     let mut out = Patiently::new(std::io::stdout(), PAGING);
     let mut reader = PolicyReader::root(inherited.identity.uid());
-    let answer = question.bytes().and_then(|bytes| understand(&bytes)).and_then(|(row, answered)| {
+    let mut attempt = |bytes: &[u8], attempts: &Attempts, ends: &mut bool| {
+        let (row, answered) = understand(bytes)?;
         let caller = Caller::identify(&inherited.identity)?;
         if row.is_logged {
             reader = None;
         }
         let (consent, handler) = match answered {
             Answered::Before(what, answer) => return answer(&caller, root_alone(&caller, what)?).map(Some),
-            Answered::At { consent, handler } => (consent, handler),
+            Answered::At { is_end, consent, handler } => {
+                *ends = is_end;
+                (consent, handler)
+            }
         };
         let _slot = slot_of(&caller)?;
         // The caller types the password before the database is opened for the answer, so that no other process waits for it.
         let consent = consent.map_or(Ok(None), |due| consent::obtain(due, &caller, &mut console))?;
-        answer(&row, &caller, &mut console, |context| handler(context, consent, &mut out))
+        answer(&row, &caller, attempts, &mut console, |context| handler(context, consent, &mut out))
+    };
+    let answer = question.bytes().and_then(|bytes| {
+        let (mut attempts, mut ends) = (Attempts::new(), false);
+        loop {
+            match attempt(&bytes, &attempts, &mut ends) {
+                Err(refused) if ends && attempts.another(&refused) => {}
+                answer => return answer,
+            }
+        }
     });
     let (reply, status) = match answer {
         Ok(None) => return 0,
@@ -122,6 +142,7 @@ fn understand(bytes: &[u8]) -> Result<(Row, Answered), Refused> {
 fn answer(
     row: &Row,
     caller: &Caller,
+    attempts: &Attempts,
     console: &mut Console,
     handler: impl FnOnce(&Context<'_>) -> Result<Option<Vec<u8>>, Refused>,
 ) -> Result<Option<Vec<u8>>, Refused> {
@@ -145,7 +166,8 @@ fn answer(
         policy => policy?,
     };
     let journal = host.journal(&policy.settings().audit);
-    if touch == Touch::Tends {
+    let (recording, loan) = (attempts.recording(), attempts.loan());
+    if touch == Touch::Tends && recording == Recording::Required {
         host.tend(&journal)?;
     }
     let now = host.now()?;
@@ -163,11 +185,16 @@ fn answer(
         now: &now,
         secure_path: &secure_path,
         left_out: &left_out,
+        recording,
     };
     let answer = context.admit(who).and_then(|()| handler(&context));
     for id in left_out.into_inner() {
         let id = jit_core::escape::escape(id.as_bytes());
         console.say(&format!("jitctl: warning: {id} is left out, it cannot be read; jitctl audit verify says more\n"));
+    }
+    if let (Ok(_), Some(loan)) = (&answer, loan) {
+        // Syslog has the records in any case.
+        let _ = host.tell_loan(&journal, loan).map(|told| journal.mirror(&told));
     }
     if touch == Touch::Tends {
         host.seal_in_time(&journal);

@@ -10,13 +10,14 @@ use crate::elevation::Caller;
 use crate::judge::{counts_here, subject};
 use crate::store::GrantScope;
 use crate::verify::HeldRole;
+use jit_core::clock::duration::Seconds;
 use jit_core::grant::lifecycle::RequestState;
 use jit_core::names::{GrantId, RoleName};
 use jit_core::policy::{Assignment, Role};
 use jit_core::wire::{Holder, MembershipInfo};
 
 /// The longest wait per question, in seconds.
-const WAIT_LIMIT: u64 = 3600;
+const WAIT_LIMIT: Seconds = Seconds(3600);
 
 /// How a user holds a role.
 pub(super) enum Membership {
@@ -40,7 +41,7 @@ impl Context<'_> {
         &self,
         holder: Option<&Holder>,
         role: Option<&RoleName>,
-        wait: u64,
+        wait: Seconds,
     ) -> Result<MembershipInfo, Refused> {
         let described = holder.map(|holder| self.described(holder)).transpose()?;
         let holder = described.as_ref().unwrap_or(self.caller);
@@ -50,8 +51,8 @@ impl Context<'_> {
         let Some(pending) = self.pending(holder, role)? else {
             return Ok(MembershipInfo::default());
         };
-        if wait > 0 {
-            let limit = Duration::from_secs(wait.min(WAIT_LIMIT));
+        if wait > Seconds::ZERO {
+            let limit = Duration::from(wait.min(WAIT_LIMIT));
             // The wait ends when the client exits.
             let _ = wait_beside(self.host, holder.uid(), &pending, limit, Some(std::io::stdin().as_fd()))?;
             let later = Context { now: &self.host.now()?, ..*self };
@@ -124,7 +125,7 @@ impl Context<'_> {
                 role,
                 grant: Some(held.terms().id.clone()),
                 expires: Some(held.terms().expires),
-                left: Some(held.terms().left(self.now.moment()).as_secs()),
+                left: Some(Seconds(held.terms().left(self.now.moment()).as_secs())),
                 pending: None,
             },
         }

@@ -14,14 +14,16 @@ use crate::audit::{Due, Process, Started, claim};
 use crate::elevation::Caller;
 use crate::host::slots;
 use crate::refusal::Refusal;
-use crate::run::grant_watch::{Supervised, Watched};
 use crate::run::left::Left;
 use crate::run::removal::{Looking, RemovalWatch};
+use crate::run::watched::{Supervised, Watched};
 use crate::session::{Hosted, Program, supervise_for};
 use crate::store::keep_role;
+use jit_core::clock::duration::Seconds;
 use jit_core::escape::{Word, unhex};
 use jit_core::evidence::record::{Assignment, Authentication, Digest, EndedBy, RunOutcome, Start};
 use jit_core::grant::GrantTerms;
+use jit_core::names::RunId;
 use jit_core::policy::{OnExpiry, SyslogMode};
 use jit_core::wire::{Closed, LoginInfo, NewSession};
 use sha2::{Digest as _, Sha256};
@@ -81,7 +83,7 @@ impl Context<'_> {
         let (started, ()) = self.journal.start(self.now.moment(), start, supervisor, |tx| {
             keep_role(tx, &held.role().digest, held.role())?;
             match terms {
-                Some(terms) if !claim(tx, terms, &run, self.now.moment(), self.journal.is_as_read())? => {
+                Some(terms) if !claim(tx, terms, run.as_str(), self.now.moment(), self.journal.is_as_read())? => {
                     Err(refused("not-held", "the grant was ended meanwhile"))
                 }
                 Some(_) | None => Ok(()),
@@ -99,7 +101,7 @@ impl Context<'_> {
             run: run.clone(),
             role: held.role().name.clone(),
             grant: terms.map(|terms| terms.id.clone()),
-            left: terms.filter(|_| ends).map(|terms| terms.left(self.now.moment()).as_secs()),
+            left: terms.filter(|_| ends).map(|terms| Seconds(terms.left(self.now.moment()).as_secs())),
         };
         let told = super::line::<NewSession>(info).and_then(|line| out.write_all(&line));
         if let Err(error) = told.and_then(|()| out.flush()) {
@@ -160,7 +162,7 @@ impl Context<'_> {
     }
 
     /// Tells the supervisor of a session that its program has closed it, and waits until the end is recorded.
-    pub(super) fn close_session(&self, run: &str) -> Result<Closed, Refused> {
+    pub(super) fn close_session(&self, run: &RunId) -> Result<Closed, Refused> {
         self.host.close_every_lost(self.journal)?;
         let hosted = self.known_run(run)?.is_some_and(|known| known.start.path == COMMAND.into());
         let Some(found) = self.open_run(run)?.filter(|_| hosted) else { return Err(over(run)) };
@@ -204,13 +206,7 @@ fn not_begun(why: &str) -> RunOutcome {
     RunOutcome { detail: Some(why.into()), ..RunOutcome::unknown(EndedBy::NotExecuted) }
 }
 
-fn start(
-    new: &NewSession,
-    holder: &Caller,
-    held: &Membership,
-    run_as: &Account,
-    run: String,
-) -> std::io::Result<Start> {
+fn start(new: &NewSession, holder: &Caller, held: &Membership, run_as: &Account, run: RunId) -> std::io::Result<Start> {
     let terms = held.terms();
     Ok(Start {
         run,

@@ -9,6 +9,7 @@ use crate::elevation::Caller;
 use crate::judge::{Among, JudgeError, Judgement, NotAllowed, judge};
 use crate::policy_index::Next;
 use crate::refusal::Refusal;
+use jit_core::clock::duration::Seconds;
 use jit_core::escape::hex;
 use jit_core::names::{RoleName, UserName};
 use jit_core::policy::{Options, Role, Settings, SyslogMode};
@@ -122,7 +123,7 @@ fn settings(settings: &Settings) -> SettingsInfo {
         recording: settings.audit.recording.mode.as_written().to_owned(),
         recording_limit: settings.audit.recording.limit,
         recording_reserve: settings.audit.recording.reserve,
-        keep: settings.audit.keep.map(|keep| keep.as_secs()),
+        keep: settings.audit.keep.map(|keep| Seconds(keep.as_secs())),
     }
 }
 

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use super::failure::{Refused, refused};
 use crate::elevation::Caller;
-use crate::host::{Slot, Work};
-use jit_core::budget::{BROKERS, QUESTION_WITHIN};
+use crate::host::{Host, Slot, Work};
+use jit_core::budget::{BROKERS, ProcessLimit, QUESTION_WITHIN};
 use jit_core::wire::REQUEST_LIMIT;
 use sys::counted::counted_as;
 use sys::poll::{PollEntry, poll};
@@ -81,6 +81,7 @@ impl Question {
 pub(super) fn slot_of(caller: &Caller) -> Result<Slot, Refused> {
     let failed = |error| refused("host", format!("the slots of users cannot be counted: {error}"));
     Slot::claim(caller.uid(), Work::Question).map_err(failed)?.ok_or_else(|| {
+        let _ = Host::tell_of_flood(caller.host(), caller.person(), ProcessLimit::Questions); // the refusal stands
         refused("too-many", format!("{BROKERS} requests of yours are being worked on or waited for already"))
             .hint("end one of your jitctl processes that wait")
     })

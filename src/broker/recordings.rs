@@ -15,6 +15,7 @@ use crate::judge::{names, subject};
 use jit_core::escape::{Word, escape, hex};
 use jit_core::evidence::Record;
 use jit_core::evidence::record::{End, EndedBy, Event, Purpose, RecordingRead, Start};
+use jit_core::names::RunId;
 use jit_core::wire::{Frame, Recording, RecordingInfo, Recordings, Verb};
 use sys::poll::is_left;
 
@@ -33,7 +34,7 @@ pub(super) struct KnownRun {
 
 impl Context<'_> {
     /// Replies with the recording of one run, and sends it.
-    pub(super) fn recording(&self, run: &str, purpose: Purpose, out: &mut dyn Write) -> Result<(), Refused> {
+    pub(super) fn recording(&self, run: &RunId, purpose: Purpose, out: &mut dyn Write) -> Result<(), Refused> {
         let known = self.known_run(run)?.ok_or_else(|| unknown(run))?;
         let own = self.caller.person().is_recorded(known.start.uid, &known.start.user);
         let stored = self.host.recording(run)?;
@@ -112,9 +113,9 @@ impl Context<'_> {
     }
 
     /// Returns what the journal contains about a run.
-    pub(super) fn known_run(&self, run: &str) -> Result<Option<KnownRun>, Refused> {
+    pub(super) fn known_run(&self, run: &RunId) -> Result<Option<KnownRun>, Refused> {
         let mut known: Option<KnownRun> = None;
-        for stored in self.journal.by_run(run)?.records {
+        for stored in self.journal.by_run(run.as_str())?.records {
             let Ok(record) = Record::decode(&stored.body) else { continue };
             match (record.event, &mut known) {
                 (Event::Start(start), None) => {
@@ -175,8 +176,9 @@ impl KnownRun {
 }
 
 /// The message is the same whether the run does not exist or the caller may not see it.
-pub(super) fn unknown(run: &str) -> Refused {
-    refused("unknown-run", format!("there is no run {}", escape(run.as_bytes()))).hint("jitctl audit list --kind start")
+pub(super) fn unknown(run: &RunId) -> Refused {
+    refused("unknown-run", format!("there is no run {}", escape(run.as_str().as_bytes())))
+        .hint("jitctl audit list --kind start")
 }
 
 fn end_of(body: &str) -> Option<Box<End>> {

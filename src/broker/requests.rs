@@ -3,16 +3,16 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use super::Context;
 use super::failure::{Refused, refused};
 use super::page::Pager;
 use super::statement::{StatementAuthor, StatementSubject};
 use super::view::Decides;
-use crate::activation::insight::Sight;
+use crate::activation::insight::Disclosure;
 use crate::activation::wish::served;
 use crate::activation::{Activation, Urgency, Wanted, request, wait};
+use crate::audit::{RequestInRecords, request_in_records};
 use crate::database::Durability;
 use crate::elevation::environment::split;
 use crate::elevation::{Command, CommandError, Elevation, RunAs};
@@ -20,6 +20,7 @@ use crate::judge::{Among, Eligible, Judgement, ask, judge, subject};
 use crate::refusal::why_line;
 use crate::store::{GrantScope, ListedRequest, StoredRequest};
 use jit_core::cli::EnvironmentWish;
+use jit_core::clock::duration::Seconds;
 use jit_core::escape::Word;
 use jit_core::grant::StatementKind;
 use jit_core::grant::lifecycle::RequestState;
@@ -31,7 +32,7 @@ use jit_core::wire::{CommandWords, GrantInfo, GrantPage, NewRequest, texts};
 type RoleFor = (Role, Option<Elevation>, Vec<RoleName>);
 
 /// The longest wait per question, in seconds; a client that waits longer asks again.
-const WAIT_LIMIT: u64 = 3600;
+const WAIT_LIMIT: Seconds = Seconds(3600);
 
 impl Context<'_> {
     pub(super) fn request(&self, new: NewRequest) -> Result<GrantInfo, Refused> {
@@ -106,9 +107,9 @@ impl Context<'_> {
         self.told(&self.visible(id)?)
     }
 
-    pub(super) fn wait(&self, id: &IdPrefix, seconds: u64) -> Result<GrantInfo, Refused> {
+    pub(super) fn wait(&self, id: &IdPrefix, limit: Seconds) -> Result<GrantInfo, Refused> {
         let request = self.visible(id)?;
-        wait(self.host, self.caller.uid(), &request.terms.id, Duration::from_secs(seconds.min(WAIT_LIMIT)))?;
+        wait(self.host, self.caller.uid(), &request.terms.id, limit.min(WAIT_LIMIT).into())?;
         let later = Context { now: &self.host.now()?, ..*self };
         later.info_of(&request.terms.id)
     }
@@ -138,7 +139,7 @@ impl Context<'_> {
     ) -> Result<(), Refused> {
         self.undecided(request)?;
         let (id, subject) = (&request.terms.id, StatementSubject::from(request));
-        let statement = self.stated(author, kind, &subject, reason, &self.host.witness()?)?;
+        let statement = self.stated(author, kind, &subject, reason, &self.host.record_identity_for_statements()?)?;
         let written = self.host.database().write(Durability::Synced, |tx| {
             let written = self.carry_out(tx, &statement, &subject)?;
             written.ok_or_else(|| refused("not-pending", format!("request {id} was decided meanwhile")))
@@ -155,7 +156,9 @@ impl Context<'_> {
     /// Fails when the request is decided. An expired request can be denied and cancelled: a corrected clock may make it pending
     /// again.
     fn undecided(&self, request: &StoredRequest) -> Result<(), Refused> {
+        let recorded = request_in_records(self.host.database().connection(), &request.terms.id)?;
         match request.state {
+            _ if recorded == RequestInRecords::Pending => Ok(()),
             RequestState::Pending | RequestState::Expired => Ok(()),
             RequestState::Approved | RequestState::Denied | RequestState::Cancelled => Err(not_pending(request)),
         }
@@ -245,8 +248,8 @@ impl Context<'_> {
         let run_as = RunAs::resolve(user.map(Word::as_os_str), group.map(Word::as_os_str), &caller)?;
         let command = match Command::find_for(&typed, self.secure_path, &caller, self.caller) {
             Err(CommandError::Hidden(hidden)) => {
-                let sight = Sight { host: self.host, policy: self.policy, now: self.now };
-                sight.reveal::<Refused>(hidden, self.caller, &run_as)?
+                let disclosure = Disclosure { host: self.host, policy: self.policy, now: self.now };
+                disclosure.reveal::<Refused>(hidden, self.caller, &run_as)?
             }
             found => found,
         };

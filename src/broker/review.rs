@@ -1,10 +1,11 @@
 //! Reviews of break-glass grants by an approver. The holder of the grant cannot review it.
 
 use super::Context;
-use super::approvals::{given, unattested};
+use super::approvals::unattested;
 use super::failure::{Refused, refused};
 use super::signed_approvals::VERIFYING_KEY;
 use super::statement::{StatementAuthor, StatementSubject};
+use super::words::given;
 use crate::database::Durability;
 use crate::elevation::Caller;
 use crate::judge::{names, subject};
@@ -51,7 +52,13 @@ impl Context<'_> {
         let (debt, role) = self.settleable_by(author.who(), request)?;
         let act = settling(author, request, &debt, role.as_ref(), consent)?;
         let subject = StatementSubject::of_debt(&debt, request);
-        let statement = self.stated(author, StatementKind::Review, &subject, comment, &self.host.witness()?)?;
+        let statement = self.stated(
+            author,
+            StatementKind::Review,
+            &subject,
+            comment,
+            &self.host.record_identity_for_statements()?,
+        )?;
         let written = self.host.database().write(Durability::Synced, |tx| {
             let settled = settle(tx, &statement, &act, self.now.moment().wall.seconds())?;
             self.recorded(tx, settled, &statement, &subject)?.ok_or_else(|| owes_nothing(&request.terms.id))

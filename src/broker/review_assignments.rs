@@ -4,13 +4,14 @@
 use std::collections::HashMap;
 
 use super::Context;
-use super::approvals::given;
 use super::failure::{Refused, refused};
+use super::words::given;
 use crate::database::Durability;
 use crate::elevation::{Caller, CallerError};
 use crate::judge::{counts_here, subject};
 use crate::policy_index::Next;
 use crate::store::{Certification, certify};
+use jit_core::clock::duration::Seconds;
 use jit_core::escape::Word;
 use jit_core::evidence::Event;
 use jit_core::evidence::record::{Review, Verdict};
@@ -29,10 +30,10 @@ struct Holder {
 }
 
 impl Context<'_> {
-    /// Returns eligible assignments that led to no grant for `since` seconds: per user where the policy names users, else per
+    /// Returns eligible assignments that led to no grant for as long as `since`: per user where the policy names users, else per
     /// group.
-    pub(super) fn review_unused(&self, since: u64) -> Result<Vec<AssignmentInfo>, Refused> {
-        let limit = self.now.seconds().saturating_sub(i64::try_from(since).unwrap_or(i64::MAX));
+    pub(super) fn review_unused(&self, since: Seconds) -> Result<Vec<AssignmentInfo>, Refused> {
+        let limit = self.now.seconds().saturating_sub(since.signed());
         let mut people = People::new();
         let mut found = Vec::new();
         for role in self.roles_to_review()? {

@@ -2,7 +2,7 @@
 
 use super::Context;
 use super::failure::{Refused, refused, unchecked, unsaid};
-use super::verbs::Who;
+use super::who::Who;
 use crate::activation::wish::{WishError, served, served_by};
 use crate::authorized::Serves;
 use crate::elevation::{Caller, Elevation};

@@ -2,12 +2,14 @@
 //! its supervisor, which executes it.
 
 use super::Context;
+use super::attempt::Recording;
 use super::failure::{Refused, refused};
 use super::recordings::unknown;
-use crate::audit::{OpenRun, Wish};
+use crate::audit::{Intervened, OpenRun, Wish};
 use crate::host::Stage;
 use jit_core::escape::Word;
 use jit_core::evidence::record::{Act, Intervention, Start};
+use jit_core::names::RunId;
 use jit_core::wire::SessionInfo;
 
 impl Context<'_> {
@@ -23,18 +25,20 @@ impl Context<'_> {
     }
 
     /// Returns the run with this id, if it has not ended.
-    pub(super) fn open_run(&self, run: &str) -> Result<Option<OpenRun>, Refused> {
-        Ok(self.journal.open_runs()?.into_iter().find(|open| open.run == run))
+    pub(super) fn open_run(&self, run: &RunId) -> Result<Option<OpenRun>, Refused> {
+        Ok(self.journal.open_runs()?.into_iter().find(|open| open.run == *run))
     }
 
     /// Returns the run with this id, if it has not ended or has left processes running.
-    fn living_run(&self, run: &str) -> Result<Option<OpenRun>, Refused> {
-        Ok(self.journal.living_runs()?.into_iter().find(|living| living.run == run))
+    fn living_run(&self, run: &RunId) -> Result<Option<OpenRun>, Refused> {
+        Ok(self.journal.living_runs()?.into_iter().find(|living| living.run == *run))
     }
 
     /// Stores an intervention for the supervisor of a session, and wakes the supervisor.
-    pub(super) fn intervene(&self, run: &str, act: Act, reason: &Word) -> Result<Vec<SessionInfo>, Refused> {
-        self.host.close_every_lost(self.journal)?;
+    pub(super) fn intervene(&self, run: &RunId, act: Act, reason: &Word) -> Result<Vec<SessionInfo>, Refused> {
+        if self.recording == Recording::Required {
+            self.host.close_every_lost(self.journal)?;
+        }
         let open = self.living_run(run)?;
         let seen = open.as_ref().map(|open| self.session(open)).transpose()?.flatten();
         let (Some(open), Some(seen)) = (open, seen) else {
@@ -52,8 +56,16 @@ impl Context<'_> {
         let start = self.known_run(run)?.ok_or_else(|| unknown(run))?.start;
         let wish = Wish { act, by: self.caller.name().to_string() };
         let intervention = self.intervention(&start, act, reason);
-        let written =
-            self.journal.intervene(self.now.moment(), open.which(), &wish, intervention)?.ok_or_else(|| over(run))?;
+        let done = self.journal.intervene(self.now.moment(), open.which(), &wish, intervention).map_err(Refused::from);
+        let written = match done {
+            Err(error) if self.recording == Recording::Impossible && act == Act::Kill => {
+                return Err(self.end_unrecorded(&[open], "this cannot be recorded", &error));
+            }
+            Err(error) => return Err(error),
+            Ok(Intervened::Done(written)) => written,
+            Ok(Intervened::Over) => return Err(over(run)),
+            Ok(Intervened::Overruled(standing)) => return Err(overruled(run, &standing)),
+        };
         let _ = self.journal.mirror(&[written]); // the journal has the record; a failing sink does not matter
         self.host.ring();
         Ok(self.session(&OpenRun { wish: Some(wish), ..open })?.into_iter().collect())
@@ -99,7 +111,7 @@ impl Context<'_> {
             Some(Act::Kill) => "ending",
             Some(Act::Thaw) | None if known.end.is_some() => "left running",
             // Frozen because its grant has ended.
-            Some(Act::Thaw) | None if crate::session::is_frozen(&open.run) => "frozen",
+            Some(Act::Thaw) | None if crate::session::is_frozen(open.run.as_str()) => "frozen",
             Some(Act::Thaw) | None => "running",
         };
         Ok(Some(SessionInfo {
@@ -122,6 +134,20 @@ impl Context<'_> {
     }
 }
 
-pub(super) fn over(run: &str) -> Refused {
+fn overruled(run: &RunId, standing: &Wish) -> Refused {
+    let by = &standing.by;
+    match standing.act {
+        Act::Kill => refused("session-ending", format!("the session of run {run} is being ended by {by}")),
+        Act::Freeze | Act::Thaw => {
+            let sentence = format!("the session of run {run} was frozen by {by}");
+            refused("session-frozen", sentence).hint(match by.as_str() {
+                "root" => "only root can thaw it".to_owned(),
+                by => format!("only root, {by} or another approver of its role can thaw it"),
+            })
+        }
+    }
+}
+
+pub(super) fn over(run: &RunId) -> Refused {
     refused("session-over", format!("the session of run {run} is over")).hint(format!("jitctl audit show {run}"))
 }

@@ -2,8 +2,9 @@
 //! signature over them, the list of keys, the policy, and the request stored on this host.
 
 use super::Context;
-use super::approvals::{described, narrows, same_role};
+use super::approvals::{narrows, same_role};
 use super::failure::{Refused, refused};
+use super::words::described;
 use crate::activation::WORDS_LIMIT;
 use crate::store::{FindError, StoredRequest};
 use crate::verify::Attested;
@@ -23,7 +24,7 @@ impl Context<'_> {
     pub(super) fn import(&self, text: &str, signature: &str) -> Result<ImportInfo, Refused> {
         let mut approval = read(text, signature)?;
         let terms = approval.terms.clone();
-        let identity = self.host.identity()?;
+        let identity = self.host.record_identity()?;
         if terms.host != identity.id.as_str() {
             return Err(refused("other-host", "the approval was made for another host"));
         }

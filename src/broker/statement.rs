@@ -3,13 +3,18 @@
 //! signature over them, the list of keys, the policy, and the request stored on this host.
 
 use super::Context;
-use super::approvals::{described, given};
 use super::failure::{Refused, refused};
+use super::words::{described, given};
 use crate::activation::WORDS_LIMIT;
-use crate::audit::{InRecords, Written, by_statements, of_this_host};
+use crate::audit::{
+    AskedInRecords, InRecords, RequestInRecords, Written, asked_in_records, by_statements, of_this_host,
+    request_in_records,
+};
 use crate::elevation::Caller;
 use crate::host::Identity;
-use crate::store::{Debt, FindError, GrantStore, StoredRequest, carry_out, revoke_unconditionally};
+use crate::store::{
+    Debt, FindError, GrantStore, StoredRequest, carry_out, decide_unconditionally, revoke_unconditionally,
+};
 use jit_core::clock::Now;
 use jit_core::escape::{Word, hex};
 use jit_core::evidence::Event;
@@ -22,6 +27,7 @@ use jit_core::grant::{
 };
 use jit_core::names::{GrantId, RoleName, UserName};
 use jit_core::wire::StatedInfo;
+use rusqlite::Connection;
 
 /// The longest statement in bytes: its reason with every byte escaped, and the other fields.
 const STATEMENT_LIMIT: usize = 32 << 10;
@@ -78,15 +84,26 @@ impl From<&GrantTerms> for StatementSubject {
 }
 
 impl StatementSubject {
-    /// Returns the subject for a grant whose bytes cannot be read, from its request: holder and role are the same. Returns `None`
-    /// when the request cannot be read either.
-    pub(super) fn by_request(store: &GrantStore<'_>, id: &str, now: i64) -> Result<Option<Self>, Refused> {
+    /// Returns the subject for a grant whose bytes cannot be read, from its records, or else from its request: holder and role are
+    /// the same. Returns `None` when the request cannot be read either.
+    pub(super) fn by_request(connection: &Connection, id: &str, now: i64) -> Result<Option<Self>, Refused> {
         let Ok(id) = GrantId::parse(id) else { return Ok(None) };
-        match store.request(&id, now) {
+        if let Some(subject) = Self::by_records(connection, &id)? {
+            return Ok(Some(subject));
+        }
+        match GrantStore::new(connection).request(&id, now) {
             Ok(request) => Ok(Some(Self::from(&request))),
             Err(FindError::Unknown | FindError::Damaged(_) | FindError::Terms(..)) => Ok(None),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Returns the subject as the record of the request has it, whatever the rows say.
+    pub(super) fn by_records(connection: &Connection, id: &GrantId) -> Result<Option<Self>, Refused> {
+        let Some(asked) = asked_in_records(connection, id)? else { return Ok(None) };
+        let AskedInRecords { request, role, holder, holder_uid } = asked;
+        let subject = |request: Digest| Self { id: id.clone(), request: hex(&request.0), role, holder, holder_uid };
+        Ok(request.map(subject))
     }
 
     /// Returns the id of the request and its grant.
@@ -178,16 +195,29 @@ impl Context<'_> {
         subject: &StatementSubject,
     ) -> Result<Option<Written>, Refused> {
         let (terms, at) = (statement.terms(), self.now.moment().wall.seconds());
-        let is_end = matches!(terms.kind, StatementKind::Revocation | StatementKind::Release);
-        let changed = match by_statements(tx, &terms.id)? {
-            // A row that was put back is no reason for a second end.
-            InRecords::Ended(_) if is_end => false,
-            InRecords::Open if terms.kind == StatementKind::Revocation => {
-                revoke_unconditionally(tx, statement, at)?;
-                true
-            }
-            InRecords::Ended(_) | InRecords::Open | InRecords::Unknown => carry_out(tx, statement, at)?,
+        let is_by_row = match terms.kind {
+            StatementKind::Denial | StatementKind::Cancellation => match request_in_records(tx, &terms.id)? {
+                RequestInRecords::Pending => {
+                    decide_unconditionally(tx, statement, at)?;
+                    return self.recorded(tx, true, statement, subject);
+                }
+                RequestInRecords::Granted => return Err(granted(statement)),
+                // A row that was put back is no reason for a second decision.
+                RequestInRecords::Decided | RequestInRecords::Ended => false,
+                RequestInRecords::Unknown => true,
+            },
+            StatementKind::Revocation | StatementKind::Release => match by_statements(tx, &terms.id)? {
+                InRecords::Open if terms.kind == StatementKind::Revocation => {
+                    revoke_unconditionally(tx, statement, at)?;
+                    return self.recorded(tx, true, statement, subject);
+                }
+                // Neither for a second end.
+                InRecords::Ended(_) => false,
+                InRecords::Open | InRecords::Unknown => true,
+            },
+            StatementKind::Review => true,
         };
+        let changed = is_by_row && carry_out(tx, statement, at)?;
         self.recorded(tx, changed, statement, subject)
     }
 
@@ -209,7 +239,7 @@ impl Context<'_> {
     /// Accepts a statement that was signed elsewhere.
     pub(super) fn import_statement(&self, text: &str, signature: &str) -> Result<StatedInfo, Refused> {
         let carried = read(text, signature)?;
-        let identity = self.host.witness()?;
+        let identity = self.host.record_identity_for_statements()?;
         if carried.terms().host != identity.id.as_str() {
             return Err(refused("other-host", "the statement was made for another host"));
         }
@@ -316,6 +346,12 @@ fn dated(at: i64, since: i64, now: &Now) -> Dated {
     }
 }
 
+/// Returns whether the text is a statement that ends a grant. Whether it may is not checked.
+pub(super) fn ends_grant(text: &str, signature: &str) -> bool {
+    let is_end = |kind| matches!(kind, StatementKind::Release | StatementKind::Revocation);
+    read(text, signature).is_ok_and(|carried| is_end(carried.terms().kind))
+}
+
 /// Parses a statement. Does not verify its signature.
 fn read(text: &str, signature: &str) -> Result<CarriedStatement, Refused> {
     let malformed = |what: &str| refused("malformed", what);
@@ -337,6 +373,17 @@ fn read(text: &str, signature: &str) -> Result<CarriedStatement, Refused> {
         return Err(refused("too-long", format!("the reason is longer than {WORDS_LIMIT} bytes")));
     }
     Ok(carried)
+}
+
+/// Returns the error for the denial or cancellation of a request that was granted.
+fn granted(statement: &SignedStatement) -> Refused {
+    let terms = statement.terms();
+    let (id, done, hint) = match terms.kind {
+        StatementKind::Cancellation => (&terms.id, "cancelled", format!("jitctl release {}", terms.id)),
+        _ => (&terms.id, "denied", format!("jitctl revoke {} --reason 'WHY'", terms.id)),
+    };
+    let sentence = format!("request {id} cannot be {done}: a grant was issued for it, by the records");
+    refused("granted", sentence).hint(hint)
 }
 
 /// Returns the record of a statement.

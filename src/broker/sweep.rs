@@ -17,8 +17,8 @@ impl Context<'_> {
         let running = self.journal.open_runs()?;
         let (lost, left) = (count(closed.runs), count(closed.left + strays));
         let mut info = SweepInfo { lost, left, shelved: 0, compressed: 0, pruned: None, refused: None };
-        for run in self.host.abandoned_recordings(&|run| running.iter().any(|open| open.run == run))? {
-            self.host.shelve_recording(&run)?;
+        for run in self.host.abandoned_recordings(&|run| running.iter().any(|open| open.run == *run))? {
+            self.host.finish_recording(&run)?;
             info.shelved += 1;
         }
         for recording in self.host.finished_recordings()? {
@@ -35,6 +35,7 @@ impl Context<'_> {
                 Err(error) => return Err(error),
             }
         }
+        self.host.fill_reserve();
         self.host.database().tidy();
         Ok(info)
     }

@@ -8,12 +8,15 @@ use std::rc::Rc;
 use super::Context;
 use super::approvals::Narrowing;
 use super::audit::Listing;
-use super::consent::ConsentRequest;
+use super::consent::{ConsentRequest, Consenting};
 use super::failure::{Refused, refused};
 use super::host::examine;
+use super::statement::ends_grant;
+use super::who::Who;
 use super::{key_init, line};
 use crate::elevation::Caller;
 use crate::verify::Consent;
+use jit_core::evidence::record::Act;
 use jit_core::policy::PolicyReader;
 use jit_core::wire::{
     Approve, AuditExport, AuditList, AuditPrune, AuditShow, AuditVerify, Cancel, CloseSession, Deny, Documents,
@@ -22,17 +25,6 @@ use jit_core::wire::{
     ReviewAssignments, ReviewCertify, ReviewDebts, ReviewSettle, ReviewUnused, Revoke, Roles, Sessions, Show, Sweep,
     Verb, Wait, Why,
 };
-
-/// Who may use a verb.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Who {
-    /// Every caller, about themselves; the function may allow more.
-    Anyone,
-    /// Root and the readers of the policy's `[audit]`.
-    Reader,
-    /// Root. The text completes "only root may".
-    Root(&'static str),
-}
 
 /// What must be available to answer a verb.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -71,6 +63,8 @@ pub(super) enum Answered {
     Before(&'static str, Box<Early>),
     /// Uses the [`Context`].
     At {
+        /// Whether the question ends something that a user may do: it must not fail because it cannot be recorded.
+        is_end: bool,
         /// Reads what the caller has to consent to, for verbs that may demand a password.
         consent: Option<Box<Consenting>>,
         /// Returns the answer, or `None` when it has written the answer and further data to the output.
@@ -81,8 +75,6 @@ pub(super) enum Answered {
 /// The reply to one question, as a line.
 type Reply = Vec<u8>;
 
-/// Reads what the caller has to consent to; `None` where the role demands no password.
-pub(super) type Consenting = dyn FnOnce(&Context<'_>) -> Result<Option<ConsentRequest>, Refused>;
 type Early = dyn FnOnce(&Caller, PolicyReader) -> Result<Reply, Refused>;
 type Handler = dyn FnOnce(&Context<'_>, Option<Consent>, &mut dyn Write) -> Result<Option<Reply>, Refused>;
 
@@ -122,17 +114,25 @@ pub(super) fn table() -> [Row; 41] {
         anyone(|context, Deny { id, reason }| context.deny(&id, &reason)),
         anyone(|context, Documents { id }| context.documents(&id)),
         anyone(|context, Import { approval, signature }| context.import(&approval, &signature)),
-        anyone(|context, ImportStatement { statement, signature }| context.import_statement(&statement, &signature)),
+        ending(
+            Who::Anyone,
+            |import: &ImportStatement| ends_grant(&import.statement, &import.signature),
+            |context, ImportStatement { statement, signature }| context.import_statement(&statement, &signature),
+        ),
 
         // The caller's own grants; `revoke` admits approvers of the role and root.
         anyone(|context, Grants { all, before }| context.grants(all, before)).without_policy(),
-        anyone(|context, Release { id }| context.release(id.as_ref())),
+        ending(Who::Anyone, |_| true, |context, Release { id }| context.release(id.as_ref())),
         anyone(|context, Extend { id, duration, reason }| context.extend(&id, duration, reason.as_ref())),
-        anyone(|context, Revoke { target, reason }| context.revoke(&target, &reason)).without_policy(),
+        ending(Who::Anyone, |_| true, |context, Revoke { target, reason }| context.revoke(&target, &reason)).without_policy(),
 
         // As far as the caller may see them; root and approvers of the role may intervene.
         anyone(|context, Sessions {}| context.sessions()).without_policy(),
-        anyone(|context, Intervene { run, act, reason }| context.intervene(&run, act, &reason)).without_policy(),
+        ending(
+            Who::Anyone,
+            |intervene: &Intervene| intervene.act != Act::Thaw,
+            |context, Intervene { run, act, reason }| context.intervene(&run, act, &reason),
+        ).without_policy(),
 
         // The caller's own runs, root and readers; observers of the role while the run lasts.
         streaming(Who::Anyone, |context, Recording { run, purpose }, out| context.recording(&run, purpose, out)).without_policy(),
@@ -152,7 +152,11 @@ pub(super) fn table() -> [Row; 41] {
 
         before("make the host key", |caller, _, KeyInit {}| key_init(caller)),
         anyone(|context, KeyShow {}| context.key_show()).without_policy(),
-        root("accept the state of this host", |context, KeyAccept { reason }| context.key_accept(&reason)).without_policy(),
+        ending(
+            Who::Root("accept the state of this host"),
+            |_| true,
+            |context, KeyAccept { reason }| context.key_accept(&reason),
+        ).without_policy(),
 
         // Approvers of the role, about others; root and readers see everything.
         anyone(|context, ReviewDebts {}| context.review_debts()),
@@ -210,7 +214,13 @@ type Decides<V> = fn(&Context<'_>, &V, Option<Consent>) -> Result<<V as Verb>::A
 type Answers<V> = fn(&Context<'_>, V) -> Result<<V as Verb>::Answer, Refused>;
 
 fn at_context<V: Verb + 'static>(who: Who, answer: Answers<V>) -> Row {
+    ending(who, |_| false, answer)
+}
+
+/// Builds the row of a verb that ends something, for some of its questions at least.
+fn ending<V: Verb + 'static>(who: Who, is_end: fn(&V) -> bool, answer: Answers<V>) -> Row {
     Row::new(who, move |verb| Answered::At {
+        is_end: is_end(&verb),
         consent: None,
         handler: Box::new(move |context, _, _| reply::<V>(answer(context, verb)?).map(Some)),
     })
@@ -234,6 +244,7 @@ fn consenting<V: Verb + 'static>(due: Due<V>, answer: Decides<V>) -> Row {
         let verb = Rc::new(verb);
         let shown = Rc::clone(&verb);
         Answered::At {
+            is_end: false,
             consent: Some(Box::new(move |context| due(context, &shown))),
             handler: Box::new(move |context, consent, _| reply::<V>(answer(context, &verb, consent)?).map(Some)),
         }
@@ -243,6 +254,7 @@ fn consenting<V: Verb + 'static>(due: Due<V>, answer: Decides<V>) -> Row {
 /// Builds the row of a verb whose function writes its reply and the following frames to the output itself.
 fn streaming<V: Verb + 'static>(who: Who, answer: fn(&Context<'_>, V, &mut dyn Write) -> Result<(), Refused>) -> Row {
     Row::new(who, move |verb| Answered::At {
+        is_end: false,
         consent: None,
         handler: Box::new(move |context, _, out| answer(context, verb, out).map(|()| None)),
     })

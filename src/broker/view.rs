@@ -9,6 +9,7 @@ use crate::audit::{InRecords, in_records};
 use crate::judge::{names, subject};
 use crate::store::{ClosedBy, StoredGrant, StoredRequest};
 use crate::verify::{GrantFault, window};
+use jit_core::clock::duration::Seconds;
 use jit_core::escape::Word;
 use jit_core::grant::lifecycle::RequestState;
 use jit_core::names::{GrantId, IdPrefix, RoleName};
@@ -107,11 +108,9 @@ impl Context<'_> {
             && !self.caller.person().shares(terms.uid, &terms.user)
             && self.is_approver(request)?;
         let (duration, one_shot, exact) = match &grant {
-            Some(grant) => (
-                u64::try_from(grant.terms.expires.saturating_sub(grant.terms.starts)).unwrap_or(0),
-                grant.terms.one_shot,
-                grant.terms.exact,
-            ),
+            Some(grant) => {
+                (Seconds::between(grant.terms.starts, grant.terms.expires), grant.terms.one_shot, grant.terms.exact)
+            }
             None => (terms.duration, terms.one_shot, terms.exact),
         };
         Ok(GrantInfo {
@@ -230,7 +229,7 @@ fn approval(approval: jit_core::grant::Approval) -> ApprovalInfo {
     ApprovalInfo {
         approver: terms.approver,
         at: terms.at,
-        duration: (terms.duration > 0).then_some(terms.duration),
+        duration: terms.duration.positive(),
         one_shot: terms.one_shot.is_set(),
         exact: terms.exact.is_set(),
         comment: (!terms.comment.as_bytes().is_empty()).then_some(terms.comment),

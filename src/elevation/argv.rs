@@ -24,6 +24,13 @@ pub struct Argv {
     typed: OsString,
 }
 
+impl Command {
+    /// Returns argv, with the `argv[0]` that `naming` chooses.
+    pub fn argv(&self, naming: Naming) -> Argv {
+        Argv::of(self, naming)
+    }
+}
+
 impl Argv {
     pub(super) fn of(command: &Command, naming: Naming) -> Self {
         let (typed, place) = (command.typed_name(), command.path());

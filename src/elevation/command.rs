@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 
 use crate::elevation::caller::Nowhere;
 use crate::elevation::edit::{Edit, credentials_of_run_as, is_edit_word};
-use crate::elevation::{Argv, Caller, Hidden, Naming, RunAs, RunAsError, THIS_HOST};
+use crate::elevation::{Caller, Hidden, RunAs, RunAsError, THIS_HOST};
 use jit_core::escape::Word;
 use jit_core::policy::{EDIT, ProgramNames};
 use sys::exec::Credentials;
@@ -222,11 +222,6 @@ impl Command {
     /// Returns the arguments without `argv[0]`.
     pub fn arguments(&self) -> &[OsString] {
         &self.arguments
-    }
-
-    /// Returns argv, with the `argv[0]` that `naming` chooses.
-    pub fn argv(&self, naming: Naming) -> Argv {
-        Argv::of(self, naming)
     }
 
     /// Returns the name that the caller typed; a login shell's name begins with `-`.

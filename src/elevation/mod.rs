@@ -24,6 +24,7 @@ pub use lookup::THIS_HOST;
 pub use run_as::{RunAs, RunAsError};
 
 use jit_core::cli::{EnvironmentWish, Mode, Run};
+use jit_core::clock::duration::Seconds;
 use sys::directory::{OpenedDirectory, reason};
 use sys::exec::Credentials;
 use sys::sanitize::Inherited;
@@ -61,7 +62,7 @@ pub struct Wish {
     /// -C.
     pub close_from: Option<u32>,
     /// -T, in seconds.
-    pub time_limit: Option<u64>,
+    pub time_limit: Option<Seconds>,
     /// The caller's file mode mask.
     pub umask: u32,
 }

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use super::{HOST_KEY, HostError, PUBLIC_KEY};
-use crate::database::{DatabaseError, Distrust};
+use crate::database::{DatabaseError, Distrust, Unwritten};
 use jit_core::escape::command_line;
 use jit_core::places::{CONFIGURATION, STATE};
 use sys::trusted::TrustError;
@@ -17,6 +17,9 @@ impl HostError {
 
     /// Returns the command that fixes the error, or short advice; `None` where no fix is known.
     pub fn cure(&self) -> Option<String> {
+        if self.unwritten() == Some(Unwritten::Full) {
+            return Some(free_space());
+        }
         match self {
             Self::Trust(error) => Some(trust(error)),
             Self::Database(error) => database(error),
@@ -36,6 +39,11 @@ impl HostError {
             | Self::System(..) => None,
         }
     }
+}
+
+/// Returns the advice for a full disk.
+pub fn free_space() -> String {
+    format!("free space on the file system of {STATE}")
 }
 
 fn trust(error: &TrustError) -> String {

@@ -8,6 +8,7 @@ use std::path::Path;
 use super::recordings::{DONE, RECORDINGS, present};
 use super::{Encoding, Host, HostError, is_written};
 use jit_core::clock::Timestamp;
+use jit_core::names::RunId;
 
 /// A recording without a writer may be so young that its writer has not locked it yet, µs.
 const YOUNG_US: i64 = 60_000_000;
@@ -16,7 +17,7 @@ const YOUNG_US: i64 = 60_000_000;
 #[derive(Debug, Clone)]
 pub struct FinishedRecording {
     /// The run that it belongs to.
-    pub run: String,
+    pub run: RunId,
     /// How it is stored.
     pub encoding: Encoding,
     /// Its size as it is stored.
@@ -35,7 +36,7 @@ impl Host {
     }
 
     /// Returns the runs whose recording has no writer any more, and which are not `running`.
-    pub fn abandoned_recordings(&self, running: &dyn Fn(&str) -> bool) -> Result<Vec<String>, HostError> {
+    pub fn abandoned_recordings(&self, running: &dyn Fn(&RunId) -> bool) -> Result<Vec<RunId>, HostError> {
         let Some(live) = present(self.state.directory(RECORDINGS.as_ref()))? else { return Ok(Vec::new()) };
         let old = Timestamp(self.clocks()?.wall.0.saturating_sub(YOUNG_US));
         let mut found = Vec::new();
@@ -64,7 +65,7 @@ fn list(directory: &Path) -> Result<Vec<FinishedRecording>, HostError> {
         // A file that is moved or removed meanwhile is not an error.
         let Ok(metadata) = entry.metadata() else { continue };
         let finished = Timestamp::from_seconds(metadata.mtime());
-        let run = run.to_owned();
+        let run = RunId::stored(run);
         found.push(FinishedRecording { run, encoding, bytes: metadata.size(), finished, name });
     }
     Ok(found)

@@ -23,7 +23,7 @@ pub struct Mirror {
     /// What is wrong with it.
     pub fault: Option<String>,
     /// The command or advice that fixes it.
-    pub mend: &'static str,
+    pub fix: &'static str,
 }
 
 /// The longest PAM service file, in bytes.
@@ -86,13 +86,13 @@ impl Host {
         let head = journal.head().ok().flatten().map_or(0, |(seq, _)| seq);
         let wanted = wanted.into_iter().filter(|(wanted, ..)| *wanted);
         wanted
-            .map(|(_, name, socket, mend)| {
+            .map(|(_, name, socket, fix)| {
                 let deaf = socket.and_then(|path| Some((path, listens(path).err()?)));
                 let fault = match deaf {
                     Some((path, error)) => Some(format!("no daemon listens at {path}: {error}")),
                     None => self.behind(name, head).map(|count| format!("{count} records have not arrived")),
                 };
-                Mirror { name, fault, mend }
+                Mirror { name, fault, fix }
             })
             .collect()
     }

@@ -28,7 +28,7 @@ impl Host {
     /// # Errors
     /// Those of [`Self::public_identity`] and [`Self::vouchers`].
     pub fn knowledge(&self, roles: &[Role], holder: &Person, now: &Now) -> Result<Knowledge<'_>, HostError> {
-        let identity = self.public_identity()?;
+        let identity = self.record_public_identity()?;
         let vouchers = self.vouchers(roles, holder, now.seconds())?;
         let ended = |terms: &GrantTerms| {
             let said = in_records(self.database().connection(), &terms.id, terms.one_shot);

@@ -7,6 +7,7 @@ use std::io;
 use std::path::Path;
 
 use super::{Host, HostError};
+use jit_core::names::RunId;
 use jit_core::places::STATE;
 use sys::trusted::{TrustError, TrustedDirectory};
 
@@ -47,21 +48,21 @@ pub enum Encoding {
 
 impl Host {
     /// Creates the file for the recording of `run`, locked until its last file descriptor is closed.
-    pub fn begin_recording(&self, run: &str) -> io::Result<File> {
+    pub fn begin_recording(&self, run: &RunId) -> io::Result<File> {
         let file = live(&self.state).and_then(|live| live.begin(&plain(run))).map_err(unwrapped)?;
         sys::lock::claim(&file)?;
         Ok(file)
     }
 
     /// Moves a complete recording to `recordings/done`.
-    pub fn shelve_recording(&self, run: &str) -> Result<(), HostError> {
+    pub fn finish_recording(&self, run: &RunId) -> Result<(), HostError> {
         let live = live(&self.state)?;
         let done = live.private_directory(DONE.as_ref())?;
         Ok(live.hand_over(&plain(run), &done, &plain(run))?)
     }
 
     /// Returns the recording of `run`; `None` where there is none.
-    pub fn recording(&self, run: &str) -> Result<Option<StoredRecording>, HostError> {
+    pub fn recording(&self, run: &RunId) -> Result<Option<StoredRecording>, HostError> {
         let Some(live) = present(self.state.directory(RECORDINGS.as_ref()))? else { return Ok(None) };
         for _ in 0..LOOKS {
             if let Some(file) = open(&live, plain(run))? {
@@ -80,7 +81,7 @@ impl Host {
     }
 
     /// Removes the complete recording of `run`; returns whether there was one.
-    pub fn discard_recording(&self, run: &str) -> Result<bool, HostError> {
+    pub fn discard_recording(&self, run: &RunId) -> Result<bool, HostError> {
         let Some(live) = present(self.state.directory(RECORDINGS.as_ref()))? else { return Ok(false) };
         let Some(done) = present(live.directory(DONE.as_ref()))? else { return Ok(false) };
         let mut found = false;
@@ -105,24 +106,24 @@ impl FinishedRecordings {
     }
 
     /// Returns a recording that is not compressed yet.
-    pub fn plain(&self, run: &str) -> Result<Option<File>, HostError> {
+    pub fn plain(&self, run: &RunId) -> Result<Option<File>, HostError> {
         open(&self.done, plain(run))
     }
 
     /// Creates the file for the compressed recording; replaces one that a killed compressor left behind.
-    pub fn begin_compressed(&self, run: &str) -> Result<File, HostError> {
+    pub fn begin_compressed(&self, run: &RunId) -> Result<File, HostError> {
         self.discard_compressed(run)?;
         Ok(self.done.begin(&unfinished(run))?)
     }
 
     /// Replaces the recording by the compressed one, in an order that leaves at least one at any time.
-    pub fn put_compressed(&self, run: &str) -> Result<(), HostError> {
+    pub fn put_compressed(&self, run: &RunId) -> Result<(), HostError> {
         self.done.hand_over(&unfinished(run), &self.done, &compressed(run))?;
         self.remove(plain(run))
     }
 
     /// Removes an incomplete compressed recording.
-    pub fn discard_compressed(&self, run: &str) -> Result<(), HostError> {
+    pub fn discard_compressed(&self, run: &RunId) -> Result<(), HostError> {
         self.remove(unfinished(run))
     }
 
@@ -152,15 +153,15 @@ pub(super) fn present<T>(found: Result<T, TrustError>) -> Result<Option<T>, Host
     }
 }
 
-fn plain(run: &str) -> OsString {
+fn plain(run: &RunId) -> OsString {
     OsString::from(format!("{run}.cast"))
 }
 
-fn compressed(run: &str) -> OsString {
+fn compressed(run: &RunId) -> OsString {
     OsString::from(format!("{run}.cast.zst"))
 }
 
-fn unfinished(run: &str) -> OsString {
+fn unfinished(run: &RunId) -> OsString {
     OsString::from(format!(".{run}.zst"))
 }
 

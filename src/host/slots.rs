@@ -5,7 +5,7 @@ use std::io;
 
 use super::{BELL, Host, HostError, state_directory};
 use crate::audit::{Journal, Written};
-use jit_core::budget::{BROKERS, COUNTING, COUNTING_TAKES};
+use jit_core::budget::{BROKERS, COUNTING, COUNTING_TAKES, ProcessLimit};
 use jit_core::evidence::record::Reject;
 use jit_core::names::Person;
 use sys::bell::Bell;
@@ -24,6 +24,8 @@ pub enum Work {
     Question,
     /// Counting a rejection that has no record of its own.
     Counting,
+    /// Recording that a limit was reached.
+    Telling,
 }
 
 impl Work {
@@ -32,6 +34,7 @@ impl Work {
         match self {
             Self::Question => (0, BROKERS),
             Self::Counting => (1 << 15, COUNTING),
+            Self::Telling => ((1 << 15) + (1 << 14), 1),
         }
     }
 }
@@ -68,6 +71,31 @@ impl Host {
         let written = journal.reject(&moment, person, reject)?;
         std::thread::sleep(COUNTING_TAKES);
         Ok(written)
+    }
+
+    /// Records, at most once a day, that `person` has reached a limit on processes.
+    ///
+    /// # Errors
+    /// Fails when the journal cannot be written.
+    pub fn tell_limit(&self, journal: &Journal<'_>, person: &Person, limit: ProcessLimit) -> Result<(), HostError> {
+        let written = journal.tell_limit(&self.clocks()?, person, limit)?;
+        let _ = journal.mirror(&written); // the journal has it; a sink never decides
+        Ok(())
+    }
+
+    /// Does the same on the host called `name` for a process beyond that limit. Of a flood of such processes only one at a time uses
+    /// the database, and not all the time.
+    ///
+    /// # Errors
+    /// As [`Self::tell_limit`].
+    pub fn tell_of_flood(name: &str, person: &Person, limit: ProcessLimit) -> Result<(), HostError> {
+        let failed = |error| HostError::System("count the turns of users", error);
+        let Some(_turn) = Slot::claim(person.uid, Work::Telling).map_err(failed)? else { return Ok(()) };
+        let host = Self::open(name)?;
+        let policy = host.last_policy()?;
+        host.tell_limit(&host.journal(&policy.settings().audit), person, limit)?;
+        std::thread::sleep(COUNTING_TAKES);
+        Ok(())
     }
 }
 

@@ -9,6 +9,7 @@ use crate::database::Durability;
 use crate::session::{LostRun, abandoned, end_lost};
 use jit_core::escape::Word;
 use jit_core::evidence::record::{Alert, Event};
+use jit_core::names::RunId;
 
 /// How long an enforcer may take to record the processes that it supervises.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -25,7 +26,7 @@ impl Host {
         std::thread::sleep(PATIENCE);
         let strays = self.strays(journal)?;
         for run in &strays {
-            let lost = LostRun { run: run.clone(), user: journal.user_of(run)?, since: 0 };
+            let lost = LostRun { run: run.to_string(), user: journal.user_of(run.as_str())?, since: 0 };
             let count = end_lost(&lost).processes;
             let sentence = format!("run {run} had left {count} processes without a supervisor; they were ended");
             let written = self.tell_stray(journal, run, &sentence)?;
@@ -34,19 +35,19 @@ impl Host {
         Ok(strays.len())
     }
 
-    fn strays(&self, journal: &Journal<'_>) -> Result<Vec<String>, HostError> {
-        let abandoned = abandoned();
+    fn strays(&self, journal: &Journal<'_>) -> Result<Vec<RunId>, HostError> {
+        let abandoned: Vec<RunId> = abandoned().into_iter().map(RunId::stored).collect();
         let known = if abandoned.is_empty() { Vec::new() } else { journal.living_runs()? };
         Ok(abandoned.into_iter().filter(|run| !known.iter().any(|known| known.run == *run)).collect())
     }
 
-    fn tell_stray(&self, journal: &Journal<'_>, run: &str, sentence: &str) -> Result<Written, HostError> {
+    fn tell_stray(&self, journal: &Journal<'_>, run: &RunId, sentence: &str) -> Result<Written, HostError> {
         let alert = Alert {
             code: "left-alone".to_owned(),
             sentence: Word::from(sentence),
             uid: None,
             user: None,
-            run: Some(run.to_owned()),
+            run: Some(run.clone()),
             grant: None,
             identity: None,
         };

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use crate::elevation::{Caller, Elevation};
+use jit_core::clock::duration::Seconds;
 use jit_core::escape::Word;
 use jit_core::names::UserName;
 use jit_core::policy::{Role, RunDirectory};
@@ -19,7 +20,7 @@ pub struct RunOptions {
     /// File descriptors from this one on are closed.
     pub closefrom: u32,
     /// The time limit in seconds.
-    pub time_limit: Option<u64>,
+    pub time_limit: Option<Seconds>,
 }
 
 /// The working directory of a command by name, not looked up yet.
@@ -88,12 +89,10 @@ impl RunOptions {
             }
             number => number.unwrap_or(options.closefrom),
         };
-        let time_limit = match (wish.time_limit, options.command_timeout) {
-            (Some(1..), _) if !options.user_command_timeouts => return Err(NotPermitted::TimeLimit),
-            (Some(wished @ 1..), 0) => Some(wished),
-            (Some(wished @ 1..), most) => Some(wished.min(most)),
-            (_, 0) => None,
-            (_, most) => Some(most),
+        let time_limit = match (wish.time_limit.and_then(Seconds::positive), options.command_timeout.positive()) {
+            (Some(_), _) if !options.user_command_timeouts => return Err(NotPermitted::TimeLimit),
+            (Some(wished), Some(most)) => Some(wished.min(most)),
+            (wished, most) => wished.or(most),
         };
         Ok(Self { directory: Self::working_directory(role, elevation)?, closefrom, time_limit })
     }

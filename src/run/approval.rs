@@ -9,7 +9,7 @@ use crate::console::Console;
 use crate::host::HostError;
 use crate::refusal::Refusal;
 use crate::run::RunContext;
-use jit_core::clock::duration::spell;
+use jit_core::clock::duration::{Seconds, spell};
 use jit_core::grant::lifecycle::RequestState;
 use jit_core::names::GrantId;
 use sys::process::stop_self;
@@ -18,11 +18,11 @@ use sys::signals::{Event, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SignalQueue
 /// How often the countdown is updated.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Waits at most `limit` seconds, or until a signal arrives. Returns the state that the request has then.
+/// Waits at most for `limit`, or until a signal arrives. Returns the state that the request has then.
 pub(super) fn await_approval(
     id: &GrantId,
     approvers: &[String],
-    limit: u64,
+    limit: Seconds,
     context: &RunContext<'_>,
     console: &mut Console,
 ) -> Result<RequestState, Refusal> {
@@ -32,7 +32,7 @@ pub(super) fn await_approval(
         .map_err(|error| HostError::System("receive signals", error))?;
     let uid = context.inherited.identity.uid();
     let countdown = Countdown { visible: std::io::stderr().is_terminal() };
-    let deadline = Instant::now() + Duration::from_secs(limit);
+    let deadline = Instant::now() + Duration::from(limit);
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         countdown.show(left, console);
@@ -60,11 +60,7 @@ struct Countdown {
 impl Countdown {
     fn show(&self, left: Duration, console: &mut Console) {
         if self.visible {
-            // Rounded up, so that the last second is shown as 1s.
-            console.say(&format!(
-                "\r\x1b[K{} left",
-                spell(left.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX))
-            ));
+            console.say(&format!("\r\x1b[K{} left", spell(Seconds::rounded_up(left))));
         }
     }
 

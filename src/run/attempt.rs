@@ -51,7 +51,9 @@ impl Attempt {
             Ok(written) => {
                 let _ = context.journal.mirror(&written);
             }
-            Err(error) => context.host.shout(&format!("a refusal cannot be recorded: {}", error.sentence()), console),
+            Err(error) => {
+                context.host.alert_and_say(&format!("a refusal cannot be recorded: {}", error.sentence()), console)
+            }
         }
         refusal
     }

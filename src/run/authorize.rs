@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::activation::insight::Sight;
+use crate::activation::insight::Disclosure;
 use crate::auth::cache::{CacheKey, CacheScope, CredentialCache};
 use crate::auth::prompt::{Askpass, PromptWords, Replaces, Source, expand};
 use crate::auth::{AuthError, AuthMethod, Authenticated, Demand};
@@ -43,11 +43,11 @@ pub(super) fn authorize(
 ) -> Result<Authorized, Refusal> {
     let path = context.policy.settings().options.path_variable();
     let now = context.host.now()?;
-    let sight = Sight { host: context.host, policy: context.policy, now: &now };
+    let disclosure = Disclosure { host: context.host, policy: context.policy, now: &now };
     let mut unsaid = None;
     let reveal = |hidden: Box<Hidden>, caller: &Caller, run_as: &RunAs| {
         unsaid = Some(HiddenCommand::of(&hidden, caller, run_as));
-        sight.reveal::<Refusal>(hidden, caller, run_as)
+        disclosure.reveal::<Refusal>(hidden, caller, run_as)
     };
     let elevation = Elevation::resolve(run, caller, &path, context.inherited, reveal);
     let authorized = elevation.and_then(|elevation| decide(elevation, run, context, &now, reading));
@@ -177,7 +177,7 @@ pub(super) fn prove(
     console: &mut Console,
 ) -> Result<Authenticated, Refusal> {
     let options = auth_request.options;
-    let remembered_for = Duration::from_secs(options.timestamp_timeout);
+    let remembered_for = Duration::from(options.timestamp_timeout);
     let cache = CredentialCache::new(context.host.database().connection(), remembered_for);
     // Where no password is required, nothing is cached either.
     let key = if auth_request.password_due { cache_key(auth_request, caller) } else { None };
@@ -199,7 +199,7 @@ pub(super) fn prove(
         lecture,
         badpass_message: &options.badpass_message,
         tries: options.passwd_tries,
-        timeout: (options.passwd_timeout > 0).then(|| Duration::from_secs(options.passwd_timeout)),
+        timeout: options.passwd_timeout.positive().map(Duration::from),
         cache: key.map(|key| (&cache, key)),
         use_cache: !asking.ignore_cache,
         remember: !asking.no_update && !asking.ignore_cache,

@@ -4,30 +4,25 @@
 
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
-
-use super::grant_watch::{Supervised, Watched};
+use super::charge::Charge;
 use super::helper::Helper;
 use super::left::Left;
 use super::removal::{Holding, RemovalWatch};
+use super::watched::Supervised;
 use crate::activation::apart::{Outcome, Refused, Submission};
 use crate::audit::Due;
 use crate::host::{CLOSE, Host, HostError, SEAL};
-use crate::programs::start_enforcer;
 use crate::refusal::Refusal;
 use crate::session::enforcement::{self, Enforcement};
-use crate::session::{EnforcedRun, Known, refuge, supervise_for};
-use jit_core::escape::Word;
-use jit_core::grant::GrantTerms;
+use crate::session::supervise_for;
 use jit_core::places::STATE;
-use jit_core::policy::{AuditSettings, Role};
+use jit_core::policy::AuditSettings;
 use sys::poll::is_left;
 use sys::process::{Earlier, Pid};
-use sys::programs::KnownFile;
 use sys::sandbox::{self, AllowedPath, Capability, Files, Post};
 use sys::sanitize::Inherited;
 
@@ -39,73 +34,6 @@ const CHARGE_LIMIT: u64 = 64 << 20;
 
 /// The end of a run that lasted this long is signed at once; that of a shorter one by the next checkpoint that is due.
 const SESSION: Duration = Duration::from_secs(1);
-
-/// What the enforcer reads from its standard input.
-#[derive(Serialize, Deserialize)]
-pub(super) struct Charge {
-    /// The id of the run.
-    pub(super) run: String,
-    /// The uid of its user.
-    pub(super) uid: u32,
-    /// The name of its user.
-    pub(super) user: Word,
-    /// The grant under which it began, followed by its extensions.
-    pub(super) grants: Vec<GrantTerms>,
-    /// The role through which it runs.
-    pub(super) role: Role,
-    supervisor: Known,
-    parent: Known,
-    command: Option<i32>,
-    relay_process: Option<i32>,
-    /// The processes that the caller had before.
-    earlier: Vec<(i32, u64)>,
-    group: Option<PathBuf>,
-    run_as: u32,
-    grace_ms: u64,
-    limit_ms: Option<u64>,
-    /// The files of our programs that the supervisor has seen.
-    programs: Vec<KnownFile>,
-}
-
-impl Charge {
-    pub(super) fn new(watched: Watched, enforced_run: &EnforcedRun, run_as: u32) -> io::Result<Self> {
-        let ms = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
-        Ok(Self {
-            run: watched.run,
-            uid: watched.uid,
-            user: watched.user,
-            grants: watched.grants,
-            role: watched.role,
-            supervisor: Known::of(Pid::own())?,
-            parent: Known::of(enforced_run.parent)?,
-            command: enforced_run.command.map(Pid::raw),
-            relay_process: enforced_run.relay_process.map(Pid::raw),
-            earlier: enforced_run.earlier.numbers(),
-            group: enforced_run.group.clone(),
-            run_as,
-            grace_ms: ms(enforced_run.grace),
-            limit_ms: enforced_run.limit.map(ms),
-            programs: enforced_run.programs.clone(),
-        })
-    }
-
-    /// Starts the enforcer with this charge, and does not wait.
-    pub(super) fn hand_over(&self) -> io::Result<Pid> {
-        start_enforcer(&serde_json::to_vec(self)?, refuge().as_ref())
-    }
-
-    fn watched(&self, role: Role) -> Watched {
-        Watched {
-            grants: self.grants.clone(),
-            role,
-            uid: self.uid,
-            user: self.user.clone(),
-            run: self.run.clone(),
-            what: Supervised::Command,
-            unsent: None,
-        }
-    }
-}
 
 /// Runs the enforcer until it ends, and returns its exit status. Only root may start it.
 pub fn serve(inherited: &Inherited) -> i32 {
@@ -164,7 +92,7 @@ fn close_lost() -> Result<(), HostError> {
 }
 
 fn enforce(charge: &Charge) -> Result<(), HostError> {
-    let helper = Rc::new(Helper::beget(&charge.programs));
+    let helper = Rc::new(Helper::start(&charge.programs));
     let (ours, told) = (Rc::clone(&helper), Rc::clone(&helper));
     let relay_process = charge.relay_process.and_then(Pid::new);
     let (back, run, run_as) = (Rc::clone(&helper), charge.run.clone(), charge.run_as);

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use serde_json::Value;
 
-use jit_core::clock::duration::spell;
+use jit_core::clock::duration::{Seconds, spell};
 use jit_core::escape::{Word, command_line, escape};
 use jit_core::grant::GrantTerms;
 use jit_core::policy::{Options, Role, RunDirectory, Settings};
@@ -75,7 +75,7 @@ pub(super) fn short(entry: &Entry, settings: &Settings) -> String {
         text.push_str(&format!("CWD={directory} "));
     }
     if options.command_timeout != settings.options.command_timeout {
-        text.push_str(&format!("TIMEOUT={} ", options.command_timeout));
+        text.push_str(&format!("TIMEOUT={} ", options.command_timeout.0));
     }
     match options.setenv {
         Some(true) => text.push_str("SETENV: "),
@@ -115,7 +115,7 @@ pub(super) fn long(entry: &Entry, settings: &Settings) -> String {
         text.push_str(&format!("    Cwd: {directory}\n"));
     }
     if role.options.command_timeout != settings.options.command_timeout {
-        text.push_str(&format!("    Timeout: {}\n", role.options.command_timeout));
+        text.push_str(&format!("    Timeout: {}\n", role.options.command_timeout.0));
     }
     text.push_str("    Commands:\n");
     rules.iter().for_each(|rule| text.push_str(&format!("\t{rule}\n")));
@@ -196,7 +196,7 @@ fn shown(key: &str, value: &Value) -> String {
     match value {
         Value::Number(number) if SPANS.contains(&key) => match number.as_u64() {
             Some(u64::MAX) | None => "until-reboot".to_owned(),
-            Some(seconds) => spell(seconds),
+            Some(seconds) => spell(Seconds(seconds)),
         },
         Value::Array(items) => {
             let separator = if key.starts_with("env_") { " " } else { ":" };
@@ -257,7 +257,7 @@ mod tests {
     fn only_options_that_differ_from_the_default_are_listed() {
         let mut options = Options::default();
         assert_eq!(differences(&options, &Options::default(), &[]), Vec::<String>::new());
-        options.timestamp_timeout = 150;
+        options.timestamp_timeout = Seconds(150);
         options.use_pty = false;
         options.requiretty = true;
         options.env_check = vec!["A".into(), "B".into()];

@@ -1,13 +1,16 @@
 //! Watches the grant of a running command: when it expires by any clock, when it is ended early and when it is extended in the
 //! database. Queries the database only when the bell was rung.
 
+mod extension;
+
 use std::cell::OnceCell;
 use std::io;
 use std::time::{Duration, Instant};
 
 use rusqlite::Transaction;
 
-use super::enforcer::Charge;
+use super::charge::Charge;
+use super::watched::{Supervised, Watched};
 use crate::audit::Journal;
 use crate::audit::JournalError;
 use crate::audit::Wish;
@@ -18,15 +21,15 @@ use crate::authorized::Power;
 use crate::database::{DatabaseFiles, Durability};
 use crate::host::{Host, SystemClock};
 use crate::session::{EndReason, EnforcedRun, Verdict, Watch};
-use crate::store::use_up;
-use jit_core::clock::duration::spell;
+use jit_core::budget::ProcessLimit;
+use jit_core::clock::duration::{Seconds, spell};
 use jit_core::clock::{Clock, Moment, Timestamp};
 use jit_core::escape::Word;
 use jit_core::evidence::record;
 use jit_core::evidence::record::{Act, Alert, Event};
 use jit_core::grant::GrantTerms;
-use jit_core::grant::extension::extends;
 use jit_core::grant::lifecycle::GrantEnd;
+use jit_core::names::{Person, RunId, UserName};
 use jit_core::policy::{OnExpiry, Role};
 use sys::bell::{Bell, Ring};
 use sys::process::Pid;
@@ -34,8 +37,8 @@ use sys::process::Pid;
 /// How often the bell is checked; a revocation is seen within this time.
 const GLANCE: Duration = Duration::from_millis(250);
 
-/// Remaining times in seconds at which the user is warned; each applies to grants that last longer.
-const WARNINGS: [u64; 2] = [300, 60];
+/// Remaining times at which the user is warned; each applies to grants that last longer.
+const WARNINGS: [Seconds; 2] = [Seconds(300), Seconds(60)];
 
 /// Watches the grants of one run, and orders of administrators about its session.
 pub(crate) struct GrantWatch<'a> {
@@ -79,61 +82,6 @@ pub(crate) struct GrantWatch<'a> {
     announced: Verdict,
 }
 
-/// What is watched: a run, or a session that another program has opened.
-pub(crate) struct Watched {
-    /// The grant under which it began, followed by its extensions; empty with a standing assignment.
-    pub(crate) grants: Vec<GrantTerms>,
-    /// The role through which it runs.
-    pub(crate) role: Role,
-    /// The uid of its user.
-    pub(crate) uid: u32,
-    /// The name of its user.
-    pub(crate) user: Word,
-    /// The id of the run.
-    pub(crate) run: String,
-    /// What its user's messages call it.
-    pub(crate) what: Supervised,
-    /// The start record, until it was sent to the log sinks.
-    pub(crate) unsent: Option<Written>,
-}
-
-/// Who holds an extension.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Claim {
-    /// This run continues under it.
-    Ours,
-    /// Another run took it, or it was ended.
-    Others,
-    /// No run has taken it yet, or the database cannot say now: ask again.
-    Unknown,
-}
-
-/// What the grant allows to run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Supervised {
-    /// A command, which gets ^C through us.
-    Command,
-    /// A session of another program.
-    Session,
-}
-
-impl Supervised {
-    fn noun(self) -> &'static str {
-        match self {
-            Self::Command => "the command",
-            Self::Session => "the session",
-        }
-    }
-
-    /// Returns how its user ends it while it is frozen. Not every program notices that a user leaves its session.
-    fn way_out(self) -> &'static str {
-        match self {
-            Self::Command => "; ^C ends it",
-            Self::Session => "",
-        }
-    }
-}
-
 impl<'a> GrantWatch<'a> {
     pub(super) fn on(recorded: &mut Recorded, host: &'a Host, journal: &'a Journal<'a>) -> Self {
         let unsent = recorded.unsent();
@@ -147,7 +95,7 @@ impl<'a> GrantWatch<'a> {
             role: authorized.role().clone(),
             uid: caller.uid(),
             user: Word::from(caller.name().as_str()),
-            run: recorded.run().to_owned(),
+            run: recorded.run().clone(),
             what: Supervised::Command,
             unsent,
         };
@@ -208,6 +156,15 @@ impl<'a> GrantWatch<'a> {
     /// Whether a checkpoint was due when the command had begun.
     pub(crate) fn is_sealing_due(&self) -> bool {
         self.is_sealing_due
+    }
+
+    /// Records that no process could be started for this user that supervises a run.
+    pub(crate) fn cannot_supervise(&self) {
+        let name = self.concerns.user.as_ref().and_then(|user| UserName::parse(&user.to_string()).ok());
+        if let Some((uid, name)) = self.concerns.uid.zip(name) {
+            // The run goes on, or is refused, whether this is recorded or not.
+            let _ = self.host.tell_limit(self.journal, &Person { uid, name }, ProcessLimit::Supervisors);
+        }
     }
 
     /// Returns the grant under which the run began and its extensions. All but the last have expired.
@@ -320,7 +277,7 @@ impl<'a> GrantWatch<'a> {
         // A clock that cannot be read ends the run anyway, see `judge_grant`.
         let Ok(moment) = &self.clocks() else { return };
         while let Some(extension) = self.extension(moment) {
-            let span = spell(extension.left(moment).as_secs());
+            let span = spell(Seconds(extension.left(moment).as_secs()));
             self.words = Some(format!("the grant was extended by {}: {span} left", extension.id));
             self.held.push(extension);
         }
@@ -368,30 +325,7 @@ impl<'a> GrantWatch<'a> {
     }
 
     fn run(&self) -> &str {
-        self.concerns.run.as_deref().unwrap_or_default()
-    }
-
-    fn extension(&mut self, moment: &Moment) -> Option<GrantTerms> {
-        let last = self.held.last()?;
-        let Ok(candidates) = self.host.store().extensions(&last.id, self.run()) else {
-            self.heard = None;
-            return None;
-        };
-        if candidates.is_empty() {
-            return None;
-        }
-        let key = self.host.public_identity().ok()?.key;
-        for terms in candidates.iter().filter_map(|signed| extends(signed, last, &key)) {
-            if terms.left(moment).is_zero() || self.is_over(&terms) || !self.is_vouched_for(&terms) {
-                continue;
-            }
-            match self.claims(&terms, moment) {
-                Claim::Ours => return Some(terms),
-                Claim::Others => {}
-                Claim::Unknown => self.heard = None,
-            }
-        }
-        None
+        self.concerns.run.as_ref().map_or("", RunId::as_str)
     }
 
     /// Returns how a grant has ended, by its records or by its row.
@@ -405,45 +339,8 @@ impl<'a> GrantWatch<'a> {
         }
     }
 
-    /// Whether an extension has ended by its records, and this run did not use it up before.
-    fn is_over(&self, extension: &GrantTerms) -> bool {
-        !matches!(self.in_records(extension), Ok(InRecords::Open))
-            && !self.host.store().is_used_by(&extension.id, self.run()).unwrap_or(false)
-    }
-
     fn in_records(&self, terms: &GrantTerms) -> Result<InRecords, JournalError> {
         in_records(self.host.database().connection(), &terms.id, terms.one_shot)
-    }
-
-    /// Where the role takes signed approvals only, whether they are valid now.
-    fn is_vouched_for(&self, terms: &GrantTerms) -> bool {
-        let Ok(now) = self.host.now().map(|now| now.seconds()) else { return false };
-        match self.host.vouchers(std::slice::from_ref(&self.role), &terms.person(), now) {
-            Ok(Some(vouchers)) => vouchers.vouch(terms, &self.role.activation, now).is_ok(),
-            Ok(None) => true,
-            Err(_) => false,
-        }
-    }
-
-    /// Of several runs only one continues under a one-shot extension: the one that took it, which its row names.
-    fn claims(&self, terms: &GrantTerms, moment: &Moment) -> Claim {
-        if !terms.one_shot.is_set() {
-            return Claim::Ours;
-        }
-        let (run, at) = (self.run(), moment.wall.seconds());
-        match self.host.store().is_used_by(&terms.id, run) {
-            Ok(true) => return Claim::Ours,
-            // The enforcer takes it, and may not have done so yet.
-            Ok(false) if self.handed_over => return Claim::Unknown,
-            Ok(false) => {}
-            Err(_) => return Claim::Unknown,
-        }
-        let take = |tx: &Transaction<'_>| use_up(tx, terms, run, at).map_err(JournalError::from);
-        match self.host.database().write(Durability::Ordered, take) {
-            Ok(true) => Claim::Ours,
-            Ok(false) => Claim::Others,
-            Err(_) => Claim::Unknown,
-        }
     }
 
     /// Records that the session is not recorded, or not any more.
@@ -462,9 +359,9 @@ impl<'a> GrantWatch<'a> {
 
     /// Returns the warning that is due when `before` was left at the last look and less is left now.
     fn warning(&self, last: &GrantTerms, before: Duration) -> Option<String> {
-        let length = u64::try_from(last.expires.saturating_sub(last.starts)).unwrap_or(0);
-        let crossed = |seconds: &&u64| {
-            let limit = Duration::from_secs(**seconds);
+        let length = Seconds::between(last.starts, last.expires);
+        let crossed = |seconds: &&Seconds| {
+            let limit = Duration::from(**seconds);
             length > **seconds && before > limit && self.left <= limit
         };
         let span = spell(*WARNINGS.iter().rev().find(crossed)?);
@@ -532,7 +429,10 @@ impl Watch for GrantWatch<'_> {
                 Some(enforcer)
             }
             Err(error) => {
-                if !std::mem::replace(&mut self.is_alone, true) {
+                let is_first = !std::mem::replace(&mut self.is_alone, true);
+                if is_first && error.kind() == io::ErrorKind::WouldBlock {
+                    self.cannot_supervise(); // once a day, and not for each run
+                } else if is_first {
                     let sentence = "no enforcer can be started, so only supervisors end runs, and processes that they leave behind";
                     self.host.alert(&format!("{sentence} are ended: {error}"));
                 }

@@ -13,6 +13,7 @@ use super::removal::{Looking, Looks};
 use crate::host::start_hooks;
 use crate::programs::{OURS, Ours, ours};
 use crate::session::{Ended, LostRun, end_lost, take_sessions_back};
+use jit_core::names::RunId;
 use sys::poll::{PollEntry, poll, read, socket_pair, write};
 use sys::process::{Pid, exit_now, fork};
 use sys::programs::{KnownFile, Programs};
@@ -71,8 +72,8 @@ pub(super) struct Line {
 impl Helper {
     /// Starts the helper, which also knows these files of our programs. Call it before the database is opened, because a connection
     /// must not be used across a fork.
-    pub(super) fn beget(known: &[KnownFile]) -> Self {
-        let line = Line::beget(known);
+    pub(super) fn start(known: &[KnownFile]) -> Self {
+        let line = Line::start(known);
         line.map_or_else(|_| Self::Here(PendingTasks::new(known)), |line| Self::Apart(line, ours()))
     }
 
@@ -102,7 +103,7 @@ impl Helper {
 
     /// Moves the login sessions of a run as this user, which have begun since then, back into its group. Returns the number of
     /// processes.
-    pub(super) fn take_sessions_back(&self, run: &str, run_as: u32, since: u64) -> usize {
+    pub(super) fn take_sessions_back(&self, run: &RunId, run_as: u32, since: u64) -> usize {
         let order = format!("{run_as} {since} {run}");
         usize::try_from(self.ask(BACK, order.as_bytes()).unwrap_or(0)).unwrap_or(usize::MAX)
     }
@@ -117,7 +118,7 @@ impl Helper {
 }
 
 impl Line {
-    fn beget(known: &[KnownFile]) -> io::Result<Self> {
+    fn start(known: &[KnownFile]) -> io::Result<Self> {
         let (ours, theirs) = socket_pair()?;
         let mut ours = Some(ours);
         fork(|| {

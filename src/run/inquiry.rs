@@ -4,7 +4,7 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
-use crate::activation::insight::Sight;
+use crate::activation::insight::Disclosure;
 use crate::authorized::{Serves, may_launch};
 use crate::elevation::{Caller, CallerError, Command, CommandError, Elevation, ElevationError, RunAs};
 use crate::host::Host;
@@ -58,8 +58,8 @@ impl Inquiry<'_> {
         let path = self.policy.settings().options.path_variable();
         let found = match Command::find_for(words, &path, self.person, self.asker) {
             Err(CommandError::Hidden(hidden)) => {
-                let sight = Sight { host: self.host, policy: self.policy, now: &self.now };
-                sight.reveal::<Refusal>(hidden, self.asker, run_as)?
+                let disclosure = Disclosure { host: self.host, policy: self.policy, now: &self.now };
+                disclosure.reveal::<Refusal>(hidden, self.asker, run_as)?
             }
             found => found,
         };

@@ -3,21 +3,22 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
-use super::grant_watch::{Supervised, Watched};
 use super::removal::{Looks, RemovalWatch};
+use super::watched::{Supervised, Watched};
 use crate::audit::{Journal, Process};
 use crate::host::{Host, HostError};
 use crate::session::{EndReason, Watch, outcome::ended_by};
 use jit_core::escape::Word;
 use jit_core::evidence::record::{LeftEnded, LeftProcess, LeftRunning};
 use jit_core::grant::GrantTerms;
+use jit_core::names::RunId;
 use jit_core::policy::{Leftovers, OnExpiry, Role};
 use sys::process::{Pid, process_start};
 
 /// The run that left the processes, and the power under which they run.
 pub(crate) struct Left<'a> {
     /// The id of the run.
-    pub(crate) run: &'a str,
+    pub(crate) run: &'a RunId,
     /// The uid of its user.
     pub(crate) uid: u32,
     /// The name of its user.
@@ -42,7 +43,7 @@ impl Left<'_> {
             role: Role { on_expiry, ..self.role.clone() },
             uid: self.uid,
             user: self.user.clone(),
-            run: self.run.to_owned(),
+            run: self.run.clone(),
             what: self.what,
             unsent: None,
         }
@@ -63,7 +64,7 @@ impl Left<'_> {
             let _ = outwatch(&mut watch);
         };
         // A database that was restored from a backup has no record of the run, so they could neither be listed nor ended later.
-        let Some(start) = journal.start_of(self.run)? else {
+        let Some(start) = journal.start_of(self.run.as_str())? else {
             end_it();
             return Ok(());
         };
@@ -71,7 +72,7 @@ impl Left<'_> {
         let own = Pid::own();
         let began = process_start(own).map_err(|error| HostError::System("read /proc", error))?;
         let left = LeftRunning {
-            run: self.run.to_owned(),
+            run: self.run.clone(),
             start,
             uid: self.uid,
             grant: grant.clone(),
@@ -84,7 +85,7 @@ impl Left<'_> {
 
         let mut watch = RemovalWatch::over(self.watched(), host, journal, looks);
         let ended_by = ended_by(outwatch(&mut watch));
-        let ended = LeftEnded { run: self.run.to_owned(), start, uid: self.uid, grant, ended_by };
+        let ended = LeftEnded { run: self.run.clone(), start, uid: self.uid, grant, ended_by };
         if let Some(written) = journal.left_ended(&host.clocks()?, ended)? {
             let _ = journal.mirror(&[written]); // as above
         }

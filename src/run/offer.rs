@@ -12,7 +12,7 @@ use crate::run::approval::await_approval;
 use crate::verify::NoGrant;
 use crate::verify::command_terms;
 use jit_core::cli::{ActivationWish, Asking, PasswordFrom, Run, Wait};
-use jit_core::clock::duration::{self, spell};
+use jit_core::clock::duration::{self, Seconds, spell};
 use jit_core::escape::Word;
 use jit_core::grant::RequestTerms;
 use jit_core::grant::lifecycle::RequestState;
@@ -139,8 +139,8 @@ fn choose<'r>(refused: &'r NoGrant, wish: &ActivationWish) -> Option<&'r Role> {
     }
 }
 
-/// Returns how long to wait for approvers, in seconds; `None` when not to wait.
-fn limit(wish: &ActivationWish, role: &Role, mode: OfferMode) -> Option<u64> {
+/// Returns how long to wait for approvers; `None` when not to wait.
+fn limit(wish: &ActivationWish, role: &Role, mode: OfferMode) -> Option<Seconds> {
     match (wish.wait, mode) {
         (_, OfferMode::Refuse) | (Wait::Unsaid, OfferMode::Told) => None,
         (Wait::AtMost(seconds), _) => Some(seconds),
@@ -196,12 +196,12 @@ fn complete(wish: &mut ActivationWish, role: &Role, console: &mut Console) -> Op
 }
 
 /// Parses a duration as typed; an empty text means the longest.
-fn span(text: &str, most: u64) -> Result<u64, String> {
+fn span(text: &str, most: Seconds) -> Result<Seconds, String> {
     if text.is_empty() {
         return Ok(most);
     }
     match duration::seconds(text) {
-        Ok(0) => Err("the duration must be longer than 0".to_owned()),
+        Ok(Seconds::ZERO) => Err("the duration must be longer than 0".to_owned()),
         Ok(seconds) if seconds > most => Err(format!("the role is granted for at most {}", spell(most))),
         Ok(seconds) => Ok(seconds),
         Err(error) => Err(error.to_string()),
@@ -234,10 +234,10 @@ mod tests {
 
     #[test]
     fn enter_takes_the_longest_duration_and_nothing_exceeds_it() {
-        assert_eq!(span("", 3600), Ok(3600));
-        assert_eq!(span("15m", 3600), Ok(900));
+        assert_eq!(span("", Seconds(3600)), Ok(Seconds(3600)));
+        assert_eq!(span("15m", Seconds(3600)), Ok(Seconds(900)));
         for text in ["0", "2h", "-5m", "ten", "10000y", "1h1", "\u{0}"] {
-            assert!(span(text, 3600).is_err(), "{text}");
+            assert!(span(text, Seconds(3600)).is_err(), "{text}");
         }
     }
 

@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 
-use super::grant_watch::{GrantWatch, Watched};
+use super::grant_watch::GrantWatch;
+use super::watched::Watched;
 use crate::audit::Journal;
-use crate::audit::{RunKey, Wish};
+use crate::audit::{Intervened, RunKey, Wish};
 use crate::elevation::{Caller, CallerError};
 use crate::host::{Host, HostError};
 use crate::judge::subject;
@@ -21,7 +22,7 @@ use crate::programs::start_enforcer;
 use crate::session::{Verdict, Watch, refuge};
 use jit_core::escape::Word;
 use jit_core::evidence::record::{Act, Intervention};
-use jit_core::names::{GrantId, RoleName};
+use jit_core::names::{GrantId, RoleName, RunId};
 use jit_core::policy::{Assignment, OnRemoval};
 use sys::bell::{Bell, Ring};
 use sys::process::{Pid, Waiting, end_within, wait};
@@ -45,7 +46,7 @@ const LOOK: &[u8] = b"look ";
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Holding {
-    run: String,
+    run: RunId,
     uid: u32,
     user: Word,
     role: RoleName,
@@ -98,7 +99,7 @@ impl Holding {
         let Some(why) = self.removal(host)? else { return Ok(()) };
         let policy = host.last_policy()?;
         let journal = host.journal(&policy.settings().audit);
-        let is_ended = journal.wish_for(&self.run)?.is_some_and(|wish| wish.act == Act::Kill);
+        let is_ended = journal.wish_for(self.run.as_str())?.is_some_and(|wish| wish.act == Act::Kill);
         if is_ended { Ok(()) } else { self.end(&why, host, &journal) }
     }
 
@@ -134,7 +135,7 @@ impl Holding {
     /// Ends the run as `jitctl session kill` does.
     fn end(&self, why: &str, host: &Host, journal: &Journal<'_>) -> Result<(), HostError> {
         // Of a run that the journal does not know, the supervisor notices that itself and ends it.
-        let Some(start) = journal.start_of(&self.run)? else { return Ok(()) };
+        let Some(start) = journal.start_of(self.run.as_str())? else { return Ok(()) };
         let moment = host.clocks()?;
         let intervention = Intervention {
             uid: 0,
@@ -148,8 +149,11 @@ impl Holding {
             reason: Word::from(why),
         };
         let wish = Wish { act: Act::Kill, by: BY.to_owned() };
-        let written = journal.intervene(&moment, RunKey { start, run: &self.run }, &wish, intervention)?;
-        let _ = journal.mirror(written.as_slice()); // the journal has it; a failing sink changes nothing
+        if let Intervened::Done(written) =
+            journal.intervene(&moment, RunKey { start, run: self.run.as_str() }, &wish, intervention)?
+        {
+            let _ = journal.mirror(&[written]); // the journal has it; a failing sink changes nothing
+        }
         host.ring();
         Ok(())
     }

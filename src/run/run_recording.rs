@@ -12,13 +12,13 @@ use crate::session::{BlankOf, SessionRecording, Watch};
 use crate::shrink::{WORTH, start};
 use jit_core::evidence::Digest;
 use jit_core::evidence::record::RunOutcome;
-use jit_core::names::Person;
+use jit_core::names::{Person, RunId};
 use jit_core::places::SHRINKER;
 use jit_core::policy::RecordingSettings;
 
 /// The recording of one run: whose budget it uses, and how much was set aside for it.
 pub(super) struct RunRecording<'s> {
-    run: String,
+    run: RunId,
     /// `None` when root is the caller.
     payer: Option<Person>,
     context: &'s RunContext<'s>,
@@ -30,7 +30,7 @@ impl<'s> RunRecording<'s> {
     pub(super) fn of(recorded: &Recorded, context: &'s RunContext<'s>) -> Self {
         let caller = recorded.authorized().elevation().caller();
         let payer = (caller.uid() != 0).then(|| caller.person().clone());
-        Self { run: recorded.run().to_owned(), payer, context, set_aside: Cell::new(0) }
+        Self { run: recorded.run().clone(), payer, context, set_aside: Cell::new(0) }
     }
 
     fn settings(&self) -> RecordingSettings {
@@ -84,7 +84,7 @@ impl<'s> RunRecording<'s> {
         if let Err(error) = last {
             watch.unrecorded(&error);
         }
-        if let Err(error) = self.context.host.shelve_recording(&self.run) {
+        if let Err(error) = self.context.host.finish_recording(&self.run) {
             // It stays where it is, and is found there too.
             watch.unrecorded(&error.to_string());
         }
@@ -93,7 +93,7 @@ impl<'s> RunRecording<'s> {
 }
 
 /// Starts the compression of a long recording, after its seal was written to the journal.
-pub(super) fn shrink(ending: Option<u64>, run: &str) {
+pub(super) fn shrink(ending: Option<u64>, run: &RunId) {
     if ending.is_some_and(|bytes| bytes >= WORTH) {
         start(Path::new(SHRINKER), run);
     }

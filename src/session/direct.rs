@@ -6,7 +6,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use super::ending::{Act, Enforcer};
-use super::launch::{Launch, LaunchError};
+use super::launch::Launch;
+use super::launch_error::LaunchError;
 use super::line::Line;
 use super::message::{Order, Report, receive_order};
 use super::outcome::CommandEnd;
@@ -15,6 +16,7 @@ use super::relay_process::{Course, RelayProcess};
 use super::session_recording::SessionRecording;
 use super::streams::CopiedStreams;
 use super::subreaper::{Change, Child};
+use jit_core::names::RunId;
 use sys::exec::ExecError;
 use sys::poll::{Blocking, PollEntry, poll, set_blocking, socket_pair};
 use sys::process::{self, Pid, WaitEvent, become_subreaper, exit_now, fork};
@@ -167,7 +169,7 @@ struct Supervised<'a, 'w, 't> {
     process_tree: &'a ProcessTree,
     speaker: &'a Speaker<'a>,
     /// The id of the run.
-    run: &'a str,
+    run: &'a RunId,
     /// When its guard is to be started; `None` when it was, or is not needed any more.
     guarded_from: Option<Instant>,
     signals: &'a SignalQueue,
@@ -227,7 +229,7 @@ impl Supervised<'_, '_, '_> {
         }
         self.guarded_from = None;
         // When the guard cannot be started, there is an enforcer soon, or none can be started either.
-        let _ = self.process_tree.post_guard(self.run);
+        let _ = self.process_tree.post_guard(self.run.as_str());
         patience
     }
 

@@ -56,6 +56,8 @@ impl Enforcement {
         take_back: Box<dyn Fn() -> usize>,
     ) -> Self {
         let line = supervisor.line();
+        // Asked now, because in its sandbox this process can ask no process who it is that it has not asked before.
+        let _ = parent.pid();
         let others =
             [Some(parent).filter(|parent| *parent != supervisor), relay_process.and_then(|pid| Known::of(pid).ok())];
         let others = others.into_iter().flatten().collect();

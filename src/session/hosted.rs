@@ -17,6 +17,7 @@ use crate::authorized::environment::RUN_VARIABLE;
 use crate::programs::ours;
 use jit_core::escape::Word;
 use jit_core::evidence::record;
+use jit_core::names::RunId;
 use jit_core::places::JIT_SUDO;
 use sys::cgroup::Cgroup;
 use sys::foreign_processes::{ForeignProcesses, ForeignProgram};
@@ -67,11 +68,11 @@ impl<'a> Hosted<'a> {
     ///
     /// # Errors
     /// Fails when there is no such process.
-    pub fn found(run: &str, program: &Program<'a>) -> io::Result<Self> {
+    pub fn found(run: &RunId, program: &Program<'a>) -> io::Result<Self> {
         let Program { pid, holder, run_as, terminal, is_shared } = *program;
         let shared = is_shared();
-        let group = Cgroup::create_for(PARENT, run, pid);
-        let host = ForeignProgram { pid, holder, run_as, terminal, mark: Mark::new(RUN_VARIABLE, run) };
+        let group = Cgroup::create_for(PARENT, run.as_str(), pid);
+        let host = ForeignProgram { pid, holder, run_as, terminal, mark: Mark::new(RUN_VARIABLE, run.as_str()) };
         Ok(Self { foreign_processes: ForeignProcesses::of(host, group.ok(), ours(), shared)?, is_shared })
     }
 

@@ -4,25 +4,24 @@
 
 use std::convert::Infallible;
 use std::ffi::{CString, OsStr, OsString};
-use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use super::launch_error::LaunchError;
 use super::process_tree::{ProcessTree, UNBORN};
 use super::streams::{CommandStreams, end_of};
 use crate::audit::recorded::Recorded;
 use crate::authorized::environment::RunEnvironment;
-use crate::authorized::{ExecPlan, ProgramFault, trusted};
-use crate::edit::EditError;
+use crate::authorized::{ExecPlan, trusted};
 use crate::elevation::Editor;
 use crate::elevation::command::sha256_of;
 use crate::elevation::edit::credentials_of_caller;
 use crate::judge::WorkingDirectory;
-use crate::recording::RecordingError;
 use jit_core::escape::Word;
+use jit_core::names::RunId;
 use sys::cgroup::Cgroup;
 use sys::disk::is_served_by_kernel;
 use sys::exec::{Credentials, Directory, ExecError, Execution, Image, Programs, Step};
@@ -33,62 +32,6 @@ use sys::process::{Pid, exit_now, fork_into};
 use sys::sandbox::{Capability, holds};
 use sys::sanitize::Inherited;
 use sys::trusted::RootsName;
-
-/// Why the command could not be started.
-#[derive(Debug)]
-pub enum LaunchError {
-    /// An argument or variable holds a NUL byte.
-    Nul,
-    /// The recorded environment is for an editor and this is the command, or the reverse.
-    OtherEnvironment,
-    /// The program is not the file that was opened, or cannot be read.
-    Script(String),
-    /// The program, or what executes it, is not trusted.
-    Program(ProgramFault),
-    /// The kernel refused a step before exec.
-    Exec(ExecError),
-    /// No file can be edited; the reason for the last one.
-    Edit(EditError),
-    /// The policy demands a recording, and it cannot be made.
-    Unrecorded(RecordingError),
-    /// The kernel refused to enter a directory or to execute the program.
-    Path(&'static str, PathBuf, ExecError),
-    /// Without CAP_KILL and a control group, nothing could end a command of this user.
-    Endless(String),
-    /// A terminal, pipe or process could not be made.
-    System(&'static str, io::Error),
-    /// The command was started, but how it ended is unknown: the process that waited for it was killed.
-    Lost(&'static str, io::Error),
-}
-
-impl LaunchError {
-    /// Whether the command may have run.
-    pub fn has_begun(&self) -> bool {
-        matches!(self, Self::Lost(..))
-    }
-}
-
-impl fmt::Display for LaunchError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Nul => f.write_str("an argument or variable holds a NUL byte"),
-            Self::OtherEnvironment => f.write_str("the recorded environment belongs to another program"),
-            Self::Script(cause) => f.write_str(cause),
-            Self::Program(fault) => fault.fmt(f),
-            Self::Exec(error) => error.fmt(f),
-            Self::Edit(error) => error.fmt(f),
-            Self::Unrecorded(error) => write!(f, "{error}, and nothing may run unrecorded"),
-            Self::Path(what, path, error) => {
-                write!(f, "unable to {what} {}: {}", Word::from(path.as_os_str()), error.reason())
-            }
-            Self::Endless(user) => write!(
-                f,
-                "a command of {user} could not be ended: jit-sudo has neither the capability CAP_KILL nor a control group"
-            ),
-            Self::System(what, error) | Self::Lost(what, error) => write!(f, "unable to {what}: {error}"),
-        }
-    }
-}
 
 /// The prepared command.
 pub(super) struct Launch {
@@ -101,9 +44,9 @@ pub(super) struct Launch {
     umask: u32,
     limits: Limits,
     detached: bool,
-    run: String,
+    run: RunId,
     process_tree: ProcessTree,
-    birth: Birth,
+    start_group: StartGroup,
     programs: Programs,
     /// Whether only the kernel determines how long the exec takes.
     is_prompt: bool,
@@ -117,7 +60,7 @@ pub(super) struct Started {
 }
 
 /// The control group in which a process is started.
-enum Birth {
+enum StartGroup {
     /// The group of the process tree, which can be frozen and killed as a whole.
     Ours,
     /// The caller's group, under the limits of their session: the process has only their privileges.
@@ -165,9 +108,9 @@ impl Launch {
             umask: plan.umask(),
             detached: plan.elevation().wish().background,
             limits: authorized.session_limits(&inherited.limits),
-            run: recorded.run().to_owned(),
+            run: recorded.run().clone(),
             process_tree,
-            birth: Birth::Ours,
+            start_group: StartGroup::Ours,
             programs: plan.programs(),
         })
     }
@@ -193,9 +136,9 @@ impl Launch {
             umask: inherited.umask,
             detached: false,
             limits: inherited.limits.clone(),
-            run: recorded.run().to_owned(),
+            run: recorded.run().clone(),
             process_tree,
-            birth: Birth::Callers(inherited.group.clone()),
+            start_group: StartGroup::Callers(inherited.group.clone()),
             programs: Programs::Any,
             is_prompt: false,
         })
@@ -225,7 +168,7 @@ impl Launch {
     }
 
     /// Returns the id of the run.
-    pub(super) fn run(&self) -> &str {
+    pub(super) fn run(&self) -> &RunId {
         &self.run
     }
 
@@ -235,11 +178,11 @@ impl Launch {
     }
 
     /// Returns the group in which the process is started; `None` means the current one.
-    pub(super) fn birth(&self) -> Option<&Cgroup> {
-        match &self.birth {
-            Birth::Ours => self.process_tree.group(),
+    pub(super) fn start_group(&self) -> Option<&Cgroup> {
+        match &self.start_group {
+            StartGroup::Ours => self.process_tree.group(),
             // The caller's session removes it, and it may be gone, since this process has left it.
-            Birth::Callers(group) => group.as_deref().filter(|group| group.exists()),
+            StartGroup::Callers(group) => group.as_deref().filter(|group| group.exists()),
         }
     }
 
@@ -250,11 +193,11 @@ impl Launch {
         let (own, standard) = (Pid::own(), [None, end_of(output), end_of(error)]);
         // A stream that the child replaces is closed there, which a file system may delay.
         if self.is_prompt && standard.iter().all(Option::is_none) {
-            let command = self.execution(inherited, own, None, standard).spawn(self.birth())?;
+            let command = self.execution(inherited, own, None, standard).spawn(self.start_group())?;
             return Ok(Started { command, failure: None });
         }
         let (failure, told) = pipe().map_err(|error| ExecError::unborn(&error))?;
-        let command = fork_into(self.birth(), || self.exec_or_report(inherited, own, standard, &told))
+        let command = fork_into(self.start_group(), || self.exec_or_report(inherited, own, standard, &told))
             .map_err(|error| ExecError::unborn(&error))?;
         Ok(Started { command, failure: Some(failure) })
     }

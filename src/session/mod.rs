@@ -14,6 +14,7 @@ mod freeze;
 mod guard;
 mod hosted;
 mod launch;
+mod launch_error;
 mod line;
 mod message;
 mod modes;
@@ -30,7 +31,7 @@ mod subreaper;
 use std::time::{Duration, Instant};
 
 pub use hosted::{Hosted, Program};
-pub use launch::LaunchError;
+pub use launch_error::LaunchError;
 pub use outcome::{ExitStatus, Outcome};
 pub use process_tree::{
     Ended, Known, LostRun, ProcessTree, abandoned, can_found, end_lost, give_up_stopped, is_frozen, refuge,
@@ -81,7 +82,7 @@ impl<'a> Session<'a> {
             Some(editor) => Launch::prepare_editor(&recorded, editor, process_tree, inherited),
         };
         let outcome = launch.and_then(Launch::can_end).and_then(|launch| {
-            let limit = recorded.authorized().plan().time_limit().map(Duration::from_secs);
+            let limit = recorded.authorized().plan().time_limit().map(Duration::from);
             let enforcer = Enforcer::new(watch, grace, limit);
             perform(&launch, recorded.authorized().role(), inherited, enforcer, session_recording)
         });

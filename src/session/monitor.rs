@@ -61,7 +61,7 @@ impl Monitor<'_, '_> {
             self.relay_process.attach(self.place);
         }
         let own = Pid::own();
-        let command = match fork_into(self.launch.birth(), || self.become_command(own, &told)) {
+        let command = match fork_into(self.launch.start_group(), || self.become_command(own, &told)) {
             Ok(command) => command,
             Err(error) => {
                 return send_report(self.relay_process.supervisor, &Report::Failed(ExecError::unborn(&error)));

@@ -111,7 +111,7 @@ impl Known {
     /// # Errors
     /// Fails when the process does not exist, or its user is not root.
     pub fn of(pid: Pid) -> std::io::Result<Self> {
-        Ok(Self { pid: pid.raw(), began: process::process_start(pid)? })
+        Ok(Self { pid: pid.raw(), began: process::child_start(pid)? })
     }
 
     /// Returns a pidfd, which is readable when the process has ended. Returns `None` when it has ended already and on kernels
@@ -270,7 +270,8 @@ impl ProcessTree {
         let (group, own, command) = (self.group.as_ref().map(Cgroup::path), Known::of(Pid::own())?, self.command.get());
         let guard = Guard::post(refuge().as_ref(), || {
             let process_tree = Self::of(own, command, group, Rc::clone(&self.ours));
-            process_tree.spare_earlier(self.earlier.borrow().clone());
+            // The guard has closed the files of this process.
+            process_tree.spare_earlier(Earlier::with(self.earlier.borrow().numbers()));
             process_tree.terminate();
             process_tree.end_leftovers(Instant::now());
             let _ = end_lost(&LostRun { run: run.to_owned(), user: None, since: own.began }); // whoever closes the run writes the record
@@ -554,6 +555,9 @@ const GOES_ON_WITHIN: Duration = Duration::from_millis(200);
 /// Checks for a supervisor that is stopped though its run has no enforcer: it does not stop itself then, and no process would end
 /// the run. Continues it; kills it when it is kept from going on, and returns true.
 pub fn give_up_stopped(supervisor: Pid) -> bool {
+    if !is_stopped_by_signal(supervisor) {
+        return false;
+    }
     let ours = programs::ours();
     ours.look();
     let Ok(first) = Known::of(supervisor) else { return false };
@@ -621,7 +625,7 @@ pub fn end_lost(lost: &LostRun) -> Ended {
     // Searched before anything is killed: the leader of a login session is known only by the id in its environment, and its
     // descendants only by that session.
     let leads = |pid| lost.may_have(pid) && Cgroup::of_session_led_by(pid).is_some();
-    let leaders = mark.bearers(lost.since, &leads);
+    let leaders = mark.processes(lost.since, &leads);
     let led: Vec<Cgroup> = leaders.found.into_iter().filter_map(Cgroup::of_session_led_by).collect();
     let mut ended = 0;
     for group in made.iter().chain(&led) {
@@ -667,7 +671,7 @@ pub fn take_sessions_back(run: &str, run_as: u32, since: u64) -> usize {
     let theirs = |pid: Pid| {
         real_uid(pid).is_some_and(|uid| uid == run_as || uid == 0) && Cgroup::of_session_led_by(pid).is_some()
     };
-    let bearers = Mark::new(RUN_VARIABLE, run).bearers(since, &theirs).found;
+    let bearers = Mark::new(RUN_VARIABLE, run).processes(since, &theirs).found;
     let members = bearers.into_iter().filter_map(Cgroup::of_session_led_by).flat_map(|session| session.members());
     let ours = programs::ours();
     members.filter(|pid| ours.run_by(*pid).is_none() && group.adopt(*pid).is_ok()).count()

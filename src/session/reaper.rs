@@ -88,11 +88,11 @@ impl Reaper {
             self.signal(signal);
         }
         let deadline = Instant::now() + grace;
-        while self.bury() && Instant::now() < deadline {
+        while self.reap() && Instant::now() < deadline {
             std::thread::sleep(ROUND);
         }
         for _ in 0..KILL_ROUNDS {
-            if !self.bury() {
+            if !self.reap() {
                 return;
             }
             let _ = self.group.as_ref().map(Killer::kill); // the others are signalled one by one
@@ -104,7 +104,7 @@ impl Reaper {
     /// Called when the supervisor needs this process no more. Where the run's processes are found as its descendants, it stays
     /// until the last has ended, and holds no file meanwhile.
     pub(super) fn outlast(&mut self) {
-        if self.stays && self.bury() {
+        if self.stays && self.reap() {
             let_go();
             while wait_any(Waiting::ForEnd).is_ok() {}
         }
@@ -121,7 +121,7 @@ impl Reaper {
     }
 
     /// Reaps the children that have ended. Returns whether there are others.
-    fn bury(&mut self) -> bool {
+    fn reap(&mut self) -> bool {
         loop {
             match self.next_change(Waiting::EndNow) {
                 Ok(Some(_)) => {}

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use super::direct::{finish, hand_over};
 use super::ending::{Act, Enforcer};
-use super::launch::{Launch, LaunchError};
+use super::launch::Launch;
+use super::launch_error::LaunchError;
 use super::line::Line;
 use super::message::{JobPosition, Order, Report};
 use super::modes::Modes;
@@ -119,7 +120,7 @@ pub(super) fn run(
         let relay_process = RelayProcess { terminals, streams: &mut streams, session_recording, supervisor: &theirs };
         Monitor { launch, inherited, follower, on_terminal, ends, relay_process, place, grace }.run()
     })
-    .map_err(|error| LaunchError::Exec(ExecError::unborn(&error)))?;
+    .map_err(|error| LaunchError::Unsupervised(ExecError::unborn(&error)))?;
     drop((theirs, modes, leader, follower, ends));
     streams.close();
     session_recording.hand_over();

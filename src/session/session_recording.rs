@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
 
 use super::ending::Enforcer;
-use super::launch::LaunchError;
+use super::launch_error::LaunchError;
 use crate::audit::recorded::Recorded;
 use crate::recording::{Blank, Environment, Header, Recorder, RecordingError, Seal};
 use jit_core::escape::command_line;

@@ -8,7 +8,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use super::ending::WOKEN_AFTER;
-use super::launch::{Launch, LaunchError, Started, read_report};
+use super::launch::{Launch, Started, read_report};
+use super::launch_error::LaunchError;
 use super::message::{Order, Report, receive_order, receive_report, send_order, send_report};
 use super::reaper::{Reaper, Stops};
 use super::streams::CommandStreams;
@@ -52,11 +53,11 @@ impl Child {
         }
         let (ours, theirs) = socket_pair().map_err(|error| LaunchError::System("make a socket pair", error))?;
         let mut ours = Some(ours);
-        let begotten = fork(|| {
+        let child = fork(|| {
             ours = None; // while the subreaper held this end, it could not notice that the supervisor closes it
             exit_now(i32::from(keep(launch, inherited, ends, &theirs, grace).is_err()))
         });
-        let subreaper = begotten.map_err(|error| LaunchError::Exec(ExecError::unborn(&error)))?;
+        let subreaper = child.map_err(|error| LaunchError::Exec(ExecError::unborn(&error)))?;
         drop(theirs);
         let lost = |error| LaunchError::Lost("receive the state of the command", error);
         let line = ours.ok_or_else(|| lost(io::ErrorKind::NotConnected.into()))?;

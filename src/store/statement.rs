@@ -79,6 +79,16 @@ pub fn revoke_unconditionally(tx: &Transaction<'_>, statement: &SignedStatement,
     keep(tx, statement, at)
 }
 
+/// Applies a denial or cancellation of a request of which the journal says that it is not decided, whatever its row says.
+pub fn decide_unconditionally(tx: &Transaction<'_>, statement: &SignedStatement, at: i64) -> rusqlite::Result<()> {
+    let terms = statement.terms();
+    let state = if terms.kind == StatementKind::Denial { RequestState::Denied } else { RequestState::Cancelled };
+    let query = "UPDATE request SET state = ?2, ended_by = ?3, ended_at = ?4, ended_reason = ?5 WHERE id = ?1";
+    let set = params![terms.id.as_str(), state.as_str(), terms.by.as_str(), at, terms.reason.as_bytes()];
+    tx.execute(query, set)?;
+    keep(tx, statement, at)
+}
+
 /// Moves a request out of `pending`, even after its deadline: a withdrawal of permission has no deadline.
 fn decide(tx: &Transaction<'_>, statement: &SignedStatement, state: RequestState, at: i64) -> rusqlite::Result<bool> {
     let terms = statement.terms();

@@ -1,4 +1,5 @@
 use super::*;
+use jit_core::clock::duration::Seconds;
 use jit_core::escape::Word;
 use jit_core::grant::sshsig::Namespace;
 use jit_core::grant::terms::{Extensions, Flag, VERSION, encode};
@@ -25,7 +26,7 @@ fn request(id: &str, uid: u32) -> RequestTerms {
         created: NOW,
         critical: Vec::new(),
         deadline: NOW + 100,
-        duration: 60,
+        duration: Seconds(60),
         exact: Flag::No,
         extends: None,
         extensions: Extensions::new(),

@@ -4,6 +4,7 @@
 use std::fmt;
 
 use crate::auth::{AuthMethod, Authenticated};
+use jit_core::clock::duration::Seconds;
 use jit_core::grant::{
     Approval, ApprovalFault, ApprovalTerms, Approvers, Means, PublicKey, StatementFault, UserVerification,
     VouchedStatement, digest,
@@ -16,7 +17,7 @@ use jit_core::policy::Activation;
 pub struct Shown {
     request: [u8; 32],
     /// In seconds; 0 means as long as requested.
-    duration: u64,
+    duration: Seconds,
     exact: bool,
     one_shot: bool,
 }
@@ -72,7 +73,7 @@ impl From<ApprovalFault> for ActFault {
 impl Shown {
     /// The request with these exact bytes, not narrowed.
     pub fn whole(request: &[u8]) -> Self {
-        Self { request: digest(request), duration: 0, exact: false, one_shot: false }
+        Self { request: digest(request), duration: Seconds::ZERO, exact: false, one_shot: false }
     }
 
     /// The request with these bytes, narrowed by this approval.
@@ -211,7 +212,7 @@ mod tests {
             assert_eq!(act(consent(1002, shown())), Err(ActFault::OtherConsent));
             let others = [
                 Shown::whole(b"another"),
-                Shown { duration: 60, ..shown() },
+                Shown { duration: Seconds(60), ..shown() },
                 Shown { exact: true, ..shown() },
                 Shown { one_shot: true, ..shown() },
             ];

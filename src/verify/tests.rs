@@ -8,6 +8,7 @@ use super::{Facts, GrantFault, HeldRole, VerifiedGrant, verify, window};
 use crate::elevation::{Caller, Command, Elevation, RunAs};
 use crate::judge::Eligible;
 use jit_core::cli::EnvironmentWish;
+use jit_core::clock::duration::Seconds;
 use jit_core::clock::{BootTime, Moment, Now, Timestamp};
 use jit_core::escape::{Word, hex};
 use jit_core::grant::extension::extends;
@@ -116,7 +117,7 @@ fn a_grant_issued_while_the_clock_is_behind_the_journal_serves_until_the_next_bo
         created: NOW,
         critical: Vec::new(),
         deadline: NOW + 60,
-        duration: 3600,
+        duration: Seconds(3600),
         exact: Flag::No,
         extends: None,
         extensions: Extensions::new(),
@@ -139,7 +140,7 @@ fn a_grant_issued_while_the_clock_is_behind_the_journal_serves_until_the_next_bo
         approvals: &[],
         role_one_shot: false,
         role_exact: false,
-        maximum_duration: 3600,
+        maximum_duration: Seconds(3600),
         policy: None,
         role_sha256: None,
     };

@@ -46,7 +46,7 @@ mod tests {
 
     #[test]
     fn only_paths_that_the_user_can_resolve_are_visible() {
-        let hidden = std::env::temp_dir().join(format!("sight-{}", std::process::id()));
+        let hidden = std::env::temp_dir().join(format!("access-{}", std::process::id()));
         fs::create_dir(&hidden).unwrap();
         fs::write(hidden.join("file"), "").unwrap();
         fs::set_permissions(&hidden, fs::Permissions::from_mode(0o700)).unwrap();

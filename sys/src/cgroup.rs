@@ -18,6 +18,7 @@ use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 use crate::descendants::signal_if;
 use crate::process::{self, Pid};
 use crate::procfs;
+use crate::started::learn_starts;
 
 /// Mount points of version 2: alone, or beside version 1 (systemd's "hybrid" layout).
 const TREES: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
@@ -224,6 +225,18 @@ impl Cgroup {
     /// Returns whether a process is in the group or in a nested one; false when the process no longer exists.
     pub fn holds(&self, pid: Pid) -> bool {
         membership(&pid.to_string()).is_ok_and(|path| nest::is_in(&path, &self.path))
+    }
+
+    /// Returns the names of the groups beside this one whose creators run.
+    pub(crate) fn names_beside(&self) -> Vec<String> {
+        let entries = self.path.parent().and_then(|parent| fs::read_dir(parent).ok());
+        let named = entries.into_iter().flatten().flatten().filter(|entry| entry.path() != self.path);
+        let names = named.filter_map(|entry| {
+            let called = entry.file_name();
+            let (name, maker) = made(called.to_str()?)?;
+            (!maker.has_ended()).then(|| name.to_owned())
+        });
+        names.collect()
     }
 
     /// Returns whether a process is in the group of another run or session: one that neither is this group, nor
@@ -539,8 +552,8 @@ impl Maker {
         }
         match process::process_start(self.pid) {
             Ok(started) => started != self.started,
-            // Another process, of an ordinary user.
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => true,
+            // Another process: of an ordinary user, or one that does not answer, as none of ours does.
+            Err(error) if matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::TimedOut) => true,
             Err(_) => process::kill(self.pid, 0).is_err_and(|error| error.raw_os_error() == Some(libc::ESRCH)),
         }
     }
@@ -587,7 +600,11 @@ fn is_share(name: &str) -> bool {
 /// even an empty one: a process may be about to start in it.
 fn sweep(parent: &Path) {
     let Ok(entries) = fs::read_dir(parent) else { return };
-    for entry in entries.flatten() {
+    let entries: Vec<_> = entries.flatten().collect();
+    let makers =
+        entries.iter().filter_map(|entry| entry.file_name().to_str().and_then(made).map(|(_, maker)| maker.pid));
+    learn_starts(makers);
+    for entry in entries {
         let name = entry.file_name();
         if name.to_str().is_some_and(is_share) {
             let _ = fs::remove_dir(entry.path()); // most refuges are in use

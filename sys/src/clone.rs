@@ -56,7 +56,7 @@ unsafe fn fork_moved(cgroup: BorrowedFd<'_>) -> io::Result<libc::c_int> {
         Ok(()) => Ok(child),
         Err(error) => {
             drop(tell);
-            bury(child);
+            reap(child);
             Err(error)
         }
     }
@@ -69,7 +69,7 @@ fn await_word(mut told: PipeReader) {
     }
 }
 
-fn bury(child: libc::c_int) {
+fn reap(child: libc::c_int) {
     let _ = Pid::new(child).map(|child| wait(child, Waiting::ForEnd)); // its status does not matter
 }
 
@@ -105,7 +105,7 @@ pub(crate) unsafe fn vfork(
     match entrance.refused {
         None => Ok(child),
         Some(errno) => {
-            bury(child);
+            reap(child);
             Err(io::Error::from_raw_os_error(errno))
         }
     }

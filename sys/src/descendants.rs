@@ -4,11 +4,16 @@
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::rc::Rc;
+use std::time::Duration;
 
 use crate::kernel::check;
+use crate::poll::{PollEntry, poll};
 use crate::process::{Pid, kill, open_process};
 use crate::procfs;
+use crate::procfs::locked::reader;
+use crate::started::has_numbers;
 
 /// The maximum number of processes that one pass examines; the next pass finds the rest.
 const MAX_PROCESSES: usize = 1 << 17;
@@ -94,33 +99,64 @@ impl Living {
     }
 }
 
-/// Processes that descended from a process at one moment. Empty before Linux 6.9, where a later process could be taken for one of them.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Earlier(HashMap<i32, u64>);
+/// Processes that descended from a process at one moment.
+#[derive(Debug, Clone, Default)]
+pub struct Earlier(HashMap<i32, Identity>);
+
+/// What tells a process from a later one with the same pid.
+#[derive(Debug, Clone)]
+struct Identity {
+    /// The number of its pidfds; before Linux 6.9 its start time.
+    number: u64,
+    /// Before Linux 6.9 one of its pidfds: no other process has the pid before the process has ended.
+    line: Option<Rc<OwnedFd>>,
+}
 
 /// How many ancestors of a process are looked at.
 const MAX_ANCESTORS: usize = 1 << 12;
 
 impl Earlier {
-    /// Returns the present descendants of this process.
+    /// Returns the present descendants of this process. Before Linux 6.9 those that do not answer are missing.
     pub fn of_this_process() -> Self {
         if !has_child() {
             return Self::default();
         }
         let all = scan(Pid::own()).unwrap_or_default();
-        // Numbers that are all the same tell nothing.
-        let is_told_apart = Living::at(Pid::own()).is_some_and(|own| all.iter().all(|one| one.number != own.number));
-        Self(all.into_iter().filter(|_| is_told_apart).map(|one| (one.pid.raw(), one.number)).collect())
+        if has_numbers() { Self::numbered(&all) } else { Self::timed(all.into_iter().map(|one| one.pid), &|_, _| true) }
     }
 
     /// Returns those with these [`numbers`](Self::numbers).
     pub fn with(numbers: impl IntoIterator<Item = (i32, u64)>) -> Self {
-        Self(numbers.into_iter().collect())
+        let numbers: HashMap<i32, u64> = numbers.into_iter().collect();
+        if has_numbers() {
+            return Self(numbers.into_iter().map(|(pid, number)| (pid, Identity { number, line: None })).collect());
+        }
+        let is_one = |pid: Pid, started| numbers.get(&pid.raw()) == Some(&started);
+        Self::timed(numbers.keys().filter_map(|pid| Pid::new(*pid)), &is_one)
+    }
+
+    fn numbered(all: &[Living]) -> Self {
+        Self(all.iter().map(|one| (one.pid.raw(), Identity { number: one.number, line: None })).collect())
+    }
+
+    /// Identifies those processes by their start times for which `is_meant` holds, given that time.
+    fn timed(pids: impl Iterator<Item = Pid>, is_meant: &dyn Fn(Pid, u64) -> bool) -> Self {
+        // Opened before the start times are read: a process that has not ended then is the one that was opened.
+        let lines: HashMap<Pid, OwnedFd> = pids.filter_map(|pid| Some((pid, open_process(pid).ok()?))).collect();
+        let starts: HashMap<Pid, u64> = match lines.is_empty() {
+            true => HashMap::new(),
+            false => reader::starts(lines.keys().copied().collect()).into_iter().collect(),
+        };
+        let identified = lines.into_iter().filter_map(|(pid, line)| {
+            let number = *starts.get(&pid).filter(|started| is_meant(pid, **started))?;
+            is_unended(&line).then(|| (pid.raw(), Identity { number, line: Some(Rc::new(line)) }))
+        });
+        Self(identified.collect())
     }
 
     /// Returns pid and number of each, for another process.
     pub fn numbers(&self) -> Vec<(i32, u64)> {
-        self.0.iter().map(|(pid, number)| (*pid, *number)).collect()
+        self.0.iter().map(|(pid, identity)| (*pid, identity.number)).collect()
     }
 
     /// Whether a process is one of them, or descends from one that still lives.
@@ -137,9 +173,17 @@ impl Earlier {
     }
 
     fn holds(&self, pid: Pid) -> bool {
-        let number = self.0.get(&pid.raw());
-        number.is_some_and(|number| Living::at(pid).is_some_and(|found| found.number == *number))
+        self.0.get(&pid.raw()).is_some_and(|known| match &known.line {
+            Some(line) => is_unended(line),
+            None => Living::at(pid).is_some_and(|found| found.number == known.number),
+        })
     }
+}
+
+/// Whether a pidfd belongs to a process that has not ended. False where the kernel cannot tell.
+fn is_unended(line: &OwnedFd) -> bool {
+    let mut entries = [PollEntry::reading(line.as_fd())];
+    poll(&mut entries, Some(Duration::ZERO)).is_ok_and(|ready| ready == 0)
 }
 
 /// Whether this process has a child, ended or not.
@@ -166,7 +210,44 @@ pub(crate) struct Descendant {
 }
 
 /// Returns every living descendant, each after its parent.
+///
+/// The cost grows with the number of descendants, where the kernel lists the children of a process
+/// (proc_tid_children(5)); else with the number of all processes.
 pub(crate) fn kin(of: Pid) -> io::Result<Vec<Descendant>> {
+    if of == Pid::own() && !has_child() {
+        return Ok(Vec::new());
+    }
+    // The kernel never leaves out the first child, but perhaps another one while that ends: an empty answer is asked for again.
+    match kin_by_children(of) {
+        Some(found) if found.is_empty() => Ok(kin_by_children(of).unwrap_or_default()),
+        Some(found) => Ok(found),
+        None => kin_by_parents(of),
+    }
+}
+
+/// Follows the lists of children; `None` where the kernel has none.
+fn kin_by_children(of: Pid) -> Option<Vec<Descendant>> {
+    let (mut found, mut seen) = (Vec::new(), HashSet::from([of]));
+    let mut parents = vec![of];
+    while let Some(parent) = parents.pop() {
+        let children = match procfs::children(parent) {
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => return None,
+            listed => listed.unwrap_or_default(), // it has ended
+        };
+        for child in children {
+            let Ok(status) = procfs::status(child) else { continue };
+            let is_there = !status.has_ended() || status.parent == of.raw();
+            if is_there && found.len() < MAX_PROCESSES && seen.insert(child) {
+                parents.push(child);
+                found.extend(Living::at(child).map(|process| Descendant { process, parent: parent.raw() }));
+            }
+        }
+    }
+    Some(found)
+}
+
+/// Looks at the parents of all processes.
+fn kin_by_parents(of: Pid) -> io::Result<Vec<Descendant>> {
     let mut children: HashMap<i32, Vec<Pid>> = HashMap::new();
     for entry in fs::read_dir("/proc")?.take(MAX_PROCESSES) {
         let name = entry?.file_name();
@@ -270,6 +351,70 @@ mod tests {
         })
         .unwrap();
         assert_eq!(wait(reaper, Waiting::ForEnd).unwrap().unwrap().0, WaitEvent::Exited(0));
+    }
+
+    #[test]
+    fn both_ways_find_the_same_descendants_each_after_its_parent() {
+        let family = fork(|| {
+            become_subreaper().unwrap();
+            let line = |depth: u32| -> Pid {
+                fork(|| {
+                    for _ in 1..depth {
+                        if let Ok(child) = fork(|| sleep_for_ever()) {
+                            let _ = child;
+                        }
+                    }
+                    sleep_for_ever()
+                })
+                .unwrap()
+            };
+            let children = [line(1), line(4), line(2)];
+            let all = |kin: Vec<Descendant>| {
+                let mut before = HashSet::from([Pid::own().raw()]);
+                let ordered =
+                    kin.iter().all(|one| before.contains(&one.parent) && before.insert(one.process.pid.raw()));
+                let pids: HashSet<i32> = kin.iter().map(|one| one.process.pid.raw()).collect();
+                (ordered, pids)
+            };
+            let mut same = false;
+            for _ in 0..500 {
+                std::thread::sleep(std::time::Duration::from_millis(10));
+                let by_parents = all(kin_by_parents(Pid::own()).unwrap());
+                let by_children = kin_by_children(Pid::own()).map(all);
+                let whole = by_parents.0 && by_parents.1.len() == 7;
+                if whole && by_children.is_none_or(|found| found == by_parents) {
+                    same = true;
+                    break;
+                }
+            }
+            let killed = kill_descendants(Pid::own(), &|_| true).unwrap();
+            let _ = children;
+            exit_now(if same && killed == 7 { 0 } else { 1 })
+        });
+        assert_eq!(wait(family.unwrap(), Waiting::ForEnd).unwrap().unwrap().0, WaitEvent::Exited(0));
+        let childless = fork(|| exit_now(descendants(Pid::own()).map_or(1, |none| i32::from(!none.is_empty()))));
+        assert_eq!(wait(childless.unwrap(), Waiting::ForEnd).unwrap().unwrap().0, WaitEvent::Exited(0));
+    }
+
+    #[test]
+    fn earlier_processes_are_told_from_later_ones_by_numbers_and_without() {
+        let child = fork(|| sleep_for_ever()).unwrap();
+        let another = fork(|| sleep_for_ever()).unwrap();
+        let numbered = Earlier::numbered(&[Living::at(child).unwrap()]);
+        // As before Linux 6.9.
+        let timed = Earlier::timed([child].into_iter(), &|_, _| true);
+        let numbers: HashMap<i32, u64> = timed.numbers().into_iter().collect();
+        assert_eq!(numbers[&child.raw()], crate::process::process_start(child).unwrap());
+        let is_one = |pid: Pid, started| numbers.get(&pid.raw()) == Some(&started);
+        let handed_over = Earlier::timed([child].into_iter(), &is_one);
+        let later = Earlier::timed([child].into_iter(), &|pid, started| is_one(pid, started + 1));
+        assert!(numbered.covers(child) && timed.covers(child) && handed_over.covers(child));
+        assert!(!later.covers(child) && ![&numbered, &timed].iter().any(|earlier| earlier.covers(another)));
+        for child in [child, another] {
+            kill(child, libc::SIGKILL).unwrap();
+            wait(child, Waiting::ForEnd).unwrap();
+        }
+        assert!(![numbered, timed, handed_over].iter().any(|earlier| earlier.covers(child)), "it has ended");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::io;
 use std::mem;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
 use nix::sys::statfs::{
@@ -43,6 +44,74 @@ pub fn is_served_by_kernel(file: impl AsFd) -> bool {
 pub fn write_out(file: &File) {
     // SAFETY: takes integers; the descriptor is open through the call.
     unsafe { libc::sync_file_range(file.as_raw_fd(), 0, 0, libc::SYNC_FILE_RANGE_WRITE) };
+}
+
+/// How many bytes [`allocate`] asks for at once: some file systems allocate all or nothing.
+const STEP: u64 = 64 << 10;
+
+/// Extends a file to `size` bytes whose blocks are allocated (fallocate(2)), as far as there is room. Returns its size.
+/// A file system that cannot allocate gets random bytes, which it cannot compress.
+///
+/// # Errors
+/// Those of fallocate(2), except that there is no room.
+pub fn allocate(file: &File, size: u64) -> io::Result<u64> {
+    let mut length = file.metadata()?.len();
+    while length < size {
+        let step = STEP.min(size - length);
+        match extend(file, length, step) {
+            Ok(()) => length += step,
+            Err(error) => {
+                file.set_len(length)?;
+                return if is_out_of_space(&error) { Ok(length) } else { Err(error) };
+            }
+        }
+    }
+    Ok(length)
+}
+
+fn extend(file: &File, from: u64, by: u64) -> io::Result<()> {
+    match fallocate(file, 0, from, by) {
+        Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {
+            let mut written = 0;
+            while written < by {
+                let bytes: [u8; 4096] = crate::random::random()?;
+                let part = bytes.get(..usize::try_from(by - written).unwrap_or(bytes.len())).unwrap_or(&bytes);
+                file.write_all_at(part, from + written)?;
+                written += 4096;
+            }
+            file.sync_data()
+        }
+        done => done,
+    }
+}
+
+/// Allocates this many bytes behind the end of a file (`FALLOC_FL_KEEP_SIZE`, fallocate(2)), for what is appended to it
+/// next.
+///
+/// # Errors
+/// Those of fallocate(2).
+pub fn allocate_behind(file: &File, bytes: u64) -> io::Result<()> {
+    fallocate(file, libc::FALLOC_FL_KEEP_SIZE, file.metadata()?.len(), bytes)
+}
+
+/// Returns how many bytes of a file are allocated, at most its size.
+///
+/// # Errors
+/// Those of fstat(2).
+pub fn allocated(file: &File) -> io::Result<u64> {
+    let found = file.metadata()?;
+    Ok(found.len().min(found.blocks().saturating_mul(512)))
+}
+
+fn fallocate(file: &File, mode: libc::c_int, from: u64, bytes: u64) -> io::Result<()> {
+    let number = |bytes: u64| libc::off64_t::try_from(bytes).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput));
+    let (from, bytes) = (number(from)?, number(bytes)?);
+    // SAFETY: takes integers; the descriptor is open through the call.
+    check(unsafe { libc::fallocate64(file.as_raw_fd(), mode, from, bytes) }).map(drop)
+}
+
+fn is_out_of_space(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// The location of a file, valid until the next boot: a mount that is made again gets another number.
@@ -133,6 +202,22 @@ mod tests {
         assert_eq!(remove_note(&path, NAME).unwrap_err().raw_os_error(), Some(libc::ENODATA));
         write_note(&path, NAME, &[b'x'; 129]).unwrap();
         assert_eq!(read_note(&file, NAME).unwrap_err().raw_os_error(), Some(libc::ERANGE));
+        std::fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn an_allocated_file_has_its_blocks_and_grows_only_to_its_size() {
+        let path = std::env::temp_dir().join(format!("sys-disk-allocated-{}", std::process::id()));
+        let file = File::create(&path).unwrap();
+        assert_eq!(allocated(&file).unwrap(), 0);
+        assert_eq!(allocate(&file, 150_000).unwrap(), 150_000);
+        assert_eq!(allocated(&file).unwrap(), 150_000);
+        file.set_len(10).unwrap();
+        assert_eq!(allocated(&file).unwrap(), 10);
+        assert_eq!(allocate(&file, 150_000).unwrap(), 150_000);
+        assert_eq!(allocate(&file, 5).unwrap(), 150_000);
+        allocate_behind(&file, 1 << 16).unwrap();
+        assert_eq!(allocated(&file).unwrap(), 150_000);
         std::fs::remove_file(&path).unwrap();
     }
 

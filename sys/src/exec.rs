@@ -156,7 +156,7 @@ impl Execution<'_> {
     /// The step that failed in the child, which has ended and was reaped; [`Step::Process`] when there is no child.
     pub fn spawn(self, group: Option<&Cgroup>) -> Result<Pid, ExecError> {
         let mask = signals::set_mask(SignalSet::ALL).map_err(at(Step::Process))?;
-        let mut birth = NewProcess { execution: Some(self), error: None };
+        let mut process = NewProcess { execution: Some(self), error: None };
         // Not zeroed, because most of it is never touched.
         let mut stack = Vec::with_capacity(STACK / size_of::<u128>());
         let group = group.map(AsFd::as_fd);
@@ -164,11 +164,11 @@ impl Execution<'_> {
         // has left it, so nothing else touches the shared memory, and all signals are blocked, so no handler does. The
         // child has descriptors, dispositions, credentials and a working directory of its own, and leaves by exec or
         // _exit without unwinding.
-        let child = unsafe { vfork(become_command, (&raw mut birth).cast(), stack.spare_capacity_mut(), group) };
+        let child = unsafe { vfork(become_command, (&raw mut process).cast(), stack.spare_capacity_mut(), group) };
         let stop = signals::held_back();
         let restored = signals::set_mask(mask);
         let child = Pid::new(child.map_err(at(Step::Process))?);
-        if let Some(error) = birth.error {
+        if let Some(error) = process.error {
             let _ = child.map(|child| wait(child, Waiting::ForEnd));
             return Err(error);
         }
@@ -438,9 +438,9 @@ struct NewProcess<'a> {
 /// The size of the stack for the few frames between clone and exec, in bytes.
 const STACK: usize = 128 << 10;
 
-extern "C" fn become_command(birth: *mut libc::c_void) -> libc::c_int {
+extern "C" fn become_command(process: *mut libc::c_void) -> libc::c_int {
     // SAFETY: `spawn` passes its own `NewProcess` and does not touch it before the child has left.
-    let birth = unsafe { &mut *birth.cast::<NewProcess<'_>>() };
+    let process = unsafe { &mut *process.cast::<NewProcess<'_>>() };
     // A panic must not unwind into C, nor into a parent that continues in the same memory.
     // Stopped in the borrowed memory, it would stop its parent with it.
     let restore = |signal| match STOPS.contains(&signal) {
@@ -448,8 +448,8 @@ extern "C" fn become_command(birth: *mut libc::c_void) -> libc::c_int {
         false => signals::set_disposition(signal, Disposition::Default).map(drop),
     };
     let outcome =
-        catch_unwind(AssertUnwindSafe(|| birth.execution.take().map(|execution| execution.run_with(restore))));
-    birth.error = Some(match outcome {
+        catch_unwind(AssertUnwindSafe(|| process.execution.take().map(|execution| execution.run_with(restore))));
+    process.error = Some(match outcome {
         Ok(Some(Err(error))) => error,
         Ok(Some(Ok(never))) => match never {},
         Ok(None) | Err(_) => ExecError { step: Step::Process, errno: libc::EINVAL },

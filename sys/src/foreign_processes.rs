@@ -344,11 +344,18 @@ impl ForeignProcesses {
         let bearers = self.mark.living(self.since, &is_asked);
         self.silent.set(bearers.silent);
         let marked: HashSet<Living> = bearers.found.into_iter().collect();
+        let unmarked: Vec<Pid> = {
+            let all = young.iter().filter(|one| self.is_persons(one) && !marked.contains(&one.process));
+            all.map(|one| one.process.pid).filter(|pid| !known(*pid) && self.may_join(*pid)).collect()
+        };
+        let of_others = self.of_other_sessions(unmarked);
         let mut proven: HashMap<i32, bool> = HashMap::new();
         let mut is_proven = |one: &Descendant| {
             let pid = one.process.pid;
             let above = proven.get(&one.parent).copied().unwrap_or(false);
-            let itself = marked.contains(&one.process) || known(pid) || self.is_persons(one) && self.may_join(pid);
+            let itself = marked.contains(&one.process)
+                || known(pid)
+                || self.is_persons(one) && self.may_join(pid) && !of_others.contains(&pid);
             let _ = proven.insert(pid.raw(), above || itself);
             above || itself
         };
@@ -383,6 +390,13 @@ impl ForeignProcesses {
     fn is_persons(&self, one: &Descendant) -> bool {
         let [run_as, _] = self.people;
         one.parent == self.host.pid.raw() && run_as != 0 && procfs::real_uid(one.process.pid) == Some(run_as)
+    }
+
+    /// Returns which of these processes carry the mark of another session or run that is open: the program may have
+    /// started them for another session of the same user, while it was in the group of this one.
+    fn of_other_sessions(&self, ones: Vec<Pid>) -> HashSet<Pid> {
+        let names = || self.group.as_ref().map(Cgroup::names_beside).unwrap_or_default();
+        if ones.is_empty() { HashSet::new() } else { self.mark.otherwise(&names(), ones) }
     }
 
     /// Returns whether a child runs as a user who has nothing to do with the session.

@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn as_user_runs_with_only_the_permissions_of_that_user() {
-        let place = std::env::temp_dir().join(format!("lent-{}", std::process::id()));
+        let place = std::env::temp_dir().join(format!("fsuid-{}", std::process::id()));
         fs::create_dir(&place).unwrap();
         fs::set_permissions(&place, fs::Permissions::from_mode(0o1777)).unwrap();
         fs::write(place.join("secret"), "x").unwrap();

@@ -92,44 +92,54 @@ fn damaged() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "its ELF headers are damaged")
 }
 
-/// Returns the name in the `PT_INTERP` header of an ELF file, if it has one; `start` is the beginning of the file. A file for
-/// another machine may have an interpreter here, which reads its headers by their class and byte order. The kernel knows both from
-/// the machine, whatever the file says, so the names that the headers have in other layouts are returned too.
+/// Returns the names in the `PT_INTERP` headers of an ELF file; `start` is the beginning of the file. A file for another machine may
+/// have an interpreter here, which reads its headers by their class and byte order. The kernel knows both from the machine, whatever
+/// the file says, so the names that the headers have in other layouts are returned too. Ignored is only what no kernel executes in
+/// such a layout.
 fn loaders(file: &File, start: &[u8]) -> io::Result<Vec<PathBuf>> {
     let own = Layout::of(start).ok_or_else(damaged)?;
-    let mut named: Vec<PathBuf> = loader(file, start, own)?.into_iter().collect();
-    for other in Layout::ALL.into_iter().filter(|other| *other != own) {
-        // What cannot be read in a layout is not executed in it.
-        named.extend(loader(file, start, other).ok().flatten().filter(|name| !named.contains(name)));
+    let mut named = Vec::new();
+    for layout in Layout::ALL {
+        let name = match loader_headers(file, start, layout)?.as_deref() {
+            Some([]) => continue,
+            Some([header]) => loader_name(file, layout, header)?,
+            // If there are two, each reader decides which one counts.
+            Some(_) => return Err(damaged()),
+            None => None,
+        };
+        match name {
+            Some(name) if named.contains(&name) => {}
+            Some(name) => named.push(name),
+            None if layout == own => return Err(damaged()),
+            None => {}
+        }
     }
     Ok(named)
 }
 
-fn loader(file: &File, start: &[u8], layout: Layout) -> io::Result<Option<PathBuf>> {
-    let (table, entry, count) = layout.table(start).ok_or_else(damaged)?;
-    let length = entry.checked_mul(count).filter(|length| *length <= LARGEST_TABLE).ok_or_else(damaged)?;
+/// Returns the `PT_INTERP` headers that a file has in this layout; `None` if its program headers cannot be read in it.
+fn loader_headers(file: &File, start: &[u8], layout: Layout) -> io::Result<Option<Vec<Vec<u8>>>> {
+    let Some((table, entry, count)) = layout.table(start) else { return Ok(None) };
+    let Some(length) = entry.checked_mul(count).filter(|length| *length <= LARGEST_TABLE) else { return Ok(None) };
     let mut headers = vec![0; length];
     if read_up_to(file, &mut headers, table)? < length {
-        return Err(damaged());
+        return Ok(None);
     }
-    let mut named = None;
-    for header in headers.chunks_exact(entry) {
-        if layout.number(header, 0, 4).ok_or_else(damaged)? != PT_INTERP {
-            continue;
-        }
-        // If there are two, each reader decides which one counts.
-        if named.is_some() {
-            return Err(damaged());
-        }
-        let (offset, size) = layout.segment(header).filter(|(_, size)| *size <= LONGEST_NAME).ok_or_else(damaged)?;
-        let mut name = vec![0; usize::try_from(size).map_err(|_| damaged())?];
-        if read_up_to(file, &mut name, offset)? < name.len() || name.last() != Some(&0) {
-            return Err(damaged());
-        }
-        let name = name.split(|byte| *byte == 0).next().filter(|name| !name.is_empty()).ok_or_else(damaged)?;
-        named = Some(PathBuf::from(OsStr::from_bytes(name)));
+    let loaders = headers.chunks_exact(entry).filter(|header| layout.number(header, 0, 4) == Some(PT_INTERP));
+    Ok(Some(loaders.map(<[u8]>::to_vec).collect()))
+}
+
+/// Returns the name in a `PT_INTERP` header; `None` if it is one with which no kernel executes the file.
+fn loader_name(file: &File, layout: Layout, header: &[u8]) -> io::Result<Option<PathBuf>> {
+    let Some((offset, size)) = layout.segment(header).filter(|(_, size)| *size <= LONGEST_NAME) else {
+        return Ok(None);
+    };
+    let mut name = vec![0; usize::try_from(size).map_err(|_| damaged())?];
+    if read_up_to(file, &mut name, offset)? < name.len() || name.last() != Some(&0) {
+        return Ok(None);
     }
-    Ok(named)
+    let name = name.split(|byte| *byte == 0).next().filter(|name| !name.is_empty());
+    Ok(name.map(|name| PathBuf::from(OsStr::from_bytes(name))))
 }
 
 /// Reads at this offset until the buffer is full or the file ends, and returns the length.
@@ -331,6 +341,41 @@ mod tests {
                 assert_eq!(found(&file).unwrap(), [PathBuf::from("/tmp/theirs")], "{class} {order}");
                 file[5] = 3 - order;
                 assert!(found(&file).is_err(), "no size fits both byte orders");
+            }
+        }
+    }
+
+    #[test]
+    fn two_loaders_are_refused_in_every_layout() {
+        let found = |bytes: &[u8]| interpreters(&opened("twice", bytes), Path::new("x"));
+        // A 64-bit file whose byte of the class says 32 bits, and the other way round: the kernel knows the class from the machine.
+        for (class, claimed, place, size) in [(2, 1, 42, 32_u8), (1, 2, 54, 56)] {
+            let (header, offset, size_at, table) = if class == 2 { (64, 8, 32, 32) } else { (52, 4, 16, 28) };
+            for second in ["/tmp/theirs", "/lib/ld.so"] {
+                let mut file = elf(class, 1, "/tmp/theirs");
+                let entry = (file.len() - header - "/tmp/theirs".len() - 1) / 2;
+                let loader = file[header + entry..header + 2 * entry].to_vec();
+                let name = u8::try_from(file.len()).unwrap();
+                file.extend_from_slice(second.as_bytes());
+                file.push(0);
+                file[table] = u8::try_from(file.len()).unwrap();
+                file.extend_from_slice(&loader);
+                let other = file.len();
+                file.extend_from_slice(&loader);
+                file[other + offset] = name;
+                file[other + size_at] = u8::try_from(second.len() + 1).unwrap();
+                assert!(found(&file).is_err(), "{class}, as it is");
+                // The claimed class has no headers, each of the right size.
+                file[4] = claimed;
+                file[place..place + 4].copy_from_slice(&[size, 0, 0, 0]);
+                assert!(found(&file).is_err(), "{class} claimed as {claimed}: {:?}", found(&file));
+                file[5] = 2;
+                file[place..place + 2].copy_from_slice(&[0, size]);
+                assert!(
+                    found(&file).is_err(),
+                    "{class} claimed as {claimed} in the other byte order: {:?}",
+                    found(&file)
+                );
             }
         }
     }

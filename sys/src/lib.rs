@@ -52,6 +52,7 @@ pub mod sandbox;
 pub mod sanitize;
 pub mod secret;
 pub mod signals;
+pub mod started;
 pub mod terminal;
 pub mod time;
 pub mod trusted;

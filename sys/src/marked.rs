@@ -19,7 +19,7 @@ pub struct Mark {
 
 /// The result of a search or a kill by a mark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Bearers<T> {
+pub struct MarkedProcesses<T> {
     /// The processes that carry the mark.
     pub found: T,
     /// How many processes did not let their environment be read in time. They count as not marked.
@@ -34,38 +34,43 @@ impl Mark {
 
     /// Sends SIGKILL to every process that carries the mark, has started at `since` or later (in clock ticks since boot)
     /// and is `meant`. Returns their number.
-    pub fn kill(&self, since: u64, meant: &dyn Fn(Pid) -> bool) -> Bearers<usize> {
-        let Bearers { found, silent } = self.living(since, &|pid| pid != Pid::own() && meant(pid));
+    pub fn kill(&self, since: u64, meant: &dyn Fn(Pid) -> bool) -> MarkedProcesses<usize> {
+        let MarkedProcesses { found, silent } = self.living(since, &|pid| pid != Pid::own() && meant(pid));
         // Read again, when no other process can be meant.
         let is_one = |pid| self.among(since, vec![pid]).found == [pid] && meant(pid);
         let kill = |one: &Living| signal_if(one.pid, libc::SIGKILL, &|| one.lives() && is_one(one.pid)).is_ok();
-        Bearers { found: found.iter().filter(|one| kill(one)).count(), silent }
+        MarkedProcesses { found: found.iter().filter(|one| kill(one)).count(), silent }
     }
 
     /// Returns every process that carries the mark, has started at `since` or later and is `meant`. Any user can give a
     /// mark to their own processes, and can delay the reader: `meant` should leave few of them.
-    pub fn bearers(&self, since: u64, meant: &dyn Fn(Pid) -> bool) -> Bearers<Vec<Pid>> {
-        let Bearers { found, silent } = self.living(since, meant);
-        Bearers { found: found.into_iter().map(|one| one.pid).collect(), silent }
+    pub fn processes(&self, since: u64, meant: &dyn Fn(Pid) -> bool) -> MarkedProcesses<Vec<Pid>> {
+        let MarkedProcesses { found, silent } = self.living(since, meant);
+        MarkedProcesses { found: found.into_iter().map(|one| one.pid).collect(), silent }
     }
 
     /// Returns the same processes as [`Self::bearers`].
-    pub(crate) fn living(&self, since: u64, meant: &dyn Fn(Pid) -> bool) -> Bearers<Vec<Living>> {
+    pub(crate) fn living(&self, since: u64, meant: &dyn Fn(Pid) -> bool) -> MarkedProcesses<Vec<Living>> {
         let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
         let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok().and_then(Pid::new));
         let living = pids.filter(|pid| procfs::lives(*pid) && meant(*pid)).filter_map(Living::at);
         let asked: Vec<Living> = living.collect();
-        let Bearers { found, silent } = self.among(since, asked.iter().map(|one| one.pid).collect());
+        let MarkedProcesses { found, silent } = self.among(since, asked.iter().map(|one| one.pid).collect());
         let found: HashSet<Pid> = found.into_iter().collect();
         // The mark was read from the process that was meant only if that one still lives.
         let found = asked.into_iter().filter(|one| found.contains(&one.pid) && one.lives()).collect();
-        Bearers { found, silent }
+        MarkedProcesses { found, silent }
+    }
+
+    /// Returns which of these processes carry the mark with one of these other values.
+    pub(crate) fn otherwise(&self, values: &[String], ones: Vec<Pid>) -> HashSet<Pid> {
+        reader::marked_with(self.name, values, ones)
     }
 
     /// Returns which of these processes carry the mark, and have started at `since` or later.
-    fn among(&self, since: u64, ones: Vec<Pid>) -> Bearers<Vec<Pid>> {
+    fn among(&self, since: u64, ones: Vec<Pid>) -> MarkedProcesses<Vec<Pid>> {
         let (found, silent) = reader::marked(self.name, &self.value, since, ones);
-        Bearers { found, silent }
+        MarkedProcesses { found, silent }
     }
 }
 
@@ -87,7 +92,7 @@ mod tests {
         while !shown(ours) || !shown(other) {
             std::thread::yield_now();
         }
-        let bearers = |meant: &dyn Fn(Pid) -> bool| mark.bearers(0, meant).found;
+        let bearers = |meant: &dyn Fn(Pid) -> bool| mark.processes(0, meant).found;
         assert_eq!(bearers(&|_| true), [ours]);
         assert_eq!(bearers(&|pid| pid != ours), []);
         assert_eq!(bearers(&|pid| pid == other), []);

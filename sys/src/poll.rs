@@ -116,14 +116,14 @@ pub fn is_writable(fd: BorrowedFd<'_>) -> bool {
 /// `Unsupported` for anything else; any error of open(2), which needs /proc.
 pub fn reopen_pipe_for_writing(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let unsupported = || io::Error::from(io::ErrorKind::Unsupported);
-    let lent = nix::sys::stat::fstat(fd)?;
-    if !is_pipe(&lent) || !is_writable(fd) {
+    let passed = nix::sys::stat::fstat(fd)?;
+    if !is_pipe(&passed) || !is_writable(fd) {
         return Err(unsupported());
     }
     let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
     let file = OpenOptions::new().write(true).custom_flags(flags).open(format!("/proc/self/fd/{}", fd.as_raw_fd()))?;
     let own = nix::sys::stat::fstat(&file)?;
-    let is_same = is_pipe(&own) && (own.st_dev, own.st_ino) == (lent.st_dev, lent.st_ino);
+    let is_same = is_pipe(&own) && (own.st_dev, own.st_ino) == (passed.st_dev, passed.st_ino);
     is_same.then(|| file.into()).ok_or_else(unsupported)
 }
 

@@ -22,6 +22,7 @@ use crate::kernel::{check, retry};
 use crate::poll::{pipe, read, write};
 use crate::procfs::locked;
 use crate::signals::{self, Disposition, SignalSet};
+use crate::started;
 
 pub use crate::descendants::{Earlier, descendants, kill_descendants, signal_descendants, signal_if};
 
@@ -115,13 +116,14 @@ pub fn set_name(path: &str) {
 }
 
 /// Returns the start time of this process, or of another one whose real user is root, in clock ticks since boot. A user
-/// can make a process of their own block every reader of its start time.
+/// can make a process of their own block every reader of its start time, so it is read in a child (see [`started`]).
 ///
 /// # Errors
-/// `NotFound` or `ESRCH` when the process does not exist; `PermissionDenied` for a process of another user.
+/// `NotFound` or `ESRCH` when the process does not exist; `PermissionDenied` for a process of another user; `TimedOut`
+/// when it does not answer.
 pub fn process_start(pid: Pid) -> io::Result<u64> {
     if pid != Pid::own() {
-        return locked::start_of_root(pid);
+        return started::start_of(pid);
     }
     // Cached, because each run needs it several times; a child does not use the copy of its parent's value.
     match OWN_START.get() {
@@ -129,9 +131,18 @@ pub fn process_start(pid: Pid) -> io::Result<u64> {
         _ => {
             let started = locked::own()?.started;
             let _ = OWN_START.set((pid, started));
+            started::remember_own(started);
             Ok(started)
         }
     }
+}
+
+/// Returns the start time of a child that runs code of ours, as [`process_start`] does.
+///
+/// # Errors
+/// As [`process_start`].
+pub fn child_start(pid: Pid) -> io::Result<u64> {
+    if pid == Pid::own() { process_start(pid) } else { started::start_of_child(pid) }
 }
 
 /// The pid and start time of the first process that asked for its own; a child inherits the copy.

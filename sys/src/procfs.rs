@@ -85,7 +85,28 @@ pub fn is_stopped(pid: Pid) -> io::Result<bool> {
 /// Returns whether the process is one of root, lives and has this start time, so that it is not another one with the
 /// same pid.
 pub fn lives_since(pid: Pid, started: u64) -> bool {
-    lives(pid) && crate::process::process_start(pid).is_ok_and(|start| start == started)
+    lives(pid) && crate::started::is_still(pid, started)
+}
+
+/// Returns the children of all threads of a process (proc_tid_children(5)), ended ones included. While a child ends, another one may
+/// be left out.
+///
+/// # Errors
+/// `Unsupported` where the kernel has no such lists (before Linux 4.2, or without CONFIG_PROC_CHILDREN); `NotFound` when the
+/// process does not exist.
+pub(crate) fn children(pid: Pid) -> io::Result<Vec<Pid>> {
+    let mut children = Vec::new();
+    for thread in fs::read_dir(format!("/proc/{pid}/task"))?.flatten() {
+        let thread = thread.path();
+        let list = match fs::read_to_string(thread.join("children")) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && thread.exists() => {
+                return Err(io::ErrorKind::Unsupported.into());
+            }
+            list => list.unwrap_or_default(), // the thread has ended, and another one has its children
+        };
+        children.extend(list.split_ascii_whitespace().filter_map(|child| Pid::new(child.parse().ok()?)));
+    }
+    Ok(children)
 }
 
 /// Returns the name of the program of a process, or the one that it has chosen (proc_pid_comm(5)): at most 15 bytes.

@@ -210,7 +210,7 @@ fn without_the_journal_nothing_runs() {
 fn a_full_disk_denies_and_recovers_alone() {
     let root = own_root();
     let person = root.person(&["deploy"]);
-    root.script("cp -a /var/lib/jit-sudo /root/state; mount -t tmpfs -o size=1m,mode=700 tmpfs /var/lib/jit-sudo; cp -a /root/state/. /var/lib/jit-sudo/");
+    root.script("cp -a /var/lib/jit-sudo /root/state; mount -t tmpfs -o size=6m,mode=700 tmpfs /var/lib/jit-sudo; cp -a /root/state/. /var/lib/jit-sudo/");
     root.script("dd if=/dev/zero of=/var/lib/jit-sudo/filler bs=1k 2>/dev/null || true");
     let mut denied = false;
     for _ in 0..200 {

@@ -258,6 +258,12 @@ fn each_user_has_a_limit_of_waiting_calls() {
         assert_eq!(lines[0], "36", "{said:?}");
         assert!(lines[1].contains("too-many"), "{said:?}");
     });
+    // 37 questions were refused.
+    let alerts: Vec<_> = root.journal().into_iter().filter(|record| record.kind() == "alert").collect();
+    let told: Vec<String> =
+        alerts.iter().map(|alert| format!("{} {}", alert.text("code"), alert.text("sentence"))).collect();
+    let words = format!("budget-used {} has used up the budget of one user for questions (64 at once)", person.name);
+    assert_eq!(told, [words]);
 }
 
 #[test]

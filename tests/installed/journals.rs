@@ -1046,6 +1046,131 @@ fn requests_of_two_hosts_without_a_record_of_the_change_are_reported() {
     assert!(theirs.contains("names another host than this was by then"), "{theirs}");
 }
 
+/// A journal in which one record or document says something else, with every hash and checkpoint made again.
+struct Rewritten<'r> {
+    root: &'r PrivateRoot,
+    key: HostKey,
+    place: Place,
+}
+
+impl<'r> Rewritten<'r> {
+    fn of(root: &'r PrivateRoot, name: &str) -> Self {
+        root.script("jitctl audit export >/dev/null; sqlite3 /var/lib/jit-sudo/journal.db \".backup /root/before.db\"");
+        let key = HostKey::from_openssh(&root.read(&format!("{STATE}/host_key"))).unwrap();
+        Self { root, key, place: Place::new(name) }
+    }
+
+    /// Returns what both checkers say after the change.
+    fn said(&self, change: impl Fn(&Connection)) -> (String, String) {
+        let path = self.place.0.join("journal.db");
+        std::fs::copy(self.root.path("/root/before.db"), &path).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let db = Connection::open(&path).unwrap();
+        change(&db);
+        sign_anew(&db, &self.key).unwrap();
+        db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+        drop(db);
+        let key = self.key.public_key();
+        let theirs = Case { path: path.clone(), key: key.clone(), line: self.key.public_line(), damage: None };
+        (verdict(&path, &key).1, checker(&[theirs]).join("\n"))
+    }
+}
+
+/// Replaces the bytes of a document, and its digest in its record.
+fn replace_document(db: &Connection, table: &str, kind: &str, change: impl Fn(&str) -> String) {
+    let query = format!("SELECT CAST(body AS TEXT) FROM {table}");
+    let body: String = db.query_row(&query, [], |row| row.get(0)).unwrap();
+    let changed = change(&body);
+    assert_ne!(changed, body);
+    db.execute(&format!("UPDATE {table} SET body = CAST(?1 AS BLOB)"), [&changed]).unwrap();
+    let set = "UPDATE record SET body = CAST(replace(CAST(body AS TEXT), ?1, ?2) AS BLOB) WHERE kind = ?3";
+    let digests = [hash(body.as_bytes()).to_string(), hash(changed.as_bytes()).to_string()];
+    assert_eq!(db.execute(set, params![digests[0], digests[1], kind]).unwrap(), 1);
+}
+
+/// Anyone can recompute the id of a host from its key and machine.
+#[test]
+fn a_host_id_that_does_not_belong_to_its_key_and_machine_is_reported() {
+    let root = own_root();
+    let carol = root.person(&["reviewed"]);
+    request(&root, &carol, "reviewed", &[]);
+    let rewritten = Rewritten::of(&root, "host-id");
+    let (ours, theirs) = rewritten.said(|_| ());
+    assert_eq!((ours.as_str(), theirs.as_str()), ("", "intact"));
+    let set = |text: &str, key: &str, value: &str| {
+        let mut document: serde_json::Value = serde_json::from_str(text).unwrap();
+        let host = if document["host"].is_object() { &mut document["host"] } else { &mut document["identity"] };
+        host[key] = value.into();
+        document.to_string()
+    };
+    for (key, value) in [("machine", "0".repeat(64)), ("machine", "x".to_owned()), ("id", "f".repeat(64))] {
+        let (ours, theirs) = rewritten.said(|db| {
+            replace_document(db, "request", "request", |text| set(text, key, &value));
+            if key == "id" {
+                db.execute("UPDATE journal_meta SET value = CAST(?1 AS BLOB) WHERE name = 'host'", [&value]).unwrap();
+            }
+        });
+        assert!(ours.contains("the id does not belong to the key and the machine"), "{key} {value}: {ours}");
+        assert!(theirs.contains("request: the host of"), "{key} {value}: {theirs}");
+    }
+    // The same in the records that name this host.
+    root.as_root(["jitctl", "key", "accept", "--reason", "it is ours"]).succeeded();
+    let rewritten = Rewritten::of(&root, "host-id");
+    for (key, value) in [("machine", "0".repeat(64)), ("machine", "x".to_owned()), ("id", "f".repeat(64))] {
+        let (ours, theirs) = rewritten.said(|db| {
+            let query = "SELECT CAST(body AS TEXT) FROM record WHERE kind = 'alert'";
+            let body: String = db.query_row(query, [], |row| row.get(0)).unwrap();
+            let body = set(&body, key, &value);
+            db.execute("UPDATE record SET body = CAST(?1 AS BLOB) WHERE kind = 'alert'", [body]).unwrap();
+        });
+        assert!(ours.contains("names a host of which the id does not belong"), "{key} {value}: {ours}");
+        assert!(theirs.contains("the host that it names"), "{key} {value}: {theirs}");
+    }
+}
+
+#[test]
+fn an_approval_of_another_version_than_its_request_is_reported() {
+    let root = own_root();
+    let (carol, bob) = (root.person(&["quorum"]), root.person(&["approvers"]));
+    let pending = id(&request(&root, &carol, "quorum", &[]));
+    root.run_as(&bob.name, ["jitctl", "approve", &pending]).succeeded();
+    let rewritten = Rewritten::of(&root, "version");
+    for version in ["1", "true", "3"] {
+        let (ours, theirs) = rewritten.said(|db| {
+            replace_document(db, "approval", "approval", |text| {
+                text.replace("\"version\":2", &format!("\"version\":{version}"))
+            });
+        });
+        assert!(ours.contains("that of uid"), "{version}: {ours}");
+        assert!(theirs.starts_with("approval: "), "{version}: {theirs}");
+    }
+}
+
+/// Account names may have characters that a terminal does not show. Records have them escaped.
+#[test]
+fn names_with_invisible_characters_are_intact_for_both_checkers() {
+    let root = own_root();
+    let [alice, bob] = ["al\u{200c}ice", "b\u{ad}ob"];
+    root.add_policy(
+        "invisible",
+        &format!(
+            "[roles.web]\neligible = [\"{alice}\"]\ncommands = [\"/usr/bin/id **\"]\nauthenticate = false\n\
+             [roles.web.activation]\nrequire_approval = true\napprovers = [\"{bob}\"]\n"
+        ),
+    );
+    root.script(&format!(
+        "printf '%s:x:1101:1101::/:/bin/sh\\n%s:x:1102:1102::/:/bin/sh\\n' '{alice}' '{bob}' >>/etc/passwd
+         printf '%s:x:1101:\\n%s:x:1102:\\n' '{alice}' '{bob}' >>/etc/group
+         as() {{ id=$1; shift; setpriv --reuid=$id --regid=$id --clear-groups --reset-env \"$@\"; }}
+         pending() {{ sqlite3 {STATE}/journal.db \"SELECT id FROM request WHERE state = 'pending'\"; }}
+         as 1101 jitctl request --role web --reason x
+         id=$(pending); as 1102 jitctl approve $id; as 1102 jitctl revoke $id --reason enough
+         as 1101 jitctl request --role web --reason x; as 1102 jitctl deny $(pending) --reason no
+         as 1101 jitctl request --role web --reason x; as 1101 jitctl cancel $(pending)"
+    ));
+    crate::both_say_intact(&root);
+}
+
 /// A directory for the test, removed when it is dropped.
 struct Place(PathBuf);
 

@@ -398,15 +398,26 @@ fn a_row_that_was_hidden_while_everything_was_ended_gives_no_power_afterwards() 
         root.run_as(&carol.name, RUN).refused("");
         both_say_intact(&root);
     }
-    // Where neither can be read, the others end, and the command says which one does not.
+    // Where neither can be read, their records say what it was for.
     let [grant, other] = [(); 2].map(|()| id(&request(&root, &carol, "self-service", &[])));
     hide("granted", &grant, "x'00'");
     hide("request", &grant, "x'00'");
+    let said = root.as_root(["jitctl", "revoke", "--all", "--reason", "enough"]).succeeded().to_owned();
+    assert!([&grant, &other].iter().all(|id| said.contains(&format!("grant {id}: revoked"))), "{said}");
+    put_back();
+    root.run_as(&carol.name, RUN).refused("");
+    both_say_intact(&root);
+    // Where the records cannot be read either, the others end, and the command says which one does not.
+    let [grant, other] = [(); 2].map(|()| id(&request(&root, &carol, "self-service", &[])));
+    hide("granted", &grant, "x'00'");
+    hide("request", &grant, "x'00'");
+    sql(&format!("UPDATE record SET grant_id = 'hidden' WHERE grant_id = '{grant}'"));
     let said = root.as_root(["jitctl", "revoke", "--all", "--reason", "enough"]);
     said.refused(&format!(
         "grant {grant}: neither it nor its request can be read, so it stays as it is; 1 other grant was revoked"
     ));
     assert_eq!(sql(&format!("SELECT ended FROM granted WHERE id = '{other}'")).trim(), "revoked");
+    sql(&format!("UPDATE record SET grant_id = '{grant}' WHERE grant_id = 'hidden'"));
     // It does not outlive that root accepts the state of the host, nor does a request that was hidden.
     let pending = id(&request(&root, &carol, "reviewed", &[]));
     hide("request", &pending, "x'00'");
@@ -415,7 +426,6 @@ fn a_row_that_was_hidden_while_everything_was_ended_gives_no_power_afterwards() 
     root.run_as(&carol.name, RUN).refused("it was ended or used before, as the journal says");
     root.run_as(&bob.name, ["jitctl", "approve", &pending]).refused("before root accepted the state of this host");
     both_say_intact(&root);
-    root.as_root(["jitctl", "revoke", &grant, "--reason", "it can be read again"]).succeeded();
     let again = id(&request(&root, &carol, "reviewed", &[]));
     root.run_as(&bob.name, ["jitctl", "approve", &again]).succeeded();
     root.run_as(&carol.name, RUN).succeeded();
@@ -514,6 +524,89 @@ fn a_revocation_ends_a_grant_whose_row_is_hidden_and_names_it() {
             root.script(&format!("rm -rf {STATE}; cp -a /root/before {STATE}"));
         }
     }
+}
+
+/// What hides a grant from everything but its records, and what then hides the record of the grant, too.
+#[test]
+fn a_revocation_of_all_does_not_succeed_while_a_grant_is_hidden() {
+    let root = own_root();
+    let (carol, other, bob) = (root.person(&["reviewed"]), root.person(&["reviewed"]), root.person(&["approvers"]));
+    let sql = |statement: &str| root.script(&format!("sqlite3 {DATABASE} \"{statement}\""));
+    root.script(&format!("jitctl roles; cp -a {STATE} /root/before"));
+    let again = || root.script(&format!("rm -rf {STATE}; cp -a /root/before {STATE}"));
+    let granted = |person: &Person| {
+        let grant = id(&request(&root, person, "reviewed", &[]));
+        root.run_as(&bob.name, ["jitctl", "approve", &grant]).succeeded();
+        grant
+    };
+    let keep = || root.script(&format!("rm -f /root/kept.db; sqlite3 {DATABASE} '.backup /root/kept.db'"));
+    let put_back = |id: &str| {
+        let row = |table: &str| {
+            let columns = sql(&format!("SELECT group_concat(name) FROM pragma_table_info('{table}')"));
+            let columns = columns.trim();
+            format!(
+                "DELETE FROM {table} WHERE id = '{id}'; INSERT INTO {table}(rowid, {columns})
+                 SELECT rowid, {columns} FROM k.{table} WHERE id = '{id}';"
+            )
+        };
+        sql(&format!(
+            "ATTACH '/root/kept.db' AS k; {} {}
+             DELETE FROM record WHERE seq IN (SELECT seq FROM k.record WHERE grant_id = '{id}');
+             INSERT INTO record SELECT * FROM k.record WHERE grant_id = '{id}'",
+            row("granted"),
+            row("request"),
+        ));
+    };
+    // Its records say which role it is of, so every approver of the role ends it and reads that its row is wrong.
+    let rows = [
+        "DELETE FROM granted WHERE id = 'ID'; DELETE FROM request WHERE id = 'ID'",
+        "UPDATE granted SET body = x'00' WHERE id = 'ID'; UPDATE request SET body = x'00' WHERE id = 'ID'",
+        "UPDATE granted SET body = CAST(replace(CAST(body AS TEXT), 'reviewed', 'elsewhere') AS BLOB) WHERE id = 'ID'",
+    ];
+    for (hide, alone, target) in
+        rows.iter().flat_map(|hide| [(hide, true, "--all"), (hide, false, "--all"), (hide, false, "--user")])
+    {
+        let grant = granted(&carol);
+        let _open = (!alone).then(|| granted(&other));
+        keep();
+        sql(&hide.replace("ID", &grant));
+        let user: &[&str] = if target == "--user" { &["--user", &carol.name] } else { &["--all"] };
+        let said = root.run_as(&bob.name, [&["jitctl", "revoke"], user, &["--reason", "incident"]].concat());
+        assert!(said.stdout.contains(&grant) || said.stderr.contains(&grant), "{hide} {target}: {said:?}");
+        put_back(&grant);
+        root.run_as(&carol.name, RUN).refused("it was ended or used before, as the journal says");
+        again();
+    }
+    // Without the record of the grant, nothing names it; but the journal is not as it was written.
+    let records = [
+        "UPDATE record SET kind = 'xrant' WHERE kind = 'grant' AND grant_id = 'ID'",
+        "UPDATE record SET body = x'7b7d' WHERE kind = 'grant' AND grant_id = 'ID'",
+        "UPDATE record SET grant_id = 'zzzzzzzzzz' WHERE grant_id = 'ID'",
+        "DELETE FROM record WHERE kind = 'grant' AND grant_id = 'ID'",
+    ];
+    for (hide, who) in records.iter().flat_map(|hide| [(hide, "root"), (hide, &bob.name)]) {
+        let grant = granted(&carol);
+        granted(&other);
+        keep();
+        sql(&rows[0].replace("ID", &grant));
+        sql(&hide.replace("ID", &grant));
+        let said = root.run_as(who, ["jitctl", "revoke", "--all", "--reason", "incident"]);
+        said.refused("1 grant was revoked, but record ");
+        assert!(said.stderr.contains("so there may be other grants"), "{said:?}");
+        put_back(&grant);
+        both_say_intact(&root);
+        root.as_root(["jitctl", "revoke", "--all", "--reason", "again"]).succeeded();
+        again();
+    }
+    // Damage before root's last acceptance hides nothing that is still open.
+    granted(&carol);
+    sql("UPDATE record SET body = x'7b7d' WHERE kind = 'grant'");
+    granted(&other);
+    root.as_root(["jitctl", "revoke", "--all", "--reason", "incident"])
+        .refused("of the journal is missing or was changed");
+    accept(&root);
+    granted(&other);
+    root.as_root(["jitctl", "revoke", "--all", "--reason", "incident"]).succeeded();
 }
 
 #[test]

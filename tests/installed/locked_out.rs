@@ -69,7 +69,7 @@ fn with_a_broken_policy_root_can_read_evidence_and_end_grants() {
     let said = root.run_as(&person.name, ["jit-sudo", "-n", "id"]);
     said.refused("/etc/jit-sudo/policy.d/tests.toml:");
     written("a file and a line of the policy");
-    written("root's `jitctl audit`, `grants`, `show` and `revoke` answer as always");
+    written("only root can use `jitctl audit`, `grants`, `show` and `revoke`");
     for words in [&["audit", "list"][..], &["audit", "verify"], &["grants", "--all"], &["show", grant]] {
         assert!(!root.as_root([&["jitctl"][..], words].concat()).succeeded().is_empty(), "{words:?}");
     }
@@ -250,7 +250,7 @@ fn a_missing_or_denying_pam_service_is_restored() {
     restored();
     root.script("echo 'auth required pam_gone.so' >>/etc/pam.d/common-auth");
     assert!(!tries().status.success());
-    written("`jitctl doctor` follows the files that it includes");
+    written("`jitctl doctor` checks this file and the files that it includes");
     doctor("names the module pam_gone.so");
     restored();
     root.script("sed -i '1i auth required pam_deny.so' /etc/pam.d/jit-sudo");

@@ -24,6 +24,7 @@ mod edit;
 mod ends;
 mod evidence;
 mod exact;
+mod full_disk;
 mod grant_life;
 mod grants;
 mod held;

@@ -498,6 +498,9 @@ fn a_caller_without_room_for_a_process_gets_a_message() {
         session.wait();
     }
     assert_eq!(holder.sleepers(), 0);
+    let told = format!("{user} has used up the budget of one user for processes that supervise runs");
+    let alerts = root().journal().into_iter().filter(|record| record.kind() == "alert");
+    assert_eq!(alerts.filter(|alert| alert.text("sentence").starts_with(&told)).count(), 1, "once a day");
 }
 
 #[test]

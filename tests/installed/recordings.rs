@@ -411,6 +411,32 @@ fn approvers_freeze_thaw_and_end_a_session_of_their_role() {
 }
 
 #[test]
+fn a_kill_is_not_taken_back_and_nobody_thaws_their_own_session() {
+    let [person, other] = [(); 2].map(|()| root().person(&["guarded", "guards"]));
+    let grant = id(&request(root(), &person, "guarded", &[]));
+    root().run_as(&other.name, ["jitctl", "approve", &grant]).succeeded();
+    let mut session = root().pty_as(&person.name, ["jit-sudo", "-n", "sleep", "600"]);
+    let run = running(root(), &person);
+    let act = |name: &str, verb: &str| root().run_as(name, ["jitctl", "session", verb, &run, "--reason", "let me see"]);
+    act(&other.name, "freeze").succeeded();
+    act(&person.name, "thaw").refused(&format!("was frozen by {}", other.name));
+    act("root", "thaw").succeeded();
+    act("root", "freeze").succeeded();
+    act(&person.name, "thaw").refused("was frozen by root");
+    act(&other.name, "thaw").refused("only root can thaw it");
+    act(&other.name, "freeze").refused("was frozen by root");
+    // One command after the other, before the supervisor has read the first.
+    let script = format!(
+        "jitctl session kill {run} --reason x; \
+         for i in 1 2 3 4 5; do jitctl session thaw {run} --reason x; jitctl session freeze {run} --reason x; done"
+    );
+    let orders = root().as_root(["sh", "-c", &script]);
+    assert!(orders.stdout.contains("is being ended") && !orders.stdout.contains("goes on"), "{orders:?}");
+    session.wait();
+    assert_eq!(end_of(root(), &person).text("ended_by"), "kill");
+}
+
+#[test]
 fn root_ends_a_session_without_a_terminal_and_of_a_standing_role() {
     let person = root().person(&["filmed"]);
     let root_of = root();

@@ -1,8 +1,9 @@
 #!/usr/bin/python3
-"""Processes at an exec that never ends: stuck_exec.py COUNT [NAME]
+"""Processes at an exec that never ends: stuck_exec.py COUNT [NAME [PID]]
 
 Each process has closed, by its exec, a file of a file system in user space (fuse(4), version 7.31) that does not answer. Meanwhile the
-kernel lets nobody read its `stat` and `exe`. NAME is the name that they take before. Needs the right to mount; prints their pids.
+kernel lets nobody read its `stat` and `exe`. NAME is the name that they take before, PID the pid of the first one, which must be
+free. Needs the right to mount; prints their pids.
 """
 
 import ctypes
@@ -18,6 +19,8 @@ options = f"fd={device},rootmode=40000,user_id=0,group_id=0".encode()
 if ctypes.CDLL(None).mount(b"stuck", where.encode(), b"fuse", 2 | 4, options):  # nosuid, nodev
     sys.exit("cannot mount")
 for _ in range(int(sys.argv[1])):
+    if len(sys.argv) > 3:
+        open("/proc/sys/kernel/ns_last_pid", "w").write(str(int(sys.argv[3]) - 1))
     if os.fork() == 0:
         os.close(device)
         os.open(where + "/program", os.O_RDONLY)  # closed at an exec, as python opens files

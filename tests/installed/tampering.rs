@@ -445,6 +445,72 @@ fn a_run_under_a_temporarily_changed_grant_is_reported() {
     intact(&root);
 }
 
+/// The records say what became of a request, whatever its row says.
+#[test]
+fn a_request_is_decided_once_whatever_its_row_says() {
+    let root = own_root();
+    let (alice, _, bob) = workers(&root);
+    let carol = root.person(&["approvers"]);
+    let pending = |id: &str| {
+        let set = "state = 'pending', ended_by = NULL, ended_at = NULL, ended_reason = NULL";
+        sql(&root, &format!("UPDATE request SET {set} WHERE id = '{id}'"));
+    };
+    let deny = |who: &Person, id: &str| root.run_as(&who.name, ["jitctl", "deny", id, "--reason", "stop"]);
+    let cancel = |id: &str| root.run_as(&alice.name, ["jitctl", "cancel", id]);
+    let keep = || root.script("rm -rf /root/state; cp -a /var/lib/jit-sudo /root/state");
+    // Granted: nobody is told that it is denied, and the refusal names the way to end the grant.
+    let id = granted(&root, &alice, &bob, "ops", &[]);
+    pending(&id);
+    let said = deny(&bob, &id);
+    said.refused(&format!("request {id} cannot be denied: a grant was issued for it, by the records"));
+    assert!(said.stderr.contains(&format!("hint: jitctl revoke {id}")), "{said:?}");
+    let said = cancel(&id);
+    said.refused(&format!("request {id} cannot be cancelled: a grant was issued for it, by the records"));
+    assert!(said.stderr.contains(&format!("hint: jitctl release {id}")), "{said:?}");
+    // Nor is it granted twice, also where neither grant nor approval is in the tables.
+    keep();
+    sql(&root, "DELETE FROM granted; DELETE FROM approval");
+    root.run_as(&carol.name, ["jitctl", "approve", &id]).refused("");
+    root.run_as(&alice.name, HEAD).refused("");
+    root.script("rm -rf /var/lib/jit-sudo; cp -a /root/state /var/lib/jit-sudo");
+    sql(&root, &format!("UPDATE request SET state = 'approved' WHERE id = '{id}'"));
+    intact(&root);
+    root.as_root(["jitctl", "revoke", &id, "--reason", "over"]).succeeded();
+    pending(&id);
+    deny(&bob, &id).refused("");
+    sql(&root, &format!("UPDATE request SET state = 'approved' WHERE id = '{id}'"));
+    intact(&root);
+    // Denied: no second denial, cancellation or approval.
+    let id = crate::id(&request(&root, &alice, "ops", &[]));
+    deny(&bob, &id).succeeded();
+    let row = sql(&root, &format!("SELECT ended_by, ended_at, hex(ended_reason) FROM request WHERE id = '{id}'"));
+    let row: Vec<&str> = row.split('|').collect();
+    pending(&id);
+    deny(&carol, &id).refused("was decided meanwhile");
+    cancel(&id).refused("was decided meanwhile");
+    root.run_as(&carol.name, ["jitctl", "approve", &id]).refused("it was denied or cancelled before, by the records");
+    let set = format!("state = 'denied', ended_by = '{}', ended_at = {}, ended_reason = x'{}'", row[0], row[1], row[2]);
+    sql(&root, &format!("UPDATE request SET {set} WHERE id = '{id}'"));
+    intact(&root);
+    // Pending: a denial counts, whatever the row says.
+    for state in ["denied", "cancelled", "approved"] {
+        let id = crate::id(&request(&root, &alice, "ops", &[]));
+        sql(&root, &format!("UPDATE request SET state = '{state}' WHERE id = '{id}'"));
+        deny(&bob, &id).succeeded();
+        intact(&root);
+        pending(&id);
+        root.run_as(&carol.name, ["jitctl", "approve", &id]).refused("it was denied or cancelled before");
+        sql(
+            &root,
+            &format!(
+                "UPDATE request SET state = 'denied', ended_by = '{}', ended_at = (SELECT at / 1000000 FROM record WHERE kind = 'denial' AND grant_id = '{id}'), ended_reason = CAST('stop' AS BLOB) WHERE id = '{id}'",
+                bob.name
+            ),
+        );
+        intact(&root);
+    }
+}
+
 #[test]
 fn a_grant_for_a_closed_request_is_reported() {
     let root = own_root();

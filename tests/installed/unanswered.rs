@@ -254,3 +254,36 @@ fn a_command_does_not_outlive_its_grant_by_execs_that_never_end() {
     }
     no_program_waits(&root);
 }
+
+/// A command that runs as root can give such a process the pid of a process of ours that has ended.
+#[test]
+fn a_process_with_the_pid_of_a_dead_supervisor_delays_nobody() {
+    let root = prepared("");
+    can_be_stuck(&root);
+    let person = root.person(&["deploy"]);
+    root.run_as(&person.name, ["setsid", "-f", "jit-sudo", "-n", "sleep", "931"]).succeeded();
+    let start = eventually("the run has begun", harness::PATIENCE, || {
+        records_of(&root, &person).into_iter().find(|record| record.kind() == "start")
+    });
+    eventually("it has an enforcer", harness::PATIENCE, || (alive(&root, "jit-sudo-enforc", None) > 0).then_some(()));
+    let supervisor = start.number("pid");
+    // Nobody is left who would close the run at once.
+    root.script(&format!("pkill -KILL -x jit-sudo-enforc; kill -KILL {supervisor}"));
+    let gone = || (!root.path(&format!("/proc/{supervisor}")).exists()).then_some(());
+    eventually("its pid is free", harness::PATIENCE, gone);
+    let stuck = "unshare -m python3 /usr/local/lib/stuck_exec.py 1 jit-sudo";
+    root.script(&format!("{stuck} {supervisor} >/tmp/stuck.reused 2>&1 </dev/null &"));
+    let reused = || root.read("/tmp/stuck.reused").trim().parse::<i64>().ok();
+    assert_eq!(eventually("the process runs", harness::PATIENCE, reused), supervisor);
+    std::thread::sleep(Duration::from_millis(500));
+    if root.as_root(["timeout", "1", "cat", &format!("/proc/{supervisor}/stat")]).status.code() != Some(124) {
+        return println!("this kernel lets the state of such a process be read");
+    }
+    root.run_as(&person.name, ["timeout", "5", "jit-sudo", "-n", "true"]).succeeded();
+    root.as_root(["timeout", "5", "jitctl", "session", "list"]).succeeded();
+    root.as_root(["timeout", "5", "jitctl", "sweep"]).succeeded();
+    assert_ne!(root.as_root(["timeout", "5", "jitctl", "doctor"]).status.code(), Some(124));
+    let ends = records_of(&root, &person).into_iter().filter(|record| record.kind() == "end");
+    assert_eq!(ends.filter(|end| end.text("ended_by") == "lost").count(), 1, "the run is closed");
+    no_program_waits(&root);
+}

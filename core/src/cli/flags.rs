@@ -128,7 +128,9 @@ pub const FLAGS: &[Flag] = &[
         "host",
         Required("host"),
         "run command on host",
-        Never("a host (-h) is not supported: what holds on another host must not decide here (CVE-2025-32462)"),
+        Never(
+            "a host (-h) is not supported: a rule for another host must not allow a command on this host (CVE-2025-32462)",
+        ),
     ),
     both(
         Name::Login,
@@ -172,7 +174,9 @@ pub const FLAGS: &[Flag] = &[
         "chroot",
         Required("directory"),
         "change the root directory before running command",
-        Never("another root directory (-R) is not supported: files below it would decide who is root (CVE-2025-32463)"),
+        Never(
+            "another root directory (-R) is not supported: files below that directory could make any user root (CVE-2025-32463)",
+        ),
     ),
     Flag {
         name: Name::SelinuxRole,
@@ -181,7 +185,7 @@ pub const FLAGS: &[Flag] = &[
         argument: Required("role"),
         help: "create SELinux security context with specified role",
         support: Never(
-            "an SELinux role (-r) is not supported: the security context is the system's to choose; a role of the policy is named with --role",
+            "an SELinux role (-r) is not supported: the system sets the security context; --role selects a role of the policy",
         ),
     },
     both(Name::Stdin, b'S', "stdin", Nothing, "read password from standard input", Built),
@@ -192,7 +196,7 @@ pub const FLAGS: &[Flag] = &[
         "type",
         Required("type"),
         "create SELinux security context with specified type",
-        Never("an SELinux type (-t) is not supported: the security context is the system's to choose"),
+        Never("an SELinux type (-t) is not supported: the system sets the security context"),
     ),
     both(
         Name::CommandTimeout,
@@ -213,10 +217,10 @@ pub const FLAGS: &[Flag] = &[
         "update user's cached credentials without running a command",
         Built,
     ),
-    long(Name::Role, "role", Required("role"), "use, or ask for, this role of the policy", Built),
-    long(Name::For, "for", Required("duration"), "ask for a grant of this duration, such as 30m", Built),
-    long(Name::Reason, "reason", Required("text"), "the reason to give when a grant is asked for", Built),
-    long(Name::Ticket, "ticket", Required("ticket"), "the ticket to give when a grant is asked for", Built),
+    long(Name::Role, "role", Required("role"), "use or request this role of the policy", Built),
+    long(Name::For, "for", Required("duration"), "request a grant of this duration, such as 30m", Built),
+    long(Name::Reason, "reason", Required("text"), "the reason of the request", Built),
+    long(Name::Ticket, "ticket", Required("ticket"), "the ticket of the request", Built),
     long(
         Name::Wait,
         "wait",

@@ -16,6 +16,7 @@ pub use flags::{Argument, FLAGS, Flag, FlagName, Support};
 pub use help::{CalledAs, help, usage, version};
 pub use parse::parse;
 
+use crate::clock::duration::Seconds;
 use crate::names::RoleName;
 
 /// What the caller asks for.
@@ -88,7 +89,7 @@ pub struct Run {
     /// `-C`: at least 3.
     pub close_from: Option<u32>,
     /// `-T`, in seconds; 0 is no limit.
-    pub time_limit: Option<u64>,
+    pub time_limit: Option<Seconds>,
     /// `-b`
     pub background: bool,
     /// The command and its arguments; empty only for a shell.
@@ -122,7 +123,7 @@ pub struct EnvironmentWish {
     pub set: Vec<(OsString, OsString)>,
 }
 
-/// The details of a request, if one is made. Times in seconds.
+/// The details of a request, if one is made.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ActivationWish {
     /// `--reason`
@@ -130,7 +131,7 @@ pub struct ActivationWish {
     /// `--ticket`
     pub ticket: Option<OsString>,
     /// `--for`: 1 second to 366 days.
-    pub duration: Option<u64>,
+    pub duration: Option<Seconds>,
     /// `--role`
     pub role: Option<RoleName>,
     /// `--wait`: wait for approvers.
@@ -147,8 +148,8 @@ pub enum Wait {
     Unsaid,
     /// As long as the request is pending.
     AsLongAsPending,
-    /// At most this many seconds.
-    AtMost(u64),
+    /// At most this long.
+    AtMost(Seconds),
 }
 
 /// A listing.

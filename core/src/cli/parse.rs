@@ -11,6 +11,7 @@ use super::help::CalledAs;
 use super::time_limit;
 use super::{Invocation, Length, List, Mode, PasswordFrom, Run, Validate, Wait};
 use crate::clock::duration;
+use crate::clock::duration::Seconds;
 use crate::escape::escape;
 use crate::names::RoleName;
 
@@ -368,9 +369,9 @@ fn first_time(absent: bool) -> Result<(), UsageError> {
     if absent { Ok(()) } else { Err(UsageError::Usage) }
 }
 
-fn span(flag: &str, value: &OsStr) -> Result<u64, UsageError> {
+fn span(flag: &str, value: &OsStr) -> Result<Seconds, UsageError> {
     match duration::seconds(&value.to_string_lossy()) {
-        Ok(0) => mistake(&format!("the argument to {flag} must be longer than zero")),
+        Ok(Seconds::ZERO) => mistake(&format!("the argument to {flag} must be longer than zero")),
         Ok(seconds) => Ok(seconds),
         Err(error) => mistake(&format!("the argument to {flag}, {error}")),
     }

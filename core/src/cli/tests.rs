@@ -8,6 +8,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::os::unix::process::CommandExt;
 
 use super::*;
+use crate::clock::duration::Seconds;
 
 fn words(line: &str) -> Vec<OsString> {
     std::iter::once("jit-sudo").chain(line.split_whitespace()).map(OsString::from).collect()
@@ -122,9 +123,9 @@ fn the_options_of_an_activation_are_parsed() {
     let wish = run("--reason why --ticket=OPS-1 --for 1h30m --role web-ops --wait=5m id").activation;
     assert_eq!(wish.reason, Some(os("why")));
     assert_eq!(wish.ticket, Some(os("OPS-1")));
-    assert_eq!(wish.duration, Some(5400));
+    assert_eq!(wish.duration, Some(Seconds(5400)));
     assert_eq!(wish.role.map(String::from), Some("web-ops".to_owned()));
-    assert_eq!(wish.wait, Wait::AtMost(300));
+    assert_eq!(wish.wait, Wait::AtMost(Seconds(300)));
     assert_eq!(run("--wait id").activation.wait, Wait::AsLongAsPending);
     assert_eq!(run("--wait 5m id").command, [os("5m"), os("id")]);
     assert_eq!(run("-i --reason x").activation.reason, Some(os("x")));

@@ -4,6 +4,7 @@
 use std::ffi::OsStr;
 
 use super::error::UsageError;
+use crate::clock::duration::Seconds;
 use crate::escape::escape;
 use std::os::unix::ffi::OsStrExt;
 
@@ -14,7 +15,7 @@ const UNITS: [(u8, u64); 4] = [(b'd', 86_400), (b'h', 3600), (b'm', 60), (b's', 
 const MOST: u64 = i32::MAX as u64;
 
 /// Parses the limit to seconds; 0 is no limit.
-pub(super) fn read(typed: &OsStr) -> Result<u64, UsageError> {
+pub(super) fn read(typed: &OsStr) -> Result<Seconds, UsageError> {
     let refuse = |cause: &str| UsageError::Value(format!("{}: {cause}", escape(typed.as_bytes())));
     let invalid = || refuse("invalid timeout value");
     let mut rest = typed.as_bytes();
@@ -44,7 +45,7 @@ pub(super) fn read(typed: &OsStr) -> Result<u64, UsageError> {
         }
         rest = after.get(1..).unwrap_or_default();
         if rest.is_empty() {
-            return Ok(total);
+            return Ok(Seconds(total));
         }
     }
 }
@@ -58,7 +59,7 @@ mod tests {
         for (text, seconds) in
             [("0", 0), ("5", 5), ("5s", 5), ("1M", 60), ("1d2h3m4", 93_784), ("2h10", 7210), ("2147483647", MOST)]
         {
-            assert_eq!(read(OsStr::new(text)).ok(), Some(seconds), "{text}");
+            assert_eq!(read(OsStr::new(text)).ok(), Some(Seconds(seconds)), "{text}");
         }
         for text in ["", "5x", "m", "1m1h", "1m1m", "-1", " 5", "5 ", "1.5", "99999999999999999999", "24856d", "\u{ff}"]
         {

@@ -2,9 +2,48 @@
 //! the same form; a bare number is an error.
 
 use std::fmt;
+use std::time::Duration;
 
-/// The maximum time span: 366 days, in seconds.
-pub const LONGEST: u64 = 366 * 86_400;
+use serde::{Deserialize, Serialize};
+
+/// A time span in whole seconds, unlike [`super::Timestamp`], which is a time in microseconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Seconds(pub u64);
+
+impl Seconds {
+    /// No time; in many places it means that there is no limit.
+    pub const ZERO: Self = Self(0);
+
+    /// Returns how long it takes from one time in seconds to another; zero if that is not later.
+    pub fn between(from: i64, to: i64) -> Self {
+        Self(u64::try_from(i128::from(to) - i128::from(from)).unwrap_or(0))
+    }
+
+    /// Rounds up, so that a countdown shows its last second as 1s.
+    pub fn rounded_up(left: Duration) -> Self {
+        Self(left.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX))
+    }
+
+    /// Returns `None` for zero.
+    pub fn positive(self) -> Option<Self> {
+        (self > Self::ZERO).then_some(self)
+    }
+
+    /// Returns the number to add to a time in seconds.
+    pub fn signed(self) -> i64 {
+        i64::try_from(self.0).unwrap_or(i64::MAX)
+    }
+}
+
+impl From<Seconds> for Duration {
+    fn from(seconds: Seconds) -> Self {
+        Self::from_secs(seconds.0)
+    }
+}
+
+/// The maximum time span: 366 days.
+pub const LONGEST: Seconds = Seconds(366 * 86_400);
 
 /// Why a text is not a time span.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,19 +65,19 @@ impl std::error::Error for InvalidDuration {}
 const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
 
 /// Parses whole seconds, from `0s` to [`LONGEST`]. Units are `d`, `h`, `m` and `s`, each at most once, longest first.
-pub fn seconds(text: &str) -> Result<u64, InvalidDuration> {
+pub fn seconds(text: &str) -> Result<Seconds, InvalidDuration> {
     let span = milliseconds(text)?;
     if text.contains("ms") {
         return Err(InvalidDuration { text: text.to_owned(), cause: "must be in whole seconds" });
     }
-    Ok(span / 1000)
+    Ok(Seconds(span / 1000))
 }
 
-/// Parses a number of days, such as `400d`, from one day to a hundred years, to seconds: a retention time.
-pub fn days(text: &str) -> Result<u64, InvalidDuration> {
+/// Parses a number of days, such as `400d`, from one day to a hundred years, in seconds: a retention time.
+pub fn days(text: &str) -> Result<Seconds, InvalidDuration> {
     let number = text.strip_suffix('d').filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
     match number.and_then(|digits| digits.parse().ok()) {
-        Some(days @ 1..=36_500_u64) => Ok(days * 86_400),
+        Some(days @ 1..=36_500_u64) => Ok(Seconds(days * 86_400)),
         _ => Err(InvalidDuration { text: text.to_owned(), cause: "is not a number of days such as 400d" }),
     }
 }
@@ -68,7 +107,7 @@ pub fn milliseconds(text: &str) -> Result<u64, InvalidDuration> {
     }
     if text.is_empty() {
         Err(refuse(not_a_duration))
-    } else if total > LONGEST * 1000 {
+    } else if total > LONGEST.0 * 1000 {
         Err(refuse("is longer than 366 days"))
     } else {
         Ok(total)
@@ -76,9 +115,9 @@ pub fn milliseconds(text: &str) -> Result<u64, InvalidDuration> {
 }
 
 /// Formats seconds so that [`seconds`] parses them: `5400` is `1h30m`.
-pub fn spell(seconds: u64) -> String {
+pub fn spell(seconds: Seconds) -> String {
     let mut text = String::new();
-    let mut rest = seconds;
+    let mut rest = seconds.0;
     for (unit, scale) in [("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)] {
         if rest >= scale {
             text.push_str(&format!("{}{unit}", rest / scale));
@@ -98,7 +137,7 @@ mod tests {
 
     #[test]
     fn days_are_whole_and_bounded() {
-        assert_eq!(days("400d"), Ok(400 * 86_400));
+        assert_eq!(days("400d"), Ok(Seconds(400 * 86_400)));
         for text in ["", "d", "0d", "36501d", "1h", "1.5d", "-1d", "+1d", "99999999999999999999d", "1d "] {
             assert!(days(text).is_err(), "{text}");
         }
@@ -107,10 +146,10 @@ mod tests {
     #[test]
     fn durations_round_trip() {
         for (text, expected) in
-            [("30s", 30), ("15m", 900), ("1h30m", 5400), ("7d", 604_800), ("366d", LONGEST), ("0s", 0)]
+            [("30s", 30), ("15m", 900), ("1h30m", 5400), ("7d", 604_800), ("366d", LONGEST.0), ("0s", 0)]
         {
-            assert_eq!(seconds(text), Ok(expected), "{text}");
-            assert_eq!(seconds(&spell(expected)), Ok(expected));
+            assert_eq!(seconds(text), Ok(Seconds(expected)), "{text}");
+            assert_eq!(seconds(&spell(Seconds(expected))), Ok(Seconds(expected)));
         }
         assert_eq!(milliseconds("1s500ms"), Ok(1500));
         assert_eq!(milliseconds("500ms"), Ok(500));

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::record::Digest;
+use super::digest::Digest;
 use crate::grant::terms::encode;
 
 /// A checkpoint is due after this many records without one.

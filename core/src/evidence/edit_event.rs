@@ -3,15 +3,15 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::record::Digest;
+use super::digest::Digest;
 use crate::escape::Word;
-use crate::names::GrantId;
+use crate::names::{GrantId, RunId};
 
 /// A file is about to get these bytes. The `end` of the run says whether it did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Edit {
     /// The run.
-    pub run: String,
+    pub run: RunId,
     /// The number of its `start`.
     pub start: u64,
     /// The caller's uid, as in `start`.

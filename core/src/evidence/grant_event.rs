@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::record::Digest;
+use super::digest::Digest;
 use crate::clock::Timestamp;
+use crate::clock::duration::Seconds;
 use crate::escape::Word;
 use crate::grant::Means;
 use crate::names::{GrantId, RoleName};
@@ -34,7 +35,7 @@ pub struct Request {
     /// The requested command; empty for the whole role.
     pub argv: Vec<Word>,
     /// The requested duration in seconds.
-    pub duration: u64,
+    pub duration: Seconds,
     /// The earliest start, µs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub starts: Option<Timestamp>,
@@ -80,7 +81,7 @@ pub struct Approval {
     pub role: RoleName,
     /// The shortened duration in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub duration: Option<u64>,
+    pub duration: Option<Seconds>,
     /// The additional limits.
     pub limits: Vec<Limit>,
     /// The approver's comment.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::record::Digest;
+use super::digest::Digest;
 use crate::escape::unhex;
 
 /// Number and hash of a record.

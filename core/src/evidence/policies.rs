@@ -3,8 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::chain::{Cause, FirstBad};
-use super::policy_history::{Named, PolicyHistory, PolicyKeys};
+use super::faults::{Cause, FirstBad};
+use super::policy_history::{Named, PolicyHistory};
+use super::policy_keys::PolicyKeys;
 
 /// The policies that are known so far.
 #[derive(Debug, Clone)]

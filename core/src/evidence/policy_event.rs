@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::record::Digest;
+use super::digest::Digest;
 use crate::clock::Timestamp;
 use crate::escape::Word;
 use crate::policy::{Became, FileEntry, Names, PolicyChange};

@@ -2,13 +2,11 @@
 //! compiled tables. This module needs no SQLite, no privilege and no clock: jitctl verifies exported records with the
 //! same code.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
-use serde::Deserialize;
-
-use super::chain::{Cause, FirstBad};
-use crate::policy::LISTED;
+use super::faults::{Cause, FirstBad};
+pub use super::policy_keys::LastPolicy;
+use super::policy_keys::PolicyKeys;
 
 /// The policy and role that a record names.
 pub(super) struct Named<'a> {
@@ -18,62 +16,6 @@ pub(super) struct Named<'a> {
     pub(super) power: Option<&'a str>,
     /// The digest with which `policy` records identify the role.
     pub(super) sha256: Option<&'a str>,
-}
-
-/// The contents of a `policy` record besides its digest. A `prune` record has some of them.
-#[derive(Debug, Default, Deserialize)]
-pub(super) struct PolicyKeys<'a> {
-    #[serde(borrow, default)]
-    files: Vec<FileKeys<'a>>,
-    replaces: Option<&'a str>,
-    file_count: Option<u64>,
-    #[serde(borrow, default)]
-    added: Vec<RoleKeys<'a>>,
-    #[serde(default)]
-    added_count: u64,
-    #[serde(borrow, default)]
-    changed: Vec<RoleKeys<'a>>,
-    #[serde(default)]
-    changed_count: u64,
-    #[serde(borrow, default)]
-    removed: Vec<RoleKeys<'a>>,
-    #[serde(default)]
-    removed_count: u64,
-    added_sha256: Option<&'a str>,
-    changed_sha256: Option<&'a str>,
-    removed_sha256: Option<&'a str>,
-    /// Absent in earlier versions; `prune` records contain it too.
-    roles_sha256: Option<&'a str>,
-    settings_sha256: Option<&'a str>,
-}
-
-#[derive(Debug, Deserialize)]
-struct FileKeys<'a> {
-    #[serde(borrow)]
-    path: Cow<'a, str>,
-    sha256: &'a str,
-    change: Option<&'a str>,
-}
-
-#[derive(Debug, Deserialize)]
-struct RoleKeys<'a> {
-    #[serde(borrow)]
-    role: Cow<'a, str>,
-    sha256: &'a str,
-    role_digest: Option<&'a str>,
-}
-
-/// What the last `policy` record says of the tables; each field is `None` where it says nothing.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct LastPolicy {
-    /// The digest of the policy; `None` when none was ever compiled, or the last one is unknown.
-    pub policy: Option<String>,
-    /// The digest of the list of all roles.
-    pub roles_sha256: Option<String>,
-    /// The digest of the settings.
-    pub settings_sha256: Option<String>,
-    /// Its files with their digests, if all of them are listed.
-    pub files: Option<BTreeMap<String, String>>,
 }
 
 /// The state of a role after a `policy` record.
@@ -318,48 +260,10 @@ impl PolicyHistory {
     }
 }
 
-impl PolicyKeys<'_> {
-    /// Returns the list whose length is wrong: neither complete nor truncated at the limit with a digest of the whole.
-    fn counted(&self) -> Option<&'static str> {
-        let lists = [
-            ("added", self.added.len(), self.added_count, self.added_sha256),
-            ("changed", self.changed.len(), self.changed_count, self.changed_sha256),
-            ("removed", self.removed.len(), self.removed_count, self.removed_sha256),
-        ];
-        let fits = |listed: usize, count: u64, digest: Option<&str>| {
-            u64::try_from(listed).is_ok_and(|all| all == count || (listed == LISTED && all < count && digest.is_some()))
-        };
-        lists.iter().find(|(_, listed, count, digest)| !fits(*listed, *count, *digest)).map(|(name, ..)| *name)
-    }
-
-    /// Returns whether the lists of added, changed and removed roles are complete.
-    fn are_whole(&self) -> bool {
-        let counts = [
-            (self.added.len(), self.added_count),
-            (self.changed.len(), self.changed_count),
-            (self.removed.len(), self.removed_count),
-        ];
-        counts.iter().all(|(listed, count)| u64::try_from(*listed).is_ok_and(|listed| listed == *count))
-    }
-
-    fn files(&self) -> Option<BTreeMap<String, String>> {
-        let present = self.files.iter().filter(|file| file.change != Some("removed"));
-        let files: BTreeMap<_, _> = present.map(|file| (file.path.to_string(), file.sha256.to_owned())).collect();
-        (u64::try_from(files.len()).ok() == self.file_count).then_some(files)
-    }
-
-    fn tables(&self) -> LastPolicy {
-        LastPolicy {
-            roles_sha256: self.roles_sha256.map(str::to_owned),
-            settings_sha256: self.settings_sha256.map(str::to_owned),
-            ..LastPolicy::default()
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::LISTED;
 
     /// Formats one list of a record.
     fn list(name: &str, roles: &[(&str, &str)], count: usize) -> String {

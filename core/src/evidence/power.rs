@@ -5,18 +5,21 @@
 
 mod acts;
 mod approvals;
-mod difference;
+mod command_document;
 mod documents;
 mod grants;
 mod hosts;
 mod kept;
+mod names;
 mod policy;
 mod requests;
 mod rest;
 mod rows;
 mod runs;
 mod said;
+mod state;
 mod statements;
+mod used;
 mod uses;
 mod words;
 
@@ -25,22 +28,25 @@ use std::marker::PhantomData;
 
 use serde::Deserialize;
 
-use super::chain::{Cause, Copies, FirstBad};
-use super::record::{Digest, parse};
+use super::copies::Copies;
+use super::digest::Digest;
+use super::faults::{Cause, FirstBad};
+use super::record::parse;
 use crate::clock::Timestamp;
 use crate::escape::Word;
 
-use acts::Act;
-pub use difference::{Difference, Differences, Table};
+pub use super::difference::{Difference, Differences, Table};
 use hosts::Hosts;
 use kept::Kept;
 pub use kept::{CertificationRow, MetaRow};
+use names::{Id, Names, Terms};
 use policy::PolicyTables;
 pub use policy::{PolicyRoleRow, PrincipalRow, SettingsRow};
 pub use rows::{ApprovalRow, DebtRow, EndColumns, GrantRow, RequestRow, RoleRow, StatementRow};
 use runs::{Command, Runs};
 pub use runs::{PrecedentRow, RunRow};
-use said::{Approved, CloseKind, Done, Id, Issued, Names, Recorded, RequestRecord, Terms};
+use said::{Approved, CloseKind, Done, Issued, Recorded, RequestRecord};
+use state::Act;
 use statements::Statements;
 
 /// The number of differences that are listed; more are only counted.
@@ -185,7 +191,7 @@ impl RecordKeys<'_> {
     /// Returns the effect of a record of this kind on its request or grant.
     fn act(&self, kind: &str) -> Option<Act> {
         match kind {
-            "alert" if self.code == Some("break-glass") => Some(Act::Glass),
+            "alert" if self.code == Some("break-glass") => Some(Act::BreakGlass),
             "review" if self.verdict == Some("settled") => Some(Act::Review),
             kind => Act::of(kind),
         }
@@ -276,10 +282,11 @@ impl Power {
             ("prune", _) => {
                 let told = RecordKeys::of(copies.kind, body).map_err(|error| bad(&error.to_string()))?;
                 if told.through == self.pruned {
-                    self.hosts.began(body);
+                    let named = self.hosts.began(seq, body);
                     let lost = |count: Option<u64>| count.map_or(Lost::Leading, Lost::Exactly);
                     self.lost = [lost(told.requests), lost(told.grants)];
                     self.pruned_at = told.grants.map(|_| Timestamp(copies.at).seconds());
+                    named?;
                 }
             }
             _ => {}
@@ -299,7 +306,7 @@ impl Power {
         };
         let document = words::of_record(copies.kind, copies.high, body)?;
         self.stated((seq, copies.kind), id, (at, user, document), told)?;
-        let words = |words: Option<&Word>| said::digest_of(words.map_or(&[], Word::as_bytes));
+        let words = |words: Option<&Word>| names::digest_of(words.map_or(&[], Word::as_bytes));
         let done = |how, text| Some(Box::new(Done { how, by: user, at, words: words(text) }));
         let issued = match copies.kind {
             "grant" => {

@@ -3,26 +3,18 @@
 
 use std::collections::BTreeMap;
 
-use super::chain::{Begin, Cause, Chain, FirstBad, Row};
+use super::chain::{Begin, Chain, Row};
 use super::checkpoint::{Checkpoint, EVERY_SECONDS, Statement};
+use super::digest::Digest;
+use super::faults::{Cause, FirstBad};
 use super::mark::Mark;
 use super::policy_history::PolicyHistory;
 use super::power::Compared;
-use super::record::{Digest, Record};
+use super::record::Record;
+pub use super::signers::Signers;
 use crate::clock::Timestamp;
 use crate::grant::PublicKey;
 use crate::grant::sshsig::{Namespace, signer};
-
-/// Whose checkpoints count.
-#[derive(Debug, Clone)]
-pub enum Signers {
-    /// Those of any key: the reader of the result decides whose key it is.
-    Anybody,
-    /// Those of one of these keys.
-    These(Vec<PublicKey>),
-    /// Those of this host, with its present key. Root has accepted since what the host signed with earlier keys.
-    Host(PublicKey),
-}
 
 /// The last checkpoint that counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,17 +58,6 @@ pub struct Proof {
     /// The time of the first record, µs.
     first: Option<i64>,
     found: Proven,
-}
-
-impl Signers {
-    /// Returns whether signatures by `key` count.
-    pub fn count(&self, key: &PublicKey) -> bool {
-        match self {
-            Self::Anybody => true,
-            Self::These(keys) => keys.contains(key),
-            Self::Host(own) => own == key,
-        }
-    }
 }
 
 impl Proof {

@@ -5,11 +5,11 @@
 //! floating-point numbers do not occur; an absent value is an absent key.
 
 use std::borrow::Cow;
-use std::fmt;
 
-use serde::de::{DeserializeOwned, Visitor};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
+pub use super::digest::Digest;
 pub use super::edit_event::{Change, Edit};
 pub use super::grant_event::{Approval, Cancellation, Denial, Grant, Limit, Release, Request, Revocation};
 pub use super::policy_event::{CompiledBy, PolicyRecord};
@@ -20,59 +20,11 @@ pub use super::run_event::{
 };
 pub use super::session_event::{Act, Intervention, LeftEnded, LeftProcess, LeftRunning, Purpose, RecordingRead};
 use crate::clock::{Moment, Timestamp};
-use crate::escape::{Word, hex, unhex};
-use crate::names::GrantId;
+use crate::escape::Word;
+use crate::names::{GrantId, RunId};
 
 /// The version of the record format that this build writes.
 pub const VERSION: u32 = 1;
-
-/// A SHA-256 digest; lower-case hexadecimal in text.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Digest(pub [u8; 32]);
-
-impl Digest {
-    /// `prev` of the first record.
-    pub const ZERO: Self = Self([0; 32]);
-}
-
-impl fmt::Display for Digest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&hex(&self.0))
-    }
-}
-
-impl fmt::Debug for Digest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex(&self.0))
-    }
-}
-
-impl Serialize for Digest {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&hex(&self.0))
-    }
-}
-
-impl<'de> Deserialize<'de> for Digest {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(Hexadecimal)
-    }
-}
-
-/// Deserializes a digest without copying its text.
-struct Hexadecimal;
-
-impl Visitor<'_> for Hexadecimal {
-    type Value = Digest;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a string")
-    }
-
-    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Digest, E> {
-        unhex(text).map(Digest).ok_or_else(|| E::custom("not 64 lower-case hexadecimal digits"))
-    }
-}
 
 /// One record: its position in the chain, its time and host, and what happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -245,14 +197,16 @@ impl Event {
             Self::Grant(e) => ("grant", Some(e.uid), None, Some(e.grant.as_str())),
             Self::Revocation(e) => ("revocation", Some(e.uid), None, Some(e.grant.as_str())),
             Self::Release(e) => ("release", Some(e.uid), None, Some(e.grant.as_str())),
-            Self::Alert(e) => ("alert", e.uid, e.run.as_deref(), e.grant.as_ref().map(GrantId::as_str)),
+            Self::Alert(e) => {
+                ("alert", e.uid, e.run.as_ref().map(RunId::as_str), e.grant.as_ref().map(GrantId::as_str))
+            }
             Self::Prune(e) => ("prune", Some(e.uid), None, None),
             // The first user to run under the new policy did nothing, and may not be permitted to see all of the
             // record.
             Self::Policy(_) => ("policy", None, None, None),
             Self::Review(e) => ("review", Some(e.uid), None, e.grant.as_ref().map(GrantId::as_str)),
             Self::Edit(e) => ("edit", Some(e.uid), Some(e.run.as_str()), e.grant.as_ref().map(GrantId::as_str)),
-            Self::Reading(e) => ("reading", Some(e.uid), e.run.as_deref(), None),
+            Self::Reading(e) => ("reading", Some(e.uid), e.run.as_ref().map(RunId::as_str), None),
             Self::LeftRunning(e) => {
                 ("left-running", Some(e.uid), Some(e.run.as_str()), e.grant.as_ref().map(GrantId::as_str))
             }

@@ -7,7 +7,8 @@ use std::os::unix::ffi::OsStrExt;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use super::record::{Digest, Variable};
+use super::digest::Digest;
+use super::record::Variable;
 use crate::escape::Word;
 
 /// The list of secret names and the key of the digests.

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::record::Digest;
+use super::digest::Digest;
 use crate::escape::Word;
 use crate::names::{GrantId, RoleName};
 

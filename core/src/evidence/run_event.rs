@@ -4,18 +4,18 @@ use sha2::{Digest as _, Sha256};
 
 use serde::{Deserialize, Serialize};
 
-use super::record::Digest;
+use super::digest::Digest;
 use crate::budget::{REFUSED_SENTENCE, REFUSED_WORDS};
 use crate::clock::Timestamp;
 use crate::escape::Word;
 use crate::grant::HostDescriptor;
-use crate::names::{GrantId, RoleName};
+use crate::names::{GrantId, RoleName, RunId};
 
 /// A command is about to run. It starts only when this record is on disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Start {
     /// The id of this run, 12 characters.
-    pub run: String,
+    pub run: RunId,
     /// The caller's real uid.
     pub uid: u32,
     /// The caller's name.
@@ -134,7 +134,7 @@ pub struct Variable {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct End {
     /// The run.
-    pub run: String,
+    pub run: RunId,
     /// The number of its `start`.
     pub start: u64,
     /// The caller's uid, as in `start`.
@@ -347,7 +347,7 @@ pub struct Alert {
     pub user: Option<Word>,
     /// The run that it concerns.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub run: Option<String>,
+    pub run: Option<RunId>,
     /// The grant that it concerns.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grant: Option<GrantId>,

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::run_event::EndedBy;
 use crate::escape::Word;
-use crate::names::{GrantId, RoleName};
+use crate::names::{GrantId, RoleName, RunId};
 
 /// A user read the recording of another user's session, or of many.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,7 +18,7 @@ pub struct RecordingRead {
     pub purpose: Purpose,
     /// The run; absent when all recordings were searched.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub run: Option<String>,
+    pub run: Option<RunId>,
     /// The user whose run it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub holder: Option<Word>,
@@ -53,7 +53,7 @@ pub struct Intervention {
     /// The action.
     pub act: Act,
     /// The run.
-    pub run: String,
+    pub run: RunId,
     /// The user whose run it is.
     pub holder: Word,
     /// The uid of that user.
@@ -84,7 +84,7 @@ pub enum Act {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeftRunning {
     /// The run.
-    pub run: String,
+    pub run: RunId,
     /// The number of its `start`.
     pub start: u64,
     /// The caller's uid, as in `start`.
@@ -116,7 +116,7 @@ pub struct LeftProcess {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeftEnded {
     /// The run.
-    pub run: String,
+    pub run: RunId,
     /// The number of its `start`.
     pub start: u64,
     /// The caller's uid, as in `start`.

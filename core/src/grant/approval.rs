@@ -175,6 +175,7 @@ impl Vouchers {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::duration::Seconds;
     use crate::escape::Word;
     use crate::grant::sshsig::sign;
     use crate::grant::terms::{Extensions, Flag, VERSION, encode};
@@ -206,7 +207,7 @@ mod tests {
             at: NOW,
             comment: Word::from("fine"),
             critical: Vec::new(),
-            duration: 600,
+            duration: Seconds(600),
             exact: Flag::No,
             extensions: Extensions::new(),
             host: hex(&[1; 32]),
@@ -264,7 +265,7 @@ mod tests {
             created: NOW,
             critical: Vec::new(),
             deadline: NOW + 900,
-            duration: 3600,
+            duration: Seconds(3600),
             exact: Flag::No,
             extends: None,
             extensions: Extensions::new(),
@@ -359,7 +360,7 @@ mod tests {
         assert_eq!(wider(|grant| grant.exact = Flag::Yes), Ok(()), "the role may narrow it");
         assert_eq!(wider(|grant| grant.expires -= 1), Ok(()));
         assert_eq!(wider(|grant| grant.one_shot = Flag::No), excess(Excess::NotOneShot));
-        assert_eq!(wider(|grant| grant.expires += 1), excess(Excess::Longer(601, 600)));
+        assert_eq!(wider(|grant| grant.expires += 1), excess(Excess::Longer(Seconds(601), Seconds(600))));
         assert_eq!(wider(|grant| grant.starts -= 86_400), excess(Excess::Start));
         assert_eq!(wider(|grant| (grant.starts, grant.expires) = (NOW + 60, NOW + 660)), excess(Excess::Start));
         let later = |grant: &mut GrantTerms| {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::clock::duration::Seconds;
 use crate::clock::{Now, TOLERANCE_US};
 use crate::escape::hex;
 use crate::names::{GrantId, UserName};
@@ -86,7 +87,7 @@ pub struct Decided<'a> {
     /// Whether the role limits grants to the requested command.
     pub role_exact: bool,
     /// The role's present maximum in seconds.
-    pub maximum_duration: u64,
+    pub maximum_duration: Seconds,
     /// The digest of the policy that contains the role.
     pub policy: Option<[u8; 32]>,
     /// The digest with which the policy's records identify the role.
@@ -154,14 +155,12 @@ pub fn grant_terms(decided: &Decided<'_>, host: &HostId, now: &Now) -> GrantTerm
     let starts = request.start.max(now);
     let duration = approvals
         .iter()
-        .map(|approval| approval.terms.duration)
-        .filter(|duration| *duration > 0)
+        .filter_map(|approval| approval.terms.duration.positive())
         .chain([decided.maximum_duration])
-        .fold(request.duration, u64::min);
+        .fold(request.duration, Seconds::min);
     let any =
         |set: fn(&ApprovalTerms) -> Flag| Flag::from(approvals.iter().any(|approval| set(&approval.terms).is_set()));
-    let seconds = i64::try_from(duration).unwrap_or(i64::MAX);
-    let expires = starts.saturating_add(seconds);
+    let expires = starts.saturating_add(duration.signed());
     GrantTerms {
         approvals: approvals.iter().map(|approval| hex(&digest(&approval.bytes))).collect(),
         approvers: approvals.iter().map(|approval| approval.terms.approver.clone()).collect::<Vec<UserName>>(),

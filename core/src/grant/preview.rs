@@ -2,7 +2,7 @@
 //! truncated.
 
 use super::terms::{ApprovalTerms, RequestTerms};
-use crate::clock::duration::spell;
+use crate::clock::duration::{Seconds, spell};
 use crate::escape::{Word, command_line, escape};
 use crate::policy::{Leftovers, OnExpiry, OnRemoval, Role, RolePower};
 
@@ -19,7 +19,7 @@ pub struct Preview<'a> {
     /// What its role permits.
     pub power: &'a RolePower,
     /// The duration in seconds.
-    pub duration: u64,
+    pub duration: Seconds,
     /// Limited to one run.
     pub one_shot: bool,
     /// Limited to the exact command of the request.
@@ -47,7 +47,7 @@ impl<'a> Preview<'a> {
     #[must_use]
     pub fn narrowed(self, approval: &ApprovalTerms) -> Self {
         Self {
-            duration: if approval.duration > 0 { approval.duration } else { self.duration },
+            duration: approval.duration.positive().unwrap_or(self.duration),
             one_shot: self.one_shot || approval.one_shot.is_set(),
             exact: self.exact || approval.exact.is_set(),
             ..self
@@ -142,7 +142,7 @@ impl<'a> Preview<'a> {
         let asked = self.request;
         let said = |name: &str, word: &Word| (!word.as_bytes().is_empty()).then(|| format!("{name}: {word}"));
         let begins = asked.start.saturating_sub(self.now);
-        let delay = || format!("begins in {}", spell(begins.unsigned_abs()));
+        let delay = || format!("begins in {}", spell(Seconds(begins.unsigned_abs())));
         [
             said("reason", &asked.reason),
             said("ticket", &asked.ticket),

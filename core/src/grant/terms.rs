@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::host::HostDescriptor;
+use crate::clock::duration::Seconds;
 use crate::clock::{Moment, Timestamp};
 use crate::escape::{Word, command_line};
 use crate::names::{GrantId, Person, RoleName, UserName};
@@ -199,7 +200,7 @@ pub struct RequestTerms {
     /// When the pending request expires, in seconds since 1970.
     pub deadline: i64,
     /// The requested duration in seconds.
-    pub duration: u64,
+    pub duration: Seconds,
     /// Limited to the exact command.
     pub exact: Flag,
     /// The grant whose runs this one shall continue; absent in an ordinary request.
@@ -246,7 +247,7 @@ pub struct ApprovalTerms {
     /// The names of extensions that every reader must know.
     pub critical: Vec<String>,
     /// The maximum duration in seconds; 0 for the requested one.
-    pub duration: u64,
+    pub duration: Seconds,
     /// Limited to the exact command.
     pub exact: Flag,
     /// Additions of later versions.

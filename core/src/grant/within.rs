@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use crate::clock::duration::spell;
+use crate::clock::duration::{Seconds, spell};
 
 use super::terms::{ApprovalTerms, Flag, GrantTerms, RequestTerms};
 
@@ -11,7 +11,7 @@ use super::terms::{ApprovalTerms, Flag, GrantTerms, RequestTerms};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// The maximum duration in seconds; 0 for the requested one.
-    pub duration: u64,
+    pub duration: Seconds,
     /// Limited to the exact command.
     pub exact: Flag,
     /// Limited to one run.
@@ -34,7 +34,7 @@ pub enum Excess {
     /// It is not limited to one run.
     NotOneShot,
     /// It is valid for these seconds, and these were approved.
-    Longer(u64, u64),
+    Longer(Seconds, Seconds),
     /// It does not start when it was signed, or at the requested time if that is later.
     Start,
     /// It was signed after the deadline of its request.
@@ -91,9 +91,9 @@ impl GrantTerms {
         if !approvals.is_empty() && self.issued >= asked.deadline {
             return Err(Excess::Late);
         }
-        let durations = approvals.iter().map(|limits| limits.duration).filter(|duration| *duration > 0);
-        let approved = durations.fold(asked.duration, u64::min);
-        let has = u64::try_from(i128::from(self.expires) - i128::from(self.starts)).unwrap_or(0);
+        let durations = approvals.iter().filter_map(|limits| limits.duration.positive());
+        let approved = durations.fold(asked.duration, Seconds::min);
+        let has = Seconds::between(self.starts, self.expires);
         if has > approved { Err(Excess::Longer(has, approved)) } else { Ok(()) }
     }
 }

@@ -69,7 +69,7 @@ pub(super) fn read(table: &Table<'_>, audit: &mut AuditSettings) -> Result<(), P
     if let Some(value) = table.parsed("user_storage_per_day", storage)? {
         audit.storage.per_day = value;
     }
-    audit.keep = table.parsed("keep", duration::days)?.map(Duration::from_secs);
+    audit.keep = table.parsed("keep", duration::days)?.map(Duration::from);
     Ok(())
 }
 

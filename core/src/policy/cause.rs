@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::role::Source;
+use super::source::Source;
 use crate::escape::escape;
 
 /// An error in a line of the policy.

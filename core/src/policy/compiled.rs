@@ -12,7 +12,7 @@ use super::power::{POWER_LIMIT, RolePower, role_digest};
 use super::role::{Activation, Role};
 use super::settings::{AuditSettings, Settings};
 use super::{Policy, PolicyText};
-use crate::clock::duration::LONGEST;
+use crate::clock::duration::{LONGEST, Seconds};
 use crate::escape::escape;
 
 /// The maximum size of the texts of all files together, in bytes; 100,000 roles take about 30 MB.
@@ -263,7 +263,7 @@ fn check_role(role: &Role) -> Result<(), &'static str> {
         return Err("is a role with the digest of another");
     }
     let terms = &role.activation;
-    let is_span = |seconds: u64| (1..=LONGEST).contains(&seconds);
+    let is_span = |seconds: Seconds| (Seconds(1)..=LONGEST).contains(&seconds);
     let is_sound = role.options.unsound().is_none()
         && role.pam_service.as_ref().is_none_or(|name| pam_service(name).is_ok())
         && role.description.len() <= 1000

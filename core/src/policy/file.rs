@@ -10,11 +10,13 @@ use super::PolicyText;
 use super::audit_file;
 use super::cause::Cause;
 use super::error::PolicyError;
+use super::on_end::{Leftovers, OnExpiry, OnRemoval};
 use super::options::{Lists, OPTIONS, pam_service};
 use super::recording::Record;
-use super::role::{Leftovers, OnExpiry, OnRemoval, Role, Source};
+use super::role::Role;
 use super::role_file::{self, ACTIVATION, Defaults, ROLE};
 use super::settings::Settings;
+use super::source::Source;
 use super::table::{Lines, Table};
 use crate::clock::duration;
 

@@ -2,10 +2,9 @@
 //! line is left out if no single line can express the intersection, so that the result never shows more than both lists
 //! allow.
 
-use super::command_rule::{CommandRule, Effect};
+use super::command_rule::CommandRule;
 use super::listed::{Line, Listed, Side};
-use super::principal::Principal;
-use super::run_as::{RunAsGroup, RunAsUser};
+use super::program_path::Effect;
 
 /// A line of such a list.
 pub(super) trait Meets: Clone + PartialEq {
@@ -75,18 +74,6 @@ pub(super) fn listed_in_both<T: Clone + PartialEq + Everything>(one: &Listed<T>,
 pub(super) trait Everything {
     /// Returns whether the entry matches everything.
     fn is_everything(&self) -> bool;
-}
-
-impl Everything for RunAsUser {
-    fn is_everything(&self) -> bool {
-        *self == Self::Of(Principal::All)
-    }
-}
-
-impl Everything for RunAsGroup {
-    fn is_everything(&self) -> bool {
-        *self == Self::All
-    }
 }
 
 #[cfg(test)]

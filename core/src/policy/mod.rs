@@ -21,10 +21,13 @@ mod host;
 mod listed;
 mod lookup;
 mod meet;
+mod narrowed;
+mod on_end;
 mod options;
 mod pattern;
 mod power;
 mod principal;
+mod program_path;
 mod reader;
 mod recording;
 mod role;
@@ -34,6 +37,7 @@ mod role_file;
 mod rule_table;
 mod run_as;
 mod settings;
+mod source;
 pub mod stored;
 #[cfg(feature = "policy-text")]
 mod table;
@@ -45,25 +49,26 @@ pub use change::{
     Became, Digests, FileEntry, LISTED, Names, PolicyChange, RoleDigests, Roles, SourceFile, Stored, digest_of,
     policy_digest,
 };
-pub use command_rule::{Algorithm, CommandRule, EDIT, Effect};
+pub use command_rule::{Algorithm, CommandRule};
 pub use environment::{EnvironmentOptions, VariableRules};
 pub use error::PolicyError;
 pub use evaluate::{Decision, Evaluated, decide, with};
 pub use host::Hosts;
 pub use listed::{Entry, Line, Listed, Side};
 pub use lookup::{Address, FileId, Lookup, NOWHERE, ProgramNames};
+pub use narrowed::Narrowed;
+pub use on_end::{Leftovers, OnExpiry, OnRemoval};
 pub use options::{Lecture, Options, RESOURCES, Rlimit, RunDirectory, TimestampType, UNTIL_REBOOT, Umask};
 pub use pattern::{WordPattern, name_matches};
-pub use power::{InvalidPower, Narrowed, Origin, RolePower, role_digest};
+pub use power::{InvalidPower, RolePower, role_digest};
 pub use principal::{People, Principal, Subject};
+pub use program_path::{EDIT, Effect};
 pub use reader::{PolicyReader, PolicyWords};
 pub use recording::{Record, Recording, RecordingMode, RecordingSettings};
-pub use role::{
-    Activation, Answer, Assignment, LONGEST_TICKET, Leftovers, OnExpiry, OnRemoval, Question, Role, Source,
-    TicketPattern,
-};
+pub use role::{Activation, Answer, Assignment, LONGEST_TICKET, Origin, Question, Role, TicketPattern};
 pub use run_as::{Groups, RunAs, RunAsGroup, RunAsGroups, RunAsUser, Target};
 pub use settings::{AuditSettings, JsonFile, Settings, SyslogMode};
+pub use source::Source;
 pub use stored::{StoredRole, row_digest, settings_digest, stamp_seal};
 
 /// A policy file as it was read.

@@ -26,6 +26,7 @@ pub use values::{Lecture, RunDirectory, TimestampType, Umask};
 pub(super) use variables::Lists;
 pub(super) use variables::variable_pattern;
 
+use crate::clock::duration::Seconds;
 use variables::{ENV_CHECK, ENV_DELETE, ENV_KEEP};
 
 /// The effective value of every key. Times in seconds.
@@ -63,7 +64,7 @@ pub struct Options {
     /// -C may change it.
     pub closefrom_override: bool,
     /// The maximum run time of a command; 0 means no limit.
-    pub command_timeout: u64,
+    pub command_timeout: Seconds,
     /// -T may set a shorter time.
     pub user_command_timeouts: bool,
     /// Resource limits by name (`nofile`), if they are not the caller's or PAM's.
@@ -75,13 +76,13 @@ pub struct Options {
     /// Ask for the run-as user's password.
     pub targetpw: bool,
     /// How long credentials are cached; 0: not at all; [`UNTIL_REBOOT`].
-    pub timestamp_timeout: u64,
+    pub timestamp_timeout: Seconds,
     /// The scope of the cached credentials.
     pub timestamp_type: TimestampType,
     /// The maximum number of password attempts, 1 to 10.
     pub passwd_tries: u32,
     /// The timeout of a password prompt; 0 means none.
-    pub passwd_timeout: u64,
+    pub passwd_timeout: Seconds,
     /// The prompt, unless the caller sets one; with the escapes of -p.
     pub passprompt: String,
     /// It replaces every prompt of PAM.
@@ -101,7 +102,7 @@ pub struct Options {
 }
 
 /// A `timestamp_timeout` that lasts until the machine is restarted.
-pub const UNTIL_REBOOT: u64 = u64::MAX;
+pub const UNTIL_REBOOT: Seconds = Seconds(u64::MAX);
 
 impl Options {
     /// Returns `secure_path` as the value of PATH.
@@ -150,16 +151,16 @@ impl Default for Options {
             runcwd: None,
             closefrom: 3,
             closefrom_override: false,
-            command_timeout: 0,
+            command_timeout: Seconds::ZERO,
             user_command_timeouts: false,
             rlimits: BTreeMap::from([("core".to_owned(), Rlimit::Limit { soft: 0, hard: 0 })]),
             requiretty: false,
             rootpw: false,
             targetpw: false,
-            timestamp_timeout: 15 * 60,
+            timestamp_timeout: Seconds(15 * 60),
             timestamp_type: TimestampType::Tty,
             passwd_tries: 3,
-            passwd_timeout: 5 * 60,
+            passwd_timeout: Seconds(5 * 60),
             passprompt: "[sudo] password for %p: ".to_owned(),
             passprompt_override: false,
             badpass_message: "Sorry, try again.".to_owned(),

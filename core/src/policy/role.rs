@@ -2,21 +2,23 @@
 
 use std::cell::OnceCell;
 use std::ffi::OsString;
-use std::fmt;
 use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 
-use super::command_rule::{Algorithm, CommandRule, Effect};
+use super::command_rule::{Algorithm, CommandRule};
 use super::expression::Expression;
 use super::host::Hosts;
 use super::listed::Listed;
 use super::lookup::{Lookup, ProgramNames};
+use super::on_end::{Leftovers, OnExpiry, OnRemoval};
 use super::options::Options;
-use super::power::Origin;
 use super::principal::{People, Principal, Subject};
+use super::program_path::Effect;
 use super::recording::{Recording, is_default};
 use super::run_as::{RunAs, RunAsGroups, Target};
+use super::source::Source;
+use crate::clock::duration::Seconds;
 use crate::names::RoleName;
 
 /// A role with all defaults filled in.
@@ -79,11 +81,20 @@ pub struct Role {
     pub narrowed_from: Option<Rc<Origin>>,
 }
 
+/// The two roles from which a narrowed role was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// The role in the present policy, which its digest names.
+    pub present: Role,
+    /// The role as it was approved.
+    pub approved: Role,
+}
+
 /// The rules of activation; times in seconds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Activation {
     /// The maximum duration of a grant: 1 second to 366 days.
-    pub maximum_duration: u64,
+    pub maximum_duration: Seconds,
     /// Whether a reason is required.
     pub require_justification: bool,
     /// The form of a ticket; `None` if no ticket is required.
@@ -101,65 +112,13 @@ pub struct Activation {
     /// Whether a signed approval requires a security key that has verified its user, not only been touched.
     pub user_verification: bool,
     /// How long a request may stay pending.
-    pub request_lifetime: u64,
+    pub request_lifetime: Seconds,
     /// Whether a grant is limited to one run.
     pub one_shot: bool,
     /// Whether a grant is limited to the exact arguments and binary of the request.
     pub exact_command: bool,
     /// Whether it may be activated without approval in an emergency; only if approval is required.
     pub break_glass: bool,
-}
-
-/// What happens to processes that a finished command left running when its grant expires; a revocation always ends
-/// them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Leftovers {
-    /// They are ended.
-    #[default]
-    End,
-    /// They continue: for roles that start daemons without a service manager.
-    Keep,
-}
-
-/// What happens to a running command, and to processes that it left running, when the user who started it may no longer
-/// have the role.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum OnRemoval {
-    /// They are ended.
-    #[default]
-    End,
-    /// The command may run to its end, or to that of its grant.
-    Finish,
-}
-
-/// What happens to a running command when its grant expires; a revocation always ends it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum OnExpiry {
-    /// It is ended.
-    #[default]
-    Terminate,
-    /// It is frozen until the grant is extended.
-    Freeze,
-    /// It may run to its end.
-    Finish,
-}
-
-/// The position of a definition.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Source {
-    /// The path of the file, as text.
-    pub file: String,
-    /// The line, from 1.
-    pub line: usize,
-}
-
-impl fmt::Display for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", crate::escape::escape(self.file.as_bytes()), self.line)
-    }
 }
 
 /// The kind of a user's assignment to a role.
@@ -312,58 +271,6 @@ impl Activation {
         let is_reachable = self.approvers.iter().any(Principal::is_plural) || people >= self.approvals as usize;
         let why = || format!("{} can never be reached: approvers names only {people}", self.approvals);
         (!is_reachable).then(|| ("approvals", why()))
-    }
-}
-
-impl Leftovers {
-    /// Returns the stricter of two: the one that ends the processes.
-    pub(super) fn narrower(self, other: Self) -> Self {
-        if self == Self::Keep { other } else { self }
-    }
-
-    /// Reads the word of the policy; the error is a sentence fragment.
-    #[cfg(feature = "policy-text")]
-    pub(super) fn parse(text: &str) -> Result<Self, &'static str> {
-        match text {
-            "end" => Ok(Self::End),
-            "keep" => Ok(Self::Keep),
-            _ => Err("must be \"end\" or \"keep\""),
-        }
-    }
-}
-
-impl OnRemoval {
-    /// Returns the stricter of two: the one that ends the command.
-    pub(super) fn narrower(self, other: Self) -> Self {
-        if self == Self::Finish { other } else { self }
-    }
-
-    /// Reads the word of the policy; the error is a sentence fragment.
-    #[cfg(feature = "policy-text")]
-    pub(super) fn parse(text: &str) -> Result<Self, &'static str> {
-        match text {
-            "end" => Ok(Self::End),
-            "finish" => Ok(Self::Finish),
-            _ => Err("must be \"end\" or \"finish\""),
-        }
-    }
-}
-
-impl OnExpiry {
-    /// Returns the stricter of two: the one that ends a command sooner.
-    pub(super) fn narrower(self, other: Self) -> Self {
-        [Self::Terminate, Self::Freeze].into_iter().find(|one| *one == self || *one == other).unwrap_or(Self::Finish)
-    }
-
-    /// Reads the word of the policy; the error is a sentence fragment.
-    #[cfg(feature = "policy-text")]
-    pub(super) fn parse(text: &str) -> Result<Self, &'static str> {
-        match text {
-            "terminate" => Ok(Self::Terminate),
-            "freeze" => Ok(Self::Freeze),
-            "finish" => Ok(Self::Finish),
-            _ => Err("must be \"terminate\", \"freeze\" or \"finish\""),
-        }
     }
 }
 

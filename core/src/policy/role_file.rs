@@ -8,15 +8,17 @@ use super::command_rule::CommandRule;
 use super::error::PolicyError;
 use super::host::Hosts;
 use super::listed::{Entry, Line, Listed};
+use super::on_end::{Leftovers, OnExpiry, OnRemoval};
 use super::options::{Lists, OPTIONS, Options, pam_service};
 use super::power::{POWER_LIMIT, RolePower, role_digest};
 use super::principal::Principal;
 use super::recording::{Record, Recording};
-use super::role::{Activation, Leftovers, OnExpiry, OnRemoval, Role, TicketPattern};
+use super::role::{Activation, Role, TicketPattern};
 use super::rule_table::RuleTable;
 use super::run_as::{RunAs, RunAsGroups, RunAsUser};
 use super::table::{Placed, Table};
 use crate::clock::duration;
+use crate::clock::duration::Seconds;
 use crate::names::RoleName;
 
 /// Keys of `[roles.NAME]`.
@@ -69,8 +71,8 @@ pub(super) const RULE: &[&str] =
 
 /// The defaults for roles.
 pub(super) struct Defaults {
-    pub(super) maximum_duration: u64,
-    pub(super) request_lifetime: u64,
+    pub(super) maximum_duration: Seconds,
+    pub(super) request_lifetime: Seconds,
     pub(super) require_justification: bool,
     pub(super) authenticate: bool,
     /// `None` if it is not set: then the number of approvals decides.
@@ -90,8 +92,8 @@ pub(super) struct Defaults {
 impl Default for Defaults {
     fn default() -> Self {
         Self {
-            maximum_duration: 3600,
-            request_lifetime: 86_400,
+            maximum_duration: Seconds(3600),
+            request_lifetime: Seconds(86_400),
             require_justification: true,
             authenticate: true,
             approval_authentication: None,
@@ -165,9 +167,9 @@ pub(super) fn read(name: &str, table: &Table<'_>, defaults: &Defaults) -> Result
 }
 
 /// Parses a duration that may be neither zero nor unlimited.
-pub(super) fn span(table: &Table<'_>, key: &str) -> Result<Option<u64>, PolicyError> {
+pub(super) fn span(table: &Table<'_>, key: &str) -> Result<Option<Seconds>, PolicyError> {
     match table.parsed(key, duration::seconds)? {
-        Some(0) => Err(table.invalid(key, "must be longer than zero")),
+        Some(Seconds::ZERO) => Err(table.invalid(key, "must be longer than zero")),
         seconds => Ok(seconds),
     }
 }

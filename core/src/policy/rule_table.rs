@@ -1,10 +1,10 @@
 //! The table form of a command rule: which keys may be combined, and their meaning.
 
 use super::arguments::{Arguments, parse_arguments};
-use super::command_rule::{Effect, ProgramPath, parse_path, refuse_invisible, split_effect};
 use super::digest::Digest;
 use super::expression::Expression;
 use super::glob::Glob;
+use super::program_path::{Effect, ProgramPath, parse_path, refuse_invisible, split_effect};
 
 /// The table form of a rule, as written.
 #[derive(Debug, Default)]

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::listed::{Entry, Listed, Side};
 use super::lookup::{Lookup, NOWHERE};
-use super::meet::listed_in_both;
+use super::meet::{Everything, listed_in_both};
 use super::principal::{Principal, Subject, not_an_id, parse_id};
 use crate::names::GroupName;
 
@@ -168,6 +168,18 @@ impl fmt::Display for RunAsGroup {
             Self::Name(name) => f.pad(name.as_str()),
             Self::Gid(gid) => f.pad(&format!("#{gid}")),
         }
+    }
+}
+
+impl Everything for RunAsUser {
+    fn is_everything(&self) -> bool {
+        *self == Self::Of(Principal::All)
+    }
+}
+
+impl Everything for RunAsGroup {
+    fn is_everything(&self) -> bool {
+        *self == Self::All
     }
 }
 

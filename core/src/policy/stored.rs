@@ -6,7 +6,8 @@ use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
 use super::principal::{People, Principal};
-use super::role::{Assignment, Source};
+use super::role::Assignment;
+use super::source::Source;
 use crate::escape::{hex, unhex};
 
 /// A role as its row contains it, with what follows from its bytes.

@@ -9,7 +9,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::cause::{Cause, Suggestion};
 use super::error::PolicyError;
-use super::role::Source;
+use super::source::Source;
 
 /// The text of a file and the positions of its lines.
 pub(super) struct Lines<'a> {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::compiled::parsed;
 use super::*;
+use crate::clock::duration::Seconds;
 
 fn files(texts: &[&str]) -> Vec<PolicyText> {
     let file = |(number, text): (usize, &&str)| PolicyText {
@@ -109,7 +110,7 @@ fn every_key_is_parsed() {
     let policy = policy(WHOLE);
     let settings = policy.settings();
     assert_eq!(settings.options.path_variable(), "/usr/sbin:/usr/bin");
-    assert_eq!((settings.options.timestamp_timeout, settings.options.passwd_timeout), (0, 90));
+    assert_eq!((settings.options.timestamp_timeout, settings.options.passwd_timeout), (Seconds(0), Seconds(90)));
     assert_eq!((settings.options.passwd_tries, settings.grace_period), (2, Duration::from_millis(250)));
     assert_eq!(
         (settings.audit.syslog, settings.audit.redact.as_slice()),
@@ -132,7 +133,7 @@ fn every_key_is_parsed() {
         (false, false, Some("jit-sudo-strong"))
     );
     let terms = &role.activation;
-    assert_eq!((terms.maximum_duration, terms.request_lifetime, terms.approvals), (7200, 86_400, 2));
+    assert_eq!((terms.maximum_duration, terms.request_lifetime, terms.approvals), (Seconds(7200), Seconds(86_400), 2));
     assert_eq!(
         (terms.require_justification, terms.require_approval, terms.one_shot, terms.exact_command),
         (false, true, true, true)
@@ -151,7 +152,7 @@ fn missing_keys_have_defaults() {
     let role = &policy.roles()[0];
     assert_eq!(role.run_as.as_written(), ["root"]);
     assert_eq!((role.hosts.as_written(), role.authenticate, role.options.setenv), (vec!["*".to_owned()], true, None));
-    assert_eq!((role.activation.maximum_duration, role.activation.request_lifetime), (1800, 3600));
+    assert_eq!((role.activation.maximum_duration, role.activation.request_lifetime), (Seconds(1800), Seconds(3600)));
     assert!(role.activation.require_justification && !role.activation.require_approval && !role.activation.one_shot);
     assert_eq!((role.activation.approvals, role.activation.approvers.len()), (1, 0));
     assert!(role.commands[0].means_all());
@@ -166,7 +167,7 @@ fn defaults_of_a_later_file_apply_to_an_earlier_one() {
         parsed(&files(&[&roles, "[defaults]\nauthenticate = false\n", "[defaults]\nmaximum_duration = \"5m\"\n"]))
             .unwrap();
     assert!(!policy.roles()[0].authenticate);
-    assert_eq!(policy.roles()[0].activation.maximum_duration, 300);
+    assert_eq!(policy.roles()[0].activation.maximum_duration, Seconds(300));
     let text = |role: &str| format!("[roles.{role}]\ncommands = [\"ALL\"]\n");
     let policy = parsed(&files(&[&format!("{}{}", text("z"), text("b")), &text("a")])).unwrap();
     assert_eq!(policy.roles().iter().map(|role| role.name.as_str()).collect::<Vec<_>>(), ["z", "b", "a"]);

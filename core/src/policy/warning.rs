@@ -2,9 +2,10 @@
 
 use std::borrow::Cow;
 
-use super::command_rule::{CommandRule, Effect};
+use super::command_rule::CommandRule;
 use super::pattern::name_matches;
 use super::principal::Principal;
+use super::program_path::Effect;
 use super::role::Role;
 use super::settings::Settings;
 

@@ -2,6 +2,7 @@
 
 use super::GrantInfo;
 use super::verb::verb;
+use crate::clock::duration::Seconds;
 use crate::escape::Word;
 use crate::grant::StatementKind;
 use crate::names::{GrantId, IdPrefix, UserName};
@@ -15,7 +16,7 @@ pub struct Approve {
     pub id: IdPrefix,
     /// At most this many seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub duration: Option<u64>,
+    pub duration: Option<Seconds>,
     /// For one run only.
     #[serde(default)]
     pub one_shot: bool,
@@ -128,21 +129,6 @@ pub struct RequestDocument {
     pub role: String,
     /// 2
     pub version: u32,
-}
-
-/// The host that a document from another host describes, and what the host that reads it knows about it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct HostInfo {
-    /// Its name.
-    pub name: String,
-    /// Its public key: `ssh-ed25519 AAAA…`.
-    pub key: String,
-    /// The fingerprint of the key, `SHA256:…`.
-    pub fingerprint: String,
-    /// The host id.
-    pub id: String,
-    /// `known`, `new`, `renamed`, `cloned` or `unchecked`.
-    pub standing: String,
 }
 
 /// The result of a submitted approval.

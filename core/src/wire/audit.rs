@@ -2,6 +2,7 @@
 
 use super::RecordingsChecked;
 use super::verb::verb;
+use crate::clock::duration::Seconds;
 use crate::escape::{Word, escape};
 use crate::evidence::chain::Cause;
 use crate::evidence::power::Difference;
@@ -81,9 +82,9 @@ verb!("audit-export", AuditExport => "exported", ExportPage);
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AuditPrune {
-    /// How many seconds records are kept; the policy's `keep` when absent.
+    /// How long records are kept; the policy's `keep` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub keep: Option<u64>,
+    pub keep: Option<Seconds>,
     /// Only report what would be removed.
     #[serde(default)]
     pub dry_run: bool,

@@ -2,6 +2,7 @@
 
 use super::verb::verb;
 use super::{GrantInfo, GrantPage};
+use crate::clock::duration::Seconds;
 use crate::escape::Word;
 use crate::names::{GrantId, IdPrefix, UserName};
 use serde::{Deserialize, Serialize};
@@ -52,7 +53,7 @@ pub struct Extend {
     pub id: IdPrefix,
     /// Seconds after its end; the role's maximum when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub duration: Option<u64>,
+    pub duration: Option<Seconds>,
     /// Why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Word>,

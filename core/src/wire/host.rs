@@ -28,8 +28,8 @@ pub struct Finding {
     /// The finding in one line.
     pub message: String,
     /// The command that fixes it, or what to do.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mend: Option<String>,
+    #[serde(rename = "mend", default, skip_serializing_if = "Option::is_none")]
+    pub fix: Option<String>,
 }
 
 /// Severities in ascending order.

@@ -1,8 +1,9 @@
 //! Questions of the PAM module: whether a user holds a role, and sessions that other programs open.
 
 use super::verb::verb;
+use crate::clock::duration::Seconds;
 use crate::escape::Word;
-use crate::names::{GrantId, RoleName, UserName};
+use crate::names::{GrantId, RoleName, RunId, UserName};
 use serde::{Deserialize, Serialize};
 
 /// Ask whether a user now holds a whole role: the caller about themselves, root about everybody.
@@ -17,7 +18,7 @@ pub struct Membership {
     pub role: Option<RoleName>,
     /// If the user has a pending request, wait for its decision for at most this many seconds.
     #[serde(default)]
-    pub wait: u64,
+    pub wait: Seconds,
 }
 
 verb!("membership", Membership => "membership", MembershipInfo);
@@ -29,7 +30,7 @@ verb!("open-session", NewSession => "session", LoginInfo);
 #[serde(deny_unknown_fields)]
 pub struct CloseSession {
     /// The run of the session.
-    pub run: String,
+    pub run: RunId,
 }
 
 verb!("close-session", CloseSession => "closed", Closed);
@@ -60,7 +61,7 @@ pub struct MembershipInfo {
     pub expires: Option<i64>,
     /// Seconds until the grant ends, by the clock that ends it first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub left: Option<u64>,
+    pub left: Option<Seconds>,
     /// A pending request of a user who does not hold the role.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending: Option<GrantId>,
@@ -93,7 +94,7 @@ pub struct NewSession {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LoginInfo {
     /// The run id in the records.
-    pub run: String,
+    pub run: RunId,
     /// The role.
     pub role: RoleName,
     /// The grant; absent for a standing assignment.
@@ -101,7 +102,7 @@ pub struct LoginInfo {
     pub grant: Option<GrantId>,
     /// Seconds until the session is ended; absent if it is not ended with its grant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub left: Option<u64>,
+    pub left: Option<Seconds>,
 }
 
 /// A session that was closed, with its end recorded.

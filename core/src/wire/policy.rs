@@ -2,6 +2,7 @@
 
 use super::verb::verb;
 use super::{CommandWords, RoleInfo};
+use crate::clock::duration::Seconds;
 use crate::escape::Word;
 use crate::names::{RoleName, UserName};
 use crate::policy::Role;
@@ -69,11 +70,11 @@ pub struct SettingsInfo {
     /// The directories in which commands are searched for.
     pub secure_path: String,
     /// How long a password is remembered.
-    pub timestamp_timeout: u64,
+    pub timestamp_timeout: Seconds,
     /// How many attempts a user has to enter a password.
     pub passwd_tries: u32,
     /// The timeout of a password prompt; 0 means none.
-    pub passwd_timeout: u64,
+    pub passwd_timeout: Seconds,
     /// The time between SIGTERM and SIGKILL, in milliseconds.
     pub grace_period_ms: u64,
     /// Variables kept from the caller's environment.
@@ -106,7 +107,7 @@ pub struct SettingsInfo {
     pub recording_reserve: u64,
     /// How long records are kept when pruning.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub keep: Option<u64>,
+    pub keep: Option<Seconds>,
 }
 
 /// A role with every default filled in.
@@ -137,7 +138,7 @@ pub struct RoleDetails {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pam_service: Option<String>,
     /// How long a request may stay pending, in seconds.
-    pub request_lifetime: u64,
+    pub request_lifetime: Seconds,
     /// What happens to a running command when its grant expires: `terminate`, `freeze` or `finish`.
     pub on_expiry: String,
     /// What happens to a running command when its user loses the role: `end` or `finish`.

@@ -4,6 +4,7 @@
 use super::Purpose;
 use super::verb::verb;
 use crate::escape::Word;
+use crate::names::RunId;
 use serde::{Deserialize, Serialize};
 
 /// Send the recording of one run: to its caller, root and readers; live also to the observers of its role.
@@ -11,7 +12,7 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields)]
 pub struct Recording {
     /// Which run.
-    pub run: String,
+    pub run: RunId,
     /// The purpose; it is recorded if the recording is another user's.
     pub purpose: Purpose,
 }
@@ -54,7 +55,7 @@ pub enum Frame {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordingInfo {
     /// The id of the run.
-    pub run: String,
+    pub run: RunId,
     /// The user who ran it.
     pub user: Word,
     /// The run-as user.

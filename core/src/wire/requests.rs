@@ -2,6 +2,7 @@
 
 use super::HostInfo;
 use super::verb::verb;
+use crate::clock::duration::Seconds;
 use crate::escape::Word;
 use crate::grant::CommandTerms;
 use crate::names::{GrantId, IdPrefix, RoleName, UserName};
@@ -50,8 +51,8 @@ verb!("cancel", Cancel => "grant", GrantInfo);
 pub struct Wait {
     /// Which request.
     pub id: IdPrefix,
-    /// The longest wait in seconds; the request's own expiry also ends it.
-    pub seconds: u64,
+    /// The longest wait; the request's own expiry also ends it.
+    pub seconds: Seconds,
 }
 
 verb!("wait", Wait => "grant", GrantInfo);
@@ -65,7 +66,7 @@ pub struct NewRequest {
     pub role: Option<RoleName>,
     /// Seconds; the role's maximum when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub duration: Option<u64>,
+    pub duration: Option<Seconds>,
     /// Not before this time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start: Option<i64>,
@@ -177,7 +178,7 @@ pub struct GrantInfo {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ticket: Option<Word>,
     /// The requested seconds, or the granted seconds once there is a grant.
-    pub duration: u64,
+    pub duration: Seconds,
     /// When the request was made.
     pub requested: i64,
     /// When a pending request expires.
@@ -264,7 +265,7 @@ pub struct ApprovalInfo {
     pub at: i64,
     /// The shorter duration in seconds, if the approver shortened it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub duration: Option<u64>,
+    pub duration: Option<Seconds>,
     /// Whether the approver narrowed it to one run.
     pub one_shot: bool,
     /// Whether the approver narrowed it to the exact command.

@@ -2,6 +2,7 @@
 
 use super::verb::verb;
 use super::{EndedInfo, GrantInfo};
+use crate::clock::duration::Seconds;
 use crate::escape::Word;
 use crate::names::{GrantId, IdPrefix, RoleName, UserName};
 use serde::{Deserialize, Serialize};
@@ -29,8 +30,8 @@ verb!("review-settle", ReviewSettle => "grant", GrantInfo);
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReviewUnused {
-    /// Unused for this many seconds.
-    pub since: u64,
+    /// Unused for this long.
+    pub since: Seconds,
 }
 
 verb!("review-unused", ReviewUnused => "assignments", Vec<AssignmentInfo>);

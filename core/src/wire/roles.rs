@@ -2,6 +2,7 @@
 
 use super::CommandWords;
 use super::verb::verb;
+use crate::clock::duration::Seconds;
 use crate::escape::Word;
 use crate::names::{GrantId, RoleName, UserName};
 use crate::policy::Role;
@@ -42,7 +43,7 @@ pub struct RoleInfo {
     /// The users as whom it runs commands.
     pub run_as: Vec<String>,
     /// The longest duration in seconds.
-    pub maximum_duration: u64,
+    pub maximum_duration: Seconds,
     /// Whether a reason is required.
     pub require_justification: bool,
     /// The pattern a ticket must match.

@@ -3,7 +3,7 @@
 use super::Act;
 use super::verb::verb;
 use crate::escape::Word;
-use crate::names::{GrantId, RoleName};
+use crate::names::{GrantId, RoleName, RunId};
 use serde::{Deserialize, Serialize};
 
 /// List running sessions: the caller's, those that the caller may watch or end, all for root and readers.
@@ -18,7 +18,7 @@ verb!("sessions", Sessions => "sessions", Vec<SessionInfo>);
 #[serde(deny_unknown_fields)]
 pub struct Intervene {
     /// Which run.
-    pub run: String,
+    pub run: RunId,
     /// What to do.
     pub act: Act,
     /// The reason, which is recorded.
@@ -31,7 +31,7 @@ verb!("intervene", Intervene => "sessions", Vec<SessionInfo>);
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SessionInfo {
     /// The id of the run.
-    pub run: String,
+    pub run: RunId,
     /// The user who runs it.
     pub user: Word,
     /// Their uid.

@@ -8,7 +8,7 @@ use std::path::Path;
 use jit_core::escape::unhex;
 use jit_core::evidence::{Digest, Mark};
 
-use crate::screen::clean;
+use crate::clean::clean;
 use crate::speech::{Notice, Trouble};
 
 /// The longest line that is examined, in bytes; the head is near its beginning.

@@ -5,11 +5,12 @@ mod policy;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
+use jit_core::clock::duration::Seconds;
 use jit_core::escape::{command_line, unescape};
 use jit_core::wire::RecordInfo;
 use serde_json::{Map, Value};
 
-use crate::screen::clean;
+use crate::clean::clean;
 use crate::table::Fields;
 use crate::when;
 
@@ -238,7 +239,7 @@ impl<'a> Record<'a> {
                 fields.add(&label, when::duration_of_micros(number.as_u64().unwrap_or(0)));
             }
             ("duration", Value::Number(number)) if number.is_u64() => {
-                fields.add(&label, when::spell(number.as_u64().unwrap_or(0)));
+                fields.add(&label, when::spell(Seconds(number.as_u64().unwrap_or(0))));
             }
             (_, Value::Number(number)) if name.ends_with("_kib") => {
                 fields.add(&label, format!("{number} KiB"));
@@ -294,7 +295,7 @@ impl<'a> Record<'a> {
             part("holder", "of "),
             part("role", "for "),
             part("run_as", "as "),
-            number("duration").map(|seconds| format!("for {}", when::spell(seconds))),
+            number("duration").map(|seconds| format!("for {}", when::spell(Seconds(seconds)))),
             expires.map(|time| format!("until {}", when::short(time.div_euclid(1_000_000), now))),
             listed("limits", "limited to "),
             listed("approvers", "approved by "),

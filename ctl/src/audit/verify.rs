@@ -10,10 +10,11 @@ use jit_core::wire::{AuditVerify, ComparedInfo, DifferenceInfo, MarkInfo, Verify
 
 use super::{anchor, bundle};
 use crate::broker::Broker;
+use crate::clean::clean;
 use crate::cli::AuditVerifyWords;
 use crate::output::Output;
 use crate::replay::check::check;
-use crate::screen::{Report, Screen, clean};
+use crate::screen::{Report, Screen};
 use crate::speech::{Exit, Notice, Trouble};
 use crate::when;
 

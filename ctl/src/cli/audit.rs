@@ -5,22 +5,23 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use clap_complete::ArgValueCandidates;
 use jit_core::clock::duration;
+use jit_core::clock::duration::Seconds;
 use jit_core::escape::Word;
 use jit_core::names::{RoleName, UserName};
 use jit_core::wire::RecordFilter;
 
-use super::word;
 use crate::complete;
+use crate::typed::word;
 use crate::when;
 
 /// Below `audit`
 #[derive(Debug, Subcommand)]
 pub(crate) enum AuditVerb {
-    /// List records, one a line; without --after the newest ones
+    /// List records, one per line; without --after, the newest records
     ///
-    /// A line shows the number, the local time, the kind, the user and the event. Without being root or a reader of the
-    /// audit you see your own records, and decisions of others about your requests. Options narrow the list; several
-    /// options apply together.
+    /// A line shows the number, the local time, the kind, the user and the event. Root and readers of the audit see all
+    /// records. Other users see their own records, and the decisions of others about their requests. If you give
+    /// several options, only records that match all of them are listed.
     List(AuditListWords),
     /// Show every record of one run or grant, or one record
     ///
@@ -28,17 +29,18 @@ pub(crate) enum AuditVerb {
     Show(AuditShowWords),
     /// Verify chain, signatures and anchors: of this host's journal, or of an exported file on any machine
     ///
-    /// Verifies the hash chain from the first record to the last, the columns beside it, the signed checkpoints, and
-    /// heads that were kept elsewhere, including the anchor of the host. Checks that each policy and role that a run or
-    /// a grant names has an earlier record. Names the first bad record; if its hash is good, all other bad records too.
+    /// Verifies the hash chain from the first record to the last, the columns of the table of records, and the signed
+    /// checkpoints. Compares the chain with the anchor of the host, and with heads that were stored on other machines.
+    /// Checks that each policy and role that a run or a grant names has an earlier record. Prints the first bad record.
+    /// If the hash of this record is correct, also prints all other bad records.
     ///
     /// For the journal of this host, compares requests, approvals, grants, reviews and the compiled policy with the
-    /// records, and names each row that differs. Objects that another key has signed count only after `jitctl key
-    /// accept`.
+    /// records, and names each row that differs. Objects that were signed with another key are accepted only after
+    /// `jitctl key accept`.
     ///
-    /// It changes nothing. Root and readers of the audit may verify this host; a file needs no privilege. A file must
-    /// begin with the first record, after the pruned records, or with the record of `--from`, and must end with a
-    /// checkpoint, as every export does.
+    /// It changes nothing. Root and readers of the audit may verify this host. Any user may verify a file. A file must
+    /// begin with the first record, with the first record that was not pruned, or with the record of `--from`. It must
+    /// end with a checkpoint, as every export does.
     Verify(AuditVerifyWords),
     /// List the records that contain a text
     ///
@@ -46,10 +48,10 @@ pub(crate) enum AuditVerb {
     Search(AuditSearchWords),
     /// Export the records for other programs or for archiving (root and readers)
     ///
-    /// Writes to the standard output, or to a new file that only its owner can read. The last line of its messages
-    /// gives the number for the next `--from`.
+    /// Writes to the standard output, or to a new file that only its owner can read. The last message contains the
+    /// number for `--from` of the next export.
     Export(AuditExportWords),
-    /// Remove old records; the rest still verifies (root)
+    /// Remove old records; the remaining journal can still be verified (root)
     ///
     /// Removes whole segments up to a checkpoint, with the recordings of the runs that ended in them. Removes nothing
     /// from a journal that is not intact.
@@ -66,14 +68,14 @@ pub(crate) struct AuditListWords {
 /// `audit search`
 #[derive(Debug, Args)]
 pub(crate) struct AuditSearchWords {
-    /// The text; case is ignored
+    /// The text; upper and lower case are the same
     #[arg(value_name = "TEXT", value_parser = word())]
     pub(crate) text: Word,
-    /// Search the recordings instead of the records, and show where to jump to
+    /// Search the recordings instead of the records, and show the time of each match
     ///
-    /// Searches your recordings; for root and readers of the audit, all recordings. Shows each line with the text and
-    /// the `jitctl replay` command that begins there, at most 20 lines per recording. A search by a reader is recorded
-    /// once.
+    /// Searches your own recordings. For root and readers of the audit, it searches all recordings. Shows each line
+    /// with the text and the `jitctl replay` command that begins there, at most 20 lines per recording. A search by a
+    /// reader is recorded once.
     #[arg(long, conflicts_with = "RecordSelection")]
     pub(crate) recordings: bool,
     #[command(flatten)]
@@ -98,7 +100,7 @@ pub(crate) struct RecordSelection {
     /// Only actions of this user
     #[arg(long, value_name = "USER", value_parser = UserName::parse)]
     pub(crate) user: Option<UserName>,
-    /// Only records that name this role, or of a policy that changed it
+    /// Only records that name this role, and records of policy changes that affect this role
     #[arg(long, value_name = "ROLE", value_parser = RoleName::parse, add = ArgValueCandidates::new(complete::roles))]
     pub(crate) role: Option<RoleName>,
     /// Only commands whose line contains this text, such as "systemctl restart"
@@ -111,16 +113,17 @@ pub(crate) struct RecordSelection {
     pub(crate) host: Option<Word>,
     /// Only ends of runs: an exit status, failed, signal, expiry, revocation, release, not-executed, lost or itself
     ///
-    /// `failed` is any status but 0, and signals.
+    /// `failed` matches every exit status except 0, and every signal. `itself` matches a command that jit-sudo did not
+    /// end.
     #[arg(long, value_name = "STATUS", value_parser = status)]
     pub(crate) status: Option<String>,
     /// Not before: "2h" (ago), "14:30", "yesterday 09:00", "2026-07-01", "2026-07-01 09:00" (local time) or RFC 3339
     #[arg(long, value_name = "TIME", value_parser = when::parse_past)]
     pub(crate) since: Option<i64>,
-    /// Not after; written like --since
+    /// Not after this time, in the same format as --since
     #[arg(long, value_name = "TIME", value_parser = when::parse_past)]
     pub(crate) until: Option<i64>,
-    /// Only refusals, by the program or by a person
+    /// Only refusals by jit-sudo, and denials of requests
     #[arg(long)]
     pub(crate) denied: bool,
 }
@@ -160,15 +163,16 @@ pub(crate) struct AuditVerifyWords {
     pub(crate) anchor: Vec<PathBuf>,
     /// Only checkpoints by this key count: a line "ssh-ed25519 AAAA…", or a file of such lines [default: this host's own]
     ///
-    /// For a file without it, any key counts, and its fingerprint is shown.
+    /// If you verify a file without this option, checkpoints by any key count, and the fingerprint of the key is shown.
     #[arg(long, value_name = "KEY")]
     pub(crate) public_key: Option<String>,
     /// The file begins with this record, as in its export
     #[arg(long, value_name = "SEQ", requires = "file", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) from: Option<u64>,
-    /// Compare the recordings of this host with their digests in the journal too
+    /// Also compare the recordings of this host with their digests in the journal
     ///
-    /// Reads them after the chain has proved intact, and names each that is missing or altered. The access is recorded.
+    /// Reads the recordings only if the chain is intact. Prints each recording that is missing or altered. The journal
+    /// records that you read them.
     #[arg(long, conflicts_with = "file")]
     pub(crate) recordings: bool,
 }
@@ -182,7 +186,7 @@ pub(crate) struct AuditExportWords {
     /// Begin with this record
     #[arg(long, value_name = "SEQ", default_value_t = 0, hide_default_value = true)]
     pub(crate) from: u64,
-    /// Begin with the first record that is not older; written like --since of `audit list`
+    /// Begin with the first record that is not older than this time, in the format of --since of `audit list`
     #[arg(long, value_name = "TIME", value_parser = when::parse_past)]
     pub(crate) since: Option<i64>,
     /// Write into this new file [default: standard output]
@@ -193,11 +197,11 @@ pub(crate) struct AuditExportWords {
 /// `--format`
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ExportFormat {
-    /// The exact records and checkpoints, one a line
+    /// The exact records and checkpoints, one per line
     Jsonl,
-    /// Open Cybersecurity Schema Framework 1.8, one event a line
+    /// Open Cybersecurity Schema Framework 1.8, one event per line
     Ocsf,
-    /// Common Event Format, one event a line
+    /// Common Event Format, one event per line
     Cef,
     /// A table for spreadsheets (RFC 4180)
     Csv,
@@ -206,9 +210,9 @@ pub(crate) enum ExportFormat {
 /// `audit prune`
 #[derive(Debug, Args)]
 pub(crate) struct AuditPruneWords {
-    /// Keep younger records, such as 400d [default: `keep` in [audit] of the policy]
+    /// Keep records that are not older than this, such as 400d [default: `keep` in [audit] of the policy]
     #[arg(long, value_name = "DAYS", value_parser = duration::days)]
-    pub(crate) keep: Option<u64>,
+    pub(crate) keep: Option<Seconds>,
     /// Only show what would be removed
     #[arg(long)]
     pub(crate) dry_run: bool,

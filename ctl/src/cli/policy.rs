@@ -7,8 +7,8 @@ use clap_complete::ArgValueCandidates;
 use jit_core::escape::Word;
 use jit_core::names::{RoleName, UserName};
 
-use super::word;
 use crate::complete;
+use crate::typed::word;
 
 const CASES: &str = r#"The file of questions is TOML:
 
@@ -23,34 +23,37 @@ run_as  = "root"                # optional, as are run_as_group, groups and host
 pub(crate) enum PolicyVerb {
     /// Check the installed policy, or files before they are installed
     ///
-    /// Errors name the file and the line, and quote it; errors of the installed policy do so only for root. Only root and
-    /// readers of the audit may check the installed policy.
+    /// An error message contains the file, the number of the line, and the line itself. For the installed policy, only
+    /// root sees the text of the line. Only root and readers of the audit may check the installed policy.
     Check(PolicyCheckWords),
-    /// Show the policy in force, or one role of it, with every default filled in
+    /// Show the effective policy, or one role of it, with all default values
     ///
-    /// Only for root and readers of the audit.
+    /// Only root and readers of the audit may use it.
     Show(PolicyShowWords),
     /// Evaluate the policy for a command, or compare it with a file of expected answers
     ///
-    /// Shows which role allows the command, and on what terms. Runs nothing and ignores grants. The status is 1 if the
-    /// command is denied, or if an answer differs from the file.
+    /// Shows which role allows the command, and under which conditions. It runs no command and ignores grants. The exit
+    /// status is 1 if the command is denied, or if an answer differs from the expected answer in the file.
     ///
-    /// Root and readers may test the installed policy, with users and programs of this host. Testing other files needs
-    /// no privilege and no jit-sudo on the host; `groups` then gives the groups of the user, and `host` the host name.
+    /// Root and readers may test the installed policy, with users and programs of this host. To test other files you
+    /// need neither privilege nor an installed jit-sudo. In the file of questions, `groups` then gives the groups of
+    /// the user, and `host` the host name.
     #[command(after_long_help = CASES)]
     Test(PolicyTestWords),
-    /// Convert a sudoers file to a policy, and name each line that cannot be converted
+    /// Convert a sudoers file to a policy, and list each line that cannot be converted
     ///
     /// Prints a policy that gives the same answers. It reads with your own permissions and writes no file. All roles are
     /// `standing`, as in sudoers(5).
     ///
-    /// jitctl prints what cannot be converted on the standard error, one line each, `FILE:LINE: what`; the status is 1 then.
-    /// A rule with a condition that the policy cannot express is refused, never allowed without the condition. Paths,
-    /// aliases and names in capitals are looked up on this host: import a file where it is used.
+    /// If jitctl cannot convert something, it prints a line `FILE:LINE: what` on the standard error, and exits with
+    /// status 1. It never converts a rule without its condition: if the policy cannot express the condition, the rule
+    /// is not converted. jitctl resolves links in paths, and looks up names of users and groups that contain capitals,
+    /// on this host. Therefore import a file on the host that uses it.
     ///
-    /// It reads only files that sudo would read: regular files that only root can write to, and included directories that
-    /// only root can write to. Root's own group may have write permission. Other included files and directories are left
-    /// out and named with the reason; if FILE itself is one, nothing is printed.
+    /// It reads only files that sudo would read: regular files that only root can write to, and included directories
+    /// that only root can write to. Root's own group may have write permission. jitctl leaves other included files and
+    /// directories out, and prints their names with the reason. If sudo would not read FILE itself, jitctl prints no
+    /// policy.
     Import(PolicyImportWords),
 }
 
@@ -68,10 +71,10 @@ pub(crate) struct PolicyImportWords {
     /// The sudoers file, with its includes; with --untrusted, - is standard input
     #[arg(value_name = "FILE", default_value = "/etc/sudoers")]
     pub(crate) file: PathBuf,
-    /// Make users eligible instead of standing, so that they have to activate; root stays standing
+    /// Make users eligible instead of standing, so that they must activate their roles; root stays standing
     #[arg(long)]
     pub(crate) eligible: bool,
-    /// Also read files that users other than root can write to, each with a warning: to review a copy
+    /// Also read files that users other than root can write to, each with a warning; use this to review a copy
     #[arg(long)]
     pub(crate) untrusted: bool,
 }
@@ -94,10 +97,10 @@ pub(crate) struct PolicyTestWords {
     /// Test these files, which make one policy in this order, instead of the installed policy
     #[arg(long, value_name = "FILE")]
     pub(crate) policy: Vec<PathBuf>,
-    /// The user who would run it [default: you]
+    /// The user who would run the command [default: you]
     #[arg(long, value_name = "USER", value_parser = UserName::parse)]
     pub(crate) user: Option<UserName>,
-    /// The user as whom it would run: a name or #UID
+    /// The run-as user: a name or #UID
     #[arg(short = 'u', value_name = "USER", value_parser = word())]
     pub(crate) run_as: Option<Word>,
     /// The command and its arguments

@@ -7,16 +7,16 @@ use clap_complete::ArgValueCandidates;
 use jit_core::escape::Word;
 use jit_core::names::UserName;
 
-use super::{RequestSource, word};
 use crate::complete;
+use crate::typed::{RequestSource, word};
 
 /// The key of whoever states it
 #[derive(Debug, Args)]
 pub(crate) struct KeyWords {
-    /// Sign it with this key, as for `approve`; with the text of a request, print it
+    /// Sign with this key, as for `approve`; with -, print the signed statement instead of submitting it
     #[arg(long, value_name = "FILE")]
     pub(crate) key: Option<PathBuf>,
-    /// Your name on the host, if it differs from your name here
+    /// Your user name on the host, if it differs from your name on this machine
     #[arg(long = "as", value_name = "NAME", value_parser = UserName::parse, requires = "key")]
     pub(crate) name: Option<UserName>,
 }
@@ -24,10 +24,10 @@ pub(crate) struct KeyWords {
 /// `deny`
 #[derive(Debug, Args)]
 pub(crate) struct DenyWords {
-    /// Which request, or - for the text of one on standard input
+    /// The id of the request, or - to read the text of a request from standard input
     #[arg(value_name = "ID", value_parser = RequestSource::parse, add = ArgValueCandidates::new(complete::decidable))]
     pub(crate) place: RequestSource,
-    /// Shown to the requester
+    /// The reason, which is shown to the requester
     #[arg(long, value_name = "TEXT", value_parser = word())]
     pub(crate) reason: Word,
     #[command(flatten)]
@@ -37,7 +37,7 @@ pub(crate) struct DenyWords {
 /// `cancel`
 #[derive(Debug, Args)]
 pub(crate) struct CancelWords {
-    /// Its id or the beginning of it, or - for its text on standard input
+    /// The id or the beginning of it, or - to read the text of the request from standard input
     #[arg(value_name = "ID", value_parser = RequestSource::parse, add = ArgValueCandidates::new(complete::undecidable))]
     pub(crate) place: RequestSource,
     #[command(flatten)]
@@ -47,7 +47,7 @@ pub(crate) struct CancelWords {
 /// `release`
 #[derive(Debug, Args)]
 pub(crate) struct ReleaseWords {
-    /// Which grant, or - for the text of its request on standard input [default: all your active ones]
+    /// The id of the grant, or - to read the text of its request from standard input [default: all your active grants]
     #[arg(value_name = "ID", value_parser = RequestSource::parse, add = ArgValueCandidates::new(complete::grants))]
     pub(crate) place: Option<RequestSource>,
     #[command(flatten)]
@@ -58,16 +58,16 @@ pub(crate) struct ReleaseWords {
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("target").args(["place", "user", "all"]).required(true))]
 pub(crate) struct RevokeWords {
-    /// Which grant, or - for the text of its request on standard input
+    /// The id of the grant, or - to read the text of its request from standard input
     #[arg(value_name = "ID", value_parser = RequestSource::parse, add = ArgValueCandidates::new(complete::grants))]
     pub(crate) place: Option<RequestSource>,
-    /// Every grant of this user
+    /// End every grant of this user
     #[arg(long, value_name = "USER", value_parser = UserName::parse)]
     pub(crate) user: Option<UserName>,
-    /// Every grant on this host
+    /// End every grant on this host
     #[arg(long)]
     pub(crate) all: bool,
-    /// Kept in the record and shown to the holder
+    /// The reason, which is recorded and shown to the holder
     #[arg(long, value_name = "TEXT", value_parser = word())]
     pub(crate) reason: Word,
     #[command(flatten)]

@@ -38,7 +38,7 @@ fn wait_takes_its_duration_only_with_an_equals_sign() {
         _ => panic!("not a request"),
     };
     assert_eq!(wait(&["request", "--wait", "ls"]), (Some(None), 1));
-    assert_eq!(wait(&["request", "--wait=5m", "ls"]), (Some(Some(300)), 1));
+    assert_eq!(wait(&["request", "--wait=5m", "ls"]), (Some(Some(Seconds(300))), 1));
     assert_eq!(wait(&["request", "ls"]), (None, 1));
 }
 

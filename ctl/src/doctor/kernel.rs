@@ -165,8 +165,8 @@ fn capabilities() -> Vec<Finding> {
     let Some(bounds) = bounding_set(&status) else { return Vec::new() };
     let missing = CAPABILITIES.iter().filter(|(number, ..)| bounds >> number & 1 == 0);
     let told = |(_, name, severity, effect): &(u32, &str, Severity, &str)| {
-        let mend = (*severity > Severity::Note).then(|| format!("give this host or container {name}"));
-        finding("capabilities", *severity, format!("{name} is missing: {effect}"), mend)
+        let fix = (*severity > Severity::Note).then(|| format!("give this host or container {name}"));
+        finding("capabilities", *severity, format!("{name} is missing: {effect}"), fix)
     };
     missing.map(told).collect()
 }

@@ -9,8 +9,9 @@ mod programs;
 use jit_core::wire::{Examine, Finding, PolicyShow, Severity};
 
 use crate::broker::{Broker, BrokerError};
+use crate::clean::clean;
 use crate::output::Output;
-use crate::screen::{Report, clean};
+use crate::screen::Report;
 use crate::speech::{Exit, Trouble};
 
 /// `jitctl doctor`
@@ -59,20 +60,20 @@ fn services(broker: &Broker) -> Vec<String> {
 /// The fix for a product with missing parts.
 const AGAIN: &str = "install jit-sudo again";
 
-fn finding(area: &str, severity: Severity, message: String, mend: Option<String>) -> Finding {
-    Finding { area: area.to_owned(), severity, message, mend }
+fn finding(area: &str, severity: Severity, message: String, fix: Option<String>) -> Finding {
+    Finding { area: area.to_owned(), severity, message, fix }
 }
 
 fn good(area: &str, message: impl Into<String>) -> Finding {
     finding(area, Severity::Good, message.into(), None)
 }
 
-fn warning(area: &str, message: impl Into<String>, mend: impl Into<String>) -> Finding {
-    finding(area, Severity::Warning, message.into(), Some(mend.into()))
+fn warning(area: &str, message: impl Into<String>, fix: impl Into<String>) -> Finding {
+    finding(area, Severity::Warning, message.into(), Some(fix.into()))
 }
 
-fn bad(area: &str, message: impl Into<String>, mend: impl Into<String>) -> Finding {
-    finding(area, Severity::Error, message.into(), Some(mend.into()))
+fn bad(area: &str, message: impl Into<String>, fix: impl Into<String>) -> Finding {
+    finding(area, Severity::Error, message.into(), Some(fix.into()))
 }
 
 /// Shows two lines for each fault, one for each passed check, and the totals.
@@ -86,8 +87,8 @@ fn render(findings: &[Finding]) -> String {
             Severity::Error => "error",
         };
         text.push_str(&format!("{word:<8} {}: {}\n", clean(&finding.area), clean(&finding.message)));
-        if let Some(mend) = &finding.mend {
-            text.push_str(&format!("{:<8} fix: {}\n", "", clean(mend)));
+        if let Some(fix) = &finding.fix {
+            text.push_str(&format!("{:<8} fix: {}\n", "", clean(fix)));
         }
     }
     let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count();

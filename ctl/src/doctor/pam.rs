@@ -104,12 +104,12 @@ impl Stack {
     }
 
     fn distrust(&mut self, error: &TrustError) {
-        let mend = match error {
+        let fix = match error {
             TrustError::NotRootOwned { path, .. } => format!("chown root:root {}", command_line([path.as_os_str()])),
             TrustError::Writable { path, .. } => format!("chmod go-w {}", command_line([path.as_os_str()])),
             _ => AGAIN.to_owned(),
         };
-        self.findings.push(bad(AREA, error.to_string(), mend));
+        self.findings.push(bad(AREA, error.to_string(), fix));
     }
 }
 

@@ -51,7 +51,7 @@ fn fault(path: &Path, right: Right) -> Option<Finding> {
     let word = command_line([path.as_os_str()]);
     let setuid = if right == Right::Root { format!(" && chmod 4755 {word}") } else { String::new() };
     if let Err(error) = TrustedFile::open(path) {
-        let mend = match &error {
+        let fix = match &error {
             TrustError::NotRootOwned { path: culprit, .. } if culprit == path => {
                 format!("chown root:root {word}{setuid}")
             }
@@ -59,15 +59,15 @@ fn fault(path: &Path, right: Right) -> Option<Finding> {
             TrustError::Writable { path, .. } => format!("chmod go-w {}", command_line([path.as_os_str()])),
             _ => AGAIN.to_owned(),
         };
-        return Some(bad(AREA, error.to_string(), mend));
+        return Some(bad(AREA, error.to_string(), fix));
     }
     let mode = fs::metadata(path).ok()?.permissions().mode();
     if right == Right::Root && mode & 0o4000 == 0 {
         return Some(bad(AREA, format!("{path:?} has no set-user-ID bit"), format!("chmod 4755 {word}")));
     }
     if right == Right::Root && sys::mount::is_nosuid(path).unwrap_or(false) {
-        let mend = format!("mount -o remount,suid \"$(findmnt -n -o TARGET -T {word})\"");
-        return Some(bad(AREA, format!("{path:?} lies on a file system that is mounted with nosuid"), mend));
+        let fix = format!("mount -o remount,suid \"$(findmnt -n -o TARGET -T {word})\"");
+        return Some(bad(AREA, format!("{path:?} lies on a file system that is mounted with nosuid"), fix));
     }
     None
 }

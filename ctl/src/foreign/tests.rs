@@ -1,3 +1,4 @@
+use jit_core::clock::duration::Seconds;
 use jit_core::grant::sshsig::{Namespace, armor};
 use jit_core::grant::terms::{Extensions, Flag, VERSION, encode};
 use jit_core::grant::{CommandTerms, HostDescriptor, HostKey};
@@ -8,7 +9,8 @@ use serde_json::Value;
 
 use super::*;
 use crate::known_hosts::HostStatus;
-use crate::screen::{Format, Surface};
+use crate::screen::Format;
+use crate::surface::Surface;
 
 const ROLE: &str = r#"
 [roles.web-ops]
@@ -54,7 +56,7 @@ fn terms() -> RequestTerms {
         created: 1_800_000_000,
         critical: Vec::new(),
         deadline: 1_800_086_400,
-        duration: 3600,
+        duration: Seconds(3600),
         exact: Flag::No,
         extends: Some(GrantId::parse("0123456789").unwrap()),
         extensions: Extensions::from([("colour".to_owned(), "blue".to_owned())]),

@@ -11,7 +11,7 @@ use jit_core::grant::{HostDescriptor, PublicKey};
 use jit_core::wire::HostInfo;
 
 use crate::speech::{Notice, Trouble};
-use crate::table::Tone;
+use crate::surface::Tone;
 use file::{look, name_of, pin, place};
 use list::Found;
 

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use clap::Args;
 use clap_complete::ArgValueCandidates;
+use jit_core::names::RunId;
 use jit_core::wire::{Purpose, Recording, RecordingInfo};
 
 use crate::broker::{Broker, BrokerError};
@@ -31,20 +32,20 @@ use player::{Pace, Player};
 #[derive(Debug, Args)]
 pub(crate) struct ReplayWords {
     /// The run's id, as `jitctl audit list` shows it
-    #[arg(value_name = "RUN", value_parser = run)]
-    run: String,
-    /// So many times as fast
+    #[arg(value_name = "RUN", value_parser = RunId::parse)]
+    run: RunId,
+    /// The speed of the replay: 2 is twice as fast
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = speed)]
     speed: f64,
-    /// No pause is longer than this [default: as it was]
+    /// The maximum length of a pause [default: the recorded length]
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     idle_limit: Option<Duration>,
-    /// Begin here: seconds, M:SS or H:MM:SS
+    /// Begin at this time of the recording: seconds, M:SS or H:MM:SS
     #[arg(long, value_name = "TIME", value_parser = place)]
     at: Option<Duration>,
-    /// Send to this terminal whatever the command sent to its own, unfiltered
+    /// Send the recorded output to this terminal without a filter
     ///
-    /// It is for terminals that you can do without.
+    /// Such output can change the state of your terminal. Use a terminal that you do not need afterwards.
     #[arg(long)]
     raw: bool,
     /// Write the recording into this new file, for asciinema or a browser, instead of playing it; - for standard output
@@ -58,23 +59,23 @@ pub(crate) struct ReplayWords {
 #[derive(Debug, Args)]
 pub(crate) struct WatchWords {
     /// The run's id, as `jitctl session list` shows it
-    #[arg(value_name = "RUN", value_parser = run, add = ArgValueCandidates::new(complete::sessions))]
-    run: String,
-    /// Send to this terminal whatever the command sends to its own, unfiltered
+    #[arg(value_name = "RUN", value_parser = RunId::parse, add = ArgValueCandidates::new(complete::sessions))]
+    run: RunId,
+    /// Send the output of the session to this terminal without a filter
     #[arg(long)]
     raw: bool,
 }
 
 /// How much of the output the auditor's terminal gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Sieve {
+pub(crate) enum OutputFilter {
     /// Only sequences that draw.
     Drawing,
     /// Everything.
     Nothing,
 }
 
-impl Sieve {
+impl OutputFilter {
     fn of(raw: bool) -> Self {
         if raw { Self::Nothing } else { Self::Drawing }
     }
@@ -93,7 +94,7 @@ pub(crate) fn replay(words: ReplayWords, broker: &Broker, screen: &Screen) -> Re
     }
     let bytes = whole(&info, stream)?;
     let pace = Pace { speed: words.speed, idle_limit: words.idle_limit };
-    Player::new(&info, &bytes, pace, Sieve::of(words.raw)).play(words.at.unwrap_or_default(), screen)?;
+    Player::new(&info, &bytes, pace, OutputFilter::of(words.raw)).play(words.at.unwrap_or_default(), screen)?;
     Ok(Report::done(Output::Recording(info), String::new()))
 }
 
@@ -133,15 +134,6 @@ fn export(path: &Path, info: &RecordingInfo, stream: Stream) -> Result<String, T
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
     io::copy(&mut cast, &mut file).and_then(|_| file.flush()).map_err(failed)?;
     Ok(format!("recording of run {} written; next: asciinema play {}\n", info.run, path.display()))
-}
-
-/// Checks the form of a run's id.
-pub(crate) fn run(text: &str) -> Result<String, &'static str> {
-    if text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
-        Ok(text.to_ascii_lowercase())
-    } else {
-        Err("a run's id has 12 letters and digits")
-    }
 }
 
 fn speed(text: &str) -> Result<f64, &'static str> {
@@ -184,10 +176,6 @@ mod tests {
         assert_eq!(speed("2"), Ok(2.0));
         for text in ["0", "-1", "inf", "NaN", "fast", "1e9"] {
             assert!(speed(text).is_err(), "{text}");
-        }
-        assert!(run("0123456789AB").is_ok());
-        for text in ["", "0123456789", "0123456789a/", "../../../etc"] {
-            assert!(run(text).is_err(), "{text}");
         }
     }
 }

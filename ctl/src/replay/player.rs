@@ -10,7 +10,7 @@ use jit_core::wire::RecordingInfo;
 use super::cast::{Event, EventKind, Lines};
 use super::filter::Filter;
 use super::keys::{Key, Keys};
-use super::{Sieve, opened};
+use super::{OutputFilter, opened};
 use crate::screen::Screen;
 use crate::speech::{Notice, Trouble};
 
@@ -46,8 +46,8 @@ enum Course {
 
 impl<'a> Player<'a> {
     /// Creates a player for the bytes that the broker sent.
-    pub(crate) fn new(info: &'a RecordingInfo, bytes: &'a [u8], pace: Pace, sieve: Sieve) -> Self {
-        Self { info, bytes, pace, screen: Drawing::new(sieve) }
+    pub(crate) fn new(info: &'a RecordingInfo, bytes: &'a [u8], pace: Pace, filter: OutputFilter) -> Self {
+        Self { info, bytes, pace, screen: Drawing::new(filter) }
     }
 
     /// Plays from `at` to the end.
@@ -193,8 +193,8 @@ pub(crate) struct Drawing {
 }
 
 impl Drawing {
-    pub(crate) fn new(sieve: Sieve) -> Self {
-        Self { filter: (sieve == Sieve::Drawing).then(Filter::default) }
+    pub(crate) fn new(filter: OutputFilter) -> Self {
+        Self { filter: (filter == OutputFilter::Drawing).then(Filter::default) }
     }
 
     /// Shows an event: the command's output, or a message of jit-sudo.

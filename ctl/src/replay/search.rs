@@ -9,8 +9,9 @@ use super::cast::{EventKind, Lines};
 use super::opened;
 use super::plain::Plain;
 use crate::broker::Broker;
+use crate::clean::clean;
 use crate::output::{Output, RecordingHit};
-use crate::screen::{Report, Screen, clean};
+use crate::screen::{Report, Screen};
 use crate::speech::Trouble;
 use crate::stream;
 use crate::when;
@@ -30,7 +31,7 @@ pub(crate) fn report(text: &str, broker: &Broker, screen: &Screen) -> Result<Rep
 }
 
 fn hit_lines(hit: &RecordingHit, now: i64) -> String {
-    let (run, seconds, millis) = (clean(&hit.run), hit.at_ms / 1000, hit.at_ms % 1000);
+    let (run, seconds, millis) = (clean(hit.run.as_str()), hit.at_ms / 1000, hit.at_ms % 1000);
     let head = format!("{} {}: jitctl replay {run} --at {seconds}.{millis:03}", when::short(hit.since, now), hit.user);
     format!("{head}\n    {}\n", hit.line)
 }

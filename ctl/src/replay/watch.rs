@@ -10,7 +10,7 @@ use jit_core::wire::{Purpose, Recording, RecordingInfo};
 use super::cast::Lines;
 use super::keys::{Key, Keys};
 use super::player::{Drawing, failed};
-use super::{Sieve, WatchWords};
+use super::{OutputFilter, WatchWords};
 use crate::broker::{Broker, BrokerError};
 use crate::output::Output;
 use crate::screen::{Format, Report, Screen};
@@ -31,7 +31,7 @@ pub(crate) fn watch(words: WatchWords, broker: &Broker, screen: &Screen) -> Resu
         return Ok(Report::done(Output::Recording(info), String::new()));
     }
     let keys = if screen.out.is_terminal() { Keys::take() } else { None };
-    let mut drawing = Drawing::new(Sieve::of(words.raw));
+    let mut drawing = Drawing::new(OutputFilter::of(words.raw));
     let (sender, moments) = mpsc::channel();
     // Neither thread is joined: the process ends when watching ends.
     let told = sender.clone();

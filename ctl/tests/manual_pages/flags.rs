@@ -23,59 +23,68 @@ fn more(name: FlagName) -> (&'static str, &'static str) {
     let one = |text| (text, "");
     match name {
         FlagName::Askpass => {
-            one("It is named by `SUDO_ASKPASS`, runs as the caller and gets the prompt as its argument.")
+            one("`SUDO_ASKPASS` names the program. It runs as the caller, and its argument is the prompt.")
         }
-        FlagName::Background => one("It never gets the caller's terminal."),
-        FlagName::CloseFrom => one("The number is 3 or more. Needs a role with `closefrom_override`."),
-        FlagName::Chdir => one("Needs a role with `runcwd = \"*\"`."),
+        FlagName::Background => one("The command is never in the foreground of the caller's terminal."),
+        FlagName::CloseFrom => one("The number must be 3 or more. The role must have `closefrom_override`."),
+        FlagName::Chdir => one("The role must have `runcwd = \"*\"`."),
         FlagName::PreserveEnv => (
-            "Some variables are never preserved, see ENVIRONMENT. Needs a role with `setenv`, or one that may run every \
-             command.",
-            "Their names are separated by commas. Needs `setenv` for those that are not kept anyway.",
+            "Some variables are never preserved; see ENVIRONMENT. The role must have `setenv`, or allow every command.",
+            "Separate their names by commas. The role must have `setenv`, unless the policy keeps these variables \
+             without this option.",
         ),
-        FlagName::Edit => one("See EDITING. A name of the program that ends in `edit`, such as that of the link \
-                               `jit-sudoedit`, means the same."),
+        FlagName::Edit => one("See EDITING. If the name of the program ends in `edit`, such as the link \
+                               `jit-sudoedit`, this option is implied."),
         FlagName::Group => {
-            one("It is the primary group then; a number is written `#gid`. Without `-u` the command runs as \
-                                the caller. The role must list the group in `run_as_groups`.")
+            one("This group is the primary group of the command. Write a group id as `#gid`. With `-g` alone the \
+                 command runs as the caller. The role must list the group in `run_as_groups`, unless the run-as user is \
+                 a member of it.")
         }
-        FlagName::SetHome => one("It is so anyway, except with `-E`."),
+        FlagName::SetHome => one("This is the default, except with `-E`."),
         FlagName::Login => {
-            one("The shell starts in the target user's home directory; the words of a command are quoted and \
-                                handed to its `-c`.")
+            one("The shell starts in the target user's home directory. If you give a command, its words are quoted \
+                 and passed to `-c` of the shell.")
         }
-        FlagName::RemoveTimestamp => one("Needs no password."),
-        FlagName::ResetTimestamp => one("With a command: do not use what is remembered, and do not remember this one."),
+        FlagName::RemoveTimestamp => one("No password is required."),
+        FlagName::ResetTimestamp => {
+            one("With a command, jit-sudo does not use cached credentials, and does not cache \
+                                         the password that you enter.")
+        }
         FlagName::List => {
-            one("List the commands that may run now, and then the roles that could be activated. Of a grant \
-                               it lists what the grant gives: the one command of an exact grant, with the directory that \
-                               was approved as `CWD=`; of a role that has changed since the approval, what it allowed \
-                               then and allows now; nothing of a grant that has not begun. With a command: print its \
-                               path and arguments if it may run now. Given twice it says no more than once.")
+            one("First the commands that you may run now are listed, and then the roles that you may activate. For an \
+                 exact grant, the list contains its one command, with the approved directory as `CWD=`. If a role has \
+                 changed since the approval, the list contains what it allowed then and what it allows now. A grant \
+                 that has not begun is not listed. If you give a command that you may run now, its path and arguments \
+                 are printed. With a command, a second `-l` has no effect.")
         }
         FlagName::NonInteractive => {
-            one("Never ask, never wait and never open a request: where a password would be asked for, \
-                                         fail with `jit-sudo: a password is required`.")
+            one("jit-sudo does not ask, does not wait and does not request a grant. If a password is required, it \
+                 fails with `jit-sudo: a password is required`.")
         }
-        FlagName::PreserveGroups => one("The caller's supplementary groups stay."),
+        FlagName::PreserveGroups => one("The command has the caller's supplementary groups."),
         FlagName::Prompt => {
-            one("In it `%u` is the caller, `%U` the target user, `%p` whose password is wanted (the caller's, \
-                                 unless the policy says otherwise), `%h` the short and `%H` the full name of the host, and \
-                                 `%%` a per cent sign.")
+            one("In the prompt, `%u` is the caller and `%U` the target user. `%p` is the user whose password is \
+                 required: the caller, unless the policy says otherwise. `%h` is the short name of the host and `%H` \
+                 its full name. `%%` is a per cent sign.")
         }
-        FlagName::Stdin => one("The prompt goes to the standard error."),
-        FlagName::Shell => one("It is the caller's `SHELL`; the words of a command are handed to its `-c`."),
-        FlagName::CommandTimeout => one("It is written `1h30m`, or `90`, which is in seconds. Needs a role with \
-                                         `user_command_timeouts`."),
-        FlagName::OtherUser => one("For root and the readers of the audit."),
-        FlagName::User => one("A number is written `#uid`."),
-        FlagName::Validate => one("They are remembered for this terminal and session."),
-        FlagName::For => one("Default: the role's maximum."),
-        FlagName::Wait => ("The command runs as soon as it is; the wait ends with the request's deadline.", ""),
+        FlagName::Stdin => one("The prompt is written to the standard error."),
+        FlagName::Shell => one("The shell is the caller's `SHELL`. If you give a command, its words are passed to \
+                                `-c` of the shell."),
+        FlagName::CommandTimeout => one("Write the time as `1h30m`, or as a number of seconds such as `90`. The role \
+                                         must have `user_command_timeouts`."),
+        FlagName::OtherUser => one("Only root and readers of the audit may use it."),
+        FlagName::User => one("Write a user id as `#uid`."),
+        FlagName::Validate => one("The credentials are cached for this terminal and session."),
+        FlagName::For => one("The default is the role's maximum."),
+        FlagName::Wait => (
+            "The command runs as soon as the request is approved. The wait ends at the deadline of the \
+                            request.",
+            "",
+        ),
         FlagName::BreakGlass => {
-            one("For a role that has `break_glass`. A reason is always wanted. There is an alert in the \
-                                     journal and in syslog, and until an approver has reviewed it (`jitctl review`), the \
-                                     same person cannot do so again.")
+            one("The role must have `break_glass`. A reason is always required. The activation causes an alert in the \
+                 journal and in syslog. Until an approver has reviewed it with `jitctl review`, you cannot use this \
+                 option again.")
         }
         FlagName::Bell
         | FlagName::Help

@@ -2,7 +2,8 @@
 
 use std::process::{Command, Stdio};
 
-use jit_core::names::{GrantId, RoleName};
+use jit_core::clock::duration::Seconds;
+use jit_core::names::{GrantId, RoleName, RunId};
 use jit_core::wire::{
     AssignmentInfo, Background, DebtInfo, EndedInfo, Evaluation, GrantInfo, PolicyShown, Precedent, RecordInfo,
     RecordPage, RecordingInfo, RoleDetails, RoleInfo, RoleVerdict, SessionInfo, SettingsInfo, Show, WhyInfo,
@@ -22,7 +23,7 @@ pub(crate) fn role() -> RoleInfo {
         standing: false,
         commands: vec!["/usr/bin/systemctl restart nginx".into()],
         run_as: vec!["root".into()],
-        maximum_duration: 5400,
+        maximum_duration: Seconds(5400),
         require_justification: true,
         ticket: None,
         require_approval: true,
@@ -81,9 +82,9 @@ pub(crate) fn background() -> Background {
 pub(crate) fn policy() -> PolicyShown {
     let settings = SettingsInfo {
         secure_path: "/usr/bin".into(),
-        timestamp_timeout: 900,
+        timestamp_timeout: Seconds(900),
         passwd_tries: 3,
-        passwd_timeout: 300,
+        passwd_timeout: Seconds(300),
         grace_period_ms: 500,
         env_keep: vec!["DISPLAY".into()],
         options: serde_json::Map::new(),
@@ -97,7 +98,7 @@ pub(crate) fn policy() -> PolicyShown {
         recording: "strict".into(),
         recording_limit: 1 << 30,
         recording_reserve: 64 << 20,
-        keep: Some(86_400),
+        keep: Some(Seconds(86_400)),
     };
     let details = RoleDetails {
         terms: role(),
@@ -110,7 +111,7 @@ pub(crate) fn policy() -> PolicyShown {
         setenv: false,
         noexec: false,
         pam_service: Some("jit-sudo-strict".into()),
-        request_lifetime: 86_400,
+        request_lifetime: Seconds(86_400),
         on_expiry: "terminate".into(),
         on_removal: "end".into(),
         leftovers: "end".into(),
@@ -194,7 +195,7 @@ pub(crate) fn on_a_terminal(broker: &Scripted, words: &str, environment: &str) -
 
 pub(crate) fn recording() -> RecordingInfo {
     RecordingInfo {
-        run: "run000000001".into(),
+        run: RunId::stored("run000000001"),
         user: "alice".into(),
         run_as: "root".into(),
         command: vec!["bash".into()],
@@ -208,7 +209,7 @@ pub(crate) fn recording() -> RecordingInfo {
 
 pub(crate) fn session() -> SessionInfo {
     SessionInfo {
-        run: "run000000001".into(),
+        run: RunId::stored("run000000001"),
         user: "alice".into(),
         uid: 1000,
         run_as: "root".into(),

@@ -83,7 +83,7 @@ fn every_field_of_every_answer_is_documented() {
     info.approvals = vec![ApprovalInfo {
         approver: info.requester.clone(),
         at: 0,
-        duration: Some(1),
+        duration: Some(jit_core::clock::duration::Seconds(1)),
         one_shot: true,
         exact: true,
         comment: Some("x".into()),

@@ -169,7 +169,7 @@ pub(crate) fn pending() -> GrantInfo {
         sha256: Some("ab".repeat(32)),
         reason: "disk full".into(),
         ticket: None,
-        duration: 3600,
+        duration: jit_core::clock::duration::Seconds(3600),
         requested: now - 3610,
         deadline: now + 3600,
         starts: None,

@@ -2,6 +2,7 @@
 //! accepted, and none that is still read has the same meaning.
 
 use super::*;
+use jit_core::clock::duration::Seconds;
 use jit_core::grant::approval::UserVerification;
 use jit_core::grant::sshsig::sign;
 use jit_core::grant::statement::{CarriedStatement, StatementKind, StatementTerms};
@@ -46,7 +47,7 @@ fn request_terms() -> RequestTerms {
         created: NOW,
         critical: Vec::new(),
         deadline: NOW + 60,
-        duration: 600,
+        duration: Seconds(600),
         exact: Flag::No,
         extends: None,
         extensions: Extensions::new(),
@@ -71,7 +72,7 @@ fn approval_terms(request: &[u8]) -> ApprovalTerms {
         at: NOW,
         comment: Word::from("fine"),
         critical: Vec::new(),
-        duration: 600,
+        duration: Seconds(600),
         exact: Flag::No,
         extensions: Extensions::new(),
         host: id().as_str().into(),

@@ -10,6 +10,7 @@ use crate::judge::{Among, Judgement, judge};
 use crate::policy_index::PolicyIndex;
 use crate::policy_index::{Compiled, Stamp};
 use jit_core::clock::Now;
+use jit_core::clock::duration::Seconds;
 use jit_core::policy::{EnvironmentOptions, VariableRules};
 
 /// Random numbers; a failure reports their seed.
@@ -235,7 +236,7 @@ impl Typed {
 /// Checks that the narrowed role allows no more than one of its roles, in every option that gives power.
 fn not_wider(both: &Role, one: &Role) -> Result<(), &'static str> {
     let (left, had) = (&both.options, &one.options);
-    let seconds = |limit: u64| if limit == 0 { u64::MAX } else { limit };
+    let seconds = |limit: Seconds| limit.positive().unwrap_or(Seconds(u64::MAX));
     let checks = [
         ("variables", !both.lets_set_variables() || one.lets_set_variables()),
         ("the caller's environment", left.env_reset || !had.env_reset),

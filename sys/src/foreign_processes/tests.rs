@@ -122,6 +122,35 @@ fn for_a_shared_program_only_proven_processes_are_affected() {
 }
 
 #[test]
+fn a_child_with_the_mark_of_another_open_session_of_its_user_is_that_ones() {
+    const USER: u32 = 65534;
+    let (mut child, pid) = host();
+    let Ok(group) = Cgroup::create("sys-tests", "first") else { return drop(child.kill()) };
+    let mark = Mark::new("SYS_GUESTS_TEST", "first");
+    let host = ForeignProgram { pid, holder: USER, run_as: USER, terminal: None, mark };
+    let first = ForeignProcesses::of(host, Some(group), Programs::at(&[]), false).unwrap();
+    let second = Cgroup::create("sys-tests", "second").unwrap();
+    let own = "setpriv --reuid=65534 --clear-groups sleep";
+    // Born in the group of the first session, which does not know yet that there is another one.
+    let line = format!("SYS_GUESTS_TEST=second {own} 71 & SYS_GUESTS_TEST=none {own} 72 & {own} 73 &");
+    writeln!(child.stdin.as_mut().unwrap(), "{line}").unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(500)); // until they are executed
+    assert_eq!(first.count().unwrap(), 3);
+    first.look(true);
+    assert_eq!(first.count().unwrap(), 2, "a mark of no session proves nothing");
+    let sent_home = scan(pid).unwrap().into_iter().filter(|one| !first.group.as_ref().unwrap().holds(one.pid)).count();
+    assert_eq!(sent_home, 1);
+    second.remove();
+    assert_eq!(first.count().unwrap(), 3, "of a session that is over neither");
+    for one in scan(pid).unwrap() {
+        let _ = send(one, libc::SIGKILL);
+    }
+    drop(child.stdin.take());
+    child.wait().unwrap();
+    first.part();
+}
+
+#[test]
 fn a_mark_takes_no_process_of_another_run_or_user_into_a_session() {
     let (mut child, pid) = host();
     let Ok(group) = Cgroup::create("sys-tests", "theirs") else { return drop(child.kill()) };

@@ -4,7 +4,8 @@
 //! only
 //!
 //! - the files of this process, which is not at its own exec;
-//! - the start time of processes of root, which an ordinary user cannot bring into this state ([`start_of_root`]);
+//! - the start time of processes of root, which only root can bring into this state ([`start_of_root`]), for processes
+//!   of ours and before Linux 6.9 (see `started`);
 //! - a read that ends this process when it takes too long ([`start_within`]), for a process for which no other waits;
 //! - reads in a child with a deadline ([`reader`]).
 
@@ -88,15 +89,10 @@ pub(crate) fn start_of_root(pid: Pid) -> io::Result<u64> {
 /// where no other process waits for this one.
 ///
 /// # Errors
-/// As [`start_of_root`], for any user; and when the timer cannot be started.
+/// `NotFound` or `ESRCH` when the process does not exist; and when the timer cannot be started.
 pub(crate) fn start_within(pid: Pid, limit: Duration) -> io::Result<u64> {
-    match start_of_root(pid) {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            let _timer = EndTimer::start(limit)?;
-            stat(pid).map(|stat| stat.started)
-        }
-        known => known,
-    }
+    let _timer = EndTimer::start(limit)?;
+    stat(pid).map(|stat| stat.started)
 }
 
 fn stat(pid: Pid) -> io::Result<ProcessStat> {

@@ -4,10 +4,10 @@ use std::os::unix::fs::{chown, symlink};
 /// A directory of root, with one in it that the untrusted user may write to.
 struct TestDir(PathBuf);
 
-const STRANGER: u32 = 65534;
+const OTHER_USER: u32 = 65534;
 
 fn stranger() -> Credentials {
-    Credentials { uid: STRANGER, gid: 65533, groups: vec![4242] }
+    Credentials { uid: OTHER_USER, gid: 65533, groups: vec![4242] }
 }
 
 fn root_user() -> Credentials {
@@ -26,7 +26,7 @@ impl TestDir {
         }
         chown(path.join("group"), Some(0), Some(4242)).unwrap();
         fs::create_dir(path.join("own")).unwrap();
-        chown(path.join("own"), Some(STRANGER), None).unwrap();
+        chown(path.join("own"), Some(OTHER_USER), None).unwrap();
         fs::set_permissions(path.join("own"), fs::Permissions::from_mode(0o500)).unwrap();
         for directory in ["safe", "group", "group/sub", "all", "own"] {
             fs::write(path.join(directory).join("file"), "text\n").unwrap();

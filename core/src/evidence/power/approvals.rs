@@ -1,8 +1,9 @@
 //! Rows of `approval`.
 
 use super::documents::{ApprovalDocument, RequestDocument, is_personal};
+use super::names::{Id, digest_of};
 use super::rows::ApprovalRow;
-use super::said::{Approved, Id, digest_of};
+use super::said::Approved;
 use super::words::{self, Words};
 use super::{Power, Table};
 use crate::escape::hex;
@@ -71,6 +72,9 @@ impl Power {
         let asked = RequestDocument::read(asked)?;
         if asked.role_digest != document.role_digest {
             return Err("it was given for another text of the role".to_owned());
+        }
+        if document.limits.is_none() != asked.is_of_the_first_version() {
+            return Err("it has another version than its request".to_owned());
         }
         if document.host.is_some_and(|host| host != asked.host_id()) {
             return Err("it was given for another host".to_owned());

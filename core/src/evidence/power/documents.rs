@@ -4,13 +4,12 @@
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
-use super::said::{self, Id, Names};
-use super::uses::CommandDocument;
+use super::command_document::CommandDocument;
+use super::names::{self, Id, Names};
 use crate::evidence::canonical;
-use crate::grant::PublicKey;
 use crate::grant::sshsig::{Namespace, signer};
 use crate::grant::terms::{Terms, decode};
-use crate::grant::{ApprovalTerms, GrantTerms, Limits, RequestTerms, StatementTerms};
+use crate::grant::{ApprovalTerms, GrantTerms, HostDescriptor, Limits, PublicKey, RequestTerms, StatementTerms};
 
 /// The version whose grants do not name the key that signs them.
 const FIRST: u32 = 1;
@@ -97,12 +96,9 @@ impl RequestDocument {
         self.host.id()
     }
 
-    /// Returns the id and the key of its host, if it names both.
-    pub(super) fn described(&self) -> Option<(&str, PublicKey)> {
-        match &self.host {
-            Host::Id(_) => None,
-            Host::Described { id, key, .. } => Some((id, parsed(key)?)),
-        }
+    /// Returns the description of its host, which version 1 lacks.
+    pub(super) fn described(&self) -> Option<&HostDescriptor> {
+        self.terms.as_ref().map(|terms| &terms.host)
     }
 
     /// Checks that the key is that of the host that the document names. Version 1 names none, so any key is accepted.
@@ -115,7 +111,7 @@ impl RequestDocument {
     }
 }
 
-pub(super) fn parsed(words: &str) -> Option<PublicKey> {
+fn parsed(words: &str) -> Option<PublicKey> {
     words.split_once(' ').and_then(|(kind, encoded)| PublicKey::from_words(kind, encoded))
 }
 
@@ -190,8 +186,8 @@ impl GrantDocument {
         self.exact == 1 && self.command.is_none() && self.version != FIRST
     }
 
-    pub(super) fn terms(&self, names: &mut Names) -> said::Terms {
-        said::Terms {
+    pub(super) fn terms(&self, names: &mut Names) -> names::Terms {
+        names::Terms {
             uid: self.uid,
             user: names.of(self.user.as_bytes()),
             role: names.of(self.role.as_bytes()),

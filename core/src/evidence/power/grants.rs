@@ -1,9 +1,10 @@
 //! Rows of `granted`.
 
 use super::documents::{GrantDocument, RequestDocument};
+use super::names::{Id, Names, digest_of};
 use super::requests::{closed, spoken};
 use super::rows::GrantRow;
-use super::said::{Id, Names, Recorded, digest_of};
+use super::said::Recorded;
 use super::{Ordered, Power, Table, words};
 use crate::clock::Timestamp;
 use crate::escape::{hex, unhex};
@@ -56,7 +57,10 @@ impl Power {
         }
         uses(row, said, &document, pruned)?;
         if let Some(used) = &said.used {
-            used.compare(said, (&document, row.body), &mut self.names)?;
+            if said.grant.is_none() {
+                used.is_of_holder(&document, &mut self.names)?;
+            }
+            used.compare((&document, row.body), &self.names)?;
         }
         end(row, said, &document, pruned, &self.names)?;
         if pruned {

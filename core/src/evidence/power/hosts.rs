@@ -3,11 +3,13 @@
 use serde::Deserialize;
 
 use super::Power;
-use super::documents::{RequestDocument, StatementDocument, parsed};
-use crate::evidence::proof::Signers;
+use super::acts::inconsistency;
+use super::documents::{RequestDocument, StatementDocument};
+use crate::evidence::faults::FirstBad;
 use crate::evidence::record::parse;
-use crate::grant::PublicKey;
+use crate::evidence::signers::Signers;
 use crate::grant::sshsig::{Namespace, signer};
+use crate::grant::{HostDescriptor, PublicKey};
 
 /// The accepted keys, and the hosts that records and requests name.
 #[derive(Debug)]
@@ -55,27 +57,23 @@ impl Default for Hosts {
 }
 
 impl Hosts {
-    /// Processes the `prune` record, which names the host of the removed records.
-    pub(super) fn began(&mut self, prune: &[u8]) {
+    /// Processes the `prune` record `seq`, which names the host of the removed records.
+    pub(super) fn began(&mut self, seq: u64, prune: &[u8]) -> Result<(), FirstBad> {
         #[derive(Deserialize)]
-        struct Prune<'a> {
-            #[serde(borrow)]
-            identity: Option<Described<'a>>,
+        struct Prune {
+            identity: Option<HostDescriptor>,
         }
-        #[derive(Deserialize)]
-        struct Described<'a> {
-            id: &'a str,
-            key: &'a str,
-        }
-        let identity = parse::<Prune<'_>>(prune).ok().and_then(|prune| prune.identity);
-        if let Some(host) = identity {
-            self.became.insert(0, (0, Host::parsed(host.id, host.key)));
-        }
+        let Some(host) = parse::<Prune>(prune).ok().and_then(|prune| prune.identity) else { return Ok(()) };
+        let host = Host::of(&host);
+        self.became.insert(0, (0, host.as_ref().ok().cloned()));
+        host.map(drop).map_err(|why| inconsistency(seq, format!("names a host of which {why}")))
     }
 
-    /// Processes record `seq`, which names this host with its id and key, or leaves it open.
-    pub(super) fn became(&mut self, seq: u64, host: Option<(&str, &str)>) {
-        self.became.push((seq, host.and_then(|(id, key)| Host::parsed(id, key))));
+    /// Processes record `seq`, which names this host, or leaves it open.
+    pub(super) fn became(&mut self, seq: u64, host: Option<&HostDescriptor>) -> Result<(), FirstBad> {
+        let host = host.map(Host::of).transpose();
+        self.became.push((seq, host.as_ref().ok().cloned().flatten()));
+        host.map(drop).map_err(|why| inconsistency(seq, format!("names a host of which {why}")))
     }
 
     fn then(&self, seq: u64) -> Then<'_> {
@@ -88,15 +86,13 @@ impl Hosts {
 
     /// Checks the host of a request that has this record.
     pub(super) fn asked(&mut self, seq: Option<u64>, asked: &RequestDocument) -> Result<(), String> {
-        let Some((id, key)) = asked.described() else {
-            // Version 1 names no key.
-            return if asked.is_of_the_first_version() { Ok(()) } else { Err("it describes no host".to_owned()) };
-        };
+        // Version 1 names no key.
+        let Some(described) = asked.described() else { return Ok(()) };
         if let Some(seq) = seq {
-            self.newest = Some((seq, id.to_owned()));
+            self.newest = Some((seq, described.id.clone()));
         }
-        self.count(seq, &key)?;
-        let host = Host { id: id.to_owned(), key };
+        let host = Host::of(described).map_err(|why| format!("it names a host of which {why}"))?;
+        self.count(seq, &host.key)?;
         match seq.map(|seq| self.then(seq)) {
             Some(Then::This(this)) if *this != host => return Err(ANOTHER.to_owned()),
             Some(Then::First) => self.first = Some(host.clone()),
@@ -153,8 +149,10 @@ impl Hosts {
 }
 
 impl Host {
-    fn parsed(id: &str, key: &str) -> Option<Self> {
-        Some(Self { id: id.to_owned(), key: parsed(key)? })
+    fn of(described: &HostDescriptor) -> Result<Self, &'static str> {
+        let key = described.public_key().ok_or("the key is none")?;
+        let id = described.host_id().ok_or("the id does not belong to the key and the machine")?;
+        Ok(Self { id: id.as_str().to_owned(), key })
     }
 }
 

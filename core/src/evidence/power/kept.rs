@@ -5,16 +5,18 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::acts::inconsistency;
-use super::documents::parsed;
+use super::names::digest_of;
 use super::requests::{closed, spoken};
 use super::rows::EndColumns;
-use super::said::{CloseKind, Done, digest_of};
+use super::said::{CloseKind, Done};
 use super::{Power, Table};
 use crate::clock::Timestamp;
 use crate::escape::Word;
 use crate::evidence::acceptance::ACCEPTED;
-use crate::evidence::chain::{Cause, Copies, FirstBad};
+use crate::evidence::copies::Copies;
+use crate::evidence::faults::{Cause, FirstBad};
 use crate::evidence::record::parse;
+use crate::grant::HostDescriptor;
 
 /// A row of `certification`.
 #[derive(Debug, Clone, Copy)]
@@ -69,14 +71,7 @@ struct Certified<'a> {
 #[derive(Deserialize)]
 struct Alerted<'a> {
     code: &'a str,
-    identity: Option<Described<'a>>,
-}
-
-/// The host in a record.
-#[derive(Deserialize)]
-struct Described<'a> {
-    id: &'a str,
-    key: &'a str,
+    identity: Option<HostDescriptor>,
 }
 
 impl Power {
@@ -109,10 +104,7 @@ impl Power {
                 }
                 if ["host-changed", ACCEPTED].contains(&said.code) {
                     self.kept.identity = said.identity.as_ref().map(|host| self.names.of(host.id.as_bytes()));
-                    self.hosts.became(seq, said.identity.as_ref().map(|host| (host.id, host.key)));
-                    if said.identity.is_some_and(|host| parsed(host.key).is_none()) {
-                        return Err(inconsistency(seq, "says that this host has a key that is none".to_owned()));
-                    }
+                    self.hosts.became(seq, said.identity.as_ref())?;
                 }
             }
             _ => {}

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
-use super::said::hexadecimal;
+use super::names::hexadecimal;
 use super::{Power, Table};
 use crate::escape::hex;
 use crate::evidence::policy_history::PolicyHistory;

@@ -1,8 +1,9 @@
 //! Rows of `request`.
 
 use super::documents::RequestDocument;
+use super::names::{Id, Names, digest_of};
 use super::rows::{EndColumns, RequestRow};
-use super::said::{Done, Id, Names, Recorded, RequestRecord, digest_of};
+use super::said::{Done, Recorded, RequestRecord};
 use super::{Ordered, Power, Table, words};
 use crate::escape::unhex;
 

@@ -1,12 +1,12 @@
 //! Rows of `review_debt` and `role_text`.
 
 use super::documents::RequestDocument;
+use super::names::{Id, digest_of};
 use super::requests::closed;
 use super::rows::{DebtRow, RoleRow};
-use super::said::{Id, digest_of};
 use super::{Power, Table};
 use crate::escape::{hex, unhex};
-use crate::evidence::chain::{Cause, FirstBad};
+use crate::evidence::faults::{Cause, FirstBad};
 
 impl Power {
     /// Compares the next row.

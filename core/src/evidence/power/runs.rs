@@ -7,9 +7,11 @@ use serde::Deserialize;
 
 use super::{Power, Table};
 use crate::escape::Word;
-use crate::evidence::chain::{Cause, Copies, FirstBad};
+use crate::evidence::copies::Copies;
+use crate::evidence::digest::Digest;
+use crate::evidence::faults::{Cause, FirstBad};
 use crate::evidence::precedent;
-use crate::evidence::record::{Digest, parse};
+use crate::evidence::record::parse;
 
 /// A row of `open_run`.
 #[derive(Debug, Clone, Copy)]
@@ -227,7 +229,7 @@ impl Power {
             (None, _) => Some("the journal says none".to_owned()),
         };
         if let Some(journal) = wrong {
-            let command = super::said::hexadecimal(row.command);
+            let command = super::names::hexadecimal(row.command);
             let what = format!("the database says {} runs by uid {}, {journal}", row.runs, row.uid);
             self.differs(Table::Precedent, &command, what);
         }

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use super::documents::{RequestDocument, StatementDocument, is_personal};
+use super::names::{Id, digest_of};
 use super::rows::StatementRow;
-use super::said::{Id, digest_of};
 use super::words::{self, Words};
 use super::{Power, RecordKeys, Table};
 use crate::escape::hex;

@@ -4,8 +4,8 @@
 use std::time::Instant;
 
 use super::*;
-use crate::grant::HostKey;
 use crate::grant::sshsig::Namespace;
+use crate::grant::{HostDescriptor, HostKey};
 
 const ALICE: i64 = 1000;
 const HOST: &str = "2f6b8b2a8098b5defedfa273779497696481e7735ddaee8f7004c9f068f23d4b";
@@ -17,14 +17,14 @@ fn request(id: &str) -> String {
 }
 
 fn grant(id: &str) -> String {
-    let request = crate::escape::hex(&said::digest_of(request(id).as_bytes()));
+    let request = crate::escape::hex(&names::digest_of(request(id).as_bytes()));
     format!(
         r#"{{"approvals":[],"approvers":[],"argv":[],"boot_deadline":1,"boot_id":"b","exact":0,"expires":160,"host":"{HOST}","id":"{id}","issued":100,"one_shot":0,"program":"","request":"{request}","role":"ops","run_as":"root","starts":100,"uid":{ALICE},"user":"alice","version":1}}"#
     )
 }
 
 fn sha(text: &str) -> String {
-    crate::escape::hex(&said::digest_of(text.as_bytes()))
+    crate::escape::hex(&names::digest_of(text.as_bytes()))
 }
 
 /// The records of requests that were granted at once, each one second after the previous one.
@@ -368,9 +368,24 @@ fn what_is_said_of_a_grant_names_one() {
     assert!(said("review", None, review).contains("settles the review of a grant, and names none"));
     let nobody = r#"{"user":"bob","uid":1001,"holder":"\\xff","role":"ops","comment":"x","verdict":"confirmed"}"#;
     assert!(said("review", None, nobody).contains("whose name is no text"));
-    let host = r#"{"code":"state-accepted","identity":{"id":"x","key":"ssh-ed25519 x","machine":"","name":"web1"}}"#;
-    assert!(said("alert", None, host).contains("has a key that is none"));
+    let alerted = |host: &HostDescriptor| {
+        format!(r#"{{"code":"state-accepted","identity":{}}}"#, serde_json::to_string(host).unwrap())
+    };
+    let right = HostDescriptor::of(&HostKey::from_seed([7; 32]), "web1", "machine");
+    let bad = HostDescriptor { key: "ssh-ed25519 x".to_owned(), ..right.clone() };
+    assert!(said("alert", None, &alerted(&bad)).contains("the key is none"));
+    let other = HostDescriptor::of(&HostKey::from_seed([8; 32]), "web1", "machine");
+    let machine = HostDescriptor::of(&HostKey::from_seed([7; 32]), "web1", "another machine").machine;
+    let wrong = "the id does not belong to the key and the machine";
+    for bad in [
+        HostDescriptor { id: other.id, ..right.clone() },
+        HostDescriptor { machine, ..right.clone() },
+        HostDescriptor { machine: "x".to_owned(), ..right.clone() },
+        HostDescriptor { id: right.id.to_uppercase(), ..right.clone() },
+    ] {
+        assert!(said("alert", None, &alerted(&bad)).contains(wrong), "{bad:?}");
+    }
     let alone = start("ops").replacen('{', r#"{"assignment":"grant","#, 1);
     assert!(said("start", None, &alone).contains("says that it was allowed by a grant, and names none"));
-    assert!(said("end", None, r#"{"start":4,"extended_by":"0000000009"}"#).contains("ends a run under no grant"));
+    assert!(said("end", None, r#"{"start":8,"extended_by":"0000000009"}"#).contains("ends a run under no grant"));
 }

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::said::digest_of;
+use super::names::digest_of;
 use crate::clock::{TOLERANCE_US, Timestamp};
 use crate::escape::Word;
 use crate::evidence::record::parse;

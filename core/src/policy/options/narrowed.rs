@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde_json::{Map, Value};
 
 use super::{Options, Rlimit, RunDirectory, Umask};
+use crate::clock::duration::Seconds;
 
 /// How a caller is authenticated and what is said to them: the present policy decides that alone.
 const POWERLESS: [&str; 12] = [
@@ -117,9 +118,9 @@ fn directory(one: Option<&RunDirectory>, two: Option<&RunDirectory>) -> Option<O
 }
 
 /// Returns the lower limit; zero is no limit.
-fn limit(one: u64, two: u64) -> u64 {
+fn limit(one: Seconds, two: Seconds) -> Seconds {
     match (one, two) {
-        (0, limit) | (limit, 0) => limit,
+        (Seconds::ZERO, limit) | (limit, Seconds::ZERO) => limit,
         (one, two) => one.min(two),
     }
 }

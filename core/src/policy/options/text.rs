@@ -9,6 +9,7 @@ use super::values::{Lecture, RunDirectory, TimestampType, Umask, absolute, pam_s
 use super::variables::{Lists, change, list_entry};
 use super::{Options, UNTIL_REBOOT};
 use crate::clock::duration;
+use crate::clock::duration::Seconds;
 
 /// Keys of this room; `env_keep` and its like stand here too, though a role adds to them.
 pub(in super::super) const OPTIONS: &[&str] = &[
@@ -142,6 +143,6 @@ fn directories(text: &str) -> Result<Vec<PathBuf>, String> {
         .collect()
 }
 
-fn remembered(text: &str) -> Result<u64, duration::InvalidDuration> {
+fn remembered(text: &str) -> Result<Seconds, duration::InvalidDuration> {
     if text == "until-reboot" { Ok(UNTIL_REBOOT) } else { duration::seconds(text) }
 }

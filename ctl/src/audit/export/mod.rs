@@ -15,9 +15,10 @@ use serde_json::{Map, Value};
 
 use super::bundle::CheckpointLine;
 use crate::broker::Broker;
+use crate::clean::clean;
 use crate::cli::{AuditExportWords, ExportFormat};
 use crate::output::{ExportInfo, Output};
-use crate::screen::{Format, Report, Screen, clean};
+use crate::screen::{Format, Report, Screen};
 use crate::speech::{Notice, Trouble};
 
 /// Requests one piece after the other and writes each as it arrives, so that neither side holds more than one.

@@ -6,6 +6,7 @@ use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -50,6 +51,8 @@ const LENGTH: usize = 25;
 struct Silent {
     /// The processes, each with its user and the time of the read.
     known: HashMap<Pid, (u32, Instant)>,
+    /// Those that did not answer [`started`], each with the time of the read.
+    unstarted: HashMap<Pid, Instant>,
     /// When the first read began.
     since: Option<Instant>,
     /// The total time of all reads.
@@ -69,6 +72,81 @@ pub(crate) fn marked(name: &str, value: &str, since: u64, asked: Vec<Pid>) -> (V
     });
     (answers.into_iter().map(|(pid, _)| pid).collect(), silent)
 }
+
+/// Returns which of these processes have `name` with one of these values in the environment with which they were
+/// executed.
+pub(crate) fn marked_with(name: &str, values: &[String], asked: Vec<Pid>) -> HashSet<Pid> {
+    let (answers, _) = ask(asked, &|pid| {
+        let environment = super::environment(pid).ok()?;
+        values.iter().any(|value| carries(name, value, &environment)).then_some([0; 3])
+    });
+    answers.into_iter().map(|(pid, _)| pid).collect()
+}
+
+/// Returns the start times of those processes that answer.
+pub(crate) fn starts(asked: Vec<Pid>) -> Vec<(Pid, u64)> {
+    let (answers, _) = ask(asked, &start);
+    answers.into_iter().map(|(pid, [started, ..])| (pid, started)).collect()
+}
+
+/// Returns the start times of these processes up to the first one that does not answer. What is missing says nothing.
+pub(crate) fn starts_at_once(asked: &[Pid]) -> Vec<(Pid, u64)> {
+    let mut silent = SILENT.lock().unwrap_or_else(PoisonError::into_inner);
+    let silent = silent.get_or_insert_default();
+    let answers = match silent.is_stuck || !silent.has_time() {
+        true => Vec::new(),
+        false => silent.ask(asked, &start).map(|heard| heard.answers).unwrap_or_default(),
+    };
+    asked.iter().zip(answers).filter_map(|(pid, answer)| answer.map(|[started, ..]| (*pid, started))).collect()
+}
+
+/// Returns the start time of a process, even when other processes of its user do not answer.
+///
+/// # Errors
+/// `TimedOut` when it does not answer; `NotFound` when it does not exist; another error when no child can be started.
+pub(crate) fn started(asked: Pid) -> io::Result<u64> {
+    let mut silent = SILENT.lock().unwrap_or_else(PoisonError::into_inner);
+    let silent = silent.get_or_insert_default();
+    silent.unstarted.retain(|_, when| when.elapsed() < AGAIN);
+    if silent.unstarted.contains_key(&asked) {
+        return Err(io::ErrorKind::TimedOut.into());
+    }
+    if silent.is_stuck || !silent.has_time() {
+        return Err(io::Error::other("too many processes did not answer"));
+    }
+    let begun = Instant::now();
+    let mut blocked = 0;
+    // The child itself may have waited for a disk. So the process must be silent several times.
+    for _ in 0..ATTEMPTS {
+        let heard = silent.ask(&[asked], &start).map_err(|error| io::Error::other(error.to_string()))?;
+        match heard.answers.first() {
+            Some(Some([started, ..])) => return Ok(*started),
+            Some(None) => return Err(io::ErrorKind::NotFound.into()),
+            None => blocked += u32::from(heard.is_blocked),
+        }
+    }
+    let _ = silent.since.get_or_insert(begun);
+    silent.spent += begun.elapsed().saturating_sub(QUICK);
+    if blocked < ATTEMPTS {
+        return Err(io::Error::other("the process did not answer on a busy machine"));
+    }
+    let _ = silent.unstarted.insert(asked, begun);
+    Err(io::ErrorKind::TimedOut.into())
+}
+
+/// How many times a process of root is asked for its start time.
+const ATTEMPTS: u32 = 3;
+
+fn start(pid: Pid) -> Answer {
+    Some([super::stat(pid).ok()?.started, 0, 0])
+}
+
+/// Whether this process is the child that reads. It has a deadline itself, and asks no child.
+pub(crate) fn is_child() -> bool {
+    IS_CHILD.load(Ordering::Relaxed)
+}
+
+static IS_CHILD: AtomicBool = AtomicBool::new(false);
 
 /// Returns the controlling terminals of these processes, by their numbers (`tty_nr`, proc_pid_stat(5)). A process that
 /// does not answer counts as one without a terminal.
@@ -123,7 +201,8 @@ fn ask(asked: Vec<Pid>, answer: &dyn Fn(Pid) -> Answer) -> (Vec<(Pid, [u64; 3])>
         }
         let begun = Instant::now();
         let ones: Vec<Pid> = left.iter().map(|(one, _)| *one).collect();
-        let answers = silent.ask(&ones, answer).unwrap_or_default();
+        // No child can be started, as in a sandbox: this says nothing about the processes.
+        let Ok(Heard { answers, .. }) = silent.ask(&ones, answer) else { return (found, unanswered + left.len()) };
         found.extend(ones.iter().zip(&answers).filter_map(|(one, answer)| Some((*one, (*answer)?))));
         left.drain(..answers.len().min(ones.len()));
         if let Some((one, uid)) = left.first() {
@@ -136,15 +215,18 @@ fn ask(asked: Vec<Pid>, answer: &dyn Fn(Pid) -> Answer) -> (Vec<(Pid, [u64; 3])>
 
 impl Silent {
     fn may_ask(&self, one: Pid, uid: u32) -> bool {
-        let allowed = BUDGET + self.since.map(|since| since.elapsed() / PART).unwrap_or_default();
         !self.is_stuck
             && !self.known.contains_key(&one)
             && self.known.values().filter(|(known, _)| *known == uid).count() < MOST
-            && self.spent < allowed
+            && self.has_time()
+    }
+
+    fn has_time(&self) -> bool {
+        self.spent < BUDGET + self.since.map(|since| since.elapsed() / PART).unwrap_or_default()
     }
 
     /// Reads these processes, and returns the answers up to the first process that does not answer.
-    fn ask(&mut self, ones: &[Pid], answer: &dyn Fn(Pid) -> Answer) -> io::Result<Vec<Answer>> {
+    fn ask(&mut self, ones: &[Pid], answer: &dyn Fn(Pid) -> Answer) -> io::Result<Heard> {
         let (heard, told) = pipe()?;
         let child = fork(|| tell(ones, answer, &told))?;
         drop(told);
@@ -162,9 +244,16 @@ impl Silent {
     }
 }
 
+/// What a child has said.
+struct Heard {
+    answers: Vec<Answer>,
+    /// It waited for a lock or a disk when its time was over.
+    is_blocked: bool,
+}
+
 /// Receives up to `count` answers, as long as the child does not wait for one process for too long.
-fn hear(heard: &OwnedFd, child: Pid, count: usize) -> Vec<Answer> {
-    let (mut answers, mut part) = (Vec::new(), [0; 256]);
+fn hear(heard: &OwnedFd, child: Pid, count: usize) -> Heard {
+    let (mut answers, mut part, mut is_blocked) = (Vec::new(), [0; 256], false);
     let begun = Instant::now();
     let mut last = begun;
     while answers.len() < count * LENGTH && begun.elapsed() < BUDGET {
@@ -176,11 +265,14 @@ fn hear(heard: &OwnedFd, child: Pid, count: usize) -> Vec<Answer> {
                 last = Instant::now();
             }
             // On a busy machine the child may not have run yet; one that waits for a lock or a disk is in state D.
-            Ok(None) if waits(child) && last.elapsed() >= PATIENCE => break,
+            Ok(None) if waits(child) && last.elapsed() >= PATIENCE => {
+                is_blocked = true;
+                break;
+            }
             Ok(None) => {}
         }
     }
-    answers.chunks_exact(LENGTH).map(unpacked).collect()
+    Heard { answers: answers.chunks_exact(LENGTH).map(unpacked).collect(), is_blocked }
 }
 
 fn waits(child: Pid) -> bool {
@@ -189,6 +281,7 @@ fn waits(child: Pid) -> bool {
 
 /// Runs the child. It holds nothing that others wait for.
 fn tell(ones: &[Pid], answer: &dyn Fn(Pid) -> Answer, told: &OwnedFd) -> Infallible {
+    IS_CHILD.store(true, Ordering::Relaxed);
     if end_within(LIMIT).and_then(|()| close_but(&[told.as_fd()])).is_err() {
         exit_now(1);
     }
@@ -247,7 +340,8 @@ mod tests {
         })
         .unwrap();
         let begun = Instant::now();
-        assert_eq!(hear(&heard, child, 2), [Some([1, 2, 3])]);
+        let Heard { answers, is_blocked } = hear(&heard, child, 2);
+        assert!(answers == [Some([1, 2, 3])] && !is_blocked);
         assert!(begun.elapsed() < BUDGET * 2);
         process::kill(child, libc::SIGKILL).unwrap();
         process::wait(child, Waiting::ForEnd).unwrap();

@@ -1,4 +1,7 @@
+use serde_json::Map;
+
 use super::*;
+use crate::policy::power::{InvalidPower, role_digest};
 use crate::policy::{EnvironmentOptions, Policy, PolicyText, VariableRules};
 
 fn role(text: &str) -> Role {

@@ -1,0 +1,37 @@
+//! A role to be written.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::command::{Effect, Rule};
+use super::tree::Position;
+
+/// Keys of a role with their values in TOML.
+pub(super) type Terms = BTreeMap<String, String>;
+
+/// A role to be written.
+#[derive(Debug, Clone)]
+pub(super) struct Role {
+    /// The position of its rule.
+    pub(super) place: Position,
+    /// Its name, before others of the same name are numbered.
+    pub(super) name: String,
+    pub(super) users: Vec<String>,
+    pub(super) hosts: Vec<String>,
+    pub(super) run_as: Vec<String>,
+    pub(super) run_as_groups: Vec<String>,
+    /// `None` for a role that only denies, which combines with any.
+    pub(super) terms: Option<Terms>,
+    pub(super) commands: Vec<Rule>,
+    /// Keys that a tag has set, which no Defaults line overrides.
+    pub(super) tagged: BTreeSet<String>,
+}
+
+impl Role {
+    /// Returns whether a rule denies.
+    pub(super) fn refuses(&self) -> bool {
+        self.commands.iter().any(|rule| rule.effect == Effect::Deny)
+    }
+}
+
+/// The maximum number of roles from one sudoers file.
+pub(super) const MOST_ROLES: usize = 100_000;

@@ -1,0 +1,81 @@
+//! The key of this host, and the identity that follows from it.
+
+use std::borrow::Borrow;
+
+use super::{HOST_KEY, Host, HostError, KEY_LIMIT, PUBLIC_KEY};
+use jit_core::grant::hostkey::InvalidHostKey;
+use jit_core::grant::{HostDescriptor, HostId, HostKey, HostPublicKey};
+use jit_core::policy::AuditSettings;
+use sys::trusted::{TrustError, TrustedDirectory};
+
+/// The key of the host, or its public half alone, and the identity that follows from it.
+pub struct Identity<K = HostKey> {
+    /// The key that signs and verifies grants.
+    pub key: K,
+    /// The id that grants must name.
+    pub id: HostId,
+    /// The description of the host in requests.
+    pub host: HostDescriptor,
+}
+
+impl Host {
+    /// Returns the key of this host and its identity, for signing and verifying grants, after recording an identity that differs
+    /// from the journal's. Fails while the database is an older copy that root has not accepted.
+    pub fn record_identity(&self) -> Result<Identity, HostError> {
+        self.accepted(self.record_identity_for_statements()?)
+    }
+
+    /// Does the same for verification only.
+    pub fn record_public_identity(&self) -> Result<Identity<HostPublicKey>, HostError> {
+        self.accepted(self.recorded(self.identified(self.public_key()?)?)?)
+    }
+
+    /// Returns the identity for signing statements, even while the database is an older copy: a withdrawal of permission must
+    /// always be possible.
+    pub fn record_identity_for_statements(&self) -> Result<Identity, HostError> {
+        self.recorded(self.identified(self.key()?)?)
+    }
+
+    fn accepted<K>(&self, identity: Identity<K>) -> Result<Identity<K>, HostError> {
+        match self.journal(&AuditSettings::default()).restored()? {
+            Some(how) => Err(HostError::Restored(how)),
+            None => Ok(identity),
+        }
+    }
+
+    /// Records an identity that differs from the journal's before anything is signed by it.
+    fn recorded<K>(&self, identity: Identity<K>) -> Result<Identity<K>, HostError> {
+        let journal = self.journal(&AuditSettings::default());
+        let noticed = journal.notice_host(&self.clocks()?, &identity.host)?;
+        let _ = journal.mirror(&noticed);
+        Ok(identity)
+    }
+
+    pub(super) fn identified<K: Borrow<HostPublicKey>>(&self, key: K) -> Result<Identity<K>, HostError> {
+        // A host without a machine-id is identified by its key alone.
+        let machine = sys::machine::machine_id()?.unwrap_or_default();
+        let known = HostDescriptor::with_id(key.borrow(), &self.name, &machine);
+        let (id, host) = known.ok_or(HostError::Key(InvalidHostKey))?;
+        Ok(Identity { key, id, host })
+    }
+
+    /// Returns the key of this host.
+    pub fn key(&self) -> Result<HostKey, HostError> {
+        let key = HostKey::from_openssh(&key_file(&self.state, HOST_KEY)?)?;
+        // The two halves must match: nothing could verify what such a key signs.
+        if self.public_key()?.public_line() == key.public_line() { Ok(key) } else { Err(InvalidHostKey.into()) }
+    }
+
+    /// Returns the public half of the key.
+    pub fn public_key(&self) -> Result<HostPublicKey, HostError> {
+        Ok(HostPublicKey::from_line(&key_file(&self.state, PUBLIC_KEY)?)?)
+    }
+}
+
+pub(super) fn key_file(state: &TrustedDirectory, name: &'static str) -> Result<String, HostError> {
+    let file = state.file(name.as_ref()).map_err(|error| match error {
+        TrustError::Missing { .. } => HostError::NoKey(name),
+        error => HostError::Trust(error),
+    })?;
+    Ok(String::from_utf8(file.read(KEY_LIMIT)?).map_err(|_| InvalidHostKey)?)
+}
