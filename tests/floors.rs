@@ -187,6 +187,81 @@ fn few_modules_write_to_the_caller() {
     }
 }
 
+/// The files that use a terminal, how often each opens the one of the caller, and why no process that ends a run, or records its end,
+/// waits for its user: most calls on a terminal can be made to wait for ever (docs/design.md, "Relay, monitor, command").
+const TERMINALS: [(&str, usize, &str); 16] = [
+    ("src/auth/prompt.rs", 2, "before the run, or after its end is recorded"),
+    ("src/broker/consent.rs", 1, "no run"),
+    ("src/elevation/caller.rs", 1, "before the run"),
+    ("src/run/approval.rs", 0, "before the run"),
+    ("src/run/entries.rs", 0, "no run"),
+    ("src/run/offer.rs", 2, "before the run"),
+    ("src/session/mod.rs", 1, "before the command exists"),
+    ("src/session/streams.rs", 0, "before the command exists"),
+    ("src/session/relay.rs", 1, "before the command exists, and in a child with a deadline"),
+    ("src/session/direct.rs", 1, "in a child with a deadline"),
+    ("src/session/modes.rs", 0, "in the relay process"),
+    ("src/session/relay_process.rs", 0, "in the relay process"),
+    ("src/session/session_recording.rs", 0, "only the type of a size"),
+    ("sys/src/pty.rs", 0, "before the command exists"),
+    ("sys/src/readers.rs", 0, "only decodes a number"),
+    ("sys/src/foreign_processes.rs", 0, "in a child with a deadline"),
+];
+
+/// The files in which the calls on a terminal themselves are.
+const TERMINAL_CALLS: [&str; 7] = [
+    "sys/src/terminal.rs",
+    "sys/src/terminal/apart.rs",
+    "sys/src/terminal/question.rs",
+    "sys/src/pty.rs",
+    "sys/src/process.rs",
+    "sys/src/sandbox/table.rs",
+    "sys/src/foreign_processes/seat.rs",
+];
+
+#[test]
+fn no_process_that_ends_a_run_waits_for_a_terminal() {
+    let mut unseen: BTreeSet<&str> = TERMINALS.iter().map(|(path, ..)| *path).collect();
+    for file in ["src", "sys/src", "pam-module/src", "shrink/src", "compile/src"].iter().flat_map(|top| sources(top)) {
+        let name = file.path.strip_prefix(project()).unwrap().to_str().unwrap();
+        let calls =
+            ["TIOC", "tcsetattr", "tcgetattr", "tcflush", "tcsetpgrp", "tcgetpgrp", "isatty", "\"/dev/tty", "/dev/pts"];
+        if !TERMINAL_CALLS.contains(&name) {
+            for line in file.code() {
+                assert!(!calls.iter().any(|call| line.contains(call)), "{name} makes a call on a terminal: {line}");
+            }
+        }
+        if name.starts_with("sys/src/terminal") {
+            continue;
+        }
+        let found = file.code().find(|line| line.contains("terminal::") || line.contains(".is_terminal()"));
+        let opened = file.code().filter(|line| line.contains("Terminal::controlling")).count();
+        match (TERMINALS.iter().find(|(path, ..)| *path == name), found) {
+            (Some((_, most, why)), Some(_)) => {
+                unseen.remove(name);
+                assert!(opened <= *most, "{name} opens the caller's terminal {opened} times ({why})");
+            }
+            (Some(_), None) => {}
+            (None, None) => assert_eq!(opened, 0, "{name} opens the caller's terminal"),
+            (None, Some(line)) => panic!("{name} uses a terminal: {line}"),
+        }
+    }
+    assert!(unseen.is_empty(), "these files use no terminal any more: {unseen:?}");
+}
+
+/// The supervisor of a run with a terminal has nothing by which it could reach one: the settings and both descriptors are the monitor's.
+#[test]
+fn the_supervisor_holds_no_terminal() {
+    let text = fs::read_to_string(project().join("src/session/relay.rs")).unwrap();
+    let (_, supervisor) = text.split_once("struct Relay<").unwrap();
+    let (fields, rest) = supervisor.split_once("\n}\n").unwrap();
+    let (_, methods) = rest.split_once("\nimpl Relay<").unwrap();
+    let (methods, _) = methods.split_once("\n}\n").unwrap();
+    for word in words(fields).chain(words(methods)) {
+        assert!(!["Modes", "modes", "Terminal", "Pty", "leader", "OwnedFd"].contains(&word), "{word}");
+    }
+}
+
 #[test]
 fn only_host_names_a_concrete_store_or_sink() {
     let concrete: Vec<String> = ["src/store", "src/audit/sink"]
@@ -281,7 +356,7 @@ struct Source {
 
 impl Source {
     fn code(&self) -> impl Iterator<Item = String> + '_ {
-        let upto = self.text.find("\n#[cfg(test)]\nmod tests").unwrap_or(self.text.len());
+        let upto = self.text.find("\n#[cfg(test)]\nmod tests {").unwrap_or(self.text.len());
         self.text[..upto].lines().map(|line| line.split("//").next().unwrap_or_default().to_owned())
     }
 }

@@ -9,7 +9,7 @@ use super::ending::{Act, Enforcer};
 use super::launch::Launch;
 use super::launch_error::LaunchError;
 use super::line::Line;
-use super::message::{Report, receive_order};
+use super::message::{Order, Report, receive_order};
 use super::outcome::CommandEnd;
 use super::process_tree::ProcessTree;
 use super::relay_process::{Course, RelayProcess};
@@ -24,7 +24,7 @@ use sys::procfs::is_stopped;
 use sys::sanitize::Inherited;
 use sys::signals::{Event, SIGALRM, SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGUSR1, SIGUSR2};
 use sys::signals::{SIGTTIN, SIGTTOU, SignalQueue, SignalSet};
-use sys::terminal::Terminal;
+use sys::terminal::{Apart, Terminal};
 
 /// A command that runs this long gets a guard, which costs a tenth of a millisecond.
 const GUARDED: Duration = Duration::from_millis(3);
@@ -66,11 +66,13 @@ pub(super) fn run(
         relay_process,
         enforcer.grace(),
     )));
+    let speaker = Speaker { apart: Apart::new(), process_tree };
     let mut supervised = Supervised {
         command: &command,
         stopped: None,
         stopping: None,
         process_tree,
+        speaker: &speaker,
         run: launch.run(),
         guarded_from: Some(Instant::now() + GUARDED),
         signals: &signals,
@@ -81,11 +83,11 @@ pub(super) fn run(
     let end = supervised.supervise().map_err(lost)?;
     finish(process_tree, enforcer);
     if let Some(line) = line {
-        line.finish(&signals, enforcer, session_recording);
+        line.finish(&Order::Finish { restores: false }, &signals, enforcer, session_recording);
         line.close();
     }
     if let Some(words) = enforcer.last_words() {
-        say(&words);
+        speaker.say(&words);
     }
     end.map_err(|error| launch.failed(error))
 }
@@ -165,6 +167,7 @@ struct Supervised<'a, 'w, 't> {
     /// A stop signal that was forwarded and has not stopped the command yet.
     stopping: Option<Stopping>,
     process_tree: &'a ProcessTree,
+    speaker: &'a Speaker<'a>,
     /// The id of the run.
     run: &'a RunId,
     /// When its guard is to be started; `None` when it was, or is not needed any more.
@@ -183,7 +186,7 @@ impl Supervised<'_, '_, '_> {
             if self.enforcer.lasts() && hand_over(self.process_tree, self.enforcer) {
                 self.share_stop()?;
             }
-            let patience = enforce(self.enforcer, self.process_tree);
+            let patience = enforce(self.enforcer, self.process_tree, self.speaker);
             let patience = self.guard(patience);
             let relay_process = self.line.map(|line| PollEntry::reading(line.as_fd()));
             let is_carried = relay_process.is_some();
@@ -282,18 +285,30 @@ impl Supervised<'_, '_, '_> {
 }
 
 /// Takes the enforcer's next step; returns how long to wait for events.
-fn enforce(enforcer: &mut Enforcer<'_>, process_tree: &ProcessTree) -> Option<Duration> {
+fn enforce(enforcer: &mut Enforcer<'_>, process_tree: &ProcessTree, speaker: &Speaker<'_>) -> Option<Duration> {
     process_tree.keep_up();
     let step = enforcer.step(Instant::now());
     match step.act {
         None => {}
-        Some(Act::Say(words)) => say(&words),
+        Some(Act::Say(words)) => speaker.say(&words),
         Some(Act::Freeze) => enforcer.froze(process_tree.freeze()),
         Some(Act::Thaw) => process_tree.thaw(),
         Some(Act::Terminate) => process_tree.terminate(),
         Some(Act::Kill) => process_tree.kill(),
     }
     step.patience
+}
+
+/// Shows messages on the caller's terminal, which can make any call on it wait for ever: so another process makes them.
+struct Speaker<'a> {
+    apart: Apart,
+    process_tree: &'a ProcessTree,
+}
+
+impl Speaker<'_> {
+    fn say(&self, words: &str) {
+        self.apart.run(&|child| self.process_tree.spare(child), || say(words));
+    }
 }
 
 /// Shows a message on the terminal, if there is one. Neither waits for a terminal that takes no output nor is stopped by it

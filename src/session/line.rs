@@ -101,14 +101,42 @@ impl Line {
         }
     }
 
-    /// After the run has ended: has the rest relayed and the recording sealed, and lets the relay process end.
+    /// Sends an order that depends on no other process but on a terminal, and waits a limited time until it is done. Passes reports to
+    /// `told`, as [`Self::settle`] does.
+    pub(super) fn demand(&self, order: &Order, told: &mut dyn FnMut(Report) -> bool) {
+        self.order(order);
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let mut entries = [PollEntry::reading(self.socket.as_fd())];
+            if !poll(&mut entries, Some(left)).is_ok_and(|count| count > 0) {
+                return;
+            }
+            match self.report() {
+                Ok(Some(report)) => {
+                    if told(report) {
+                        return;
+                    }
+                }
+                Ok(None) | Err(_) => return,
+            }
+        }
+    }
+
+    /// Whether it has relayed everything, and has restored the caller's terminal if there is one.
+    pub(super) fn has_finished(&self) -> bool {
+        self.has_finished.get()
+    }
+
+    /// After the run has ended: by this [`Order::Finish`], has the rest relayed and the recording sealed, and lets the relay process end.
     pub(super) fn finish(
         &self,
+        order: &Order,
         signals: &SignalQueue,
         enforcer: &mut Enforcer<'_>,
         session_recording: &mut SessionRecording<'_>,
     ) {
-        self.settle(&Order::Finish, signals, enforcer, &mut |report, enforcer| match report {
+        self.settle(order, signals, enforcer, &mut |report, enforcer| match report {
             Report::Finished(seal, why) => {
                 self.has_finished.set(true);
                 let _ = seal.map(|seal| session_recording.sealed(seal, why));

@@ -10,7 +10,6 @@ use crate::recording::Seal;
 use sys::exec::ExecError;
 use sys::poll::{read, write};
 use sys::process::{Pid, Usage, WaitEvent};
-use sys::terminal::WindowSize;
 
 /// A tag and five numbers.
 const SIZE: usize = 6 * 8;
@@ -37,15 +36,18 @@ pub(super) enum Order {
     Signal(i32, u32),
     /// Continue the stopped command.
     Continue(JobPosition),
-    /// How the two terminals are set from now on; relaying continues if it waited for that.
-    Screen {
-        /// Keys of the caller's terminal go to the command unchanged.
-        raw: bool,
-        /// The command's terminal leaves line ends alone.
-        plain: bool,
+    /// Set both terminals for a command in this position, and relay. In the foreground the keys of the caller's terminal go to the
+    /// command unchanged; in the background another program has the caller's terminal.
+    Attach(JobPosition),
+    /// Relay again, with both terminals as they are set now.
+    Relay,
+    /// Give the command's terminal the size of the caller's.
+    Fit,
+    /// Set the caller's terminal as it was before the run, if it is ours, and report when that is done.
+    Restore {
+        /// Whether it is ours: our process group is in its foreground.
+        restores: bool,
     },
-    /// The size of the window has changed.
-    Resize(WindowSize),
     /// Show a message to the person at the terminal.
     Say(String),
     /// Relay what has been written to the terminal, report when that is done, and relay nothing more until the terminals are set
@@ -53,8 +55,11 @@ pub(super) enum Order {
     Rest,
     /// Do not wait any longer for slow readers.
     Enough,
-    /// The run has ended: relay what is left, seal the recording, and end.
-    Finish,
+    /// The run has ended: relay what is left, restore the caller's terminal, seal the recording, and end.
+    Finish {
+        /// As in [`Order::Restore`].
+        restores: bool,
+    },
 }
 
 /// From the relay process, or the subreaper, to the supervisor.
@@ -76,6 +81,8 @@ pub(super) enum Report {
     Unrecorded(String),
     /// Everything written so far is on the terminal.
     Rested,
+    /// The caller's terminal is set as it was.
+    Restored,
     /// Everything is relayed. The recording, if there is one, has this seal; the text is the error of its last write.
     Finished(Option<Seal>, Option<String>),
 }
@@ -86,16 +93,15 @@ pub(super) fn send_order(socket: &OwnedFd, order: &Order) -> io::Result<()> {
         Order::Signal(signal, stops) => ([1, i64::from(*signal), i64::from(*stops), 0, 0, 0], ""),
         Order::Continue(JobPosition::Foreground) => ([2, 1, 0, 0, 0, 0], ""),
         Order::Continue(JobPosition::Background) => ([2, 0, 0, 0, 0, 0], ""),
-        Order::Screen { raw, plain } => ([3, i64::from(*raw), i64::from(*plain), 0, 0, 0], ""),
-        Order::Resize(window) => {
-            let [rows, columns, width, height] =
-                [window.rows, window.columns, window.width, window.height].map(i64::from);
-            ([4, rows, columns, width, height, 0], "")
-        }
+        Order::Attach(JobPosition::Foreground) => ([3, 1, 0, 0, 0, 0], ""),
+        Order::Attach(JobPosition::Background) => ([3, 0, 0, 0, 0, 0], ""),
+        Order::Fit => ([4, 0, 0, 0, 0, 0], ""),
         Order::Say(words) => ([5, 0, 0, 0, 0, 0], words.as_str()),
         Order::Rest => ([6, 0, 0, 0, 0, 0], ""),
         Order::Enough => ([7, 0, 0, 0, 0, 0], ""),
-        Order::Finish => ([8, 0, 0, 0, 0, 0], ""),
+        Order::Finish { restores } => ([8, i64::from(*restores), 0, 0, 0, 0], ""),
+        Order::Relay => ([9, 0, 0, 0, 0, 0], ""),
+        Order::Restore { restores } => ([10, i64::from(*restores), 0, 0, 0, 0], ""),
     };
     send(socket, numbers, text)
 }
@@ -107,17 +113,15 @@ pub(super) fn receive_order(socket: &OwnedFd) -> io::Result<Option<Order>> {
         [1, signal, stops, ..] => Order::Signal(small(signal)?, small(stops)?),
         [2, 1, ..] => Order::Continue(JobPosition::Foreground),
         [2, 0, ..] => Order::Continue(JobPosition::Background),
-        [3, raw, plain, ..] => Order::Screen { raw: raw == 1, plain: plain == 1 },
-        [4, rows, columns, width, height, _] => Order::Resize(WindowSize {
-            rows: small(rows)?,
-            columns: small(columns)?,
-            width: small(width)?,
-            height: small(height)?,
-        }),
+        [3, 1, ..] => Order::Attach(JobPosition::Foreground),
+        [3, 0, ..] => Order::Attach(JobPosition::Background),
+        [4, ..] => Order::Fit,
         [5, ..] => Order::Say(text),
         [6, ..] => Order::Rest,
         [7, ..] => Order::Enough,
-        [8, ..] => Order::Finish,
+        [8, restores, ..] => Order::Finish { restores: restores == 1 },
+        [9, ..] => Order::Relay,
+        [10, restores, ..] => Order::Restore { restores: restores == 1 },
         _ => return Err(garbled()),
     }))
 }
@@ -139,6 +143,7 @@ pub(super) fn send_report(socket: &OwnedFd, report: &Report) -> io::Result<()> {
         Report::Interrupt => ([6, 0, 0, 0, 0, 0], ""),
         Report::Unrecorded(why) => ([7, 0, 0, 0, 0, 0], why.as_str()),
         Report::Rested => ([8, 0, 0, 0, 0, 0], ""),
+        Report::Restored => ([11, 0, 0, 0, 0, 0], ""),
         Report::Finished(None, _) => ([9, 0, 0, 0, 0, 0], ""),
         Report::Begun(command) => ([10, i64::from(command.raw()), 0, 0, 0, 0], ""),
         Report::Finished(Some(seal), why) => (sealed(seal), why.as_deref().unwrap_or_default()),
@@ -170,6 +175,7 @@ pub(super) fn receive_report(socket: &OwnedFd) -> io::Result<Option<Report>> {
         [8, ..] => Report::Rested,
         [9, ..] => Report::Finished(None, None),
         [10, command, ..] => Report::Begun(Pid::new(small(command)?).ok_or_else(garbled)?),
+        [11, ..] => Report::Restored,
         [bytes, digest @ ..] if bytes < 0 => {
             Report::Finished(Some(seal_of(bytes, digest)), (!text.is_empty()).then_some(text))
         }
@@ -258,13 +264,17 @@ mod tests {
             Order::Signal(15, 3),
             Order::Continue(JobPosition::Foreground),
             Order::Continue(JobPosition::Background),
-            Order::Screen { raw: true, plain: false },
-            Order::Screen { raw: false, plain: true },
-            Order::Resize(WindowSize { rows: 1, columns: 65_535, width: 3, height: 4 }),
+            Order::Attach(JobPosition::Foreground),
+            Order::Attach(JobPosition::Background),
+            Order::Relay,
+            Order::Fit,
+            Order::Restore { restores: true },
+            Order::Restore { restores: false },
             Order::Say("the grant ends".to_owned()),
             Order::Rest,
             Order::Enough,
-            Order::Finish,
+            Order::Finish { restores: true },
+            Order::Finish { restores: false },
         ] {
             send_order(&ours, &order).unwrap();
             assert_eq!(receive_order(&theirs).unwrap(), Some(order));

@@ -98,9 +98,11 @@ fn perform(
     session_recording: &mut SessionRecording<'_>,
 ) -> Result<Outcome, LaunchError> {
     let begun = Instant::now();
-    let end = match Terminal::controlling() {
-        Ok(terminal) if wants_pty(role) => relay::run(launch, inherited, terminal, &mut enforcer, session_recording),
-        _ => direct::run(launch, inherited, &mut enforcer, session_recording),
+    // Nothing opens a terminal, or holds one, while the command may run: its user decides how long that takes.
+    let terminal = if wants_pty(role) { Terminal::controlling().ok() } else { None };
+    let end = match terminal {
+        Some(terminal) => relay::run(launch, inherited, terminal, &mut enforcer, session_recording),
+        None => direct::run(launch, inherited, &mut enforcer, session_recording),
     };
     Ok(Outcome { end: end?, ending: enforcer.ending(), duration: begun.elapsed(), failed: None })
 }

@@ -1,5 +1,6 @@
 //! The settings of the two terminals of a session: the caller's, which is raw while its keys go to the command, and the command's,
-//! which is set like the caller's. Relays no bytes.
+//! which is set like the caller's. Relays no bytes. Once the command may run, only the monitor uses this: users can make each of these
+//! calls wait for ever.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -36,6 +37,16 @@ impl Modes {
         self.settled.then_some(&self.original)
     }
 
+    /// Returns the settings of the caller's terminal.
+    pub(super) fn original(&self) -> Attributes {
+        self.original
+    }
+
+    /// Duplicates the descriptor, for the monitor.
+    pub(super) fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self { terminal: self.terminal.try_clone()?, ..*self })
+    }
+
     /// Whether the caller's terminal passes everything through.
     pub(super) fn is_raw(&self) -> bool {
         self.raw
@@ -64,16 +75,11 @@ impl Modes {
         Ok(())
     }
 
-    /// Restores the settings of the caller's terminal.
-    pub(super) fn restore(&mut self) -> io::Result<()> {
-        if self.raw {
-            self.raw = false;
-            // A background process that sets a terminal would disturb its foreground program.
-            if self.terminal.foreground() {
-                self.terminal.set_attributes(&self.original)?;
-            }
-        }
-        Ok(())
+    /// Restores the settings of the caller's terminal if `ours` says that it is ours: a background process that sets a terminal would
+    /// disturb its foreground program.
+    pub(super) fn restore(&mut self, ours: bool) -> io::Result<()> {
+        let is_changed = std::mem::take(&mut self.raw) && ours;
+        if is_changed { self.terminal.set_attributes(&self.original) } else { Ok(()) }
     }
 
     /// Records that another program has the caller's terminal now, with its own settings.

@@ -1,5 +1,5 @@
 //! The process between the supervisor and the command, leader of the command's session: it gives the command its terminal, sees it
-//! stop and end, adopts its orphans, and is the [relay process](super::relay_process) of both terminals. Without it ^Z could not
+//! stop and end, adopts its orphans, and is the [relay process](super::relay_process) of both terminals, which it sets too. Without it ^Z could not
 //! work: a stop is ignored in a process group whose parent is in another session (POSIX "orphaned process group").
 //!
 //! As soon as it has started the command it enters its sandbox. The supervisor and the enforcer end, freeze and thaw; the monitor
@@ -56,6 +56,10 @@ impl Monitor<'_, '_> {
         // command. SIGTERM is sent to processes that talk to a user, and the monitor is not one.
         let signals = SignalQueue::open(&[SIGCHLD, SIGHUP, SIGTERM])?;
         let (failure, told) = pipe()?;
+        // Before the command exists: a caller's terminal that does not let itself be set then delays nothing but its start.
+        if self.place == JobPosition::Foreground {
+            self.relay_process.attach(self.place);
+        }
         let own = Pid::own();
         let command = match fork_into(self.launch.start_group(), || self.become_command(own, &told)) {
             Ok(command) => command,

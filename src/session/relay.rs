@@ -1,9 +1,10 @@
 //! A run with a terminal: the command gets a pty of its own, so that it can neither type into the caller's terminal (TIOCSTI) nor
-//! outlive it unseen. The monitor relays the bytes between the two; this process reads none of them. It sets the terminals,
-//! forwards signals, stops with the command and ends it.
+//! outlive it unseen. The monitor relays the bytes between the two and sets both; this process forwards signals, stops with the command
+//! and ends it. Both terminals belong to users, who can make any call on them wait for ever: once the command may run, this process
+//! makes none and holds no descriptor of either, since closing the last one may wait too.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use super::direct::{finish, hand_over};
@@ -21,12 +22,12 @@ use super::session_recording::SessionRecording;
 use super::streams::{CopiedStreams, cloned};
 use sys::exec::ExecError;
 use sys::poll::{Blocking, PollEntry, poll, set_blocking, socket_pair};
-use sys::process::{self, Suspension, become_subreaper, fork_into};
+use sys::process::{self, Suspension, become_subreaper, fork_into, is_in_foreground};
 use sys::pty::Pty;
 use sys::sanitize::Inherited;
 use sys::signals::{Event, SIGALRM, SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGUSR1};
 use sys::signals::{SIGTTIN, SIGTTOU, SIGUSR2, SIGWINCH, SignalQueue};
-use sys::terminal::{Terminal, WindowSize};
+use sys::terminal::{Apart, Attributes, Terminal};
 
 const EXPECTED: [i32; 12] =
     [SIGCHLD, SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGALRM, SIGUSR1, SIGUSR2, SIGTSTP, SIGCONT, SIGWINCH, SIGTTIN];
@@ -45,9 +46,10 @@ enum Course {
 
 /// The supervisor of one session.
 struct Relay<'a, 'w, 't> {
-    modes: Modes,
-    /// Used only for the settings of the command's terminal.
-    leader: OwnedFd,
+    /// The settings of the caller's terminal before the run.
+    original: Attributes,
+    /// Whether the monitor was last told to change them.
+    raw: bool,
     line: Line,
     signals: SignalQueue,
     /// -b: the caller's terminal is never taken.
@@ -56,8 +58,6 @@ struct Relay<'a, 'w, 't> {
     parked: bool,
     /// The signal that stopped the command, when this process has not stopped with it yet.
     unfollowed: Option<i32>,
-    /// The size of both terminals.
-    window: WindowSize,
     launch: &'a Launch,
     enforcer: &'a mut Enforcer<'w>,
     /// The recording of the session.
@@ -82,6 +82,7 @@ pub(super) fn run(
     let on_terminal = [input.as_fd(), output.as_fd(), error.as_fd()].map(|stream| terminal.is_behind(stream));
     let shared = !on_terminal[1];
     let mut modes = Modes::of(terminal, shared).map_err(system("read the terminal's settings"))?;
+    let original = modes.original();
     let Pty { leader, follower, .. } =
         Pty::open(window, modes.first(), launch.owner(), None).map_err(system("open a pty"))?;
     let signals = SignalQueue::open(&EXPECTED).map_err(system("receive signals"))?;
@@ -113,14 +114,14 @@ pub(super) fn run(
     let monitor = fork_into(refuge().as_ref(), || {
         // While the monitor held this end, it could not notice that the supervisor closes it.
         ours = None;
-        let copies = (modes.as_fd().try_clone_to_owned(), leader.try_clone(), follower.try_clone(), cloned(&ends));
-        let (Ok(caller), Ok(leader), Ok(follower), Ok(ends)) = copies else { process::exit_now(1) };
-        let terminals = Some(Terminals::new(caller, leader, modes.is_plain(), place == JobPosition::Foreground));
+        let copies = (modes.try_clone(), leader.try_clone(), follower.try_clone(), cloned(&ends));
+        let (Ok(modes), Ok(leader), Ok(follower), Ok(ends)) = copies else { process::exit_now(1) };
+        let terminals = Some(Terminals::new(modes, leader, window));
         let relay_process = RelayProcess { terminals, streams: &mut streams, session_recording, supervisor: &theirs };
         Monitor { launch, inherited, follower, on_terminal, ends, relay_process, place, grace }.run()
     })
     .map_err(|error| LaunchError::Unsupervised(ExecError::unborn(&error)))?;
-    drop((theirs, follower, ends));
+    drop((theirs, modes, leader, follower, ends));
     streams.close();
     session_recording.hand_over();
     let process_tree = launch.process_tree();
@@ -133,21 +134,20 @@ pub(super) fn run(
     enforcer.begun(Some(process_tree.enforced_run(monitor, None, grace)));
 
     let mut relay = Relay {
-        modes,
-        leader,
+        original,
+        raw: place == JobPosition::Foreground,
         line,
         signals,
         detached,
         parked: false,
         unfollowed: None,
-        window,
         launch,
         enforcer,
         session_recording,
         killed_at: None,
         over: None,
     };
-    let result = relay.supervise(place);
+    let result = relay.supervise();
     if result.is_err() {
         process_tree.kill_all();
     }
@@ -156,11 +156,7 @@ pub(super) fn run(
 }
 
 impl Relay<'_, '_, '_> {
-    fn supervise(&mut self, place: JobPosition) -> io::Result<Result<CommandEnd, LaunchError>> {
-        if place == JobPosition::Foreground {
-            self.go_raw()?;
-            self.shape_output();
-        }
+    fn supervise(&mut self) -> io::Result<Result<CommandEnd, LaunchError>> {
         loop {
             if self.enforcer.lasts()
                 && self.launch.process_tree().command().is_some()
@@ -177,7 +173,8 @@ impl Relay<'_, '_, '_> {
                 if let Some(words) = self.enforcer.last_words() {
                     self.line.order(&Order::Say(words));
                 }
-                self.line.finish(&self.signals, self.enforcer, self.session_recording);
+                let restores = Order::Finish { restores: is_in_foreground().unwrap_or(true) };
+                self.line.finish(&restores, &self.signals, self.enforcer, self.session_recording);
                 return Ok(end);
             }
         }
@@ -223,7 +220,7 @@ impl Relay<'_, '_, '_> {
         if !self.parked {
             return patience;
         }
-        if self.has_terminal() || self.modes.terminal.is_gone() {
+        if self.has_terminal() || is_in_foreground().is_none() {
             self.resume();
             return patience;
         }
@@ -231,14 +228,15 @@ impl Relay<'_, '_, '_> {
     }
 
     fn has_terminal(&self) -> bool {
-        !self.detached && self.modes.terminal.foreground()
+        // Without a terminal, because it was hung up, there is no background.
+        !self.detached && is_in_foreground().unwrap_or(true)
     }
 
     fn take_signals(&mut self) -> io::Result<()> {
         while let Some(event) = self.signals.next_event()? {
             match event.signal {
                 SIGCHLD => {}
-                SIGWINCH => self.fit_window(),
+                SIGWINCH => self.order(&Order::Fit),
                 SIGCONT => self.resume(),
                 SIGTTIN => {}
                 SIGINT | SIGQUIT | SIGTERM | SIGHUP if self.enforcer.is_frozen() => self.enforcer.give_up(),
@@ -268,7 +266,7 @@ impl Relay<'_, '_, '_> {
             Some(Report::Unrecorded(why)) => self.enforcer.unrecorded(&why, self.session_recording.mode()),
             Some(Report::Begun(command)) => self.launch.process_tree().begins_with(command),
             // Answers to orders that are no longer waited for.
-            Some(Report::Rested | Report::Finished(..)) => {}
+            Some(Report::Rested | Report::Restored | Report::Finished(..)) => {}
             None => {
                 // Without the monitor, the processes below it would run unsupervised.
                 self.launch.process_tree().kill_all();
@@ -291,8 +289,7 @@ impl Relay<'_, '_, '_> {
     fn stopped(&mut self, signal: i32) -> io::Result<()> {
         let reached_for_terminal = matches!(signal, SIGTTIN | SIGTTOU);
         if reached_for_terminal && self.has_terminal() {
-            self.go_raw()?;
-            self.shape_output();
+            self.attach(JobPosition::Foreground);
             self.order(&Order::Continue(JobPosition::Foreground));
             return Ok(());
         }
@@ -307,10 +304,10 @@ impl Relay<'_, '_, '_> {
         self.rest();
         // The command may have ended meanwhile, or be about to: a stopped supervisor would not notice.
         if self.over.is_some() || self.enforcer.interferes() {
-            self.tell_modes();
+            self.order(&Order::Relay);
             return Ok(());
         }
-        self.restore()?;
+        self.restore();
         let suspension = if self.detached {
             Suspension::Refused
         } else {
@@ -320,7 +317,7 @@ impl Relay<'_, '_, '_> {
         // try to use the terminal again.
         if suspension == Suspension::Refused && reached_for_terminal {
             self.parked = true;
-            self.tell_modes();
+            self.order(&Order::Relay);
         } else {
             self.resume();
         }
@@ -330,19 +327,20 @@ impl Relay<'_, '_, '_> {
     /// Waits until the terminal shows what the command has written so far. Nothing more is relayed until the terminals are set
     /// again.
     fn rest(&mut self) {
-        let (session_recording, over, launch) = (&*self.session_recording, &mut self.over, self.launch);
-        self.line.settle(&Order::Rest, &self.signals, self.enforcer, &mut |report, enforcer| {
-            match report {
-                Report::Rested => return true,
-                Report::Ended(end) => *over = Some(Ok(end)),
-                Report::Failed(error) => *over = Some(Err(launch.failed(error))),
-                Report::Unrecorded(why) => enforcer.unrecorded(&why, session_recording.mode()),
-                Report::HungUp | Report::Interrupt => enforcer.give_up(),
-                // It is stopped already, and continues when this process does.
-                Report::Stopped(_) | Report::Finished(..) => {}
-                Report::Begun(command) => launch.process_tree().begins_with(command),
-            }
-            false
+        let Self { line, signals, enforcer, session_recording, over, launch, .. } = self;
+        line.settle(&Order::Rest, signals, enforcer, &mut |report, enforcer| {
+            note(report, enforcer, session_recording, launch, over) == Asked::Done
+        });
+    }
+
+    /// Has the caller's terminal set as it was, for the shell. A terminal that does not let itself be set delays this for a limited
+    /// time.
+    fn restore(&mut self) {
+        let restores = is_in_foreground().unwrap_or(true);
+        self.raw = false;
+        let Self { line, enforcer, session_recording, over, launch, .. } = self;
+        line.demand(&Order::Restore { restores }, &mut |report| {
+            note(report, enforcer, session_recording, launch, over) == Asked::Done
         });
     }
 
@@ -350,58 +348,17 @@ impl Relay<'_, '_, '_> {
     /// gone.
     fn resume(&mut self) {
         (self.parked, self.unfollowed) = (false, None);
-        if !self.detached && self.modes.terminal.is_gone() {
+        if !self.detached && is_in_foreground().is_none() {
             self.hung_up();
         }
-        let place = if self.has_terminal() && self.go_raw().is_ok() {
-            JobPosition::Foreground
-        } else {
-            self.modes.lose();
-            JobPosition::Background
-        };
-        self.shape_output();
-        self.fit_window();
+        let place = if self.has_terminal() { JobPosition::Foreground } else { JobPosition::Background };
+        self.attach(place);
         self.order(&Order::Continue(place));
     }
 
-    fn shape_output(&mut self) {
-        self.modes.shape_output(self.leader.as_fd());
-        self.tell_modes();
-    }
-
-    fn tell_modes(&self) {
-        self.order(&Order::Screen { raw: self.modes.is_raw(), plain: self.modes.is_plain() });
-    }
-
-    fn fit_window(&mut self) {
-        if let Ok(window) = self.modes.terminal.window()
-            && window != self.window
-        {
-            // The kernel sends SIGWINCH to the command. A terminal that reports no size keeps the last one.
-            let _ = sys::terminal::set_window(self.leader.as_fd(), window);
-            self.window = window;
-            self.order(&Order::Resize(window));
-        }
-    }
-
-    fn go_raw(&mut self) -> io::Result<()> {
-        let done = self.modes.go_raw(Some(self.leader.as_fd()));
-        self.unless_gone(done)
-    }
-
-    fn restore(&mut self) -> io::Result<()> {
-        let done = self.modes.restore();
-        self.unless_gone(done)
-    }
-
-    /// Ignores an error of setting a terminal that was hung up.
-    fn unless_gone(&mut self, done: io::Result<()>) -> io::Result<()> {
-        if done.is_err() && self.modes.terminal.is_gone() {
-            self.modes.lose();
-            self.hung_up();
-            return Ok(());
-        }
-        done
+    fn attach(&mut self, place: JobPosition) {
+        self.raw = place == JobPosition::Foreground;
+        self.order(&Order::Attach(place));
     }
 
     /// Sends an order, except one that would wake a frozen command: only a thaw does that.
@@ -411,9 +368,49 @@ impl Relay<'_, '_, '_> {
         }
     }
 
-    fn close(mut self) {
-        // Where this fails, the terminal is gone.
-        let _ = self.modes.restore();
+    fn close(self) {
+        // A monitor that was killed has not restored the caller's terminal.
+        if self.raw && !self.line.has_finished() {
+            let original = self.original;
+            Apart::new().run(&|child| self.launch.process_tree().spare(child), || restore_apart(&original));
+        }
         self.line.close();
+    }
+}
+
+/// Whether the awaited answer has arrived.
+#[derive(PartialEq, Eq)]
+enum Asked {
+    Waits,
+    Done,
+}
+
+/// Takes a report that arrives while this process waits for an answer.
+fn note(
+    report: Report,
+    enforcer: &mut Enforcer<'_>,
+    session_recording: &SessionRecording<'_>,
+    launch: &Launch,
+    over: &mut Option<Result<CommandEnd, LaunchError>>,
+) -> Asked {
+    match report {
+        Report::Rested | Report::Restored => return Asked::Done,
+        Report::Ended(end) => *over = Some(Ok(end)),
+        Report::Failed(error) => *over = Some(Err(launch.failed(error))),
+        Report::Unrecorded(why) => enforcer.unrecorded(&why, session_recording.mode()),
+        Report::HungUp | Report::Interrupt => enforcer.give_up(),
+        // It is stopped already, and continues when this process does.
+        Report::Stopped(_) | Report::Finished(..) => {}
+        Report::Begun(command) => launch.process_tree().begins_with(command),
+    }
+    Asked::Waits
+}
+
+/// Sets the caller's terminal as it was, unless another program has it now.
+fn restore_apart(original: &Attributes) {
+    if let Ok(terminal) = Terminal::controlling()
+        && terminal.foreground()
+    {
+        let _ = terminal.set_attributes(original); // it may be gone
     }
 }

@@ -7,13 +7,14 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use super::buffer::Buffer;
-use super::message::{Order, Report, receive_order, send_report};
+use super::message::{JobPosition, Order, Report, receive_order, send_report};
+use super::modes::Modes;
 use super::ready::Ready;
 use super::session_recording::SessionRecording;
 use super::streams::{CopiedStreams, Sinks, is_ready};
 use sys::poll::{PollEntry, poll};
 use sys::sandbox::{Capability, Files, Post, close_all_but, confine};
-use sys::terminal::Attributes;
+use sys::terminal::{Attributes, WindowSize, resize};
 
 /// How many bytes are still relayed after the command has ended or stopped: more than a pty can hold.
 const LAST_WORDS: usize = 1 << 20;
@@ -23,36 +24,49 @@ const INTERRUPT: u8 = 3;
 
 /// Both terminals of a session.
 pub(super) struct Terminals {
-    caller: OwnedFd,
-    /// `None` when the command's side is closed.
-    leader: Option<OwnedFd>,
+    modes: Modes,
+    leader: OwnedFd,
+    /// Whether the command's side is closed.
+    is_closed: bool,
+    /// The size of both.
+    window: WindowSize,
     to_command: Buffer,
     to_caller: Buffer,
     /// Whether the caller's terminal is gone.
     gone: bool,
-    raw: bool,
-    plain: bool,
-    /// Whether relaying waits until the supervisor has set the terminals.
+    /// Whether relaying waits until the terminals are set.
     waits: bool,
     /// Messages that the person at the terminal has not been shown yet.
     words: Vec<u8>,
 }
 
 impl Terminals {
-    /// Both terminals are non-blocking, and no other process reads or writes them. `plain` says that the command's terminal leaves
-    /// line ends alone. With `waits`, nothing is relayed until the supervisor has reported how the terminals are set.
-    pub(super) fn new(caller: OwnedFd, leader: OwnedFd, plain: bool, waits: bool) -> Self {
+    /// Both terminals are non-blocking, and no other process reads, writes or sets them.
+    pub(super) fn new(modes: Modes, leader: OwnedFd, window: WindowSize) -> Self {
         Self {
-            caller,
-            leader: Some(leader),
+            modes,
+            leader,
+            is_closed: false,
+            window,
             to_command: Buffer::new(),
             to_caller: Buffer::new(),
             gone: false,
-            raw: false,
-            plain,
-            waits,
+            waits: false,
             words: Vec::new(),
         }
+    }
+
+    /// Fails when the caller's terminal cannot be set, as after it was hung up. The command's terminal is set all the same.
+    fn attach(&mut self, place: JobPosition) -> io::Result<()> {
+        let done = match place {
+            JobPosition::Foreground => self.modes.go_raw(Some(self.leader.as_fd())),
+            JobPosition::Background => {
+                self.modes.lose();
+                Ok(())
+            }
+        };
+        self.modes.shape_output(self.leader.as_fd());
+        done
     }
 }
 
@@ -85,8 +99,7 @@ impl RelayProcess<'_, '_> {
         kept.extend(self.streams.sources());
         kept.extend(self.streams.own_sinks());
         if let Some(terminals) = &self.terminals {
-            kept.push(terminals.caller.as_fd());
-            kept.extend(terminals.leader.as_ref().map(AsFd::as_fd));
+            kept.extend([terminals.modes.as_fd(), terminals.leader.as_fd()]);
         }
         // When this fails, the descriptors can be used only by number, and the sandbox applies all the same.
         let _ = close_all_but(&kept);
@@ -131,12 +144,15 @@ impl RelayProcess<'_, '_> {
     pub(super) fn obey(&mut self, order: Order) -> io::Result<Course> {
         match order {
             Order::Signal(..) | Order::Continue(_) | Order::Enough => {}
-            Order::Screen { raw, plain } => {
-                if let Some(terminals) = &mut self.terminals {
-                    (terminals.raw, terminals.plain, terminals.waits) = (raw, plain, false);
-                }
+            Order::Attach(place) => self.attach(place),
+            Order::Relay => {
+                let _ = self.terminals.as_mut().map(|terminals| terminals.waits = false);
             }
-            Order::Resize(window) => self.session_recording.resize(window),
+            Order::Fit => self.fit(),
+            Order::Restore { restores } => {
+                self.restore(restores);
+                send_report(self.supervisor, &Report::Restored)?;
+            }
             Order::Say(words) => {
                 self.session_recording.mark(&words);
                 if let Some(terminals) = &mut self.terminals {
@@ -147,25 +163,62 @@ impl RelayProcess<'_, '_> {
             Order::Rest => {
                 let _ = self.drain();
                 if let Some(terminals) = &mut self.terminals {
-                    // The terminal belongs to another program until the supervisor reports how it is set.
-                    (terminals.raw, terminals.waits) = (false, true);
+                    // The terminal belongs to another program until it is set again.
+                    terminals.waits = true;
                 }
                 send_report(self.supervisor, &Report::Rested)?;
             }
-            Order::Finish => {
-                self.finish()?;
+            Order::Finish { restores } => {
+                self.finish(restores)?;
                 return Ok(Course::Over);
             }
         }
         Ok(Course::Goes)
     }
 
-    /// Relays what is left, seals the recording and reports it.
-    fn finish(&mut self) -> io::Result<()> {
+    /// Sets both terminals for a command in this position; from now on bytes are relayed.
+    pub(super) fn attach(&mut self, place: JobPosition) {
+        let Some(terminals) = &mut self.terminals else { return };
+        let done = terminals.attach(place);
+        terminals.waits = false;
+        self.lose_unless(done);
+        self.fit();
+    }
+
+    fn restore(&mut self, ours: bool) {
+        let done = self.terminals.as_mut().map_or(Ok(()), |terminals| terminals.modes.restore(ours));
+        self.lose_unless(done);
+    }
+
+    /// Reports that the caller's terminal was hung up, where setting it shows that.
+    fn lose_unless(&mut self, done: io::Result<()>) {
+        if let (Err(_), Some(terminals)) = (done, &mut self.terminals) {
+            terminals.modes.lose();
+            if terminals.modes.terminal.is_gone() {
+                let _ = send_report(self.supervisor, &Report::HungUp); // a closed socket shows that the supervisor is gone
+            }
+        }
+    }
+
+    /// Gives the command's terminal the size of the caller's. A terminal that reports no size keeps the last one.
+    fn fit(&mut self) {
+        if let Some(terminals) = &mut self.terminals
+            && let Ok(window) = terminals.modes.terminal.window()
+            && window != terminals.window
+        {
+            let _ = resize(terminals.leader.as_fd(), window); // the kernel sends SIGWINCH to the command
+            terminals.window = window;
+            self.session_recording.resize(window);
+        }
+    }
+
+    /// Relays what is left, restores the caller's terminal, seals the recording and reports it.
+    fn finish(&mut self, restores: bool) -> io::Result<()> {
         let course = self.drain();
         let supervisor = self.supervisor;
         self.streams.drain(self.session_recording, &mut || course == Course::Over || is_enough(supervisor));
         self.tell_of_failure();
+        self.restore(restores);
         let (seal, why) = self.session_recording.seal();
         send_report(supervisor, &Report::Finished(seal, why))
     }
@@ -202,7 +255,7 @@ impl RelayProcess<'_, '_> {
     fn read_caller(&mut self) {
         let Some(terminals) = &mut self.terminals else { return };
         let before = terminals.to_command.len();
-        let report = match terminals.to_command.fill(terminals.caller.as_fd()) {
+        let report = match terminals.to_command.fill(terminals.modes.as_fd()) {
             Ok(0) | Err(_) => {
                 terminals.gone = true;
                 Some(Report::HungUp)
@@ -225,8 +278,10 @@ impl RelayProcess<'_, '_> {
             if terminals.flush(self.supervisor) == Course::Over {
                 return Course::Over;
             }
-            let Some(leader) = &terminals.leader else { break };
-            let mut entries = [PollEntry::reading(leader.as_fd())];
+            if terminals.is_closed {
+                break;
+            }
+            let mut entries = [PollEntry::reading(terminals.leader.as_fd())];
             if !poll(&mut entries, Some(Duration::ZERO)).is_ok_and(|count| count > 0) {
                 break;
             }
@@ -245,22 +300,21 @@ impl RelayProcess<'_, '_> {
 
 impl Terminals {
     fn caller_entry(&self) -> Option<PollEntry<'_>> {
-        let reads = self.raw && !self.waits && !self.gone && self.to_command.has_room();
+        let reads = self.modes.is_raw() && !self.waits && !self.gone && self.to_command.has_room();
         let writes = !self.waits && !self.gone && !self.to_caller.is_empty();
-        (reads || writes).then(|| PollEntry::new(self.caller.as_fd(), reads, writes))
+        (reads || writes).then(|| PollEntry::new(self.modes.as_fd(), reads, writes))
     }
 
     fn leader_entry(&self) -> Option<PollEntry<'_>> {
-        let leader = self.leader.as_ref()?;
         let (reads, writes) = (!self.waits && self.to_caller.has_room(), !self.to_command.is_empty());
-        (reads || writes).then(|| PollEntry::new(leader.as_fd(), reads, writes))
+        (!self.is_closed && (reads || writes)).then(|| PollEntry::new(self.leader.as_fd(), reads, writes))
     }
 
     /// Records the input behind the first `before` bytes where the policy wants it, but never what the command's terminal does not
     /// echo, such as a password.
     fn record_input(&self, before: usize, session_recording: &mut SessionRecording<'_>) {
-        let shows = |leader: &OwnedFd| Attributes::of(leader.as_fd()).is_ok_and(|attributes| attributes.echoes());
-        if session_recording.takes_input() && self.leader.as_ref().is_some_and(shows) {
+        let shows = || Attributes::of(self.leader.as_fd()).is_ok_and(|attributes| attributes.echoes());
+        if session_recording.takes_input() && !self.is_closed && shows() {
             session_recording.input(self.to_command.held().get(before..).unwrap_or_default());
         }
     }
@@ -272,16 +326,14 @@ impl Terminals {
     }
 
     fn write_caller(&mut self) {
-        if self.to_caller.empty_into(self.caller.as_fd()).is_err() {
+        if self.to_caller.empty_into(self.modes.as_fd()).is_err() {
             self.gone = true;
             self.to_caller.clear();
         }
     }
 
     fn write_command(&mut self) {
-        if let Some(leader) = &self.leader
-            && self.to_command.empty_into(leader.as_fd()).is_err()
-        {
+        if !self.is_closed && self.to_command.empty_into(self.leader.as_fd()).is_err() {
             self.to_command.clear();
         }
     }
@@ -289,13 +341,11 @@ impl Terminals {
     /// Reads what the command wrote. When reading fails (EIO), the command's side is closed and there is nothing more to relay.
     fn read_command(&mut self, session_recording: &mut SessionRecording<'_>) {
         let before = self.to_caller.len();
-        if let Some(leader) = &self.leader
-            && !matches!(self.to_caller.fill(leader.as_fd()), Ok(1..))
-        {
-            self.leader = None;
+        if !self.is_closed && !matches!(self.to_caller.fill(self.leader.as_fd()), Ok(1..)) {
+            self.is_closed = true;
         }
         let shown = self.to_caller.held().get(before..).unwrap_or_default();
-        match self.plain {
+        match self.modes.is_plain() {
             // The caller's terminal adds the carriage returns to line ends afterwards.
             true => session_recording.stream(shown),
             false => session_recording.output(shown),
@@ -309,7 +359,7 @@ impl Terminals {
     fn flush(&mut self, supervisor: &OwnedFd) -> Course {
         self.push_words();
         while !self.to_caller.is_empty() && !self.gone {
-            let mut entries = [PollEntry::writing(self.caller.as_fd()), PollEntry::reading(supervisor.as_fd())];
+            let mut entries = [PollEntry::writing(self.modes.as_fd()), PollEntry::reading(supervisor.as_fd())];
             let ready = poll(&mut entries, None).is_ok();
             let told = entries.last().is_some_and(|entry| entry.ready_read);
             if !ready || (told && is_enough(supervisor)) {

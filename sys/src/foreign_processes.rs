@@ -19,6 +19,7 @@ use crate::process::{Pid, process_start};
 use crate::procfs;
 use crate::procfs::locked::reader;
 use crate::programs::Programs;
+use crate::terminal::Apart;
 use seat::Seat;
 pub use service::Service;
 pub(crate) use service::sockets_in;
@@ -59,6 +60,7 @@ pub struct ForeignProcesses {
     inside: Option<Cgroup>,
     programs: Programs,
     seat: Option<Seat>,
+    voice: Apart,
     /// The group to which logind has moved the processes.
     scope: OnceCell<Scope>,
     /// How many processes did not show at the last search whether they carry the mark.
@@ -108,6 +110,7 @@ impl ForeignProcesses {
             inside,
             programs,
             seat,
+            voice: Apart::new(),
             scope: OnceCell::new(),
             silent: Cell::new(0),
             moved: RefCell::default(),
@@ -276,12 +279,13 @@ impl ForeignProcesses {
         let _ = send(self.host, libc::SIGCONT); // it may have ended
     }
 
-    /// Writes a line to each of their terminals, and to the terminal of the session, where that does not block.
+    /// Writes a line to each of their terminals, and to the terminal of the session, where that does not block. Takes limited
+    /// time: a child makes the calls on the terminals.
     pub fn tell(&self, line: &str) {
         let seen = self.seen().unwrap_or_default();
         let mut numbers = reader::terminals(seen.into_iter().map(|process| process.pid).collect());
         numbers.extend(self.seat.filter(Seat::is_taken).map(|seat| seat.number));
-        seat::tell(numbers, line);
+        self.voice.run(&|_| {}, || seat::tell(numbers, line));
     }
 
     /// Ends the session: the program goes back to its previous group, and its later descendants do not belong to the

@@ -442,6 +442,16 @@ pub fn own_process_group() -> Pid {
     Pid(unsafe { libc::getpgrp() })
 }
 
+/// Returns whether the process group of this process is in the foreground of its controlling terminal; `None` when it has
+/// no terminal, because there was none or it was hung up. Asks `/proc`, not the terminal, so that no user can delay the
+/// answer.
+pub fn is_in_foreground() -> Option<bool> {
+    match locked::own() {
+        Ok(own) => (own.foreground != -1).then_some(own.foreground == own.group),
+        Err(_) => Some(true), // as far as is known
+    }
+}
+
 /// Moves a process (this one or a child before its exec) into a process group; into a new one when `group` is the
 /// process itself.
 pub fn set_process_group(pid: Pid, group: Pid) -> io::Result<()> {

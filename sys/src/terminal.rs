@@ -14,8 +14,10 @@ use crate::process::{Pid, own_process_group};
 use crate::secret::Secret;
 use crate::signals::{self, SignalSet};
 
+mod apart;
 mod question;
 
+pub use apart::Apart;
 use question::Question;
 pub use question::{Echo, PasswordError, read_password_from_stdin};
 
@@ -91,7 +93,12 @@ impl Terminal {
 
     /// Returns the size.
     pub fn window(&self) -> io::Result<WindowSize> {
-        window(self.fd.as_fd())
+        window_of(self.fd.as_fd())
+    }
+
+    /// Duplicates the descriptor.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self { fd: self.fd.try_clone()?, device: self.device })
     }
 
     /// Returns the modes.
@@ -99,8 +106,8 @@ impl Terminal {
         Attributes::of(self.fd.as_fd())
     }
 
-    /// Sets the modes at once, without waiting for output: another process that blocks the terminal could delay that
-    /// for ever (for TCSADRAIN Linux takes a writer's lock). Works from the background too: the caller checks
+    /// Sets the modes at once, without waiting for output. Another process can delay this for ever, as it can delay
+    /// most calls on a terminal: Linux takes a lock that a read(2) into a page that is never delivered holds. Works from the background too: the caller checks
     /// [`Self::foreground`] first.
     pub fn set_attributes(&self, attributes: &Attributes) -> io::Result<()> {
         attributes.apply_now(self.fd.as_fd())
@@ -212,9 +219,13 @@ pub fn is_terminal(fd: BorrowedFd<'_>) -> bool {
 
 /// Returns the size of a terminal.
 pub fn window(fd: BorrowedFd<'_>) -> io::Result<WindowSize> {
+    only_terminals(fd)?;
+    window_of(fd)
+}
+
+fn window_of(fd: BorrowedFd<'_>) -> io::Result<WindowSize> {
     // SAFETY: winsize is plain integers, for which zero is valid.
     let mut raw: libc::winsize = unsafe { mem::zeroed() };
-    only_terminals(fd)?;
     // SAFETY: TIOCGWINSZ writes one winsize, which lives through the call.
     check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCGWINSZ, &raw mut raw) })?;
     Ok(WindowSize { rows: raw.ws_row, columns: raw.ws_col, width: raw.ws_xpixel, height: raw.ws_ypixel })
@@ -223,6 +234,12 @@ pub fn window(fd: BorrowedFd<'_>) -> io::Result<WindowSize> {
 /// Sets the size of a terminal; the foreground process group gets SIGWINCH when it changes.
 pub fn set_window(fd: BorrowedFd<'_>, size: WindowSize) -> io::Result<()> {
     only_terminals(fd)?;
+    resize(fd, size)
+}
+
+/// Sets the size as [`set_window`] does, by a single call that the sandbox permits, for the leader of a
+/// pseudo-terminal that this program has opened.
+pub fn resize(fd: BorrowedFd<'_>, size: WindowSize) -> io::Result<()> {
     let raw = libc::winsize { ws_row: size.rows, ws_col: size.columns, ws_xpixel: size.width, ws_ypixel: size.height };
     // SAFETY: TIOCSWINSZ reads one winsize, which lives through the call.
     check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCSWINSZ, &raw const raw) }).map(drop)

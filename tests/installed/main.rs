@@ -67,6 +67,7 @@ mod shippers;
 mod signed;
 mod sinks;
 mod statements;
+mod stuck_terminal;
 mod tampering;
 mod terminal;
 mod thawing;

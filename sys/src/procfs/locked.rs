@@ -44,6 +44,8 @@ pub struct ProcessStat {
     pub session: i32,
     /// The controlling terminal in the kernel's own encoding; 0 for none.
     pub terminal: u32,
+    /// The process group in the foreground of that terminal; -1 for none.
+    pub foreground: i32,
     /// The start time, in clock ticks (1/100 s) since boot.
     pub started: u64,
     /// The number of threads; the main thread counts until the process is reaped.
@@ -153,14 +155,15 @@ pub fn parse_stat(line: &[u8]) -> Option<ProcessStat> {
     let group = fields.next()?.parse().ok()?;
     let session = fields.next()?.parse().ok()?;
     let terminal: i32 = fields.next()?.parse().ok()?;
-    // Fields 9, 20, 22 and 28; seven were taken before, with pid and name.
-    let flags: u32 = fields.nth(1)?.parse().ok()?;
+    let foreground = fields.next()?.parse().ok()?;
+    // Fields 9, 20, 22 and 28; eight were taken before, with pid and name.
+    let flags: u32 = fields.next()?.parse().ok()?;
     let is_copy = flags & NEVER_EXECUTED != 0;
     let threads = fields.nth(10)?.parse().ok()?;
     let started = fields.nth(1)?.parse().ok()?;
     let stack = fields.nth(5).and_then(|stack| stack.parse().ok()).unwrap_or_default();
     let terminal = terminal.cast_unsigned();
-    Some(ProcessStat { state, parent, group, session, terminal, started, threads, is_copy, stack })
+    Some(ProcessStat { state, parent, group, session, terminal, foreground, started, threads, is_copy, stack })
 }
 
 #[cfg(test)]

@@ -55,8 +55,19 @@ const FAMILIES: [u32; 2] = [libc::AF_UNIX as u32, libc::AF_NETLINK as u32];
 /// TCGETS2, which newer C libraries use to read a terminal's settings (asm-generic/ioctls.h).
 const TCGETS2: u32 = 0x802c_542a;
 
-const TERMINAL: [u32; 5] =
-    [libc::TCGETS as u32, TCGETS2, libc::TIOCGPGRP as u32, libc::TIOCSPGRP as u32, libc::TIOCGWINSZ as u32];
+/// TCSETS2, with which they set them.
+const TCSETS2: u32 = 0x402c_542b;
+
+const TERMINAL: [u32; 8] = [
+    libc::TCGETS as u32,
+    TCGETS2,
+    libc::TCSETS as u32,
+    TCSETS2,
+    libc::TIOCGPGRP as u32,
+    libc::TIOCSPGRP as u32,
+    libc::TIOCGWINSZ as u32,
+    libc::TIOCSWINSZ as u32,
+];
 
 macro_rules! row {
     ($relay_process:expr, $enforcer:expr, $worker:expr, $why:literal; $($call:ident),+) => {
@@ -99,7 +110,7 @@ pub(super) const TABLE: &[Row] = &[
         SYS_rt_sigprocmask, SYS_rt_sigaction, SYS_rt_sigreturn, SYS_sigaltstack, SYS_rt_sigpending, SYS_exit,
         SYS_exit_group, SYS_getpid, SYS_gettid),
     row!(Only(OneOf(1, &TERMINAL)), Refused, Refused,
-        "The command's terminal: its settings, and which group owns it. Nothing types into one (TIOCSTI).";
+        "Both terminals: their settings and sizes, and which group owns the command's. Nothing types into one (TIOCSTI).";
         SYS_ioctl),
     row!(Passes, Passes, Refused,
         "Modes and copies of descriptors; locks of the database.";
