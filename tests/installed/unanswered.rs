@@ -254,3 +254,48 @@ fn a_command_does_not_outlive_its_grant_by_execs_that_never_end() {
     }
     no_program_waits(&root);
 }
+
+/// Lets users execute a command with a descriptor whose last close never ends. Such a process cannot finish dying.
+fn can_be_watched(root: &PrivateRoot) {
+    root.write("/usr/local/lib/watched.py", 0o644, include_str!("watched.py"));
+    root.script("[ -e /dev/fuse ] || mknod -m 666 /dev/fuse c 10 229");
+}
+
+/// Kills a process that cannot finish dying, and checks that it does not.
+fn kill_for_ever(root: &PrivateRoot, pid: u32) {
+    root.script(&format!("kill -KILL {pid}"));
+    std::thread::sleep(Duration::from_millis(300));
+    let state = root.script(&format!("grep -c '^State:.*D' /proc/{pid}/status || true"));
+    assert_eq!(state.trim(), "1", "the descriptor keeps it from dying");
+}
+
+/// Lets the processes that wait for such a descriptor end, so that the root can be removed.
+fn unwatch(root: &PrivateRoot) {
+    root.script("cat /tmp/watched.* | xargs -r kill -KILL; sleep 0.3");
+}
+
+#[test]
+fn a_user_without_a_grant_cannot_keep_the_lock_of_the_database() {
+    let root = prepared("");
+    can_be_watched(&root);
+    let person = root.person(&[]);
+    // Another process writes, so that the user's refusal waits for it while it holds the lock of the writers.
+    let writes = "import sqlite3, time; base = sqlite3.connect('/var/lib/jit-sudo/journal.db', isolation_level=None); \
+                  base.execute('BEGIN IMMEDIATE'); print('writes', flush=True); time.sleep(900)";
+    root.script(&format!("python3 -c \"{writes}\" >/tmp/writes 2>&1 </dev/null & echo $! >/tmp/writer"));
+    eventually("the other process writes", harness::PATIENCE, || {
+        root.read("/tmp/writes").contains("writes").then_some(())
+    });
+    let line = "python3 /usr/local/lib/watched.py 900 jit-sudo -n -u root id >/dev/null 2>&1 </dev/null &";
+    root.script(&format!("ulimit -n 4096; runuser -u {} -- sh -c '{line}'", person.name));
+    let holder = eventually("the refused run holds the lock", harness::PATIENCE, || {
+        let script = "for pid in $(pgrep -x jit-sudo); do \
+                      awk -v p=$pid '$5 == p && $4 == \"WRITE\" && $2 != \"OFDLCK\" { print p; exit }' /proc/locks; done";
+        root.script(script).trim().parse::<u32>().ok()
+    });
+    kill_for_ever(&root, holder);
+    root.script("kill -KILL $(cat /tmp/writer)");
+    let run = root.command("root", ["jit-sudo", "-n", "true"]).patience(Duration::from_secs(25)).run();
+    unwatch(&root);
+    run.succeeded();
+}
