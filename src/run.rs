@@ -27,7 +27,7 @@ use crate::authorized::Authorized;
 use crate::authorized::environment::{RunEnvironment, build};
 use crate::console::Console;
 use crate::elevation::{Caller, CallersEnvironment};
-use crate::host::Host;
+use crate::host::{Host, HostError};
 use crate::policy_index::PolicyIndex;
 use crate::refusal::Refusal;
 use crate::session::{ExitStatus, LaunchError, Outcome, ProcessTree, Session};
@@ -110,6 +110,8 @@ fn record(
     console: &mut Console,
 ) -> Result<(Recorded, ProcessTree), Refusal> {
     let settings = context.policy.settings();
+    let given_away = context.inherited.give_away(authorized.plan().closefrom());
+    given_away.map_err(|error| HostError::System("hand over descriptors of the caller", error))?;
     edit::choose_editor(&authorized, context)?;
     let target = authorized.run_as().name().to_string();
     authorized.authenticated().open_session(&target).map_err(Refusal::Session)?;

@@ -534,7 +534,7 @@ impl Maker {
 
     /// Returns whether the process has ended. One whose state cannot be read counts as running while its pid exists.
     fn has_ended(self) -> bool {
-        if procfs::status(self.pid).is_ok_and(|status| status.has_ended()) {
+        if procfs::status(self.pid).is_ok_and(|status| status.is_dead()) {
             return true;
         }
         match process::process_start(self.pid) {

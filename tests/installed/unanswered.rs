@@ -299,3 +299,32 @@ fn a_user_without_a_grant_cannot_keep_the_lock_of_the_database() {
     unwatch(&root);
     run.succeeded();
 }
+
+/// The descriptor is one that the command does not get (9), or standard input, which the command closes.
+#[test]
+fn a_command_does_not_outlive_a_killed_supervisor_that_cannot_finish_dying() {
+    let root = prepared("");
+    can_be_watched(&root);
+    naps(&root, &["nap1"]);
+    let person = root.person(&["self-service"]);
+    request(&root, &person, "self-service", &["--for", "1h"]);
+    for (fd, pause) in [("9", "0"), ("0", "0.3")] {
+        let line = format!(
+            "exec <&-; sleep {pause}; touch /tmp/began{fd}; kill -KILL $PPID; trap '' HUP TERM INT; while :; do nap1 900; done"
+        );
+        root.write(&format!("/usr/local/bin/line{fd}"), 0o755, format!("#!/bin/sh\n{line}\n"));
+        let words =
+            format!("setsid python3 /usr/local/lib/watched.py {fd} jit-sudo -n line{fd} >/dev/null 2>&1 </dev/null &");
+        root.script(&format!("runuser -u {} -- sh -c '{words}'", person.name));
+        eventually("the command began", harness::PATIENCE, || {
+            root.script("ls /tmp").contains(&format!("began{fd}")).then_some(())
+        });
+        std::thread::sleep(Duration::from_millis(500));
+        until(&root, "nap1", None, 0);
+        root.as_root(["jitctl", "sweep"]).succeeded();
+        let end = records_of(&root, &person).into_iter().rfind(|record| record.kind() == "end").unwrap();
+        assert_eq!(end.text("ended_by"), "lost", "{fd}");
+        unwatch(&root);
+        root.script(&format!("rm -f /tmp/watched.{}", person.uid));
+    }
+}
