@@ -454,10 +454,12 @@ impl Host {
 /// The command that tells the enforcer to close some lost runs, and nothing else.
 pub const CLOSE: &[u8] = b"close";
 
+/// Whether a supervisor lives, as far as this process can tell: one of another pid namespace counts as alive, because its pid means
+/// another process here.
 fn is_alive(supervisor: &Supervisor, moment: &Moment) -> bool {
-    supervisor.boot_id == moment.boot_id
-        && sys::process::Pid::new(supervisor.process.pid)
-            .is_some_and(|pid| sys::procfs::lives_since(pid, supervisor.process.start))
+    let process = supervisor.process;
+    let lives = || Pid::new(process.pid).is_some_and(|pid| sys::procfs::lives_since(pid, process.start));
+    supervisor.boot_id == moment.boot_id && (!process.is_within_reach() || lives())
 }
 
 /// What was closed because its supervisor or enforcer had died.
@@ -500,7 +502,9 @@ impl Host {
         end: &dyn Fn(&LostRun) -> Ended,
     ) -> Result<Closed, HostError> {
         let alive = |supervisor: &Supervisor| {
-            is_alive(supervisor, moment) && !Pid::new(supervisor.process.pid).is_some_and(is_given_up)
+            let process = Some(supervisor.process).filter(|process| process.is_within_reach());
+            let is_given_up = || process.and_then(|process| Pid::new(process.pid)).is_some_and(is_given_up);
+            is_alive(supervisor, moment) && !is_given_up()
         };
         let silent = Cell::new(0);
         let end = |run: &OpenRun| {

@@ -89,9 +89,7 @@ impl Recorded {
     ) -> Result<(Self, M), StartError> {
         let redactor = Redactor::new(redacted, journal.redaction_key()?);
         let start = start_event(&authorized, environment.entries(), run.clone(), &redactor)?;
-        let pid = sys::process::Pid::own();
-        let supervisor =
-            Process { pid: pid.raw(), start: sys::process::process_start(pid).map_err(StartError::Process)? };
+        let supervisor = Process::own().map_err(StartError::Process)?;
         let claim = |tx: &Transaction<'_>| claim(tx, &authorized, &run, moment, journal.is_as_read());
         let ((started, ()), done) =
             journal.start_meanwhile(moment, start, supervisor, claim, |started| meanwhile(started.run()))?;

@@ -12,7 +12,7 @@ use jit_core::escape::Word;
 use jit_core::evidence::record::{LeftEnded, LeftProcess, LeftRunning};
 use jit_core::grant::GrantTerms;
 use jit_core::policy::{Leftovers, OnExpiry, Role};
-use sys::process::{Pid, process_start};
+use sys::process::Pid;
 
 /// The run that left the processes, and the power under which they run.
 pub(crate) struct Left<'a> {
@@ -68,8 +68,7 @@ impl Left<'_> {
             return Ok(());
         };
         let grant = self.grants.first().map(|terms| terms.id.clone());
-        let own = Pid::own();
-        let began = process_start(own).map_err(|error| HostError::System("read /proc", error))?;
+        let own = Process::own().map_err(|error| HostError::System("read /proc", error))?;
         let left = LeftRunning {
             run: self.run.to_owned(),
             start,
@@ -78,7 +77,7 @@ impl Left<'_> {
             processes: members.iter().take(LeftRunning::LISTED).map(|pid| process(*pid)).collect(),
             count: u64::try_from(members.len()).unwrap_or(u64::MAX),
         };
-        let recorded = journal.left_running(&host.clocks()?, left, Process { pid: own.raw(), start: began });
+        let recorded = journal.left_running(&host.clocks()?, left, own);
         let written = recorded.inspect_err(|_| end_it())?; // as above
         let _ = journal.mirror(&[written]); // the journal has it; a failing sink changes nothing
 
