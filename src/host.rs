@@ -13,6 +13,7 @@ mod schema;
 mod sealing;
 mod slots;
 mod strays;
+mod supervisors;
 
 use std::borrow::Borrow;
 use std::cell::Cell;
@@ -53,6 +54,7 @@ pub use recordings::{Encoding, FinishedRecordings, Stage, StoredRecording, is_wr
 pub use schema::open as open_database;
 pub use sealing::SEAL;
 pub use slots::{Slot, Work, slots};
+use supervisors::is_alive;
 use sys::bell::Bell;
 use sys::limits::Limits;
 use sys::process::Pid;
@@ -453,14 +455,6 @@ impl Host {
 
 /// The command that tells the enforcer to close some lost runs, and nothing else.
 pub const CLOSE: &[u8] = b"close";
-
-/// Whether a supervisor lives, as far as this process can tell: one of another pid namespace counts as alive, because its pid means
-/// another process here.
-fn is_alive(supervisor: &Supervisor, moment: &Moment) -> bool {
-    let process = supervisor.process;
-    let lives = || Pid::new(process.pid).is_some_and(|pid| sys::procfs::lives_since(pid, process.start));
-    supervisor.boot_id == moment.boot_id && (!process.is_within_reach() || lives())
-}
 
 /// What was closed because its supervisor or enforcer had died.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

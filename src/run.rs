@@ -21,7 +21,7 @@ mod run_recording;
 use std::mem::ManuallyDrop;
 
 use crate::audit::Journal;
-use crate::audit::recorded::Recorded;
+use crate::audit::recorded::{Recorded, StartError};
 use crate::audit::sink::Delivery;
 use crate::authorized::Authorized;
 use crate::authorized::environment::{RunEnvironment, build};
@@ -127,8 +127,10 @@ fn record(
     };
     let moment = context.host.clocks()?;
     let redacted = &settings.audit.redact;
+    let supervisor = context.host.supervisor().map_err(StartError::Process)?;
+    let found = ProcessTree::found;
     let (mut recorded, process_tree) =
-        Recorded::commit(context.journal, authorized, environment, id, redacted, &moment, ProcessTree::found)?;
+        Recorded::commit(context.journal, authorized, environment, id, redacted, &moment, supervisor, found)?;
 
     if settings.audit.syslog == SyslogMode::Required && recorded.mirror(context.journal) == Delivery::Missed {
         end(&recorded, not_executed(&Refusal::SyslogRequired.sentence()), context, console);

@@ -85,11 +85,11 @@ impl Recorded {
         run: String,
         redacted: &[String],
         moment: &Moment,
+        supervisor: Process,
         meanwhile: impl FnOnce(&str) -> M,
     ) -> Result<(Self, M), StartError> {
         let redactor = Redactor::new(redacted, journal.redaction_key()?);
         let start = start_event(&authorized, environment.entries(), run.clone(), &redactor)?;
-        let supervisor = Process::own().map_err(StartError::Process)?;
         let claim = |tx: &Transaction<'_>| claim(tx, &authorized, &run, moment, journal.is_as_read());
         let ((started, ()), done) =
             journal.start_meanwhile(moment, start, supervisor, claim, |started| meanwhile(started.run()))?;

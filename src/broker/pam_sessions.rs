@@ -10,7 +10,7 @@ use super::failure::{Refused, refused};
 use super::pam_membership::Membership;
 use super::sessions::over;
 use crate::audit::sink::Delivery;
-use crate::audit::{Due, Process, Started, claim};
+use crate::audit::{Due, Started, claim};
 use crate::elevation::Caller;
 use crate::host::slots;
 use crate::refusal::Refusal;
@@ -77,7 +77,7 @@ impl Context<'_> {
         .map_err(gone)?;
         let start = start(new, &holder, &held, &run_as, run.clone()).map_err(failed)?;
         let terms = held.terms();
-        let supervisor = Process::own().map_err(gone)?;
+        let supervisor = self.host.supervisor().map_err(gone)?;
         let (started, ()) = self.journal.start(self.now.moment(), start, supervisor, |tx| {
             keep_role(tx, &held.role().digest, held.role())?;
             match terms {

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use super::grant_watch::{Supervised, Watched};
 use super::removal::{Looks, RemovalWatch};
-use crate::audit::{Journal, Process};
+use crate::audit::Journal;
 use crate::host::{Host, HostError};
 use crate::session::{EndReason, Watch, outcome::ended_by};
 use jit_core::escape::Word;
@@ -68,7 +68,7 @@ impl Left<'_> {
             return Ok(());
         };
         let grant = self.grants.first().map(|terms| terms.id.clone());
-        let own = Process::own().map_err(|error| HostError::System("read /proc", error))?;
+        let own = host.supervisor().map_err(|error| HostError::System("read /proc", error))?;
         let left = LeftRunning {
             run: self.run.to_owned(),
             start,

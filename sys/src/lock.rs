@@ -39,9 +39,7 @@ impl Locked {
         let unstoppable = Unstoppable::begin()?;
         let deadline = Instant::now() + limit;
         let own = Own::take(path, deadline)?;
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(libc::O_NOFOLLOW);
-        let file = options.open(path)?;
+        let file = open(path)?;
         lock_until(&file, deadline)?;
         Ok(Self { file, _own: own, _unstoppable: unstoppable })
     }
@@ -50,6 +48,16 @@ impl Locked {
     pub fn file(&self) -> &File {
         &self.file
     }
+}
+
+/// Opens a file for locks, which is created if it is missing (mode 0600). Its directory must be trusted.
+///
+/// # Errors
+/// Those of open(2).
+pub fn open(path: &Path) -> Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(libc::O_NOFOLLOW);
+    options.open(path)
 }
 
 fn lock_until(file: &File, deadline: Instant) -> Result<()> {
@@ -107,6 +115,12 @@ fn owned() -> MutexGuard<'static, Vec<PathBuf>> {
 /// holds does not count, see [`is_shared`].
 pub fn claim_byte(file: &impl AsFd, at: i64) -> Result<bool> {
     is_taken(record_lock(file, libc::F_SETLK, &range(at, 1, libc::F_WRLCK)))
+}
+
+/// Takes a shared POSIX lock on one byte of a file until this process ends, which shows others that it lives. The file must stay open
+/// until then, and nothing else in this process may open it.
+pub fn show(file: &'static File, at: i64) -> Result<()> {
+    record_lock(file, libc::F_SETLK, &range(at, 1, libc::F_RDLCK))
 }
 
 /// Replaces the lock of [`claim_byte`] by a shared one and adds that of [`share`], with no moment between them in which the byte is
