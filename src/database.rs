@@ -44,6 +44,9 @@ pub const LENGTH_LIMIT: i32 = 64 << 20;
 /// How long a writer waits for the write lock before it fails.
 pub const WRITE_PATIENCE: Duration = Duration::from_secs(10);
 
+/// What the name of the file that writers lock adds to that of the database. Nothing else opens it: the process would lose the lock.
+const LOCK: &str = "-lock";
+
 /// The number of WAL frames that triggers a WAL checkpoint where the WAL index is kept: each checkpoint costs two syncs.
 const WAL_FRAMES: i32 = 256;
 
@@ -362,16 +365,14 @@ impl Database {
         DatabaseError::File(beside(&self.path, "-wal"), error)
     }
 
-    /// Waits for this writer's turn: a lock on the directory, which the kernel grants in the order of the requests.
+    /// Waits for this writer's turn: a lock on a file beside the database, which the kernel grants in the order of the requests.
     /// SQLite's own busy handler polls, with growing sleeps: most of a thousand writers would wake to find the write lock
     /// taken, and the oldest would starve. So SQLite's lock is requested only when it is this writer's turn.
-    fn queue(&self) -> Result<Locked<File>, DatabaseError> {
-        let directory = directory_of(&self.path);
-        File::open(directory).and_then(|file| Locked::within(file, WRITE_PATIENCE)).map_err(|error| {
-            match error.kind() {
-                ErrorKind::TimedOut => DatabaseError::Busy(self.path.clone()),
-                _ => DatabaseError::File(directory.to_owned(), error),
-            }
+    fn queue(&self) -> Result<Locked, DatabaseError> {
+        let lock = beside(&self.path, LOCK);
+        Locked::at(&lock, WRITE_PATIENCE).map_err(|error| match error.kind() {
+            ErrorKind::TimedOut => DatabaseError::Busy(self.path.clone()),
+            _ => DatabaseError::File(lock, error),
         })
     }
 

@@ -16,6 +16,7 @@ mod schema;
 mod sealing;
 mod slots;
 mod strays;
+mod supervisors;
 
 use std::cell::Cell;
 use std::fmt;

@@ -23,13 +23,13 @@ mod run_recording;
 use std::mem::ManuallyDrop;
 
 use crate::audit::Journal;
-use crate::audit::recorded::Recorded;
+use crate::audit::recorded::{Recorded, StartError};
 use crate::audit::sink::Delivery;
 use crate::authorized::Authorized;
 use crate::authorized::environment::{RunEnvironment, build};
 use crate::console::Console;
 use crate::elevation::{Caller, CallersEnvironment};
-use crate::host::Host;
+use crate::host::{Host, HostError};
 use crate::policy_index::PolicyIndex;
 use crate::refusal::Refusal;
 use crate::session::{ExitStatus, LaunchError, Outcome, ProcessTree, Session};
@@ -38,6 +38,7 @@ use authorize::authorize;
 use grant_watch::GrantWatch;
 use jit_core::cli::{EnvironmentWish, Run};
 use jit_core::evidence::record::{EndedBy, RunOutcome};
+use jit_core::names::RunId;
 use jit_core::policy::SyslogMode;
 use run_recording::RunRecording;
 use sys::sanitize::Inherited;
@@ -115,6 +116,8 @@ fn record(
     console: &mut Console,
 ) -> Result<(Recorded, ProcessTree), Refusal> {
     let settings = context.policy.settings();
+    let given_away = context.inherited.give_away(authorized.plan().closefrom());
+    given_away.map_err(|error| HostError::System("hand over descriptors of the caller", error))?;
     edit::choose_editor(&authorized, context)?;
     let target = authorized.run_as().name().to_string();
     authorized.authenticated().open_session(&target).map_err(Refusal::Session)?;
@@ -130,10 +133,10 @@ fn record(
     };
     let moment = context.host.clocks()?;
     let redacted = &settings.audit.redact;
+    let supervisor = context.host.supervisor().map_err(StartError::Process)?;
+    let found = |id: &RunId| ProcessTree::found(id.as_str());
     let (mut recorded, process_tree) =
-        Recorded::commit(context.journal, authorized, environment, id, redacted, &moment, |id| {
-            ProcessTree::found(id.as_str())
-        })?;
+        Recorded::commit(context.journal, authorized, environment, id, redacted, &moment, supervisor, found)?;
 
     if settings.audit.syslog == SyslogMode::Required && recorded.mirror(context.journal) == Delivery::Missed {
         end(&recorded, not_executed(&Refusal::SyslogRequired.sentence()), context, console);

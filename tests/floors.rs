@@ -317,6 +317,31 @@ fn files_of_another_process_that_can_block_are_read_in_one_module() {
     }
 }
 
+/// The files that processes lock while others wait: where each is named, and what names it. A process loses such a lock when it
+/// closes any descriptor of the file, so nothing else may open it.
+const LOCKED_FILES: [(&[&str], &str); 4] = [
+    (&["src/database.rs"], "\"-lock\""),
+    // The second answers a question, for which the process holds no lock.
+    (&["src/host.rs", "src/host/inspection.rs"], "\"sent-"),
+    (&["src/host/supervisors.rs"], "\"live-supervisors\""),
+    (&["ctl/src/known_hosts/file.rs"], "known_hosts.lock"),
+];
+
+#[test]
+fn a_file_that_processes_lock_is_opened_by_the_lock_alone() {
+    for file in ["src", "sys/src", "pam-module/src", "ctl/src", "shrink/src"].iter().flat_map(|top| sources(top)) {
+        let name = file.path.strip_prefix(project()).unwrap();
+        for line in file.code() {
+            let is_lock = ["F_SETLK", "F_OFD_SETLK", "LOCK_EX"].iter().any(|word| line.contains(word));
+            assert!(!is_lock || name == Path::new("sys/src/lock.rs"), "{} takes a lock: {line}", name.display());
+            for (places, word) in LOCKED_FILES {
+                let may = places.iter().any(|place| name == Path::new(place));
+                assert!(may || !line.contains(word), "{} names a locked file: {line}", name.display());
+            }
+        }
+    }
+}
+
 /// Returns the first part after the process of each path of another process in a line, such as `stat` of `/proc/{pid}/stat`. A thread
 /// has the same files as its process.
 fn files_of_processes(line: &str) -> Vec<String> {

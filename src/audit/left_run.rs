@@ -125,7 +125,7 @@ mod tests {
         let (run, uid, grant) = (jit_core::names::RunId::stored("run000000001"), 1000, Some(sample::grant()));
         let left =
             || LeftRunning { run: run.clone(), start: 1, uid, grant: grant.clone(), processes: Vec::new(), count: 1 };
-        let enforcer = Process { pid: 7, start: 9 };
+        let enforcer = Process { pid: 7, start: 9, namespace: None };
         let seen_before = journal.open_runs().unwrap();
         assert!(journal.left_running(&sample::moment(2), left(), enforcer).is_err(), "its command runs");
         let _ = journal.end(&started, &sample::moment(2), sample::ending()).unwrap();

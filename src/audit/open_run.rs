@@ -2,6 +2,8 @@
 //! depends on the number of running commands, not on the length of the journal. A command that leaves descendants running gets a
 //! row of the same kind until they have exited.
 
+use std::io;
+
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use serde::Deserialize;
 
@@ -15,7 +17,7 @@ use jit_core::clock::Moment;
 use jit_core::escape::Word;
 use jit_core::evidence::record::{Act, End, EndedBy, Event, Intervention, RunOutcome};
 use jit_core::names::{GrantId, RunId};
-use sys::process::Pid;
+use sys::process::{Pid, pid_namespace, process_start};
 use sys::started::learn_starts;
 
 /// The number of rows that one ordinary run examines to find lost runs, at most twice.
@@ -48,6 +50,24 @@ pub struct Process {
     /// The start time in clock ticks since boot (proc_pid_stat(5), field 22), which distinguishes it from a later process with
     /// the same pid.
     pub start: u64,
+    /// The pid namespace in which the pid is its, see [`pid_namespace`]; for others it means another process, or none.
+    pub namespace: Option<u64>,
+}
+
+impl Process {
+    /// Returns this process.
+    ///
+    /// # Errors
+    /// `/proc` cannot be read, or shows another pid namespace.
+    pub fn own() -> io::Result<Self> {
+        let pid = Pid::own();
+        Ok(Self { pid: pid.raw(), start: process_start(pid)?, namespace: pid_namespace()? })
+    }
+
+    /// Whether the pid means this process here too.
+    pub fn is_within_reach(self) -> bool {
+        pid_namespace().is_ok_and(|own| own == self.namespace)
+    }
 }
 
 /// The supervisor that is stored with an open run.
@@ -193,7 +213,7 @@ impl Journal<'_> {
     pub fn has_lost(&self, moment: &Moment, alive: &dyn Fn(&Supervisor) -> bool) -> Result<bool, JournalError> {
         let own = Pid::own().raw();
         let mut others = self.sample_of_open_runs(moment)?;
-        others.retain(|run| run.supervisor.process.pid != own);
+        others.retain(|run| run.supervisor.process.pid != own || !run.supervisor.process.is_within_reach());
         learn(&others);
         Ok(others.iter().any(|run| !alive(&run.supervisor)))
     }
@@ -265,7 +285,8 @@ impl Journal<'_> {
 
 /// Reads at once what tells whether the supervisors of these runs live.
 fn learn(open: &[OpenRun]) {
-    learn_starts(open.iter().filter_map(|run| Pid::new(run.supervisor.process.pid)));
+    let processes = open.iter().map(|run| run.supervisor.process).filter(|process| process.is_within_reach());
+    learn_starts(processes.filter_map(|process| Pid::new(process.pid)));
 }
 
 /// Whether the records show that this run is open: it has begun, and has not ended.
@@ -327,14 +348,19 @@ fn rows(connection: &Connection, from: i64, limit: Option<u32>) -> Result<Vec<Op
 
 fn read(row: &Row<'_>) -> rusqlite::Result<OpenRun> {
     let grant: Option<String> = row.get(3)?;
+    let place: String = row.get(6)?;
+    let (boot_id, namespace) = match place.split_once(' ') {
+        Some((boot, namespace)) => (boot.to_owned(), namespace.parse().ok()),
+        None => (place, None),
+    };
     Ok(OpenRun {
         start: row.get::<_, i64>(0)?.unsigned_abs(),
         run: RunId::stored(row.get::<_, String>(1)?),
         uid: row.get(2)?,
         grant: grant.and_then(|id| GrantId::parse(&id).ok()),
         supervisor: Supervisor {
-            process: Process { pid: row.get(4)?, start: row.get::<_, i64>(5)?.unsigned_abs() },
-            boot_id: row.get(6)?,
+            process: Process { pid: row.get(4)?, start: row.get::<_, i64>(5)?.unsigned_abs(), namespace },
+            boot_id,
         },
         phase: if row.get::<_, i64>(8)? == 0 { Phase::Running } else { Phase::Left },
         wish: row.get::<_, Option<String>>(7)?.as_deref().and_then(Wish::parse),
@@ -378,7 +404,7 @@ pub(super) fn put_in(
             opened.grant.map(GrantId::as_str),
             opened.by.pid,
             sql_bound(opened.by.start),
-            boot_id,
+            opened.by.namespace.map_or(boot_id.to_owned(), |namespace| format!("{boot_id} {namespace}")),
             phase.has_ended()
         ],
     )?;
@@ -543,7 +569,7 @@ mod tests {
                 for start in 1..=1000_u64 {
                     let event = Event::Start(Box::new(sample::start("run000000001")));
                     let written = journal.append(transaction, &sample::moment(1), event)?;
-                    let dead = Process { pid: 1, start };
+                    let dead = Process { pid: 1, start, namespace: None };
                     let opened = Opened { start: written.seq, run: "run000000001", uid: 1000, grant: None, by: dead };
                     put_in(transaction, &opened, "b", Phase::Running)?;
                 }

@@ -85,13 +85,11 @@ impl Recorded {
         run: RunId,
         redacted: &[String],
         moment: &Moment,
+        supervisor: Process,
         meanwhile: impl FnOnce(&RunId) -> M,
     ) -> Result<(Self, M), StartError> {
         let redactor = Redactor::new(redacted, journal.redaction_key()?);
         let start = start_event(&authorized, environment.entries(), run.clone(), &redactor)?;
-        let pid = sys::process::Pid::own();
-        let supervisor =
-            Process { pid: pid.raw(), start: sys::process::process_start(pid).map_err(StartError::Process)? };
         let claim = |tx: &Transaction<'_>| claim(tx, &authorized, run.as_str(), moment, journal.is_as_read());
         let ((started, ()), done) =
             journal.start_meanwhile(moment, start, supervisor, claim, |started| meanwhile(started.run()))?;

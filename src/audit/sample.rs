@@ -8,7 +8,7 @@ use crate::database::Durability;
 use jit_core::grant::{HostDescriptor, HostKey};
 pub(crate) use jit_core::samples::*;
 
-pub(super) const SELF: Process = Process { pid: 4242, start: 1_000 };
+pub(super) const SELF: Process = Process { pid: 4242, start: 1_000, namespace: None };
 
 /// Starts a run at `second` and leaves it open.
 pub(crate) fn started(journal: &Journal<'_>, run: &str, second: i64) -> Started {

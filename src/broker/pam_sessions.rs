@@ -10,7 +10,7 @@ use super::failure::{Refused, refused};
 use super::pam_membership::Membership;
 use super::sessions::over;
 use crate::audit::sink::Delivery;
-use crate::audit::{Due, Process, Started, claim};
+use crate::audit::{Due, Started, claim};
 use crate::elevation::Caller;
 use crate::host::slots;
 use crate::refusal::Refusal;
@@ -78,8 +78,8 @@ impl Context<'_> {
         )
         .map_err(gone)?;
         let start = start(new, &holder, &held, &run_as, run.clone()).map_err(failed)?;
-        let (own, terms) = (Pid::own(), held.terms());
-        let supervisor = Process { pid: own.raw(), start: sys::process::process_start(own).map_err(gone)? };
+        let terms = held.terms();
+        let supervisor = self.host.supervisor().map_err(gone)?;
         let (started, ()) = self.journal.start(self.now.moment(), start, supervisor, |tx| {
             keep_role(tx, &held.role().digest, held.role())?;
             match terms {
@@ -167,7 +167,9 @@ impl Context<'_> {
         let hosted = self.known_run(run)?.is_some_and(|known| known.start.path == COMMAND.into());
         let Some(found) = self.open_run(run)?.filter(|_| hosted) else { return Err(over(run)) };
         let gone = |error| refused("session-over", format!("its supervisor is gone: {error}"));
-        let supervisor = Pid::new(found.supervisor.process.pid).ok_or_else(|| over(run))?;
+        // A process of another pid namespace has no pid here.
+        let supervisor = Some(found.supervisor.process).filter(|process| process.is_within_reach());
+        let supervisor = supervisor.and_then(|process| Pid::new(process.pid)).ok_or_else(|| over(run))?;
         sys::process::kill(supervisor, SIGHUP).map_err(gone)?;
         let deadline = Instant::now() + RECORDED_WITHIN;
         while self.open_run(run)?.is_some() {

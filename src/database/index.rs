@@ -54,7 +54,7 @@ impl Index {
             std::mem::forget(file);
             return Self::Shared;
         }
-        let kept = noted && is_good(&file, path).unwrap_or(false) && lock::share(&file, IN_USE).is_ok();
+        let kept = noted && is_good(&file, path).unwrap_or(false) && lock::share_claimed(&file, IN_USE).is_ok();
         if kept { Self::Kept(Held(Some(file))) } else { Self::Built }
     }
 
@@ -87,15 +87,17 @@ pub(super) struct Held(Option<File>);
 impl Drop for Held {
     fn drop(&mut self) {
         let Some(file) = self.0.take() else { return };
-        if lock::unshare(&file, IN_USE).is_err() || !is_unused(&file) {
+        if lock::unshare(&file, IN_USE).is_err() || lock::is_shared(&file, IN_USE).unwrap_or(true) {
             std::mem::forget(file);
         }
     }
 }
 
-/// Whether no connection of any process has the index open; if so, `index` holds it exclusively until it is closed or shared.
+/// Whether no connection of any process has the index open; if so, this process holds it exclusively until it closes or shares it.
+/// If it is killed meanwhile, the lock ends at once: no user can keep the others from the database. A connection of this process is
+/// asked for first, because its lock would not be in the way.
 fn is_unused(index: &File) -> bool {
-    lock::claim_one(index, IN_USE, 1).is_ok_and(|free| free)
+    lock::is_shared(index, IN_USE).is_ok_and(|shared| !shared) && lock::claim_byte(index, IN_USE).is_ok_and(|free| free)
 }
 
 /// Returns the text of a valid note on the index in this boot; `None` where that cannot be determined.

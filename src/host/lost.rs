@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
+use super::supervisors::is_alive;
 use super::{Host, HostError};
 use crate::audit::{Journal, OpenRun, Phase, Supervisor, Sweep};
 use crate::programs::start_enforcer;
@@ -25,12 +26,6 @@ fn lost(journal: &Journal<'_>, run: &OpenRun) -> LostRun {
     // If the user is unknown, processes of all users are searched.
     let user = journal.user_of(run.run.as_str()).unwrap_or_default();
     LostRun { run: run.run.to_string(), user, since }
-}
-
-fn is_alive(supervisor: &Supervisor, moment: &Moment) -> bool {
-    supervisor.boot_id == moment.boot_id
-        && sys::process::Pid::new(supervisor.process.pid)
-            .is_some_and(|pid| sys::procfs::lives_since(pid, supervisor.process.start))
 }
 
 /// What was closed because its supervisor or enforcer had died.
@@ -77,7 +72,8 @@ impl Host {
     pub fn end_now(&self, journal: &Journal<'_>, run: &OpenRun) {
         let Ok(moment) = self.clocks() else { return };
         let lives = || is_alive(&run.supervisor, &moment);
-        if let Some(supervisor) = Pid::new(run.supervisor.process.pid) {
+        let process = Some(run.supervisor.process).filter(|process| process.is_within_reach());
+        if let Some(supervisor) = process.and_then(|process| Pid::new(process.pid)) {
             let _ = signal_if(supervisor, SIGKILL, &lives); // it may have ended
         }
         let deadline = Instant::now() + DIES_WITHIN;
@@ -99,7 +95,9 @@ impl Host {
         end: &dyn Fn(&LostRun) -> Ended,
     ) -> Result<Closed, HostError> {
         let alive = |supervisor: &Supervisor| {
-            is_alive(supervisor, moment) && !Pid::new(supervisor.process.pid).is_some_and(is_given_up)
+            let process = Some(supervisor.process).filter(|process| process.is_within_reach());
+            let is_given_up = || process.and_then(|process| Pid::new(process.pid)).is_some_and(is_given_up);
+            is_alive(supervisor, moment) && !is_given_up()
         };
         let silent = Cell::new(0);
         let end = |run: &OpenRun| {

@@ -1,9 +1,8 @@
 //! The reserve: a file of the state directory whose blocks are allocated. Only acts that end something may use this space on a full
 //! file system.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -30,16 +29,16 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Space of the reserve, in use by one act. What this act did not use goes back when the value is dropped.
 pub struct Loan {
-    file: Locked<File>,
+    file: Locked,
     next: u64,
     taken: u64,
     was_whole: bool,
 }
 
 impl Loan {
-    /// Opens the reserve; `None` where there is none.
+    /// Opens the reserve; `None` where another process uses it for too long.
     pub fn begin() -> Option<Self> {
-        let file = open(false).and_then(|file| Locked::within(file, PATIENCE)).ok()?;
+        let file = lock().ok()?;
         let was_whole = file.file().metadata().is_ok_and(|found| found.len() >= RESERVE_SIZE);
         Some(Self { file, next: FIRST_PART, taken: 0, was_whole })
     }
@@ -67,8 +66,7 @@ impl Drop for Loan {
 /// Makes the reserve where it is missing, and allocates what is missing of it, as far as there is room. `jitctl doctor` reports a
 /// reserve that is not whole.
 pub(super) fn fill() {
-    let file = open(true).and_then(|file| Locked::within(file, PATIENCE));
-    let _ = file.and_then(|file| allocate(file.file(), RESERVE_SIZE));
+    let _ = lock().and_then(|file| allocate(file.file(), RESERVE_SIZE));
 }
 
 impl Host {
@@ -78,9 +76,10 @@ impl Host {
         self.reserved()
     }
 
-    /// Returns how much space the reserve holds, in bytes.
+    /// Returns how much space the reserve holds, in bytes. Not while this process has a [`Loan`]: closing the file would release its
+    /// lock.
     pub fn reserved(&self) -> u64 {
-        open(false).and_then(|file| allocated(&file)).unwrap_or(0)
+        place().and_then(File::open).and_then(|file| allocated(&file)).unwrap_or(0)
     }
 
     /// Records that the reserve was used. While it is not whole again, further uses are not recorded.
@@ -107,11 +106,13 @@ impl Host {
     }
 }
 
-fn open(creating: bool) -> io::Result<File> {
+fn lock() -> io::Result<Locked> {
+    Locked::at(&place()?, PATIENCE)
+}
+
+fn place() -> io::Result<PathBuf> {
     let state = state_directory().map_err(|error| io::Error::other(error.to_string()))?;
-    let mut options = OpenOptions::new();
-    let options = options.read(true).write(true).create(creating).truncate(false).mode(0o600);
-    options.open(state.path().join(RESERVE))
+    Ok(state.path().join(RESERVE))
 }
 
 fn wal() -> PathBuf {

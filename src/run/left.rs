@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use super::removal::{Looks, RemovalWatch};
 use super::watched::{Supervised, Watched};
-use crate::audit::{Journal, Process};
+use crate::audit::Journal;
 use crate::host::{Host, HostError};
 use crate::session::{EndReason, Watch, outcome::ended_by};
 use jit_core::escape::Word;
@@ -13,7 +13,7 @@ use jit_core::evidence::record::{LeftEnded, LeftProcess, LeftRunning};
 use jit_core::grant::GrantTerms;
 use jit_core::names::RunId;
 use jit_core::policy::{Leftovers, OnExpiry, Role};
-use sys::process::{Pid, process_start};
+use sys::process::Pid;
 
 /// The run that left the processes, and the power under which they run.
 pub(crate) struct Left<'a> {
@@ -69,8 +69,7 @@ impl Left<'_> {
             return Ok(());
         };
         let grant = self.grants.first().map(|terms| terms.id.clone());
-        let own = Pid::own();
-        let began = process_start(own).map_err(|error| HostError::System("read /proc", error))?;
+        let own = host.supervisor().map_err(|error| HostError::System("read /proc", error))?;
         let left = LeftRunning {
             run: self.run.clone(),
             start,
@@ -79,7 +78,7 @@ impl Left<'_> {
             processes: members.iter().take(LeftRunning::LISTED).map(|pid| process(*pid)).collect(),
             count: u64::try_from(members.len()).unwrap_or(u64::MAX),
         };
-        let recorded = journal.left_running(&host.clocks()?, left, Process { pid: own.raw(), start: began });
+        let recorded = journal.left_running(&host.clocks()?, left, own);
         let written = recorded.inspect_err(|_| end_it())?; // as above
         let _ = journal.mirror(&[written]); // the journal has it; a failing sink changes nothing
 

@@ -21,6 +21,9 @@ const ROUND: Duration = Duration::from_millis(20);
 /// The interval between two checks of a supervisor whose command has ended.
 const GLANCE: Duration = Duration::from_millis(250);
 
+/// The longest interval between two checks whether the supervisor was killed and is kept from ending.
+const DEAD_WITHIN: Duration = Duration::from_secs(1);
+
 /// A run that the enforcer watches.
 pub struct Enforcement {
     supervisor: Known,
@@ -162,6 +165,10 @@ impl Enforcement {
             return !self.supervisor.pid().is_some_and(procfs::lives);
         };
         let mut entries = [PollEntry::reading(line.as_fd())];
-        poll(&mut entries, patience).is_ok() && entries.iter().any(|entry| entry.ready_read || entry.hangup)
+        let patience = patience.map_or(DEAD_WITHIN, |patience| patience.min(DEAD_WITHIN));
+        let is_over =
+            poll(&mut entries, Some(patience)).is_ok() && entries.iter().any(|entry| entry.ready_read || entry.hangup);
+        // The pidfd of a supervisor that is kept from ending tells nothing.
+        is_over || !self.supervisor.pid().is_some_and(procfs::lives)
     }
 }

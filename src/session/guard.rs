@@ -63,17 +63,27 @@ impl Guard {
 fn keep(line: &OwnedFd, supervisor: Supervisor, end: impl FnOnce()) -> Infallible {
     let _ = new_session(); // it is no session leader yet
     let _ = close_but(&[line.as_fd()]);
-    let mut in_vain = 0;
-    while in_vain < WOKEN_IN_VAIN && poll_line(line, if in_vain == 0 { WOKEN_AFTER } else { ROUND }) {
-        in_vain = if supervisor.wake() { in_vain + 1 } else { 0 };
-    }
-    if in_vain == WOKEN_IN_VAIN {
-        supervisor.signal(SIGKILL); // this has the same effect as if others had killed it
-        end();
-    } else if !matches!(read(line.as_fd(), &mut [0]), Ok(1..)) {
+    if !is_relieved(line, supervisor) {
         end();
     }
     exit_now(0)
+}
+
+/// Waits until the supervisor needs the guard no more; returns false when it was killed, or is kept from going on.
+fn is_relieved(line: &OwnedFd, supervisor: Supervisor) -> bool {
+    let mut in_vain = 0;
+    while poll_line(line, if in_vain == 0 { WOKEN_AFTER } else { ROUND }) {
+        // The line of a supervisor that was killed may stay open.
+        if !supervisor.lives() {
+            return false;
+        }
+        in_vain = if supervisor.wake() { in_vain + 1 } else { 0 };
+        if in_vain == WOKEN_IN_VAIN {
+            supervisor.signal(SIGKILL); // this has the same effect as if others had killed it
+            return false;
+        }
+    }
+    matches!(read(line.as_fd(), &mut [0]), Ok(1..))
 }
 
 /// Waits for the supervisor. Returns true if nothing arrived in time.
@@ -96,7 +106,11 @@ impl Supervisor {
         is_stopped_by_signal(self.pid) && self.signal(SIGCONT)
     }
 
+    fn lives(self) -> bool {
+        lives_since(self.pid, self.began)
+    }
+
     fn signal(self, signal: i32) -> bool {
-        lives_since(self.pid, self.began) && kill(self.pid, signal).is_ok()
+        self.lives() && kill(self.pid, signal).is_ok()
     }
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::launch::Launch;
 use super::message::{JobPosition, Order, Report, receive_order, send_report};
-use super::reaper::Reaper;
+use super::reaper::{LOOK, Reaper, Supervisor};
 use super::relay_process::{Course, RelayProcess};
 use super::streams::{CommandStreams, end_of};
 use sys::exec::ExecError;
@@ -55,6 +55,7 @@ impl Monitor<'_, '_> {
         // When the supervisor is killed, the kernel may hang up the terminal and with it this process, which has to end the
         // command. SIGTERM is sent to processes that talk to a user, and the monitor is not one.
         let signals = SignalQueue::open(&[SIGCHLD, SIGHUP, SIGTERM])?;
+        let mut supervisor = Supervisor::parent();
         let (failure, told) = pipe()?;
         // Before the command exists: a caller's terminal that does not let itself be set then delays nothing but its start.
         if self.place == JobPosition::Foreground {
@@ -76,11 +77,11 @@ impl Monitor<'_, '_> {
         self.ends = [None, None];
         let mut reaper = Reaper::of(command, self.launch.process_tree().group());
         let mut others = vec![self.follower.as_fd(), signals.as_fd(), failure.as_fd()];
-        others.extend(reaper.descriptors());
+        others.extend(reaper.descriptors().chain(supervisor.descriptor()));
         self.relay_process.confine(&others);
         let mut attended = Attended { follower: &self.follower, failure: &failure, reaper: &mut reaper };
         // Whatever keeps this process from going on, no process may run without supervision.
-        match attended.attend(&mut self.relay_process, &signals) {
+        match attended.attend(&mut self.relay_process, &signals, &mut supervisor) {
             Ok(Course::Over) => {
                 reaper.outlast();
                 exit_now(0)
@@ -118,13 +119,21 @@ struct Attended<'a> {
 
 impl Attended<'_> {
     /// Relays, obeys and reports until the supervisor needs it no more; [`Course::Goes`] when the supervisor was killed first.
-    fn attend(&mut self, relay_process: &mut RelayProcess<'_, '_>, signals: &SignalQueue) -> io::Result<Course> {
+    fn attend(
+        &mut self,
+        relay_process: &mut RelayProcess<'_, '_>,
+        signals: &SignalQueue,
+        parent: &mut Supervisor,
+    ) -> io::Result<Course> {
         let supervisor = relay_process.supervisor;
         loop {
-            let [_, ordered] = relay_process.round([signals.as_fd(), supervisor.as_fd()], None)?;
+            let [_, ordered] = relay_process.round([signals.as_fd(), supervisor.as_fd()], Some(LOOK))?;
             while signals.next_event()?.is_some() {}
             self.reaper.look(Some(self.failure), supervisor)?;
             if !ordered {
+                if parent.is_dead() {
+                    return Ok(Course::Goes);
+                }
                 continue;
             }
             match (receive_order(supervisor)?, self.reaper.command()) {

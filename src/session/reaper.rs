@@ -11,6 +11,7 @@ use super::message::{Report, send_report};
 use super::outcome::CommandEnd;
 use sys::cgroup::{Cgroup, Killer};
 use sys::process::{self, Children, Pid, Usage, WaitEvent, Waiting, wait_any};
+use sys::procfs::StatusFile;
 use sys::sandbox::let_go;
 use sys::signals::{SIGCONT, SIGHUP, SIGKILL, SIGTERM};
 
@@ -19,6 +20,36 @@ const ROUND: Duration = Duration::from_millis(20);
 
 /// The number of SIGKILL rounds.
 const KILL_ROUNDS: u32 = 100;
+
+/// The interval between two checks whether the supervisor lives. A user can keep one that was killed from ending, and its end of
+/// the socket from being closed.
+pub(super) const LOOK: Duration = Duration::from_secs(1);
+
+/// The supervisor, which this process outlives at most by [`LOOK`].
+pub(super) struct Supervisor {
+    status: Option<StatusFile>,
+    looked: Instant,
+}
+
+impl Supervisor {
+    /// Opens the state of the parent of this process.
+    pub(super) fn parent() -> Self {
+        Self { status: Pid::parent().and_then(|parent| StatusFile::open(parent).ok()), looked: Instant::now() }
+    }
+
+    /// Whether it was found dead.
+    pub(super) fn is_dead(&mut self) -> bool {
+        if self.looked.elapsed() < LOOK {
+            return false;
+        }
+        self.looked = Instant::now();
+        self.status.as_ref().is_some_and(|status| !status.lives())
+    }
+
+    pub(super) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.status.as_ref().map(AsFd::as_fd)
+    }
+}
 
 /// A command that this process started, and what it takes to end its descendants, opened before the process enters its sandbox.
 pub(super) struct Reaper {

@@ -11,7 +11,7 @@ use super::ending::WOKEN_AFTER;
 use super::launch::{Launch, Started, read_report};
 use super::launch_error::LaunchError;
 use super::message::{Order, Report, receive_order, receive_report, send_order, send_report};
-use super::reaper::{Reaper, Stops};
+use super::reaper::{LOOK, Reaper, Stops, Supervisor};
 use super::streams::CommandStreams;
 use sys::exec::ExecError;
 use sys::poll::{Blocking, PollEntry, poll, set_blocking, socket_pair};
@@ -144,6 +144,7 @@ fn keep(
     grace: Duration,
 ) -> io::Result<()> {
     process::become_subreaper()?;
+    let mut parent = Supervisor::parent();
     let signals = SignalQueue::open(&[SIGCHLD, SIGHUP, SIGTERM, SIGCONT])?;
     // The supervisor waits for the report that the command has begun.
     let wake_timer = WakeTimer::start(WOKEN_AFTER)?;
@@ -153,34 +154,39 @@ fn keep(
     };
     let mut reaper = Reaper::of(command, None);
     let kept = [supervisor.as_fd(), signals.as_fd()];
-    let kept: Vec<_> = kept.into_iter().chain(reaper.descriptors()).chain(failure.as_ref().map(AsFd::as_fd)).collect();
+    let kept = kept.into_iter().chain(parent.descriptor());
+    let kept: Vec<_> = kept.chain(reaper.descriptors()).chain(failure.as_ref().map(AsFd::as_fd)).collect();
     // The command belongs to the caller's session and process group; its subreaper to neither.
     let apart = process::new_session().and_then(|_| close_but(&kept));
     // A kernel that lacks a part of the sandbox enforces the rest; `jitctl doctor` reports it.
     let _ = confine(Post::RelayProcess, &[Capability::Kill], Files::Below(&[]));
     let attended = apart.and_then(|()| send_report(supervisor, &Report::Begun(command)));
     drop(wake_timer);
-    match attended.and_then(|()| attend(&mut reaper, failure.as_ref(), &signals, supervisor)) {
+    match attended.and_then(|()| attend(&mut reaper, failure.as_ref(), &signals, supervisor, &mut parent)) {
         Ok(()) if reaper.command().is_none() => reaper.outlast(),
         Ok(()) | Err(_) => reaper.end(grace),
     }
     Ok(())
 }
 
-/// Watches the command until the supervisor has closed the socket.
+/// Watches the command until the supervisor has closed the socket, or is dead.
 fn attend(
     reaper: &mut Reaper,
     failure: Option<&OwnedFd>,
     signals: &SignalQueue,
     supervisor: &OwnedFd,
+    parent: &mut Supervisor,
 ) -> io::Result<()> {
     loop {
         let mut entries = [PollEntry::reading(signals.as_fd()), PollEntry::reading(supervisor.as_fd())];
-        poll(&mut entries, None)?;
+        poll(&mut entries, Some(LOOK))?;
         let [_, ordered] = entries.map(|entry| entry.ready_read || entry.hangup);
         while signals.next_event()?.is_some() {}
         reaper.look(failure, supervisor)?;
         if !ordered {
+            if parent.is_dead() {
+                return Ok(());
+            }
             continue;
         }
         match receive_order(supervisor)? {

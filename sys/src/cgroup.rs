@@ -344,7 +344,7 @@ impl AsFd for Cgroup {
 pub(crate) fn maker_of_group_of(pid: Pid) -> Option<Pid> {
     let path = membership(&pid.to_string()).ok()?;
     let (_, maker) = path.file_name()?.to_str().and_then(made)?;
-    (!maker.has_ended()).then_some(maker.pid)
+    (maker.is_within_reach() && !maker.has_ended()).then_some(maker.pid)
 }
 
 /// Leaves a group that a user other than root controls: its owner could freeze or kill even a set-user-ID process in
@@ -537,17 +537,32 @@ struct Maker {
     pid: Pid,
     /// The start time of the creator, in clock ticks since boot.
     started: u64,
+    /// The pid namespace in which the pid is its, see [`process::pid_namespace`].
+    namespace: Option<u64>,
 }
 
 impl Maker {
     fn this_process() -> io::Result<Self> {
         let pid = Pid::own();
-        Ok(Self { pid, started: process::process_start(pid)? })
+        Self::of(pid)
     }
 
-    /// Returns whether the process has ended. One whose state cannot be read counts as running while its pid exists.
+    fn of(pid: Pid) -> io::Result<Self> {
+        Ok(Self { pid, started: process::process_start(pid)?, namespace: process::pid_namespace()? })
+    }
+
+    /// Whether the pid means this process here too.
+    fn is_within_reach(self) -> bool {
+        process::pid_namespace().is_ok_and(|own| own == self.namespace)
+    }
+
+    /// Returns whether the process has ended. One whose state cannot be read counts as running while its pid exists, and one of
+    /// another pid namespace always does.
     fn has_ended(self) -> bool {
-        if procfs::status(self.pid).is_ok_and(|status| status.has_ended()) {
+        if !self.is_within_reach() {
+            return false;
+        }
+        if procfs::status(self.pid).is_ok_and(|status| status.is_dead()) {
             return true;
         }
         match process::process_start(self.pid) {
@@ -561,7 +576,8 @@ impl Maker {
 
 impl fmt::Display for Maker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.pid, self.started)
+        write!(f, "{}-{}", self.pid, self.started)?;
+        self.namespace.map_or(Ok(()), |namespace| write!(f, "-{namespace}"))
     }
 }
 
@@ -570,7 +586,11 @@ impl FromStr for Maker {
 
     fn from_str(text: &str) -> io::Result<Self> {
         let parsed = text.split_once('-').and_then(|(pid, started)| {
-            Some(Self { pid: pid.parse().ok().and_then(Pid::new)?, started: started.parse().ok()? })
+            let (started, namespace) = match started.split_once('-') {
+                Some((started, namespace)) => (started, Some(namespace.parse().ok()?)),
+                None => (started, None),
+            };
+            Some(Self { pid: pid.parse().ok().and_then(Pid::new)?, started: started.parse().ok()?, namespace })
         });
         parsed.ok_or_else(|| io::ErrorKind::InvalidData.into())
     }
@@ -833,12 +853,15 @@ mod tests {
         let maker = Maker::this_process().unwrap();
         let other = Maker { started: maker.started + 1, ..maker };
         assert!(!maker.has_ended() && other.has_ended());
+        let elsewhere = Maker { namespace: Some(7), ..other };
+        assert!(!elsewhere.has_ended() && !elsewhere.is_within_reach());
+        assert_eq!(made(&format!("a.{elsewhere}")), Some(("a", elsewhere)));
         assert_eq!(made(&format!("a.b.{maker}")), Some(("a.b", maker)));
         for name in ["supervisors", "a.17", "a.0-5", "a.17-", "a.-5", "17-5"] {
             assert_eq!(made(name), None, "{name}");
         }
         let child = fork(|| exit_now(0)).unwrap();
-        let dead = Maker { pid: child, started: process::process_start(child).unwrap() };
+        let dead = Maker::of(child).unwrap();
         while !procfs::status(child).unwrap().has_ended() {
             std::thread::yield_now();
         }

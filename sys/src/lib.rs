@@ -18,6 +18,7 @@ pub mod cgroup;
 mod clone;
 mod closable;
 pub mod counted;
+mod custody;
 mod descendants;
 pub mod directory;
 pub mod disk;

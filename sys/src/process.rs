@@ -145,6 +145,26 @@ pub fn child_start(pid: Pid) -> io::Result<u64> {
     if pid == Pid::own() { process_start(pid) } else { started::start_of_child(pid) }
 }
 
+/// The inode number of the first pid namespace of a machine (`PROC_PID_INIT_INO` in the kernel).
+const FIRST_NAMESPACE: u64 = 0xEFFF_FFFC;
+
+/// Returns the inode number of the pid namespace of this process (pid_namespaces(7)), in which its pids mean something; `None` for
+/// the first one of the machine, and where the kernel has no others.
+///
+/// # Errors
+/// `/proc` cannot be read.
+pub fn pid_namespace() -> io::Result<Option<u64>> {
+    static OWN: OnceLock<Option<u64>> = OnceLock::new();
+    if let Some(known) = OWN.get() {
+        return Ok(*known);
+    }
+    let found = match fs::metadata("/proc/self/ns/pid") {
+        Err(error) if error.kind() == io::ErrorKind::NotFound && fs::exists("/proc/self/ns")? => None,
+        found => Some(found?.ino()).filter(|inode| *inode != FIRST_NAMESPACE),
+    };
+    Ok(*OWN.get_or_init(|| found))
+}
+
 /// The pid and start time of the first process that asked for its own; a child inherits the copy.
 static OWN_START: OnceLock<(Pid, u64)> = OnceLock::new();
 

@@ -7,6 +7,8 @@ pub(crate) mod locked;
 
 use std::fs::{self, File};
 use std::io::{self, Read};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::FileExt;
 
 use crate::process::Pid;
 
@@ -32,12 +34,20 @@ pub struct ProcessStatus {
     pub effective_uid: u32,
     /// The number of threads; the main thread counts until the process is reaped.
     threads: u64,
+    /// The kernel takes it first when a process ends. A thread of the kernel never has one.
+    has_memory: bool,
 }
 
 impl ProcessStatus {
     /// Returns whether the process has ended; it may still be a zombie.
     pub fn has_ended(&self) -> bool {
         matches!(self.state, b'Z' | b'X')
+    }
+
+    /// Returns whether the process runs no code of its own any more: it has ended, or is ending. A user can keep a process from
+    /// ending for ever, by a descriptor whose last close does not return; its parent, its pidfds and its sockets then tell nothing.
+    pub fn is_dead(&self) -> bool {
+        self.has_ended() || !self.has_memory
     }
 
     /// Returns whether a signal or a tracer has stopped the process.
@@ -52,16 +62,44 @@ impl ProcessStatus {
 /// `NotFound` (or `ESRCH`) when the process does not exist; `InvalidData` when the file is not as proc(5) says.
 pub fn status(pid: Pid) -> io::Result<ProcessStatus> {
     let main = read_status(&format!("/proc/{pid}/status"))?;
-    if main.has_ended() && main.threads > 1 {
+    if main.is_dead() && main.threads > 1 {
         let state = living_threads(pid).map(|(_, thread)| thread.state).min_by_key(|state| *state == b'T');
-        return Ok(ProcessStatus { state: state.unwrap_or(main.state), ..main });
+        return Ok(ProcessStatus { state: state.unwrap_or(main.state), has_memory: state.is_some(), ..main });
     }
     Ok(main)
 }
 
-/// Returns whether a process lives.
+/// Returns whether a process lives, see [`ProcessStatus::is_dead`].
 pub fn lives(pid: Pid) -> bool {
-    status(pid).is_ok_and(|status| !status.has_ended())
+    status(pid).is_ok_and(|status| !status.is_dead())
+}
+
+/// The status of one process with one thread, for a process that can no longer open files. It never tells of another process with
+/// the same pid.
+#[derive(Debug)]
+pub struct StatusFile(File);
+
+impl StatusFile {
+    /// Opens it.
+    ///
+    /// # Errors
+    /// `NotFound` when the process does not exist.
+    pub fn open(pid: Pid) -> io::Result<Self> {
+        File::open(format!("/proc/{pid}/status")).map(Self)
+    }
+
+    /// Returns whether the process lives, see [`ProcessStatus::is_dead`].
+    pub fn lives(&self) -> bool {
+        let mut bytes = [0; 4096];
+        let length = self.0.read_at(&mut bytes, 0).unwrap_or(0);
+        parse_status(bytes.get(..length).unwrap_or_default()).is_some_and(|status| !status.is_dead())
+    }
+}
+
+impl AsFd for StatusFile {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
 }
 
 /// Returns whether the process runs or sleeps (states R and S): it is neither stopped nor dead.
@@ -122,7 +160,7 @@ fn living_threads(pid: Pid) -> impl Iterator<Item = (i32, ProcessStatus)> {
     threads.filter_map(move |entry| {
         let thread = entry.file_name().to_str()?.parse().ok()?;
         let status = read_status(&format!("/proc/{pid}/task/{thread}/status")).ok()?;
-        (!status.has_ended()).then_some((thread, status))
+        (!status.is_dead()).then_some((thread, status))
     })
 }
 
@@ -138,7 +176,7 @@ fn parse_opened(file: File) -> io::Result<ProcessStatus> {
 
 /// Parses the file. The kernel escapes newlines in the name of the process there.
 pub(crate) fn parse_status(bytes: &[u8]) -> Option<ProcessStatus> {
-    let (mut state, mut parent, mut users, mut threads) = (None, None, None, None);
+    let (mut state, mut parent, mut users, mut threads, mut has_memory) = (None, None, None, None, false);
     for line in bytes.split(|byte| *byte == b'\n') {
         let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
         let (key, value) = line.split_at(colon);
@@ -150,6 +188,7 @@ pub(crate) fn parse_status(bytes: &[u8]) -> Option<ProcessStatus> {
                 let mut ids = value()?.split_ascii_whitespace().map(str::parse);
                 users = Some((ids.next()?.ok()?, ids.next()?.ok()?));
             }
+            b"VmSize" => has_memory = true,
             b"Threads" => {
                 threads = Some(value()?.parse().ok()?);
                 break; // no later line is used
@@ -158,7 +197,7 @@ pub(crate) fn parse_status(bytes: &[u8]) -> Option<ProcessStatus> {
         }
     }
     let (real_uid, effective_uid) = users?;
-    Some(ProcessStatus { state: state?, parent: parent?, real_uid, effective_uid, threads: threads? })
+    Some(ProcessStatus { state: state?, parent: parent?, real_uid, effective_uid, threads: threads?, has_memory })
 }
 
 /// Returns the login user id of this process, which does not change with its other ids (proc_pid_loginuid(5)); `None`
@@ -228,7 +267,10 @@ mod tests {
         while lives(child) {
             std::thread::yield_now();
         }
+        assert!(StatusFile::open(Pid::own()).unwrap().lives());
+        let file = StatusFile::open(child).unwrap();
         crate::process::wait(child, crate::process::Waiting::ForEnd).unwrap();
+        assert!(!file.lives());
     }
 
     #[test]
@@ -238,6 +280,9 @@ mod tests {
         let found = parse_status(text).unwrap();
         assert_eq!((found.state, found.parent, found.threads), (b'T', 7, 3));
         assert_eq!((found.real_uid, found.effective_uid), (1000, 1001));
+        assert!(found.is_dead() && !found.has_ended(), "the kernel has taken its memory");
+        let text = b"Name:\tx\nState:\tD (disk sleep)\nPPid:\t7\nUid:\t0\t0\t0\t0\nVmSize:\t 12 kB\nThreads:\t1\n";
+        assert!(!parse_status(text).unwrap().is_dead());
         for text in [&b""[..], b"Name:\tx\n", b"State:\tR\nPPid:\t1\nUid:\t0\t0\n", b"\xff:\nUid:\n"] {
             assert_eq!(parse_status(text), None);
         }

@@ -1,6 +1,7 @@
 //! The first step of a privileged program: resets everything that the caller could have set in the process to attack
 //! it, returns it as a value for the command, and becomes root in all ids. Makes no decision about access.
 
+use std::cell::Cell;
 use std::ffi::{CStr, OsStr, OsString};
 use std::fmt;
 use std::fs;
@@ -46,9 +47,11 @@ pub struct Inherited {
     /// The control group of an ordinary user that this process has left, see
     /// [`leave_foreign`](crate::cgroup::leave_foreign).
     pub group: Option<Rc<Cgroup>>,
-    /// Descriptors from 3 on that were open; they still are, and are closed at exec unless they are kept for the
-    /// command.
+    /// Descriptors from 3 on that were open; they still are, until they are given away, and are closed at exec unless they
+    /// are kept for the command.
     pub descriptors: Vec<RawFd>,
+    /// Whether another process has some of them.
+    pub(crate) is_given_away: Cell<bool>,
 }
 
 /// Real ids and groups of the caller, as the kernel had them before this process became root. Created only by
@@ -183,6 +186,7 @@ pub fn sanitize(name: &'static CStr) -> Result<Inherited, SanitizeError> {
         standard_streams,
         group: None,
         descriptors,
+        is_given_away: Cell::new(false),
     })
 }
 

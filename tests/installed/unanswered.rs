@@ -287,3 +287,77 @@ fn a_process_with_the_pid_of_a_dead_supervisor_delays_nobody() {
     assert_eq!(ends.filter(|end| end.text("ended_by") == "lost").count(), 1, "the run is closed");
     no_program_waits(&root);
 }
+
+/// Lets users execute a command with a descriptor whose last close never ends. Such a process cannot finish dying.
+fn can_be_watched(root: &PrivateRoot) {
+    root.write("/usr/local/lib/watched.py", 0o644, include_str!("watched.py"));
+    root.script("[ -e /dev/fuse ] || mknod -m 666 /dev/fuse c 10 229");
+}
+
+/// Kills a process that cannot finish dying, and checks that it does not.
+fn kill_for_ever(root: &PrivateRoot, pid: u32) {
+    root.script(&format!("kill -KILL {pid}"));
+    std::thread::sleep(Duration::from_millis(300));
+    let state = root.script(&format!("grep -c '^State:.*D' /proc/{pid}/status || true"));
+    assert_eq!(state.trim(), "1", "the descriptor keeps it from dying");
+}
+
+/// Lets the processes that wait for such a descriptor end, so that the root can be removed.
+fn unwatch(root: &PrivateRoot) {
+    root.script("cat /tmp/watched.* | xargs -r kill -KILL; sleep 0.3");
+}
+
+#[test]
+fn a_user_without_a_grant_cannot_keep_the_lock_of_the_database() {
+    let root = prepared("");
+    can_be_watched(&root);
+    let person = root.person(&[]);
+    // Another process writes, so that the user's refusal waits for it while it holds the lock of the writers.
+    let writes = "import sqlite3, time; base = sqlite3.connect('/var/lib/jit-sudo/journal.db', isolation_level=None); \
+                  base.execute('BEGIN IMMEDIATE'); print('writes', flush=True); time.sleep(900)";
+    root.script(&format!("python3 -c \"{writes}\" >/tmp/writes 2>&1 </dev/null & echo $! >/tmp/writer"));
+    eventually("the other process writes", harness::PATIENCE, || {
+        root.read("/tmp/writes").contains("writes").then_some(())
+    });
+    let line = "python3 /usr/local/lib/watched.py 900 jit-sudo -n -u root id >/dev/null 2>&1 </dev/null &";
+    root.script(&format!("ulimit -n 4096; runuser -u {} -- sh -c '{line}'", person.name));
+    let holder = eventually("the refused run holds the lock", harness::PATIENCE, || {
+        let script = "for pid in $(pgrep -x jit-sudo); do \
+                      awk -v p=$pid '$5 == p && $4 == \"WRITE\" && $2 != \"OFDLCK\" { print p; exit }' /proc/locks; done";
+        root.script(script).trim().parse::<u32>().ok()
+    });
+    kill_for_ever(&root, holder);
+    root.script("kill -KILL $(cat /tmp/writer)");
+    let run = root.command("root", ["jit-sudo", "-n", "true"]).patience(Duration::from_secs(25)).run();
+    unwatch(&root);
+    run.succeeded();
+}
+
+/// The descriptor is one that the command does not get (9), or standard input, which the command closes.
+#[test]
+fn a_command_does_not_outlive_a_killed_supervisor_that_cannot_finish_dying() {
+    let root = prepared("");
+    can_be_watched(&root);
+    naps(&root, &["nap1"]);
+    let person = root.person(&["self-service"]);
+    request(&root, &person, "self-service", &["--for", "1h"]);
+    for (fd, pause) in [("9", "0"), ("0", "0.3")] {
+        let line = format!(
+            "exec <&-; sleep {pause}; touch /tmp/began{fd}; kill -KILL $PPID; trap '' HUP TERM INT; while :; do nap1 900; done"
+        );
+        root.write(&format!("/usr/local/bin/line{fd}"), 0o755, format!("#!/bin/sh\n{line}\n"));
+        let words =
+            format!("setsid python3 /usr/local/lib/watched.py {fd} jit-sudo -n line{fd} >/dev/null 2>&1 </dev/null &");
+        root.script(&format!("runuser -u {} -- sh -c '{words}'", person.name));
+        eventually("the command began", harness::PATIENCE, || {
+            root.script("ls /tmp").contains(&format!("began{fd}")).then_some(())
+        });
+        std::thread::sleep(Duration::from_millis(500));
+        until(&root, "nap1", None, 0);
+        root.as_root(["jitctl", "sweep"]).succeeded();
+        let end = records_of(&root, &person).into_iter().rfind(|record| record.kind() == "end").unwrap();
+        assert_eq!(end.text("ended_by"), "lost", "{fd}");
+        unwatch(&root);
+        root.script(&format!("rm -f /tmp/watched.{}", person.uid));
+    }
+}

@@ -20,6 +20,9 @@ const FILE_LIMIT: u64 = 4 << 20;
 /// The maximum time that another process may hold the lock.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// The file beside it that a process locks while it adds a line.
+const LOCK: &str = ".known_hosts.lock";
+
 /// The first lines of a new file.
 const HEAD: &str =
     "# Hosts whose documents jitctl has seen. When you have compared a key, remove seen=… from its line.\n";
@@ -57,8 +60,7 @@ pub(super) fn pin(path: &Path, host: &HostDescriptor, key: &PublicKey) -> Result
     }
     let target = followed(path).map_err(|error| failed(&error))?;
     let directory = target.parent().unwrap_or(Path::new("/"));
-    let lock = File::open(directory).and_then(|directory| Locked::within(directory, PATIENCE));
-    let _lock = lock.map_err(|error| failed(&error))?;
+    let _lock = Locked::at(&directory.join(LOCK), PATIENCE).map_err(|error| failed(&error))?;
     let mut text = read(&target)?;
     match parse(&text)?.find(host, key) {
         Found::Nowhere => {}

@@ -5,9 +5,9 @@
 //! between its commit and the sink, the next process sends its records; if it dies while sending, a record may be sent twice, but
 //! never not at all.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -30,22 +30,12 @@ const SLACK: u64 = 64;
 pub struct Outbox<T> {
     transport: T,
     cursor: PathBuf,
-    open: Option<File>,
 }
 
 impl<T: Transport> Outbox<T> {
     /// Creates an outbox for `transport`; the file `cursor` holds the number of the last delivered record.
     pub fn new(transport: T, cursor: PathBuf) -> Self {
-        Self { transport, cursor, open: None }
-    }
-
-    fn file(&mut self) -> io::Result<File> {
-        if self.open.is_none() {
-            let mut options = OpenOptions::new();
-            options.read(true).write(true).create(true).truncate(false).mode(0o600);
-            self.open = Some(options.open(&self.cursor)?);
-        }
-        self.open.as_ref().ok_or(io::ErrorKind::NotFound)?.try_clone()
+        Self { transport, cursor }
     }
 
     /// Sends all records after the last delivered one, up to the end of `commit`.
@@ -94,7 +84,7 @@ impl<T: Transport> Outbox<T> {
 
 impl<T: Transport> Sink for Outbox<T> {
     fn mirror(&mut self, commit: &[Written], journal: &dyn Backlog) -> Delivery {
-        match self.file().and_then(|file| Locked::within(file, TURN)) {
+        match Locked::at(&self.cursor, TURN) {
             Ok(locked) => self.carry(commit, journal, locked.file()),
             // Without the file, which a full or read-only disk prevents, the records are sent all the same.
             Err(error) if error.kind() != io::ErrorKind::TimedOut => self.send_all(commit),
@@ -235,7 +225,7 @@ mod tests {
         impl Transport for Append {
             fn send(&mut self, record: &Written) -> Delivery {
                 use std::io::Write;
-                let mut file = OpenOptions::new().create(true).append(true).open(&self.0).unwrap();
+                let mut file = std::fs::OpenOptions::new().create(true).append(true).open(&self.0).unwrap();
                 writeln!(file, "{}", record.seq).unwrap();
                 Delivery::Delivered
             }

@@ -64,9 +64,17 @@ pub(crate) type FileIdentity = [u64; 3];
 /// Reads the state of this process.
 ///
 /// # Errors
-/// As `File::open`; `InvalidData` when the line is not as proc(5) says.
+/// As `File::open`; `InvalidData` when the line is not as proc(5) says; and when `/proc` was mounted for another pid namespace than
+/// that of this process (pid_namespaces(7)): what it says about a pid is about another process.
 pub(crate) fn own() -> io::Result<ProcessStat> {
-    read_stat(File::open("/proc/self/stat")?)
+    let bytes = read_line(File::open("/proc/self/stat")?)?;
+    let own = Pid::own().to_string();
+    if !bytes.strip_prefix(own.as_bytes()).is_some_and(|rest| rest.starts_with(b" ")) {
+        return Err(io::Error::other(
+            "/proc shows another PID namespace; mount one for this one, as unshare --mount-proc does",
+        ));
+    }
+    parse_line(&bytes)
 }
 
 /// Returns the start time of a process of root, in clock ticks since boot.
@@ -139,9 +147,17 @@ fn sockets(pid: Pid) -> HashSet<String> {
 }
 
 fn read_stat(file: File) -> io::Result<ProcessStat> {
+    parse_line(&read_line(file)?)
+}
+
+fn read_line(file: File) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(512);
     file.take(MAX_STAT).read_to_end(&mut bytes)?;
-    parse_stat(&bytes).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "malformed /proc/PID/stat"))
+    Ok(bytes)
+}
+
+fn parse_line(bytes: &[u8]) -> io::Result<ProcessStat> {
+    parse_stat(bytes).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "malformed /proc/PID/stat"))
 }
 
 /// Parses the line. The name in it may contain spaces, newlines and `)`, so the other fields are counted from the LAST

@@ -223,15 +223,15 @@ fn an_enforcer_writes_only_below_its_allowed_path() {
 #[test]
 fn a_confined_enforcer_waits_for_a_lock_with_a_timeout() {
     let scratch = Scratch::new("turn");
-    let open = || std::fs::File::open(scratch.0.join("inside")).unwrap();
-    let held = crate::lock::Locked::within(open(), std::time::Duration::from_secs(1)).unwrap();
-    let file = open();
+    let path = scratch.0.join("inside/lock");
+    // Held by another process than the one that waits: a process does not wait for itself.
+    let file = std::fs::File::create_new(&path).unwrap();
+    assert!(crate::lock::claim_one(&file, 0, 1).unwrap());
     in_a_child(|| {
         confine(Post::Enforcer, &[], Files::Any);
-        let turn = crate::lock::Locked::within(file, std::time::Duration::from_millis(100));
+        let turn = crate::lock::Locked::at(&path, std::time::Duration::from_millis(100));
         turn.is_err_and(|error| error.kind() == io::ErrorKind::TimedOut)
     });
-    drop(held);
 }
 
 #[test]

@@ -1,0 +1,61 @@
+//! Which supervisors live. A pid means something in its pid namespace only (pid_namespaces(7)), so a supervisor outside of the first
+//! one holds a lock, which every namespace sees.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::sync::OnceLock;
+
+use super::Host;
+use crate::audit::{Process, Supervisor};
+use jit_core::clock::Moment;
+use jit_core::places::STATE;
+use sys::lock;
+use sys::process::Pid;
+use sys::procfs::lives_since;
+
+/// The file with the locks.
+const SUPERVISORS: &str = "live-supervisors";
+
+impl Host {
+    /// Returns this process as the supervisor of a run. Outside of the first pid namespace it shows from now on that it lives.
+    ///
+    /// # Errors
+    /// `/proc` cannot be read or shows another pid namespace; the file for the lock cannot be opened or locked.
+    pub fn supervisor(&self) -> io::Result<Process> {
+        let process = Process::own()?;
+        if let Some(namespace) = process.namespace {
+            lock::show(supervisors()?, place(namespace, process))?;
+        }
+        Ok(process)
+    }
+}
+
+/// Whether a supervisor lives. One of the first pid namespace, seen from another, counts as alive: it has no lock.
+pub(super) fn is_alive(supervisor: &Supervisor, moment: &Moment) -> bool {
+    let process = supervisor.process;
+    let lives = || match process.namespace {
+        _ if process.is_within_reach() => Pid::new(process.pid).is_some_and(|pid| lives_since(pid, process.start)),
+        Some(namespace) => {
+            supervisors().and_then(|file| lock::is_shared(file, place(namespace, process))).unwrap_or(true)
+        }
+        None => true,
+    };
+    supervisor.boot_id == moment.boot_id && lives()
+}
+
+/// Opens the file once: to close it would release the lock of this process.
+fn supervisors() -> io::Result<&'static File> {
+    static OPEN: OnceLock<File> = OnceLock::new();
+    if let Some(file) = OPEN.get() {
+        return Ok(file);
+    }
+    let file = lock::open(&Path::new(STATE).join(SUPERVISORS))?;
+    Ok(OPEN.get_or_init(|| file))
+}
+
+/// Returns the byte that a supervisor locks. Two that share one are both alive until both have ended.
+fn place(namespace: u64, process: Process) -> i64 {
+    let place = (namespace & 0xfff_ffff) << 35 | process.start & 0x7_ffff_ffff;
+    i64::try_from(place).unwrap_or(i64::MAX)
+}

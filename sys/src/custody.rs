@@ -1,0 +1,67 @@
+//! The caller's descriptors that the command does not get. A user can make the last close of a descriptor wait for ever, for
+//! example by an epoll instance that watches it (epoll(7)): a process that has one neither closes it nor ends. So these descriptors
+//! live in a process of the caller's, from before the command begins until the program that had them has ended.
+
+use std::convert::Infallible;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+
+use crate::exec::Credentials;
+use crate::poll::{pipe, read};
+use crate::process::{WaitEvent, Waiting, exit_now, fork, new_session, wait};
+use crate::sandbox::close_but;
+use crate::sanitize::{Inherited, KernelIdentity};
+use crate::signals::{SignalSet, set_mask};
+
+impl Inherited {
+    /// Moves the caller's descriptors from the number `first` on, which must not be less than 3, to a process of the caller's. They
+    /// stay open there as long as this process or a child that it has forked meanwhile lives. Without such descriptors nothing is
+    /// done. Nothing here may use them afterwards.
+    ///
+    /// # Errors
+    /// No process can be forked, or it was killed at once.
+    pub fn give_away(&self, first: u32) -> io::Result<()> {
+        let is_given = |fd: &RawFd| u32::try_from(*fd).is_ok_and(|fd| fd >= first.max(3));
+        let given: Vec<RawFd> = self.descriptors.iter().copied().filter(is_given).collect();
+        if given.is_empty() || self.is_given_away.replace(true) {
+            return Ok(());
+        }
+        let (told, tell) = pipe()?;
+        let mut tell = Some(tell);
+        // A grandchild, so that this process has no child of which it does not know.
+        let parent = fork(|| {
+            let keeper = fork(|| {
+                tell = None; // while it held this end, it could not notice that the others are closed
+                keep(&told, &given, &self.identity)
+            });
+            exit_now(i32::from(keeper.is_err()))
+        })?;
+        if !matches!(wait(parent, Waiting::ForEnd)?, Some((WaitEvent::Exited(0), _))) {
+            return Err(io::Error::other("the process that keeps them cannot be started"));
+        }
+        for fd in given {
+            // SAFETY: no value owns a descriptor of the caller's, and it is closed once: nothing was given away before.
+            unsafe { libc::close(fd) };
+        }
+        // Closed when this process ends.
+        std::mem::forget(tell);
+        Ok(())
+    }
+}
+
+/// Keeps the descriptors until every other end of the pipe is closed.
+fn keep(told: &OwnedFd, given: &[RawFd], caller: &KernelIdentity) -> Infallible {
+    let _ = set_mask(SignalSet::ALL);
+    let _ = new_session(); // it is no session leader yet
+    // SAFETY: they were open when the program began, and this process has closed none.
+    let given = given.iter().map(|fd| unsafe { BorrowedFd::borrow_raw(*fd) });
+    let kept: Vec<BorrowedFd<'_>> = given.chain([told.as_fd()]).collect();
+    let _ = close_but(&kept);
+    // If it never ends, it counts for the caller. This fails only for ids that the kernel does not have here.
+    let user = Credentials { uid: caller.uid(), gid: caller.gid(), groups: caller.groups().to_vec() };
+    let _ = user.assume();
+    // SAFETY: this prctl takes an integer. The memory is a copy of root's.
+    unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) };
+    while matches!(read(told.as_fd(), &mut [0]), Ok(1..)) {}
+    exit_now(0)
+}
