@@ -10,7 +10,7 @@ import sys
 
 PARTS = ["core/src", "src", "src/broker", "sys/src", "ctl/src", "import/src", "compile/src", "shrink/src", "pam-module/src"]
 DECLARED = re.compile(r"^\s*(?:pub(?:\([^)]*\))? )?(?:struct|enum|trait|type|union) ([A-Z]\w*)", re.MULTILINE)
-TESTS = re.compile(r"\n#\[cfg\(test\)\]\n(?:pub\(crate\) )?mod tests")
+TESTS = re.compile(r"\n#\[cfg\(test\)\]\n(?:pub\([a-z]+\) )?mod tests")
 
 
 def sources(part):

@@ -78,6 +78,9 @@ fn described(directory: &str, circle: &BTreeSet<String>, uses: &Uses) -> String 
     text
 }
 
+/// What precedes tests.
+const TEST: &str = "\n#[cfg(test)]\n";
+
 /// A path in modules of the crate.
 type Path = Vec<String>;
 
@@ -128,8 +131,10 @@ fn module(top: &str, source: &Source) -> Option<Path> {
 impl File {
     fn read(source: &Source) -> Self {
         let code: String = source.code().map(|line| line + "\n").collect();
-        let upto = ["mod ", "pub(crate) mod "].map(|kind| code.find(&format!("\n#[cfg(test)]\n{kind}")));
-        let code = &code[..upto.into_iter().flatten().min().unwrap_or(code.len())];
+        let is_module =
+            |after: &str| after.lines().next().is_some_and(|line| line.contains("mod ") && line.ends_with('{'));
+        let mut tests = code.match_indices(TEST).filter(|(at, mark)| is_module(&code[at + mark.len()..]));
+        let code = &code[..tests.next().map_or(code.len(), |(at, _)| at)];
         let (mut imports, mut body) = (Vec::new(), String::new());
         let (mut rest, mut is_test) = (code, false);
         while let Some(line) = rest.split_inclusive('\n').next() {
