@@ -82,10 +82,9 @@ impl Recorded {
         journal: &Journal<'_>,
         authorized: Authorized,
         environment: RunEnvironment,
-        run: String,
+        (run, supervisor): (String, Process),
         redacted: &[String],
         moment: &Moment,
-        supervisor: Process,
         meanwhile: impl FnOnce(&str) -> M,
     ) -> Result<(Self, M), StartError> {
         let redactor = Redactor::new(redacted, journal.redaction_key()?);
