@@ -136,7 +136,7 @@ fn record(
     let supervisor = context.host.supervisor().map_err(StartError::Process)?;
     let found = |id: &RunId| ProcessTree::found(id.as_str());
     let (mut recorded, process_tree) =
-        Recorded::commit(context.journal, authorized, environment, id, redacted, &moment, supervisor, found)?;
+        Recorded::commit(context.journal, authorized, environment, (id, supervisor), redacted, &moment, found)?;
 
     if settings.audit.syslog == SyslogMode::Required && recorded.mirror(context.journal) == Delivery::Missed {
         end(&recorded, not_executed(&Refusal::SyslogRequired.sentence()), context, console);

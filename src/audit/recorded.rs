@@ -82,10 +82,9 @@ impl Recorded {
         journal: &Journal<'_>,
         authorized: Authorized,
         environment: RunEnvironment,
-        run: RunId,
+        (run, supervisor): (RunId, Process),
         redacted: &[String],
         moment: &Moment,
-        supervisor: Process,
         meanwhile: impl FnOnce(&RunId) -> M,
     ) -> Result<(Self, M), StartError> {
         let redactor = Redactor::new(redacted, journal.redaction_key()?);

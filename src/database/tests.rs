@@ -407,7 +407,8 @@ fn child_on_a_full_disk() {
 
     mount("remount,ro");
     let error = open(&scratch).and_then(|database| insert(&database, "read-only")).unwrap_err();
-    assert!(matches!(error, DatabaseError::Sqlite(..)), "{error}");
+    let is_read_only = |error: &std::io::Error| error.kind() == ErrorKind::ReadOnlyFilesystem;
+    assert!(matches!(&error, DatabaseError::File(_, cause) if is_read_only(cause)), "{error}");
     mount("remount,rw");
     let database = open(&scratch).unwrap();
     insert(&database, "writable").unwrap();
