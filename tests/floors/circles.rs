@@ -214,7 +214,7 @@ fn from_root(module: &Path, path: &[String], files: &Files) -> Option<Path> {
             }
         }
         _ => Some([module.as_slice(), path].concat())
-            .filter(|_| files.contains_key(&[module.as_slice(), &[first.clone()]].concat())),
+            .filter(|_| files.contains_key(&[module.as_slice(), std::slice::from_ref(first)].concat())),
     }
 }
 
