@@ -1,7 +1,7 @@
 //! A run with a terminal: the command gets a pty of its own, so that it can neither type into the caller's terminal (TIOCSTI) nor
 //! outlive it unseen. The monitor relays the bytes between the two and sets both; this process forwards signals, stops with the command
 //! and ends it. Both terminals belong to users, who can make any call on them wait for ever: once the command may run, this process
-//! makes none and holds no descriptor of either, since closing the last one may wait too.
+//! makes none, and holds no descriptor of either but its standard streams, since closing the last one may wait too.
 
 use std::io;
 use std::os::fd::AsFd;

@@ -208,8 +208,8 @@ fn need(resource: u32, open: u64) -> Option<(&'static str, &'static str, u64)> {
     })
 }
 
-/// How many descriptors the program may need besides those that the caller left open, which stay open until the command
-/// starts.
+/// How many descriptors the program may need besides those that the caller left open, which stay open until the start of
+/// the command is recorded.
 const SPARE_DESCRIPTORS: u64 = 48;
 
 /// Lifts the limits that the caller could use against a privileged program that has `open` descriptors. Returns the
@@ -248,8 +248,8 @@ pub fn lift_again() -> Result<(), LimitError> {
     lift(OPEN.load(Ordering::Relaxed)).map(drop)
 }
 
-/// The number of descriptors that the caller left open, from the first call of [`lift`]: they stay open until the
-/// command starts.
+/// The number of descriptors that the caller left open, from the first call of [`lift`]: they stay open until the start
+/// of the command is recorded.
 static OPEN: AtomicUsize = AtomicUsize::new(0);
 
 fn raise(number: u32, limit: Limit, wanted: Limit, open: u64) -> Result<(), LimitError> {

@@ -49,7 +49,7 @@ impl Mark {
         MarkedProcesses { found: found.into_iter().map(|one| one.pid).collect(), silent }
     }
 
-    /// Returns the same processes as [`Self::bearers`].
+    /// Returns the same processes as [`Self::processes`].
     pub(crate) fn living(&self, since: u64, meant: &dyn Fn(Pid) -> bool) -> MarkedProcesses<Vec<Living>> {
         let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
         let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok().and_then(Pid::new));
