@@ -20,6 +20,7 @@ mod offer;
 pub(crate) mod removal;
 mod run_recording;
 
+use std::io;
 use std::mem::ManuallyDrop;
 
 use crate::audit::Journal;
@@ -116,8 +117,11 @@ fn record(
     console: &mut Console,
 ) -> Result<(Recorded, ProcessTree), Refusal> {
     let settings = context.policy.settings();
-    let given_away = context.inherited.give_away(authorized.plan().closefrom());
-    given_away.map_err(|error| HostError::System("hand over descriptors of the caller", error))?;
+    match context.inherited.give_away(authorized.plan().closefrom()) {
+        // There is no room for a process: the descriptors stay here.
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+        given_away => given_away.map_err(|error| HostError::System("hand over descriptors of the caller", error))?,
+    }
     edit::choose_editor(&authorized, context)?;
     let target = authorized.run_as().name().to_string();
     authorized.authenticated().open_session(&target).map_err(Refusal::Session)?;

@@ -6,10 +6,10 @@ use std::convert::Infallible;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 
+use crate::descriptors::close_but;
 use crate::exec::Credentials;
 use crate::poll::{pipe, read};
 use crate::process::{WaitEvent, Waiting, exit_now, fork, new_session, wait};
-use crate::sandbox::close_but;
 use crate::sanitize::{Inherited, KernelIdentity};
 use crate::signals::{SignalSet, set_mask};
 

@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::cgroup::Cgroup;
 use crate::closable::is_closable;
+use crate::descriptors::open_descriptors;
 use crate::inherited::SchedulingState;
 use crate::kernel::check;
 use crate::limits::{self, LimitError, Limits, Shortfall};
@@ -384,18 +385,6 @@ pub(crate) fn keep_over_exec(fd: RawFd) -> io::Result<()> {
         Err(error) if error.raw_os_error() != Some(libc::EBADF) => Err(error),
         _ => Ok(()),
     }
-}
-
-/// Returns the descriptors from 3 on, without the one that reads the list.
-pub(crate) fn open_descriptors() -> io::Result<Vec<RawFd>> {
-    let mut descriptors = Vec::new();
-    for entry in fs::read_dir("/proc/self/fd")? {
-        let name = entry?.file_name();
-        descriptors.extend(name.to_str().and_then(|name| name.parse::<RawFd>().ok()).filter(|fd| *fd > 2));
-    }
-    // SAFETY: F_GETFD takes nothing; the directory was closed when the loop ended.
-    descriptors.retain(|fd| check(unsafe { libc::fcntl(*fd, libc::F_GETFD) }).is_ok());
-    Ok(descriptors)
 }
 
 unsafe extern "C" {

@@ -1332,7 +1332,7 @@ fn names_with_invisible_characters_are_intact_for_both_checkers() {
     root.script(&format!(
         "printf '%s:x:1101:1101::/:/bin/sh\\n%s:x:1102:1102::/:/bin/sh\\n' '{alice}' '{bob}' >>/etc/passwd
          printf '%s:x:1101:\\n%s:x:1102:\\n' '{alice}' '{bob}' >>/etc/group
-         as() {{ id=$1; shift; setpriv --reuid=$id --regid=$id --clear-groups --reset-env \"$@\"; }}
+         as() {{ uid=$1; shift; setpriv --reuid=$uid --regid=$uid --clear-groups --reset-env \"$@\"; }}
          pending() {{ sqlite3 {STATE}/journal.db \"SELECT id FROM request WHERE state = 'pending'\"; }}
          as 1101 jitctl request --role web --reason x
          id=$(pending); as 1102 jitctl approve $id; as 1102 jitctl revoke $id --reason enough

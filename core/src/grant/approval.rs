@@ -444,6 +444,7 @@ mod tests {
             .iter()
             .map(|(name, seed)| {
                 let mut one = approval(name, *seed);
+                one.uid = 1000 + u32::from(name.as_bytes()[0]);
                 one.terms.request.clone_from(&request);
                 one.bytes = encode(&one.terms).unwrap();
                 one.signature = Some(sign(&key(*seed), Namespace::Approval, &one.bytes));

@@ -7,7 +7,10 @@ use super::filter::{answer_for, filter, rows};
 use super::table::{Answer, Condition};
 use super::*;
 use crate::bpf::{answer, argument, equal, load};
+use crate::descriptors::open_descriptors;
+use crate::kernel::check;
 use crate::process::{WaitEvent, Waiting, exit_now, fork, wait};
+use std::os::fd::AsRawFd;
 
 /// More than any architecture has.
 const NUMBERS: i64 = 1024;

@@ -5,8 +5,8 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
+use crate::descriptors::close_but;
 use crate::process::{self, Pid, Waiting, end_within, exit_now, fork};
-use crate::sandbox::close_but;
 
 /// How long to wait for the child, and the interval between two looks.
 const PATIENCE: Duration = Duration::from_millis(300);

@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 
 use super::FileIdentity;
 use crate::cgroup;
+use crate::descriptors::close_but;
 use crate::poll::{PollEntry, pipe, poll, read, write};
 use crate::process::{self, Pid, Waiting, end_within, exit_now, fork};
 use crate::procfs;
-use crate::sandbox::close_but;
 
 /// The timeout for one process.
 const PATIENCE: Duration = Duration::from_millis(200);
