@@ -582,6 +582,7 @@ fn a_revocation_of_all_does_not_succeed_while_a_grant_is_hidden() {
         "UPDATE record SET kind = 'xrant' WHERE kind = 'grant' AND grant_id = 'ID'",
         "UPDATE record SET body = x'7b7d' WHERE kind = 'grant' AND grant_id = 'ID'",
         "UPDATE record SET grant_id = 'hidden' WHERE grant_id = 'ID'",
+        "UPDATE record SET grant_id = NULL WHERE kind = 'grant' AND grant_id = 'ID'",
         "DELETE FROM record WHERE kind = 'grant' AND grant_id = 'ID'",
     ];
     for (hide, who) in records.iter().flat_map(|hide| [(hide, "root"), (hide, &bob.name)]) {
