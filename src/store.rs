@@ -17,7 +17,7 @@ use jit_core::names::{GrantId, IdPrefix, Person, RoleName, UserName};
 pub use review::{Certification, Debt, SCHEMA as REVIEW_SCHEMA, certify, insert_debt};
 pub use role::{SCHEMA as ROLE_SCHEMA, keep_role};
 pub use statement::{
-    SCHEMA as STATEMENT_SCHEMA, StoredStatement, carry_out, decide_unconditionally, revoke_unconditionally, settle,
+    SCHEMA as STATEMENT_SCHEMA, StoredStatement, carry_out, decide_unconditionally, end_unconditionally, settle,
 };
 
 /// The tables and indexes of this module.
