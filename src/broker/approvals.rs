@@ -122,7 +122,7 @@ impl Context<'_> {
             if approvals.len() <= before.approvals.len() {
                 return Err(refused("same-key", "another approval was signed with the same key"));
             }
-            let quorum = usize::try_from(request.needed.max(role.activation.approvals)).unwrap_or(usize::MAX);
+            let quorum = usize::try_from(request.terms.needed.max(role.activation.approvals)).unwrap_or(usize::MAX);
             if approvals.len() >= quorum {
                 let decided =
                     Decided { not_counted: &others, ..Decided::new(&request.terms, &request.bytes, &approvals, role) };
