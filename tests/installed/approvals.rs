@@ -232,6 +232,7 @@ fn an_approver_reads_what_the_grant_will_give_and_all_that_was_asked() {
         "LD_PRELOAD=/tmp/x.so",
         "reason: ",
         "begins in ",
+        "approvals needed: 1",
         "lines: read them all",
         &long,
     ] {
