@@ -25,7 +25,7 @@ use jit_core::grant::{
 use jit_core::names::{GrantId, IdPrefix, UserName};
 use jit_core::policy::{Assignment, Role};
 use jit_core::wire::{Approve, GrantInfo};
-use rusqlite::Connection;
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 /// How an approver narrows a request.
 pub(super) struct Narrowing {
@@ -86,8 +86,10 @@ impl Context<'_> {
         as_requested(&request, &role)?;
         self.still_eligible(&request, &role)?;
         self.still_extends(&request)?;
-        let given = self.given(self.host.database().connection(), &request.terms.id)?;
-        let before = self.counting(given, &request, &role)?;
+        // One state of rows and records: another approver may add both at any moment.
+        let snapshot = Transaction::new_unchecked(self.host.database().connection(), TransactionBehavior::Deferred)?;
+        let before = self.counting(self.given(&snapshot, &request.terms.id)?, &request, &role)?;
+        drop(snapshot);
         not_again(&before.approvals, self.caller.uid(), self.caller.name(), &request)?;
         Ok((request, role))
     }
@@ -193,7 +195,8 @@ impl Context<'_> {
         Ok(counted)
     }
 
-    /// Returns the approvals of a request from the database, which are those of the journal.
+    /// Returns the approvals of a request from the database, which are those of the journal. `connection` has a transaction open, so
+    /// that both are of one state.
     fn given(&self, connection: &Connection, id: &GrantId) -> Result<Vec<Approval>, Refused> {
         let given = GrantStore::new(connection).approvals(id)?;
         approved_as(connection, id, &given).map_err(|error| Refused::from(error).hint("jitctl audit verify"))?;
