@@ -52,6 +52,13 @@ pub(super) struct Counted {
     others: Vec<(Approval, Uncounted)>,
 }
 
+impl Counted {
+    /// Returns whether this approval counts.
+    fn has(&self, approval: &Approval) -> bool {
+        self.approvals.iter().any(|counted| counted.bytes == approval.bytes)
+    }
+}
+
 impl Context<'_> {
     pub(super) fn approve(
         &self,
@@ -121,8 +128,10 @@ impl Context<'_> {
             insert_approval(tx, attested, now.moment().wall.seconds())?;
             let mut written = vec![self.journal.append(tx, self.now.moment(), approval_event(attested, role))?];
             let Counted { approvals, others } = self.counting(self.given(tx, &request.terms.id)?, request, role)?;
-            if approvals.len() <= before.approvals.len() {
-                return Err(refused("same-key", "another approval was signed with the same key"));
+            // Two that do not count together: the rule keeps one, which may be the new one.
+            let is_due = |other: &Approval| other.bytes == approval.bytes || before.has(other);
+            if let Some((_, why)) = others.iter().find(|(other, _)| is_due(other)) {
+                return Err(uncounted(*why));
             }
             let quorum = usize::try_from(request.terms.needed.max(role.activation.approvals)).unwrap_or(usize::MAX);
             if approvals.len() >= quorum {
@@ -336,6 +345,21 @@ fn not_again(before: &[Approval], uid: u32, name: &UserName, request: &StoredReq
         return Err(refused("already-approved", format!("{name} has approved request {id} already")));
     }
     Ok(())
+}
+
+/// Returns the error for an approval that would not count.
+fn uncounted(why: Uncounted) -> Refused {
+    let code = match why {
+        Uncounted::SameKey => "same-key",
+        Uncounted::SamePerson => "already-approved",
+        Uncounted::OwnRequest => "own-request",
+        Uncounted::NotAnApprover => "not-an-approver",
+        Uncounted::OtherRole => "other-role",
+        Uncounted::Unsigned => "unsigned",
+        Uncounted::NotAuthenticated => "password-required",
+        Uncounted::NotValid => "bad-approval",
+    };
+    refused(code, format!("the approval would not count: {why}"))
 }
 
 /// Returns the error for an approval or review that lacks a proof or whose request changed meanwhile.
