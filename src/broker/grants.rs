@@ -13,6 +13,7 @@ use crate::database::Durability;
 use crate::elevation::Caller;
 use crate::host::Identity;
 use crate::judge::{names, subject};
+use crate::policy_index::Next;
 use crate::store::{GrantScope, LIST_LIMIT, StoredGrant, StoredRequest};
 use jit_core::escape::Word;
 use jit_core::grant::lifecycle::GrantEnd;
@@ -29,6 +30,12 @@ const ENDED_AT_ONCE: usize = 1000;
 
 /// The error code when no grant matches what is to be revoked.
 const NO_GRANT: &str = "no-grant";
+
+/// The error code when the grant with an id is not active.
+const NOT_ACTIVE: &str = "not-active";
+
+/// The error codes of a revocation that finds nothing to revoke. The records of the grant may have been hidden.
+const NOT_FOUND: [&str; 3] = [NO_GRANT, NOT_ACTIVE, "unknown-id"];
 
 impl Context<'_> {
     pub(super) fn grants(&self, all: bool, before: Option<i64>) -> Result<GrantPage, Refused> {
@@ -97,15 +104,39 @@ impl Context<'_> {
     pub(super) fn revoke(&self, target: &RevokeTarget, reason: &Word) -> Result<Vec<GrantId>, Refused> {
         let (reason, author) = (given("reason", reason)?, StatementAuthor::Here(self.caller));
         let ended = match target {
-            RevokeTarget::Id(prefix) => return self.revoke_as(author, &self.visible(prefix)?.terms.id, reason),
-            RevokeTarget::User(user) => self.revoke_those(author, |subject| subject.holder() == user, reason)?,
-            RevokeTarget::All => self.revoke_those(author, |_| true, reason)?,
+            RevokeTarget::Id(prefix) => {
+                match self.visible(prefix).and_then(|request| self.revoke_as(author, &request.terms.id, reason)) {
+                    // There is no other grant with this id.
+                    Ok(ended) => return Ok(ended),
+                    none => none,
+                }
+            }
+            RevokeTarget::User(user) => self.revoke_those(author, |subject| subject.holder() == user, reason),
+            RevokeTarget::All => self.revoke_those(author, |_| true, reason),
+        };
+        let ended = match ended {
+            Err(none) if NOT_FOUND.contains(&none.failure.code.as_str()) && self.revokes_any()? => Err(none),
+            ended => Ok(ended?),
         };
         // Nothing else shows that no record of a grant was hidden from the search. It comes last, because it reads all records.
         match self.journal.altered()? {
-            Some(seq) => Err(altered(seq, &ended)),
-            None => Ok(ended),
+            Some(seq) => Err(altered(seq, ended.as_deref().unwrap_or_default())),
+            None => ended,
         }
+    }
+
+    /// Returns whether the caller may revoke grants of any role, or see those of everybody.
+    fn revokes_any(&self) -> Result<bool, Refused> {
+        if self.is_reader()? {
+            return Ok(true);
+        }
+        let caller = subject(self.caller)?;
+        let mut is_approver = false;
+        self.policy.each_role(|role| {
+            is_approver = names(&role.activation.approvers, &caller);
+            if is_approver { Next::Stop } else { Next::Continue }
+        })?;
+        Ok(is_approver)
     }
 
     /// Revokes one grant.
@@ -117,7 +148,7 @@ impl Context<'_> {
     ) -> Result<Vec<GrantId>, Refused> {
         self.revoke_those(author, |subject| subject.id() == id, reason).map_err(|refusal| {
             match refusal.failure.code.as_str() {
-                NO_GRANT => refused("not-active", format!("there is no active grant {id}")),
+                NO_GRANT => refused(NOT_ACTIVE, format!("there is no active grant {id}")),
                 _ => refusal,
             }
         })

@@ -585,14 +585,30 @@ fn a_revocation_of_all_does_not_succeed_while_a_grant_is_hidden() {
         "UPDATE record SET grant_id = NULL WHERE kind = 'grant' AND grant_id = 'ID'",
         "DELETE FROM record WHERE kind = 'grant' AND grant_id = 'ID'",
     ];
-    for (hide, who) in records.iter().flat_map(|hide| [(hide, "root"), (hide, &bob.name)]) {
+    let bob_name = bob.name.as_str();
+    // Who revokes what, and whether another grant is open.
+    let ways = [
+        ("root", "--all", true),
+        (bob_name, "--all", true),
+        ("root", "--all", false),
+        (bob_name, "--user", false),
+        (bob_name, "ID", false),
+        ("root", "ID", true),
+    ];
+    for (hide, (who, target, is_other)) in records.iter().flat_map(|hide| ways.map(|way| (hide, way))) {
         let grant = granted(&carol);
-        granted(&other);
+        let _open = is_other.then(|| granted(&other));
         keep();
         sql(&rows[0].replace("ID", &grant));
         sql(&hide.replace("ID", &grant));
-        let said = root.run_as(who, ["jitctl", "revoke", "--all", "--reason", "incident"]);
-        said.refused("1 grant was revoked, but record ");
+        let target: &[&str] = match target {
+            "--user" => &["--user", &carol.name],
+            "ID" => &[&grant],
+            all => &[all],
+        };
+        let said = root.run_as(who, [&["jitctl", "revoke"], target, &["--reason", "incident"]].concat());
+        let found = if is_other && target == ["--all"] { "1 grant was" } else { "0 grants were" };
+        said.refused(&format!("{found} revoked, but record "));
         assert!(said.stderr.contains("so there may be other grants"), "{said:?}");
         put_back(&grant);
         both_say_intact(&root);
