@@ -701,7 +701,8 @@ fn a_request_needs_as_many_approvals_as_its_text_says() {
     let policy = |approvals: u32| {
         let text = format!(
             "[roles.counted]\neligible = [\"alice\"]\ncommands = [\"/usr/bin/id **\"]\nauthenticate = false\n\
-             [roles.counted.activation]\nrequire_approval = true\napprovers = [\"bob\", \"carol\"]\napprovals = {approvals}\n"
+             [roles.counted.activation]\nrequire_approval = true\napprovers = [\"bob\", \"carol\"]\napprovals = {approvals}\n\
+             approval_authentication = false\n"
         );
         root.add_policy("counted", &text);
     };
