@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use rusqlite::Connection;
 
 use crate::audit::bucket::Charge;
-use crate::audit::{JournalError, Written, asked_since, empowered, in_force};
+use crate::audit::{InRecords, JournalError, Written, asked_since, empowered, in_force, in_records};
 use crate::database::{DatabaseError, Durability};
 use crate::elevation::{Caller, CommandError, Elevation, RunAs};
 use crate::host::{Host, HostError, Identity};
@@ -30,7 +30,7 @@ use jit_core::clock::{Moment, Now, Timestamp};
 use jit_core::escape::Word;
 use jit_core::evidence::Event;
 use jit_core::evidence::record::{self, Digest, Limit};
-use jit_core::grant::lifecycle::{Decided, NotExact, RequestState, grant_terms};
+use jit_core::grant::lifecycle::{Decided, GrantEnd, NotExact, RequestState, grant_terms};
 use jit_core::grant::terms::{CommandTerms, Extensions, Flag, VERSION, encode};
 use jit_core::grant::{Approval, GrantTerms, HostDescriptor, RequestTerms, SignedGrant, Uncounted, digest};
 use jit_core::names::{GrantId, RoleName};
@@ -117,6 +117,8 @@ pub enum ActivationError {
     CommandMissing(RoleName),
     /// The role is granted for exact commands only, and the request cannot become a grant for one.
     NotExact(RoleName, NotExact),
+    /// The grant that would be extended has ended.
+    Ended(GrantId, GrantEnd),
     /// The role is not the one that would be asked for; the grant that would be extended with what it was.
     RoleChanged(RoleName, Option<GrantId>),
     /// The role does not let the caller have the directory, the variables or what executes the program.
@@ -188,6 +190,7 @@ impl fmt::Display for ActivationError {
             Self::NotExact(role, why) => {
                 write!(f, "role {role} is granted for an exact command only, and {why}")
             }
+            Self::Ended(grant, end) => write!(f, "grant {grant}, which it would extend, was {}", end.as_str()),
             Self::RoleChanged(role, Some(grant)) => {
                 write!(f, "role {role} has changed since grant {grant} was given, which is not extended therefore")
             }
@@ -392,6 +395,12 @@ pub fn grant(
 ) -> Result<Written, ActivationError> {
     empowered(tx, &decided.request.host, &identity.id)?;
     asked_since(tx, &decided.request.id)?;
+    // The end of a grant ends the extensions that it finds: it finds this one, or is found here.
+    if let Some(old) = &decided.request.extends
+        && let InRecords::Ended(end) = in_records(tx, old, Flag::No)?
+    {
+        return Err(ActivationError::Ended(old.clone(), end));
+    }
     let terms = grant_terms(decided, &identity.id, now);
     // Signs only what the approvers read: a grant for an exact command has one.
     if terms.exact.is_set() {

@@ -17,7 +17,7 @@ use jit_core::names::{GrantId, IdPrefix, Person, RoleName, UserName};
 pub use review::{Certification, Debt, SCHEMA as REVIEW_SCHEMA, certify, insert_debt};
 pub use role::{SCHEMA as ROLE_SCHEMA, keep_role};
 pub use statement::{
-    SCHEMA as STATEMENT_SCHEMA, StoredStatement, carry_out, decide_unconditionally, revoke_unconditionally, settle,
+    SCHEMA as STATEMENT_SCHEMA, StoredStatement, carry_out, decide_unconditionally, end_unconditionally, settle,
 };
 
 /// The tables and indexes of this module.
@@ -57,8 +57,6 @@ pub struct StoredRequest {
     pub bytes: Vec<u8>,
     /// The state, with the deadline taken into account.
     pub state: RequestState,
-    /// The number of approvals that it needs.
-    pub needed: u32,
     /// Who closed it, when, and with which reason.
     pub ended: Option<ClosedBy>,
 }
@@ -204,7 +202,7 @@ impl<'a> GrantStore<'a> {
     pub fn request(&self, id: &GrantId, now: i64) -> Result<StoredRequest, FindError> {
         self.connection
             .query_row(
-                "SELECT body, state, needed, ended_by, ended_at, ended_reason, id FROM request WHERE id = ?1",
+                "SELECT body, state, ended_by, ended_at, ended_reason, id FROM request WHERE id = ?1",
                 [id.as_str()],
                 |row| Ok(read_request(row, now)),
             )
@@ -269,7 +267,7 @@ impl<'a> GrantStore<'a> {
     /// Returns the newest pending request of `person` for `role`.
     pub fn pending_for(&self, person: &Person, role: &RoleName, now: i64) -> Result<Option<StoredRequest>, FindError> {
         let mut statement = self.connection.prepare(
-            "SELECT body, state, needed, ended_by, ended_at, ended_reason, id FROM request \
+            "SELECT body, state, ended_by, ended_at, ended_reason, id FROM request \
              WHERE state = 'pending' AND uid = ?1 AND role = ?2 AND deadline > ?3 ORDER BY created DESC",
         )?;
         let rows = statement.query_map(params![person.uid, role.as_str(), now], |row| Ok(read_request(row, now)))?;
@@ -388,7 +386,7 @@ impl<'a> GrantStore<'a> {
     /// Returns the pending requests whose deadline is after `now` (seconds since 1970).
     pub fn undecided(&self, now: i64) -> Result<Legible<StoredRequest>, FindError> {
         let mut statement = self.connection.prepare(
-            "SELECT body, state, needed, ended_by, ended_at, ended_reason, id FROM request NOT INDEXED \
+            "SELECT body, state, ended_by, ended_at, ended_reason, id FROM request NOT INDEXED \
              WHERE state = 'pending' AND deadline > ?1 ORDER BY rowid",
         )?;
         let rows = statement.query_map([now], |row| Ok(read_request(row, i64::MIN)))?;
@@ -556,7 +554,7 @@ fn read_approval(row: &Row<'_>) -> rusqlite::Result<Option<Approval>> {
 }
 
 fn read_request(row: &Row<'_>, now: i64) -> Result<StoredRequest, FindError> {
-    let id: String = row.get(6)?;
+    let id: String = row.get(5)?;
     let damaged = || FindError::Damaged(id.clone());
     let bytes: Vec<u8> = row.get(0)?;
     let terms: RequestTerms = decode(&bytes).map_err(|fault| unusable(&id, fault))?;
@@ -568,7 +566,7 @@ fn read_request(row: &Row<'_>, now: i64) -> Result<StoredRequest, FindError> {
     if state == RequestState::Pending && now >= terms.deadline {
         state = RequestState::Expired;
     }
-    Ok(StoredRequest { terms, bytes, state, needed: row.get(2)?, ended: read_ended(row, 3)? })
+    Ok(StoredRequest { terms, bytes, state, ended: read_ended(row, 2)? })
 }
 
 fn read_listed(row: &Row<'_>, now: i64) -> Result<ListedRequest, FindError> {

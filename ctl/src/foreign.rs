@@ -71,7 +71,7 @@ fn as_info(request: &Request, host: &Host<'_>) -> GrantInfo {
         expires: None,
         one_shot: terms.one_shot.is_set(),
         exact: terms.exact.is_set(),
-        approvals_needed: 0,
+        approvals_needed: terms.needed,
         approvers: Vec::new(),
         approvals: Vec::new(),
         may_decide: false,
@@ -134,6 +134,10 @@ fn request_fields(request: &Request, now: i64) -> Fields {
     }
     fields.add("reason", terms.reason.to_string());
     fields.maybe("ticket", (!terms.ticket.as_bytes().is_empty()).then(|| terms.ticket.to_string()));
+    fields.add(
+        "approvals",
+        if terms.needed == 0 { "none needed".to_owned() } else { format!("{} needed", terms.needed) },
+    );
     times(&mut fields, terms, now);
     grant_text::unknown(&mut fields, &terms.extensions);
     fields.add("request digest", hex(&digest(request.bytes.as_bytes())));

@@ -1,6 +1,7 @@
 //! Conditions that must hold when a record that gives permission is written. They are checked inside the transaction that writes
 //! the record, so that a verification finds the same state in the journal.
 
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Transaction};
 use serde::Deserialize;
 
@@ -259,7 +260,8 @@ pub fn open_in_records(connection: &Connection, now: i64) -> Result<Vec<OpenInRe
     let mut open = Vec::new();
     while let Some(row) = rows.next()? {
         // Ignores what cannot be decoded, which a verification reports.
-        let Ok(id) = GrantId::parse(&row.get::<_, String>(0)?) else { continue };
+        let id = row.get_ref(0)?.as_str().ok().and_then(|id| GrantId::parse(id).ok());
+        let Some(id) = id else { continue };
         let Ok(issued) = serde_json::from_slice::<Issued>(row.get_ref(1)?.as_bytes().unwrap_or_default()) else {
             continue;
         };
@@ -268,11 +270,10 @@ pub fn open_in_records(connection: &Connection, now: i64) -> Result<Vec<OpenInRe
         if expires <= now || is_used {
             continue;
         }
-        let ended: Option<String> = row.get(3)?;
-        let is_open = match ended.as_deref() {
-            None => true,
+        let is_open = match row.get_ref(3)? {
+            ValueRef::Null => true,
             // No record says that a running command continues under it.
-            Some(word) => word == GrantEnd::Used.as_str() && one_shot && issued.extends.is_some(),
+            ended => ended.as_str() == Ok(GrantEnd::Used.as_str()) && one_shot && issued.extends.is_some(),
         };
         let agrees = row.get(2)? && is_open && row.get::<_, Option<i64>>(4)? == Some(expires);
         open.push(OpenInRecords { id, extends: issued.extends, agrees });
@@ -335,6 +336,22 @@ mod tests {
             }
             assert_eq!(request_in_records(database.connection(), &id).unwrap(), state, "{kinds}");
         }
+    }
+
+    #[test]
+    fn a_record_of_a_grant_without_an_id_hides_no_other() {
+        let scratch = Scratch::new("claim-open");
+        let database = Database::create(&scratch.path(), &[SCHEMA, crate::store::SCHEMA]).unwrap();
+        let body = r#"{"expires":4000000000000000,"limits":[]}"#;
+        for (seq, id) in (1..).zip(["NULL", "'-'", "CAST(x'ff' AS TEXT)", "'aaaaaaaaaa'"]) {
+            let insert = format!("INSERT INTO record VALUES (?1, 'grant', NULL, NULL, {id}, 0, 0, x'00', ?2)");
+            let write = |tx: &Transaction<'_>| {
+                tx.execute(&insert, rusqlite::params![seq, body.as_bytes()]).map_err(JournalError::from)
+            };
+            assert_eq!(database.write(Durability::Ordered, write).unwrap(), 1);
+        }
+        let open = open_in_records(database.connection(), 0).unwrap();
+        assert_eq!(open.iter().map(|open| open.id.as_str()).collect::<Vec<_>>(), ["aaaaaaaaaa"]);
     }
 
     #[test]

@@ -244,9 +244,10 @@ impl Journal<'_> {
     pub fn grants_in_use(&self) -> Result<Vec<GrantId>, JournalError> {
         let query = "SELECT DISTINCT grant_id FROM open_run WHERE grant_id IS NOT NULL ORDER BY grant_id";
         let mut statement = self.database.connection().prepare(query)?;
-        let rows = statement.query_map([], |row| row.get::<_, String>(0))?;
-        let ids: Vec<String> = rows.collect::<rusqlite::Result<_>>()?;
-        Ok(ids.iter().filter_map(|id| GrantId::parse(id).ok()).collect())
+        // A row whose id cannot be read hides no other.
+        let rows =
+            statement.query_map([], |row| Ok(row.get_ref(0)?.as_str().ok().and_then(|id| GrantId::parse(id).ok())))?;
+        rows.filter_map(Result::transpose).collect::<rusqlite::Result<_>>().map_err(JournalError::from)
     }
 
     /// Returns all runs with living processes, whether the command itself or descendants that it left; the oldest first.

@@ -25,7 +25,7 @@ use jit_core::grant::{
 use jit_core::names::{GrantId, IdPrefix, UserName};
 use jit_core::policy::{Assignment, Role};
 use jit_core::wire::{Approve, GrantInfo};
-use rusqlite::Connection;
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 /// How an approver narrows a request.
 pub(super) struct Narrowing {
@@ -50,6 +50,13 @@ pub(super) struct Counted {
     pub(super) approvals: Vec<Approval>,
     /// The others, and why they do not count.
     others: Vec<(Approval, Uncounted)>,
+}
+
+impl Counted {
+    /// Returns whether this approval counts.
+    fn has(&self, approval: &Approval) -> bool {
+        self.approvals.iter().any(|counted| counted.bytes == approval.bytes)
+    }
 }
 
 impl Context<'_> {
@@ -86,8 +93,10 @@ impl Context<'_> {
         as_requested(&request, &role)?;
         self.still_eligible(&request, &role)?;
         self.still_extends(&request)?;
-        let given = self.given(self.host.database().connection(), &request.terms.id)?;
-        let before = self.counting(given, &request, &role)?;
+        // One state of rows and records: another approver may add both at any moment.
+        let snapshot = Transaction::new_unchecked(self.host.database().connection(), TransactionBehavior::Deferred)?;
+        let before = self.counting(self.given(&snapshot, &request.terms.id)?, &request, &role)?;
+        drop(snapshot);
         not_again(&before.approvals, self.caller.uid(), self.caller.name(), &request)?;
         Ok((request, role))
     }
@@ -119,10 +128,12 @@ impl Context<'_> {
             insert_approval(tx, attested, now.moment().wall.seconds())?;
             let mut written = vec![self.journal.append(tx, self.now.moment(), approval_event(attested, role))?];
             let Counted { approvals, others } = self.counting(self.given(tx, &request.terms.id)?, request, role)?;
-            if approvals.len() <= before.approvals.len() {
-                return Err(refused("same-key", "another approval was signed with the same key"));
+            // Two that do not count together: the rule keeps one, which may be the new one.
+            let is_due = |other: &Approval| other.bytes == approval.bytes || before.has(other);
+            if let Some((_, why)) = others.iter().find(|(other, _)| is_due(other)) {
+                return Err(uncounted(*why));
             }
-            let quorum = usize::try_from(request.needed.max(role.activation.approvals)).unwrap_or(usize::MAX);
+            let quorum = usize::try_from(request.terms.needed.max(role.activation.approvals)).unwrap_or(usize::MAX);
             if approvals.len() >= quorum {
                 let decided =
                     Decided { not_counted: &others, ..Decided::new(&request.terms, &request.bytes, &approvals, role) };
@@ -193,7 +204,8 @@ impl Context<'_> {
         Ok(counted)
     }
 
-    /// Returns the approvals of a request from the database, which are those of the journal.
+    /// Returns the approvals of a request from the database, which are those of the journal. `connection` has a transaction open, so
+    /// that both are of one state.
     fn given(&self, connection: &Connection, id: &GrantId) -> Result<Vec<Approval>, Refused> {
         let given = GrantStore::new(connection).approvals(id)?;
         approved_as(connection, id, &given).map_err(|error| Refused::from(error).hint("jitctl audit verify"))?;
@@ -333,6 +345,21 @@ fn not_again(before: &[Approval], uid: u32, name: &UserName, request: &StoredReq
         return Err(refused("already-approved", format!("{name} has approved request {id} already")));
     }
     Ok(())
+}
+
+/// Returns the error for an approval that would not count.
+fn uncounted(why: Uncounted) -> Refused {
+    let code = match why {
+        Uncounted::SameKey => "same-key",
+        Uncounted::SamePerson => "already-approved",
+        Uncounted::OwnRequest => "own-request",
+        Uncounted::NotAnApprover => "not-an-approver",
+        Uncounted::OtherRole => "other-role",
+        Uncounted::Unsigned => "unsigned",
+        Uncounted::NotAuthenticated => "password-required",
+        Uncounted::NotValid => "bad-approval",
+    };
+    refused(code, format!("the approval would not count: {why}"))
 }
 
 /// Returns the error for an approval or review that lacks a proof or whose request changed meanwhile.

@@ -1,21 +1,26 @@
 //! Lists, releases and revokes grants.
 
+use std::collections::BTreeSet;
+
 use super::Context;
 use super::attempt::Recording;
 use super::failure::{Refused, refused};
 use super::page::Pager;
 use super::statement::{StatementAuthor, StatementSubject};
 use super::words::given;
-use crate::audit::{InRecords, OpenInRecords, asked_in_records, by_statements, open_in_records};
+use crate::audit::{InRecords, OpenInRecords, Written, asked_in_records, by_statements, open_in_records};
 use crate::database::Durability;
 use crate::elevation::Caller;
+use crate::host::Identity;
 use crate::judge::{names, subject};
+use crate::policy_index::Next;
 use crate::store::{GrantScope, LIST_LIMIT, StoredGrant, StoredRequest};
 use jit_core::escape::Word;
 use jit_core::grant::lifecycle::GrantEnd;
 use jit_core::grant::{SignedStatement, StatementKind};
 use jit_core::names::{GrantId, IdPrefix, RoleName};
 use jit_core::wire::{GrantPage, RevokeTarget};
+use rusqlite::Transaction;
 
 /// The most grants that a listing shows.
 const LISTED: usize = LIST_LIMIT as usize;
@@ -25,6 +30,12 @@ const ENDED_AT_ONCE: usize = 1000;
 
 /// The error code when no grant matches what is to be revoked.
 const NO_GRANT: &str = "no-grant";
+
+/// The error code when the grant with an id is not active.
+const NOT_ACTIVE: &str = "not-active";
+
+/// The error codes of a revocation that finds nothing to revoke. The records of the grant may have been hidden.
+const NOT_FOUND: [&str; 3] = [NO_GRANT, NOT_ACTIVE, "unknown-id"];
 
 impl Context<'_> {
     pub(super) fn grants(&self, all: bool, before: Option<i64>) -> Result<GrantPage, Refused> {
@@ -93,15 +104,39 @@ impl Context<'_> {
     pub(super) fn revoke(&self, target: &RevokeTarget, reason: &Word) -> Result<Vec<GrantId>, Refused> {
         let (reason, author) = (given("reason", reason)?, StatementAuthor::Here(self.caller));
         let ended = match target {
-            RevokeTarget::Id(prefix) => return self.revoke_as(author, &self.visible(prefix)?.terms.id, reason),
-            RevokeTarget::User(user) => self.revoke_those(author, |subject| subject.holder() == user, reason)?,
-            RevokeTarget::All => self.revoke_those(author, |_| true, reason)?,
+            RevokeTarget::Id(prefix) => {
+                match self.visible(prefix).and_then(|request| self.revoke_as(author, &request.terms.id, reason)) {
+                    // There is no other grant with this id.
+                    Ok(ended) => return Ok(ended),
+                    none => none,
+                }
+            }
+            RevokeTarget::User(user) => self.revoke_those(author, |subject| subject.holder() == user, reason),
+            RevokeTarget::All => self.revoke_those(author, |_| true, reason),
+        };
+        let ended = match ended {
+            Err(none) if NOT_FOUND.contains(&none.failure.code.as_str()) && self.revokes_any()? => Err(none),
+            ended => Ok(ended?),
         };
         // Nothing else shows that no record of a grant was hidden from the search. It comes last, because it reads all records.
         match self.journal.altered()? {
-            Some(seq) => Err(altered(seq, &ended)),
-            None => Ok(ended),
+            Some(seq) => Err(altered(seq, ended.as_deref().unwrap_or_default())),
+            None => ended,
         }
+    }
+
+    /// Returns whether the caller may revoke grants of any role, or see those of everybody.
+    fn revokes_any(&self) -> Result<bool, Refused> {
+        if self.is_reader()? {
+            return Ok(true);
+        }
+        let caller = subject(self.caller)?;
+        let mut is_approver = false;
+        self.policy.each_role(|role| {
+            is_approver = names(&role.activation.approvers, &caller);
+            if is_approver { Next::Stop } else { Next::Continue }
+        })?;
+        Ok(is_approver)
     }
 
     /// Revokes one grant.
@@ -113,7 +148,7 @@ impl Context<'_> {
     ) -> Result<Vec<GrantId>, Refused> {
         self.revoke_those(author, |subject| subject.id() == id, reason).map_err(|refusal| {
             match refusal.failure.code.as_str() {
-                NO_GRANT => refused("not-active", format!("there is no active grant {id}")),
+                NO_GRANT => refused(NOT_ACTIVE, format!("there is no active grant {id}")),
                 _ => refusal,
             }
         })
@@ -137,8 +172,6 @@ impl Context<'_> {
         hidden.retain(|open| !open.agrees);
         let mut contradicted = self.contradicted(&hidden, &mut subjects, &mut lost)?;
         subjects.retain(which);
-        self.add_hidden_extensions(&hidden, &mut subjects)?;
-        contradicted.retain(|id| subjects.iter().any(|subject| subject.id() == id));
         let found = !subjects.is_empty();
         let mut mine = Vec::new();
         for subject in subjects {
@@ -149,8 +182,9 @@ impl Context<'_> {
         let lost = self.told_to(author.who(), lost, mine.is_empty())?;
         match (mine.is_empty(), found) {
             (false, _) => {
-                contradicted.retain(|id| mine.iter().any(|subject| subject.id() == id));
+                let asked: Vec<GrantId> = mine.iter().map(|subject| subject.id().clone()).collect();
                 let ended = self.end(author, mine, StatementKind::Revocation, reason)?;
+                contradicted.retain(|id| asked.contains(id) || ended.contains(id));
                 match (lost.is_empty(), contradicted.is_empty()) {
                     (false, _) => Err(stays(&lost, &ended)),
                     (true, false) => Err(differs(&contradicted, &ended)),
@@ -241,23 +275,6 @@ impl Context<'_> {
         Ok(found)
     }
 
-    /// Adds those of the `hidden` grants that extend one of `subjects`. The end of a grant ends all others that extend it.
-    fn add_hidden_extensions(
-        &self,
-        hidden: &[OpenInRecords],
-        subjects: &mut Vec<StatementSubject>,
-    ) -> Result<(), Refused> {
-        // Each is younger than the grant that it extends.
-        for open in hidden {
-            let has = |id: &GrantId| subjects.iter().any(|subject| subject.id() == id);
-            if open.extends.as_ref().is_some_and(has) && !has(&open.id) {
-                let connection = self.host.database().connection();
-                subjects.extend(StatementSubject::by_request(connection, open.id.as_str(), self.now.seconds())?);
-            }
-        }
-        Ok(())
-    }
-
     fn may_revoke(&self, who: &Caller, role: &RoleName) -> Result<bool, Refused> {
         if who.uid() == 0 {
             return Ok(true);
@@ -309,28 +326,8 @@ impl Context<'_> {
         Ok(self.legible(&what, self.host.store().extension(id))?.flatten())
     }
 
-    /// Adds the extensions of `grants`, because they end with the grants that they extend. Each comes with the index of the grant
-    /// that it extends.
-    fn with_extensions(
-        &self,
-        grants: Vec<StatementSubject>,
-    ) -> Result<Vec<(StatementSubject, Option<usize>)>, Refused> {
-        let mut all: Vec<(StatementSubject, Option<usize>)> =
-            grants.into_iter().map(|subject| (subject, None)).collect();
-        let mut at = 0;
-        while let Some(id) = all.get(at).map(|(subject, _)| subject.id().clone()) {
-            if let Some(extension) = self.extension(&id)?
-                && !all.iter().any(|(subject, _)| *subject.id() == extension.terms.id)
-            {
-                all.push((StatementSubject::from(&extension.terms), Some(at)));
-            }
-            at += 1;
-        }
-        Ok(all)
-    }
-
-    /// Ends grants, records a statement for each, and wakes the supervisors of their runs. Each transaction ends up to
-    /// [`ENDED_AT_ONCE`] grants.
+    /// Ends grants and their extensions, records a statement for each, and wakes the supervisors of their runs. Each transaction ends
+    /// up to [`ENDED_AT_ONCE`] grants and their extensions.
     fn end(
         &self,
         author: StatementAuthor<'_>,
@@ -339,39 +336,115 @@ impl Context<'_> {
         reason: &Word,
     ) -> Result<Vec<GrantId>, Refused> {
         let identity = self.host.record_identity_for_statements()?;
+        let all: Vec<GrantId> = grants.iter().map(|subject| subject.id().clone()).collect();
         let mut stated: Vec<(StatementSubject, SignedStatement)> = Vec::new();
-        for (subject, cause) in self.with_extensions(grants)? {
-            let statement = match cause.and_then(|at| stated.get(at)) {
-                Some((_, cause)) => self.followed(author, cause, &subject, &identity)?,
-                None => self.stated(author, kind, &subject, reason, &identity)?,
-            };
+        for subject in grants {
+            let statement = self.stated(author, kind, &subject, reason, &identity)?;
             stated.push((subject, statement));
         }
         let mut ids: Vec<GrantId> = Vec::new();
         for some in stated.chunks(ENDED_AT_ONCE) {
             let done = self.host.database().write(Durability::Synced, |tx| {
+                let mut ending =
+                    Ending { tx, author, identity: &identity, known: all.iter().cloned().collect(), open: None };
                 let mut written = Vec::new();
                 for (subject, statement) in some {
-                    if let Some(record) = self.carry_out(tx, statement, subject)? {
-                        written.push(record);
-                        ids.push(statement.terms().id.clone());
-                    }
+                    self.end_with_extensions(&mut ending, subject, statement, &mut written)?;
                 }
                 Ok::<_, Refused>(written)
             });
-            let written = match done {
+            let (ended, written): (Vec<GrantId>, Vec<Written>) = match done {
                 Err(error) if self.recording == Recording::Impossible && error.unwritten.is_some() => {
-                    let all: Vec<GrantId> = stated.iter().map(|(subject, _)| subject.id().clone()).collect();
                     let left = "their grants could not be ended and stay active until this is repeated";
-                    return Err(self.end_unrecorded(&self.runs_under(&all)?, left, &error));
+                    return Err(self.end_unrecorded(&self.runs_under(&self.and_extensions(all)?)?, left, &error));
                 }
-                done => done?,
+                done => done?.into_iter().unzip(),
             };
+            ids.extend(ended);
             let _ = self.journal.mirror(&written);
             self.host.ring();
         }
         Ok(ids)
     }
+
+    /// Ends a grant, and all grants that extend it. An extension is looked for after the end, in the same transaction: it was issued
+    /// before, and is found here, or it finds the end, and is not issued.
+    fn end_with_extensions(
+        &self,
+        ending: &mut Ending<'_>,
+        subject: &StatementSubject,
+        statement: &SignedStatement,
+        written: &mut Vec<(GrantId, Written)>,
+    ) -> Result<(), Refused> {
+        let mut carry_out = |subject: &StatementSubject, statement: &SignedStatement| {
+            let record = self.carry_out(ending.tx, statement, subject)?;
+            written.extend(record.map(|record| (statement.terms().id.clone(), record)));
+            Ok::<_, Refused>(())
+        };
+        carry_out(subject, statement)?;
+        let mut causes = Vec::new();
+        self.add_extensions(ending, subject, statement, &mut causes)?;
+        while let Some((subject, statement)) = causes.pop() {
+            carry_out(&subject, &statement)?;
+            self.add_extensions(ending, &subject, &statement, &mut causes)?;
+        }
+        Ok(())
+    }
+
+    /// Adds the grants that extend this one, by their rows or by their records, with the statements that follow from `cause`.
+    fn add_extensions(
+        &self,
+        ending: &mut Ending<'_>,
+        ended: &StatementSubject,
+        cause: &SignedStatement,
+        found: &mut Vec<(StatementSubject, SignedStatement)>,
+    ) -> Result<(), Refused> {
+        let tx = ending.tx;
+        let mut subjects = Vec::new();
+        if let Some(extension) = self.extension(ended.id())? {
+            let recorded = StatementSubject::by_records(tx, &extension.terms.id)?;
+            subjects.push(recorded.unwrap_or_else(|| StatementSubject::from(&extension.terms)));
+        }
+        let open = match &mut ending.open {
+            Some(open) => open,
+            none => none.insert(open_in_records(tx, self.now.moment().wall.seconds())?),
+        };
+        for open in open.iter().filter(|open| open.extends.as_ref() == Some(ended.id())) {
+            subjects.extend(StatementSubject::by_request(tx, open.id.as_str(), self.now.seconds())?);
+        }
+        for subject in subjects {
+            if ending.known.insert(subject.id().clone()) {
+                let statement = self.followed(ending.author, cause, &subject, ending.identity)?;
+                found.push((subject, statement));
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds the extensions of these grants.
+    fn and_extensions(&self, mut ids: Vec<GrantId>) -> Result<Vec<GrantId>, Refused> {
+        let mut at = 0;
+        while let Some(id) = ids.get(at) {
+            if let Some(extension) = self.extension(id)?
+                && !ids.contains(&extension.terms.id)
+            {
+                ids.push(extension.terms.id);
+            }
+            at += 1;
+        }
+        Ok(ids)
+    }
+}
+
+/// What the ends of several grants in one transaction have in common.
+struct Ending<'a> {
+    tx: &'a Transaction<'a>,
+    author: StatementAuthor<'a>,
+    identity: &'a Identity,
+    /// The grants that have a statement.
+    known: BTreeSet<GrantId>,
+    /// The grants that were open by their records at the first end.
+    open: Option<Vec<OpenInRecords>>,
 }
 
 /// Returns the error for grants whose holder and request cannot be read: no statement about them is possible.

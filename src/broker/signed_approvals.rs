@@ -67,7 +67,7 @@ impl Context<'_> {
             key: key.fingerprint(),
             state: now.state.as_str().to_owned(),
             approvals: u32::try_from(count).unwrap_or(u32::MAX),
-            approvals_needed: request.needed.max(role.activation.approvals),
+            approvals_needed: request.terms.needed.max(role.activation.approvals),
         })
     }
 

@@ -13,7 +13,7 @@ use crate::audit::{
 use crate::elevation::Caller;
 use crate::host::Identity;
 use crate::store::{
-    Debt, FindError, GrantStore, StoredRequest, carry_out, decide_unconditionally, revoke_unconditionally,
+    Debt, FindError, GrantStore, StoredRequest, carry_out, decide_unconditionally, end_unconditionally,
 };
 use jit_core::clock::Now;
 use jit_core::escape::{Word, hex};
@@ -207,13 +207,13 @@ impl Context<'_> {
                 RequestInRecords::Unknown => true,
             },
             StatementKind::Revocation | StatementKind::Release => match by_statements(tx, &terms.id)? {
-                InRecords::Open if terms.kind == StatementKind::Revocation => {
-                    revoke_unconditionally(tx, statement, at)?;
+                InRecords::Open => {
+                    end_unconditionally(tx, statement, at)?;
                     return self.recorded(tx, true, statement, subject);
                 }
                 // Neither for a second end.
                 InRecords::Ended(_) => false,
-                InRecords::Open | InRecords::Unknown => true,
+                InRecords::Unknown => true,
             },
             StatementKind::Review => true,
         };

@@ -136,8 +136,8 @@ impl Context<'_> {
             one_shot: one_shot.is_set(),
             exact: exact.is_set(),
             approvals_needed: match (&grant, &role) {
-                (None, Some(role)) if request.needed > 0 => request.needed.max(role.activation.approvals),
-                _ => request.needed,
+                (None, Some(role)) if terms.needed > 0 => terms.needed.max(role.activation.approvals),
+                _ => terms.needed,
             },
             signed_approvals: role.as_ref().is_some_and(|role| role.activation.signed_approvals),
             approvers: role.map_or_else(Vec::new, |role| texts(&role.activation.approvers)),

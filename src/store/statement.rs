@@ -69,13 +69,14 @@ pub fn carry_out(tx: &Transaction<'_>, statement: &SignedStatement, at: i64) -> 
     Ok(changed)
 }
 
-/// Applies a revocation of a grant of which the journal says that it has not ended, whatever its row says: a row that is missing or
-/// changed ends nothing and keeps nothing.
-pub fn revoke_unconditionally(tx: &Transaction<'_>, statement: &SignedStatement, at: i64) -> rusqlite::Result<()> {
+/// Applies a revocation or release of a grant of which the journal says that it has not ended, whatever its row says: a row that is
+/// missing or changed ends nothing and keeps nothing.
+pub fn end_unconditionally(tx: &Transaction<'_>, statement: &SignedStatement, at: i64) -> rusqlite::Result<()> {
     let terms = statement.terms();
+    let end = if terms.kind == StatementKind::Release { GrantEnd::Released } else { GrantEnd::Revoked };
     let query = "UPDATE granted SET ended = ?2, ended_by = ?3, ended_at = ?4, ended_reason = ?5 WHERE id = ?1";
-    let (end, reason) = (GrantEnd::Revoked.as_str(), terms.reason.as_bytes());
-    tx.execute(query, params![terms.id.as_str(), end, terms.by.as_str(), at, reason])?;
+    let reason = terms.reason.as_bytes();
+    tx.execute(query, params![terms.id.as_str(), end.as_str(), terms.by.as_str(), at, reason])?;
     keep(tx, statement, at)
 }
 

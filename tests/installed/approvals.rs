@@ -232,6 +232,7 @@ fn an_approver_reads_what_the_grant_will_give_and_all_that_was_asked() {
         "LD_PRELOAD=/tmp/x.so",
         "reason: ",
         "begins in ",
+        "approvals needed: 1",
         "lines: read them all",
         &long,
     ] {
@@ -691,4 +692,37 @@ fn a_request_is_approved_only_while_its_role_is_as_it_was_when_it_was_made() {
     let refused = root.run_as("alice", ["jitctl", "extend", &pending, "--reason", "longer"]);
     assert!(refused.stderr.contains("role moving has changed since"), "{refused:?}");
     assert_ne!(refused.status.code(), Some(0), "{refused:?}");
+}
+
+/// The row of a request may say another number than the text that approvers sign over.
+#[test]
+fn a_request_needs_as_many_approvals_as_its_text_says() {
+    let root = own_root();
+    let policy = |approvals: u32| {
+        let text = format!(
+            "[roles.counted]\neligible = [\"alice\"]\ncommands = [\"/usr/bin/id **\"]\nauthenticate = false\n\
+             [roles.counted.activation]\nrequire_approval = true\napprovers = [\"bob\", \"carol\"]\napprovals = {approvals}\n\
+             approval_authentication = false\n"
+        );
+        root.add_policy("counted", &text);
+    };
+    let alice = root.user("alice");
+    let shown = |id: &str| {
+        let shown = root.run_as("alice", ["jitctl", "--json", "show", id]).json();
+        (shown["grant"]["state"].clone(), shown["grant"]["approvals_needed"].as_u64())
+    };
+    for needed in [0, 1, 9] {
+        policy(2);
+        let pending = id(&request(&root, &alice, "counted", &[]));
+        policy(1);
+        root.script(&format!(
+            "sqlite3 /var/lib/jit-sudo/journal.db \"UPDATE request SET needed = {needed} WHERE id = '{pending}'\""
+        ));
+        for (approver, state) in [("bob", "pending"), ("carol", "approved")] {
+            root.run_as(approver, ["jitctl", "approve", &pending]).succeeded();
+            assert_eq!(shown(&pending), (state.into(), Some(2)), "{needed} {approver}");
+        }
+        root.run_as("alice", ["jit-sudo", "-n", "id"]).succeeded();
+        root.run_as("alice", ["jitctl", "release", &pending]).succeeded();
+    }
 }

@@ -582,16 +582,33 @@ fn a_revocation_of_all_does_not_succeed_while_a_grant_is_hidden() {
         "UPDATE record SET kind = 'xrant' WHERE kind = 'grant' AND grant_id = 'ID'",
         "UPDATE record SET body = x'7b7d' WHERE kind = 'grant' AND grant_id = 'ID'",
         "UPDATE record SET grant_id = 'hidden' WHERE grant_id = 'ID'",
+        "UPDATE record SET grant_id = NULL WHERE kind = 'grant' AND grant_id = 'ID'",
         "DELETE FROM record WHERE kind = 'grant' AND grant_id = 'ID'",
     ];
-    for (hide, who) in records.iter().flat_map(|hide| [(hide, "root"), (hide, &bob.name)]) {
+    let bob_name = bob.name.as_str();
+    // Who revokes what, and whether another grant is open.
+    let ways = [
+        ("root", "--all", true),
+        (bob_name, "--all", true),
+        ("root", "--all", false),
+        (bob_name, "--user", false),
+        (bob_name, "ID", false),
+        ("root", "ID", true),
+    ];
+    for (hide, (who, target, is_other)) in records.iter().flat_map(|hide| ways.map(|way| (hide, way))) {
         let grant = granted(&carol);
-        granted(&other);
+        let _open = is_other.then(|| granted(&other));
         keep();
         sql(&rows[0].replace("ID", &grant));
         sql(&hide.replace("ID", &grant));
-        let said = root.run_as(who, ["jitctl", "revoke", "--all", "--reason", "incident"]);
-        said.refused("1 grant was revoked, but record ");
+        let target: &[&str] = match target {
+            "--user" => &["--user", &carol.name],
+            "ID" => &[&grant],
+            all => &[all],
+        };
+        let said = root.run_as(who, [&["jitctl", "revoke"], target, &["--reason", "incident"]].concat());
+        let found = if is_other && target == ["--all"] { "1 grant was" } else { "0 grants were" };
+        said.refused(&format!("{found} revoked, but record "));
         assert!(said.stderr.contains("so there may be other grants"), "{said:?}");
         put_back(&grant);
         both_say_intact(&root);
@@ -607,6 +624,43 @@ fn a_revocation_of_all_does_not_succeed_while_a_grant_is_hidden() {
     accept(&root);
     granted(&other);
     root.as_root(["jitctl", "revoke", "--all", "--reason", "incident"]).succeeded();
+}
+
+#[test]
+fn an_extension_does_not_survive_the_end_of_its_grant_because_of_a_row() {
+    let root = own_root();
+    let (carol, bob) = (root.person(&["reviewed", "self-service"]), root.person(&["approvers"]));
+    let sql = |statement: &str| root.script(&format!("sqlite3 {DATABASE} \"{statement}\""));
+    let extended = |grant: &str| {
+        id(&root.run_as(&carol.name, ["jitctl", "--json", "extend", grant, "--reason", "more"]).json()["grant"])
+    };
+    // The old grant was revoked, and its row does not say so any more.
+    let grant = id(&request(&root, &carol, "reviewed", &[]));
+    root.run_as(&bob.name, ["jitctl", "approve", &grant]).succeeded();
+    let pending = extended(&grant);
+    root.as_root(["jitctl", "revoke", &grant, "--reason", "incident"]).succeeded();
+    sql(&format!(
+        "UPDATE granted SET ended = NULL, ended_by = NULL, ended_at = NULL, ended_reason = NULL WHERE id = '{grant}'"
+    ));
+    root.run_as(&bob.name, ["jitctl", "approve", &pending])
+        .refused(&format!("grant {grant}, which it would extend, was revoked"));
+    // The extension has no row while the old grant is ended.
+    for (kind, words) in [("release", ["jitctl", "release"].as_slice()), ("revocation", &["jitctl", "revoke"])] {
+        let grant = id(&request(&root, &carol, "self-service", &[]));
+        let extension = extended(&grant);
+        root.script(&format!("rm -f /root/kept.db; sqlite3 {DATABASE} '.backup /root/kept.db'"));
+        sql(&format!("DELETE FROM granted WHERE id = '{extension}'"));
+        let why: &[&str] = if kind == "release" { &[] } else { &["--reason", "incident"] };
+        let who = if kind == "release" { &carol.name } else { "root" };
+        let said = root.run_as(who, [words, &[&grant], why].concat());
+        assert!(said.stdout.contains(&extension) || said.stderr.contains(&extension), "{kind}: {said:?}");
+        let ends = format!("SELECT count(*) FROM record WHERE kind = '{kind}' AND grant_id = '{extension}'");
+        assert_eq!(sql(&ends).trim(), "1", "{kind}");
+        sql(&format!(
+            "ATTACH '/root/kept.db' AS k; INSERT INTO granted SELECT * FROM k.granted WHERE id = '{extension}'"
+        ));
+        root.run_as(&carol.name, RUN).refused("it was ended or used before, as the journal says");
+    }
 }
 
 #[test]

@@ -149,6 +149,7 @@ fn a_signer_reads_what_the_grant_will_give() {
         "  /usr/bin/id **".to_owned(),
         r"asked for with this command: /usr/bin/id -u 'it'\''s'".to_owned(),
         "reason: ".to_owned(),
+        "approvals needed: 1".to_owned(),
         "host key SHA256:".to_owned(),
     ];
     for part in &told {

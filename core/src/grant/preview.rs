@@ -147,6 +147,7 @@ impl<'a> Preview<'a> {
             said("reason", &asked.reason),
             said("ticket", &asked.ticket),
             (begins > 0).then(delay),
+            (asked.needed > 0).then(|| format!("approvals needed: {}", asked.needed)),
             asked.extends.as_ref().map(|grant| format!("extends grant {grant}: what runs under it continues")),
         ]
         .into_iter()

@@ -177,6 +177,7 @@ fn a_document_of_the_host_is_shown_completely() {
         "variables    LANG=C",
         "reason       disk full",
         "ticket       OPS-1",
+        "approvals    2 needed",
         "duration     1h",
         "break-glass  yes",
         "extends      grant 0123456789",
@@ -193,7 +194,7 @@ fn a_document_of_the_host_is_shown_completely() {
         let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(words(&text).contains(&words(part)), "{part:?} is not in\n{text}");
     }
-    for part in ["pending", "approvers", "approvals"] {
+    for part in ["pending", "approvers", "given"] {
         assert!(!text.contains(part), "{part:?} is not part of what is signed\n{text}");
     }
     let wide = text.lines().find(|line| line.chars().count() > 80 && !line.contains("3a6eb079"));
