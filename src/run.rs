@@ -32,7 +32,7 @@ use crate::elevation::{Caller, CallersEnvironment};
 use crate::host::{Host, HostError};
 use crate::policy_index::PolicyIndex;
 use crate::refusal::Refusal;
-use crate::session::{ExitStatus, LaunchError, Outcome, ProcessTree, Session};
+use crate::session::{ExitStatus, LaunchError, Outcome, ProcessTree, Session, keepers};
 use attempt::Attempt;
 use authorize::authorize;
 use grant_watch::GrantWatch;
@@ -116,7 +116,7 @@ fn record(
     console: &mut Console,
 ) -> Result<(Recorded, ProcessTree), Refusal> {
     let settings = context.policy.settings();
-    let given_away = context.inherited.give_away(authorized.plan().closefrom());
+    let given_away = context.inherited.give_away(authorized.plan().closefrom(), keepers);
     given_away.map_err(|error| HostError::System("hand over descriptors of the caller", error))?;
     edit::choose_editor(&authorized, context)?;
     let target = authorized.run_as().name().to_string();

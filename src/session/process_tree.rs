@@ -36,6 +36,10 @@ pub(super) const PARENT: &str = "jit-sudo";
 /// user, with its own share, and one for our programs from runs without a supervisor.
 const SUPERVISORS: &str = "supervisors";
 
+/// The name of the groups below [`PARENT`], one for each user, with the processes that keep descriptors of the caller. Some may
+/// never end, and must not use up the groups of [`SUPERVISORS`]. In a group of the caller's own the caller could kill them too early.
+const KEEPERS: &str = "keepers";
+
 /// The user for whom this process works; root until it is known.
 static USER: AtomicU32 = AtomicU32::new(0);
 
@@ -91,6 +95,11 @@ pub fn supervise_for(uid: u32) {
 /// moment on. Returns `None` on a host without control groups.
 pub fn refuge() -> Option<Cgroup> {
     cgroup::refuge(PARENT, &share(), SETTLED).ok()
+}
+
+/// Returns the group for a process that keeps descriptors of the caller. Returns `None` on a host without control groups.
+pub fn keepers() -> Option<Cgroup> {
+    cgroup::refuge(PARENT, &cgroup::share(KEEPERS, USER.load(Ordering::Relaxed)), SETTLED).ok()
 }
 
 /// Checks whether a run can have a control group of its own here; the error says why not.
