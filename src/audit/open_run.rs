@@ -17,7 +17,7 @@ use jit_core::clock::Moment;
 use jit_core::escape::Word;
 use jit_core::evidence::record::{Act, End, EndedBy, Event, Intervention, Record, RunOutcome};
 use jit_core::names::{GrantId, RunId};
-use sys::process::{Pid, pid_namespace, process_start};
+use sys::process::{Pid, namespaces, process_start};
 use sys::started::learn_starts;
 
 /// The number of rows that one ordinary run examines to find lost runs, at most twice.
@@ -50,7 +50,7 @@ pub struct Process {
     /// The start time in clock ticks since boot (proc_pid_stat(5), field 22), which distinguishes it from a later process with
     /// the same pid.
     pub start: u64,
-    /// The pid namespace in which the pid is its, see [`pid_namespace`]; for others it means another process, or none.
+    /// Where pid and start time are its, see [`namespaces`]; elsewhere they mean another process, or none.
     pub namespace: Option<u64>,
 }
 
@@ -58,15 +58,15 @@ impl Process {
     /// Returns this process.
     ///
     /// # Errors
-    /// `/proc` cannot be read, or shows another pid namespace.
+    /// `/proc` cannot be read, or shows another pid namespace; and as [`namespaces`].
     pub fn own() -> io::Result<Self> {
         let pid = Pid::own();
-        Ok(Self { pid: pid.raw(), start: process_start(pid)?, namespace: pid_namespace()? })
+        Ok(Self { pid: pid.raw(), start: process_start(pid)?, namespace: namespaces()? })
     }
 
-    /// Whether the pid means this process here too.
+    /// Whether pid and start time mean this process here too.
     pub fn is_within_reach(self) -> bool {
-        pid_namespace().is_ok_and(|own| own == self.namespace)
+        namespaces().is_ok_and(|own| own == self.namespace)
     }
 }
 
