@@ -33,7 +33,7 @@ use crate::elevation::{Caller, CallersEnvironment};
 use crate::host::{Host, HostError};
 use crate::policy_index::PolicyIndex;
 use crate::refusal::Refusal;
-use crate::session::{ExitStatus, LaunchError, Outcome, ProcessTree, Session};
+use crate::session::{ExitStatus, LaunchError, Outcome, ProcessTree, Session, keepers};
 use attempt::Attempt;
 use authorize::authorize;
 use grant_watch::GrantWatch;
@@ -117,7 +117,7 @@ fn record(
     console: &mut Console,
 ) -> Result<(Recorded, ProcessTree), Refusal> {
     let settings = context.policy.settings();
-    match context.inherited.give_away(authorized.plan().closefrom()) {
+    match context.inherited.give_away(authorized.plan().closefrom(), keepers) {
         // There is no room for a process: the descriptors stay here.
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
         given_away => given_away.map_err(|error| HostError::System("hand over descriptors of the caller", error))?,

@@ -104,7 +104,7 @@ impl Started {
         &self.run
     }
 
-    fn which(&self) -> RunKey<'_> {
+    pub(super) fn which(&self) -> RunKey<'_> {
         RunKey { start: self.written.seq, run: self.run.as_str() }
     }
 

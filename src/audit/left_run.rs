@@ -6,18 +6,22 @@ use rusqlite::OptionalExtension;
 use super::error::JournalError;
 use super::history::history;
 use super::journal::{Journal, Written};
-use super::open_run::{OpenRun, Opened, Phase, Process, RunKey, Supervisor, close, is_open, put_in, those_in, unknown};
+use super::open_run::{
+    OpenRun, Opened, Phase, Process, RunKey, Supervisor, close, is_open, put_in, renew_wish, those_in, unknown,
+};
 use crate::database::Durability;
 use jit_core::clock::Moment;
 use jit_core::evidence::record::{EndedBy, Event, LeftEnded, LeftRunning, Record};
 
 impl Journal<'_> {
-    /// Records that a command has left descendants running, which `enforcer` supervises.
+    /// Records that a command has left descendants running, which `enforcer` supervises. The last demand for the run applies to them:
+    /// what is being ended is not spared because its command has ended first.
     pub fn left_running(&self, moment: &Moment, left: LeftRunning, enforcer: Process) -> Result<Written, JournalError> {
         self.database.write(Durability::Ordered, |tx| {
             let LeftRunning { start, uid, .. } = left;
             let opened = Opened { start, run: left.run.as_str(), uid, grant: left.grant.as_ref(), by: enforcer };
             put_in(tx, &opened, &moment.boot_id, Phase::Left)?;
+            renew_wish(tx, RunKey { start, run: left.run.as_str() })?;
             self.append(tx, moment, Event::LeftRunning(Box::new(left)))
         })
     }
@@ -98,10 +102,11 @@ impl Journal<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audit::{SCHEMA, Sweep, sample};
+    use crate::audit::{Intervened, SCHEMA, Sweep, Wish, sample};
     use crate::database::Database;
     use crate::database::tests::Scratch;
-    use jit_core::evidence::record::Start;
+    use jit_core::evidence::record::{Act, Intervention, Start};
+    use jit_core::names::RunId;
 
     #[test]
     fn the_user_of_a_run_is_that_of_its_processes() {
@@ -114,6 +119,40 @@ mod tests {
             assert_eq!(journal.user_of(run).unwrap(), user);
         }
         assert_eq!(journal.user_of("run000000003").unwrap(), None);
+    }
+
+    #[test]
+    fn a_demand_for_a_run_holds_for_what_its_command_has_left() {
+        for (demanded, renewed) in [
+            (vec![(Act::Kill, 1001)], Some(Wish { act: Act::Kill, by: "bob".to_owned() })),
+            (vec![(Act::Kill, 0)], Some(Wish { act: Act::Kill, by: "root".to_owned() })),
+            (vec![(Act::Freeze, 1001)], Some(Wish { act: Act::Freeze, by: "bob".to_owned() })),
+            (vec![(Act::Freeze, 1001), (Act::Thaw, 1001)], None),
+            (Vec::new(), None),
+        ] {
+            let scratch = Scratch::new("left-wish");
+            let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
+            let journal = Journal::new(&database, "web1", Vec::new());
+            let started = sample::started(&journal, "run000000001", 1);
+            let other = sample::started(&journal, "run000000002", 1);
+            for (started, act, uid) in
+                demanded.iter().map(|(act, uid)| (&started, *act, *uid)).chain([(&other, Act::Kill, 1002)])
+            {
+                let event = sample::events().into_iter().find(|event| event.keys().kind == "intervention").unwrap();
+                let Event::Intervention(event) = event else { panic!("{event:?}") };
+                let run = RunId::stored(started.which().run);
+                let event = Intervention { uid, user: "bob".into(), act, run, holder_uid: 1000, ..*event };
+                let wish = Wish::of(act, uid, "bob");
+                let done = journal.intervene(&sample::moment(2), started.which(), &wish, event).unwrap();
+                assert!(matches!(done, Intervened::Done(_)), "{done:?}");
+            }
+            let _ = journal.end(&started, &sample::moment(3), sample::ending()).unwrap();
+            let run = RunId::stored("run000000001");
+            let left = LeftRunning { run, start: 1, uid: 1000, grant: None, processes: Vec::new(), count: 1 };
+            let enforcer = Process { pid: 7, start: 9, namespace: None };
+            let _ = journal.left_running(&sample::moment(4), left, enforcer).unwrap();
+            assert_eq!(journal.wish_for("run000000001").unwrap(), renewed, "{demanded:?}");
+        }
     }
 
     #[test]

@@ -15,9 +15,9 @@ use super::state_checks::alert;
 use crate::database::Durability;
 use jit_core::clock::Moment;
 use jit_core::escape::Word;
-use jit_core::evidence::record::{Act, End, EndedBy, Event, Intervention, RunOutcome};
+use jit_core::evidence::record::{Act, End, EndedBy, Event, Intervention, Record, RunOutcome};
 use jit_core::names::{GrantId, RunId};
-use sys::process::{Pid, pid_namespace, process_start};
+use sys::process::{Pid, namespaces, process_start};
 use sys::started::learn_starts;
 
 /// The number of rows that one ordinary run examines to find lost runs, at most twice.
@@ -50,7 +50,7 @@ pub struct Process {
     /// The start time in clock ticks since boot (proc_pid_stat(5), field 22), which distinguishes it from a later process with
     /// the same pid.
     pub start: u64,
-    /// The pid namespace in which the pid is its, see [`pid_namespace`]; for others it means another process, or none.
+    /// Where pid and start time are its, see [`namespaces`]; elsewhere they mean another process, or none.
     pub namespace: Option<u64>,
 }
 
@@ -58,15 +58,15 @@ impl Process {
     /// Returns this process.
     ///
     /// # Errors
-    /// `/proc` cannot be read, or shows another pid namespace.
+    /// `/proc` cannot be read, or shows another pid namespace; and as [`namespaces`].
     pub fn own() -> io::Result<Self> {
         let pid = Pid::own();
-        Ok(Self { pid: pid.raw(), start: process_start(pid)?, namespace: pid_namespace()? })
+        Ok(Self { pid: pid.raw(), start: process_start(pid)?, namespace: namespaces()? })
     }
 
-    /// Whether the pid means this process here too.
+    /// Whether pid and start time mean this process here too.
     pub fn is_within_reach(self) -> bool {
-        pid_namespace().is_ok_and(|own| own == self.namespace)
+        namespaces().is_ok_and(|own| own == self.namespace)
     }
 }
 
@@ -89,6 +89,11 @@ pub struct Wish {
 }
 
 impl Wish {
+    /// Returns the demand of the person with this uid and name. Root is recognized by the uid, whatever the account is called.
+    pub fn of(act: Act, uid: u32, name: &str) -> Self {
+        Self { act, by: if uid == 0 { ROOT } else { name }.to_owned() }
+    }
+
     fn to_text(&self) -> Option<String> {
         match self.act {
             Act::Freeze => Some(format!("freeze {}", self.by)),
@@ -107,7 +112,7 @@ impl Wish {
     }
 }
 
-/// The name of the account whose demands only it takes back.
+/// The person whose demands only that person takes back.
 const ROOT: &str = "root";
 
 impl Wish {
@@ -445,6 +450,25 @@ fn leave_wish(transaction: &Transaction<'_>, which: RunKey<'_>, wish: &Wish) -> 
     Ok(transaction.execute(query, params![sql_integer(which.start)?, which.run, wish.to_text()])? == 1)
 }
 
+/// Stores for a run that has a row again the demand that was recorded last: it may have come too late for the process that supervised
+/// the run before.
+pub(super) fn renew_wish(transaction: &Transaction<'_>, which: RunKey<'_>) -> Result<(), JournalError> {
+    let query = history!(
+        "SELECT body FROM history WHERE run = ?1 AND kind = 'intervention' AND seq > ?2 ORDER BY seq DESC LIMIT 1"
+    );
+    let body = transaction
+        .query_row(query, params![which.run, sql_integer(which.start)?], |row| {
+            Ok(row.get_ref(0)?.as_bytes()?.to_owned())
+        })
+        .optional()?;
+    let record = body.and_then(|body| Record::decode(std::str::from_utf8(&body).ok()?).ok());
+    if let Some(Event::Intervention(last)) = record.map(|record| record.event) {
+        let name = String::from_utf8_lossy(last.user.as_bytes());
+        leave_wish(transaction, which, &Wish::of(last.act, last.uid, &name))?;
+    }
+    Ok(())
+}
+
 /// Deletes the row; returns false when it was closed in this phase before.
 pub(super) fn close(transaction: &Transaction<'_>, which: RunKey<'_>, phase: Phase) -> Result<bool, JournalError> {
     let values = params![sql_integer(which.start)?, which.run, phase.has_ended()];
@@ -459,7 +483,6 @@ mod tests {
     use crate::audit::{SCHEMA, sample};
     use crate::database::Database;
     use crate::database::tests::Scratch;
-    use jit_core::evidence::record::Record;
 
     #[test]
     fn a_kill_is_final_and_what_root_has_frozen_only_root_thaws() {

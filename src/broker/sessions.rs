@@ -54,7 +54,7 @@ impl Context<'_> {
             ));
         }
         let start = self.known_run(run)?.ok_or_else(|| unknown(run))?.start;
-        let wish = Wish { act, by: self.caller.name().to_string() };
+        let wish = Wish::of(act, self.caller.uid(), self.caller.name().as_str());
         let intervention = self.intervention(&start, act, reason);
         let done = self.journal.intervene(self.now.moment(), open.which(), &wish, intervention).map_err(Refused::from);
         let written = match done {

@@ -22,7 +22,9 @@ const ROUND: Duration = Duration::from_millis(5);
 /// Returns what is known about the processes of a run without a supervisor.
 fn lost(journal: &Journal<'_>, run: &OpenRun) -> LostRun {
     // What a finished command has left is older than the process that supervised it last.
-    let since = if run.phase == Phase::Running { run.supervisor.process.start } else { 0 };
+    let process = run.supervisor.process;
+    // In another time namespace the kernel reports other start times.
+    let since = if run.phase == Phase::Running && process.is_within_reach() { process.start } else { 0 };
     // If the user is unknown, processes of all users are searched.
     let user = journal.user_of(run.run.as_str()).unwrap_or_default();
     LostRun { run: run.run.to_string(), user, since }

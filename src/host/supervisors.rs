@@ -1,5 +1,5 @@
-//! Which supervisors live. A pid means something in its pid namespace only (pid_namespaces(7)), so a supervisor outside of the first
-//! one holds a lock, which every namespace sees.
+//! Which supervisors live. A pid means something in its pid namespace only (pid_namespaces(7)), and a start time in its time namespace
+//! (time_namespaces(7)), so a supervisor outside of the first ones holds a lock, which every namespace sees.
 
 use std::fs::File;
 use std::io;
@@ -18,10 +18,10 @@ use sys::procfs::lives_since;
 const SUPERVISORS: &str = "live-supervisors";
 
 impl Host {
-    /// Returns this process as the supervisor of a run. Outside of the first pid namespace it shows from now on that it lives.
+    /// Returns this process as the supervisor of a run. Outside of the first namespaces it shows from now on that it lives.
     ///
     /// # Errors
-    /// `/proc` cannot be read or shows another pid namespace; the file for the lock cannot be opened or locked.
+    /// As [`Process::own`]; the file for the lock cannot be opened or locked.
     pub fn supervisor(&self) -> io::Result<Process> {
         let process = Process::own()?;
         if let Some(namespace) = process.namespace {
@@ -31,7 +31,7 @@ impl Host {
     }
 }
 
-/// Whether a supervisor lives. One of the first pid namespace, seen from another, counts as alive: it has no lock.
+/// Whether a supervisor lives. One of the first namespaces, seen from others, counts as alive: it has no lock.
 pub(super) fn is_alive(supervisor: &Supervisor, moment: &Moment) -> bool {
     let process = supervisor.process;
     let lives = || match process.namespace {
@@ -56,6 +56,6 @@ fn supervisors() -> io::Result<&'static File> {
 
 /// Returns the byte that a supervisor locks. Two that share one are both alive until both have ended.
 fn place(namespace: u64, process: Process) -> i64 {
-    let place = (namespace & 0xfff_ffff) << 35 | process.start & 0x7_ffff_ffff;
+    let place = ((namespace ^ namespace >> 32) & 0xfff_ffff) << 35 | process.start & 0x7_ffff_ffff;
     i64::try_from(place).unwrap_or(i64::MAX)
 }

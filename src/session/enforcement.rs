@@ -113,17 +113,17 @@ impl Enforcement {
         self.process_tree.end_leftovers(Instant::now() + grace);
     }
 
-    /// Returns whether any process is left; an empty group is removed.
+    /// Returns whether any living process is left; an empty group is removed.
     pub fn left(&self) -> Left {
         self.process_tree.keep_up();
-        // A session of su that was opened last has left the group, which is empty then.
+        // A session of su that was opened last has left the group, in which no process lives then.
         if self.process_tree.is_empty() && (self.take_back)() > 0 {
             return Left::Somebody;
         }
         if self.process_tree.leaves_somebody() { Left::Somebody } else { Left::Nobody }
     }
 
-    /// Returns the processes that are left.
+    /// Returns the living processes that are left.
     pub fn members(&self) -> Vec<Pid> {
         self.process_tree.left()
     }

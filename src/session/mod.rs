@@ -34,7 +34,7 @@ pub use hosted::{Hosted, Program};
 pub use launch_error::LaunchError;
 pub use outcome::{ExitStatus, Outcome};
 pub use process_tree::{
-    Ended, Known, LostRun, ProcessTree, abandoned, can_found, end_lost, give_up_stopped, is_frozen, refuge,
+    Ended, Known, LostRun, ProcessTree, abandoned, can_found, end_lost, give_up_stopped, is_frozen, keepers, refuge,
     stand_alone, stand_apart, supervise_for, take_sessions_back,
 };
 pub use session_recording::{BlankOf, SessionRecording};

@@ -36,6 +36,10 @@ pub(super) const PARENT: &str = "jit-sudo";
 /// user, with its own share, and one for our programs from runs without a supervisor.
 const SUPERVISORS: &str = "supervisors";
 
+/// The name of the groups below [`PARENT`], one for each user, with the processes that keep descriptors of the caller. Some may
+/// never end, and must not use up the groups of [`SUPERVISORS`]. In a group of the caller's own the caller could kill them too early.
+const KEEPERS: &str = "keepers";
+
 /// The user for whom this process works; root until it is known.
 static USER: AtomicU32 = AtomicU32::new(0);
 
@@ -87,10 +91,28 @@ pub fn supervise_for(uid: u32) {
     stand_alone(&share(), SETTLED);
 }
 
+/// Whether all processes that `list` returns are dead. False when it returns none: the list of a group with threads in nested groups
+/// cannot be read.
+fn are_dead(list: &dyn Fn() -> Vec<Pid>, is_dead: &dyn Fn(Pid) -> bool) -> bool {
+    let members = list();
+    // One that has forked another and died since the first look is followed by that one in the second.
+    !members.is_empty() && members.iter().all(|pid| is_dead(*pid)) && list() == members
+}
+
+/// Whether a member of a group is known to be dead. One that does not show it counts as alive.
+fn is_dead(pid: Pid) -> bool {
+    status(pid).is_ok_and(|status| status.is_dead())
+}
+
 /// Returns the group in which to start a process of ours, so that ending the caller's session does not reach it from its first
 /// moment on. Returns `None` on a host without control groups.
 pub fn refuge() -> Option<Cgroup> {
     cgroup::refuge(PARENT, &share(), SETTLED).ok()
+}
+
+/// Returns the group for a process that keeps descriptors of the caller. Returns `None` on a host without control groups.
+pub fn keepers() -> Option<Cgroup> {
+    cgroup::refuge(PARENT, &cgroup::share(KEEPERS, USER.load(Ordering::Relaxed)), SETTLED).ok()
 }
 
 /// Checks whether a run can have a control group of its own here; the error says why not.
@@ -335,18 +357,19 @@ impl ProcessTree {
         self.relieve_guard();
     }
 
-    /// Whether the group has no process left; true without a group.
+    /// Whether no process of the group lives; true without a group. A dead process that is kept from ending stays a member.
     pub(super) fn is_empty(&self) -> bool {
-        self.group.as_ref().is_none_or(|group| !group.is_populated())
+        let is_over = |group: &Cgroup| !group.is_populated() || are_dead(&|| group.members(), &is_dead);
+        self.group.as_ref().is_none_or(is_over)
     }
 
-    /// Whether the group still has processes; an empty group is removed. Without a group the processes adopted by the parent are
-    /// counted.
+    /// Whether processes of the group still live. If none does, the group is removed; one with members that are kept from ending is
+    /// left to a later [`Cgroup::create`]. Without a group the processes adopted by the parent are counted.
     pub(super) fn leaves_somebody(&self) -> bool {
         let Some(group) = &self.group else { return self.adopted().next().is_some() };
-        let left = !group.remove_if_empty();
-        self.is_removed.set(!left);
-        left
+        let is_empty = self.is_empty();
+        self.is_removed.set(is_empty && group.remove_if_empty());
+        !is_empty
     }
 
     /// Returns the live descendants of the process that started the command.
@@ -401,9 +424,14 @@ impl ProcessTree {
         all.into_iter().filter(is_one).collect()
     }
 
-    /// Returns the members of the group or, without a group, the processes that [`Self::leaves_somebody`] counts.
+    /// Returns the living members of the group or, without a group, the processes that [`Self::leaves_somebody`] counts.
     pub(super) fn left(&self) -> Vec<Pid> {
-        if self.group.is_some() { self.members() } else { self.adopted().collect() }
+        if self.group.is_none() {
+            return self.adopted().collect();
+        }
+        let mut members = self.members();
+        members.retain(|pid| !is_dead(*pid));
+        members
     }
 
     fn members(&self) -> Vec<Pid> {
@@ -706,6 +734,28 @@ impl Drop for ProcessTree {
         }
         if !self.is_removed.get() {
             self.group.take().into_iter().for_each(Cgroup::remove);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_is_over_when_all_its_members_are_dead() {
+        let pids = |all: &[i32]| all.iter().map(|pid| Pid::new(*pid).unwrap()).collect::<Vec<_>>();
+        let is_dead = |pid: Pid| pid.raw() < 100;
+        for (first, second, over) in [
+            (vec![7, 8], vec![7, 8], true),
+            (vec![7, 100], vec![7, 100], false),
+            (vec![7], vec![7, 101], false), // forked before the first one died
+            (vec![7, 8], vec![8], false),   // asked again later
+            (vec![], vec![], false),
+        ] {
+            let is_second = Cell::new(false);
+            let list = || pids(if is_second.replace(true) { &second } else { &first });
+            assert_eq!(are_dead(&list, &is_dead), over, "{first:?} {second:?}");
         }
     }
 }

@@ -25,7 +25,7 @@ use sys::poll::{Blocking, PollEntry, poll, set_blocking, socket_pair};
 use sys::process::{self, Suspension, become_subreaper, fork_into, is_in_foreground};
 use sys::pty::Pty;
 use sys::sanitize::Inherited;
-use sys::signals::{Event, SIGALRM, SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGUSR1};
+use sys::signals::{Event, SIGALRM, SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGTERM, SIGTSTP, SIGUSR1};
 use sys::signals::{SIGTTIN, SIGTTOU, SIGUSR2, SIGWINCH, SignalQueue};
 use sys::terminal::{Apart, Attributes, Terminal};
 
@@ -129,6 +129,11 @@ pub(super) fn run(
     let line = ours.ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected));
     let line = line.and_then(|socket| Line::new(monitor, socket)).map_err(|error| {
         process_tree.kill_all();
+        // Our child, not reaped: it would set the terminal again. It may have ended.
+        let _ = process::kill(monitor, SIGKILL);
+        if place == JobPosition::Foreground {
+            Apart::new().run(&|child| process_tree.spare(child), || restore_apart(&original));
+        }
         LaunchError::Lost("connect to the monitor", error)
     })?;
     enforcer.begun(Some(process_tree.enforced_run(monitor, None, grace)));

@@ -537,7 +537,7 @@ struct Maker {
     pid: Pid,
     /// The start time of the creator, in clock ticks since boot.
     started: u64,
-    /// The pid namespace in which the pid is its, see [`process::pid_namespace`].
+    /// Where pid and start time are its, see [`process::namespaces`].
     namespace: Option<u64>,
 }
 
@@ -548,16 +548,16 @@ impl Maker {
     }
 
     fn of(pid: Pid) -> io::Result<Self> {
-        Ok(Self { pid, started: process::process_start(pid)?, namespace: process::pid_namespace()? })
+        Ok(Self { pid, started: process::process_start(pid)?, namespace: process::namespaces()? })
     }
 
     /// Whether the pid means this process here too.
     fn is_within_reach(self) -> bool {
-        process::pid_namespace().is_ok_and(|own| own == self.namespace)
+        process::namespaces().is_ok_and(|own| own == self.namespace)
     }
 
     /// Returns whether the process has ended. One whose state cannot be read counts as running while its pid exists, and one of
-    /// another pid namespace always does.
+    /// another namespace always does.
     fn has_ended(self) -> bool {
         if !self.is_within_reach() {
             return false;

@@ -6,21 +6,23 @@ use std::convert::Infallible;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 
-use crate::descriptors::close_but;
+use crate::cgroup::Cgroup;
+use crate::descriptors::{close_all_but, close_but};
 use crate::exec::Credentials;
-use crate::poll::{pipe, read};
-use crate::process::{WaitEvent, Waiting, exit_now, fork, new_session, wait};
+use crate::poll::{pipe, read, write};
+use crate::process::{WaitEvent, Waiting, exit_now, fork, fork_into, new_session, wait};
 use crate::sanitize::{Inherited, KernelIdentity};
 use crate::signals::{SignalSet, set_mask};
 
 impl Inherited {
     /// Moves the caller's descriptors from the number `first` on, which must not be less than 3, to a process of the caller's. They
     /// stay open there as long as this process or a child that it has forked meanwhile lives. Without such descriptors nothing is
-    /// done. Nothing here may use them afterwards.
+    /// done. Nothing here may use them afterwards. The other process starts in the group that `group` returns. A caller who can kill
+    /// the members of that group could end it before the descriptors are closed here.
     ///
     /// # Errors
-    /// No process can be forked, or it was killed at once.
-    pub fn give_away(&self, first: u32) -> io::Result<()> {
+    /// No process can be forked or started in the group, or it was killed at once.
+    pub fn give_away(&self, first: u32, group: impl FnOnce() -> Option<Cgroup>) -> io::Result<()> {
         let is_given = |fd: &RawFd| u32::try_from(*fd).is_ok_and(|fd| fd >= first.max(3));
         let given: Vec<RawFd> = self.descriptors.iter().copied().filter(is_given).collect();
         if given.is_empty() || self.is_given_away.replace(true) {
@@ -28,9 +30,10 @@ impl Inherited {
         }
         let (told, tell) = pipe()?;
         let mut tell = Some(tell);
+        let group = group();
         // A grandchild, so that this process has no child of which it does not know.
         let parent = fork(|| {
-            let keeper = fork(|| {
+            let keeper = fork_into(group.as_ref(), || {
                 tell = None; // while it held this end, it could not notice that the others are closed
                 keep(&told, &given, &self.identity)
             });
@@ -43,25 +46,32 @@ impl Inherited {
             // SAFETY: no value owns a descriptor of the caller's, and it is closed once: nothing was given away before.
             unsafe { libc::close(fd) };
         }
-        // Closed when this process ends.
-        std::mem::forget(tell);
+        if let Some(tell) = tell {
+            let _ = write(tell.as_fd(), &[0]); // it may be gone, as may any process of the caller's
+            std::mem::forget(tell); // closed when this process ends
+        }
         Ok(())
     }
 }
 
-/// Keeps the descriptors until every other end of the pipe is closed.
+/// Keeps the descriptors until every other end of the pipe is closed. It is root until a byte says that its parent has closed them:
+/// the caller could kill it before.
 fn keep(told: &OwnedFd, given: &[RawFd], caller: &KernelIdentity) -> Infallible {
     let _ = set_mask(SignalSet::ALL);
     let _ = new_session(); // it is no session leader yet
     // SAFETY: they were open when the program began, and this process has closed none.
     let given = given.iter().map(|fd| unsafe { BorrowedFd::borrow_raw(*fd) });
     let kept: Vec<BorrowedFd<'_>> = given.chain([told.as_fd()]).collect();
-    let _ = close_but(&kept);
+    let _ = close_all_but(&kept);
+    let _ = read(told.as_fd(), &mut [0]); // nothing when the parent has ended; the last read then says it again
     // If it never ends, it counts for the caller. This fails only for ids that the kernel does not have here.
     let user = Credentials { uid: caller.uid(), gid: caller.gid(), groups: caller.groups().to_vec() };
-    let _ = user.assume();
+    if user.assume().is_err() {
+        exit_now(1)
+    }
     // SAFETY: this prctl takes an integer. The memory is a copy of root's.
     unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) };
+    let _ = close_but(&kept); // the standard streams, whose closing the caller can delay too
     while matches!(read(told.as_fd(), &mut [0]), Ok(1..)) {}
     exit_now(0)
 }

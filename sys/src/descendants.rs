@@ -217,20 +217,38 @@ pub(crate) fn kin(of: Pid) -> io::Result<Vec<Descendant>> {
     if of == Pid::own() && !has_child() {
         return Ok(Vec::new());
     }
-    // The kernel never leaves out the first child, but perhaps another one while that ends: an empty answer is asked for again.
     match kin_by_children(of) {
-        Some(found) if found.is_empty() => Ok(kin_by_children(of).unwrap_or_default()),
         Some(found) => Ok(found),
         None => kin_by_parents(of),
     }
+}
+
+/// How many times the list of the children of a process is read.
+const MAX_LISTINGS: usize = 3;
+
+/// Returns the children of a process, from lists that `list` reads. While a child ends, the kernel may leave out another one: the list
+/// is read again while one that it names `has_ended`, a limited number of times.
+fn listed(list: &dyn Fn() -> io::Result<Vec<Pid>>, has_ended: &dyn Fn(Pid) -> bool) -> io::Result<Vec<Pid>> {
+    let mut all = list()?;
+    let mut last = all.clone();
+    for _ in 1..MAX_LISTINGS {
+        if !last.iter().any(|child| has_ended(*child)) {
+            break;
+        }
+        last = list().unwrap_or_default(); // the parent has ended
+        let known: HashSet<Pid> = all.iter().copied().collect();
+        all.extend(last.iter().copied().filter(|child| !known.contains(child)));
+    }
+    Ok(all)
 }
 
 /// Follows the lists of children; `None` where the kernel has none.
 fn kin_by_children(of: Pid) -> Option<Vec<Descendant>> {
     let (mut found, mut seen) = (Vec::new(), HashSet::from([of]));
     let mut parents = vec![of];
+    let has_ended = |child: Pid| procfs::status(child).map_or(true, |status| status.has_ended());
     while let Some(parent) = parents.pop() {
-        let children = match procfs::children(parent) {
+        let children = match listed(&|| procfs::children(parent), &has_ended) {
             Err(error) if error.kind() == io::ErrorKind::Unsupported => return None,
             listed => listed.unwrap_or_default(), // it has ended
         };
@@ -351,6 +369,27 @@ mod tests {
         })
         .unwrap();
         assert_eq!(wait(reaper, Waiting::ForEnd).unwrap().unwrap().0, WaitEvent::Exited(0));
+    }
+
+    #[test]
+    fn the_list_of_children_is_read_again_while_one_of_them_ends() {
+        let pids = |all: &[i32]| all.iter().map(|pid| Pid::new(*pid).unwrap()).collect::<Vec<_>>();
+        for (answers, reads, found) in [
+            (vec![vec![11, 12]], 1, vec![11, 12]),
+            (vec![vec![7, 12], vec![11, 12]], 2, vec![7, 12, 11]),
+            (vec![vec![7], vec![7, 11], vec![12]], 3, vec![7, 11, 12]),
+            (vec![vec![7]; 9], MAX_LISTINGS, vec![7]),
+            (vec![vec![]], 1, vec![]),
+        ] {
+            let read = std::cell::Cell::new(0);
+            let list = || {
+                let answer = pids(&answers[read.get()]);
+                read.set(read.get() + 1);
+                Ok(answer)
+            };
+            let all = listed(&list, &|child| child.raw() == 7).unwrap();
+            assert_eq!((read.get(), all), (reads, pids(&found)), "{answers:?}");
+        }
     }
 
     #[test]

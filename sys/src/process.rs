@@ -145,24 +145,46 @@ pub fn child_start(pid: Pid) -> io::Result<u64> {
     if pid == Pid::own() { process_start(pid) } else { started::start_of_child(pid) }
 }
 
-/// The inode number of the first pid namespace of a machine (`PROC_PID_INIT_INO` in the kernel).
-const FIRST_NAMESPACE: u64 = 0xEFFF_FFFC;
+/// The inode numbers of the first pid namespace of a machine and of the first time namespace (`PROC_PID_INIT_INO` and
+/// `PROC_TIME_INIT_INO` in the kernel).
+const FIRST_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
+const FIRST_TIME_NAMESPACE: u64 = 0xEFFF_FFFA;
 
-/// Returns the inode number of the pid namespace of this process (pid_namespaces(7)), in which its pids mean something; `None` for
-/// the first one of the machine, and where the kernel has no others.
+/// Returns the number of the namespaces of this process in which pids and start times mean something: a pid namespace has pids of its
+/// own (pid_namespaces(7)), and in a time namespace the kernel reports other start times of the same processes (time_namespaces(7)).
+/// `None` for the first ones of the machine, and where the kernel has no others; if one of them is another, its inode number.
 ///
 /// # Errors
-/// `/proc` cannot be read.
-pub fn pid_namespace() -> io::Result<Option<u64>> {
+/// `/proc` cannot be read; or the children of this process, which read start times for it, are in another time namespace.
+pub fn namespaces() -> io::Result<Option<u64>> {
     static OWN: OnceLock<Option<u64>> = OnceLock::new();
     if let Some(known) = OWN.get() {
         return Ok(*known);
     }
-    let found = match fs::metadata("/proc/self/ns/pid") {
-        Err(error) if error.kind() == io::ErrorKind::NotFound && fs::exists("/proc/self/ns")? => None,
-        found => Some(found?.ino()).filter(|inode| *inode != FIRST_NAMESPACE),
-    };
-    Ok(*OWN.get_or_init(|| found))
+    let time = namespace("time")?;
+    if time != namespace("time_for_children")? {
+        return Err(io::Error::other(
+            "this process and its children are in different time namespaces; enter one with a fork, as unshare --time --fork does",
+        ));
+    }
+    let pid = namespace("pid")?.filter(|inode| *inode != FIRST_PID_NAMESPACE);
+    Ok(*OWN.get_or_init(|| joined(pid, time.filter(|inode| *inode != FIRST_TIME_NAMESPACE))))
+}
+
+/// Inode numbers of namespaces have 32 bits, and no two namespaces have the same one.
+fn joined(pid: Option<u64>, time: Option<u64>) -> Option<u64> {
+    match (pid, time) {
+        (Some(pid), Some(time)) => Some(time << 32 | pid),
+        (pid, time) => pid.or(time),
+    }
+}
+
+/// Returns the inode number of a namespace of this process; `None` where the kernel has no such namespaces.
+fn namespace(kind: &str) -> io::Result<Option<u64>> {
+    match fs::metadata(format!("/proc/self/ns/{kind}")) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound && fs::exists("/proc/self/ns")? => Ok(None),
+        found => Ok(Some(found?.ino())),
+    }
 }
 
 /// The pid and start time of the first process that asked for its own; a child inherits the copy.
@@ -609,6 +631,27 @@ mod tests {
     fn status_of(child: impl FnOnce() -> i32) -> WaitEvent {
         let pid = fork(|| exit_now(child())).unwrap();
         wait(pid, Waiting::ForEnd).unwrap().unwrap().0
+    }
+
+    #[test]
+    fn a_time_namespace_counts_as_a_pid_namespace_does() {
+        assert_eq!((joined(None, None), joined(Some(3), None), joined(None, Some(4))), (None, Some(3), Some(4)));
+        assert_eq!(joined(Some(3), Some(4)), Some((4 << 32) + 3));
+        assert_eq!(namespaces().unwrap(), namespaces().unwrap());
+        let child = fork(|| {
+            let own = namespace("time").unwrap();
+            // SAFETY: takes an integer; the children of this process start in the namespace.
+            if own.is_none() || unsafe { libc::unshare(libc::CLONE_NEWTIME) } != 0 {
+                exit_now(0) // the kernel has none, or only root may do this
+            }
+            assert_ne!(namespace("time_for_children").unwrap(), own);
+            let next = namespace("time_for_children").unwrap();
+            let inside = fork(|| exit_now(i32::from(namespace("time").unwrap() != next))).unwrap();
+            let ended = wait(inside, Waiting::ForEnd).unwrap().unwrap().0;
+            exit_now(i32::from(ended != WaitEvent::Exited(0)))
+        })
+        .unwrap();
+        assert_eq!(wait(child, Waiting::ForEnd).unwrap().unwrap().0, WaitEvent::Exited(0));
     }
 
     #[test]

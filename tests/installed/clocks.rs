@@ -77,6 +77,20 @@ fn a_clock_set_back_lengthens_no_grant_and_is_recorded_once() {
     root.as_root(["jitctl", "audit", "verify"]).succeeded();
 }
 
+/// The kernel reports other start times there, by which supervisors are told from later processes with their pids.
+#[test]
+fn a_run_in_another_time_namespace_ends_no_run_outside_and_is_ended_by_none() {
+    let root = own_root();
+    let person = root.person(&["deploy"]);
+    let inside = "unshare --time --boottime 86400 --fork jit-sudo -n sh -c 'sleep 1; echo inside'";
+    let script = format!(
+        "jit-sudo -n sh -c 'sleep 4; echo outside' & sleep 0.5; jit-sudo -n {inside} & sleep 1; jit-sudo -n echo other; wait"
+    );
+    let output = root.run_as(&person.name, ["bash", "-c", &script]);
+    assert_eq!(output.succeeded(), "other\ninside\noutside\n");
+    root.as_root(["jitctl", "audit", "verify"]).succeeded();
+}
+
 #[test]
 fn a_clock_set_forward_is_recorded_and_lengthens_nothing() {
     let root = own_root();

@@ -392,6 +392,18 @@ fn the_owner_of_the_callers_control_group_cannot_freeze_the_run() {
 }
 
 #[test]
+fn what_keeps_descriptors_of_the_caller_takes_no_place_of_a_supervisor() {
+    let person = root().person(&["deploy"]);
+    let group = format!("/sys/fs/cgroup/jit-sudo/keepers-{}/cgroup.procs", person.uid);
+    let kept = format!(
+        "jit-sudo -n sh -c 'sleep 0.5; for pid in $(cat {group}); do grep ^Uid: /proc/$pid/status; done' 9</dev/null"
+    );
+    let run = root().run_as(&person.name, ["sh", "-c", &kept]);
+    let uid = person.uid;
+    assert_eq!(run.succeeded(), format!("Uid:\t{uid}\t{uid}\t{uid}\t{uid}\n"), "it counts for its caller");
+}
+
+#[test]
 fn the_command_of_a_killed_supervisor_is_ended() {
     // A child in a session of its own would survive the hang-up of its terminal.
     let person = root().person(&["self-service"]);
