@@ -140,9 +140,9 @@ pub(crate) enum Verb {
     ///
     /// Only root and the approvers of the role may use it. jitctl finds a grant by its records. If the row of a grant
     /// in the database is missing or differs from the records, jitctl ends the grant too, prints the name of the row,
-    /// and exits with status 1. With `--user` and `--all`, jitctl then reads every record of the journal. If a record
-    /// is missing or was changed since the last `key accept`, it may have hidden a grant: jitctl prints its number, and
-    /// exits with status 1.
+    /// and exits with status 1. With `--user` and `--all`, and if an approver or a reader names a grant that is not
+    /// found, jitctl then reads every record of the journal. If a record is missing or was changed since the last `key
+    /// accept`, it may have hidden a grant: jitctl prints its number, and exits with status 1.
     Revoke(RevokeWords),
     /// Request more time for your own grant and the commands that run under it
     ///

@@ -448,6 +448,8 @@ mod tests {
                 one.terms.request.clone_from(&request);
                 one.bytes = encode(&one.terms).unwrap();
                 one.signature = Some(sign(&key(*seed), Namespace::Approval, &one.bytes));
+                // Two people may share a key.
+                one.uid = 2000 + u32::from(name.as_bytes()[0]);
                 one
             })
             .collect();
