@@ -60,6 +60,7 @@ pub use reserve::{Loan, RESERVE, RESERVE_SIZE};
 pub use schema::open as open_database;
 pub use sealing::SEAL;
 pub use slots::{Slot, Work, slots};
+pub(crate) use supervisors::signal_supervisor;
 use sys::bell::Bell;
 use sys::limits::Limits;
 use sys::trusted::{TrustError, TrustedDirectory, TrustedFile};

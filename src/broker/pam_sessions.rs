@@ -12,7 +12,7 @@ use super::sessions::over;
 use crate::audit::sink::Delivery;
 use crate::audit::{Due, Started, claim};
 use crate::elevation::Caller;
-use crate::host::slots;
+use crate::host::{signal_supervisor, slots};
 use crate::refusal::Refusal;
 use crate::run::left::Left;
 use crate::run::removal::{Looking, RemovalWatch};
@@ -167,10 +167,7 @@ impl Context<'_> {
         let hosted = self.known_run(run)?.is_some_and(|known| known.start.path == COMMAND.into());
         let Some(found) = self.open_run(run)?.filter(|_| hosted) else { return Err(over(run)) };
         let gone = |error| refused("session-over", format!("its supervisor is gone: {error}"));
-        // A process of another pid namespace has no pid here.
-        let supervisor = Some(found.supervisor.process).filter(|process| process.is_within_reach());
-        let supervisor = supervisor.and_then(|process| Pid::new(process.pid)).ok_or_else(|| over(run))?;
-        sys::process::kill(supervisor, SIGHUP).map_err(gone)?;
+        signal_supervisor(&found.supervisor, SIGHUP, self.now.moment()).map_err(gone)?;
         let deadline = Instant::now() + RECORDED_WITHIN;
         while self.open_run(run)?.is_some() {
             if Instant::now() > deadline {

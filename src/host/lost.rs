@@ -3,13 +3,13 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-use super::supervisors::is_alive;
+use super::supervisors::{is_alive, signal_supervisor};
 use super::{Host, HostError};
 use crate::audit::{Journal, OpenRun, Phase, Supervisor, Sweep};
 use crate::programs::start_enforcer;
 use crate::session::{Ended, LostRun, end_lost, give_up_stopped, refuge};
 use jit_core::clock::Moment;
-use sys::process::{Pid, signal_if};
+use sys::process::Pid;
 use sys::signals::SIGKILL;
 
 /// The command that tells the enforcer to close some lost runs, and nothing else.
@@ -74,10 +74,7 @@ impl Host {
     pub fn end_now(&self, journal: &Journal<'_>, run: &OpenRun) {
         let Ok(moment) = self.clocks() else { return };
         let lives = || is_alive(&run.supervisor, &moment);
-        let process = Some(run.supervisor.process).filter(|process| process.is_within_reach());
-        if let Some(supervisor) = process.and_then(|process| Pid::new(process.pid)) {
-            let _ = signal_if(supervisor, SIGKILL, &lives); // it may have ended
-        }
+        let _ = signal_supervisor(&run.supervisor, SIGKILL, &moment); // it may have ended
         let deadline = Instant::now() + DIES_WITHIN;
         while lives() && Instant::now() < deadline {
             std::thread::sleep(ROUND);

@@ -11,7 +11,7 @@ use crate::audit::{Process, Supervisor};
 use jit_core::clock::Moment;
 use jit_core::places::STATE;
 use sys::lock;
-use sys::process::Pid;
+use sys::process::{Pid, signal_if};
 use sys::procfs::lives_since;
 
 /// The file with the locks.
@@ -42,6 +42,16 @@ pub(super) fn is_alive(supervisor: &Supervisor, moment: &Moment) -> bool {
         None => true,
     };
     supervisor.boot_id == moment.boot_id && lives()
+}
+
+/// Sends a signal to the supervisor of a run, and never to a later process with its pid.
+///
+/// # Errors
+/// `ESRCH` when it has ended; `NotFound` when its pid means another process here.
+pub(crate) fn signal_supervisor(supervisor: &Supervisor, signal: i32, moment: &Moment) -> io::Result<()> {
+    let process = Some(supervisor.process).filter(|process| process.is_within_reach());
+    let pid = process.and_then(|process| Pid::new(process.pid)).ok_or(io::ErrorKind::NotFound)?;
+    signal_if(pid, signal, &|| is_alive(supervisor, moment))
 }
 
 /// Opens the file once: to close it would release the lock of this process.

@@ -75,3 +75,40 @@ fn keep(told: &OwnedFd, given: &[RawFd], caller: &KernelIdentity) -> Infallible 
     while matches!(read(told.as_fd(), &mut [0]), Ok(1..)) {}
     exit_now(0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::procfs;
+    use std::os::fd::AsRawFd;
+    use std::time::Duration;
+
+    #[test]
+    fn a_keeper_is_root_until_it_is_told_and_then_the_callers() {
+        // SAFETY: has no arguments and cannot fail.
+        if unsafe { libc::geteuid() } != 0 {
+            return;
+        }
+        let (told, tell) = pipe().unwrap();
+        let (reading, given) = pipe().unwrap();
+        let mut ours = Some(tell);
+        let keeper = fork(|| {
+            ours = None;
+            keep(&told, &[given.as_raw_fd()], &KernelIdentity::of(65_534))
+        })
+        .unwrap();
+        drop(given);
+        let user = || procfs::status(keeper).unwrap().real_uid;
+        std::thread::sleep(Duration::from_millis(100));
+        assert_eq!(user(), 0);
+        write(ours.as_ref().unwrap().as_fd(), &[0]).unwrap();
+        while user() == 0 {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert_eq!(user(), 65_534);
+        assert_eq!(wait(keeper, Waiting::EndNow).unwrap(), None);
+        drop(ours);
+        assert_eq!(wait(keeper, Waiting::ForEnd).unwrap().unwrap().0, WaitEvent::Exited(0));
+        assert_eq!(read(reading.as_fd(), &mut [0]).unwrap(), 0, "it had the last copy");
+    }
+}

@@ -65,6 +65,12 @@ pub struct KernelIdentity {
 }
 
 impl KernelIdentity {
+    /// Returns an identity for tests.
+    #[cfg(test)]
+    pub(crate) fn of(uid: u32) -> Self {
+        Self { uid, gid: uid, groups: Vec::new() }
+    }
+
     /// Returns the real user id.
     pub fn uid(&self) -> u32 {
         self.uid
