@@ -224,7 +224,7 @@ impl Journal<'_> {
     }
 
     /// Stores a demand for the supervisor of that run, and records it, unless another demand stands in its way
-    /// ([`Wish::yields_to`]).
+    /// (`Wish::yields_to`).
     pub fn intervene(
         &self,
         moment: &Moment,

@@ -26,7 +26,7 @@ impl Host {
     /// Gathers the facts for grants of `holder` that activate one of `roles`.
     ///
     /// # Errors
-    /// Those of [`Self::public_identity`] and [`Self::vouchers`].
+    /// Those of [`Self::record_public_identity`] and [`Self::vouchers`].
     pub fn knowledge(&self, roles: &[Role], holder: &Person, now: &Now) -> Result<Knowledge<'_>, HostError> {
         let identity = self.record_public_identity()?;
         let vouchers = self.vouchers(roles, holder, now.seconds())?;

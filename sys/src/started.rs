@@ -2,7 +2,7 @@
 //!
 //! A command that runs as root can make a process of its own block every reader of its start time, and can give it the
 //! pid of a process of ours that has ended. So the start time is read once for each process, in a child with a deadline
-//! ([`reader`]); after that the number of its pidfds, which no other process has since Linux 6.9, tells who it is.
+//! (`procfs/locked/reader.rs`); after that the number of its pidfds, which no other process has since Linux 6.9, tells who it is.
 
 use std::collections::HashMap;
 use std::io::{self, ErrorKind};
