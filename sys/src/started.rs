@@ -96,7 +96,7 @@ pub fn learn_starts(pids: impl IntoIterator<Item = Pid>) {
 pub(crate) fn remember_own(started: u64) {
     let own = Pid::own();
     if let Ok(Some(number)) = number_of(own) {
-        let _ = remember(own, number, started);
+        store(own, number, started);
     }
 }
 
@@ -129,13 +129,17 @@ fn remember(pid: Pid, number: u64, started: u64) -> io::Result<u64> {
     if number_of(pid)? != Some(number) {
         return Err(io::Error::from_raw_os_error(libc::ESRCH));
     }
+    store(pid, number, started);
+    Ok(started)
+}
+
+fn store(pid: Pid, number: u64, started: u64) {
     let mut all = REMEMBERED_STARTS.lock().unwrap_or_else(PoisonError::into_inner);
     let all = all.get_or_insert_default();
     if all.len() >= REMEMBERED {
         all.clear();
     }
     let _ = all.insert(pid, (number, started));
-    Ok(started)
 }
 
 fn remembered(pid: Pid) -> Option<(u64, u64)> {
