@@ -17,7 +17,7 @@ use jit_core::clock::Moment;
 use jit_core::escape::Word;
 use jit_core::evidence::record::{Act, End, EndedBy, Event, Intervention, Record, RunOutcome};
 use jit_core::names::{GrantId, RunId};
-use sys::process::{Pid, namespaces, process_start};
+use sys::process::{Pid, is_within_reach, namespaces, process_start};
 use sys::started::learn_starts;
 
 /// The number of rows that one ordinary run examines to find lost runs, at most twice.
@@ -66,7 +66,12 @@ impl Process {
 
     /// Whether pid and start time mean this process here too.
     pub fn is_within_reach(self) -> bool {
-        namespaces().is_ok_and(|own| own == self.namespace)
+        is_within_reach(self.namespace)
+    }
+
+    /// Returns the pid where it means this process here too.
+    pub fn pid_within_reach(self) -> Option<Pid> {
+        if self.is_within_reach() { Pid::new(self.pid) } else { None }
     }
 }
 
@@ -87,6 +92,9 @@ pub struct Wish {
     /// The name of the person.
     pub by: String,
 }
+
+/// The person whose demands only that person takes back.
+const ROOT: &str = "root";
 
 impl Wish {
     /// Returns the demand of the person with this uid and name. Root is recognized by the uid, whatever the account is called.
@@ -110,12 +118,7 @@ impl Wish {
         };
         Some(Self { act, by: by.to_owned() })
     }
-}
 
-/// The person whose demands only that person takes back.
-const ROOT: &str = "root";
-
-impl Wish {
     /// Whether a later demand may replace this one. A kill is final. What root has frozen, only root thaws, and nobody thaws their
     /// own session where another person has frozen it.
     fn yields_to(&self, later: &Self, is_own_session: bool) -> bool {
@@ -216,9 +219,9 @@ impl Journal<'_> {
     /// Whether there is an open run whose supervisor is not `alive` any more, among those that [`Sweep::Sample`] examines. A run
     /// of this process is not lost.
     pub fn has_lost(&self, moment: &Moment, alive: &dyn Fn(&Supervisor) -> bool) -> Result<bool, JournalError> {
-        let own = Pid::own().raw();
+        let own = Pid::own();
         let mut others = self.sample_of_open_runs(moment)?;
-        others.retain(|run| run.supervisor.process.pid != own || !run.supervisor.process.is_within_reach());
+        others.retain(|run| run.supervisor.process.pid_within_reach() != Some(own));
         learn(&others);
         Ok(others.iter().any(|run| !alive(&run.supervisor)))
     }
@@ -291,8 +294,7 @@ impl Journal<'_> {
 
 /// Reads at once what tells whether the supervisors of these runs live.
 fn learn(open: &[OpenRun]) {
-    let processes = open.iter().map(|run| run.supervisor.process).filter(|process| process.is_within_reach());
-    learn_starts(processes.filter_map(|process| Pid::new(process.pid)));
+    learn_starts(open.iter().filter_map(|run| run.supervisor.process.pid_within_reach()));
 }
 
 /// Whether the records show that this run is open: it has begun, and has not ended.

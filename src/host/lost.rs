@@ -94,8 +94,7 @@ impl Host {
         end: &dyn Fn(&LostRun) -> Ended,
     ) -> Result<Closed, HostError> {
         let alive = |supervisor: &Supervisor| {
-            let process = Some(supervisor.process).filter(|process| process.is_within_reach());
-            let is_given_up = || process.and_then(|process| Pid::new(process.pid)).is_some_and(is_given_up);
+            let is_given_up = || supervisor.process.pid_within_reach().is_some_and(is_given_up);
             is_alive(supervisor, moment) && !is_given_up()
         };
         let silent = Cell::new(0);

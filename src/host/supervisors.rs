@@ -49,8 +49,7 @@ pub(super) fn is_alive(supervisor: &Supervisor, moment: &Moment) -> bool {
 /// # Errors
 /// `ESRCH` when it has ended; `NotFound` when its pid means another process here.
 pub(crate) fn signal_supervisor(supervisor: &Supervisor, signal: i32, moment: &Moment) -> io::Result<()> {
-    let process = Some(supervisor.process).filter(|process| process.is_within_reach());
-    let pid = process.and_then(|process| Pid::new(process.pid)).ok_or(io::ErrorKind::NotFound)?;
+    let pid = supervisor.process.pid_within_reach().ok_or(io::ErrorKind::NotFound)?;
     signal_if(pid, signal, &|| is_alive(supervisor, moment))
 }
 

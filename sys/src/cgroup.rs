@@ -553,7 +553,7 @@ impl Maker {
 
     /// Whether the pid means this process here too.
     fn is_within_reach(self) -> bool {
-        process::namespaces().is_ok_and(|own| own == self.namespace)
+        process::is_within_reach(self.namespace)
     }
 
     /// Returns whether the process has ended. One whose state cannot be read counts as running while its pid exists, and one of

@@ -171,6 +171,12 @@ pub fn namespaces() -> io::Result<Option<u64>> {
     Ok(*OWN.get_or_init(|| joined(pid, time.filter(|inode| *inode != FIRST_TIME_NAMESPACE))))
 }
 
+/// Returns whether pids and start times that were read in namespaces with this number mean the same processes here.
+#[must_use]
+pub fn is_within_reach(number: Option<u64>) -> bool {
+    namespaces().is_ok_and(|own| own == number)
+}
+
 /// Inode numbers of namespaces have 32 bits, and no two namespaces have the same one.
 fn joined(pid: Option<u64>, time: Option<u64>) -> Option<u64> {
     match (pid, time) {
