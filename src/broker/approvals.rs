@@ -95,7 +95,7 @@ impl Context<'_> {
         self.still_extends(&request)?;
         // One state of rows and records: another approver may add both at any moment.
         let snapshot = Transaction::new_unchecked(self.host.database().connection(), TransactionBehavior::Deferred)?;
-        let before = self.counting(self.given(&snapshot, &request.terms.id)?, &request, &role)?;
+        let before = self.counting(self.recorded_approvals(&snapshot, &request.terms.id)?, &request, &role)?;
         drop(snapshot);
         not_again(&before.approvals, self.caller.uid(), self.caller.name(), &request)?;
         Ok((request, role))
@@ -123,11 +123,12 @@ impl Context<'_> {
             in_force(tx, role.policy.map(Digest))?;
             empowered(tx, &request.terms.host, &identity.id)?;
             asked_since(tx, &request.terms.id)?;
-            let before = self.counting(self.given(tx, &request.terms.id)?, request, role)?;
+            let before = self.counting(self.recorded_approvals(tx, &request.terms.id)?, request, role)?;
             not_again(&before.approvals, approval.uid, &approval.terms.approver, request)?;
             insert_approval(tx, attested, now.moment().wall.seconds())?;
             let mut written = vec![self.journal.append(tx, self.now.moment(), approval_event(attested, role))?];
-            let Counted { approvals, others } = self.counting(self.given(tx, &request.terms.id)?, request, role)?;
+            let Counted { approvals, others } =
+                self.counting(self.recorded_approvals(tx, &request.terms.id)?, request, role)?;
             // Two that do not count together: the rule keeps one, which may be the new one.
             let is_due = |other: &Approval| other.bytes == approval.bytes || before.has(other);
             if let Some((_, why)) = others.iter().find(|(other, _)| is_due(other)) {
@@ -206,7 +207,7 @@ impl Context<'_> {
 
     /// Returns the approvals of a request from the database, which are those of the journal. `connection` has a transaction open, so
     /// that both are of one state.
-    fn given(&self, connection: &Connection, id: &GrantId) -> Result<Vec<Approval>, Refused> {
+    fn recorded_approvals(&self, connection: &Connection, id: &GrantId) -> Result<Vec<Approval>, Refused> {
         let given = GrantStore::new(connection).approvals(id)?;
         approved_as(connection, id, &given).map_err(|error| Refused::from(error).hint("jitctl audit verify"))?;
         Ok(given)

@@ -217,10 +217,7 @@ pub(crate) fn kin(of: Pid) -> io::Result<Vec<Descendant>> {
     if of == Pid::own() && !has_child() {
         return Ok(Vec::new());
     }
-    match kin_by_children(of) {
-        Some(found) => Ok(found),
-        None => kin_by_parents(of),
-    }
+    kin_by_children(of).map_or_else(|| kin_by_parents(of), Ok)
 }
 
 /// How many times the list of the children of a process is read.
