@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::launch::Launch;
 use super::message::{JobPosition, Order, Report, receive_order, send_report};
-use super::reaper::{LOOK, Reaper, Supervisor};
+use super::reaper::{LOOK, Reaper, WatchedParent};
 use super::relay_process::{Course, RelayProcess};
 use super::streams::{CommandStreams, end_of};
 use sys::exec::ExecError;
@@ -55,7 +55,7 @@ impl Monitor<'_, '_> {
         // When the supervisor is killed, the kernel may hang up the terminal and with it this process, which has to end the
         // command. SIGTERM is sent to processes that talk to a user, and the monitor is not one.
         let signals = SignalQueue::open(&[SIGCHLD, SIGHUP, SIGTERM])?;
-        let mut supervisor = Supervisor::parent();
+        let mut supervisor = WatchedParent::open();
         let (failure, told) = pipe()?;
         // Before the command exists: a caller's terminal that does not let itself be set then delays nothing but its start.
         if self.place == JobPosition::Foreground {
@@ -123,7 +123,7 @@ impl Attended<'_> {
         &mut self,
         relay_process: &mut RelayProcess<'_, '_>,
         signals: &SignalQueue,
-        parent: &mut Supervisor,
+        parent: &mut WatchedParent,
     ) -> io::Result<Course> {
         let supervisor = relay_process.supervisor;
         loop {

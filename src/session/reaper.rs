@@ -26,14 +26,14 @@ const KILL_ROUNDS: u32 = 100;
 pub(super) const LOOK: Duration = Duration::from_secs(1);
 
 /// The supervisor, which this process outlives at most by [`LOOK`].
-pub(super) struct Supervisor {
+pub(super) struct WatchedParent {
     status: Option<StatusFile>,
     looked: Instant,
 }
 
-impl Supervisor {
+impl WatchedParent {
     /// Opens the state of the parent of this process.
-    pub(super) fn parent() -> Self {
+    pub(super) fn open() -> Self {
         Self { status: Pid::parent().and_then(|parent| StatusFile::open(parent).ok()), looked: Instant::now() }
     }
 

@@ -11,7 +11,7 @@ use super::ending::WOKEN_AFTER;
 use super::launch::{Launch, Started, read_report};
 use super::launch_error::LaunchError;
 use super::message::{Order, Report, receive_order, receive_report, send_order, send_report};
-use super::reaper::{LOOK, Reaper, Stops, Supervisor};
+use super::reaper::{LOOK, Reaper, Stops, WatchedParent};
 use super::streams::CommandStreams;
 use sys::exec::ExecError;
 use sys::poll::{Blocking, PollEntry, poll, set_blocking, socket_pair};
@@ -144,7 +144,7 @@ fn keep(
     grace: Duration,
 ) -> io::Result<()> {
     process::become_subreaper()?;
-    let mut parent = Supervisor::parent();
+    let mut parent = WatchedParent::open();
     let signals = SignalQueue::open(&[SIGCHLD, SIGHUP, SIGTERM, SIGCONT])?;
     // The supervisor waits for the report that the command has begun.
     let wake_timer = WakeTimer::start(WOKEN_AFTER)?;
@@ -175,7 +175,7 @@ fn attend(
     failure: Option<&OwnedFd>,
     signals: &SignalQueue,
     supervisor: &OwnedFd,
-    parent: &mut Supervisor,
+    parent: &mut WatchedParent,
 ) -> io::Result<()> {
     loop {
         let mut entries = [PollEntry::reading(signals.as_fd()), PollEntry::reading(supervisor.as_fd())];
