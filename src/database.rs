@@ -7,6 +7,7 @@ mod error;
 mod files;
 mod index;
 mod migration;
+mod reading;
 mod unwritten;
 
 use std::cell::Cell;
@@ -18,7 +19,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
-use crate::console::Console;
 use rusqlite::config::DbConfig;
 use rusqlite::limits::Limit;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
@@ -30,6 +30,7 @@ pub use files::DatabaseFiles;
 use files::{beside, check_directory, check_files, directory_of};
 use index::Index;
 pub use migration::Earlier;
+pub use reading::ReadTransaction;
 pub use unwritten::Unwritten;
 
 /// The `PRAGMA application_id` of the database: "jits", by which file(1) and `open` recognize it.
@@ -77,32 +78,6 @@ pub struct Database {
     _unstoppable: Unstoppable,
 }
 
-/// One consistent state of the database for several consecutive queries: SQLite takes its locks once for all of them.
-/// Nothing that waits may happen meanwhile: the process does not see what others write, and the WAL cannot be reset. It ends when
-/// it is dropped, or with the next write of the same process.
-#[must_use = "a state of the database lasts as long as this value"]
-pub struct ReadTransaction<'a> {
-    transaction: ReadGuard<'a>,
-    console: &'a mut Console,
-}
-
-impl<'a> ReadTransaction<'a> {
-    /// Ends the transaction and returns the console: from now on messages and prompts are allowed.
-    pub fn close(self) -> &'a mut Console {
-        drop(self.transaction);
-        self.console
-    }
-}
-
-/// Ends a [`ReadTransaction`] when it is dropped.
-struct ReadGuard<'a>(&'a Database);
-
-impl Drop for ReadGuard<'_> {
-    fn drop(&mut self) {
-        self.0.end_reading();
-    }
-}
-
 /// The longest WAL that is kept, in bytes; a longer one is truncated when it is reset.
 const WAL_LIMIT: u64 = 1 << 20;
 
@@ -138,16 +113,20 @@ impl Database {
 
     fn checked(path: &Path, schema: &[&str]) -> Result<Self, DatabaseError> {
         let mut database = Self::connected(path)?;
-        // One read transaction for all checks: they see one state, and take SQLite's locks once.
-        database.begin_reading().map_err(|error| database.sqlite(error))?;
-        database.check_header()?;
-        database.check_schema(schema)?;
-        database.opened_at = database.changes_by_others();
-        database.end_reading();
+        database.opened_at = database.checked_state(schema)?;
         // By now SQLite has created its files beside the database.
         database.place = DatabaseFiles::of(path);
         database.index.leave_note(path);
         Ok(database)
+    }
+
+    /// Checks header and schema in one read transaction: they are of one state, and SQLite takes its locks once. Returns the count of
+    /// changes of that state.
+    fn checked_state(&self, schema: &[&str]) -> Result<Option<i64>, DatabaseError> {
+        let _reading = self.begin_reading().map_err(|error| self.sqlite(error))?;
+        self.check_header()?;
+        self.check_schema(schema)?;
+        Ok(self.changes_by_others())
     }
 
     /// Connects to a database whose files only root could have created. Does not check the contents.
@@ -214,32 +193,6 @@ impl Database {
     /// The connection, for reading.
     pub fn connection(&self) -> &Connection {
         &self.connection
-    }
-
-    /// Opens a read transaction. If that fails, each query sees a state of its own.
-    /// The transaction holds the console until it is closed: a caller who reads output slowly would keep the WAL from being reset.
-    pub fn reading<'a>(&'a self, console: &'a mut Console) -> ReadTransaction<'a> {
-        let _ = self.begin_reading();
-        ReadTransaction { transaction: ReadGuard(self), console }
-    }
-
-    fn begin_reading(&self) -> rusqlite::Result<()> {
-        self.connection.prepare_cached("BEGIN DEFERRED")?.execute([])?;
-        self.is_reading.set(true);
-        Ok(())
-    }
-
-    /// Runs `act`, which may take arbitrarily long, with no read transaction open and no lock held.
-    pub fn at_rest<T>(&self, act: impl FnOnce() -> T) -> T {
-        self.end_reading();
-        act()
-    }
-
-    fn end_reading(&self) {
-        if self.is_reading.replace(false) {
-            // A read transaction has no changes that could be lost.
-            let _ = self.connection.prepare_cached("COMMIT").and_then(|mut commit| commit.execute([]));
-        }
     }
 
     /// Returns the files of the database.
