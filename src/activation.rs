@@ -427,13 +427,8 @@ fn break_glass(
         OsString::from(format!("{} used break-glass for role {} without approval: ", terms.user, terms.role));
     sentence.push(terms.reason.as_os_str());
     let alert = record::Alert {
-        code: "break-glass".to_owned(),
-        sentence: Word(sentence),
-        uid: Some(terms.uid),
-        user: Some(Word::from(terms.user.as_str())),
-        run: None,
         grant: Some(terms.id.clone()),
-        identity: None,
+        ..record::Alert::new("break-glass", Word(sentence)).about(terms.uid, Word::from(terms.user.as_str()))
     };
     Ok(journal.append(tx, moment, Event::Alert(Box::new(alert)))?)
 }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use crate::audit::{Between, Filter, Order};
 use crate::database::Durability;
 use crate::host::Host;
-use jit_core::escape::{Word, escape};
+use jit_core::escape::escape;
 use jit_core::evidence::Record;
 use jit_core::evidence::record::{Alert, Event};
 use jit_core::places::HOOKS;
@@ -281,15 +281,7 @@ fn record(host: &Host, code: &str, sentence: &str, repeated: Repeated) -> Option
             return Some(());
         }
     }
-    let event = Event::Alert(Box::new(Alert {
-        code: code.to_owned(),
-        sentence: Word::from(sentence),
-        uid: None,
-        user: None,
-        run: None,
-        grant: None,
-        identity: None,
-    }));
+    let event = Event::Alert(Box::new(Alert::new(code, sentence)));
     let moment = host.clocks().ok()?;
     let written = host.database().write(Durability::Synced, |tx| journal.append(tx, &moment, event)).ok()?;
     let _ = journal.mirror(&[written]);

@@ -106,15 +106,7 @@ impl Bucket {
         let (first, user) = (Timestamp(self.since).to_the_second(), &self.user);
         let sentence =
             format!("at least {} more refusals of {user} since {first} are not recorded one by one", self.counted);
-        Event::Alert(Box::new(Alert {
-            code: "rejects-counted".to_owned(),
-            sentence: sentence.into(),
-            uid: Some(uid),
-            user: Some(user.clone()),
-            run: None,
-            grant: None,
-            identity: None,
-        }))
+        Event::Alert(Box::new(Alert::new("rejects-counted", sentence).about(uid, user.clone())))
     }
 }
 
@@ -158,15 +150,7 @@ impl Journal<'_> {
             bucket.told = now;
             bucket.store(tx, &name)?;
             let sentence = format!("{user} has used up the storage budget of one user ({})", self.storage);
-            let alert = Alert {
-                code: "budget-used".to_owned(),
-                sentence: sentence.into(),
-                uid: Some(person.uid),
-                user: Some(user),
-                run: None,
-                grant: None,
-                identity: None,
-            };
+            let alert = Alert::new("budget-used", sentence).about(person.uid, user);
             Ok(vec![self.append(tx, moment, Event::Alert(Box::new(alert)))?])
         })
     }

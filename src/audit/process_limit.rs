@@ -37,15 +37,8 @@ impl Journal<'_> {
             let insert = "INSERT OR REPLACE INTO journal_meta (name, value) VALUES (?1, CAST(CAST(?2 AS TEXT) AS BLOB))";
             tx.execute(insert, params![name, now])?;
             let user = Word::from(person.name.as_str());
-            let alert = Alert {
-                code: "budget-used".to_owned(),
-                sentence: format!("{user} has used up the budget of one user for {limit}").into(),
-                uid: Some(person.uid),
-                user: Some(user),
-                run: None,
-                grant: None,
-                identity: None,
-            };
+            let sentence = format!("{user} has used up the budget of one user for {limit}");
+            let alert = Alert::new("budget-used", sentence).about(person.uid, user);
             Ok(vec![self.append(tx, moment, Event::Alert(Box::new(alert)))?])
         })
     }

@@ -355,16 +355,14 @@ impl Fault {
             Self::Older(_) | Self::OtherDatabase | Self::NoAnchor => "database-older",
             Self::OtherHost(_) => "host-changed",
         };
-        let (sentence, identity) = (self.to_string().as_str().into(), self.identity());
-        let code = code.to_owned();
-        Event::Alert(Box::new(Alert { code, sentence, uid: None, user: None, run: None, grant: None, identity }))
+        let alert = Alert::new(code, self.to_string().as_str());
+        Event::Alert(Box::new(Alert { identity: self.identity(), ..alert }))
     }
 }
 
 /// Returns an alert about the host that names no user.
 pub(super) fn alert(code: &str, sentence: &str) -> Event {
-    let (code, sentence) = (code.to_owned(), sentence.into());
-    Event::Alert(Box::new(Alert { code, sentence, uid: None, user: None, run: None, grant: None, identity: None }))
+    Event::Alert(Box::new(Alert::new(code, sentence)))
 }
 
 fn faults(connection: &Connection, moment: &Moment, anchor: Option<Mark>) -> Result<Vec<Fault>, JournalError> {

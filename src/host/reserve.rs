@@ -9,7 +9,6 @@ use std::time::Duration;
 use super::{DATABASE, Host, HostError, state_directory};
 use crate::audit::{Journal, Written};
 use crate::database::Durability;
-use jit_core::escape::Word;
 use jit_core::evidence::record::{Alert, Event};
 use jit_core::places::STATE;
 use sys::disk::{allocate, allocate_behind, allocated};
@@ -91,15 +90,7 @@ impl Host {
             "the file system of {STATE} is full: {} KiB of the reserve were freed to end grants or sessions",
             loan.taken >> 10
         );
-        let alert = Alert {
-            code: "reserve-used".to_owned(),
-            sentence: Word::from(sentence.as_str()),
-            uid: None,
-            user: None,
-            run: None,
-            grant: None,
-            identity: None,
-        };
+        let alert = Alert::new("reserve-used", sentence);
         let moment = self.clocks()?;
         let append = |tx: &rusqlite::Transaction<'_>| journal.append(tx, &moment, Event::Alert(Box::new(alert)));
         Ok(vec![self.database.write(Durability::Ordered, append)?])

@@ -7,7 +7,6 @@ use super::{Host, HostError};
 use crate::audit::{Journal, Written};
 use crate::database::Durability;
 use crate::session::{LostRun, abandoned, end_lost};
-use jit_core::escape::Word;
 use jit_core::evidence::record::{Alert, Event};
 use jit_core::names::RunId;
 
@@ -42,15 +41,7 @@ impl Host {
     }
 
     fn tell_stray(&self, journal: &Journal<'_>, run: &RunId, sentence: &str) -> Result<Written, HostError> {
-        let alert = Alert {
-            code: "left-alone".to_owned(),
-            sentence: Word::from(sentence),
-            uid: None,
-            user: None,
-            run: Some(run.clone()),
-            grant: None,
-            identity: None,
-        };
+        let alert = Alert { run: Some(run.clone()), ..Alert::new("left-alone", sentence) };
         let moment = self.clocks()?;
         Ok(self.database.write(Durability::Ordered, |tx| journal.append(tx, &moment, Event::Alert(Box::new(alert))))?)
     }

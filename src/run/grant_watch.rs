@@ -108,13 +108,8 @@ impl<'a> GrantWatch<'a> {
             role: watched.role,
             run_as: 0,
             concerns: Alert {
-                code: "recording-failed".to_owned(),
-                sentence: Word::default(),
-                uid: Some(watched.uid),
-                user: Some(watched.user),
                 run: Some(watched.run),
-                grant: None,
-                identity: None,
+                ..Alert::new("recording-failed", Word::default()).about(watched.uid, watched.user)
             },
             host,
             journal,

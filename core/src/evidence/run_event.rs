@@ -355,3 +355,17 @@ pub struct Alert {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<HostDescriptor>,
 }
+
+impl Alert {
+    /// Creates an alert that names no user, run or grant.
+    pub fn new(code: &str, sentence: impl Into<Word>) -> Self {
+        let (code, sentence) = (code.to_owned(), sentence.into());
+        Self { code, sentence, uid: None, user: None, run: None, grant: None, identity: None }
+    }
+
+    /// Names the user that it concerns.
+    #[must_use]
+    pub fn about(self, uid: u32, user: Word) -> Self {
+        Self { uid: Some(uid), user: Some(user), ..self }
+    }
+}
