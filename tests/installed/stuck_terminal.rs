@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use harness::{Person, PrivateRoot, PtySession, Record, eventually};
 
 use crate::pam_programs::prepared;
+use crate::unanswered::install;
 use crate::{id, records_of, request};
 
 const POLICY: &str = r#"
@@ -39,8 +40,7 @@ impl Held {
     fn with(role: &str) -> Held {
         let root = prepared("");
         root.add_policy("stuck", POLICY);
-        root.write("/usr/local/lib/held_terminal.py", 0o644, include_str!("held_terminal.py"));
-        root.script("[ -e /dev/fuse ] || mknod -m 666 /dev/fuse c 10 229");
+        install(&root, "held_terminal.py", include_str!("held_terminal.py"));
         let person = root.person(&[role]);
         let grant = id(&request(&root, &person, role, &["--for", "10m"]));
         Held { root, person, grant, session: None }

@@ -180,7 +180,13 @@ fn stuck(root: &PrivateRoot, person: &Person, count: usize) {
 }
 
 fn can_be_stuck(root: &PrivateRoot) {
-    root.write("/usr/local/lib/stuck_exec.py", 0o644, include_str!("stuck_exec.py"));
+    install(root, "stuck_exec.py", include_str!("stuck_exec.py"));
+}
+
+/// Installs a program that uses a file that does not answer, in /usr/local/lib.
+pub(crate) fn install(root: &PrivateRoot, name: &str, program: &str) {
+    root.write("/usr/local/lib/silent_file.py", 0o644, include_str!("silent_file.py"));
+    root.write(&format!("/usr/local/lib/{name}"), 0o644, program);
     root.script("[ -e /dev/fuse ] || mknod -m 666 /dev/fuse c 10 229");
 }
 
@@ -290,8 +296,7 @@ fn a_process_with_the_pid_of_a_dead_supervisor_delays_nobody() {
 
 /// Lets users execute a command with a descriptor whose last close never ends. Such a process cannot finish dying.
 fn can_be_watched(root: &PrivateRoot) {
-    root.write("/usr/local/lib/watched.py", 0o644, include_str!("watched.py"));
-    root.script("[ -e /dev/fuse ] || mknod -m 666 /dev/fuse c 10 229");
+    install(root, "watched.py", include_str!("watched.py"));
 }
 
 /// Kills a process that cannot finish dying, and checks that it does not.
