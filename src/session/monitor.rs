@@ -69,8 +69,6 @@ impl Monitor<'_, '_> {
             }
         };
         drop(told);
-        // The supervisor kills it when it must end before it has executed anything. A supervisor that is gone is noticed below.
-        let _ = send_report(self.relay_process.supervisor, &Report::Begun(command));
         // Parent and child both do this: whichever is first, the group exists when it is needed. After exec the kernel refuses it
         // to the parent, and then the child has done it.
         let _ = process::set_process_group(command, command);
@@ -97,7 +95,9 @@ impl Monitor<'_, '_> {
             JobPosition::Foreground => process::set_foreground(self.follower.as_fd(), own),
             JobPosition::Background => Ok(()),
         });
-        if ready.is_err() {
+        // Reported by the command itself, which may stop the monitor as soon as it runs. The supervisor kills it when it must end
+        // before it has executed anything.
+        if ready.and_then(|()| send_report(self.relay_process.supervisor, &Report::Begun(own))).is_err() {
             exit_now(1);
         }
         let terminal = |wanted: bool| wanted.then(|| self.follower.as_fd());

@@ -577,8 +577,12 @@ impl ProcessTree {
     }
 }
 
-/// How long a supervisor may take to go on after it was continued.
-const GOES_ON_WITHIN: Duration = Duration::from_millis(200);
+/// The interval between two checks whether a supervisor that was continued goes on.
+const GOES_ON_WITHIN: Duration = Duration::from_millis(20);
+
+/// If a supervisor is found stopped this many times in succession, although it was continued each time, it counts as kept from going
+/// on. A busy host may need some of them to let it run.
+const CONTINUED_IN_VAIN: u32 = 15;
 
 /// Checks for a supervisor that is stopped though its run has no enforcer: it does not stop itself then, and no process would end
 /// the run. Continues it; kills it when it is kept from going on, and returns true.
@@ -595,9 +599,12 @@ pub fn give_up_stopped(supervisor: Pid) -> bool {
     if !is_alone() || ours.run_by(supervisor) != Some(JIT_SUDO) {
         return false;
     }
-    let _ = process::kill(supervisor, SIGCONT); // it may have ended
-    std::thread::sleep(GOES_ON_WITHIN);
-    is_alone() && process::kill(supervisor, SIGKILL).is_ok()
+    let stays = |_| {
+        let _ = process::kill(supervisor, SIGCONT); // it may have ended
+        std::thread::sleep(GOES_ON_WITHIN);
+        is_alone()
+    };
+    (0..CONTINUED_IN_VAIN).all(stays) && process::kill(supervisor, SIGKILL).is_ok()
 }
 
 /// Tells a supervisor to end its run, or not to begin it.

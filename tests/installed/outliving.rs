@@ -233,7 +233,7 @@ const UNREAD: &str = "import os, pty, sys, time\n\
 fn other_writers_to_an_unread_terminal_do_not_delay_the_end() {
     for wait in ["sleep 1;", ""] {
         let holder = Holder::of("lasting");
-        let line = format!("yes >/dev/tty & {wait} jit-sudo -n sleep {}", holder.nap);
+        let line = format!("(yes >/dev/tty &); {wait} jit-sudo -n sleep {}", holder.nap);
         let session = root().pty_as(&holder.person.name, ["python3", "-c", UNREAD, &line]);
         holder.sleeps(1);
         std::thread::sleep(Duration::from_millis(500));
