@@ -18,6 +18,7 @@ use jit_core::policy::Role;
 pub use plan::{EnvironmentPolicy, ExecPlan};
 pub use scripts::{ProgramFault, Scripts, Serves, may_launch, trusted};
 use sys::limits::Limits;
+use sys::sanitize::Inherited;
 
 /// Where the power comes from.
 pub enum Power {
@@ -137,8 +138,13 @@ impl Authorized {
     }
 
     /// Returns the resource limits of the command: the caller's, changed by the PAM session and by the plan.
-    pub fn session_limits(&self, inherited: &Limits) -> Limits {
-        self.plan.limits(inherited, self.authenticated.session_limits(inherited))
+    pub fn session_limits(&self, inherited: &Inherited) -> Limits {
+        self.plan.limits(&inherited.limits, self.authenticated.session_limits(inherited))
+    }
+
+    /// Returns the resource limits that this process has now.
+    pub fn own_limits(&self, inherited: &Inherited) -> Limits {
+        self.authenticated.own_limits(inherited)
     }
 
     /// Returns how the caller was authenticated.

@@ -150,6 +150,7 @@ impl Runner {
             credentials,
             dies_with: None,
             limits: &limits,
+            own_limits: &limits,
             scheduling: &SchedulingState::default(),
             umask: 0o077,
             directory: Directory::Required(c"/"),

@@ -124,7 +124,7 @@ fn record(
     }
     edit::choose_editor(&authorized, context)?;
     let target = authorized.run_as().name().to_string();
-    authorized.authenticated().open_session(&target).map_err(Refusal::Session)?;
+    authorized.authenticated().open_session(&target, &context.inherited.own_limits).map_err(Refusal::Session)?;
 
     let id = context.host.new_run_id()?;
     let pam = authorized.authenticated().environment().map_err(Refusal::Session)?;

@@ -14,6 +14,7 @@ use cache::{CacheKey, CredentialCache};
 use jit_core::clock::Moment;
 use prompt::{Prompter, Replaces, Source};
 use sys::limits::{Limits, lift_again};
+use sys::sanitize::Inherited;
 use sys::pam::{EmptyPassword, Messages, Pam, PamError};
 
 /// How the caller was authenticated.
@@ -49,7 +50,16 @@ pub struct Authenticated {
     pam: Pam,
     uid: u32,
     how: AuthMethod,
-    limits: Option<(Limits, Limits)>,
+    limits: Option<ChangedLimits>,
+}
+
+/// The limits of this process around a PAM session that changed them.
+struct ChangedLimits {
+    before: Limits,
+    /// As the session left them.
+    after: Limits,
+    /// As this process has them now.
+    own: Limits,
 }
 
 /// Makes the end of a process that has opened a PAM session quicker. Call it at a moment when the caller does not wait.
@@ -211,27 +221,32 @@ impl Authenticated {
         self.how
     }
 
-    /// Opens the PAM session for the run-as user, with their credentials; it is closed on drop. Changes that the stack makes to our
-    /// limits (pam_limits(8)) are meant for the command and are undone for this process.
-    pub fn open_session(&mut self, target: &str) -> Result<(), SessionError> {
-        let before = Limits::current().map_err(SessionError::Limits)?;
+    /// Opens the PAM session for the run-as user, with their credentials; it is closed on drop. `own` are the limits of this process.
+    /// Changes that the stack makes to them (pam_limits(8)) are meant for the command and are undone for this process.
+    pub fn open_session(&mut self, target: &str, own: &Limits) -> Result<(), SessionError> {
         self.pam.set_user(target)?;
         self.pam.establish_credentials(Messages::Silent)?;
         self.pam.open_session(Messages::Silent)?;
         let after = Limits::current().map_err(SessionError::Limits)?;
-        if before != after {
-            lift_again().map_err(|error| SessionError::Limits(error.into()))?;
-            self.limits = Some((before, after));
+        if *own != after {
+            let before = own.clone();
+            let own = lift_again(&after).map_err(|error| SessionError::Limits(error.into()))?;
+            self.limits = Some(ChangedLimits { before, after, own });
         }
         Ok(())
     }
 
     /// Returns the limits of the command: the caller's, with the changes of the PAM session.
-    pub fn session_limits(&self, inherited: &Limits) -> Limits {
+    pub fn session_limits(&self, inherited: &Inherited) -> Limits {
         match &self.limits {
-            Some((before, after)) => inherited.with_changes(before, after),
-            None => inherited.clone(),
+            Some(changed) => inherited.limits.with_changes(&changed.before, &changed.after),
+            None => inherited.limits.clone(),
         }
+    }
+
+    /// Returns the limits that this process has now.
+    pub fn own_limits(&self, inherited: &Inherited) -> Limits {
+        self.limits.as_ref().map_or(&inherited.own_limits, |changed| &changed.own).clone()
     }
 
     /// Returns the variables that the stack added to the environment of the session (pam_env(8)).

@@ -43,6 +43,7 @@ pub(super) struct Launch {
     kept: Vec<RawFd>,
     umask: u32,
     limits: Limits,
+    own_limits: Limits,
     detached: bool,
     run: RunId,
     process_tree: ProcessTree,
@@ -107,7 +108,8 @@ impl Launch {
             kept: inherited.descriptors.iter().copied().filter(|fd| is_below(*fd, plan.closefrom())).collect(),
             umask: plan.umask(),
             detached: plan.elevation().wish().background,
-            limits: authorized.session_limits(&inherited.limits),
+            limits: authorized.session_limits(inherited),
+            own_limits: authorized.own_limits(inherited),
             run: recorded.run().clone(),
             process_tree,
             start_group: StartGroup::Ours,
@@ -136,6 +138,7 @@ impl Launch {
             umask: inherited.umask,
             detached: false,
             limits: inherited.limits.clone(),
+            own_limits: recorded.authorized().own_limits(inherited),
             run: recorded.run().clone(),
             process_tree,
             start_group: StartGroup::Callers(inherited.group.clone()),
@@ -255,6 +258,7 @@ impl Launch {
             // An editor has no privileges that would have to be ended.
             dies_with: self.is_command().then_some(parent),
             limits: &self.limits,
+            own_limits: &self.own_limits,
             scheduling: &inherited.scheduling,
             umask: self.umask,
             directory: match &self.directory {

@@ -9,13 +9,21 @@ use crate::kernel::check;
 /// Returns the descriptors from 3 on, without the one that reads the list.
 pub(crate) fn open_descriptors() -> io::Result<Vec<RawFd>> {
     let mut descriptors = Vec::new();
+    // Since Linux 6.2 the size of the directory is the number of open descriptors (proc_pid_fd(5)); before, it is 0.
+    if fs::metadata("/proc/self/fd")?.len() == 3 && (0..3).all(is_open) {
+        return Ok(descriptors);
+    }
     for entry in fs::read_dir("/proc/self/fd")? {
         let name = entry?.file_name();
         descriptors.extend(name.to_str().and_then(|name| name.parse::<RawFd>().ok()).filter(|fd| *fd > 2));
     }
-    // SAFETY: F_GETFD takes nothing; the directory was closed when the loop ended.
-    descriptors.retain(|fd| check(unsafe { libc::fcntl(*fd, libc::F_GETFD) }).is_ok());
+    descriptors.retain(|fd| is_open(*fd)); // the directory was closed when the loop ended
     Ok(descriptors)
+}
+
+fn is_open(fd: RawFd) -> bool {
+    // SAFETY: F_GETFD takes nothing.
+    check(unsafe { libc::fcntl(fd, libc::F_GETFD) }).is_ok()
 }
 
 /// Closes every descriptor from 3 on but `kept`, in a forked process that uses no other, and that ends without dropping

@@ -121,6 +121,8 @@ pub struct Execution<'a> {
     pub dies_with: Option<Pid>,
     /// Its resource limits.
     pub limits: &'a Limits,
+    /// The limits that this process has.
+    pub own_limits: &'a Limits,
     /// Its scheduling and similar attributes; [`SchedulingState::default`] leaves them as they are in this process.
     pub scheduling: &'a SchedulingState,
     /// Its file mode mask.
@@ -213,7 +215,7 @@ impl Execution<'_> {
         }
         // SAFETY: umask takes an integer and cannot fail.
         unsafe { libc::umask(self.umask) };
-        self.limits.apply().map_err(at(Step::Limits))?;
+        self.limits.apply(self.own_limits).map_err(at(Step::Limits))?;
         let pass = match self.programs {
             Programs::Any => Pass::NONE,
             // While we are root, which may install a filter without disabling set-user-ID programs.

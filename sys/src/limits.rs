@@ -33,17 +33,13 @@ impl Limits {
         Ok(Self(limits))
     }
 
-    /// Sets these limits. Limits that have the value already are only read.
+    /// Sets these limits in a process that has the limits `own`: only those that differ.
     ///
     /// # Errors
     /// `EPERM` when a hard limit would have to be raised without CAP_SYS_RESOURCE.
-    pub fn apply(&self) -> io::Result<()> {
-        for (resource, limit) in self.0.iter().enumerate() {
-            if get(resource)? != *limit {
-                set(resource, *limit)?;
-            }
-        }
-        Ok(())
+    pub fn apply(&self, own: &Self) -> io::Result<()> {
+        let all = self.0.iter().zip(&own.0).enumerate();
+        all.filter(|(_, (limit, own))| limit != own).try_for_each(|(resource, (limit, _))| set(resource, *limit))
     }
 
     /// Returns one limit, by its `libc::RLIMIT_*` number.
@@ -212,57 +208,77 @@ fn need(resource: u32, open: u64) -> Option<(&'static str, &'static str, u64)> {
 /// the command is recorded.
 const SPARE_DESCRIPTORS: u64 = 48;
 
-/// Lifts the limits that the caller could use against a privileged program that has `open` descriptors. Returns the
-/// previous limits.
+/// The limits of a privileged program whose limits were lifted.
+#[derive(Debug)]
+pub struct Lifted {
+    /// The limits that it was started with.
+    pub before: Limits,
+    /// The limits that it has now.
+    pub own: Limits,
+}
+
+/// Lifts the limits that the caller could use against a privileged program that has `open` descriptors.
 ///
 /// # Errors
 /// Without CAP_SYS_RESOURCE (many containers) a limit is raised as far as its hard limit allows; when that is too low,
 /// the program must not start.
-pub fn lift(open: usize) -> Result<Limits, LimitError> {
+pub fn lift(open: usize) -> Result<Lifted, LimitError> {
     OPEN.store(open, Ordering::Relaxed);
-    let open = u64::try_from(open).unwrap_or(u64::MAX);
     let before = Limits::current()?;
-    for (number, limit) in (0..).zip(before.0.iter()) {
-        let wanted = match rule(number) {
-            Rule::Unlimited => Limit { soft: UNLIMITED, hard: UNLIMITED },
-            Rule::AtLeast(floor) => {
-                let floor = need(number, open).map_or(floor, |(_, _, needs)| floor.max(needs));
-                Limit { soft: limit.soft.max(floor), hard: limit.hard.max(floor) }
-            }
-            // The hard limit stays: not every process could raise it again for the command.
-            Rule::Nothing => Limit { soft: 0, hard: limit.hard },
-            Rule::Leave => continue,
-        };
-        if wanted != *limit {
-            raise(number, *limit, wanted, open)?;
-        }
-    }
-    Ok(before)
+    let own = before.lifted(open)?;
+    Ok(Lifted { before, own })
 }
 
-/// Lifts the limits again after a PAM session set limits on this privileged process.
+/// Lifts the limits again after a PAM session has changed those of this privileged process to `changed`. Returns the
+/// limits that it has then.
 ///
 /// # Errors
 /// As [`lift`].
-pub fn lift_again() -> Result<(), LimitError> {
-    lift(OPEN.load(Ordering::Relaxed)).map(drop)
+pub fn lift_again(changed: &Limits) -> Result<Limits, LimitError> {
+    changed.lifted(OPEN.load(Ordering::Relaxed))
 }
 
 /// The number of descriptors that the caller left open, from the first call of [`lift`]: they stay open until the start
 /// of the command is recorded.
 static OPEN: AtomicUsize = AtomicUsize::new(0);
 
-fn raise(number: u32, limit: Limit, wanted: Limit, open: u64) -> Result<(), LimitError> {
+impl Limits {
+    /// Lifts them, in the process that has them. Returns the limits that it has then.
+    fn lifted(&self, open: usize) -> Result<Self, LimitError> {
+        let open = u64::try_from(open).unwrap_or(u64::MAX);
+        let mut own = self.clone();
+        for (number, limit) in (0..).zip(own.0.iter_mut()) {
+            let wanted = match rule(number) {
+                Rule::Unlimited => Limit { soft: UNLIMITED, hard: UNLIMITED },
+                Rule::AtLeast(floor) => {
+                    let floor = need(number, open).map_or(floor, |(_, _, needs)| floor.max(needs));
+                    Limit { soft: limit.soft.max(floor), hard: limit.hard.max(floor) }
+                }
+                // The hard limit stays: not every process could raise it again for the command.
+                Rule::Nothing => Limit { soft: 0, hard: limit.hard },
+                Rule::Leave => continue,
+            };
+            if wanted != *limit {
+                *limit = raise(number, *limit, wanted, open)?;
+            }
+        }
+        Ok(own)
+    }
+}
+
+/// Returns the limit that the process has then.
+fn raise(number: u32, limit: Limit, wanted: Limit, open: u64) -> Result<Limit, LimitError> {
     let resource = usize::try_from(number).unwrap_or(COUNT);
     if set(resource, wanted).is_ok() {
-        return Ok(());
+        return Ok(wanted);
     }
-    set(resource, Limit { soft: wanted.soft.min(limit.hard), hard: limit.hard })?;
+    let possible = Limit { soft: wanted.soft.min(limit.hard), hard: limit.hard };
+    set(resource, possible)?;
     match need(number, open) {
         Some((what, shown_by, needs)) if limit.hard < needs => {
             Err(LimitError::Short(Shortfall { what, shown_by, has: limit.hard, needs }))
         }
-        _ => Ok(()),
+        _ => Ok(possible),
     }
 }
 
@@ -312,7 +328,7 @@ mod tests {
     #[test]
     fn applying_current_limits_changes_nothing() {
         let limits = Limits::current().unwrap();
-        limits.apply().unwrap();
+        limits.apply(&limits).unwrap();
         assert_eq!(Limits::current().unwrap(), limits);
     }
 }

@@ -19,7 +19,7 @@ use crate::closable::is_closable;
 use crate::descriptors::open_descriptors;
 use crate::inherited::SchedulingState;
 use crate::kernel::check;
-use crate::limits::{self, LimitError, Limits, Shortfall};
+use crate::limits::{self, Lifted, LimitError, Limits, Shortfall};
 use crate::signals::{self, Disposition, STOPS, SignalSet};
 
 /// What the caller passed on with the exec, for the command.
@@ -35,6 +35,8 @@ pub struct Inherited {
     pub umask: u32,
     /// Every resource limit.
     pub limits: Limits,
+    /// The resource limits of this process now.
+    pub own_limits: Limits,
     /// The scheduling of the process, and what else the command gets back of [`TABLE`](crate::inherited::TABLE).
     pub scheduling: SchedulingState,
     /// Signals that were ignored, for example by `nohup`.
@@ -172,7 +174,7 @@ pub fn sanitize(name: &'static CStr) -> Result<Inherited, SanitizeError> {
     let arguments = std::env::args_os().collect();
     let environment = take_environment();
     disarm_timers().map_err(because("disarm timers"))?;
-    let limits = limits::lift(descriptors.len()).map_err(|error| match error {
+    let Lifted { before: limits, own: own_limits } = limits::lift(descriptors.len()).map_err(|error| match error {
         LimitError::Short(shortfall) => SanitizeError::Limit(shortfall),
         LimitError::System(error) => because("reset resource limits")(error),
     })?;
@@ -186,6 +188,7 @@ pub fn sanitize(name: &'static CStr) -> Result<Inherited, SanitizeError> {
         environment,
         umask,
         limits,
+        own_limits,
         scheduling,
         ignored_signals,
         blocked_signals,

@@ -22,6 +22,7 @@ fn plain<'a>(
         credentials,
         dies_with: None,
         limits,
+        own_limits: limits,
         scheduling,
         umask: 0o027,
         directory: Directory::Required(c"/"),
