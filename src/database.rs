@@ -8,6 +8,7 @@ mod files;
 mod index;
 mod migration;
 mod reading;
+mod unsynced;
 mod unwritten;
 
 use std::cell::Cell;
@@ -31,6 +32,7 @@ use files::{beside, check_directory, check_files, directory_of};
 use index::Index;
 pub use migration::Earlier;
 pub use reading::ReadTransaction;
+pub use unsynced::Unsynced;
 pub use unwritten::Unwritten;
 
 /// The `PRAGMA application_id` of the database: "jits", by which file(1) and `open` recognize it.
@@ -230,18 +232,13 @@ impl Database {
         Ok(value)
     }
 
-    /// Does the same with [`Durability::Synced`], and runs `meanwhile` with the result while the disk writes.
-    pub fn write_meanwhile<T, M, E: From<DatabaseError>>(
+    /// Does the same as `write` with [`Durability::Synced`], but does not wait for the disk.
+    pub fn write_unsynced<T, E: From<DatabaseError>>(
         &self,
         change: impl FnOnce(&Transaction<'_>) -> Result<T, E>,
-        meanwhile: impl FnOnce(&T) -> M,
-    ) -> Result<(T, M), E> {
+    ) -> Result<(T, Unsynced), E> {
         let value = self.commit(Durability::Synced, change)?;
-        let wal = self.wal()?;
-        sys::disk::write_out(&wal);
-        let done = meanwhile(&value);
-        wal.sync_data().map_err(|error| self.unsynced(error))?;
-        Ok((value, done))
+        Ok((value, Unsynced::new(self.wal()?, beside(&self.path, "-wal"))))
     }
 
     fn commit<T, E: From<DatabaseError>>(
@@ -426,13 +423,19 @@ fn connect(path: &Path, wal: Wal) -> rusqlite::Result<Connection> {
     connection.set_limit(Limit::SQLITE_LIMIT_ATTACHED, 0)?;
     connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, LENGTH_LIMIT)?;
     connection.set_limit(Limit::SQLITE_LIMIT_WORKER_THREADS, 0)?;
-    // The bundled library is built without memory-mapped I/O.
-    let never_map = if cfg!(feature = "bundled") { "" } else { "PRAGMA mmap_size = 0;" };
-    let limit = if wal == Wal::Long { format!("PRAGMA journal_size_limit = {WAL_LIMIT};") } else { String::new() };
-    let always = "PRAGMA temp_store = MEMORY; PRAGMA cell_size_check = ON; PRAGMA synchronous = NORMAL;";
-    connection.execute_batch(&format!("{always}{never_map}{limit}"))?;
+    if wal == Wal::Long {
+        connection.execute_batch(&format!("PRAGMA journal_size_limit = {WAL_LIMIT}"))?;
+    }
+    connection.execute_batch(OPTIONS)?;
     Ok(connection)
 }
+
+/// Options of each connection. The bundled library is built with them (`.cargo/config.toml`).
+const OPTIONS: &str = if cfg!(feature = "bundled") {
+    ""
+} else {
+    "PRAGMA temp_store = MEMORY; PRAGMA cell_size_check = ON; PRAGMA synchronous = NORMAL; PRAGMA mmap_size = 0"
+};
 
 /// Counts the frames that commits leave in the WAL. Replaces SQLite's own hook, which would checkpoint during the commit.
 fn count_frames(connection: &mut Connection) -> rusqlite::Result<Arc<AtomicI32>> {

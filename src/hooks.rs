@@ -151,6 +151,7 @@ impl Runner {
             dies_with: None,
             limits: &limits,
             own_limits: &limits,
+            unsynced: None,
             scheduling: &SchedulingState::default(),
             umask: 0o077,
             directory: Directory::Required(c"/"),

@@ -39,7 +39,6 @@ use authorize::authorize;
 use grant_watch::GrantWatch;
 use jit_core::cli::{EnvironmentWish, Run};
 use jit_core::evidence::record::{EndedBy, RunOutcome};
-use jit_core::names::RunId;
 use jit_core::policy::SyslogMode;
 use run_recording::RunRecording;
 use sys::sanitize::Inherited;
@@ -79,7 +78,7 @@ fn perform(
 
     let attempt = Attempt::of(run, &caller);
     let (mut recorded, process_tree) = authorize(run, caller, &context, reading)
-        .and_then(|authorized| record(authorized, &context, console)) // on disk before anything runs
+        .and_then(|authorized| record(authorized, &context, console)) // committed; the exec waits for the disk
         .map_err(|refusal| attempt.reject(refusal, &context, console))?;
 
     begun();
@@ -109,8 +108,7 @@ fn perform(
     Ok(outcome?.exit_status())
 }
 
-/// Opens the PAM session, builds the environment and commits the start record with both. While the disk writes, the control group
-/// is created.
+/// Opens the PAM session, builds the environment and commits the start record with both. While the disk writes, the run is prepared.
 fn record(
     mut authorized: Authorized,
     context: &RunContext<'_>,
@@ -138,14 +136,16 @@ fn record(
     let moment = context.host.clocks()?;
     let redacted = &settings.audit.redact;
     let supervisor = context.host.supervisor().map_err(StartError::Process)?;
-    let found = |id: &RunId| ProcessTree::found(id.as_str());
-    let (mut recorded, process_tree) =
-        Recorded::commit(context.journal, authorized, environment, (id, supervisor), redacted, &moment, found)?;
+    let mut recorded = Recorded::commit(context.journal, authorized, environment, (id, supervisor), redacted, &moment)?;
 
-    if settings.audit.syslog == SyslogMode::Required && recorded.mirror(context.journal) == Delivery::Missed {
-        end(&recorded, not_executed(&Refusal::SyslogRequired.sentence()), context, console);
-        return Err(Refusal::SyslogRequired);
+    if settings.audit.syslog == SyslogMode::Required {
+        recorded.sync()?;
+        if recorded.mirror(context.journal) == Delivery::Missed {
+            end(&recorded, not_executed(&Refusal::SyslogRequired.sentence()), context, console);
+            return Err(Refusal::SyslogRequired);
+        }
     }
+    let process_tree = ProcessTree::found(recorded.run().as_str());
     Ok((recorded, process_tree))
 }
 

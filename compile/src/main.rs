@@ -52,7 +52,8 @@ fn serve(inherited: &Inherited) -> i32 {
 fn give_root_up() -> io::Result<()> {
     let length = File::from(io::stdin().as_fd().try_clone_to_owned()?).metadata()?.len().min(REQUEST_LIMIT);
     let seconds = SECONDS + SECONDS_PER_MIB * (length >> 20);
-    let mut limits = Limits::current()?;
+    let own = Limits::current()?;
+    let mut limits = own.clone();
     let memory = MEMORY + MEMORY_PER_BYTE * length;
     for (name, most) in [("as", memory), ("cpu", seconds), ("fsize", 0), ("core", 0), ("nproc", 0)] {
         // Not above the present hard limit: without CAP_SYS_RESOURCE it cannot be raised.
@@ -60,7 +61,7 @@ fn give_root_up() -> io::Result<()> {
         limits.set(name, Limit { soft: most, hard: most })?;
     }
     end_within(Duration::from_secs(seconds))?;
-    limits.apply()?;
+    limits.apply(&own)?;
     become_nobody().map_err(|error| io::Error::other(error.to_string()))?;
     close_all_but(&[])?;
     // If the kernel lacks a part of the sandbox, the other parts apply, and the process has no privileges in any case.

@@ -14,7 +14,7 @@ use super::open_run::{self, Opened, Phase, Process, RunKey};
 use super::precedent;
 use super::sink::{Delivery, Sink};
 use super::state_checks::meta;
-use crate::database::{Database, DatabaseError, Durability};
+use crate::database::{Database, DatabaseError, Durability, Unsynced};
 use crate::policy_index;
 use jit_core::budget::Storage;
 use jit_core::clock::{Moment, Timestamp};
@@ -228,18 +228,19 @@ impl<'a> Journal<'a> {
         supervisor: Process,
         claim: impl FnOnce(&Transaction<'_>) -> Result<T, E>,
     ) -> Result<(Started, T), E> {
-        self.start_meanwhile(moment, start, supervisor, claim, |_| ()).map(|(started, ())| started)
+        let (started, unsynced) = self.start_unsynced(moment, start, supervisor, claim)?;
+        unsynced.sync()?;
+        Ok(started)
     }
 
-    /// Does the same, and runs `meanwhile` while the disk writes.
-    pub fn start_meanwhile<T, M, E: From<DatabaseError> + From<JournalError>>(
+    /// Does the same, but does not wait for the disk.
+    pub fn start_unsynced<T, E: From<DatabaseError> + From<JournalError>>(
         &self,
         moment: &Moment,
         start: Start,
         supervisor: Process,
         claim: impl FnOnce(&Transaction<'_>) -> Result<T, E>,
-        meanwhile: impl FnOnce(&Started) -> M,
-    ) -> Result<((Started, T), M), E> {
+    ) -> Result<((Started, T), Unsynced), E> {
         block_endings();
         let (run, uid, grant) = (start.run.clone(), start.uid, start.grant.clone());
         let command = precedent::command(&start);
@@ -253,7 +254,7 @@ impl<'a> Journal<'a> {
             open_run::put_in(transaction, &opened, &moment.boot_id, Phase::Running)?;
             Ok((Started { run, uid, grant, command, written }, claimed))
         };
-        self.database.write_meanwhile(change, |(started, _)| meanwhile(started))
+        self.database.write_unsynced(change)
     }
 
     /// Whether what this process has read of the policy, the grants and the records is still so: no other process has written since

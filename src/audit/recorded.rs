@@ -1,9 +1,10 @@
-//! [`Recorded`]: proof that the `start` of a run is on the disk. Only this module makes it, after the synced commit; exec
-//! requires it.
+//! [`Recorded`]: proof that the `start` of a run is committed, and what waits until it is on the disk. Only this module makes it;
+//! exec requires it, and syncs first.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
+use std::rc::Rc;
 
 use rusqlite::Transaction;
 
@@ -14,7 +15,7 @@ use super::sink::Delivery;
 use crate::auth::AuthMethod;
 use crate::authorized::environment::RunEnvironment;
 use crate::authorized::{Authorized, Power};
-use crate::database::DatabaseError;
+use crate::database::{DatabaseError, Unsynced};
 use crate::elevation::CommandError;
 use crate::store::keep_role;
 use jit_core::clock::{Moment, Timestamp};
@@ -23,13 +24,14 @@ use jit_core::evidence::record::{Assignment, Authentication, Change, Digest, Run
 use jit_core::evidence::redact::Redactor;
 use jit_core::names::{GrantId, RunId};
 
-/// An authorized run whose start is on the disk.
+/// An authorized run whose start is committed.
 #[must_use = "a recorded run is run, and its end recorded"]
 pub struct Recorded {
     authorized: Authorized,
     environment: RunEnvironment,
     started: Started,
     unsent: Option<Written>,
+    unsynced: Rc<Unsynced>,
 }
 
 /// The reason why the start was not recorded, so that the command must not run.
@@ -76,24 +78,32 @@ impl From<rusqlite::Error> for StartError {
 
 impl Recorded {
     /// Commits the start of `authorized`, with the exact `environment` that the command will get. The same transaction claims the
-    /// grant: it must still be valid, and a one-shot grant is used up. Runs `meanwhile` with the id of the run while the disk
-    /// writes. Does not send the start to the sinks: see [`Self::mirror`] and [`Self::unsent`].
-    pub fn commit<M>(
+    /// grant: it must still be valid, and a one-shot grant is used up. Does not wait for the disk: see [`Self::sync`]. Does not
+    /// send the start to the sinks: see [`Self::mirror`] and [`Self::unsent`].
+    pub fn commit(
         journal: &Journal<'_>,
         authorized: Authorized,
         environment: RunEnvironment,
         (run, supervisor): (RunId, Process),
         redacted: &[String],
         moment: &Moment,
-        meanwhile: impl FnOnce(&RunId) -> M,
-    ) -> Result<(Self, M), StartError> {
+    ) -> Result<Self, StartError> {
         let redactor = Redactor::new(redacted, journal.redaction_key()?);
         let start = start_event(&authorized, environment.entries(), run.clone(), &redactor)?;
         let claim = |tx: &Transaction<'_>| claim(tx, &authorized, run.as_str(), moment, journal.is_as_read());
-        let ((started, ()), done) =
-            journal.start_meanwhile(moment, start, supervisor, claim, |started| meanwhile(started.run()))?;
+        let ((started, ()), unsynced) = journal.start_unsynced(moment, start, supervisor, claim)?;
         let unsent = Some(started.written().clone());
-        Ok((Self { authorized, environment, started, unsent }, done))
+        Ok(Self { authorized, environment, started, unsent, unsynced: Rc::new(unsynced) })
+    }
+
+    /// Waits until the start is on the disk. Needed only before something else than the exec of the command depends on it.
+    pub fn sync(&self) -> Result<(), StartError> {
+        Ok(self.unsynced.sync()?)
+    }
+
+    /// Returns what the exec of the command waits for.
+    pub fn unsynced(&self) -> Rc<Unsynced> {
+        Rc::clone(&self.unsynced)
     }
 
     /// Returns the id of the run.

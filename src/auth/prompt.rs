@@ -96,6 +96,7 @@ impl Askpass {
             dies_with: None,
             limits: &self.limits,
             own_limits: &self.own_limits,
+            unsynced: None,
             scheduling: &self.scheduling,
             umask: self.umask,
             directory: Directory::Unchanged,

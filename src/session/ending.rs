@@ -28,8 +28,8 @@ const LASTING: Duration = Duration::from_millis(50);
 pub(super) const WOKEN_AFTER: Duration = Duration::from_millis(100);
 
 /// The kernel kills this process if it makes no progress for this time while no other process would end the run. Longer than a wait
-/// for the lock of the database.
-const DEAD_AFTER: Duration = Duration::from_secs(20);
+/// for the lock of the database, or for a busy disk.
+const DEAD_AFTER: Duration = Duration::from_secs(30);
 
 /// How long after its deadline the enforcer may still kill before this process does.
 const SLACK: Duration = Duration::from_millis(500);

@@ -16,6 +16,7 @@ use super::streams::{CommandStreams, end_of};
 use crate::audit::recorded::Recorded;
 use crate::authorized::environment::RunEnvironment;
 use crate::authorized::{ExecPlan, trusted};
+use crate::database::Unsynced;
 use crate::elevation::Editor;
 use crate::elevation::command::sha256_of;
 use crate::elevation::edit::credentials_of_caller;
@@ -44,6 +45,8 @@ pub(super) struct Launch {
     umask: u32,
     limits: Limits,
     own_limits: Limits,
+    /// The record of the start, for which the exec waits.
+    start: Rc<Unsynced>,
     detached: bool,
     run: RunId,
     process_tree: ProcessTree,
@@ -110,6 +113,7 @@ impl Launch {
             detached: plan.elevation().wish().background,
             limits: authorized.session_limits(inherited),
             own_limits: authorized.own_limits(inherited),
+            start: recorded.unsynced(),
             run: recorded.run().clone(),
             process_tree,
             start_group: StartGroup::Ours,
@@ -139,6 +143,7 @@ impl Launch {
             detached: false,
             limits: inherited.limits.clone(),
             own_limits: recorded.authorized().own_limits(inherited),
+            start: recorded.unsynced(),
             run: recorded.run().clone(),
             process_tree,
             start_group: StartGroup::Callers(inherited.group.clone()),
@@ -189,6 +194,12 @@ impl Launch {
         }
     }
 
+    /// Waits until the record of the start is on the disk. Where this process goes on before the exec, it waits itself, because it
+    /// sends the record to the sinks.
+    pub(super) fn sync(&self) -> Result<(), ExecError> {
+        self.start.sync_data().map_err(|error| ExecError::at(Step::Record, &error))
+    }
+
     /// Starts the command as our child with our standard streams, except for the given `ends`. Waits for the exec only where
     /// nothing but the kernel can delay it: the process that waits here does not end the command.
     pub(super) fn start(&self, inherited: &Inherited, ends: &CommandStreams) -> Result<Started, ExecError> {
@@ -197,8 +208,10 @@ impl Launch {
         // A stream that the child replaces is closed there, which a file system may delay.
         if self.is_prompt && standard.iter().all(Option::is_none) {
             let command = self.execution(inherited, own, None, standard).spawn(self.start_group())?;
+            self.start.was_synced();
             return Ok(Started { command, failure: None });
         }
+        self.sync()?;
         let (failure, told) = pipe().map_err(|error| ExecError::unborn(&error))?;
         let command = fork_into(self.start_group(), || self.exec_or_report(inherited, own, standard, &told))
             .map_err(|error| ExecError::unborn(&error))?;
@@ -259,6 +272,7 @@ impl Launch {
             dies_with: self.is_command().then_some(parent),
             limits: &self.limits,
             own_limits: &self.own_limits,
+            unsynced: self.start.pending(),
             scheduling: &inherited.scheduling,
             umask: self.umask,
             directory: match &self.directory {

@@ -86,6 +86,7 @@ impl<'a> Session<'a> {
             let enforcer = Enforcer::new(watch, grace, limit);
             perform(&launch, recorded.authorized().role(), inherited, enforcer, session_recording)
         });
+        let _ = recorded.sync(); // done, unless the command was not started
         (recorded, outcome)
     }
 }

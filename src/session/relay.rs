@@ -76,6 +76,7 @@ pub(super) fn run(
     session_recording: &mut SessionRecording<'_>,
 ) -> Result<CommandEnd, LaunchError> {
     let system = |what| move |error| LaunchError::System(what, error);
+    launch.sync().map_err(|error| launch.failed(error))?;
     let (detached, grace) = (launch.is_detached(), enforcer.grace());
     let window = terminal.window().unwrap_or_default();
     let (input, output, error) = (std::io::stdin(), std::io::stdout(), std::io::stderr());

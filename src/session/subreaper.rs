@@ -51,6 +51,7 @@ impl Child {
             let Started { command, failure } = launch.start(inherited, ends).map_err(|error| launch.failed(error))?;
             return Ok(Self { command, subreaper: None, failure, stops: Cell::default() });
         }
+        launch.sync().map_err(|error| launch.failed(error))?;
         let (ours, theirs) = socket_pair().map_err(|error| LaunchError::System("make a socket pair", error))?;
         let mut ours = Some(ours);
         let child = fork(|| {

@@ -162,9 +162,14 @@ impl Cgroup {
         has_event(&self.path, "frozen 1")
     }
 
-    /// Removes the group if it has no processes. Returns false if it has some.
+    /// Removes the group if it has neither processes nor nested groups. Returns whether it did.
+    pub fn remove_leaf(&self) -> bool {
+        fs::remove_dir(&self.path).is_ok()
+    }
+
+    /// Removes the group, with nested groups, if it has no processes. Returns false if it has some.
     pub fn remove_if_empty(&self) -> bool {
-        if fs::remove_dir(&self.path).is_ok() {
+        if self.remove_leaf() {
             return true;
         }
         remove(&self.path, DEPTH);

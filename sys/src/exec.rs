@@ -123,6 +123,9 @@ pub struct Execution<'a> {
     pub limits: &'a Limits,
     /// The limits that this process has.
     pub own_limits: &'a Limits,
+    /// A file whose data must be on the disk before the command is executed. The child waits for that while it still has the
+    /// credentials of this process.
+    pub unsynced: Option<BorrowedFd<'a>>,
     /// Its scheduling and similar attributes; [`SchedulingState::default`] leaves them as they are in this process.
     pub scheduling: &'a SchedulingState,
     /// Its file mode mask.
@@ -221,6 +224,7 @@ impl Execution<'_> {
             // While we are root, which may install a filter without disabling set-user-ID programs.
             Programs::ThisAlone => Pass::install().map_err(at(Step::Filter))?,
         };
+        self.unsynced.map_or(Ok(()), sync_data).map_err(at(Step::Record))?;
         self.scheduling.resume();
         self.credentials.assume()?;
         // A change of credentials clears it, so it comes after them.
@@ -270,9 +274,11 @@ pub enum Step {
     Process,
     /// seccomp(2).
     Filter,
+    /// fdatasync(2).
+    Record,
 }
 
-const STEPS: [Step; 11] = [
+const STEPS: [Step; 12] = [
     Step::Descriptors,
     Step::Signals,
     Step::Limits,
@@ -284,6 +290,7 @@ const STEPS: [Step; 11] = [
     Step::Image,
     Step::Process,
     Step::Filter,
+    Step::Record,
 ];
 
 /// The text for EAGAIN when a process is started: fork(2) and the pids controller (cgroups(7)) do not say which limit
@@ -322,6 +329,11 @@ impl ExecError {
         io::Error::from_raw_os_error(self.errno)
     }
 
+    /// Returns the error of a step.
+    pub fn at(step: Step, error: &io::Error) -> Self {
+        Self { step, errno: error.raw_os_error().unwrap_or(libc::EIO) }
+    }
+
     /// Returns the error of a process that could not be started.
     pub fn unborn(error: &io::Error) -> Self {
         Self { step: Step::Process, errno: error.raw_os_error().unwrap_or(libc::EINVAL) }
@@ -352,6 +364,7 @@ impl fmt::Display for ExecError {
             Step::Directory => "change to the directory",
             Step::Image => "execute the command",
             Step::Process => "start a process",
+            Step::Record => "write the record of the start to the disk",
             Step::Filter => "keep it from executing other programs (noexec)",
         };
         write!(f, "cannot {what}: {}", self.reason())
@@ -428,7 +441,12 @@ fn execute_by_shell(
 }
 
 fn at(step: Step) -> impl Fn(io::Error) -> ExecError {
-    move |error| ExecError { step, errno: error.raw_os_error().unwrap_or(libc::EIO) }
+    move |error| ExecError::at(step, &error)
+}
+
+fn sync_data(file: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: takes a descriptor, which is open.
+    retry(|| check(unsafe { libc::fdatasync(file.as_raw_fd()) })).map(drop)
 }
 
 /// The memory that parent and child of [`Execution::spawn`] share.

@@ -119,6 +119,8 @@ impl Copy {
                 credentials: &credentials,
                 dies_with: None,
                 limits: &limits,
+                own_limits: &limits,
+                unsynced: None,
                 scheduling: &sys::inherited::SchedulingState::default(),
                 umask: 0o022,
                 directory: sys::exec::Directory::Unchanged,

@@ -23,6 +23,7 @@ fn plain<'a>(
         dies_with: None,
         limits,
         own_limits: limits,
+        unsynced: None,
         scheduling,
         umask: 0o027,
         directory: Directory::Required(c"/"),
