@@ -306,6 +306,7 @@ pub fn events() -> Vec<Event> {
         grant: Some(grant.clone()),
         ended_by: EndedBy::Expiry,
     };
+    let backup = Backup { uid: 0, user: "root".into(), file: hostile(), through: 1, head: Digest([6; 32]) };
     vec![
         Event::Start(Box::new(start("run000000001"))),
         Event::End(Box::new(end)),
@@ -326,6 +327,7 @@ pub fn events() -> Vec<Event> {
         Event::LeftRunning(Box::new(left)),
         Event::LeftEnded(Box::new(gone)),
         Event::Prune(Box::new(prune)),
+        Event::Backup(Box::new(backup)),
     ]
 }
 

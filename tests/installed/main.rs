@@ -8,6 +8,7 @@
 mod ansible;
 mod approvals;
 mod audit;
+mod backup;
 mod binding;
 mod break_glass;
 mod broker;
