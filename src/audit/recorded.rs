@@ -87,7 +87,7 @@ impl Recorded {
         moment: &Moment,
         meanwhile: impl FnOnce(&RunId) -> M,
     ) -> Result<(Self, M), StartError> {
-        let redactor = Redactor::new(redacted, journal.redaction_key()?);
+        let redactor = Redactor::new(redacted, journal.redaction_key()?, authorized.elevation().caller().uid());
         let start = start_event(&authorized, environment.entries(), run.clone(), &redactor)?;
         let claim = |tx: &Transaction<'_>| claim(tx, &authorized, run.as_str(), moment, journal.is_as_read());
         let ((started, ()), done) =
