@@ -9,6 +9,7 @@ mod claim;
 mod columns;
 mod error;
 mod history;
+mod hook_failures;
 pub mod journal;
 mod left_run;
 pub mod listing;
