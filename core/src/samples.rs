@@ -248,6 +248,8 @@ pub fn events() -> Vec<Event> {
         head: Digest([7; 32]),
         records: 7,
         policies: vec![Digest([8; 32])],
+        requests_gone: Some(3),
+        grants_gone: Some(2),
         requests: Some(2),
         grants: Some(1),
     };

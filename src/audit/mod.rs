@@ -7,6 +7,7 @@ pub mod bucket;
 pub mod checkpoint;
 mod claim;
 mod columns;
+mod decided;
 mod error;
 mod history;
 mod hook_failures;

@@ -57,6 +57,7 @@ mod past;
 mod policy;
 mod policy_record;
 mod property;
+mod pruned_rows;
 mod recording_cost;
 mod recordings;
 mod requests;
