@@ -77,6 +77,8 @@ pub fn start(run: &str) -> Start {
         assignment: Assignment::Grant,
         grant: Some(grant()),
         authenticated: Authentication::Password,
+        auth_service: Some("jit-sudo".into()),
+        auth_answers: Some(2),
         editor: None,
         service: None,
         remote: None,

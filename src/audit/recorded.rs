@@ -204,6 +204,8 @@ fn start_event(
             AuthMethod::Cache => Authentication::Cache,
             AuthMethod::NotAsked => Authentication::None,
         },
+        auth_service: authorized.authenticated_by().map(|by| Word::from(by.service.as_str())),
+        auth_answers: authorized.authenticated_by().map(|by| by.answers),
         editor: command
             .edit_wish()
             .and_then(|edit| edit.editor())
