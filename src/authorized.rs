@@ -7,7 +7,7 @@ mod scripts;
 
 use std::fmt;
 
-use crate::auth::{AuthMethod, Authenticated};
+use crate::auth::{AuthMethod, Authenticated, DecidedBy};
 use crate::elevation::{Elevation, RunAs, RunAsError};
 use crate::judge::Standing;
 use crate::judge::{NotPermitted, RunOptions};
@@ -150,6 +150,11 @@ impl Authorized {
     /// Returns how the caller was authenticated.
     pub fn how(&self) -> AuthMethod {
         self.authenticated.how()
+    }
+
+    /// Returns the PAM service that authenticated the caller now.
+    pub fn authenticated_by(&self) -> Option<&DecidedBy> {
+        self.authenticated.decided_by()
     }
 }
 

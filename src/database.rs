@@ -3,6 +3,7 @@
 //! May not: create a file while opening one, follow a symlink, or hold a second file descriptor for the file (closing
 //! that one would drop SQLite's POSIX locks).
 
+mod copy;
 mod error;
 mod files;
 mod index;

@@ -10,7 +10,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::audit::{Between, Filter, Order};
+use crate::audit::{Between, Filter, Journal, Order};
 use crate::database::Durability;
 use crate::host::Host;
 use jit_core::escape::escape;
@@ -102,7 +102,7 @@ impl Runner {
         let hooks = match hooks() {
             Ok(hooks) if hooks.is_empty() => return,
             Ok(hooks) => hooks,
-            Err(error) => return alert("hook-failed", &format!("no hook is run: {error}"), Repeated::Again),
+            Err(error) => return failed("", &format!("no hook is run: {error}")),
         };
         let credentials = match sys::users::account_by_name(USER) {
             Ok(Some(account)) if account.uid != 0 => {
@@ -110,7 +110,7 @@ impl Runner {
             }
             _ => {
                 let sentence = format!("no hook is run: there is no user {USER} other than root");
-                return alert("hooks-without-user", &sentence, Repeated::Once);
+                return alert("hooks-without-user", &sentence);
             }
         };
         if become_subreaper().is_err() {
@@ -119,11 +119,11 @@ impl Runner {
         for (name, path) in hooks {
             let name = escape(name.as_bytes());
             match path {
-                Err(error) => failed(&name, &Failure::Trust(error)),
+                Err(error) => failed(&name, &format!("the hook {name} {}", Failure::Trust(error))),
                 Ok(path) => {
                     for event in events.lines() {
                         if let Err(failure) = self.run(&path, &credentials, event) {
-                            failed(&name, &failure);
+                            failed(&name, &format!("the hook {name} {failure}"));
                         }
                         // Nothing that a hook started outlives its event.
                         let _ = kill_descendants(Pid::own(), &|_| true);
@@ -251,37 +251,37 @@ fn hooks() -> Result<Found, TrustError> {
     Ok(found)
 }
 
-fn failed(name: &str, failure: &Failure) {
-    alert("hook-failed", &format!("the hook {name} {failure}"), Repeated::Again);
+/// Records that a hook has failed, or counts it.
+fn failed(name: &str, sentence: &str) {
+    recorded(sentence, |host, journal| {
+        let moment = host.clocks().ok()?;
+        let written = journal.hook_failed(&moment, name, sentence).ok()?;
+        let _ = journal.mirror(&written);
+        Some(())
+    });
 }
 
-/// Whether an alert is repeated while an earlier one of its kind is among the newest.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Repeated {
-    Again,
-    Once,
+/// Records an alert, unless an earlier one of its kind is among the newest.
+fn alert(code: &str, sentence: &str) {
+    recorded(sentence, |host, journal| record_once(host, journal, code, sentence));
 }
 
-/// Records an alert for which no hook is run. Where that fails, it goes to syslog.
-fn alert(code: &str, sentence: &str, repeated: Repeated) {
+/// Records what triggers no hook. Where that fails, the sentence goes to syslog.
+fn recorded(sentence: &str, record: impl FnOnce(&Host, &Journal<'_>) -> Option<()>) {
     let name = sys::machine::host_name().unwrap_or_default();
-    if let Ok(host) = Host::open(&name)
-        && record(&host, code, sentence, repeated).is_none()
-    {
+    let Ok(host) = Host::open(&name) else { return };
+    let audit = host.policy(None).map_or_else(|_| AuditSettings::default(), |policy| policy.settings().audit.clone());
+    if record(&host, &host.journal_without_hooks(&audit)).is_none() {
         host.alert(sentence);
     }
 }
 
-fn record(host: &Host, code: &str, sentence: &str, repeated: Repeated) -> Option<()> {
-    let audit = host.policy(None).map_or_else(|_| AuditSettings::default(), |policy| policy.settings().audit.clone());
-    let journal = host.journal_without_hooks(&audit);
-    if repeated == Repeated::Once {
-        let filter = Filter { kind: Some("alert"), ..Filter::default() };
-        let newest = journal.list(Between::after(0), LOOK_BACK, Order::Newest, &filter).ok()?;
-        let same = |event: Event| matches!(event, Event::Alert(alert) if alert.code == code);
-        if newest.records.iter().any(|record| Record::decode(&record.body).is_ok_and(|record| same(record.event))) {
-            return Some(());
-        }
+fn record_once(host: &Host, journal: &Journal<'_>, code: &str, sentence: &str) -> Option<()> {
+    let filter = Filter { kind: Some("alert"), ..Filter::default() };
+    let newest = journal.list(Between::after(0), LOOK_BACK, Order::Newest, &filter).ok()?;
+    let same = |event: Event| matches!(event, Event::Alert(alert) if alert.code == code);
+    if newest.records.iter().any(|record| Record::decode(&record.body).is_ok_and(|record| same(record.event))) {
+        return Some(());
     }
     let event = Event::Alert(Box::new(Alert::new(code, sentence)));
     let moment = host.clocks().ok()?;

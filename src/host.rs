@@ -1,6 +1,7 @@
 //! This host: its files, its database and its identity. The only module that names concrete back ends (files, database, sinks).
 
 mod anchor;
+mod backup;
 mod compiler;
 mod cure;
 mod finished_recordings;
@@ -21,7 +22,7 @@ mod supervisors;
 use std::cell::Cell;
 use std::fmt;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use crate::audit::sink::auditd::Auditd;
@@ -37,8 +38,9 @@ use crate::policy_index::IndexError;
 use crate::session::{end_lost, give_up_stopped};
 use crate::store::GrantStore;
 use anchor::Anchor;
+pub use backup::{CopyFault, Restored};
 pub use compiler::CompilerError;
-pub use cure::free_space;
+pub use cure::{SALVAGE, free_space};
 pub use finished_recordings::FinishedRecording;
 pub use identity::Identity;
 use identity::key_file;
@@ -121,6 +123,8 @@ pub enum HostError {
     Key(InvalidHostKey),
     /// The database is an older copy; the text says how that was detected.
     Restored(String),
+    /// A copy of the database is not one that can take its place.
+    Copy(PathBuf, CopyFault),
     /// A system call failed.
     System(&'static str, io::Error),
 }
@@ -142,6 +146,7 @@ impl fmt::Display for HostError {
             Self::NoKey(file) => write!(f, "this host has no key: {STATE}/{file} is missing"),
             Self::Key(error) => write!(f, "{STATE}/{HOST_KEY} {error}"),
             Self::Restored(how) => write!(f, "{how}, so no grant is given or accepted"),
+            Self::Copy(path, fault) => write!(f, "{}: {fault}", path.display()),
             Self::System(what, error) => write!(f, "unable to {what}: {error}"),
         }
     }
@@ -297,6 +302,11 @@ impl Host {
 
     /// Does the same without a message to the caller.
     pub fn alert(&self, sentence: &str) {
+        Self::alert_unopened(sentence);
+    }
+
+    /// Does the same where the host could not be opened.
+    pub fn alert_unopened(sentence: &str) {
         let now = Timestamp(sys::time::realtime_us());
         let _ = Syslog::new(DEV_LOG, std::process::id()).alert(now, sentence);
     }

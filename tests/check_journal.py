@@ -53,7 +53,7 @@ SEARCHED = "kind k uid? t run? k grant? k through? u head? k policies? [k] code?
 KINDS = {
     "start": "run s uid n user w gid n groups [n] tty? w cwd w pid p run_as w run_as_uid n run_as_gid n run_as_groups [n] umask? n "
              "argv [w] typed? w environment [variable] path w dev u ino u sha256 d role? r assignment grant,standing,root grant? i "
-             "authenticated password,unasked,cache,none editor? [w] service? w remote? w policy? d role_digest? d role_sha256? d "
+             "authenticated password,unasked,cache,none auth_service? w auth_answers? n editor? [w] service? w remote? w policy? d role_digest? d role_sha256? d "
              "grant_sha256? d",
     "end": "run s start u uid n grant? i exit? p signal? p core? n ended_by ENDED duration_us? u user_us? u system_us? u "
            "max_rss_kib? u detail? w expired? t extended_by? i recording? d recording_bytes? u",
@@ -78,7 +78,8 @@ KINDS = {
     "left-running": "run s start u uid n grant? i processes [process] count u",
     "left-ended": "run s start u uid n grant? i ended_by ENDED",
     "prune": "uid n user w before t latest? t identity? host through u head d records u policies? [d] roles_sha256? d "
-             "settings_sha256? d requests? u grants? u",
+             "settings_sha256? d requests_gone? u grants_gone? u requests? u grants? u",
+    "backup": "uid n user w file w through u head d",
     "policy": "policy d replaces? d files [file] file_count u added [role] added_count u added_sha256? d changed [role] "
               "changed_count u changed_sha256? d removed [role] removed_count u removed_sha256? d roles_sha256? d "
               "settings_sha256? d caller? w caller_uid? n loginuid? n",
@@ -487,7 +488,7 @@ class Journal:
         self.request, self.approval, self.decision, self.grant = {}, {}, {}, {}
         self.end, self.starts, self.extended, self.alert, self.settled = {}, {}, {}, set(), {}
         self.stated, self.roles, self.ids, self.doubted, self.unproven = {}, set(), {}, None, {}
-        self.lost, self.pruned_at, self.accepted = (0, 0), None, None
+        self.lost, self.gone, self.pruned_at, self.accepted = (0, 0), (0, 0), None, None
         found, begin, self.consent = records(db, key, now)
         self.pruned, self.begin = bool(begin), begin
         self.open, self.left, self.ran, self.pruned_until = {}, {}, {}, None
@@ -571,6 +572,7 @@ class Journal:
             self.settled[id] = record
         elif kind == "prune" and begin and record["through"] == begin:
             self.lost = (record.get("requests"), record.get("grants"))
+            self.gone = (record.get("requests_gone", 0), record.get("grants_gone", 0))
             self.pruned_at = record["seconds"] if "grants" in record else None
             if "identity" in record:
                 self.became.insert(0, (0, record["identity"]))
@@ -769,14 +771,14 @@ def is_own(request, uid, name):
 
 # --- the tables --------------------------------------------------------------------------------------------------------
 
-def in_order(table, rows, recorded, lost, until, pruned_at):
+def in_order(table, rows, recorded, lost, gone, until, pruned_at):
     """Returns the ids of the older rows: the first ones, whose records were removed, and which were closed or had expired."""
     if lost is None:
         lost = next((n for n, row in enumerate(rows) if row["id"] in recorded), len(rows))
     last = 0
     for number, row in enumerate(rows, 1):
         record = recorded.get(row["id"])
-        need(row["rowid"] == number, table, f"row {number} is missing")
+        need(row["rowid"] == gone + number, table, f"row {gone + number} is missing")
         if number <= lost:
             need(record is None, table, f"{row['id']} is older than the pruning and has a record")
             closed = row["state"] != "pending" if table == "request" else row["ended"] is not None
@@ -888,7 +890,7 @@ class Tables:
         need(not missing, table, f"{missing} missing")
 
     def place_requests(self):
-        self.older = in_order("request", self.requests, self.journal.request, self.journal.lost[0], "deadline", self.journal.pruned_at)
+        self.older = in_order("request", self.requests, self.journal.request, self.journal.lost[0], self.journal.gone[0], "deadline", self.journal.pruned_at)
 
     def check_request(self, row):
         id, table = row["id"], "request"
@@ -965,7 +967,7 @@ class Tables:
 
     def check_grants(self):
         journal, table = self.journal, "granted"
-        older = in_order(table, self.grants, journal.grant, journal.lost[1], "expires", journal.pruned_at)
+        older = in_order(table, self.grants, journal.grant, journal.lost[1], journal.gone[1], "expires", journal.pruned_at)
         for row in self.grants:
             self.attempt(self.check_grant, row, row["id"] in older)
         ids = {row["id"] for row in self.grants}
@@ -1294,7 +1296,7 @@ class Tables:
         table, journal = "journal_meta", self.journal
         older = journal.older > journal.consent
         for name, value in self.meta.items():
-            known = name in ("redaction_key", "host", "restored", "pruned", "unsealed") or name.startswith(("stored:", "recorded:"))
+            known = name in ("redaction_key", "host", "restored", "pruned", "unsealed", "backup") or name.startswith(("stored:", "recorded:", "failed:"))
             need(known, table, f"nothing is kept as {name}")
             need(name != "redaction_key" or len(value) == 32, table, "the key")
             if name == "host" and self.newest and self.newest[0] > max(journal.host_changed, journal.consent):

@@ -134,13 +134,14 @@ fn sealed_values_are_opened_in_one_place() {
 
 #[test]
 fn the_table_of_records_is_read_without_what_was_pruned() {
-    // The definition itself and the last record, what verifies and what deletes, and two queries of every run that are shorter so.
+    // The definition itself and the last record, what verifies, salvages and deletes, and two queries of every run that are shorter so.
     let raw = [
         ("src/audit/history.rs", 2),
         ("src/audit/claim.rs", 2),
         ("src/audit/state_checks.rs", 1),
         ("src/audit/verification.rs", 2),
         ("src/audit/prune.rs", 3),
+        ("src/audit/salvage.rs", 3),
     ];
     let known: BTreeMap<&Path, usize> = raw.into_iter().map(|(path, count)| (Path::new(path), count)).collect();
     for file in ["src", "ctl", "pam-module"].iter().flat_map(|top| sources(top)) {

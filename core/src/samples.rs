@@ -77,6 +77,8 @@ pub fn start(run: &str) -> Start {
         assignment: Assignment::Grant,
         grant: Some(grant()),
         authenticated: Authentication::Password,
+        auth_service: Some("jit-sudo".into()),
+        auth_answers: Some(2),
         editor: None,
         service: None,
         remote: None,
@@ -248,6 +250,8 @@ pub fn events() -> Vec<Event> {
         head: Digest([7; 32]),
         records: 7,
         policies: vec![Digest([8; 32])],
+        requests_gone: Some(3),
+        grants_gone: Some(2),
         requests: Some(2),
         grants: Some(1),
     };
@@ -306,6 +310,7 @@ pub fn events() -> Vec<Event> {
         grant: Some(grant.clone()),
         ended_by: EndedBy::Expiry,
     };
+    let backup = Backup { uid: 0, user: "root".into(), file: hostile(), through: 1, head: Digest([6; 32]) };
     vec![
         Event::Start(Box::new(start("run000000001"))),
         Event::End(Box::new(end)),
@@ -326,6 +331,7 @@ pub fn events() -> Vec<Event> {
         Event::LeftRunning(Box::new(left)),
         Event::LeftEnded(Box::new(gone)),
         Event::Prune(Box::new(prune)),
+        Event::Backup(Box::new(backup)),
     ]
 }
 

@@ -7,6 +7,7 @@ mod verb;
 
 mod approvals;
 mod audit;
+mod backup;
 mod described_host;
 mod grants;
 mod host;
@@ -21,6 +22,7 @@ mod sessions;
 
 pub use self::approvals::*;
 pub use self::audit::*;
+pub use self::backup::*;
 pub use self::described_host::*;
 pub use self::grants::*;
 pub use self::host::*;

@@ -198,18 +198,33 @@ pub(crate) enum Verb {
     /// List running sessions; freeze, thaw or end one
     #[command(subcommand)]
     Session(SessionVerb),
+    /// Copy the database into a new file, while runs go on (root)
+    ///
+    /// The file contains requests, grants, the journal and its signatures, but neither recordings nor the key of the
+    /// host. Only root can read it. Other users must not be able to write to its directory or to a directory above it.
+    /// The file names the last record that it contains; jitctl prints the number and the hash of this record, and the
+    /// journal records the backup. jitctl checks the file, and removes it if it has a fault.
+    Backup(BackupWords),
+    /// Put a backup in the place of the database (root)
+    ///
+    /// First checks the backup: its pages, its tables, the chain and the signatures of its journal, and that it is a
+    /// backup of this host and its key. Works if the database is damaged or missing. The former database is kept; jitctl
+    /// prints its name. Afterwards the database counts as an older copy: no grant is given or accepted before
+    /// `jitctl key accept`.
+    Restore(BackupWords),
     /// Check this host, and show the command that fixes each problem
     ///
     /// Checks everything that jit-sudo needs: programs, PAM services, clock and kernel for all users; policy, state
     /// directory, database, free space, key, anchor, log sinks, control groups and hooks for root. It changes nothing.
     Doctor,
-    /// Do background work: close lost runs, compress recordings, remove records older than `keep` (root)
+    /// Do background work: verify the journal, close lost runs, compress recordings, remove records older than `keep`
+    /// (root)
     ///
     /// A run is lost if its supervisor was killed. The space that ends of grants and sessions have used on a full disk
     /// (`/var/lib/jit-sudo/reserve`, jit-sudo(8)) is reserved again when there is room. `keep` is in `[audit]` of
-    /// jit-sudo-policy(5); without it nothing is removed. If records may not be removed, because the journal is not
-    /// intact or the clock is in doubt, sweep does the other tasks, prints the reason, and exits with status 1. Run
-    /// sweep from a timer.
+    /// jit-sudo-policy(5); without it nothing is removed. If the journal is not intact, sweep records an alert. If it is
+    /// not intact or the clock is in doubt, no record is removed. In both cases sweep does the other tasks, prints the
+    /// reason, and exits with status 1. Run sweep from a timer.
     Sweep,
 }
 
@@ -395,6 +410,14 @@ pub(crate) struct ReviewWords {
     pub(crate) comment: Option<Word>,
     #[command(flatten)]
     pub(crate) signed: KeyWords,
+}
+
+/// `backup` and `restore`
+#[derive(Debug, Args)]
+pub(crate) struct BackupWords {
+    /// The file of the backup
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
 }
 
 /// Below `key`

@@ -5,6 +5,7 @@
 mod approvals;
 mod armor;
 mod audit;
+mod backup;
 mod broker;
 mod cases;
 mod clean;
@@ -125,6 +126,8 @@ fn carry_out(verb: Verb, broker: &Broker, screen: &Screen) -> Result<Report, Tro
         Verb::Key(KeyVerb::Init) => key::init(broker),
         Verb::Key(KeyVerb::Show) => key::show(broker),
         Verb::Key(KeyVerb::Accept(words)) => key::accept(words, broker),
+        Verb::Backup(words) => backup::backup(&words, broker),
+        Verb::Restore(words) => backup::restore(&words, broker),
         Verb::Doctor => doctor::doctor(broker),
         Verb::Sweep => sweep::sweep(broker),
         // Handled in `run`.

@@ -4,9 +4,9 @@
 use jit_core::escape::Word;
 use jit_core::names::{GrantId, RunId};
 use jit_core::wire::{
-    AcceptedInfo, ApprovalDocument, AssignmentInfo, DebtInfo, DocumentsInfo, Evaluation, Finding, GrantInfo,
-    ImportInfo, KeyInfo, PolicyInfo, PolicyShown, PruneInfo, RecordPage, RecordingInfo, RoleInfo, SessionInfo,
-    StatedInfo, StatementDocument, SweepInfo, VerifyInfo, WhyInfo,
+    AcceptedInfo, ApprovalDocument, AssignmentInfo, BackupInfo, DebtInfo, DocumentsInfo, Evaluation, Finding, GapInfo,
+    GrantInfo, ImportInfo, KeyInfo, PolicyInfo, PolicyShown, PruneInfo, RecordPage, RecordingInfo, RestoreInfo,
+    RoleInfo, SessionInfo, StatedInfo, StatementDocument, SweepInfo, VerifyInfo, WhyInfo,
 };
 use serde::Serialize;
 
@@ -38,6 +38,10 @@ pub enum Output {
     Export(ExportInfo),
     /// `audit prune`
     Pruned(PruneInfo),
+    /// `backup`
+    BackedUp(BackupInfo),
+    /// `restore`
+    Restored(RestoreInfo),
     /// `key init` and `key show`
     HostKey(KeyInfo),
     /// `policy show`
@@ -127,6 +131,12 @@ pub struct ExportInfo {
     pub next: u64,
     /// The file that was written.
     pub file: Word,
+    /// With `--salvage`, the records that could not be read.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub gaps: Vec<GapInfo>,
+    /// With `--salvage`, whether the end of the journal could not be read.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub open_end: bool,
 }
 
 /// A line of a recording that contains the text.

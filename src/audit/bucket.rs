@@ -155,14 +155,15 @@ impl Journal<'_> {
         })
     }
 
-    /// Records the counts of all persons that are due: a flood may have ended, with no later rejection of the same person.
+    /// Records the counts of all persons and hooks that are due: a flood may have ended, with no later rejection of the same person.
     pub fn tell_counted(&self, moment: &Moment) -> Result<Vec<Written>, JournalError> {
+        let failures = self.tell_failures(moment)?;
         let settled = |bucket: &Bucket| bucket.is_due(moment) || bucket.is_over(moment, &self.storage);
         if !all(self.database.connection())?.iter().any(|(_, _, bucket)| settled(bucket)) {
-            return Ok(Vec::new());
+            return Ok(failures);
         }
         self.database.write(Durability::Ordered, |tx| {
-            let mut written = Vec::new();
+            let mut written = failures;
             for (name, uid, mut bucket) in all(tx)? {
                 if bucket.is_due(moment) {
                     written.push(self.append(tx, moment, bucket.alert(uid))?);

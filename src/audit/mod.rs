@@ -2,12 +2,15 @@
 //! May not: decide anything about a run, or read a clock (time comes in as a `Moment`).
 
 mod approved;
+pub mod backup;
 pub mod bucket;
 pub mod checkpoint;
 mod claim;
 mod columns;
+mod decided;
 mod error;
 mod history;
+mod hook_failures;
 pub mod journal;
 mod left_run;
 pub mod listing;
@@ -18,6 +21,7 @@ mod provenance;
 pub mod prune;
 pub mod recorded;
 mod recordings;
+mod salvage;
 #[cfg(test)]
 pub(crate) mod sample;
 pub mod sink;
@@ -38,5 +42,6 @@ pub use journal::{Journal, SCHEMA, Started, Written, in_force, set_up};
 pub use listing::{Between, Filter, Order, Page, Stored, Whose};
 pub use open_run::{Intervened, OpenRun, Phase, Process, RunKey, Supervisor, Sweep, Wish};
 pub use precedent::Precedent;
+pub use salvage::{Gap, Salvaged};
 pub use state_checks::origin;
 pub use verification::Known;

@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use serde::Deserialize;
 
 use super::columns::{digest, sql_bound};
+use super::decided;
 use super::error::JournalError;
 use super::history::{HISTORY, history};
 use super::journal::{Journal, Written};
@@ -185,6 +186,8 @@ impl Journal<'_> {
                 |row| row.get(0),
             )?;
             let remembered = policies(tx, last.seq)?;
+            let rows = decided::remove(tx, last, moment)?;
+            let row = |row: i64| u64::try_from(row).ok().filter(|row| *row > 0);
             let prune = Prune {
                 uid,
                 user: user.into(),
@@ -197,6 +200,8 @@ impl Journal<'_> {
                 policies: remembered.policies,
                 roles_sha256: remembered.roles_sha256,
                 settings_sha256: remembered.settings_sha256,
+                requests_gone: row(rows.requests),
+                grants_gone: row(rows.grants),
                 requests: Some(unrecorded(tx, "request", "request", last)?),
                 grants: Some(unrecorded(tx, "granted", "grant", last)?),
             };

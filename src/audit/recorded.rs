@@ -88,7 +88,7 @@ impl Recorded {
         redacted: &[String],
         moment: &Moment,
     ) -> Result<Self, StartError> {
-        let redactor = Redactor::new(redacted, journal.redaction_key()?);
+        let redactor = Redactor::new(redacted, journal.redaction_key()?, authorized.elevation().caller().uid());
         let start = start_event(&authorized, environment.entries(), run.clone(), &redactor)?;
         let claim = |tx: &Transaction<'_>| claim(tx, &authorized, run.as_str(), moment, journal.is_as_read());
         let ((started, ()), unsynced) = journal.start_unsynced(moment, start, supervisor, claim)?;
@@ -214,6 +214,8 @@ fn start_event(
             AuthMethod::Cache => Authentication::Cache,
             AuthMethod::NotAsked => Authentication::None,
         },
+        auth_service: authorized.authenticated_by().map(|by| Word::from(by.service.as_str())),
+        auth_answers: authorized.authenticated_by().map(|by| by.answers),
         editor: command
             .edit_wish()
             .and_then(|edit| edit.editor())

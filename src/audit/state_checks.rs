@@ -128,6 +128,22 @@ impl Journal<'_> {
         older(self.database.connection()).map_err(JournalError::from)
     }
 
+    /// Marks the database as an older one and records that, unless it is marked already.
+    pub fn distrust(&self, moment: &Moment, how: &str) -> Result<Vec<Written>, JournalError> {
+        self.database.write(Durability::Synced, |tx| {
+            if meta(tx, RESTORED)?.is_some() {
+                return Ok(Vec::new());
+            }
+            set_meta(tx, RESTORED, how.as_bytes())?;
+            Ok(vec![self.append(tx, moment, alert("database-older", how))?])
+        })
+    }
+
+    /// Records that a verification has found the journal not intact.
+    pub fn tell_altered(&self, moment: &Moment, sentence: &str) -> Result<Written, JournalError> {
+        self.database.write(Durability::Synced, |tx| self.append(tx, moment, alert("journal-not-intact", sentence)))
+    }
+
     /// Stores the identity of the host, and records when it has changed.
     pub fn notice_host(&self, moment: &Moment, host: &HostDescriptor) -> Result<Vec<Written>, JournalError> {
         let id = host.id.as_bytes();

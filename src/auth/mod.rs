@@ -50,6 +50,8 @@ pub struct Authenticated {
     pam: Pam,
     uid: u32,
     how: AuthMethod,
+    /// Where PAM authenticated the caller now.
+    by: Option<DecidedBy>,
     limits: Option<ChangedLimits>,
 }
 
@@ -60,6 +62,15 @@ struct ChangedLimits {
     after: Limits,
     /// As this process has them now.
     own: Limits,
+}
+
+/// The PAM service that authenticated the caller, and what it asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DecidedBy {
+    /// The service.
+    pub service: String,
+    /// How many prompts were answered in the attempt that succeeded. PAM does not report how many factors a module has checked.
+    pub answers: u32,
 }
 
 /// Makes the end of a process that has opened a PAM session quicker. Call it at a moment when the caller does not wait.
@@ -208,7 +219,9 @@ impl Authenticated {
         {
             cache.remember(&key, moment)?;
         }
-        Ok(Self { pam, uid: demand.uid, how, limits: None })
+        let is_new = matches!(how, AuthMethod::Password | AuthMethod::Unasked);
+        let by = is_new.then(|| DecidedBy { service: demand.service.to_owned(), answers: trouble.answers() });
+        Ok(Self { pam, uid: demand.uid, how, by, limits: None })
     }
 
     /// Returns the uid of the authenticated user.
@@ -219,6 +232,11 @@ impl Authenticated {
     /// Returns how the user was authenticated.
     pub fn how(&self) -> AuthMethod {
         self.how
+    }
+
+    /// Returns the PAM service that authenticated the user now; `None` where it was not asked.
+    pub fn decided_by(&self) -> Option<&DecidedBy> {
+        self.by.as_ref()
     }
 
     /// Opens the PAM session for the run-as user, with their credentials; it is closed on drop. `own` are the limits of this process.

@@ -127,6 +127,7 @@ pub enum Stopped {
 pub struct Trouble {
     stopped: Rc<Cell<Option<Stopped>>>,
     answered: Rc<Cell<bool>>,
+    answers: Rc<Cell<u32>>,
 }
 
 impl Trouble {
@@ -140,10 +141,17 @@ impl Trouble {
         self.answered.get()
     }
 
+    /// Returns how many prompts were answered with something since [`Trouble::forget`]: a stack that asks for a password and for a
+    /// one-time code asks twice.
+    pub fn answers(&self) -> u32 {
+        self.answers.get()
+    }
+
     /// Resets the state before a new attempt.
     pub fn forget(&self) {
         self.stopped.set(None);
         self.answered.set(false);
+        self.answers.set(0);
     }
 }
 
@@ -208,8 +216,9 @@ impl Conversation for Prompter {
                     ConversationFailed
                 })?;
                 // A user who just pressed Enter, as before touching a security key, has typed no password.
-                if secret && !answer.as_bytes().is_empty() {
-                    self.trouble.answered.set(true);
+                if !answer.as_bytes().is_empty() {
+                    self.trouble.answers.set(self.trouble.answers.get().saturating_add(1));
+                    self.trouble.answered.set(secret || self.trouble.answered.get());
                 }
                 Ok(Some(answer))
             }

@@ -8,7 +8,7 @@ use jit_core::clock::Timestamp;
 use jit_core::clock::duration::Seconds;
 use jit_core::escape::{escape, unhex};
 use jit_core::evidence::filter::{Span, Status, Words};
-use jit_core::evidence::{Checkpoint, Digest, Mark, Record, Signers};
+use jit_core::evidence::{Checkpoint, Digest, FirstBad, Mark, Record, Signers};
 use jit_core::grant::{PublicKey, sshsig};
 use jit_core::names::{GrantId, Person, RunId, UserName};
 use jit_core::wire::{
@@ -115,16 +115,25 @@ impl Context<'_> {
 
     /// Removes records that are older than `keep`, or older than the policy's `keep`.
     pub(super) fn prune(&self, keep: Option<Seconds>, dry_run: bool) -> Result<PruneInfo, Refused> {
-        let keep = keep.or(self.policy.settings().audit.keep.map(|keep| Seconds(keep.as_secs()))).ok_or_else(|| {
+        let keep = keep.or(self.keep()).ok_or_else(|| {
             refused("no-retention", "nothing says how long records are kept")
                 .hint("jitctl audit prune --keep 400d, or keep = \"400d\" in [audit] of the policy")
         })?;
+        if let Err(bad) = self.prove(Vec::new(), Vec::new())? {
+            return Err(altered(&bad));
+        }
+        self.prune_intact(keep, dry_run)
+    }
+
+    /// Returns how long the policy keeps records.
+    pub(super) fn keep(&self) -> Option<Seconds> {
+        self.policy.settings().audit.keep.map(|keep| Seconds(keep.as_secs()))
+    }
+
+    /// Removes records that are older than `keep` from a journal that has just been verified.
+    pub(super) fn prune_intact(&self, keep: Seconds, dry_run: bool) -> Result<PruneInfo, Refused> {
         if keep < KEEP_LEAST {
             return Err(refused("no-retention", "records are kept for a day at least"));
-        }
-        if let Err(bad) = self.prove(Vec::new(), Vec::new())? {
-            return Err(refused("not-intact", format!("nothing is removed from a journal that is not intact: {bad}"))
-                .hint("jitctl audit verify"));
         }
         if let Some(why) = self.journal.clock_in_doubt(self.now.moment())? {
             let sentence = format!("{why}, so the age of records is unknown and nothing is removed");
@@ -153,11 +162,11 @@ impl Context<'_> {
     }
 
     /// Verifies the journal with the host's own anchor, and with the host's own key unless `keys` has others.
-    fn prove(
+    pub(super) fn prove(
         &self,
         keys: Vec<PublicKey>,
         mut marks: Vec<Mark>,
-    ) -> Result<Result<jit_core::evidence::Proven, jit_core::evidence::FirstBad>, Refused> {
+    ) -> Result<Result<jit_core::evidence::Proven, FirstBad>, Refused> {
         let signers =
             if keys.is_empty() { Signers::Host(self.host.public_key()?.public_key()) } else { Signers::These(keys) };
         // The anchor is read before the database, so every record that it names is already committed.
@@ -192,6 +201,12 @@ impl Context<'_> {
             && self.journal.is_by(self.caller.person(), stored.seq).unwrap_or(false);
         by_them || keys.grant.and_then(|id| GrantId::parse(id).ok()).is_some_and(is_theirs)
     }
+}
+
+/// Returns the error for a pruning of a journal that is not intact.
+pub(super) fn altered(bad: &FirstBad) -> Refused {
+    refused("not-intact", format!("nothing is removed from a journal that is not intact: {bad}"))
+        .hint("jitctl audit verify")
 }
 
 fn wanted(filter: &RecordFilter) -> Result<Filter<'static>, Refused> {
@@ -229,7 +244,7 @@ fn public_key(line: &str) -> Result<PublicKey, Refused> {
     key.ok_or_else(|| refused("malformed", "this is not an ed25519 public key in OpenSSH's format"))
 }
 
-fn checkpoint(stored: &Checkpoint) -> CheckpointInfo {
+pub(super) fn checkpoint(stored: &Checkpoint) -> CheckpointInfo {
     CheckpointInfo {
         seq: stored.seq,
         body: String::from_utf8_lossy(&stored.body).into_owned(),
@@ -243,11 +258,11 @@ fn uid_of(user: &UserName) -> Result<u32, Refused> {
     account.map(|account| account.uid).ok_or_else(|| refused("unknown-user", format!("unknown user {user}")))
 }
 
+pub(super) fn record_info(stored: Stored) -> RecordInfo {
+    RecordInfo { seq: stored.seq, hash: stored.hash.to_string(), body: stored.body }
+}
+
 fn shown(page: Page) -> RecordPage {
-    let records = page
-        .records
-        .into_iter()
-        .map(|stored| RecordInfo { seq: stored.seq, hash: stored.hash.to_string(), body: stored.body })
-        .collect();
+    let records = page.records.into_iter().map(record_info).collect();
     RecordPage { records, more: page.more, looked_at: page.looked_at }
 }

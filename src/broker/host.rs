@@ -9,7 +9,7 @@ use crate::audit::Journal;
 use crate::audit::state_checks::ClockDoubt;
 use crate::auth::stack::succeeds_unproved;
 use crate::elevation::Caller;
-use crate::host::{Host, HostError, RESERVE, RESERVE_SIZE};
+use crate::host::{Host, HostError, RESERVE, RESERVE_SIZE, SALVAGE};
 use jit_core::places::{CONFIGURATION, STATE};
 use jit_core::policy::{AuditSettings, Policy, PolicyReader, SyslogMode};
 use jit_core::wire::{Finding, Severity};
@@ -107,8 +107,7 @@ impl Findings {
             Ok(faults) if faults.is_empty() => self.good("database", "every page and the schema are valid"),
             Ok(faults) => {
                 let shown = jit_core::escape::escape(faults.join("; ").as_bytes());
-                let fix = "jitctl audit export saves what can be read; restore a backup, then jitctl key accept --reason 'WHY'";
-                self.add("database", Severity::Error, shown, Some(fix.to_owned()));
+                self.add("database", Severity::Error, shown, Some(SALVAGE.to_owned()));
             }
             Err(error) => self.fault("database", &error.into()),
         }

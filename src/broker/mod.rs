@@ -5,6 +5,7 @@ mod approvals;
 mod attempt;
 mod audit;
 mod background;
+mod backup;
 mod consent;
 mod documents;
 mod extend;
@@ -88,7 +89,11 @@ pub fn serve(question: Question, inherited: &Inherited) -> i32 {
         let _slot = slot_of(&caller)?;
         // The caller types the password before the database is opened for the answer, so that no other process waits for it.
         let consent = consent.map_or(Ok(None), |due| consent::obtain(due, &caller, &mut console))?;
-        answer(&row, &caller, attempts, &mut console, |context| handler(context, consent, &mut out))
+        let answer = answer(&row, &caller, attempts, &mut console, |context| handler(context, consent, &mut out));
+        if let (Err(refused), true, 0) = (&answer, row.alerts, caller.uid()) {
+            Host::alert_unopened(&format!("{} failed: {}", row.name, refused.failure.message));
+        }
+        answer
     };
     let answer = question.bytes().and_then(|bytes| {
         let (mut attempts, mut ends) = (Attempts::new(), false);

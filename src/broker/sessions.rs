@@ -5,6 +5,7 @@ use super::Context;
 use super::attempt::Recording;
 use super::failure::{Refused, refused};
 use super::recordings::unknown;
+use super::words::given;
 use crate::audit::{Intervened, OpenRun, Wish};
 use crate::host::Stage;
 use jit_core::escape::Word;
@@ -36,6 +37,7 @@ impl Context<'_> {
 
     /// Stores an intervention for the supervisor of a session, and wakes the supervisor.
     pub(super) fn intervene(&self, run: &RunId, act: Act, reason: &Word) -> Result<Vec<SessionInfo>, Refused> {
+        let reason = given("reason", reason)?;
         if self.recording == Recording::Required {
             self.host.close_every_lost(self.journal)?;
         }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::Context;
-use super::failure::Refused;
+use super::failure::{Refused, refused};
 use crate::host::Encoding;
 use crate::shrink::{WORTH, finish};
 use jit_core::places::SHRINKER;
@@ -12,6 +12,7 @@ use jit_core::wire::SweepInfo;
 impl Context<'_> {
     /// Runs all steps in order. A failure does not undo the earlier steps. If retention is refused, the answer contains the reason.
     pub(super) fn sweep(&self) -> Result<SweepInfo, Refused> {
+        let verified = self.verify_and_alert()?;
         let closed = self.host.close_every_lost(self.journal)?;
         let strays = self.host.end_strays(self.journal)?;
         let running = self.journal.open_runs()?;
@@ -25,19 +26,32 @@ impl Context<'_> {
             let plain = recording.encoding == Encoding::Plain && recording.bytes >= WORTH;
             info.compressed += u64::from(plain && finish(Path::new(SHRINKER), &recording.run));
         }
-        if self.policy.settings().audit.keep.is_some() {
-            match self.prune(None, false) {
+        match (verified, self.keep()) {
+            // Damaged evidence or a doubtful clock must be examined by the administrator; it does not stop the sweep.
+            (Err(bad), _) => info.refused = Some(bad.failure),
+            (Ok(()), None) => {}
+            (Ok(()), Some(keep)) => match self.prune_intact(keep, false) {
                 Ok(pruned) => info.pruned = Some(pruned),
-                // A doubtful clock or damaged evidence must be examined by the administrator; it does not stop the sweep.
-                Err(refused) if ["clock", "not-intact"].contains(&refused.failure.code.as_str()) => {
-                    info.refused = Some(refused.failure);
-                }
+                Err(refused) if refused.failure.code == "clock" => info.refused = Some(refused.failure),
                 Err(error) => return Err(error),
-            }
+            },
         }
         self.host.fill_reserve();
         self.host.database().tidy();
         Ok(info)
+    }
+}
+
+impl Context<'_> {
+    /// Verifies the journal. If it is not intact, records an alert; where that is impossible, syslog gets it.
+    fn verify_and_alert(&self) -> Result<Result<(), Refused>, Refused> {
+        let Err(bad) = self.prove(Vec::new(), Vec::new())? else { return Ok(Ok(())) };
+        let sentence = format!("the journal is not intact: {bad}");
+        match self.journal.tell_altered(self.now.moment(), &sentence) {
+            Ok(told) => drop(self.journal.mirror(&[told])),
+            Err(_) => self.host.alert(&sentence),
+        }
+        Ok(Err(refused("not-intact", sentence).hint("jitctl audit verify")))
     }
 }
 

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use super::Context;
 use super::approvals::Narrowing;
 use super::audit::Listing;
+use super::backup::{restore, salvage};
 use super::consent::{ConsentRequest, Consenting};
 use super::failure::{Refused, refused};
 use super::host::examine;
@@ -19,11 +20,11 @@ use crate::verify::Consent;
 use jit_core::evidence::record::Act;
 use jit_core::policy::PolicyReader;
 use jit_core::wire::{
-    Approve, AuditExport, AuditList, AuditPrune, AuditShow, AuditVerify, Cancel, CloseSession, Deny, Documents,
-    Examine, Extend, Grants, Import, ImportStatement, Intervene, KeyAccept, KeyInit, KeyShow, Membership, NewRequest,
-    NewSession, PolicyCheck, PolicyShow, PolicyTest, Question, Recording, Recordings, Release, Requests,
-    ReviewAssignments, ReviewCertify, ReviewDebts, ReviewSettle, ReviewUnused, Revoke, Roles, Sessions, Show, Sweep,
-    Verb, Wait, Why,
+    Approve, AuditExport, AuditList, AuditPrune, AuditSalvage, AuditShow, AuditVerify, Cancel, CloseSession, Deny,
+    Documents, Examine, Extend, Grants, Import, ImportStatement, Intervene, KeyAccept, KeyInit, KeyShow, Membership,
+    NewBackup, NewRequest, NewSession, PolicyCheck, PolicyShow, PolicyTest, Question, Recording, Recordings, Release,
+    Requests, Restore, ReviewAssignments, ReviewCertify, ReviewDebts, ReviewSettle, ReviewUnused, Revoke, Roles,
+    Sessions, Show, Sweep, Verb, Wait, Why,
 };
 
 /// What must be available to answer a verb.
@@ -54,6 +55,8 @@ pub(super) struct Row {
     pub(super) touch: Touch,
     /// A program asks this for a user and logs the answer, so the answer never quotes the policy.
     pub(super) is_logged: bool,
+    /// A timer asks this, and nobody may read the answer: a failure is an alert.
+    pub(super) alerts: bool,
     bind: Box<dyn Fn(Question) -> serde_json::Result<Answered>>,
 }
 
@@ -94,7 +97,7 @@ pub(super) fn of(question: Question) -> Result<(Row, Answered), Refused> {
 
 /// Returns the rows of all verbs. The compiler checks that each closure takes one verb and returns its answer.
 #[rustfmt::skip]
-pub(super) fn table() -> [Row; 41] {
+pub(super) fn table() -> [Row; 44] {
     [
         anyone(|context, Roles {}| context.roles()),
         anyone(|context, Why { user, command }| context.why(user.as_ref(), &command)),
@@ -146,6 +149,10 @@ pub(super) fn table() -> [Row; 41] {
         reader(|context, AuditExport { from, since, through }| context.audit_export(from, since, through)).without_policy(),
         root("remove records", |context, AuditPrune { keep, dry_run }| context.audit_prune(keep, dry_run)),
 
+        before("save the records of a damaged journal", |caller, _, AuditSalvage { from }| salvage(caller, from)),
+        root("make a backup", |context, NewBackup { file }| context.back_up(&file)).without_policy(),
+        before("restore a backup", |caller, _, Restore { file }| restore(caller, &file)),
+
         reader(|context, PolicyCheck {}| context.policy_check()).for_its_verdict(),
         reader(|context, PolicyShow { role }| context.policy_show(role.as_ref())),
         reader(|context, PolicyTest { user, command }| context.policy_test(&user, &command)),
@@ -171,7 +178,7 @@ pub(super) fn table() -> [Row; 41] {
         }),
 
         before("look at the state of this host", |caller, reader, Examine {}| examine(caller, reader)),
-        root("sweep", |context, Sweep {}| context.sweep()),
+        root("sweep", |context, Sweep {}| context.sweep()).alerting(),
 
         // A program that runs as root (started by root or set-user-ID), for the user whom it serves.
         anyone(|context, Membership { holder, role, wait }| context.membership(holder.as_ref(), role.as_ref(), wait)).logged(),
@@ -185,7 +192,7 @@ const ROOTS_PROGRAM: Who = Who::Root("open and close sessions");
 impl Row {
     fn new<V: Verb>(who: Who, answered: impl Fn(V) -> Answered + 'static) -> Self {
         let bind = Box::new(move |question: Question| question.read().map(&answered));
-        Self { name: V::NAME, who, needs: Needs::Policy, touch: Touch::Tends, is_logged: false, bind }
+        Self { name: V::NAME, who, needs: Needs::Policy, touch: Touch::Tends, is_logged: false, alerts: false, bind }
     }
 
     fn without_policy(self) -> Self {
@@ -198,6 +205,10 @@ impl Row {
 
     fn touching_nothing(self) -> Self {
         Self { touch: Touch::Nothing, ..self }
+    }
+
+    fn alerting(self) -> Self {
+        Self { alerts: true, ..self }
     }
 
     fn logged(self) -> Self {

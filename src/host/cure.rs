@@ -3,7 +3,10 @@
 
 use std::path::Path;
 
+use rusqlite::ErrorCode;
+
 use super::{HOST_KEY, HostError, PUBLIC_KEY};
+use crate::audit::JournalError;
 use crate::database::{DatabaseError, Distrust, Unwritten};
 use jit_core::escape::command_line;
 use jit_core::places::{CONFIGURATION, STATE};
@@ -31,6 +34,8 @@ impl HostError {
                  ends every grant"
             )),
             Self::Restored(_) => Some("jitctl audit verify, then jitctl key accept --reason 'WHY'".to_owned()),
+            Self::Copy(_, fault) => Some(fault.cure().to_owned()),
+            Self::Journal(JournalError::Sqlite(error)) => damaged(error),
             Self::Index(_)
             | Self::Unsettled
             | Self::Journal(_)
@@ -84,11 +89,28 @@ fn database(error: &DatabaseError) -> Option<String> {
         DatabaseError::Untrusted(path, Distrust::Open) => Some(private(path)),
         DatabaseError::Untrusted(path, _) => Some(format!("examine it and move it away: {}", shell(path))),
         DatabaseError::Newer { .. } => Some("install the version of jit-sudo that wrote it, or a later one".to_owned()),
-        DatabaseError::Schema(path, _) | DatabaseError::Older { path, .. } => {
-            Some(format!("restore {} from a backup, then jitctl key accept --reason 'WHY'", shell(path)))
-        }
+        DatabaseError::Schema(path, _) | DatabaseError::Older { path, .. } => Some(format!(
+            "jitctl restore FILE, with a backup of {}, then jitctl key accept --reason 'WHY'",
+            shell(path)
+        )),
         DatabaseError::Replaced(_) => Some("try again".to_owned()),
-        DatabaseError::Exists(_) | DatabaseError::Busy(_) | DatabaseError::File(..) | DatabaseError::Sqlite(..) => None,
+        DatabaseError::Sqlite(_, error) => damaged(error),
+        DatabaseError::Exists(_) | DatabaseError::Busy(_) | DatabaseError::File(..) => None,
+    }
+}
+
+/// The advice for a database with damaged pages.
+pub const SALVAGE: &str = "jitctl audit export --salvage --output FILE saves what can be read; then jitctl restore BACKUP, and jitctl \
+                           key accept --reason 'WHY'";
+
+fn damaged(error: &rusqlite::Error) -> Option<String> {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseCorrupt) => Some(SALVAGE.to_owned()),
+        // Nothing in it can be found.
+        Some(ErrorCode::NotADatabase) => {
+            Some("jitctl restore BACKUP, then jitctl key accept --reason 'WHY'".to_owned())
+        }
+        _ => None,
     }
 }
 

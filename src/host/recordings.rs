@@ -54,9 +54,13 @@ impl Host {
         Ok(file)
     }
 
-    /// Moves a complete recording to `recordings/done`.
+    /// Syncs a complete recording, and moves it to `recordings/done`. The sync comes before the `end` record with its digest: after a
+    /// power failure, a recording with another content would look as if it had been changed.
     pub fn finish_recording(&self, run: &RunId) -> Result<(), HostError> {
         let live = live(&self.state)?;
+        if let Some(file) = open(&live, plain(run))? {
+            file.sync_data().map_err(|error| HostError::System("sync the recording", error))?;
+        }
         let done = live.private_directory(DONE.as_ref())?;
         Ok(live.hand_over(&plain(run), &done, &plain(run))?)
     }

@@ -37,6 +37,11 @@ pub fn open(path: &Path) -> Result<Database, DatabaseError> {
     }
 }
 
+/// Opens a copy of the database for reading, where it is.
+pub(super) fn open_copy(path: &Path) -> Result<Database, DatabaseError> {
+    Database::open_copy(path, &SCHEMA)
+}
+
 /// Creates a new database.
 pub(super) fn create(path: &Path) -> Result<Database, DatabaseError> {
     Database::create(path, &SCHEMA)

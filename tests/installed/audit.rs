@@ -70,6 +70,35 @@ fn secret_values_are_kept_as_digests_and_names_are_complete() {
     assert!(!logged.contains("s3cr3t"), "a secret went to syslog");
 }
 
+/// A reader of the journal runs a command with a guess, and compares the digests.
+#[test]
+fn the_digest_of_a_secret_value_helps_no_other_user_to_guess_it() {
+    let (victim, reader) = (root().person(&["keeper"]), root().person(&["keeper"]));
+    let digests = |person: &harness::Person, words: [&str; 2]| {
+        root().run_as(&person.name, ["jit-sudo", "-n", words[0], words[1], "env"]).succeeded();
+        let start = last_start(root(), person);
+        let environment = start.json["environment"].as_array().unwrap().clone();
+        let digest = |word: &str| {
+            let name = word.split('=').next().unwrap();
+            let variable = environment.iter().find(|variable| variable["name"] == name).unwrap();
+            variable["digest"].as_str().unwrap_or_else(|| panic!("{variable}")).to_owned()
+        };
+        words.map(digest)
+    };
+    let words = ["X_PASSWORD=hunter2", "Y_PASSWORD=hunter2"];
+    let secret = digests(&victim, words);
+    assert_ne!(secret[0], secret[1], "another name");
+    assert_ne!(digests(&reader, words), secret, "another user");
+    assert_eq!(digests(&victim, words), secret, "the same user, name and value");
+    // As docs/formats.md describes it, for root.
+    let check = format!(
+        "key=$(sqlite3 /var/lib/jit-sudo/journal.db \"SELECT lower(hex(value)) FROM journal_meta WHERE name = 'redaction_key'\") && \
+         printf '%d\\0%s' {} X_PASSWORD=hunter2 | openssl dgst -sha256 -mac HMAC -macopt hexkey:$key | sed 's/.*= //'",
+        victim.uid
+    );
+    assert_eq!(root().script(&check).trim(), secret[0]);
+}
+
 #[test]
 fn each_record_carries_the_hash_of_the_one_before() {
     let root = own_root();

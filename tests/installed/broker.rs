@@ -54,7 +54,7 @@ enum Who {
 }
 
 /// Each verb with its required arguments.
-const VERBS: [(&str, &str, Who); 38] = [
+const VERBS: [(&str, &str, Who); 41] = [
     ("roles", "", Who::Anyone),
     ("why", r#","command":["id"]"#, Who::Anyone),
     ("request", r#","role":"no-such-role","reason":"x""#, Who::Anyone),
@@ -76,6 +76,9 @@ const VERBS: [(&str, &str, Who); 38] = [
     ("audit-verify", "", Who::Reader),
     ("audit-export", "", Who::Reader),
     ("audit-prune", r#","keep":1000000,"dry_run":true"#, Who::Root),
+    ("audit-salvage", "", Who::Root),
+    ("backup", r#","file":"/no-such-directory/backup""#, Who::Root),
+    ("restore", r#","file":"/no-such-directory/backup""#, Who::Root),
     ("key-init", "", Who::Root),
     ("key-show", "", Who::Anyone),
     ("policy-show", "", Who::Reader),

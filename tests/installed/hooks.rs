@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use harness::{PrivateRoot, Record, eventually};
 use serde_json::Value;
 
-use crate::{granted, own_root, request};
+use crate::{both_say_intact, granted, own_root, request};
 
 const PATIENCE: Duration = Duration::from_secs(25);
 
@@ -69,17 +69,50 @@ fn a_hook_that_fails_hangs_or_is_untrusted_raises_an_alert_without_delay() {
     let person = granted(&root, "self-service");
     root.run_as(&person.name, ["jit-sudo", "-n", "id"]).succeeded();
     assert!(begun.elapsed() < Duration::from_secs(5), "a hook held a command up: {:?}", begun.elapsed());
-    // Both events; the hook that hangs was killed twice.
+    // Both events; the hook that hangs was killed twice. The second failure of a hook is counted.
     lines(&root, "/tmp/last", 2);
     let said: Vec<String> = alerts(&root).iter().map(|alert| alert.text("sentence").to_owned()).collect();
     let count = |part: &str| said.iter().filter(|sentence| sentence.contains(part)).count();
-    assert_eq!(count("10-fail ended with status 3"), 2, "{said:?}");
-    assert_eq!(count("20-hang did not end within 10 s"), 2, "{said:?}");
+    assert_eq!(count("10-fail ended with status 3"), 1, "{said:?}");
+    assert_eq!(count("20-hang did not end within 10 s"), 1, "{said:?}");
     assert_eq!(count("30-open is not run"), 1, "{said:?}");
-    assert_eq!(said.len(), 5, "{said:?}");
+    assert_eq!(said.len(), 3, "{said:?}");
     assert!(!root.path("/tmp/never").exists());
     assert_eq!(root.script("pgrep -x sleep || true"), "", "what a hook leaves behind is killed");
     root.as_root(["jitctl", "audit", "verify"]).succeeded();
+}
+
+#[test]
+fn the_repeats_of_a_failing_hook_are_counted_and_the_count_is_recorded() {
+    let root = own_root();
+    hook(&root, "10-fail", 0o755, "cat >>/tmp/seen; exit 3");
+    root.script("install -m 666 /dev/null /tmp/seen");
+    let person = granted(&root, "self-service");
+    for _ in 0..10 {
+        request(&root, &person, "self-service", &[]);
+        root.run_as(&person.name, ["jitctl", "release"]).succeeded();
+    }
+    let seen = || root.read("/tmp/seen").lines().count();
+    eventually("the hook has got each event", PATIENCE, || (seen() >= 20).then_some(()));
+    std::thread::sleep(Duration::from_millis(500));
+    let failures = seen();
+    let codes = |root: &harness::PrivateRoot| {
+        let alerts = alerts(root);
+        alerts.iter().map(|alert| alert.text("code").to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(codes(&root), ["hook-failed"]);
+    // As if ten minutes had passed.
+    root.script(
+        "sqlite3 /var/lib/jit-sudo/journal.db \"UPDATE journal_meta SET value = \
+         CAST(json_set(CAST(value AS TEXT), '$.since', json_extract(CAST(value AS TEXT), '$.since') - 600000000) AS BLOB) \
+         WHERE name = 'failed:10-fail'\"",
+    );
+    root.as_root(["jitctl", "audit", "list"]).succeeded();
+    eventually("the count is recorded", PATIENCE, || (codes(&root).len() >= 2).then_some(()));
+    assert_eq!(codes(&root), ["hook-failed", "hooks-counted"]);
+    let sentence = alerts(&root)[1].text("sentence").to_owned();
+    assert!(sentence.starts_with(&format!("{} more failures of a hook", failures - 1)), "{failures}: {sentence}");
+    both_say_intact(&root);
 }
 
 #[test]

@@ -23,7 +23,7 @@ break_glass      = true
 "#;
 
 /// The verb of each line of [`calls`]; the unit tests of jitctl check that no verb is missing.
-const VERBS: [&str; 44] = [
+const VERBS: [&str; 46] = [
     "roles",
     "why",
     "request",
@@ -54,6 +54,8 @@ const VERBS: [&str; 44] = [
     "audit search --recordings",
     "audit export",
     "audit prune",
+    "backup",
+    "restore",
     "session list",
     "session freeze",
     "session thaw",
@@ -186,6 +188,8 @@ fn calls(root: &PrivateRoot, person: &Person, approver: &Person) -> BTreeMap<&'s
         call("audit prune", "root", &["audit", "prune", "--keep", "400d"], ""),
         call("key init", "root", &["key", "init"], ""),
         call("key show", "root", &["key", "show"], ""),
+        call("backup", "root", &["backup", "/root/json.db"], ""),
+        call("restore", "root", &["restore", "/root/json.db"], ""),
         call("key accept", "root", &["key", "accept", "--reason", "x"], ""),
         call("sweep", "root", &["sweep"], ""),
     ]);

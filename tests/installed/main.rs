@@ -8,6 +8,7 @@
 mod ansible;
 mod approvals;
 mod audit;
+mod backup;
 mod binding;
 mod break_glass;
 mod broker;
@@ -56,6 +57,7 @@ mod past;
 mod policy;
 mod policy_record;
 mod property;
+mod pruned_rows;
 mod recording_cost;
 mod recordings;
 mod requests;

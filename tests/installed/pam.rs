@@ -20,6 +20,36 @@ fn the_password_is_asked_for_on_the_terminal_and_not_shown() {
     assert!(session.screen().trim_end().ends_with('0') && !session.screen().contains(&person.password));
 }
 
+/// A password alone, and a password with a one-time code, are told apart.
+#[test]
+fn the_start_record_names_the_service_and_how_much_it_asked() {
+    let root = own_root();
+    let person = root.person(&["password"]);
+    request(&root, &person, "password", &[]);
+    let start = || records_of(&root, &person).into_iter().rfind(|record| record.kind() == "start").unwrap();
+    let mut session = root.pty_as(&person.name, ["jit-sudo", "-k", "id", "-u"]);
+    session.type_password(PROMPT, "wrong");
+    session.type_password(PROMPT, &person.password);
+    assert!(session.wait().success(), "{}", session.screen());
+    let alone = start();
+    assert_eq!((alone.text("authenticated"), alone.text("auth_service")), ("password", "jit-sudo"), "{}", alone.body);
+    assert_eq!(alone.number("auth_answers"), 1, "{}", alone.body);
+
+    root.write("/root/pam_code.c", 0o600, include_str!("pam_code.c"));
+    root.script(
+        "gcc -shared -fPIC -o /usr/local/lib/pam_code.so /root/pam_code.c -lpam && \
+         sed -i '1i auth required /usr/local/lib/pam_code.so' /etc/pam.d/jit-sudo",
+    );
+    let mut session = root.pty_as(&person.name, ["jit-sudo", "-k", "id", "-u"]);
+    session.type_password("One-time code: ", "424242");
+    session.type_password(PROMPT, &person.password);
+    assert!(session.wait().success(), "{}", session.screen());
+    assert_eq!(start().number("auth_answers"), 2, "{}", start().body);
+
+    root.run_as(&person.name, ["jit-sudo", "-n", "id", "-u"]).exited(1);
+    crate::both_say_intact(&root);
+}
+
 #[test]
 fn three_wrong_passwords_end_it() {
     let person = with_password();

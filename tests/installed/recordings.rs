@@ -37,6 +37,56 @@ fn film(root: &PrivateRoot, role: &str, script: &str) -> (Person, Record) {
     (person, end)
 }
 
+/// A power failure after the `end` record must not make a recording look as if it had been changed.
+#[test]
+fn a_recording_is_on_the_disk_before_its_end_record() {
+    let root = crate::own_root();
+    let mut session = root.pty_as(
+        "root",
+        [
+            "strace",
+            "-f",
+            "-q",
+            "-y",
+            "-o",
+            "/root/trace",
+            "-e",
+            "trace=fdatasync,fsync,rename,renameat,renameat2,pwrite64",
+            "/usr/bin/jit-sudo",
+            "-n",
+            "echo",
+            "recorded",
+        ],
+    );
+    session.wait();
+    let end = root.journal().into_iter().rfind(|record| record.kind() == "end").unwrap();
+    assert!(end.text("recording").len() == 64, "{}", end.body);
+    let trace = root.read("/root/trace");
+    let lines: Vec<&str> = trace.lines().collect();
+    let synced =
+        lines.iter().position(|line| line.contains("sync(") && line.contains(".cast") && line.ends_with("= 0"));
+    let end = lines.iter().rposition(|line| line.contains("pwrite64") && line.contains("journal.db-wal")).unwrap();
+    assert!(synced.is_some_and(|synced| synced < end), "{trace}");
+}
+
+#[test]
+fn the_reason_of_an_intervention_is_neither_empty_nor_huge() {
+    let root = crate::own_root();
+    let mut session = root.pty_as("root", ["jit-sudo", "-n", "sh", "-c", "echo begun; exec sleep 60"]);
+    session.expect("begun");
+    let sessions = root.as_root(["jitctl", "--json", "session", "list"]).json();
+    let run = sessions["sessions"][0]["run"].as_str().unwrap().to_owned();
+    root.as_root(["jitctl", "session", "kill", &run, "--reason", " "]).refused("the reason is empty");
+    let asked = serde_json::json!({"verb": "intervene", "run": run, "act": "freeze", "reason": "x".repeat(3 << 20)});
+    let broker = "/usr/libexec/jit-sudo/jit-sudo-broker";
+    let answer = root.command("root", [broker]).stdin(asked.to_string()).run();
+    assert_eq!(answer.json()["error"]["code"], "too-long", "{}", &answer.stdout[..answer.stdout.len().min(300)]);
+    root.as_root(["jitctl", "session", "kill", &run, "--reason", "over"]).succeeded();
+    session.wait();
+    let acts = root.journal().into_iter().filter(|record| record.kind() == "intervention").count();
+    assert_eq!(acts, 1);
+}
+
 fn end_of(root: &PrivateRoot, person: &Person) -> Record {
     records_of(root, person).into_iter().rfind(|record| record.kind() == "end").expect("no end record")
 }

@@ -34,7 +34,7 @@ require_approval = true
 approvers        = ["%approvers"]
 "#;
 
-fn sql(root: &PrivateRoot, text: &str) -> String {
+pub(crate) fn sql(root: &PrivateRoot, text: &str) -> String {
     root.write("/root/statement.sql", 0o600, text);
     root.script(&format!("sqlite3 {DATABASE} </root/statement.sql")).trim().to_owned()
 }
@@ -90,7 +90,7 @@ fn put(root: &PrivateRoot, row: &Row) {
 }
 
 /// Returns the message of the verification, and checks that of the checker that was written from the documents.
-fn verdict(root: &PrivateRoot) -> String {
+pub(crate) fn verdict(root: &PrivateRoot) -> String {
     let said = root.as_root(["jitctl", "audit", "verify"]).refused("").to_owned();
     root.script("sqlite3 /var/lib/jit-sudo/journal.db \".backup /root/copy.db\"");
     let check = "python3 /run/private-root/project/tests/check_journal.py /root/copy.db \"$(head -n 1 /var/lib/jit-sudo/host_key.pub)\" || true";
@@ -344,12 +344,12 @@ authenticate = false
 const HEAD: [&str; 6] = ["jit-sudo", "-n", "head", "-c", "5", "/etc/shadow"];
 
 /// Creates two users who may work, and one who approves.
-fn workers(root: &PrivateRoot) -> (Person, Person, Person) {
+pub(crate) fn workers(root: &PrivateRoot) -> (Person, Person, Person) {
     root.add_policy("tampering", WORK);
     (root.person(&["workers"]), root.person(&["workers"]), root.person(&["approvers"]))
 }
 
-fn granted(root: &PrivateRoot, person: &Person, approver: &Person, role: &str, more: &[&str]) -> String {
+pub(crate) fn granted(root: &PrivateRoot, person: &Person, approver: &Person, role: &str, more: &[&str]) -> String {
     let id = id(&request(root, person, role, more));
     if role == "ops" {
         root.run_as(&approver.name, ["jitctl", "approve", &id]).succeeded();
@@ -644,7 +644,7 @@ fn unknown_and_changed_roles_are_reported_after_a_pruning() {
 }
 
 /// Prunes all records so far, as after a long time.
-fn pruned(root: &PrivateRoot) {
+pub(crate) fn pruned(root: &PrivateRoot) {
     root.script("jitctl audit export --output /root/out >/dev/null; rm /root/out");
     let person = root.person(&["lookers"]);
     root.run_as(&person.name, HEAD).refused("not allowed");

@@ -2,6 +2,7 @@
 //! each user had. Knows no database: callers pass bytes, and rows to compare with them.
 
 pub mod acceptance;
+mod backup_event;
 mod canonical;
 pub mod chain;
 pub mod checkpoint;

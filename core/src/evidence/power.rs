@@ -112,6 +112,8 @@ pub struct Power {
 /// The position in a table that is being read.
 #[derive(Debug, Clone, Copy, Default)]
 struct RowPosition {
+    /// The last row that was removed with its records.
+    gone: i64,
     rowid: i64,
     seq: u64,
     /// The number of a missing row, and the row that has this place instead.
@@ -149,6 +151,8 @@ struct RecordKeys<'a> {
     through: Option<u64>,
     requests: Option<u64>,
     grants: Option<u64>,
+    requests_gone: Option<u64>,
+    grants_gone: Option<u64>,
 }
 
 /// What the record of a grant says of an approval that it does not name.
@@ -192,7 +196,7 @@ keys_of_kinds! {
     "release": user: Word, uid: i64, sha256: Digest, key: Word;
     "alert": user: Word, code: &'a str;
     "review": user: Word, uid: i64, sha256: Digest, key: Word, comment: Word, verdict: &'a str;
-    "prune": through: u64, requests: u64, grants: u64;
+    "prune": through: u64, requests: u64, grants: u64, requests_gone: u64, grants_gone: u64;
 }
 
 impl RecordKeys<'_> {
@@ -293,6 +297,10 @@ impl Power {
                     let named = self.hosts.began(seq, body);
                     let lost = |count: Option<u64>| count.map_or(Lost::Leading, Lost::Exactly);
                     self.lost = [lost(told.requests), lost(told.grants)];
+                    for (place, gone) in self.place.iter_mut().zip([told.requests_gone, told.grants_gone]) {
+                        place.gone = gone.map_or(0, |gone| i64::try_from(gone).unwrap_or(i64::MAX));
+                        place.rowid = place.gone;
+                    }
                     self.pruned_at = told.grants.map(|_| Timestamp(copies.at).seconds());
                     named?;
                 }
@@ -396,7 +404,7 @@ impl Power {
         }
     }
 
-    /// Checks that rows are numbered from 1 without a gap, in the order of their records; only the first rows may have
+    /// Checks that rows are numbered from 1, or from the last removed row, without a gap, in the order of their records; only the first rows may have
     /// lost theirs. Returns true if the record of this row is gone: then the row must be closed, or its time, `until`
     /// in seconds, has passed.
     fn placed(
@@ -417,7 +425,7 @@ impl Power {
             place.gap = Some((expected, id));
         }
         let among = match *lost {
-            Lost::Exactly(count) => u64::try_from(rowid).is_ok_and(|rowid| rowid <= count),
+            Lost::Exactly(count) => u64::try_from(rowid.saturating_sub(place.gone)).is_ok_and(|number| number <= count),
             Lost::Leading => place.seq == 0 && seq.is_none(),
         };
         match seq {

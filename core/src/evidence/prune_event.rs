@@ -38,7 +38,13 @@ pub struct Prune {
     /// What it said of its settings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settings_sha256: Option<Digest>,
-    /// The number of rows of `request`, the oldest ones, that have lost their record; absent in records of earlier
+    /// The number of the last row of `request` that was ever removed, with all rows before it; absent if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests_gone: Option<u64>,
+    /// The same for `granted`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grants_gone: Option<u64>,
+    /// The number of remaining rows of `request`, the oldest ones, that have lost their record; absent in records of earlier
     /// versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requests: Option<u64>,

@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+pub use super::backup_event::Backup;
 pub use super::digest::Digest;
 pub use super::edit_event::{Change, Edit};
 pub use super::grant_event::{
@@ -99,6 +100,7 @@ impl Record {
             "left-running" => read::<LeftRunning>,
             "left-ended" => read::<LeftEnded>,
             "prune" => read::<Prune>,
+            "backup" => read::<Backup>,
             "policy" => read::<PolicyRecord>,
             _ => return Ok(()),
         };
@@ -156,6 +158,8 @@ pub enum Event {
     LeftEnded(Box<LeftEnded>),
     /// Old records were removed.
     Prune(Box<Prune>),
+    /// The database was copied into a file.
+    Backup(Box<Backup>),
     /// A new policy was compiled.
     Policy(Box<PolicyRecord>),
 }
@@ -203,6 +207,7 @@ impl Event {
                 ("alert", e.uid, e.run.as_ref().map(RunId::as_str), e.grant.as_ref().map(GrantId::as_str))
             }
             Self::Prune(e) => ("prune", Some(e.uid), None, None),
+            Self::Backup(e) => ("backup", Some(e.uid), None, None),
             // The first user to run under the new policy did nothing, and may not be permitted to see all of the
             // record.
             Self::Policy(_) => ("policy", None, None, None),

@@ -1,5 +1,6 @@
 //! Keeps secret environment variables out of the journal: the values of matching names become keyed digests. Two runs
-//! can be compared and a suspected value can be checked, but no value can be read. Names are always complete.
+//! of one user can be compared and root can check a suspected value, but no value can be read. The digest is bound to the user and
+//! the name: otherwise any reader could run a command with a guess and compare. Names are always complete.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -15,12 +16,14 @@ use crate::escape::Word;
 pub struct Redactor<'a> {
     patterns: &'a [String],
     key: [u8; 32],
+    /// The caller.
+    uid: u32,
 }
 
 impl<'a> Redactor<'a> {
-    /// Creates a redactor. `patterns`: names of variables, ignoring case; `*` matches any text, even an empty one.
-    pub fn new(patterns: &'a [String], key: [u8; 32]) -> Self {
-        Self { patterns, key }
+    /// Creates a redactor for the variables of the user `uid`. `patterns`: names of variables, ignoring case; `*` matches any text, even an empty one.
+    pub fn new(patterns: &'a [String], key: [u8; 32], uid: u32) -> Self {
+        Self { patterns, key, uid }
     }
 
     /// Returns the environment for a record, in the same order.
@@ -35,13 +38,15 @@ impl<'a> Redactor<'a> {
     pub fn variable(&self, name: &OsStr, value: &OsStr) -> Variable {
         let secret = self.patterns.iter().any(|pattern| matches(pattern.as_bytes(), name.as_bytes()));
         let (value, digest) =
-            if secret { (None, Some(self.digest(value.as_bytes()))) } else { (Some(Word::from(value)), None) };
+            if secret { (None, Some(self.digest(name, value))) } else { (Some(Word::from(value)), None) };
         Variable { name: Word::from(name), value, digest }
     }
 
-    /// Returns the HMAC-SHA256 (RFC 2104) of a value.
-    pub fn digest(&self, value: &[u8]) -> Digest {
-        Digest(authentication_code(&self.key, value))
+    /// Returns the HMAC-SHA256 (RFC 2104) of user, name and value. A name contains neither NUL nor `=`.
+    fn digest(&self, name: &OsStr, value: &OsStr) -> Digest {
+        let uid = self.uid.to_string();
+        let text = [uid.as_bytes(), b"\0", name.as_bytes(), b"=", value.as_bytes()].concat();
+        Digest(authentication_code(&self.key, &text))
     }
 }
 
@@ -110,15 +115,19 @@ mod tests {
     #[test]
     fn secret_values_become_digests_and_the_order_is_kept() {
         let patterns = ["*_TOKEN".to_owned(), "*secret*".to_owned()];
-        let redactor = Redactor::new(&patterns, [1; 32]);
+        let redactor = Redactor::new(&patterns, [1; 32], 7);
         let variables =
             redactor.environment([("API_TOKEN", "t0p"), ("HOME", "/root"), ("MySecrets", "t0p"), ("TOKEN", "x")]);
         let shown: Vec<_> = variables.iter().map(|v| (v.name.to_string(), v.value.is_some())).collect();
         let wanted = [("API_TOKEN", false), ("HOME", true), ("MySecrets", false), ("TOKEN", true)];
         assert_eq!(shown, wanted.map(|(name, value)| (name.to_owned(), value)));
-        assert_eq!(variables[0].digest, variables[2].digest);
-        assert_eq!(variables[0].digest, Some(redactor.digest(b"t0p")));
-        assert_ne!(Some(Redactor::new(&patterns, [2; 32]).digest(b"t0p")), variables[0].digest);
+        assert_ne!(variables[0].digest, variables[2].digest, "another name");
+        let by = |redactor: Redactor<'_>| redactor.variable("API_TOKEN".as_ref(), "t0p".as_ref()).digest;
+        assert_eq!(variables[0].digest, by(Redactor::new(&patterns, [1; 32], 7)));
+        assert_ne!(variables[0].digest, by(Redactor::new(&patterns, [1; 32], 8)), "another user");
+        assert_ne!(variables[0].digest, by(Redactor::new(&patterns, [2; 32], 7)), "another key");
+        let text = b"7\0API_TOKEN=t0p";
+        assert_eq!(variables[0].digest, Some(Digest(authentication_code(&[1; 32], text))));
         assert!(!serde_json::to_string(&variables).unwrap().contains("t0p"));
     }
 

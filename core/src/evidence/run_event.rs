@@ -67,6 +67,12 @@ pub struct Start {
     pub grant: Option<GrantId>,
     /// How the caller was authenticated.
     pub authenticated: Authentication,
+    /// The PAM service that authenticated the caller for this run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth_service: Option<Word>,
+    /// How many of its prompts were answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth_answers: Option<u32>,
     /// For an edit: the command line of the editor, which runs as the caller.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub editor: Option<Vec<Word>>,

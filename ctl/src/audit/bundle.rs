@@ -7,6 +7,7 @@ use jit_core::evidence::checkpoint::Statement;
 use jit_core::evidence::proof::Proof;
 use jit_core::evidence::{Checkpoint, FirstBad, Mark, Proven, Signers};
 use jit_core::grant::sshsig::dearmor;
+use jit_core::wire::GapInfo;
 use serde::{Deserialize, Serialize};
 
 /// The longest line in bytes: no record is longer than what the database accepts.
@@ -39,6 +40,36 @@ impl CheckpointLine {
     }
 }
 
+/// A line of a salvaged journal in the place of records that could not be read.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct GapLine {
+    /// The number of the first.
+    gap: u64,
+    /// Distinguishes the line from records, for programs.
+    kind: String,
+    /// The number of the last.
+    last: u64,
+    /// The reason.
+    why: String,
+}
+
+impl GapLine {
+    pub(super) fn line(gap: &GapInfo) -> String {
+        let line = Self { gap: gap.first, kind: "gap".to_owned(), last: gap.last, why: gap.why.clone() };
+        serde_json::to_string(&line).map(|line| line + "\n").unwrap_or_default()
+    }
+
+    /// Decodes the line if it is a gap, and returns the first record that is bad by it.
+    fn read(line: &[u8]) -> Option<FirstBad> {
+        let line = line.starts_with(b"{\"gap\":").then(|| serde_json::from_slice::<Self>(line).ok())??;
+        let cause = Cause::Malformed(format!(
+            "the file was salvaged without records {} to {}: {}",
+            line.gap, line.last, line.why
+        ));
+        Some(FirstBad { seq: line.gap, cause })
+    }
+}
+
 /// Verifies an export to its end. `from` is its first record, if it is not the first of the journal.
 pub(crate) fn prove(
     mut lines: impl BufRead,
@@ -58,6 +89,9 @@ pub(crate) fn prove(
     let mut proof = Proof::new(begin, signers, anchor);
     let mut seen = 0;
     while !line.is_empty() {
+        if let Some(bad) = GapLine::read(&line) {
+            return Ok(Err(bad));
+        }
         let fed = match CheckpointLine::read(&line) {
             Some(checkpoint) => proof.checkpoint(&checkpoint),
             None => {

@@ -179,6 +179,9 @@ impl<'a> Record<'a> {
                 format!("{act} {run}{}: {reason}", self.holder())
             }
             "policy" => policy::summary(&self.fields),
+            "backup" => {
+                format!("records up to {} were copied to {}", self.or_dash("through"), self.or_dash("file"))
+            }
             "prune" => format!("records up to {} were removed", self.or_dash("through")),
             _ => self.unknown_summary(),
         }

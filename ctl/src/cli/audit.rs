@@ -94,7 +94,7 @@ pub(crate) struct RecordSelection {
     /// At most this many records
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) limit: u32,
-    /// Only this kind: start, end, reject, request, approval, denial, cancellation, grant, revocation, release, alert, review, prune, reading, intervention, policy, edit, left-running, left-ended
+    /// Only this kind: start, end, reject, request, approval, denial, cancellation, grant, revocation, release, alert, review, prune, backup, reading, intervention, policy, edit, left-running, left-ended
     #[arg(long, value_name = "KIND", value_parser = kind)]
     pub(crate) kind: Option<String>,
     /// Only actions of this user
@@ -189,6 +189,14 @@ pub(crate) struct AuditExportWords {
     /// Begin with the first record that is not older than this time, in the format of --since of `audit list`
     #[arg(long, value_name = "TIME", value_parser = when::parse_past)]
     pub(crate) since: Option<i64>,
+    /// Export what can be read of a damaged journal, and report what cannot (root)
+    ///
+    /// Reads each record by itself. A record is left out if it cannot be read, or if its bytes do not have the hash that
+    /// is stored with it. jitctl prints the numbers of these records and the reasons, and exits with status 1. In the
+    /// format jsonl the file has a line for each gap. `jitctl audit verify FILE` refuses such a file at its first gap;
+    /// with `--from` it verifies a file with a part of it that has no gap and ends with a checkpoint.
+    #[arg(long, conflicts_with = "since")]
+    pub(crate) salvage: bool,
     /// Write into this new file [default: standard output]
     #[arg(long, short, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,

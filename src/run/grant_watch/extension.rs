@@ -33,7 +33,7 @@ impl GrantWatch<'_> {
         }
         let key = self.host.record_public_identity().ok()?.key;
         for terms in candidates.iter().filter_map(|signed| extends(signed, last, &key)) {
-            if terms.left(moment).is_zero() || self.is_over(&terms) || !self.is_vouched_for(&terms) {
+            if terms.left(moment).is_zero() || self.is_over(&terms) || !self.is_vouched_for(&terms, moment) {
                 continue;
             }
             match self.claims(&terms, moment) {
@@ -51,9 +51,11 @@ impl GrantWatch<'_> {
             && !self.host.store().is_used_by(&extension.id, self.run()).unwrap_or(false)
     }
 
-    /// Where the role takes signed approvals only, whether they are valid now.
-    fn is_vouched_for(&self, terms: &GrantTerms) -> bool {
-        let Ok(now) = self.host.now().map(|now| now.seconds()) else { return false };
+    /// Where the role takes signed approvals only, whether they are valid now. A wall clock that was set back during the run makes no
+    /// key valid again.
+    fn is_vouched_for(&self, terms: &GrantTerms, moment: &Moment) -> bool {
+        let now = crate::audit::now(self.host.database().connection(), moment.clone());
+        let Ok(now) = now.map(|now| now.seconds()) else { return false };
         match self.host.vouchers(std::slice::from_ref(&self.role), &terms.person(), now) {
             // The account database is not asked who is an approver: a directory service that does not answer would delay the end.
             Ok(Some(vouchers)) => vouchers.vouch(terms, &self.role.activation, now, |_| true).is_ok(),

@@ -152,8 +152,8 @@ impl Power {
                 let said = self.kept.older > self.accepted || self.pruned.is_some();
                 (!said).then_some("no alert says that the database is an older copy")
             }
-            "pruned" | "unsealed" => None,
-            name if name.starts_with("stored:") || name.starts_with("recorded:") => None,
+            "pruned" | "unsealed" | "backup" => None,
+            name if ["stored:", "recorded:", "failed:"].iter().any(|known| name.starts_with(known)) => None,
             _ => Some("the name is unknown"),
         };
         if let Some(what) = what {

@@ -50,7 +50,12 @@ pub(super) fn line(entry: &Entry<'_>) -> String {
         _ => "success",
     };
     add("outcome", outcome);
-    add("fileHash", &entry.info.hash);
+    // The hash of a file is only that of the program.
+    if let (Some(program), Some(_), "start") = (entry.text("sha256"), entry.text("path"), entry.kind()) {
+        add("fileHash", program);
+    }
+    add("flexString1Label", "record");
+    add("flexString1", &entry.info.hash);
     add("msg", &entry.message());
     format!("{}\n", text.trim_end())
 }
@@ -79,6 +84,16 @@ mod tests {
 
     use super::*;
 
+    /// A SIEM looks the hash of a file up.
+    #[test]
+    fn the_hash_of_a_file_is_that_of_the_program() {
+        let body =
+            |kind: &str| format!(r#"{{"kind":"{kind}","path":"/bin/ls","sha256":"{}","time":1}}"#, "c".repeat(64));
+        let line = |kind: &str| line(&Entry::read(&RecordInfo { seq: 3, body: body(kind), hash: "ab".into() }));
+        assert!(line("start").contains(&format!(" fileHash={} ", "c".repeat(64))));
+        assert!(!line("grant").contains("fileHash"));
+    }
+
     #[test]
     fn separators_are_escaped() {
         assert_eq!(header("a|b\\c"), "a\\|b\\\\c");
@@ -94,5 +109,6 @@ mod tests {
         assert!(line.starts_with(&begin), "{line}");
         assert!(line.contains("cs4=/bin/sh -c 'a\\=1|b' ") && line.ends_with('\n'), "{line}");
         assert_eq!(line.lines().count(), 1);
+        assert!(!line.contains("fileHash") && line.contains("flexString1Label=record flexString1=ab "), "{line}");
     }
 }

@@ -2,7 +2,9 @@
 
 mod cef;
 mod csv;
+mod holders;
 mod ocsf;
+mod salvage;
 
 use std::fs::OpenOptions;
 use std::io::{self, BufWriter, Write};
@@ -13,6 +15,7 @@ use jit_core::escape::Word;
 use jit_core::wire::{AuditExport, CheckpointInfo, ExportPage, RecordInfo};
 use serde_json::{Map, Value};
 
+use self::holders::{Holder, Holders};
 use super::bundle::CheckpointLine;
 use crate::broker::Broker;
 use crate::clean::clean;
@@ -27,13 +30,20 @@ pub(crate) fn export(words: &AuditExportWords, broker: &Broker, screen: &Screen)
         let notice = Notice::new("--json describes what was written into a file").with_hint("add --output FILE");
         return Err(Trouble::Usage(notice));
     }
+    if words.salvage {
+        return salvage::salvage(words, broker);
+    }
     // Requests the first piece before it creates the file, so that a refusal leaves no file behind.
     let mut page = ask(broker, words.from, words.since, None)?;
     let mut out = Destination::open(words.output.as_deref())?;
     out.write(header(words.format).as_bytes())?;
     let (mut records, mut next) = (0_u64, words.from.max(1));
+    let mut holders = Holders::default();
     loop {
-        for line in lines(words.format, &page) {
+        if words.format == ExportFormat::Ocsf {
+            holders.learn(&page.records, broker);
+        }
+        for line in lines(words.format, &page, &holders) {
             out.write(line.as_bytes())?;
         }
         records = records.saturating_add(page.records.len() as u64);
@@ -52,7 +62,7 @@ pub(crate) fn export(words: &AuditExportWords, broker: &Broker, screen: &Screen)
         }
         None => String::new(),
     };
-    Ok(Report::done(Output::Export(ExportInfo { records, next, file }), text))
+    Ok(Report::done(Output::Export(ExportInfo { records, next, file, gaps: Vec::new(), open_end: false }), text))
 }
 
 fn ask(broker: &Broker, from: u64, since: Option<i64>, through: Option<u64>) -> Result<ExportPage, Trouble> {
@@ -67,14 +77,14 @@ fn header(format: ExportFormat) -> String {
 }
 
 /// Formats one piece as lines. Only the exact format includes the checkpoints: the others prove nothing.
-fn lines(format: ExportFormat, page: &ExportPage) -> Vec<String> {
+fn lines(format: ExportFormat, page: &ExportPage, holders: &Holders) -> Vec<String> {
     let write = match format {
         ExportFormat::Jsonl => return exact(page),
         ExportFormat::Ocsf => ocsf::line,
         ExportFormat::Cef => cef::line,
         ExportFormat::Csv => csv::line,
     };
-    page.records.iter().map(|info| write(&Entry::read(info))).collect()
+    page.records.iter().map(|info| write(&Entry::read(info).held_by(holders))).collect()
 }
 
 /// Returns the exact bytes of the records, and each checkpoint after its record.
@@ -100,11 +110,18 @@ fn checkpoint_line(info: &CheckpointInfo) -> String {
 struct Entry<'a> {
     info: &'a RecordInfo,
     fields: Map<String, Value>,
+    /// The requester of the request that the record is about, if known.
+    holder: Option<&'a Holder>,
 }
 
 impl<'a> Entry<'a> {
     fn read(info: &'a RecordInfo) -> Self {
-        Self { info, fields: serde_json::from_str(&info.body).unwrap_or_default() }
+        Self { info, fields: serde_json::from_str(&info.body).unwrap_or_default(), holder: None }
+    }
+
+    fn held_by(self, holders: &'a Holders) -> Self {
+        let holder = self.text("grant").and_then(|grant| holders.of(grant));
+        Self { holder, ..self }
     }
 
     fn text(&self, key: &str) -> Option<&str> {

@@ -1,7 +1,7 @@
 //! Open Cybersecurity Schema Framework 1.8.0 (schema.ocsf.io): one event per record. Runs are Process Activity (1007),
 //! changes of requests and grants are User Access Management (3005, which 1.9 moves into User Management), a refused run
-//! is Authorize Session (3003), an alert is a Detection Finding (2004), a pruning is Event Log Activity (1008), a change
-//! of the policy is Entity Management (3004). `raw_data` holds the exact record.
+//! is Authorize Session (3003), an alert is a Detection Finding (2004), a pruning or a backup is Event Log Activity (1008),
+//! an edit or the reading of a recording is File System Activity (1001), a change of the policy is Entity Management (3004). `raw_data` holds the exact record.
 
 use std::sync::LazyLock;
 
@@ -24,6 +24,7 @@ pub(super) fn line(entry: &Entry<'_>) -> String {
     let class = class(entry);
     let mut event = common(entry, &class);
     match class.uid {
+        1001 => file(entry, &mut event),
         1007 => process(entry, &mut event),
         2004 => finding(entry, &mut event),
         3003 => session(entry, &mut event),
@@ -41,13 +42,19 @@ pub(super) fn line(entry: &Entry<'_>) -> String {
 fn class(entry: &Entry<'_>) -> Class {
     let (uid, category, activity) = match entry.kind() {
         "start" => (1007, 1, 1),
-        "end" => (1007, 1, 2),
+        "end" | "left-ended" => (1007, 1, 2),
+        "intervention" => (1007, 1, if entry.text("act") == Some("kill") { 2 } else { OTHER }),
+        "left-running" => (1007, 1, OTHER),
+        // Created or updated.
+        "edit" => (1001, 1, if entry.text("before").is_none() { 1 } else { 3 }),
+        "reading" => (1001, 1, 2),
         "reject" => (3003, 3, 1),
         "grant" => (3005, 3, 1),
         "revocation" | "release" => (3005, 3, 2),
         "request" | "approval" | "denial" | "cancellation" | "review" => (3005, 3, OTHER),
         "alert" => (2004, 2, 1),
         "prune" => (1008, 1, 2),
+        "backup" => (1008, 1, 3),
         // Created or updated.
         "policy" => (3004, 3, if entry.text("replaces").is_none() { 1 } else { 3 }),
         _ => (0, 0, OTHER),
@@ -140,10 +147,28 @@ fn process(entry: &Entry<'_>, event: &mut Map<String, Value>) {
     }
 }
 
+/// The file that was edited, or the recording that was read.
+fn file(entry: &Entry<'_>, event: &mut Map<String, Value>) {
+    let path = entry.text("path");
+    let name = path.and_then(|path| path.rsplit('/').next()).or(entry.text("run")).unwrap_or("all recordings");
+    let mut file = Map::new();
+    set(&mut file, "name", json!(name));
+    set(&mut file, "type_id", json!(1));
+    path.into_iter().for_each(|path| set(&mut file, "path", json!(path)));
+    if let Some(after) = entry.text("after") {
+        set(&mut file, "hashes", json!([{"algorithm_id": 3, "value": after}]));
+    }
+    if let Some(bytes) = entry.number("after_bytes") {
+        set(&mut file, "size", json!(bytes));
+    }
+    set(event, "file", Value::Object(file));
+    event.entry("device").or_insert_with(|| json!({"type_id": 0, "hostname": "unknown"}));
+}
+
 /// The user whose privileges change: the holder. The record of an approver's decision names only the grant.
 fn access(entry: &Entry<'_>, event: &mut Map<String, Value>) {
     let holder = match entry.kind() {
-        "approval" | "denial" => None,
+        "approval" | "denial" => entry.holder.and_then(|(uid, name)| person(Some(*uid), Some(name))),
         "revocation" | "review" => person(entry.number("holder_uid"), entry.text("holder")),
         _ => person(entry.number("uid"), entry.text("user")),
     };
@@ -192,12 +217,13 @@ fn set(object: &mut Map<String, Value>, key: &str, value: Value) {
 mod tests {
     use jit_core::wire::RecordInfo;
 
+    use super::super::holders::Holders;
     use super::*;
 
     /// The published schema for the classes and objects that are used here; see CONTRIBUTING.md.
     const PUBLISHED: &str = include_str!("ocsf-1.8.0.json");
 
-    const RECORDS: [&str; 17] = [
+    const RECORDS: [&str; 25] = [
         r#"{"kind":"start","run":"r","uid":7,"user":"alice","run_as":"root","run_as_uid":0,"argv":["/bin/ls","a b"],"path":"/bin/ls","cwd":"/","sha256":"ab","host":"web1","time":1800000000000001}"#,
         r#"{"kind":"end","run":"r","uid":7,"exit":3,"duration_us":5000,"ended_by":"itself","host":"web1","time":1}"#,
         r#"{"kind":"end","run":"r","uid":7,"ended_by":"lost","host":"web1","time":1}"#,
@@ -213,9 +239,27 @@ mod tests {
         r#"{"kind":"prune","uid":0,"user":"root","through":7,"host":"web1","time":1}"#,
         r#"{"kind":"policy","policy":"aa","file_count":1,"files":[],"added_count":3,"caller":"alice","caller_uid":7,"host":"web1","time":1}"#,
         r#"{"kind":"policy","policy":"bb","replaces":"aa","file_count":1,"files":[],"removed_count":1,"host":"web1","time":1}"#,
+        r#"{"kind":"edit","run":"r","uid":7,"path":"/etc/hosts","after":"cd","after_bytes":9,"host":"web1","time":1}"#,
+        r#"{"kind":"edit","run":"r","uid":7,"path":"/etc/hosts","before":"ab","after":"cd","after_bytes":9,"host":"web1","time":1}"#,
+        r#"{"kind":"reading","uid":8,"user":"bob","purpose":"search","host":"web1","time":1}"#,
+        r#"{"kind":"intervention","uid":8,"user":"bob","act":"kill","run":"r","holder":"alice","holder_uid":7,"reason":"x","host":"web1","time":1}"#,
+        r#"{"kind":"intervention","uid":8,"user":"bob","act":"freeze","run":"r","holder":"alice","holder_uid":7,"reason":"x","host":"web1","time":1}"#,
+        r#"{"kind":"backup","uid":0,"user":"root","file":"/root/b","through":7,"host":"web1","time":1}"#,
+        r#"{"kind":"left-running","run":"r","uid":7,"count":1,"processes":[],"host":"web1","time":1}"#,
+        r#"{"kind":"left-ended","run":"r","uid":7,"ended_by":"expiry","host":"web1","time":1}"#,
         r#"{"kind":"novel","host":"web1","time":1}"#,
         "not a record",
     ];
+
+    #[test]
+    fn an_approval_is_about_its_requester() {
+        let info = |body: &str| RecordInfo { seq: 3, body: body.to_owned(), hash: "ab".repeat(32) };
+        let mut holders = Holders::default();
+        holders.learn(&[info(RECORDS[5])], &crate::Broker::at("/nonexistent".as_ref()));
+        let approval = info(RECORDS[6]);
+        let event: Value = serde_json::from_str(&line(&Entry::read(&approval).held_by(&holders))).unwrap();
+        assert_eq!((&event["user"]["name"], &event["actor"]["user"]["name"]), (&json!("alice"), &json!("bob")));
+    }
 
     fn event(body: &str) -> Value {
         let info = RecordInfo { seq: 3, body: body.to_owned(), hash: "ab".repeat(32) };
@@ -294,6 +338,12 @@ mod tests {
             (&revocation["user"]["name"], &revocation["actor"]["user"]["name"]),
             (&json!("alice"), &json!("bob"))
         );
+        for (record, type_uid) in
+            [(15, 100_101), (16, 100_103), (17, 100_102), (18, 100_702), (19, 100_799), (20, 100_803)]
+        {
+            assert_eq!(event(RECORDS[record])["type_uid"], type_uid, "{}", RECORDS[record]);
+        }
+        assert_eq!(event(RECORDS[16])["file"]["path"], "/etc/hosts");
         let (first, second) = (event(RECORDS[13]), event(RECORDS[14]));
         assert_eq!((&first["type_uid"], &second["type_uid"]), (&json!(300_401), &json!(300_403)));
         assert_eq!((&second["entity"]["policy"]["uid"], &second["severity_id"]), (&json!("bb"), &json!(3)));
