@@ -370,3 +370,27 @@ fn a_command_does_not_outlive_a_killed_supervisor_that_cannot_finish_dying() {
         root.script(&format!("rm -f /tmp/watched.{}", person.uid));
     }
 }
+
+/// The run has no grant, and its descriptor keeps it from ending: it then counts for its caller, as any process of theirs.
+#[test]
+fn a_refused_run_that_cannot_end_is_a_process_of_its_caller() {
+    let root = prepared("");
+    can_be_watched(&root);
+    let person = root.person(&[]);
+    let uid = person.uid;
+    for (fd, words) in [("0", "jit-sudo -n -u root id"), ("9", "jit-sudo -n -u root id"), ("9", "jit-sudo --nonsense")]
+    {
+        let line = format!("setsid python3 /usr/local/lib/watched.py {fd} {words} >/dev/null 2>&1 </dev/null &");
+        root.script(&format!("runuser -u {} -- sh -c '{line}'", person.name));
+        let script = "cat /proc/[0-9]*/status 2>/dev/null | awk '/^Name:/ { name = $2 } /^State:/ { state = $2 } \
+                      /^Uid:/ && name == \"jit-sudo\" && state == \"D\" { print $2, $3, $4, $5 }'";
+        let ids = eventually("it cannot end", harness::PATIENCE, || {
+            std::thread::sleep(Duration::from_millis(300));
+            Some(root.script(script).trim().to_owned()).filter(|ids| !ids.is_empty())
+        });
+        unwatch(&root);
+        root.script(&format!("rm -f /tmp/watched.{uid}"));
+        assert_eq!(ids, format!("{uid} {uid} {uid} {uid}"), "{fd} {words}");
+        no_program_waits(&root);
+    }
+}
