@@ -65,25 +65,14 @@ impl Inherited {
     /// Makes this process one of the caller's, which must need root no more: it only says something and ends. A process that a user
     /// keeps from ending then counts for that user.
     pub fn leave_root(&self) {
-        leave_root(&self.identity.credentials());
+        // Where the kernel does not have the ids, it ends as root.
+        let _ = become_caller(&self.identity);
     }
-}
-
-impl KernelIdentity {
-    /// Returns these ids, to become them again.
-    pub(crate) fn credentials(&self) -> Credentials {
-        Credentials { uid: self.uid(), gid: self.gid(), groups: self.groups().to_vec() }
-    }
-}
-
-/// Does the same as the method. Where the kernel does not have the ids, the process ends as root.
-pub(crate) fn leave_root(user: &Credentials) {
-    let _ = become_caller(user);
 }
 
 /// Gives up root for good. Other processes of the caller cannot read the memory, which may hold what only root may know.
-fn become_caller(user: &Credentials) -> Result<(), ExecError> {
-    user.assume()?;
+fn become_caller(caller: &KernelIdentity) -> Result<(), ExecError> {
+    Credentials { uid: caller.uid(), gid: caller.gid(), groups: caller.groups().to_vec() }.assume()?;
     // SAFETY: this prctl takes integers.
     unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) };
     Ok(())
@@ -100,7 +89,7 @@ fn keep(told: &OwnedFd, given: &[RawFd], caller: &KernelIdentity) -> Infallible 
     let _ = close_all_but(&kept);
     let _ = read(told.as_fd(), &mut [0]); // nothing when the parent has ended; the last read then says it again
     // If it never ends, it counts for the caller. This fails only for ids that the kernel does not have here.
-    if become_caller(&caller.credentials()).is_err() {
+    if become_caller(caller).is_err() {
         exit_now(1)
     }
     let _ = close_but(&kept); // the standard streams, whose closing the caller can delay too

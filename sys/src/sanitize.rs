@@ -16,7 +16,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::cgroup::Cgroup;
 use crate::closable::first_unclosable;
-use crate::custody::leave_root;
 use crate::descriptors::open_descriptors;
 use crate::inherited::SchedulingState;
 use crate::kernel::check;
@@ -163,8 +162,10 @@ impl std::error::Error for SanitizeError {}
 pub fn sanitize(name: &'static CStr) -> Result<Inherited, SanitizeError> {
     let identity = identity().map_err(because("read the caller's ids"))?;
     become_root()?;
-    let user = identity.credentials();
-    reset(name, identity).inspect_err(|_| leave_root(&user)) // the caller may keep it from ending
+    let (uid, gid, groups) = (identity.uid, identity.gid, identity.groups.clone());
+    reset(name, identity).inspect_err(|_| {
+        let _ = leave_root(uid, gid, &groups); // the caller may keep it from ending
+    })
 }
 
 fn reset(name: &'static CStr, identity: KernelIdentity) -> Result<Inherited, SanitizeError> {
@@ -261,6 +262,16 @@ fn become_root() -> Result<(), SanitizeError> {
         return Err(because("become root")(io::Error::other("the kernel kept other ids")));
     }
     Ok(())
+}
+
+/// Takes the ids of the caller again, for a process that only reports its error and ends.
+fn leave_root(uid: u32, gid: u32, groups: &[u32]) -> io::Result<()> {
+    // SAFETY: pointer and count describe the slice.
+    check(unsafe { libc::setgroups(groups.len(), groups.as_ptr()) })?;
+    // SAFETY: takes integers.
+    check(unsafe { libc::setresgid(gid, gid, gid) })?;
+    // SAFETY: takes integers.
+    check(unsafe { libc::setresuid(uid, uid, uid) }).map(drop)
 }
 
 /// Real, effective and saved ids.
