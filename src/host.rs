@@ -368,7 +368,7 @@ impl Host {
         let is_rung = || self.bell().is_ok_and(|bell| bell.ring().is_ok());
         if !is_rung()
             && let Some(mut loan) = Loan::begin()
-            && loan.take_more()
+            && loan.take_for_file()
         {
             let _ = is_rung();
         }

@@ -24,7 +24,9 @@ fn jit_sudo_main() -> ExitStatus {
     let (answer, reader) = match sys::sanitize(c"jit-sudo") {
         Ok(mut inherited) => {
             stand_apart(&mut inherited);
-            (answer(&inherited, &mut console), PolicyReader::root(inherited.identity.uid()))
+            let answer = answer(&inherited, &mut console);
+            inherited.leave_root();
+            (answer, PolicyReader::root(inherited.identity.uid()))
         }
         Err(error) => (Err(error.into()), None),
     };

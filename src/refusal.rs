@@ -18,6 +18,7 @@ use crate::judge::{JudgeError, NotAllowed};
 use crate::session::LaunchError;
 use crate::store::FindError;
 use crate::verify::NoGrant;
+use jit_core::budget::RUNS;
 use jit_core::cli::UsageError;
 use jit_core::escape::{Word, shell_line};
 use jit_core::names::{GrantId, RoleName};
@@ -66,6 +67,8 @@ pub enum Refusal {
     Editor(EditorError),
     /// The user has no role at all on this host.
     NoRole(String, String),
+    /// [`RUNS`] runs of the user are not over.
+    TooManyRuns,
 }
 
 /// A command about which the caller may learn nothing.
@@ -178,6 +181,7 @@ impl Refusal {
             Self::Launch(_) => "not-executed",
             Self::Editor(_) => "editor",
             Self::NoRole(..) => "no-role",
+            Self::TooManyRuns => "too-many-runs",
         }
     }
 
@@ -206,6 +210,7 @@ impl Refusal {
             Self::Launch(error) => error.to_string(),
             Self::Editor(error) => error.to_string(),
             Self::NoRole(user, host) => format!("Sorry, user {user} may not run sudo on {host}"),
+            Self::TooManyRuns => format!("{RUNS} commands of yours run or wait already, and one user can have no more"),
         }
     }
 
@@ -304,6 +309,7 @@ impl Refusal {
             Self::Launch(LaunchError::Endless(_)) => {
                 Some(format!("{AS_ROOT}give this host or container CAP_KILL, or mount cgroup2 on /sys/fs/cgroup"))
             }
+            Self::TooManyRuns => Some("wait until one has ended; jitctl session list shows them".to_owned()),
             Self::SyslogRequired => Some("start the syslog daemon, or set syslog = \"mirror\"".to_owned()),
             _ => None,
         }
@@ -336,7 +342,8 @@ impl Refusal {
             | Self::Start(_)
             | Self::Session(_)
             | Self::Launch(_)
-            | Self::NoRole(..) => false,
+            | Self::NoRole(..)
+            | Self::TooManyRuns => false,
         }
     }
 

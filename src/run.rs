@@ -30,13 +30,14 @@ use crate::authorized::Authorized;
 use crate::authorized::environment::{RunEnvironment, build};
 use crate::console::Console;
 use crate::elevation::{Caller, CallersEnvironment};
-use crate::host::{Host, HostError};
+use crate::host::{Host, HostError, Slot, Work};
 use crate::policy_index::PolicyIndex;
 use crate::refusal::Refusal;
 use crate::session::{ExitStatus, LaunchError, Outcome, ProcessTree, Session, keepers};
 use attempt::Attempt;
 use authorize::authorize;
 use grant_watch::GrantWatch;
+use jit_core::budget::ProcessLimit;
 use jit_core::cli::{EnvironmentWish, Run};
 use jit_core::evidence::record::{EndedBy, RunOutcome};
 use jit_core::policy::SyslogMode;
@@ -67,6 +68,7 @@ fn perform(
     begun: impl FnOnce(),
 ) -> Result<ExitStatus, Refusal> {
     let caller = Caller::identify(&inherited.identity)?;
+    let _slot = slot_of(&caller)?;
     // Not dropped: this process ends with the run, and the kernel frees faster than SQLite and our destructors.
     let host = ManuallyDrop::new(Host::open(caller.host())?);
     let policy = ManuallyDrop::new(host.policy(Some(&caller))?);
@@ -106,6 +108,15 @@ fn perform(
     drop(recorded); // closes the PAM session before waiting for a reader of our messages
     unsaid.iter().for_each(|sentence| edit::say(sentence, console));
     Ok(outcome?.exit_status())
+}
+
+/// Claims one of the user's [`RUNS`](jit_core::budget::RUNS) slots. A refusal uses no database, so many of them hold up nobody.
+fn slot_of(caller: &Caller) -> Result<Slot, Refusal> {
+    let claimed = Slot::claim(caller.uid(), Work::Run).map_err(|error| HostError::System("count the runs", error))?;
+    claimed.ok_or_else(|| {
+        let _ = Host::tell_of_flood(caller.host(), caller.person(), ProcessLimit::Runs); // the refusal stands
+        Refusal::TooManyRuns
+    })
 }
 
 /// Opens the PAM session, builds the environment and commits the start record with both. While the disk writes, the run is prepared.

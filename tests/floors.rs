@@ -320,11 +320,12 @@ fn files_of_another_process_that_can_block_are_read_in_one_module() {
 
 /// The files that processes lock while others wait: where each is named, and what names it. A process loses such a lock when it
 /// closes any descriptor of the file, so nothing else may open it.
-const LOCKED_FILES: [(&[&str], &str); 4] = [
+const LOCKED_FILES: [(&[&str], &str); 5] = [
     (&["src/database.rs"], "\"-lock\""),
     // The second answers a question, for which the process holds no lock.
     (&["src/host.rs", "src/host/inspection.rs"], "\"sent-"),
     (&["src/host/supervisors.rs"], "\"live-supervisors\""),
+    (&["src/host/slots.rs"], "\"slots\""),
     (&["ctl/src/known_hosts/file.rs"], "known_hosts.lock"),
 ];
 

@@ -77,6 +77,10 @@ pub const QUESTION_WITHIN: u64 = 10;
 /// The maximum number of broker processes that work or wait for one user.
 pub const BROKERS: u32 = 64;
 
+/// The maximum number of runs of one user at the same time, with those that wait for a password or an approval. All of them together
+/// need fewer processes than [`SETTLED`].
+pub const RUNS: u32 = 200;
+
 /// The maximum number of processes and threads that supervise one user's runs, or work for them, in a control group of
 /// their own. Beyond it a run has no enforcer, and a run on a terminal does not start.
 pub const SETTLED: u32 = 1024;
@@ -86,6 +90,8 @@ pub const SETTLED: u32 = 1024;
 pub enum ProcessLimit {
     /// [`BROKERS`].
     Questions,
+    /// [`RUNS`].
+    Runs,
     /// [`SETTLED`], or a limit of the host.
     Supervisors,
 }
@@ -95,6 +101,7 @@ impl ProcessLimit {
     pub fn name(self) -> &'static str {
         match self {
             Self::Questions => "questions",
+            Self::Runs => "runs",
             Self::Supervisors => "processes",
         }
     }
@@ -104,6 +111,7 @@ impl fmt::Display for ProcessLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Questions => write!(f, "questions ({BROKERS} at once)"),
+            Self::Runs => write!(f, "runs ({RUNS} at once)"),
             Self::Supervisors => {
                 write!(f, "processes that supervise runs ({SETTLED}, or fewer by a limit of the host)")
             }

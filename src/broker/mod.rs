@@ -104,6 +104,7 @@ pub fn serve(question: Question, inherited: &Inherited) -> i32 {
             }
         }
     });
+    inherited.leave_root();
     let (reply, status) = match answer {
         Ok(None) => return 0,
         Ok(Some(reply)) => (Ok(reply), 0),

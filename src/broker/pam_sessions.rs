@@ -34,7 +34,7 @@ use sys::users::Account;
 /// The first argument of the recorded command; the second is the PAM service.
 const COMMAND: &str = "pam-session";
 
-/// Offset in the bell's file at which the locks of PAM sessions begin. The supervisor of each session holds a shared lock on the
+/// Offset in the file of the slots at which the locks of PAM sessions begin. The supervisor of each session holds a shared lock on the
 /// byte at this offset plus the program's pid, so that each supervisor knows whether the program has other sessions open. The
 /// kernel drops the lock when a supervisor is killed. The slots of users are at much higher offsets.
 const OPENED: i64 = 1 << 40;
@@ -61,11 +61,11 @@ impl Context<'_> {
 
         supervise_for(holder.uid());
         let run = self.host.new_run_id()?;
-        let register = slots().ok_or_else(|| refused("no-bell", "the bell cannot be opened"))?;
+        let register = slots().ok_or_else(|| refused("no-slots", "the file with the sessions cannot be opened"))?;
         let place = OPENED.saturating_add(new.pid.into());
-        sys::lock::share(&register, place).map_err(gone)?;
+        sys::lock::show(register, place).map_err(gone)?;
         // On an error the program counts as shared, so that no processes of another session are ended by mistake.
-        let is_shared = || sys::lock::is_shared(&register, place).unwrap_or(true);
+        let is_shared = || sys::lock::others_show(register, place).unwrap_or(true);
         let session = Hosted::found(
             &run,
             &Program {
@@ -127,7 +127,7 @@ impl Context<'_> {
         let _ = out.write_all(b"\n"); // for a program that waits for the end
         let grants = watch.grant().held().to_vec();
         drop(watch);
-        let _ = sys::lock::unshare(&register, place); // on an error the lock stays, and the program's next session counts as shared
+        let _ = sys::lock::release(register, place); // on an error the lock stays, and the program's next session counts as shared
         let left = Left {
             run: &run,
             uid: holder.uid(),

@@ -2,10 +2,16 @@
 //! carried out without a record.
 
 use std::io::ErrorKind;
+use std::path::Path;
 
 use rusqlite::ErrorCode;
 
 use super::DatabaseError;
+use jit_core::places::STATE;
+use sys::disk::has_room;
+
+/// A file system with less room than this counts as full, in bytes: other programs may have freed a little since.
+const ROOM: u64 = 256 << 10;
 
 /// Why a change could not be stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,9 +25,17 @@ pub enum Unwritten {
 impl Unwritten {
     /// Returns whether SQLite could not write, and why.
     pub fn of(error: &rusqlite::Error) -> Option<Self> {
-        match error.sqlite_error()?.code {
-            // SQLite reports a full disk in different ways: for the log, for its index, for a file that does not exist yet.
-            ErrorCode::DiskFull | ErrorCode::SystemIoFailure | ErrorCode::CannotOpen => Some(Self::Full),
+        Self::of_code(error.sqlite_error()?.code, || has_room(Path::new(STATE), ROOM))
+    }
+
+    fn of_code(code: ErrorCode, has_room: impl FnOnce() -> bool) -> Option<Self> {
+        match code {
+            ErrorCode::DiskFull => Some(Self::Full),
+            // SQLite reports a full disk in different ways: for the log, for its index, for a file that does not exist yet. A disk
+            // that fails gives the same errors.
+            ErrorCode::SystemIoFailure | ErrorCode::CannotOpen => {
+                Some(if has_room() { Self::Failed } else { Self::Full })
+            }
             ErrorCode::ReadOnly | ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => Some(Self::Failed),
             _ => None,
         }
@@ -44,5 +58,20 @@ impl DatabaseError {
             Self::Busy(_) => Some(Unwritten::Failed),
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_input_output_error_means_a_full_disk_only_without_room() {
+        for code in [ErrorCode::SystemIoFailure, ErrorCode::CannotOpen] {
+            assert_eq!(Unwritten::of_code(code, || true), Some(Unwritten::Failed));
+            assert_eq!(Unwritten::of_code(code, || false), Some(Unwritten::Full));
+        }
+        assert_eq!(Unwritten::of_code(ErrorCode::DiskFull, || true), Some(Unwritten::Full));
+        assert_eq!(Unwritten::of_code(ErrorCode::DatabaseCorrupt, || false), None);
     }
 }

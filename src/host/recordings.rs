@@ -47,10 +47,10 @@ pub enum Encoding {
 }
 
 impl Host {
-    /// Creates the file for the recording of `run`, locked until its last file descriptor is closed.
+    /// Creates the file for the recording of `run`, locked by this process. The one that writes it locks it too.
     pub fn begin_recording(&self, run: &RunId) -> io::Result<File> {
         let file = live(&self.state).and_then(|live| live.begin(&plain(run))).map_err(unwrapped)?;
-        sys::lock::claim(&file)?;
+        sys::lock::hold(&file)?;
         Ok(file)
     }
 
@@ -136,9 +136,9 @@ impl FinishedRecordings {
     }
 }
 
-/// Whether the writer of a recording still holds its lock.
+/// Whether the writer of a recording lives.
 pub fn is_written(file: &File) -> Result<bool, HostError> {
-    sys::lock::is_claimed(file).map_err(|error| HostError::System("look at a recording", error))
+    sys::lock::is_held(file).map_err(|error| HostError::System("look at a recording", error))
 }
 
 fn live(state: &TrustedDirectory) -> Result<TrustedDirectory, TrustError> {

@@ -1,17 +1,21 @@
-//! The slots of users: at most N processes work for one user at a time. Each slot is a lock on a byte of the bell's file, which
-//! the kernel releases when the process ends.
+//! The slots of users: at most N processes work for one user at a time. Each slot is a POSIX lock on a byte of a file, which the
+//! kernel releases when the process is killed, even if a user keeps it from ending.
 
+use std::fs::File;
 use std::io;
+use std::sync::OnceLock;
 
-use super::{BELL, Host, HostError, state_directory};
+use super::{Host, HostError, state_directory};
 use crate::audit::{Journal, Written};
-use jit_core::budget::{BROKERS, COUNTING, COUNTING_TAKES, ProcessLimit};
+use jit_core::budget::{BROKERS, COUNTING, COUNTING_TAKES, ProcessLimit, RUNS};
 use jit_core::evidence::record::Reject;
 use jit_core::names::Person;
-use sys::bell::Bell;
-use sys::lock::claim_one;
+use sys::lock::{self, claim_one, release};
 
-/// The offset of the first slot: beyond everything that could be written to the file.
+/// The file with the locks. It stays empty.
+const SLOTS: &str = "slots";
+
+/// The offset of the first slot: the sessions of host programs have the bytes before it.
 const TURNS: i64 = 1 << 50;
 
 /// The number of bytes between the slots of one user and those of the next: more than one user can have.
@@ -22,6 +26,8 @@ const APART: i64 = 1 << 16;
 pub enum Work {
     /// Answering a question, or waiting for the answer.
     Question,
+    /// Running a command, or waiting for a password or an approval before.
+    Run,
     /// Counting a rejection that has no record of its own.
     Counting,
     /// Recording that a limit was reached.
@@ -33,6 +39,7 @@ impl Work {
     fn slots(self) -> (i64, u32) {
         match self {
             Self::Question => (0, BROKERS),
+            Self::Run => (1 << 12, RUNS),
             Self::Counting => (1 << 15, COUNTING),
             Self::Telling => ((1 << 15) + (1 << 14), 1),
         }
@@ -41,7 +48,13 @@ impl Work {
 
 /// A claimed slot, held until it is dropped or the process ends.
 #[must_use]
-pub struct Slot(#[expect(dead_code, reason = "the lock lasts as long as the file is open")] Option<Bell>);
+pub struct Slot(Option<(&'static File, i64)>);
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let _ = self.0.map(|(file, at)| release(file, at)); // otherwise the end of the process does
+    }
+}
 
 impl Slot {
     /// Claims a slot for this user; returns `None` where all are taken. There is no limit for root, nor on a host that is not set
@@ -53,7 +66,7 @@ impl Slot {
         let Some(file) = slots().filter(|_| uid != 0) else { return Ok(Some(Self(None))) };
         let (place, count) = work.slots();
         let first = TURNS.saturating_add(i64::from(uid).saturating_mul(APART)).saturating_add(place);
-        Ok(claim_one(&file, first, count)?.then_some(Self(Some(file))))
+        Ok(claim_one(file, first, count)?.map(|at| Self(Some((file, at)))))
     }
 }
 
@@ -99,7 +112,12 @@ impl Host {
     }
 }
 
-/// Opens the file that holds the locks; `None` on a host that is not set up.
-pub fn slots() -> Option<Bell> {
-    state_directory().ok().and_then(|state| Bell::open(&state.path().join(BELL)).ok())
+/// Opens the file that holds the locks, once: to close it would release those of this process. `None` on a host that is not set up.
+pub fn slots() -> Option<&'static File> {
+    static OPEN: OnceLock<File> = OnceLock::new();
+    if let Some(file) = OPEN.get() {
+        return Some(file);
+    }
+    let file = lock::open(&state_directory().ok()?.path().join(SLOTS)).ok()?;
+    Some(OPEN.get_or_init(|| file))
 }

@@ -173,6 +173,11 @@ impl Recorder {
         self.file
     }
 
+    /// Shows others that this process, which was forked from the one that has begun the recording, writes it.
+    pub fn hold(&self) {
+        let _ = sys::lock::hold(&self.file); // the process that has begun it holds it too
+    }
+
     /// Returns the file.
     pub fn as_fd(&self) -> BorrowedFd<'_> {
         self.file.as_fd()

@@ -20,7 +20,9 @@ pub(super) fn run(run: &Run, inherited: &Inherited, console: &mut Console) -> Re
     let (begun, tell) = pipe().map_err(failed("make a pipe"))?;
     let child = fork(|| {
         let told = || drop(write(tell.as_fd(), b"!"));
-        let status = perform(run, inherited, console, told).unwrap_or_else(|refusal| {
+        let answer = perform(run, inherited, console, told);
+        inherited.leave_root();
+        let status = answer.unwrap_or_else(|refusal| {
             refusal.tell(PolicyReader::root(inherited.identity.uid()).as_ref(), console);
             ExitStatus::Code(1)
         });

@@ -93,6 +93,7 @@ impl RelayProcess<'_, '_> {
     /// Drops all privileges and files that this process does not need, before it has read a byte. `others` are further descriptors
     /// to keep.
     pub(super) fn confine(&self, others: &[BorrowedFd<'_>]) {
+        self.session_recording.hold();
         let mut kept = others.to_vec();
         kept.push(self.supervisor.as_fd());
         kept.extend(self.session_recording.file());

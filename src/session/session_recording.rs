@@ -94,6 +94,13 @@ impl<'a> SessionRecording<'a> {
         }
     }
 
+    /// In the relay process: shows others that the recording has a writer.
+    pub(super) fn hold(&self) {
+        if let State::Here(recorder) = &self.state {
+            recorder.hold();
+        }
+    }
+
     /// In the relay process: writes what is left and seals the recording.
     pub(super) fn seal(&mut self) -> (Option<Seal>, Option<String>) {
         let State::Here(recorder) = std::mem::replace(&mut self.state, State::Nothing) else { return (None, None) };

@@ -7,12 +7,12 @@ use std::io;
 use std::mem;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use nix::sys::statfs::{
     BTRFS_SUPER_MAGIC, EXT4_SUPER_MAGIC, F2FS_SUPER_MAGIC, FsType, OVERLAYFS_SUPER_MAGIC, TMPFS_MAGIC, XFS_SUPER_MAGIC,
-    fstatfs,
+    fstatfs, statfs,
 };
 
 use crate::kernel::{check, check_length};
@@ -67,6 +67,20 @@ pub fn allocate(file: &File, size: u64) -> io::Result<u64> {
         }
     }
     Ok(length)
+}
+
+/// Returns whether a new file in this directory could have this many bytes. True where this cannot be found out, as on a disk that
+/// fails.
+pub fn has_room(directory: &Path, bytes: u64) -> bool {
+    match File::options().read(true).write(true).custom_flags(libc::O_TMPFILE).mode(0o600).open(directory) {
+        Ok(file) => allocate(&file, bytes).map_or(true, |length| length >= bytes),
+        Err(error) if is_out_of_space(&error) => false,
+        // Not every file system has files without names.
+        Err(_) => statfs(directory).map_or(true, |found| {
+            let free = u64::try_from(found.block_size()).unwrap_or(0).saturating_mul(found.blocks_free());
+            free == 0 && found.blocks() == 0 || free >= bytes
+        }),
+    }
 }
 
 fn extend(file: &File, from: u64, by: u64) -> io::Result<()> {

@@ -130,25 +130,36 @@ pub fn share_claimed(file: &impl AsFd, at: i64) -> Result<()> {
     share(file, at)
 }
 
-/// Takes the exclusive lock on a file if it is free, for as long as any descriptor of this open file exists, in this
-/// process or in a child. Returns false when another process holds it.
-pub fn claim(file: &impl AsFd) -> Result<bool> {
-    match flock(file, libc::LOCK_EX | libc::LOCK_NB) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(false),
-        Err(error) => Err(error),
-    }
+/// Takes a shared POSIX lock on a whole file until this process ends, or closes any descriptor of the file: see [`is_held`]. The file
+/// must be open for reading.
+pub fn hold(file: &impl AsFd) -> Result<()> {
+    record_lock(file, libc::F_SETLK, &range(0, 0, libc::F_RDLCK))
 }
 
-/// Takes the lock (`F_OFD_SETLK`, fcntl(2)) on the first free one of `count` bytes of a file from `first` on, for as
-/// long as any descriptor of this open file exists. The bytes need not exist. Returns false when all are taken.
-pub fn claim_one(file: &impl AsFd, first: i64, count: u32) -> Result<bool> {
+/// Returns whether any process [holds](hold) a file, this one too.
+pub fn is_held(file: &impl AsFd) -> Result<bool> {
+    is_locked(file, libc::F_OFD_GETLK, range(0, 0, libc::F_WRLCK))
+}
+
+/// Takes the POSIX lock on the first of `count` bytes of a file from `first` on that no other process has locked, and returns its
+/// place; `None` when all are taken. The file must stay open, and nothing else in this process may open it.
+pub fn claim_one(file: &'static File, first: i64, count: u32) -> Result<Option<i64>> {
     for at in (first..).take(usize::try_from(count).unwrap_or(usize::MAX)) {
-        if is_taken(record_lock(file, libc::F_OFD_SETLK, &range(at, 1, libc::F_WRLCK)))? {
-            return Ok(true);
+        if claim_byte(file, at)? {
+            return Ok(Some(at));
         }
     }
-    Ok(false)
+    Ok(None)
+}
+
+/// Releases the lock of [`claim_one`] or [`show`].
+pub fn release(file: &'static File, at: i64) -> Result<()> {
+    record_lock(file, libc::F_SETLK, &range(at, 1, libc::F_UNLCK))
+}
+
+/// Returns whether another process has locked that byte by [`show`].
+pub fn others_show(file: &'static File, at: i64) -> Result<bool> {
+    is_locked(file, libc::F_GETLK, range(at, 1, libc::F_WRLCK))
 }
 
 /// Takes a shared lock (`F_OFD_SETLK`, fcntl(2)) on one byte of a file, which need not exist, for as long as any
@@ -164,9 +175,12 @@ pub fn unshare(file: &impl AsFd, at: i64) -> Result<()> {
 
 /// Returns whether another open file, or a process by a POSIX lock (this one too), holds a lock on that byte.
 pub fn is_shared(file: &impl AsFd, at: i64) -> Result<bool> {
-    let mut range = range(at, 1, libc::F_WRLCK);
+    is_locked(file, libc::F_OFD_GETLK, range(at, 1, libc::F_WRLCK))
+}
+
+fn is_locked(file: &impl AsFd, operation: libc::c_int, mut range: libc::flock) -> Result<bool> {
     // SAFETY: the kernel writes to `range` alone, and the descriptor is open because `file` is borrowed.
-    succeed(unsafe { libc::fcntl(file.as_fd().as_raw_fd(), libc::F_OFD_GETLK, &raw mut range) })?;
+    succeed(unsafe { libc::fcntl(file.as_fd().as_raw_fd(), operation, &raw mut range) })?;
     Ok(range.l_type != libc::F_UNLCK as libc::c_short)
 }
 
@@ -192,20 +206,6 @@ fn range(start: i64, length: i64, kind: libc::c_int) -> libc::flock {
     range.l_whence = libc::SEEK_SET as libc::c_short;
     (range.l_start, range.l_len) = (start, length);
     range
-}
-
-/// Returns whether another open file holds the lock that [`claim`] takes.
-pub fn is_claimed(file: &impl AsFd) -> Result<bool> {
-    if !claim(file)? {
-        return Ok(true);
-    }
-    flock(file, libc::LOCK_UN)?;
-    Ok(false)
-}
-
-fn flock(file: &impl AsFd, operation: libc::c_int) -> Result<()> {
-    // SAFETY: flock takes two integers, and the descriptor is open because `file` is borrowed.
-    if unsafe { libc::flock(file.as_fd().as_raw_fd(), operation) } == 0 { Ok(()) } else { Err(Error::last_os_error()) }
 }
 
 #[cfg(test)]
@@ -241,6 +241,37 @@ mod tests {
         kill(crate::process::Pid::new(i32::from_ne_bytes(heir)).unwrap(), SIGKILL).unwrap();
         drop(next.unwrap());
         std::fs::remove_file(&path).unwrap();
+    }
+
+    /// A descriptor of the user's can keep the files of a killed process from being released. Here another process has them open.
+    #[test]
+    fn a_killed_process_keeps_no_claim_and_holds_no_file() {
+        let path = std::env::temp_dir().join(format!("jit-sudo-claims-{}", std::process::id()));
+        let file: &'static File = Box::leak(Box::new(open(&path).unwrap()));
+        let (held_path, held) = (path.with_extension("held"), open(&path.with_extension("held")).unwrap());
+        let (told, tell) = crate::poll::pipe().unwrap();
+        let holder = fork(|| {
+            hold(&held).unwrap();
+            assert_eq!(claim_one(file, 1 << 20, 2).unwrap(), Some(1 << 20));
+            show(file, 1 << 30).unwrap();
+            let _ = crate::poll::write(tell.as_fd(), b"!");
+            std::thread::sleep(Duration::from_secs(60));
+            exit_now(0)
+        })
+        .unwrap();
+        assert_eq!(crate::poll::read(told.as_fd(), &mut [0]).unwrap(), 1);
+        assert!(is_held(&held).unwrap() && others_show(file, 1 << 30).unwrap());
+        assert!(!others_show(file, (1 << 30) + 1).unwrap());
+        kill(holder, SIGKILL).unwrap();
+        wait(holder, Waiting::ForEnd).unwrap();
+        assert!(!is_held(&held).unwrap() && !others_show(file, 1 << 30).unwrap());
+        let at = claim_one(file, 1 << 20, 2).unwrap().unwrap();
+        assert_eq!(at, 1 << 20);
+        assert!(is_held(file).unwrap());
+        release(file, at).unwrap();
+        assert!(!is_held(file).unwrap());
+        std::fs::remove_file(&path).unwrap();
+        std::fs::remove_file(&held_path).unwrap();
     }
 
     #[test]

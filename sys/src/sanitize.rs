@@ -7,7 +7,7 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::mem;
-use std::os::fd::{BorrowedFd, RawFd};
+use std::os::fd::RawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::cgroup::Cgroup;
-use crate::closable::is_closable;
+use crate::closable::first_unclosable;
 use crate::descriptors::open_descriptors;
 use crate::inherited::SchedulingState;
 use crate::kernel::check;
@@ -164,13 +164,21 @@ impl std::error::Error for SanitizeError {}
 pub fn sanitize(name: &'static CStr) -> Result<Inherited, SanitizeError> {
     let identity = identity().map_err(because("read the caller's ids"))?;
     become_root()?;
+    let (uid, gid, groups) = (identity.uid, identity.gid, identity.groups.clone());
+    reset(name, identity).inspect_err(|_| {
+        let _ = leave_root(uid, gid, &groups); // the caller may keep it from ending
+    })
+}
+
+fn reset(name: &'static CStr, identity: KernelIdentity) -> Result<Inherited, SanitizeError> {
     let (ignored_signals, blocked_signals) = reset_signals().map_err(because("reset signals"))?;
     let scheduling = SchedulingState::reset(); // early, because a low priority would slow the rest
     call_ourselves(name);
     let standard_streams = open_standard_streams().map_err(because("open /dev/null for closed descriptors"))?;
     let descriptors = open_descriptors().unwrap_or_default(); // without /proc none can be kept for the command
     close_on_exec().map_err(because("mark descriptors close-on-exec"))?;
-    check_closable(&descriptors)?;
+    let unclosable = first_unclosable(&descriptors).map_err(because("look at a descriptor"))?;
+    unclosable.map_or(Ok(()), |fd| Err(SanitizeError::NotClosable(fd)))?;
     let arguments = std::env::args_os().collect();
     let environment = take_environment();
     disarm_timers().map_err(because("disarm timers"))?;
@@ -257,6 +265,16 @@ fn become_root() -> Result<(), SanitizeError> {
         return Err(because("become root")(io::Error::other("the kernel kept other ids")));
     }
     Ok(())
+}
+
+/// Takes the ids of the caller again, for a process that only reports its error and ends.
+fn leave_root(uid: u32, gid: u32, groups: &[u32]) -> io::Result<()> {
+    // SAFETY: pointer and count describe the slice.
+    check(unsafe { libc::setgroups(groups.len(), groups.as_ptr()) })?;
+    // SAFETY: takes integers.
+    check(unsafe { libc::setresgid(gid, gid, gid) })?;
+    // SAFETY: takes integers.
+    check(unsafe { libc::setresuid(uid, uid, uid) }).map(drop)
 }
 
 /// Real, effective and saved ids.
@@ -352,18 +370,6 @@ fn stat(fd: RawFd) -> io::Result<libc::stat> {
     // SAFETY: `file` lives through the call.
     check(unsafe { libc::fstat(fd, &raw mut file) })?;
     Ok(file)
-}
-
-/// Refuses descriptors that a user can keep from being closed.
-fn check_closable(others: &[RawFd]) -> Result<(), SanitizeError> {
-    for fd in (0..=2).chain(others.iter().copied()) {
-        // SAFETY: the descriptor was open when the list was made, and nothing has closed it since.
-        let descriptor = unsafe { BorrowedFd::borrow_raw(fd) };
-        if !is_closable(descriptor).map_err(because("look at a descriptor"))? {
-            return Err(SanitizeError::NotClosable(fd));
-        }
-    }
-    Ok(())
 }
 
 /// Sets close-on-exec, and closes nothing: closing a descriptor of the caller, such as a lock or a socket, could have

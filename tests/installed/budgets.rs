@@ -267,6 +267,30 @@ fn each_user_has_a_limit_of_waiting_calls() {
 }
 
 #[test]
+fn each_user_has_a_limit_of_runs() {
+    let root = own_root();
+    let (person, other) = (root.person(&["deploy"]), root.person(&["deploy"]));
+    let many = "for i in $(seq 200); do jit-sudo -n sleep 9999 </dev/null >/dev/null 2>&1 & done";
+    root.run_as(&person.name, ["sh", "-c", many]).succeeded();
+    let count = || root.script("pgrep -cxf 'sleep 9999' || true").trim() == "200";
+    harness::eventually("all run", harness::PATIENCE * 4, || count().then_some(()));
+    for words in
+        [&["jit-sudo", "-n", "true"][..], &["jit-sudo", "-n", "-b", "true"], &["jit-sudo", "-n", "-u", "root", "id"]]
+    {
+        root.run_as(&person.name, words).refused("200 commands of yours run or wait already");
+    }
+    root.run_as(&other.name, ["jit-sudo", "-n", "true"]).succeeded();
+    root.as_root(["jit-sudo", "-n", "true"]).succeeded();
+    let alerts = root.journal().into_iter().filter(|record| record.text("code") == "budget-used");
+    let told: Vec<String> = alerts.map(|alert| alert.text("sentence").to_owned()).collect();
+    assert_eq!(told, [format!("{} has used up the budget of one user for runs (200 at once)", person.name)]);
+    root.script("pkill -o -xf 'sleep 9999'");
+    harness::eventually("there is room for another", harness::PATIENCE, || {
+        root.run_as(&person.name, ["jit-sudo", "-n", "true"]).status.success().then_some(())
+    });
+}
+
+#[test]
 fn a_caller_who_reads_nothing_holds_no_read_transaction() {
     let root = own_root();
     let person = root.person(&["deploy"]);

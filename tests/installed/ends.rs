@@ -395,12 +395,28 @@ fn the_owner_of_the_callers_control_group_cannot_freeze_the_run() {
 fn what_keeps_descriptors_of_the_caller_takes_no_place_of_a_supervisor() {
     let person = root().person(&["deploy"]);
     let group = format!("/sys/fs/cgroup/jit-sudo/keepers-{}/cgroup.procs", person.uid);
-    let kept = format!(
-        "jit-sudo -n sh -c 'sleep 0.5; for pid in $(cat {group}); do grep ^Uid: /proc/$pid/status; done' 9</dev/null"
-    );
-    let run = root().run_as(&person.name, ["sh", "-c", &kept]);
+    let members = format!("for pid in $(cat {group} 2>/dev/null); do grep ^Uid: /proc/$pid/status; done");
+    let keeps = |descriptor: &str| {
+        // The tests themselves may have been started with other descriptors.
+        let closed = "for fd in $(ls /proc/$$/fd); do [ $fd -lt 3 ] || eval \"exec $fd>&-\"; done";
+        let kept = format!("{closed}; : | jit-sudo -n sh -c 'sleep 0.5; {members}' {descriptor}");
+        root().run_as(&person.name, ["bash", "-c", &kept]).succeeded().to_owned()
+    };
     let uid = person.uid;
-    assert_eq!(run.succeeded(), format!("Uid:\t{uid}\t{uid}\t{uid}\t{uid}"), "it counts for its caller");
+    assert_eq!(keeps("9<&0"), format!("Uid:\t{uid}\t{uid}\t{uid}\t{uid}"), "it counts for its caller");
+    for descriptor in ["9</dev/null", "9</etc/hostname", "9</", "9<>/dev/full"] {
+        assert_eq!(keeps(descriptor), "", "{descriptor} is released at once");
+    }
+}
+
+#[test]
+fn a_lock_of_the_caller_is_held_until_the_run_ends() {
+    let person = root().person(&["deploy"]);
+    let lock = format!("/tmp/{}.lock", person.name);
+    let tried = format!("flock -n {lock} true && echo free || echo held");
+    let script = format!("exec 9>{lock}; flock 9; exec jit-sudo -n sh -c '{tried}'");
+    assert_eq!(root().run_as(&person.name, ["sh", "-c", &script]).succeeded(), "held");
+    assert_eq!(root().script(&tried).trim(), "free");
 }
 
 #[test]

@@ -133,3 +133,34 @@ fn without_a_reserve_a_session_is_ended_and_the_caller_is_told_that_there_is_no_
     assert_eq!(ends.iter().filter(|end| end.text("ended_by") == "lost").count(), 2);
     root.as_root(["jitctl", "audit", "verify"]).succeeded();
 }
+
+/// The log of the database cannot be opened, although the file system has room.
+#[test]
+fn another_error_of_the_disk_is_not_taken_for_a_full_one() {
+    let root = own_root();
+    let other = root.person(&["deploy"]);
+    root.run_as(&other.name, ["jit-sudo", "-n", "true"]).succeeded();
+    root.script("mount --bind /proc/self/mem /var/lib/jit-sudo/journal.db-wal");
+    let said = root.run_as(&other.name, ["jit-sudo", "-n", "true"]);
+    root.script("umount /var/lib/jit-sudo/journal.db-wal");
+    assert!(!said.status.success() && said.stderr.contains("unable to open"), "{said:?}");
+    assert!(!said.stderr.contains("free space"), "{said:?}");
+    root.run_as(&other.name, ["jit-sudo", "-n", "true"]).succeeded();
+}
+
+/// What ends a session wakes its supervisor by a file. Here this file cannot be written, as on a full file system that writes each
+/// block to a new place, and the act has the reserve already.
+#[test]
+fn an_act_does_not_wait_for_the_reserve_that_it_has_itself() {
+    let root = own_root();
+    let (other, person) = (root.person(&["deploy"]), root.person(&["self-service"]));
+    small(&root);
+    let grant = id(&request(&root, &person, "self-service", &[]));
+    fill(&root, &other);
+    root.script("cd /var/lib/jit-sudo; mount --bind bell bell; mount -o remount,bind,ro bell");
+    let begun = std::time::Instant::now();
+    root.as_root(["jitctl", "revoke", &grant, "--reason", "enough"]).succeeded();
+    assert!(begun.elapsed() < std::time::Duration::from_secs(4), "{:?}", begun.elapsed());
+    root.script("umount /var/lib/jit-sudo/bell");
+    assert_eq!(codes(&root, "reserve-used"), 1);
+}

@@ -196,6 +196,17 @@ fn naps(root: &PrivateRoot, names: &[&str]) {
 
 #[test]
 fn a_process_whose_exec_never_ends_delays_neither_an_end_nor_a_question() {
+    nothing_is_delayed(|_| (), |root, person| stuck(root, person, 40));
+}
+
+/// Such processes of one user are limited. A user may have set-user-ID programs of other accounts, or a range of subordinate uids.
+#[test]
+fn nor_do_such_processes_of_many_accounts() {
+    let spread = |root: &PrivateRoot| (0..16).for_each(|_| stuck(root, &root.person(&[]), 2));
+    nothing_is_delayed(spread, |_, _| ());
+}
+
+fn nothing_is_delayed(before: impl FnOnce(&PrivateRoot), meanwhile: impl FnOnce(&PrivateRoot, &Person)) {
     let root = prepared("");
     let (person, other) = (root.person(&["door"]), root.person(&["self-service"]));
     naps(&root, &["nap1", "nap2", "nap3", "nap4"]);
@@ -203,6 +214,7 @@ fn a_process_whose_exec_never_ends_delays_neither_an_end_nor_a_question() {
     let mut session = root.pty_as(&person.name, ["su", &person.name, "-c", "setsid nap1 900 & nap1 900"]);
     until(&root, "nap1", Some(&person), 2);
     root.script("pkill -KILL -x jit-sudo-broker; while pgrep -x jit-sudo-broker >/dev/null; do sleep 0.05; done");
+    before(&root);
     request(&root, &other, "self-service", &["--for", "6s"]);
     let line = |nap: &str| format!("trap '' TERM HUP INT; while :; do {nap} 900; done");
     let mut on_terminal = root.pty_as(&other.name, ["jit-sudo", "-n", "sh", "-c", &line("nap2")]);
@@ -210,7 +222,7 @@ fn a_process_whose_exec_never_ends_delays_neither_an_end_nor_a_question() {
     let mut direct = root.pty_as(&other.name, words);
     until(&root, "nap2", None, 1);
     until(&root, "nap3", None, 1);
-    stuck(&root, &person, 40);
+    meanwhile(&root, &person);
     // This one begins when nothing is answered any more, and leaves a process behind.
     root.run_as(&other.name, ["jit-sudo", "-n", "sh", "-c", "setsid nap4 900 & sleep 0.2"]).succeeded();
     for nap in ["nap2", "nap3", "nap4"] {
@@ -369,4 +381,24 @@ fn a_command_does_not_outlive_a_killed_supervisor_that_cannot_finish_dying() {
         unwatch(&root);
         root.script(&format!("rm -f /tmp/watched.{}", person.uid));
     }
+}
+
+/// The run has no grant, and its descriptor keeps it from ending: it then counts for its caller, as any process of theirs.
+#[test]
+fn a_refused_run_that_cannot_end_is_a_process_of_its_caller() {
+    let root = prepared("");
+    can_be_watched(&root);
+    for (fd, words) in [("0", "jit-sudo -n -u root id"), ("9", "jit-sudo -n -u root id"), ("9", "jit-sudo --nonsense")]
+    {
+        let person = root.person(&[]);
+        let line = format!("setsid python3 /usr/local/lib/watched.py {fd} {words} >/dev/null 2>&1 </dev/null &");
+        root.script(&format!("runuser -u {} -- sh -c '{line}'", person.name));
+        let ids = format!("{0} {0} {0} {0}", person.uid);
+        let script = "cat /proc/[0-9]*/status 2>/dev/null | awk '/^Name:/ { name = $2 } /^State:/ { state = $2 } \
+                      /^Uid:/ && name == \"jit-sudo\" && state == \"D\" { print $2, $3, $4, $5 }'";
+        eventually(&format!("{words} is a process of its caller"), harness::PATIENCE, || {
+            root.script(script).lines().any(|line| line == ids).then_some(())
+        });
+    }
+    unwatch(&root);
 }

@@ -229,7 +229,7 @@ fn a_confined_enforcer_waits_for_a_lock_with_a_timeout() {
     let path = scratch.0.join("inside/lock");
     // Held by another process than the one that waits: a process does not wait for itself.
     let file = std::fs::File::create_new(&path).unwrap();
-    assert!(crate::lock::claim_one(&file, 0, 1).unwrap());
+    assert!(crate::lock::claim_byte(&file, 0).unwrap());
     in_a_child(|| {
         confine(Post::Enforcer, &[], Files::Any);
         let turn = crate::lock::Locked::at(&path, std::time::Duration::from_millis(100));

@@ -153,7 +153,6 @@ fn a_file_is_created_once_moved_and_removed() {
     let mut file = directory.begin(OsStr::new("a")).unwrap();
     assert_eq!(file.metadata().unwrap().permissions().mode() & 0o7777, 0o600);
     file.write_all(b"one").unwrap();
-    assert!(crate::lock::claim(&file).unwrap());
     std::os::unix::fs::symlink("/nonexistent", place.0.join("link")).unwrap();
     for name in ["a", "link"] {
         let error = directory.begin(OsStr::new(name)).unwrap_err();
@@ -165,9 +164,10 @@ fn a_file_is_created_once_moved_and_removed() {
     directory.hand_over(OsStr::new("a"), &inner, OsStr::new("b")).unwrap();
     assert_eq!(inner.file(OsStr::new("b")).unwrap().read(10).unwrap(), b"one");
     let again = inner.file(OsStr::new("b")).unwrap().into_file();
-    assert!(!crate::lock::claim(&again).unwrap(), "the first open file still holds it");
+    crate::lock::hold(&file).unwrap();
+    assert!(crate::lock::is_held(&again).unwrap());
     drop(file);
-    assert!(crate::lock::claim(&again).unwrap());
+    assert!(!crate::lock::is_held(&again).unwrap());
     inner.remove(OsStr::new("b")).unwrap();
     assert!(directory.begin(OsStr::new("../x")).is_err());
     assert!(free_space(again.as_fd()).unwrap() > 0);

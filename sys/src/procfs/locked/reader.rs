@@ -92,12 +92,7 @@ pub(crate) fn starts(asked: Vec<Pid>) -> Vec<(Pid, u64)> {
 /// Returns the start times of these processes up to the first one that does not answer. What is missing says nothing.
 pub(crate) fn starts_at_once(asked: &[Pid]) -> Vec<(Pid, u64)> {
     let mut silent = SILENT.lock().unwrap_or_else(PoisonError::into_inner);
-    let silent = silent.get_or_insert_default();
-    let answers = match silent.is_stuck || !silent.has_time() {
-        true => Vec::new(),
-        false => silent.ask(asked, &start).map(|heard| heard.answers).unwrap_or_default(),
-    };
-    asked.iter().zip(answers).filter_map(|(pid, answer)| answer.map(|[started, ..]| (*pid, started))).collect()
+    silent.get_or_insert_default().starts_at_once(asked, &start)
 }
 
 /// Returns the start time of a process, even when other processes of its user do not answer.
@@ -107,8 +102,7 @@ pub(crate) fn starts_at_once(asked: &[Pid]) -> Vec<(Pid, u64)> {
 pub(crate) fn started(asked: Pid) -> io::Result<u64> {
     let mut silent = SILENT.lock().unwrap_or_else(PoisonError::into_inner);
     let silent = silent.get_or_insert_default();
-    silent.unstarted.retain(|_, when| when.elapsed() < AGAIN);
-    if silent.unstarted.contains_key(&asked) {
+    if silent.is_unstarted(asked) {
         return Err(io::ErrorKind::TimedOut.into());
     }
     if silent.is_stuck || !silent.has_time() {
@@ -125,8 +119,7 @@ pub(crate) fn started(asked: Pid) -> io::Result<u64> {
             None => blocked += u32::from(heard.is_blocked),
         }
     }
-    let _ = silent.since.get_or_insert(begun);
-    silent.spent += begun.elapsed().saturating_sub(QUICK);
+    silent.charge(begun);
     if blocked < ATTEMPTS {
         return Err(io::Error::other("the process did not answer on a busy machine"));
     }
@@ -208,8 +201,7 @@ fn ask(asked: Vec<Pid>, answer: &dyn Fn(Pid) -> Answer) -> (Vec<(Pid, [u64; 3])>
         if let Some((one, uid)) = left.first() {
             let _ = silent.known.insert(*one, (*uid, Instant::now()));
         }
-        let _ = silent.since.get_or_insert(begun);
-        silent.spent += begun.elapsed().saturating_sub(QUICK);
+        silent.charge(begun);
     }
 }
 
@@ -223,6 +215,29 @@ impl Silent {
 
     fn has_time(&self) -> bool {
         self.spent < BUDGET + self.since.map(|since| since.elapsed() / PART).unwrap_or_default()
+    }
+
+    /// Counts a read that began then.
+    fn charge(&mut self, begun: Instant) {
+        let _ = self.since.get_or_insert(begun);
+        self.spent += begun.elapsed().saturating_sub(QUICK);
+    }
+
+    /// Whether the start time of a process was asked for in vain a moment ago.
+    fn is_unstarted(&mut self, asked: Pid) -> bool {
+        self.unstarted.retain(|_, when| when.elapsed() < AGAIN);
+        self.unstarted.contains_key(&asked)
+    }
+
+    fn starts_at_once(&mut self, asked: &[Pid], start: &dyn Fn(Pid) -> Answer) -> Vec<(Pid, u64)> {
+        let asked: Vec<Pid> = asked.iter().copied().filter(|one| !self.is_unstarted(*one)).collect();
+        if asked.is_empty() || self.is_stuck || !self.has_time() {
+            return Vec::new();
+        }
+        let begun = Instant::now();
+        let answers = self.ask(&asked, start).map(|heard| heard.answers).unwrap_or_default();
+        self.charge(begun);
+        asked.iter().zip(answers).filter_map(|(pid, answer)| answer.map(|[started, ..]| (*pid, started))).collect()
     }
 
     /// Reads these processes, and returns the answers up to the first process that does not answer.
@@ -328,6 +343,25 @@ mod tests {
         assert!(silent.since.is_none() || silent.may_ask(one(13), 1001));
         silent.is_stuck = true;
         assert!(!silent.may_ask(one(13), 0));
+    }
+
+    #[test]
+    fn asking_several_processes_at_once_uses_the_time_of_all() {
+        let mut silent = Silent::default();
+        let (answering, hanging) = (Pid::new(11).unwrap(), Pid::new(12).unwrap());
+        let _ = silent.unstarted.insert(Pid::new(13).unwrap(), Instant::now());
+        let start = |one: Pid| match one.raw() {
+            11 => Some([7, 0, 0]),
+            12 => loop {
+                std::thread::sleep(LIMIT);
+            },
+            _ => Some([9, 0, 0]),
+        };
+        let asked = [answering, Pid::new(13).unwrap(), hanging];
+        assert_eq!(silent.starts_at_once(&asked, &start), [(answering, 7)]);
+        assert!(silent.spent > BUDGET / 2, "{:?}", silent.spent);
+        assert_eq!(silent.starts_at_once(&asked, &start), [(answering, 7)]);
+        assert_eq!(silent.starts_at_once(&asked, &start), [], "the time is used up");
     }
 
     #[test]
