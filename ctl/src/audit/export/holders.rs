@@ -30,15 +30,7 @@ impl Holders {
             }
         }
         for grant in asked {
-            if !self.known.contains_key(&grant) {
-                // Where it was pruned, the requester stays unknown.
-                let found = broker.ask(&AuditShow { what: grant.clone() }).map(|page| page.records).unwrap_or_default();
-                let request = found.iter().find_map(|record| {
-                    let fields: Map<String, Value> = serde_json::from_str(&record.body).ok()?;
-                    (fields.get("kind")?.as_str()? == "request").then(|| holder(&fields))?
-                });
-                self.known.insert(grant, request);
-            }
+            self.known.entry(grant).or_insert_with_key(|grant| requester(grant, broker));
         }
     }
 
@@ -46,6 +38,15 @@ impl Holders {
     pub(super) fn of(&self, grant: &str) -> Option<&Holder> {
         self.known.get(grant)?.as_ref()
     }
+}
+
+/// Asks the broker for the record of a request; where it was pruned, the requester stays unknown.
+fn requester(grant: &str, broker: &Broker) -> Option<Holder> {
+    let found = broker.ask(&AuditShow { what: grant.to_owned() }).ok()?;
+    found.records.iter().find_map(|record| {
+        let fields: Map<String, Value> = serde_json::from_str(&record.body).ok()?;
+        (fields.get("kind")?.as_str()? == "request").then(|| holder(&fields))?
+    })
 }
 
 fn holder(fields: &Map<String, Value>) -> Option<Holder> {
