@@ -7,6 +7,7 @@ pub mod checkpoint;
 mod claim;
 mod columns;
 mod error;
+mod forks;
 mod history;
 pub mod journal;
 mod left_run;
@@ -18,6 +19,7 @@ mod provenance;
 pub mod prune;
 pub mod recorded;
 mod recordings;
+pub mod retention;
 #[cfg(test)]
 pub(crate) mod sample;
 pub mod sink;
@@ -34,9 +36,11 @@ pub use claim::{
     empowered, in_records, now, of_this_host, open_in_records, request_in_records,
 };
 pub use error::JournalError;
-pub use journal::{Journal, SCHEMA, Started, Written, in_force, set_up};
+pub use forks::Traces;
+pub use journal::{Journal, SCHEMA, Started, Written, in_force, is_set_up, set_up};
 pub use listing::{Between, Filter, Order, Page, Stored, Whose};
 pub use open_run::{Intervened, OpenRun, Phase, Process, RunKey, Supervisor, Sweep, Wish};
 pub use precedent::Precedent;
+pub use retention::CutOff;
 pub use state_checks::origin;
 pub use verification::Known;

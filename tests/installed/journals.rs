@@ -16,7 +16,7 @@ use jit_core::evidence::chain::{Cause, hash};
 use jit_core::grant::sshsig::Namespace;
 use jit_core::grant::{HostKey, PublicKey};
 use jit_core::policy::{StoredRole, row_digest, settings_digest};
-use jit_sudo::audit::{Journal, JournalError, Known};
+use jit_sudo::audit::{CutOff, Journal, JournalError, Known};
 use jit_sudo::host::open_database;
 use rusqlite::{Connection, params};
 
@@ -1371,7 +1371,7 @@ fn prune(path: &Path) -> bool {
     let journal = Journal::new(&database, "web1", Vec::new());
     // After the deadline of each request.
     let moment = Moment { wall: Timestamp(AT * 1_000_000), ..now() };
-    let Some(last) = journal.prunable(moment.wall, &moment).unwrap() else { return false };
+    let Some(last) = journal.prunable(CutOff::by_time(moment.wall), &moment).unwrap() else { return false };
     let _ = journal.prune(&moment, last, 0, "root", moment.wall).unwrap();
     journal.sweep(|_| Ok::<_, JournalError>(())).unwrap();
     true
