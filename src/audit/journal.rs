@@ -409,6 +409,7 @@ mod tests {
         let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
         let journal = Journal::new(&database, "web1", Vec::new());
         let events = sample::events().into_iter().filter(|event| !matches!(event, Event::Fork(_)));
+        let count = events.clone().count() as u64;
         for (index, event) in events.enumerate() {
             let written = database
                 .write(Durability::Ordered, |transaction| {
@@ -423,7 +424,7 @@ mod tests {
             Err(JournalError::NoKey)
         });
         assert!(failed.is_err());
-        assert_eq!(journal.verify_all().unwrap().unwrap().records, 2 * sample::events().len() as u64);
+        assert_eq!(journal.verify_all().unwrap().unwrap().records, 2 * count);
     }
 
     fn high_water(database: &Database) -> Option<Timestamp> {

@@ -2,6 +2,7 @@
 
 use crate::audit::checkpoint::Due;
 use crate::audit::error::JournalError;
+use crate::audit::history::last;
 use crate::audit::journal::{Journal, Started};
 use crate::audit::open_run::Process;
 use crate::database::Durability;
@@ -28,8 +29,8 @@ pub(super) fn fill(journal: &Journal<'_>, count: usize) {
     let write = |tx: &rusqlite::Transaction<'_>| {
         for mut event in events().into_iter().cycle().take(count) {
             if let Event::Fork(fork) = &mut event {
-                let last: i64 = tx.query_row("SELECT coalesce(max(seq), 0) FROM record", [], |row| row.get(0))?;
-                (fork.continues, fork.highest) = (last.unsigned_abs(), last.unsigned_abs());
+                let last = last(tx)?.map_or(0, |last| last.mark.seq);
+                (fork.continues, fork.highest) = (last, last);
             }
             let _ = journal.append(tx, &moment(1), event)?;
         }

@@ -13,6 +13,7 @@ pub use super::copies::Copies;
 use super::digest::Digest;
 pub use super::faults::{Cause, FirstBad};
 use super::fork_event::{FORK, Fork};
+use super::forks;
 use super::mark::Mark;
 use super::policies::Policies;
 use super::policy_history::{Named, PolicyHistory};
@@ -121,7 +122,7 @@ impl Chain {
     /// Checks that record `seq` may come next: it has the next number, or it is a fork that says why there is a gap.
     fn follows(&self, seq: u64, body: &[u8]) -> Result<(), FirstBad> {
         let leads = |fork: &Fork| fork.leads(self.last, seq, self.head.is_some());
-        if seq == self.next() || (seq > self.last && Fork::of(body).as_ref().is_some_and(leads)) {
+        if seq == self.next() || (seq > self.last && forks::read(body).as_ref().is_some_and(leads)) {
             return Ok(());
         }
         Err(FirstBad { seq: self.next(), cause: Cause::Gap { found: seq } })
@@ -157,7 +158,7 @@ impl Chain {
         if self.head.is_some_and(|head| unhex(inside.prev) != Some(head.0)) {
             return bad(Cause::Link);
         }
-        let fork = if inside.kind == FORK { Fork::of(body) } else { None };
+        let fork = if inside.kind == FORK { forks::read(body) } else { None };
         if let Some(fork) = fork.as_ref().filter(|fork| !fork.leads(self.last, inside.seq, self.head.is_some())) {
             return bad(Cause::Fork(fork.continues));
         }

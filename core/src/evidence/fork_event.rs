@@ -5,7 +5,6 @@ use serde::{Deserialize, Serialize};
 
 use super::digest::Digest;
 use super::mark::Mark;
-use super::record::parse;
 use crate::escape::Word;
 
 /// The kind of the record.
@@ -49,16 +48,6 @@ impl LostHead {
 }
 
 impl Fork {
-    /// Decodes a record if it is a fork.
-    pub(super) fn of(body: &[u8]) -> Option<Self> {
-        #[derive(Deserialize)]
-        struct Kind<'b> {
-            kind: &'b str,
-        }
-        let kind: Kind<'_> = parse(body).ok()?;
-        if kind.kind == FORK { parse(body).ok() } else { None }
-    }
-
     /// Returns whether it may be record `seq` after record `last`. `whole`: every record up to `last` is known.
     pub(super) fn leads(&self, last: u64, seq: u64, whole: bool) -> bool {
         let follows = if whole { self.continues == last } else { self.continues <= last };

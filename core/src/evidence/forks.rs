@@ -2,10 +2,23 @@
 
 use std::collections::BTreeMap;
 
+use serde::Deserialize;
+
 use super::digest::Digest;
 use super::faults::{Cause, FirstBad};
-use super::fork_event::{Fork, LostHead};
+use super::fork_event::{FORK, Fork, LostHead};
 use super::mark::Mark;
+use super::record::parse;
+
+/// Decodes a record if it is a fork.
+pub(super) fn read(body: &[u8]) -> Option<Fork> {
+    #[derive(Deserialize)]
+    struct Kind<'b> {
+        kind: &'b str,
+    }
+    let kind: Kind<'_> = parse(body).ok()?;
+    if kind.kind == FORK { parse(body).ok() } else { None }
+}
 
 /// A fork that a verification found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -161,9 +174,9 @@ mod tests {
         assert_eq!(prove(&records, &[other(1016)]), bad(1016, Cause::OtherAnchored));
         assert_eq!(prove(&records, &[other(1017)]), bad(1017, Cause::CutOff(1017)));
         // Another database in the place of the own one: all its records stand where others stood.
-        let mut foreign = samples::chain(20);
+        let mut foreign = samples::chain(19);
         let (first, second) = (mark(&lost[0]), Mark { seq: 12, hash: Digest([7; 32]) });
-        append(&mut foreign, 1020, fork(20, 20, &[second]));
+        append(&mut foreign, 1019, fork(19, 19, &[second]));
         assert_eq!(prove(&foreign, &[first, other(3), second]).unwrap().forks[0].elsewhere, Some((3, 12)));
         assert_eq!(prove(&foreign, &[other(13)]), bad(13, Cause::OtherAnchored));
         assert_eq!(prove(&foreign, &[other(12)]), bad(12, Cause::OtherAnchored));
