@@ -152,6 +152,11 @@ for ((step = 0; step < 8 * COPIES; step++)); do
     if ((step % 80 == 0)); then
         rm -rf $state/* && jitctl key init >/dev/null
     fi
+    # Root restores a backup: the journal goes on behind a fork.
+    if ((step % 80 == 44)); then
+        sqlite3 $db ".restore /copies/$((step / 8 - 1)).db"
+        jitctl key accept --reason restored >/dev/null 2>&1
+    fi
     for ((i = 0; i < 12; i++)); do numbers[i]=$RANDOM; done
     who=$(any 0 $PEOPLE)
     id=$(sqlite3 -readonly $db "SELECT id FROM request ORDER BY rowid DESC LIMIT 1 OFFSET $((numbers[1] % 4))")
@@ -284,6 +289,14 @@ macro_rules! row {
 }
 
 const DAMAGE: &[Damage] = &[
+    row!("a fork is gone", true, "record", "kind = 'fork'", "DELETE FROM record WHERE ROW"),
+    row!(
+        "a fork in another place",
+        true,
+        "record",
+        "kind = 'fork'",
+        "UPDATE record SET body = CAST(replace(body, '\"continues\":', '\"continues\":1') AS BLOB) WHERE ROW"
+    ),
     row!(
         "unrevoked",
         true,
