@@ -1494,6 +1494,11 @@ fn compare(copies: usize, each: usize) {
     let made = began.elapsed().as_secs_f64();
     let place = Place::new("journals");
     let cases = cases(&root, copies, each, &place.0, &mut Random(0x9e37_79b9_7f4a_7c15));
+    let has_fork = "SELECT EXISTS (SELECT 1 FROM record WHERE kind = 'fork')";
+    let forked =
+        |case: &&Case| Connection::open(&case.path).unwrap().query_row(has_fork, [], |row| row.get(0)) == Ok(true);
+    let forked = cases.iter().filter(forked).count();
+    assert!(forked > copies, "{forked} journals with a fork");
     let began = Instant::now();
     let ours: Vec<(String, String)> = cases.iter().map(|case| verdict(&case.path, &case.key)).collect();
     let verified = began.elapsed().as_secs_f64();
