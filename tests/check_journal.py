@@ -1159,7 +1159,7 @@ class Tables:
                 need(same and document["by"] == unescape(record["user"]).decode(), table, f"the columns of one of {id}")
             else:
                 need(id in self.older, table, f"one of {id} has no record")
-            need(digest not in found, table, f"one of {id} stands there twice")
+            need(not record or digest not in found, table, f"one of {id} stands there twice")
             found.add(digest)
             same = (document["id"], document["kind"], document["request"]) == (id, row["kind"], sha(request["body"]))
             need(same, table, f"one of {id} is of another request")
