@@ -332,6 +332,9 @@ impl Database {
             self.connection.query_row(pragma, [], |row| row.get::<_, i32>(0)).map_err(|error| self.sqlite(error))
         };
         if number("PRAGMA application_id")? != APPLICATION_ID {
+            if number("PRAGMA page_count")? == 0 {
+                return Err(DatabaseError::Missing(self.path.clone()));
+            }
             return Err(DatabaseError::Schema(self.path.clone(), "is not a database of jit-sudo".to_owned()));
         }
         let found = number("PRAGMA user_version")?;

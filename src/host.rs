@@ -15,6 +15,7 @@ mod recordings;
 mod reserve;
 mod schema;
 mod sealing;
+mod set_up;
 mod slots;
 mod strays;
 mod supervisors;
@@ -31,25 +32,24 @@ use crate::audit::sink::journald::{self, Journald};
 use crate::audit::sink::json_file::JsonFile;
 use crate::audit::sink::syslog::{DEV_LOG, Syslog};
 use crate::audit::sink::{Outbox, Sink, Transport};
-use crate::audit::{self, Journal, JournalError, Sweep};
+use crate::audit::{self, Journal, JournalError, Sweep, Traces};
 use crate::console::Console;
-use crate::database::{Database, DatabaseError, Durability, Unwritten};
+use crate::database::{Database, DatabaseError, Unwritten};
 use crate::policy_index::IndexError;
 use crate::session::{end_lost, give_up_stopped};
 use crate::store::GrantStore;
-use anchor::Anchor;
+use anchor::{Anchor, StateTraces};
 pub use backup::{CopyFault, Restored};
 pub use compiler::CompilerError;
 pub use cure::{SALVAGE, free_space};
 pub use finished_recordings::FinishedRecording;
 pub use identity::Identity;
-use identity::key_file;
 pub use inspection::Mirror;
 use jit_core::clock::{BootTime, Clock, Moment, Now, Timestamp};
 use jit_core::evidence::Mark;
 use jit_core::grant::approvers::{APPROVERS_LIMIT, ApproversError};
 use jit_core::grant::hostkey::InvalidHostKey;
-use jit_core::grant::{Approvers, HostKey, TermsFault, Vouchers};
+use jit_core::grant::{Approvers, TermsFault, Vouchers};
 use jit_core::names::{Person, RunId};
 use jit_core::places::HOOK_RUNNER;
 use jit_core::places::{CONFIGURATION, HOOKS, STATE};
@@ -230,42 +230,6 @@ impl Host {
         Ok(Self { state, database, name: name.to_owned(), sealing: Rc::default() })
     }
 
-    /// Creates the key, the database and the bell where they are missing; returns true when it created the key. For root, at
-    /// installation.
-    pub fn set_up() -> Result<bool, HostError> {
-        let state = state_directory()?;
-        let path = Path::new(STATE).join(DATABASE);
-        if !path.exists() {
-            let key = random("make a redaction key")?;
-            // First: a database without it is taken for an older copy.
-            state.replace(ANCHOR.as_ref(), format!("{}\n", audit::origin(&key)).as_bytes(), 0o600)?;
-            let database = schema::create(&path)?;
-            database.write(Durability::Synced, |tx| audit::set_up(tx, key))?;
-        } else {
-            drop(schema::open(&path)?);
-        }
-        // With content, so that it can be rung when the disk is full.
-        if !std::fs::metadata(Path::new(STATE).join(BELL)).is_ok_and(|bell| bell.len() > 0) {
-            let bell = Bell::open(&Path::new(STATE).join(BELL)).and_then(|bell| bell.ring());
-            bell.map_err(|error| HostError::System("make the bell", error))?;
-        }
-        reserve::fill();
-        let public =
-            |key: &HostKey| state.replace(PUBLIC_KEY.as_ref(), format!("{}\n", key.public_line()).as_bytes(), 0o600);
-        if Path::new(STATE).join(HOST_KEY).exists() {
-            if !Path::new(STATE).join(PUBLIC_KEY).exists() {
-                public(&HostKey::from_openssh(&key_file(&state, HOST_KEY)?)?)?;
-            }
-            return Ok(false);
-        }
-        let key = HostKey::from_seed(random("make a key")?);
-        let check = u32::from_le_bytes(random("make a key")?);
-        // A public half without its private key belongs to no host and is replaced.
-        public(&key)?;
-        state.create(HOST_KEY.as_ref(), key.to_openssh(check).as_bytes(), 0o600)?;
-        Ok(true)
-    }
-
     /// Returns the readings of all clocks, for records.
     pub fn clocks(&self) -> Result<Moment, HostError> {
         SystemClock.read().map_err(|error| HostError::System("read the clock", error))
@@ -340,7 +304,8 @@ impl Host {
     fn journal_with(&self, audit: &AuditSettings, hooks: Hooks) -> Journal<'_> {
         let mut sinks = self.sinks(audit);
         sinks.push(Box::new(hooks));
-        Journal::new(&self.database, &self.name, sinks).with_storage(audit.storage)
+        let journal = Journal::new(&self.database, &self.name, sinks).with_storage(audit.storage);
+        journal.with_traces(self.traces())
     }
 
     /// Returns the resource limit of this process that would keep hooks from running, if there are hooks. It is inherited from
@@ -354,7 +319,7 @@ impl Host {
 
     /// Returns the journal without hooks, for records that hooks themselves cause, which must not trigger them again.
     pub fn journal_without_hooks(&self, audit: &AuditSettings) -> Journal<'_> {
-        Journal::new(&self.database, &self.name, self.sinks(audit))
+        Journal::new(&self.database, &self.name, self.sinks(audit)).with_traces(self.traces())
     }
 
     /// Returns the bell that wakes processes that wait for a request or watch a grant.
@@ -421,6 +386,10 @@ impl Host {
 
     fn anchor(&self) -> Anchor {
         Anchor::at(self.state.path().join(ANCHOR))
+    }
+
+    fn traces(&self) -> impl Traces + use<> {
+        StateTraces::of(self.state.path())
     }
 
     /// Returns the anchor and the log sinks that the policy names.

@@ -83,6 +83,8 @@ KINDS = {
     "policy": "policy d replaces? d files [file] file_count u added [role] added_count u added_sha256? d changed [role] "
               "changed_count u changed_sha256? d removed [role] removed_count u removed_sha256? d roles_sha256? d "
               "settings_sha256? d caller? w caller_uid? n loginuid? n",
+    "fork": "continues u highest u heads [lost] sentence w",
+    "clock": "confirmed_by synchronised",
 }
 ENDED = "itself,expiry,revocation,release,time-limit,signal,not-executed,lost,unrecorded,kill"
 OBJECTS = {
@@ -92,6 +94,7 @@ OBJECTS = {
     "file": "path s sha256 d change? added,changed,removed mtime? t uid? n",
     "role": "role s sha256 d role_digest? d",
     "host": "id s key s machine s name s",
+    "lost": "seq u head d source s",
     "uncounted": "sha256 d user w why own-request,same-person,same-key,other-role,not-an-approver,unsigned,not-valid,not-authenticated",
 }
 RANGES = {"1": (1, 1), "f": (0, 1), "b": (0, 255), "n": (0, 2**32 - 1), "u": (0, 2**64 - 1), "t": (-2**63, 2**63 - 1), "p": (-2**31, 2**31 - 1)}
@@ -316,6 +319,15 @@ def fingerprint(key):
 COLUMNS = "SELECT seq, kind, uid, run, grant_id, at, high, hash, body FROM record"
 
 
+def may_follow(record, seq, number):
+    """Whether record `seq` may come after record `number`, or after any if that is None: only a fork leaves a gap."""
+    if record["kind"] == "fork" and lacks(record, KINDS["fork"]) is None:
+        continues, highest = record["continues"], record["highest"]
+        right = continues == number if number is not None else continues < seq
+        return right and continues <= highest < seq and (number is None or number < seq)
+    return number is None or seq == number + 1
+
+
 def leftovers(db, begin, head):
     """What stands before the beginning are the last of the records that were pruned."""
     number, link = None, None
@@ -324,7 +336,7 @@ def leftovers(db, begin, head):
             record = load(body)
             right = is_canonical(bytes(body).decode(), record) and lacks(record, COMMON + " " + SEARCHED) is None
             right = right and hashlib.sha256(body).digest() == stored and record["seq"] == seq
-            right = right and number in (None, seq - 1) and link in (None, record["prev"])
+            right = right and may_follow(record, seq, number) and link in (None, record["prev"])
             columns = (record["kind"], record.get("uid"), record.get("run"), record.get("grant"), record["time"])
             right = right and columns == (kind, uid, run, grant, at)
         except HOSTILE:
@@ -348,12 +360,12 @@ def records(db, key, now):
     heads, result = {number: head}, []
     query = COLUMNS + " WHERE seq > ? OR seq <= 0 ORDER BY seq"
     for seq, kind, uid, run, grant, at, column_high, stored, body in db.execute(query, (begin,)):
-        need(seq == number + 1, "journal", f"record {number + 1} is missing")
         need(hashlib.sha256(body).digest() == stored, "journal", f"the hash of record {seq}")
         try:
             record = load(body)
             need(is_canonical(bytes(body).decode(), record), "journal", f"record {seq} is written in another form")
             need(lacks(record, COMMON + " " + SEARCHED) is None, "journal", f"record {seq} is none")
+            need(may_follow(record, seq, number), "journal", f"record {number + 1} is missing")
             same = (record["seq"], record["prev"]) == (seq, head)
             columns = (record["kind"], record.get("uid"), record.get("run"), record.get("grant"), record["time"])
             need(fits(record["time"], "t"), "journal", f"record {seq} is none")
@@ -392,7 +404,7 @@ def records(db, key, now):
     need(right, "journal", f"record {other} was signed with another key, and nobody has accepted that")
     young = not result or now - result[0]["time"] / 1_000_000 <= 60
     need(own or young, "journal", "it has no checkpoint by the host's key")
-    need(number - signed <= 5000, "journal", f"record {signed + 1} and what follows are not signed")
+    need(sum(record["seq"] > signed for record in result) <= 5000, "journal", f"record {signed + 1} and what follows are not signed")
     return result, begin, consent
 
 
@@ -1149,7 +1161,7 @@ class Tables:
                 need(same and document["by"] == unescape(record["user"]).decode(), table, f"the columns of one of {id}")
             else:
                 need(id in self.older, table, f"one of {id} has no record")
-            need(digest not in found, table, f"one of {id} stands there twice")
+            need(not record or digest not in found, table, f"one of {id} stands there twice")
             found.add(digest)
             same = (document["id"], document["kind"], document["request"]) == (id, row["kind"], sha(request["body"]))
             need(same, table, f"one of {id} is of another request")

@@ -138,7 +138,7 @@ fn the_table_of_records_is_read_without_what_was_pruned() {
     let raw = [
         ("src/audit/history.rs", 2),
         ("src/audit/claim.rs", 2),
-        ("src/audit/state_checks.rs", 1),
+        ("src/audit/forks.rs", 1),
         ("src/audit/verification.rs", 2),
         ("src/audit/prune.rs", 3),
         ("src/audit/salvage.rs", 3),
@@ -322,8 +322,8 @@ fn files_of_another_process_that_can_block_are_read_in_one_module() {
 /// closes any descriptor of the file, so nothing else may open it.
 const LOCKED_FILES: [(&[&str], &str); 5] = [
     (&["src/database.rs"], "\"-lock\""),
-    // The second answers a question, for which the process holds no lock.
-    (&["src/host.rs", "src/host/inspection.rs"], "\"sent-"),
+    // The others read it while the process holds no lock: to answer a question, and inside a transaction that finds a fork.
+    (&["src/host.rs", "src/host/inspection.rs", "src/host/anchor.rs"], "\"sent-"),
     (&["src/host/supervisors.rs"], "\"live-supervisors\""),
     (&["src/host/slots.rs"], "\"slots\""),
     (&["ctl/src/known_hosts/file.rs"], "known_hosts.lock"),

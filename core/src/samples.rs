@@ -295,6 +295,12 @@ pub fn events() -> Vec<Event> {
         grant: Some(grant.clone()),
         reason: hostile(),
     };
+    let fork = Fork {
+        continues: 0,
+        highest: 0,
+        heads: vec![LostHead { seq: 0, head: Digest([6; 32]), source: "anchor".to_owned() }],
+        sentence: hostile(),
+    };
     let left = LeftRunning {
         run: RunId::stored("run000000001"),
         start: 1,
@@ -332,6 +338,8 @@ pub fn events() -> Vec<Event> {
         Event::LeftEnded(Box::new(gone)),
         Event::Prune(Box::new(prune)),
         Event::Backup(Box::new(backup)),
+        Event::Fork(Box::new(fork)),
+        Event::Clock(ClockConfirmed { confirmed_by: Confirmation::Synchronised }),
     ]
 }
 
@@ -346,7 +354,10 @@ pub fn hostile() -> Word {
 pub fn chain(length: u64) -> Vec<(u64, String, Digest)> {
     let mut prev = Digest::ZERO;
     let mut records = Vec::new();
-    for (seq, event) in (1..=length).zip(events().into_iter().cycle()) {
+    for (seq, mut event) in (1..=length).zip(events().into_iter().cycle()) {
+        if let Event::Fork(fork) = &mut event {
+            (fork.continues, fork.highest) = (seq - 1, seq - 1);
+        }
         let body = Record::new(seq, prev, &moment(seq as i64), "web1", event).encode().unwrap();
         prev = crate::evidence::chain::hash(body.as_bytes());
         records.push((seq, body, prev));

@@ -424,6 +424,9 @@ pub(crate) struct BackupWords {
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeyVerb {
     /// Create the host's key and the database if they do not exist (root)
+    ///
+    /// If the database was lost, the new one goes on behind the numbers of the lost records, and an alert names the last
+    /// known one. No grant is created or accepted until root uses `key accept`.
     Init,
     /// Show the host's public key
     ///
@@ -437,6 +440,9 @@ pub(crate) enum KeyVerb {
     /// Use it after an older copy of the database was restored. Until you use it, no grant is created or accepted. Also
     /// use it after the clock was ahead for some time and was corrected. Until you use it, grants end at the next boot,
     /// and nothing is pruned.
+    ///
+    /// For a pruning, it also confirms the times of the records of earlier boots. Use it if the clock is right and records
+    /// are kept because nothing proves how long the host was off.
     ///
     /// If the bytes of a grant cannot be read, jitctl ends the grant through its request. If the request cannot be read
     /// either, jitctl prints its id, does not change it, and exits with status 1. Such a grant allows no command.

@@ -2,6 +2,7 @@
 
 use jit_core::wire::{Failure, Sweep};
 
+use crate::audit::held;
 use crate::broker::Broker;
 use crate::output::Output;
 use crate::screen::Report;
@@ -26,6 +27,9 @@ pub(crate) fn sweep(broker: &Broker) -> Result<Report, Trouble> {
     let lines = counts.into_iter().filter(|(count, ..)| *count > 0);
     let mut text: String =
         lines.map(|(count, one, many)| format!("{count} {}\n", if count == 1 { one } else { many })).collect();
+    if let Some(pruned) = &swept.pruned {
+        text.push_str(&held(pruned));
+    }
     let refused = swept.refused.clone();
     if text.is_empty() && refused.is_none() {
         "nothing to do\n".clone_into(&mut text);

@@ -8,7 +8,8 @@ use rusqlite::{Transaction, params};
 use super::checkpoint::Due;
 use super::columns::sql_integer;
 use super::error::JournalError;
-use super::history::{LAST, last};
+use super::forks::Traces;
+use super::history::{LAST, Last, last};
 use super::listing::Stored;
 use super::open_run::{self, Opened, Phase, Process, RunKey};
 use super::precedent;
@@ -120,6 +121,11 @@ pub fn set_up(transaction: &Transaction<'_>, key: [u8; 32]) -> Result<(), Journa
     Ok(())
 }
 
+/// Returns whether the journal of this database was set up: a process may have been killed before.
+pub fn is_set_up(database: &Database) -> Result<bool, JournalError> {
+    Ok(meta(database.connection(), "redaction_key")?.is_some())
+}
+
 /// Rejects, inside the transaction that records a decision, one by another policy than the policy compiled now. So a record
 /// always names the policy of the latest `policy` record before it, and no earlier one is used again.
 pub fn in_force(transaction: &Transaction<'_>, policy: Option<Digest>) -> Result<(), JournalError> {
@@ -135,6 +141,7 @@ pub struct Journal<'a> {
     host: &'a str,
     sinks: RefCell<Vec<Box<dyn Sink>>>,
     pub(super) storage: Storage,
+    pub(super) traces: Option<Box<dyn Traces>>,
     sealer: Option<Box<dyn Fn()>>,
 }
 
@@ -144,13 +151,19 @@ const APPEND: &str = "INSERT INTO record (seq, kind, uid, run, grant_id, at, hig
 impl<'a> Journal<'a> {
     /// Creates a journal on `database` with `sinks`; `host` is the host name in records.
     pub fn new(database: &'a Database, host: &'a str, sinks: Vec<Box<dyn Sink>>) -> Self {
-        Self { database, host, sinks: RefCell::new(sinks), storage: Storage::default(), sealer: None }
+        Self { database, host, sinks: RefCell::new(sinks), storage: Storage::default(), traces: None, sealer: None }
     }
 
     /// Sets another budget for what one user may cause to be stored.
     #[must_use]
     pub fn with_storage(self, storage: Storage) -> Self {
         Self { storage, ..self }
+    }
+
+    /// Sets what is left of the records outside the database, by which each record is checked against lost ones.
+    #[must_use]
+    pub fn with_traces(self, traces: impl Traces + 'static) -> Self {
+        Self { traces: Some(Box::new(traces)), ..self }
     }
 
     /// Sets a function that starts signing the head whenever a record makes a checkpoint due, so that no record waits for a later
@@ -174,9 +187,24 @@ impl<'a> Journal<'a> {
         moment: &Moment,
         event: Event,
     ) -> Result<Written, JournalError> {
-        let (prev, high) =
-            last(transaction)?.map_or((Mark { seq: 0, hash: Digest::ZERO }, i64::MIN), |last| (last.mark, last.high.0));
-        let record = Record::new(prev.seq.saturating_add(1), prev.hash, moment, self.host, event);
+        let last = last(transaction)?;
+        let seq = last.map_or(0, |last| last.mark.seq);
+        match self.anchor_ahead(seq) {
+            Some(anchor) => self.append_behind(transaction, moment, anchor, event),
+            None => self.put(transaction, moment, (seq.saturating_add(1), last), event),
+        }
+    }
+
+    /// Stores the record of `event` under the number `seq`, behind the record `last`.
+    pub(super) fn put(
+        &self,
+        transaction: &Transaction<'_>,
+        moment: &Moment,
+        (seq, last): (u64, Option<Last>),
+        event: Event,
+    ) -> Result<Written, JournalError> {
+        let (prev, high) = last.map_or((Digest::ZERO, i64::MIN), |last| (last.mark.hash, last.high.0));
+        let record = Record::new(seq, prev, moment, self.host, event);
         let body = record.encode()?;
         let hash = chain::hash(body.as_bytes());
         let Keys { kind, uid, run, grant } = record.event.keys();
@@ -381,7 +409,9 @@ mod tests {
         let scratch = Scratch::new("journal-append");
         let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
         let journal = Journal::new(&database, "web1", Vec::new());
-        for (index, event) in sample::events().into_iter().enumerate() {
+        let events = sample::events().into_iter().filter(|event| !matches!(event, Event::Fork(_)));
+        let count = events.clone().count() as u64;
+        for (index, event) in events.enumerate() {
             let written = database
                 .write(Durability::Ordered, |transaction| {
                     let _ = journal.append(transaction, &sample::moment(1), event.clone())?;
@@ -395,7 +425,7 @@ mod tests {
             Err(JournalError::NoKey)
         });
         assert!(failed.is_err());
-        assert_eq!(journal.verify_all().unwrap().unwrap().records, 2 * sample::events().len() as u64);
+        assert_eq!(journal.verify_all().unwrap().unwrap().records, 2 * count);
     }
 
     fn high_water(database: &Database) -> Option<Timestamp> {

@@ -9,6 +9,7 @@ mod claim;
 mod columns;
 mod decided;
 mod error;
+mod forks;
 mod history;
 mod hook_failures;
 pub mod journal;
@@ -21,6 +22,7 @@ mod provenance;
 pub mod prune;
 pub mod recorded;
 mod recordings;
+pub mod retention;
 mod salvage;
 #[cfg(test)]
 pub(crate) mod sample;
@@ -38,10 +40,12 @@ pub use claim::{
     empowered, in_records, now, of_this_host, open_in_records, request_in_records,
 };
 pub use error::JournalError;
-pub use journal::{Journal, SCHEMA, Started, Written, in_force, set_up};
+pub use forks::Traces;
+pub use journal::{Journal, SCHEMA, Started, Written, in_force, is_set_up, set_up};
 pub use listing::{Between, Filter, Order, Page, Stored, Whose};
 pub use open_run::{Intervened, OpenRun, Phase, Process, RunKey, Supervisor, Sweep, Wish};
 pub use precedent::Precedent;
+pub use retention::CutOff;
 pub use salvage::{Gap, Salvaged};
 pub use state_checks::origin;
 pub use verification::Known;

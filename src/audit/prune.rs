@@ -11,6 +11,7 @@ use super::decided;
 use super::error::JournalError;
 use super::history::{HISTORY, history};
 use super::journal::{Journal, Written};
+use super::retention::CutOff;
 use super::state_checks::{meta, set_meta};
 use crate::database::Durability;
 use jit_core::clock::{Moment, Timestamp};
@@ -135,7 +136,18 @@ fn unrecorded(connection: &Connection, table: &str, kind: &str, last: Mark) -> R
     Ok(u64::try_from(count).unwrap_or(0))
 }
 
+fn count(connection: &Connection, after: u64, through: u64) -> Result<u64, JournalError> {
+    let query = history!("SELECT count(*) FROM history WHERE seq > ?1 AND seq <= ?2");
+    let count: i64 = connection.query_row(query, params![sql_bound(after), sql_bound(through)], |row| row.get(0))?;
+    Ok(count.unsigned_abs())
+}
+
 impl Journal<'_> {
+    /// Returns how many records have a number greater than `after` and not greater than `through`.
+    pub fn count(&self, after: u64, through: u64) -> Result<u64, JournalError> {
+        count(self.database.connection(), after, through)
+    }
+
     /// Returns the policy that the last `policy` record names.
     pub fn last_policy(&self) -> Result<Option<Digest>, JournalError> {
         let last = self.database.connection().query_row(history!("SELECT max(seq) FROM history"), [], |row| row.get(0));
@@ -148,9 +160,9 @@ impl Journal<'_> {
         pruned(self.database.connection())
     }
 
-    /// Returns the last record that may be removed: it has a checkpoint; it and all records before it are older than `before`; no
-    /// open run, valid grant or pending request began with one of them.
-    pub fn prunable(&self, before: Timestamp, now: &Moment) -> Result<Option<Mark>, JournalError> {
+    /// Returns the last record that may be removed: it has a checkpoint; it and all records before it are old enough; no open run,
+    /// valid grant or pending request began with one of them.
+    pub fn prunable(&self, old: CutOff, now: &Moment) -> Result<Option<Mark>, JournalError> {
         // By their records and not by rows alone, which root can change. Where an earlier version pruned those, nothing may go yet.
         let living = "SELECT min(coalesce((SELECT min(seq) FROM history WHERE grant_id = id), 0)) FROM \
                       (SELECT id FROM request WHERE state = 'pending' AND deadline > ?2 \
@@ -159,9 +171,10 @@ impl Journal<'_> {
         let query = format!(
             "{HISTORY} SELECT r.seq, r.hash FROM checkpoint c JOIN history r ON r.seq = c.seq WHERE r.high < ?1 \
              AND r.seq < coalesce(({open}), r.seq + 1) AND r.seq < coalesce(({living}), r.seq + 1) \
-             AND r.seq < (SELECT max(seq) FROM history) ORDER BY c.seq DESC LIMIT 1"
+             AND r.seq < (SELECT max(seq) FROM history) AND r.seq <= ?3 ORDER BY c.seq DESC LIMIT 1"
         );
-        let found = self.database.connection().query_row(&query, params![before.0, now.wall.seconds()], |row| {
+        let by = params![old.before.0, now.wall.seconds(), sql_bound(old.through)];
+        let found = self.database.connection().query_row(&query, by, |row| {
             Ok(digest(row, 1).map(|hash| (row.get::<_, i64>(0).unwrap_or(0).unsigned_abs(), hash)))
         });
         let mark = found.optional()?.transpose()?.map(|(seq, hash)| Mark { seq, hash });
@@ -180,11 +193,7 @@ impl Journal<'_> {
     ) -> Result<Written, JournalError> {
         self.database.write(Durability::Synced, |tx| {
             let gone = pruned(tx)?.map_or(0, |mark| mark.seq);
-            let count: i64 = tx.query_row(
-                history!("SELECT count(*) FROM history WHERE seq > ?1 AND seq <= ?2"),
-                params![sql_bound(gone), sql_bound(last.seq)],
-                |row| row.get(0),
-            )?;
+            let count = count(tx, gone, last.seq)?;
             let remembered = policies(tx, last.seq)?;
             let rows = decided::remove(tx, last, moment)?;
             let row = |row: i64| u64::try_from(row).ok().filter(|row| *row > 0);
@@ -196,7 +205,7 @@ impl Journal<'_> {
                 identity: identity(tx, last)?,
                 through: last.seq,
                 head: last.hash,
-                records: count.unsigned_abs(),
+                records: count,
                 policies: remembered.policies,
                 roles_sha256: remembered.roles_sha256,
                 settings_sha256: remembered.settings_sha256,
@@ -264,7 +273,7 @@ mod tests {
 
     /// Prunes, and returns the record, the last removed record and the runs that were discarded.
     fn pruned_with(journal: &Journal<'_>, second: i64, before: Timestamp) -> (Written, Mark, Vec<String>) {
-        let last = journal.prunable(before, &sample::moment(second)).unwrap().unwrap();
+        let last = journal.prunable(CutOff::by_time(before), &sample::moment(second)).unwrap().unwrap();
         let written = journal.prune(&sample::moment(second), last, 0, "root", before).unwrap();
         let mut runs = Vec::new();
         let noted = journal.sweep(|run| {
@@ -291,7 +300,7 @@ mod tests {
         let database = Database::create(&scratch.path(), &ALL).unwrap();
         let journal = filled(&database);
         assert_eq!(
-            journal.prunable(sample::moment(1).wall, &sample::moment(1)).unwrap(),
+            journal.prunable(CutOff::by_time(sample::moment(1).wall), &sample::moment(1)).unwrap(),
             None,
             "nothing is old enough"
         );
@@ -419,9 +428,15 @@ mod tests {
         sample::seal(&journal, 1);
         sample::fill(&journal, 1);
         sample::seal(&journal, 1);
-        assert_eq!(journal.prunable(sample::moment(2).wall, &sample::moment(2)).unwrap().unwrap().seq, 5);
+        assert_eq!(
+            journal.prunable(CutOff::by_time(sample::moment(2).wall), &sample::moment(2)).unwrap().unwrap().seq,
+            5
+        );
         let _ = journal.end(&open, &sample::moment(2), sample::ending()).unwrap();
-        assert_ne!(journal.prunable(sample::moment(2).wall, &sample::moment(2)).unwrap().unwrap().seq, 5);
+        assert_ne!(
+            journal.prunable(CutOff::by_time(sample::moment(2).wall), &sample::moment(2)).unwrap().unwrap().seq,
+            5
+        );
     }
 
     #[test]
@@ -432,7 +447,7 @@ mod tests {
         let (asked, long) = (sample::moment(1).wall.seconds() + 90, sample::moment(1).wall.seconds() + 900);
         let sql = |sql: &str| database.connection().execute_batch(sql).unwrap();
         let prunable = |second| {
-            let mark = journal.prunable(sample::moment(2).wall, &sample::moment(second)).unwrap();
+            let mark = journal.prunable(CutOff::by_time(sample::moment(2).wall), &sample::moment(second)).unwrap();
             mark.map_or(0, |mark| mark.seq)
         };
         sql("UPDATE record SET grant_id = NULL");
@@ -460,7 +475,7 @@ mod tests {
         let _ = journal.end(&open, &sample::moment(1), sample::ending()).unwrap();
         sample::seal(&journal, 1);
         sample::fill(&journal, 1);
-        let last = journal.prunable(sample::moment(2).wall, &sample::moment(2)).unwrap().unwrap();
+        let last = journal.prunable(CutOff::by_time(sample::moment(2).wall), &sample::moment(2)).unwrap().unwrap();
         let _ = journal.prune(&sample::moment(3), last, 0, "root", sample::moment(2).wall).unwrap();
         let refused = journal.sweep(|_| Err(JournalError::Damaged("a shelf")));
         let there = || {

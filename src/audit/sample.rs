@@ -2,9 +2,11 @@
 
 use crate::audit::checkpoint::Due;
 use crate::audit::error::JournalError;
+use crate::audit::history::last;
 use crate::audit::journal::{Journal, Started};
 use crate::audit::open_run::Process;
 use crate::database::Durability;
+use jit_core::evidence::record::Event;
 use jit_core::grant::{HostDescriptor, HostKey};
 pub(crate) use jit_core::samples::*;
 
@@ -25,7 +27,11 @@ pub(super) fn seal(journal: &Journal<'_>, second: i64) {
 /// Appends `count` records of all kinds.
 pub(super) fn fill(journal: &Journal<'_>, count: usize) {
     let write = |tx: &rusqlite::Transaction<'_>| {
-        for event in events().into_iter().cycle().take(count) {
+        for mut event in events().into_iter().cycle().take(count) {
+            if let Event::Fork(fork) = &mut event {
+                let last = last(tx)?.map_or(0, |last| last.mark.seq);
+                (fork.continues, fork.highest) = (last, last);
+            }
             let _ = journal.append(tx, &moment(1), event)?;
         }
         Ok::<_, JournalError>(())

@@ -8,8 +8,8 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
-use super::columns::sql_bound;
 use super::error::JournalError;
+use super::forks::has;
 use super::history::{Last, history, last, last_with};
 use super::journal::{Journal, Written};
 use crate::database::Durability;
@@ -22,7 +22,7 @@ use jit_core::grant::HostDescriptor;
 
 /// A fault of the clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum ClockFault {
+pub(super) enum ClockFault {
     /// Since the last record it advanced by this many microseconds more than the boot clock.
     SetForward(i64),
     /// Since the last record it advanced by this many microseconds less than the boot clock (a negative number).
@@ -96,26 +96,46 @@ struct ClockReading {
 const RESTORED: &str = "restored";
 const HOST: &str = "host";
 
+/// How many records a power failure may lose at most; a sink sends as many again.
+const UNSYNCED: u64 = 64;
+
 impl Journal<'_> {
     /// Compares the clocks with those of the last record, and the journal with its anchor, which the caller read before
     /// anything of the database; `None` if it is missing. Records what is new; marks an older database as such until root
     /// accepts it.
     pub fn notice(&self, moment: &Moment, anchor: Option<Mark>) -> Result<Vec<Written>, JournalError> {
-        let faults = |connection: &Connection| faults(connection, moment, anchor);
+        let faults = |connection: &Connection| self.faults(connection, moment, anchor);
         if faults(self.database.connection())?.is_empty() {
             return Ok(Vec::new());
         }
         self.database.write(Durability::Synced, |tx| {
             let mut written = Vec::new();
             // Checked again inside the transaction: another process may have recorded the fault meanwhile.
-            for fault in faults(tx)? {
-                if fault.is_older() {
-                    set_meta(tx, RESTORED, fault.to_string().as_bytes())?;
+            let faults = faults(tx)?;
+            if let Some(fault) = faults.iter().find(|fault| fault.is_loss()) {
+                written.push(self.fork(tx, moment, anchor, fault)?);
+            }
+            for fault in faults {
+                match fault {
+                    // It lost what was not synced, as any power failure does.
+                    Fault::Unsynced(..) => {}
+                    fault if fault.is_loss() => written.push(self.record_loss(tx, moment, &fault)?),
+                    fault => written.push(self.append(tx, moment, fault.alert())?),
                 }
-                written.push(self.append(tx, moment, fault.alert())?);
             }
             Ok(written)
         })
+    }
+
+    /// Records that the database lacks records, and marks it as such until root accepts it.
+    pub(super) fn record_loss(
+        &self,
+        tx: &Transaction<'_>,
+        moment: &Moment,
+        fault: &Fault,
+    ) -> Result<Written, JournalError> {
+        set_meta(tx, RESTORED, fault.to_string().as_bytes())?;
+        self.append(tx, moment, fault.alert())
     }
 
     /// Returns the anchor of this database in its initial state.
@@ -275,7 +295,7 @@ fn ahead(changes: &[Change]) -> i64 {
     ahead
 }
 
-/// Returns the changes of the clock that were recorded since root last accepted the state of the host, in their order: each from
+/// Returns the changes of the clock that were recorded since it was last accepted or confirmed, in their order: each from
 /// an alert and the record before it.
 fn changes(connection: &Connection) -> Result<Vec<Change>, JournalError> {
     #[derive(Deserialize)]
@@ -285,8 +305,10 @@ fn changes(connection: &Connection) -> Result<Vec<Change>, JournalError> {
         reading: ClockReading,
     }
     let query = history!(
-        "SELECT a.body, b.body, b.high FROM history a LEFT JOIN history b ON b.seq = a.seq - 1 \
-                 WHERE a.kind = 'alert' AND a.kind NOT IN ('start', 'end') ORDER BY a.seq DESC"
+        "SELECT a.body, b.body, b.high FROM history a LEFT JOIN history b ON b.seq = \
+                 (SELECT max(c.seq) FROM history c WHERE c.seq < a.seq AND c.kind <> 'fork') \
+                 WHERE a.kind = 'alert' AND a.kind NOT IN ('start', 'end') AND a.seq > coalesce((SELECT max(d.seq) \
+                 FROM history d WHERE d.kind = 'clock' AND d.kind NOT IN ('start', 'end')), 0) ORDER BY a.seq DESC"
     );
     let mut statement = connection.prepare(query)?;
     let mut rows = statement.query([])?;
@@ -322,10 +344,16 @@ fn change(last: &ClockReading, high: Timestamp, now: ClockReading) -> Option<Cha
 }
 
 /// A fault to be recorded.
-enum Fault {
+pub(super) enum Fault {
     Clock(ClockFault),
-    /// The number of the record that the anchor names and the database lacks.
-    Older(u64),
+    /// The record that the anchor names and the database lacks.
+    Older(Mark),
+    /// The log sink that has this record, which the database lacks.
+    BehindSink(String, Mark),
+    /// The same, where it is one of the last that were not synced, after a boot.
+    Unsynced(String, Mark),
+    /// The database was missing, and a new one was made; the record that the anchor names.
+    Lost(Option<Mark>),
     /// The anchor is that of another database, which had no record when the anchor was written.
     OtherDatabase,
     /// The database has a record of a request, a grant or a run, and its anchor is missing.
@@ -338,12 +366,27 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Clock(fault) => fault.fmt(f),
-            Self::Older(u64::MAX) => f.write_str("the anchor of the database is damaged"),
+            Self::Older(Mark { seq: u64::MAX, .. }) => f.write_str("the anchor of the database is damaged"),
             Self::OtherDatabase => {
                 f.write_str("the database is older than its anchor: that was made for a new database")
             }
             Self::NoAnchor => f.write_str("the database may be an older copy: its anchor is missing"),
-            Self::Older(seq) => write!(f, "the database is older than its anchor: record {seq} is missing or another"),
+            Self::Older(Mark { seq, hash }) => {
+                write!(
+                    f,
+                    "the database is older than its anchor: record {seq} with the hash {hash} is missing or another"
+                )
+            }
+            Self::BehindSink(sink, Mark { seq, hash }) => {
+                write!(f, "the database is older than what {sink} got: record {seq} with the hash {hash} is missing")
+            }
+            Self::Unsynced(sink, Mark { seq, .. }) => {
+                write!(f, "the last records before the boot were not synced and are lost: {sink} got record {seq}")
+            }
+            Self::Lost(Some(Mark { seq, hash })) => {
+                write!(f, "the database was lost and is a new one: the last known record is {seq} with the hash {hash}")
+            }
+            Self::Lost(None) => f.write_str("the database was lost and is a new one, and no anchor says what it had"),
             Self::OtherHost(_) => f.write_str(
                 "the identity of this host has changed: a new key or machine-id, or a copy of another host; grants of \
                  another identity are not valid here",
@@ -357,19 +400,20 @@ impl Fault {
     fn identity(&self) -> Option<HostDescriptor> {
         match self {
             Self::OtherHost(identity) => Some(identity.clone()),
-            Self::Clock(_) | Self::Older(_) | Self::OtherDatabase | Self::NoAnchor => None,
+            _ => None,
         }
     }
 
-    fn is_older(&self) -> bool {
-        matches!(self, Self::Older(_) | Self::OtherDatabase | Self::NoAnchor)
+    /// Whether the database lacks records.
+    fn is_loss(&self) -> bool {
+        !matches!(self, Self::Clock(_) | Self::OtherHost(_))
     }
 
     fn alert(&self) -> Event {
         let code = match self {
             Self::Clock(fault) => fault.code(),
-            Self::Older(_) | Self::OtherDatabase | Self::NoAnchor => "database-older",
             Self::OtherHost(_) => "host-changed",
+            _ => "database-older",
         };
         let alert = Alert::new(code, self.to_string().as_str());
         Event::Alert(Box::new(Alert { identity: self.identity(), ..alert }))
@@ -381,29 +425,49 @@ pub(super) fn alert(code: &str, sentence: &str) -> Event {
     Event::Alert(Box::new(Alert::new(code, sentence)))
 }
 
-fn faults(connection: &Connection, moment: &Moment, anchor: Option<Mark>) -> Result<Vec<Fault>, JournalError> {
-    // Ignores a record that is invalid or cannot be decoded, which a verification reports.
-    let last = match last_with(connection, |body| serde_json::from_slice::<ClockReading>(body).ok()) {
-        Err(JournalError::Damaged(_)) => None,
-        last => last?,
-    };
-    let mut faults = Vec::new();
-    if let Some((Last { high, .. }, Some(reading))) = &last {
-        faults.extend(compare(reading, *high, moment).map(Fault::Clock));
+impl Journal<'_> {
+    fn faults(
+        &self,
+        connection: &Connection,
+        moment: &Moment,
+        anchor: Option<Mark>,
+    ) -> Result<Vec<Fault>, JournalError> {
+        // Ignores a record that is invalid or cannot be decoded, which a verification reports.
+        let last = match last_with(connection, |body| serde_json::from_slice::<ClockReading>(body).ok()) {
+            Err(JournalError::Damaged(_)) => None,
+            last => last?,
+        };
+        let mut faults = Vec::new();
+        if let Some((Last { high, .. }, Some(reading))) = &last {
+            faults.extend(compare(reading, *high, moment).map(Fault::Clock));
+        }
+        if !last.as_ref().is_some_and(|(last, reading)| is_anchored(last, reading.as_ref(), anchor))
+            && meta(connection, RESTORED)?.is_none()
+        {
+            faults.extend(unanchored(connection, anchor)?);
+        }
+        let is_new_boot = |(_, reading): &(Last, Option<ClockReading>)| {
+            reading.as_ref().is_some_and(|reading| reading.boot_id != moment.boot_id)
+        };
+        // What was not synced may be missing only after a boot, so the log sinks need a look then.
+        if let Some((last, _)) = last.filter(is_new_boot)
+            && !faults.iter().any(Fault::is_loss)
+        {
+            faults.extend(self.ahead(last.mark.seq).map(|(sink, mark)| match mark.seq.saturating_sub(last.mark.seq) {
+                0..=UNSYNCED => Fault::Unsynced(sink, mark),
+                _ => Fault::BehindSink(sink, mark),
+            }));
+        }
+        Ok(faults)
     }
-    if !last.is_some_and(|(last, reading)| is_anchored(&last, reading, anchor)) && meta(connection, RESTORED)?.is_none()
-    {
-        faults.extend(unanchored(connection, anchor)?);
-    }
-    Ok(faults)
 }
 
 /// Whether the anchor names the last record or the one before it, as it does unless other processes are at work or one has been
 /// interrupted: the end of a run moves no anchor.
-fn is_anchored(last: &Last, reading: Option<ClockReading>, anchor: Option<Mark>) -> bool {
+fn is_anchored(last: &Last, reading: Option<&ClockReading>, anchor: Option<Mark>) -> bool {
     let Some(anchor) = anchor else { return false };
     let precedes = |last: &ClockReading| last.prev == anchor.hash;
-    last.mark == anchor || (last.mark.seq.checked_sub(1) == Some(anchor.seq) && reading.as_ref().is_some_and(precedes))
+    last.mark == anchor || (last.mark.seq.checked_sub(1) == Some(anchor.seq) && reading.is_some_and(precedes))
 }
 
 /// Compares the database with its anchor.
@@ -419,20 +483,7 @@ fn unanchored(connection: &Connection, anchor: Option<Mark>) -> rusqlite::Result
     if mark.seq == 0 {
         return Ok((mark != begun(connection)?).then_some(Fault::OtherDatabase));
     }
-    // Ignores what cannot be decoded, which a verification reports.
-    let pruned = super::prune::pruned(connection).ok().flatten();
-    let is_known = match pruned.filter(|pruned| mark.seq <= pruned.seq) {
-        // The anchor lags behind: the pruning is newer.
-        Some(pruned) => mark.seq < pruned.seq || mark.hash == pruned.hash,
-        None => {
-            // The table: a record behind the pruned ones is valid.
-            let query = "SELECT hash FROM record WHERE seq = ?1";
-            let hash: Option<Vec<u8>> =
-                connection.query_row(query, [sql_bound(mark.seq)], |row| row.get(0)).optional()?;
-            hash.as_deref() == Some(&mark.hash.0[..])
-        }
-    };
-    Ok((!is_known).then_some(Fault::Older(mark.seq)))
+    Ok((!has(connection, mark)?).then_some(Fault::Older(mark)))
 }
 
 /// Within one boot both clocks advance equally; after a boot only a clock that is behind can be noticed. A clock that was
@@ -481,6 +532,7 @@ mod tests {
     fn codes(written: &[Written]) -> Vec<String> {
         let code = |written: &Written| match Record::decode(&written.body).unwrap().event {
             Event::Alert(alert) => alert.code,
+            Event::Fork(_) => "fork".to_owned(),
             other => panic!("{other:?}"),
         };
         written.iter().map(code).collect()
@@ -610,7 +662,7 @@ mod tests {
         }
         assert_eq!(journal.restored().unwrap(), None);
         let ahead = Mark { seq: 9, ..good };
-        assert_eq!(codes(&journal.notice(&now, Some(ahead)).unwrap()), ["database-older"]);
+        assert_eq!(codes(&journal.notice(&now, Some(ahead)).unwrap()), ["fork", "database-older"]);
         assert!(journal.notice(&now, Some(ahead)).unwrap().is_empty(), "once");
         assert!(journal.restored().unwrap().unwrap().contains("record 9"));
         database.write(Durability::Synced, |tx| accept(tx).map_err(JournalError::from)).unwrap();
@@ -618,7 +670,7 @@ mod tests {
         let other = Mark { seq: 1, hash: Digest([1; 32]) };
         let another_database = origin(&[7; 32]);
         for anchor in [None, Some(other), Some(another_database)] {
-            assert_eq!(codes(&journal.notice(&now, anchor).unwrap()), ["database-older"], "{anchor:?}");
+            assert_eq!(codes(&journal.notice(&now, anchor).unwrap()), ["fork", "database-older"], "{anchor:?}");
             assert!(journal.notice(&now, anchor).unwrap().is_empty(), "once");
             database.write(Durability::Synced, |tx| accept(tx).map_err(JournalError::from)).unwrap();
         }
@@ -645,7 +697,7 @@ mod tests {
             assert!(journal.notice(&later, Some(anchor)).unwrap().is_empty(), "{anchor:?}");
         }
         let other = Mark { hash: Digest([1; 32]), ..last };
-        assert_eq!(codes(&journal.notice(&later, Some(other)).unwrap()), ["database-older"]);
+        assert_eq!(codes(&journal.notice(&later, Some(other)).unwrap()), ["fork", "database-older"]);
     }
 
     #[test]

@@ -139,10 +139,12 @@ impl Context<'_> {
             let sentence = format!("{why}, so the age of records is unknown and nothing is removed");
             return Err(refused("clock", sentence).hint(why.cure()));
         }
-        let before = Timestamp(self.now.moment().wall.0).plus_seconds(-keep.signed());
-        let last = self.journal.prunable(before, self.now.moment())?;
+        let old = self.journal.cut_off(keep, self.now.moment())?;
+        let (before, last) = (old.before, self.journal.prunable(old, self.now.moment())?);
         let gone = self.journal.pruned()?.map_or(0, |mark| mark.seq);
         let through = last.map_or(0, |mark| mark.seq);
+        let held = self.journal.held_back(keep, gone.max(through), self.now.moment())?;
+        let records = self.journal.count(gone, through)?;
         let mut recordings = 0;
         if let Some(last) = last.filter(|_| !dry_run) {
             let (uid, user) = (self.caller.uid(), self.caller.name().as_str());
@@ -157,8 +159,7 @@ impl Context<'_> {
                 Ok::<_, Refused>(())
             })?;
         }
-        let records = through.saturating_sub(gone);
-        Ok(PruneInfo { records, recordings, through, before: before.seconds(), done: !dry_run })
+        Ok(PruneInfo { records, recordings, through, before: before.seconds(), done: !dry_run, held })
     }
 
     /// Verifies the journal with the host's own anchor, and with the host's own key unless `keys` has others.

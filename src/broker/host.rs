@@ -10,6 +10,7 @@ use crate::audit::state_checks::ClockDoubt;
 use crate::auth::stack::succeeds_unproved;
 use crate::elevation::Caller;
 use crate::host::{Host, HostError, RESERVE, RESERVE_SIZE, SALVAGE};
+use jit_core::clock::duration::Seconds;
 use jit_core::places::{CONFIGURATION, STATE};
 use jit_core::policy::{AuditSettings, Policy, PolicyReader, SyslogMode};
 use jit_core::wire::{Finding, Severity};
@@ -69,6 +70,7 @@ impl Findings {
         let journal = host.journal(audit);
         self.anchor(host, &journal);
         self.clock(host, &journal);
+        self.retention(host, audit, &journal);
         self.approvers(host, policy);
         self.mirrors(host, audit, &journal);
         self.cgroups();
@@ -180,6 +182,27 @@ impl Findings {
             Err(error) => return self.fault("journal clock", &error),
         };
         self.add("journal clock", severity, format!("{doubt}: {effect}"), Some(doubt.cure().to_owned()));
+    }
+
+    /// Reports records that are kept although they are old enough by the wall clock.
+    fn retention(&mut self, host: &Host, audit: &AuditSettings, journal: &Journal<'_>) {
+        let Some(keep) = audit.keep.map(|keep| Seconds(keep.as_secs())) else { return };
+        let held = host.now().and_then(|now| {
+            let old = journal.cut_off(keep, now.moment())?;
+            let gone = journal.prunable(old, now.moment())?.or(journal.pruned()?).map_or(0, |mark| mark.seq);
+            Ok(journal.held_back(keep, gone, now.moment())?)
+        });
+        match held {
+            Ok(0) => self.good("retention", "every record that is old enough may be removed"),
+            Ok(held) => {
+                let said = format!(
+                    "{held} records are older than keep by the clock alone and are not removed: nothing proves how long the host was off"
+                );
+                let fix = "if the clock is right: jitctl key accept --reason 'WHY'; a time service that synchronises the clock proves it from now on";
+                self.add("retention", Severity::Warning, said, Some(fix.to_owned()));
+            }
+            Err(error) => self.fault("retention", &error),
+        }
     }
 
     fn approvers(&mut self, host: &Host, policy: Option<&Policy>) {

@@ -235,7 +235,7 @@ fn root_alone(caller: &Caller, what: &str) -> Result<PolicyReader, Refused> {
 }
 
 fn key_init(caller: &Caller) -> Result<KeyInfo, Refused> {
-    let created = Host::set_up()?;
+    let created = Host::set_up(caller.host())?;
     let key = Host::open(caller.host())?.key()?;
     Ok(KeyInfo { public_key: key.public_line(), fingerprint: key.fingerprint(), created })
 }

@@ -6,6 +6,7 @@ use super::Context;
 use super::failure::{Refused, refused};
 use crate::host::Encoding;
 use crate::shrink::{WORTH, finish};
+use jit_core::evidence::record::Confirmation;
 use jit_core::places::SHRINKER;
 use jit_core::wire::SweepInfo;
 
@@ -25,6 +26,11 @@ impl Context<'_> {
         for recording in self.host.finished_recordings()? {
             let plain = recording.encoding == Encoding::Plain && recording.bytes >= WORTH;
             info.compressed += u64::from(plain && finish(Path::new(SHRINKER), &recording.run));
+        }
+        // Once in each boot: the age of records counts by it.
+        if sys::time::is_synchronised().is_ok_and(|synchronised| synchronised) {
+            let written = self.journal.confirm_clock(self.now.moment(), Confirmation::Synchronised)?;
+            let _ = self.journal.mirror(written.as_slice()); // the journal has it; a sink never decides
         }
         match (verified, self.keep()) {
             // Damaged evidence or a doubtful clock must be examined by the administrator; it does not stop the sweep.

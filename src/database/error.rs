@@ -38,7 +38,7 @@ impl fmt::Display for Distrust {
 /// The reason why the database cannot be used; `Display` is a sentence fragment that names the file.
 #[derive(Debug)]
 pub enum DatabaseError {
-    /// The file does not exist; the administrator runs `jitctl key init`.
+    /// The file does not exist or is empty; the administrator runs `jitctl key init`.
     Missing(PathBuf),
     /// `create` found a database that is in use.
     Exists(PathBuf),

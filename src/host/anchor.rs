@@ -7,10 +7,10 @@
 use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use crate::audit::Written;
 use crate::audit::sink::{Backlog, Delivery, Sink};
+use crate::audit::{Traces, Written};
 use crate::database::Durability;
 use jit_core::evidence::{Digest, Mark};
 
@@ -37,6 +37,37 @@ impl Anchor {
     fn write(&self, mark: Mark) -> io::Result<()> {
         let file = OpenOptions::new().write(true).open(&self.path)?;
         file.write_all_at(format!("{mark}\n").as_bytes(), 0)
+    }
+}
+
+/// What the state directory contains of records besides the database: the anchor, and how far each log sink has got.
+pub(super) struct StateTraces {
+    state: PathBuf,
+}
+
+impl StateTraces {
+    pub(super) fn of(state: &Path) -> Self {
+        Self { state: state.to_owned() }
+    }
+}
+
+impl Traces for StateTraces {
+    fn anchor(&self) -> Option<Mark> {
+        // An anchor that cannot be read is reported where it is compared with the database.
+        Anchor::at(self.state.join(super::ANCHOR)).read().ok().flatten()
+    }
+
+    fn sent(&self) -> Vec<(String, Mark)> {
+        let Ok(files) = fs::read_dir(&self.state) else { return Vec::new() };
+        let mut sent: Vec<(String, Mark)> = files
+            .flatten()
+            .filter_map(|file| {
+                let name = file.file_name().to_str()?.strip_prefix("sent-")?.to_owned();
+                Some((name, Mark::parse(&fs::read(file.path()).ok()?)?))
+            })
+            .collect();
+        sent.sort_by(|one, other| one.0.cmp(&other.0));
+        sent
     }
 }
 

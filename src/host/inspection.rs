@@ -83,14 +83,13 @@ impl Host {
                 "check that the directory of json_file exists and has free space",
             ),
         ];
-        let head = journal.head().ok().flatten().map_or(0, |(seq, _)| seq);
         let wanted = wanted.into_iter().filter(|(wanted, ..)| *wanted);
         wanted
             .map(|(_, name, socket, fix)| {
                 let deaf = socket.and_then(|path| Some((path, listens(path).err()?)));
                 let fault = match deaf {
                     Some((path, error)) => Some(format!("no daemon listens at {path}: {error}")),
-                    None => self.behind(name, head).map(|count| format!("{count} records have not arrived")),
+                    None => self.behind(name, journal).map(|count| format!("{count} records have not arrived")),
                 };
                 Mirror { name, fault, fix }
             })
@@ -98,9 +97,9 @@ impl Host {
     }
 
     /// Returns the number of records that a sink lacks; `None` where it lacks none, or never received one.
-    fn behind(&self, name: &str, head: u64) -> Option<u64> {
+    fn behind(&self, name: &str, journal: &Journal<'_>) -> Option<u64> {
         let text = fs::read(self.state.path().join(format!("sent-{name}"))).ok()?;
-        Some(head.saturating_sub(Mark::parse(&text)?.seq)).filter(|count| *count > 0)
+        journal.count(Mark::parse(&text)?.seq, u64::MAX).ok().filter(|count| *count > 0)
     }
 }
 

@@ -16,7 +16,7 @@ use jit_core::evidence::chain::{Cause, hash};
 use jit_core::grant::sshsig::Namespace;
 use jit_core::grant::{HostKey, PublicKey};
 use jit_core::policy::{StoredRole, row_digest, settings_digest};
-use jit_sudo::audit::{Journal, JournalError, Known};
+use jit_sudo::audit::{CutOff, Journal, JournalError, Known};
 use jit_sudo::host::open_database;
 use rusqlite::{Connection, params};
 
@@ -152,6 +152,11 @@ for ((step = 0; step < 8 * COPIES; step++)); do
     if ((step % 80 == 0)); then
         rm -rf $state/* && jitctl key init >/dev/null
     fi
+    # Root restores a backup: the journal goes on behind a fork.
+    if ((step % 80 == 44)); then
+        sqlite3 $db ".restore /copies/$((step / 8 - 1)).db"
+        jitctl key accept --reason restored >/dev/null 2>&1
+    fi
     for ((i = 0; i < 12; i++)); do numbers[i]=$RANDOM; done
     who=$(any 0 $PEOPLE)
     id=$(sqlite3 -readonly $db "SELECT id FROM request ORDER BY rowid DESC LIMIT 1 OFFSET $((numbers[1] % 4))")
@@ -284,6 +289,14 @@ macro_rules! row {
 }
 
 const DAMAGE: &[Damage] = &[
+    row!("a fork is gone", true, "record", "kind = 'fork'", "DELETE FROM record WHERE ROW"),
+    row!(
+        "a fork in another place",
+        true,
+        "record",
+        "kind = 'fork'",
+        "UPDATE record SET body = CAST(replace(body, '\"continues\":', '\"continues\":1') AS BLOB) WHERE ROW"
+    ),
     row!(
         "unrevoked",
         true,
@@ -1371,7 +1384,7 @@ fn prune(path: &Path) -> bool {
     let journal = Journal::new(&database, "web1", Vec::new());
     // After the deadline of each request.
     let moment = Moment { wall: Timestamp(AT * 1_000_000), ..now() };
-    let Some(last) = journal.prunable(moment.wall, &moment).unwrap() else { return false };
+    let Some(last) = journal.prunable(CutOff::by_time(moment.wall), &moment).unwrap() else { return false };
     let _ = journal.prune(&moment, last, 0, "root", moment.wall).unwrap();
     journal.sweep(|_| Ok::<_, JournalError>(())).unwrap();
     true
@@ -1481,6 +1494,11 @@ fn compare(copies: usize, each: usize) {
     let made = began.elapsed().as_secs_f64();
     let place = Place::new("journals");
     let cases = cases(&root, copies, each, &place.0, &mut Random(0x9e37_79b9_7f4a_7c15));
+    let has_fork = "SELECT EXISTS (SELECT 1 FROM record WHERE kind = 'fork')";
+    let forked =
+        |case: &&Case| Connection::open(&case.path).unwrap().query_row(has_fork, [], |row| row.get(0)) == Ok(true);
+    let forked = cases.iter().filter(forked).count();
+    assert!(forked > copies, "{forked} journals with a fork");
     let began = Instant::now();
     let ours: Vec<(String, String)> = cases.iter().map(|case| verdict(&case.path, &case.key)).collect();
     let verified = began.elapsed().as_secs_f64();

@@ -9,7 +9,7 @@ use jit_core::clock::{BootTime, Moment, Timestamp};
 use jit_core::grant::HostKey;
 use jit_core::grant::sshsig::Namespace;
 use jit_core::policy::{Role, RolePower, StoredRole, role_digest, row_digest, stamp_seal};
-use jit_sudo::audit::{Journal, JournalError};
+use jit_sudo::audit::{CutOff, Journal, JournalError};
 use jit_sudo::host::open_database;
 use serde_json::Value;
 
@@ -670,7 +670,7 @@ fn cut(root: &PrivateRoot) {
         let later = 3 * 86_400_000_000;
         let wall = Timestamp(wall.0 + later);
         let moment = Moment { wall, boot: BootTime(up * 1_000_000 + later), boot_id };
-        let last = journal.prunable(wall, &moment).unwrap().unwrap();
+        let last = journal.prunable(CutOff::by_time(wall), &moment).unwrap().unwrap();
         let _ = journal.prune(&moment, last, 0, "root", wall).unwrap();
         journal.sweep(|_| Ok::<_, JournalError>(())).unwrap();
         let checkpoint = "PRAGMA wal_checkpoint(TRUNCATE)";

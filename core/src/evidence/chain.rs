@@ -12,6 +12,8 @@ use super::canonical;
 pub use super::copies::Copies;
 use super::digest::Digest;
 pub use super::faults::{Cause, FirstBad};
+use super::fork_event::{FORK, Fork};
+use super::forks;
 use super::mark::Mark;
 use super::policies::Policies;
 use super::policy_history::{Named, PolicyHistory};
@@ -73,6 +75,8 @@ pub struct Chain {
     policies: Policies,
     /// The last record with which root accepted the state of the host; 0 without one.
     accepted: u64,
+    /// The last record, if it is a fork.
+    fork: Option<Fork>,
 }
 
 impl Chain {
@@ -88,15 +92,13 @@ impl Chain {
             Begin::First => Policies::asked(true),
             Begin::Pruned(_) => Policies::asked(false),
         };
-        Self { records: 0, last, head, high, pruned, policies, accepted: 0 }
+        Self { records: 0, last, head, high, pruned, policies, accepted: 0, fork: None }
     }
 
     /// Verifies the next record as it is stored. Returns the digest of the role that permitted a run, if the record has
     /// one. If only the contents of the record are wrong, the caller may continue after the error.
     pub fn feed<'r>(&mut self, row: &Row<'r>) -> Result<Option<&'r str>, FirstBad> {
-        if row.seq != self.next() {
-            return Err(FirstBad { seq: self.next(), cause: Cause::Gap { found: row.seq } });
-        }
+        self.follows(row.seq, row.body)?;
         let hash = hash(row.body);
         if hash.0 != row.hash {
             return Err(FirstBad { seq: row.seq, cause: Cause::Hash });
@@ -112,11 +114,18 @@ impl Chain {
     /// Verifies the next record of an export, which has no columns. Returns its kind.
     pub fn feed_bare<'r>(&mut self, body: &'r [u8]) -> Result<&'r str, FirstBad> {
         let inside = Inside::read(self.next(), body)?;
-        if inside.seq != self.next() {
-            return Err(FirstBad { seq: self.next(), cause: Cause::Gap { found: inside.seq } });
-        }
+        self.follows(inside.seq, body)?;
         self.take(&inside, body, hash(body), None)?;
         Ok(inside.kind)
+    }
+
+    /// Checks that record `seq` may come next: it has the next number, or it is a fork that says why there is a gap.
+    fn follows(&self, seq: u64, body: &[u8]) -> Result<(), FirstBad> {
+        let leads = |fork: &Fork| fork.leads(self.last, seq, self.head.is_some());
+        if seq == self.next() || (seq > self.last && forks::read(body).as_ref().is_some_and(leads)) {
+            return Ok(());
+        }
+        Err(FirstBad { seq: self.next(), cause: Cause::Gap { found: seq } })
     }
 
     fn next(&self) -> u64 {
@@ -126,6 +135,11 @@ impl Chain {
     /// Returns the last record with which root accepted the state of the host; 0 without one.
     pub fn accepted(&self) -> u64 {
         self.accepted
+    }
+
+    /// Returns the last record, if it is a fork.
+    pub(super) fn fork(&self) -> Option<&Fork> {
+        self.fork.as_ref()
     }
 
     /// Returns the roles of the policies so far; `None` when a part is verified.
@@ -144,6 +158,10 @@ impl Chain {
         if self.head.is_some_and(|head| unhex(inside.prev) != Some(head.0)) {
             return bad(Cause::Link);
         }
+        let fork = if inside.kind == FORK { forks::read(body) } else { None };
+        if let Some(fork) = fork.as_ref().filter(|fork| !fork.leads(self.last, inside.seq, self.head.is_some())) {
+            return bad(Cause::Fork(fork.continues));
+        }
         // The first record after a gap gives the latest time before it.
         let before = self.high.or(copies.map(|copies| copies.high)).unwrap_or(i64::MIN);
         let high = acceptance::high_after(before, inside.kind, inside.code, inside.time);
@@ -155,7 +173,7 @@ impl Chain {
             self.accepted = inside.seq;
         }
         self.records = self.records.saturating_add(1);
-        (self.last, self.head, self.high) = (inside.seq, Some(hash), Some(high));
+        (self.last, self.head, self.high, self.fork) = (inside.seq, Some(hash), Some(high), fork);
         judged
     }
 

@@ -33,6 +33,8 @@ pub enum Cause {
     Number(u64),
     /// It does not follow the previous record: its `prev` is another hash.
     Link,
+    /// It is a fork that continues the record with this number, in the wrong place.
+    Fork(u64),
     /// The column named here differs from the record.
     Copy(&'static str),
     /// It and all earlier records are missing, and no record says that they were pruned.
@@ -97,6 +99,9 @@ impl fmt::Display for FirstBad {
             Cause::Link => {
                 let before = seq.saturating_sub(1);
                 write!(f, "record {seq} does not follow record {before}: one of the two was altered")
+            }
+            Cause::Fork(continues) => {
+                write!(f, "record {seq} is a fork that continues record {continues}, and stands in the wrong place")
             }
             Cause::Copy(column) => write!(f, "the column '{column}' of record {seq} differs from the record"),
             Cause::NotPruned => write!(f, "records 1 to {seq} are missing, and no record says that they were pruned"),

@@ -1,12 +1,10 @@
 //! What a journal proves by its chain, its checkpoints and heads that were kept elsewhere together. This module needs
 //! no SQLite, no privilege and no clock: jitctl verifies exported records with the same code.
 
-use std::collections::BTreeMap;
-
 use super::chain::{Begin, Chain, Row};
 use super::checkpoint::{Checkpoint, EVERY_SECONDS, Statement};
-use super::digest::Digest;
 use super::faults::{Cause, FirstBad};
+use super::forks::{Forks, FoundFork, Heads};
 use super::mark::Mark;
 use super::policy_history::PolicyHistory;
 use super::power::Compared;
@@ -43,6 +41,8 @@ pub struct Proven {
     pub foreign: u64,
     /// The highest number on which the anchor agrees.
     pub anchored: Option<u64>,
+    /// The forks: where records were lost, and the journal went on behind their numbers.
+    pub forks: Vec<FoundFork>,
     /// The rows of the database that agree with the records; `None` without a database.
     pub compared: Option<Compared>,
 }
@@ -54,7 +54,10 @@ pub struct Proof {
     /// The last checkpoint by a key that does not count, after the first record.
     other: Option<u64>,
     /// Heads kept elsewhere that are still to be compared.
-    marks: BTreeMap<u64, Vec<Digest>>,
+    marks: Heads,
+    forks: Forks,
+    /// The number of records since the last checkpoint that counts.
+    unsigned: u64,
     /// The time of the first record, µs.
     first: Option<i64>,
     found: Proven,
@@ -65,13 +68,18 @@ impl Proof {
     pub fn new(begin: Begin, signers: Signers, anchor: impl IntoIterator<Item = Mark>) -> Self {
         let chain = Chain::new(begin);
         let last = chain.last();
-        let mut marks: BTreeMap<u64, Vec<Digest>> = BTreeMap::new();
-        for mark in anchor.into_iter().filter(|mark| mark.seq > last.seq) {
-            marks.entry(mark.seq).or_default().push(mark.hash);
-        }
-        let found =
-            Proven { before: last.seq, records: 0, last, signed: None, foreign: 0, anchored: None, compared: None };
-        Self { chain, signers, other: None, marks, first: None, found }
+        let found = Proven {
+            before: last.seq,
+            records: 0,
+            last,
+            signed: None,
+            foreign: 0,
+            anchored: None,
+            forks: Vec::new(),
+            compared: None,
+        };
+        let (marks, forks) = (Forks::heads(anchor, last.seq), Forks::default());
+        Self { chain, signers, other: None, marks, forks, unsigned: 0, first: None, found }
     }
 
     /// Verifies the next record as it is stored. [`Chain::feed`] documents the result, and after which errors the
@@ -79,7 +87,7 @@ impl Proof {
     pub fn record<'r>(&mut self, row: &Row<'r>) -> Result<Option<&'r str>, FirstBad> {
         let told = self.chain.feed(row);
         if told.as_ref().is_err_and(|bad| !bad.cause.is_of_the_replay()) {
-            return told;
+            return told.map_err(|bad| self.first_of(bad));
         }
         self.first = self.first.or(row.copies.map(|copies| copies.at));
         self.compare()?;
@@ -88,7 +96,7 @@ impl Proof {
 
     /// Verifies the next record of an export, which has no columns.
     pub fn bare_record(&mut self, body: &[u8]) -> Result<(), FirstBad> {
-        let kind = self.chain.feed_bare(body)?;
+        let kind = self.chain.feed_bare(body).map_err(|bad| self.first_of(bad))?;
         self.compare()?;
         self.is_of(kind, body)
     }
@@ -102,21 +110,33 @@ impl Proof {
 
     fn compare(&mut self) -> Result<(), FirstBad> {
         let last = self.chain.last();
-        if let Some(heads) = self.marks.remove(&last.seq) {
-            if heads.iter().any(|head| *head != last.hash) {
-                return Err(FirstBad { seq: last.seq, cause: Cause::OtherAnchored });
-            }
-            self.found.anchored = Some(last.seq);
+        self.unsigned = self.unsigned.saturating_add(1);
+        if let Some(fork) = self.chain.fork() {
+            self.forks.fork(last.seq, fork, &mut self.marks)?;
+        }
+        if self.chain.accepted() == last.seq {
+            self.forks.accepted(last.seq);
+        }
+        match self.marks.remove(&last.seq) {
+            Some(heads) if heads.iter().any(|head| *head != last.hash) => self.forks.differ(last.seq, heads),
+            Some(_) => self.found.anchored = Some(last.seq),
+            None => {}
         }
         Ok(())
+    }
+
+    /// Returns the fault that comes first: this one, or an earlier head elsewhere that differs.
+    fn first_of(&self, bad: FirstBad) -> FirstBad {
+        self.forks.differing().filter(|differing| differing.seq <= bad.seq).unwrap_or(bad)
     }
 
     /// Verifies the checkpoint of the last record.
     pub fn checkpoint(&mut self, checkpoint: &Checkpoint) -> Result<(), FirstBad> {
         let last = self.chain.last();
-        let bad = |cause| Err(FirstBad { seq: checkpoint.seq, cause });
+        let bad = |cause| Err(self.first_of(FirstBad { seq: checkpoint.seq, cause }));
         if checkpoint.seq > last.seq {
-            return Err(FirstBad { seq: last.seq.saturating_add(1), cause: Cause::CutOff(checkpoint.seq) });
+            let cut_off = FirstBad { seq: last.seq.saturating_add(1), cause: Cause::CutOff(checkpoint.seq) };
+            return Err(self.first_of(cut_off));
         }
         let Some(statement) = Statement::decode(&checkpoint.body) else {
             return bad(Cause::Checkpoint("is not in the format that this version knows".to_owned()));
@@ -137,6 +157,7 @@ impl Proof {
         if statement.head != last.hash {
             return bad(Cause::OtherSigned);
         }
+        self.unsigned = 0;
         self.found.signed = Some(Signed { through: statement.seq, at: statement.at, key });
         Ok(())
     }
@@ -156,6 +177,9 @@ impl Proof {
     pub fn end(self, tail: u64, now: Option<Timestamp>) -> Result<Proven, FirstBad> {
         let verified = self.chain.end()?;
         let last = self.chain.last();
+        if let Some(differing) = self.forks.differing() {
+            return Err(differing);
+        }
         if let Some(known) = self.marks.keys().next_back() {
             return Err(FirstBad { seq: last.seq.saturating_add(1), cause: Cause::CutOff(*known) });
         }
@@ -170,11 +194,11 @@ impl Proof {
         {
             return Err(FirstBad { seq: self.found.before.saturating_add(1), cause: Cause::NoCheckpoint });
         }
-        let through = self.found.signed.as_ref().map_or(self.found.before, |signed| signed.through);
-        if last.seq.saturating_sub(through) > tail {
+        if self.unsigned > tail {
+            let through = self.found.signed.as_ref().map_or(self.found.before, |signed| signed.through);
             return Err(FirstBad { seq: through.saturating_add(1), cause: Cause::Unsigned });
         }
-        Ok(Proven { records: verified.records, last, ..self.found })
+        Ok(Proven { records: verified.records, last, forks: self.forks.found(), ..self.found })
     }
 }
 
@@ -184,7 +208,7 @@ mod tests {
 
     use super::super::checkpoint::VERSION;
     use super::*;
-    use crate::evidence::chain;
+    use crate::evidence::{Digest, chain};
     use crate::grant::HostKey;
     use crate::grant::terms::encode;
     use crate::samples::{self, HOST_SEED};
@@ -370,16 +394,17 @@ mod tests {
                 if matches!(found.cause, Cause::Malformed(_) | Cause::Policies(_)) {
                     // A list of another kind or length; or a role that its policy does not have.
                     assert_eq!(found.seq, seq, "{path}: {found}");
-                    let known = kind == "policy" || path.starts_with("/role") || path == "/version";
+                    let known = kind == "policy" || path.starts_with("/role") || path == "/version" || kind == "clock";
                     assert!(known, "{kind}{path}: {found}");
                     continue;
                 }
-                let in_place = unknown || ["/seq", "/prev"].contains(&path.as_str());
+                let place = kind == "fork" && ["/continues", "/highest"].contains(&path.as_str());
+                let in_place = unknown || place || ["/seq", "/prev"].contains(&path.as_str());
                 assert_eq!(found.seq, if in_place { seq } else { seq + 1 }, "{path}: {found}");
                 if unknown || (kind, path.as_str()) == ("policy", "/policy") {
                     let anew = prove(&samples::relink(&with(hash)), &signed, &[]).unwrap_err();
                     assert!(matches!(anew.cause, Cause::UnknownPolicy(_)), "{path}: {anew}");
-                } else if path != "/seq" && path != "/prev" {
+                } else if !place && path != "/seq" && path != "/prev" {
                     let anew = samples::relink(&with(hash));
                     assert_eq!(prove(&anew, &signed, &[]), bad(end.0, Cause::OtherSigned), "{path}");
                     let mark = Mark { seq: seq + 1, hash: records[index + 1].2 };

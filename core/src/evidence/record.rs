@@ -10,8 +10,10 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 pub use super::backup_event::Backup;
+pub use super::clock_event::{ClockConfirmed, Confirmation};
 pub use super::digest::Digest;
 pub use super::edit_event::{Change, Edit};
+pub use super::fork_event::{Fork, LostHead};
 pub use super::grant_event::{
     Approval, Cancellation, Denial, Grant, Limit, Release, Request, Revocation, UncountedApproval,
 };
@@ -32,7 +34,7 @@ pub const VERSION: u32 = 1;
 /// One record: its position in the chain, its time and host, and what happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
-    /// Its number, from 1 without gaps.
+    /// Its number, from 1; only a fork leaves a gap.
     pub seq: u64,
     /// The hash of the previous record; zeros in the first.
     pub prev: Digest,
@@ -102,6 +104,8 @@ impl Record {
             "prune" => read::<Prune>,
             "backup" => read::<Backup>,
             "policy" => read::<PolicyRecord>,
+            "fork" => read::<Fork>,
+            "clock" => read::<ClockConfirmed>,
             _ => return Ok(()),
         };
         of_kind(body)
@@ -162,6 +166,10 @@ pub enum Event {
     Backup(Box<Backup>),
     /// A new policy was compiled.
     Policy(Box<PolicyRecord>),
+    /// Records were lost, and the journal goes on behind their numbers.
+    Fork(Box<Fork>),
+    /// The clock of this boot was confirmed.
+    Clock(ClockConfirmed),
 }
 
 /// An `end` without the outcome of the run.
@@ -211,6 +219,8 @@ impl Event {
             // The first user to run under the new policy did nothing, and may not be permitted to see all of the
             // record.
             Self::Policy(_) => ("policy", None, None, None),
+            Self::Fork(_) => ("fork", None, None, None),
+            Self::Clock(_) => ("clock", None, None, None),
             Self::Review(e) => ("review", Some(e.uid), None, e.grant.as_ref().map(GrantId::as_str)),
             Self::Edit(e) => ("edit", Some(e.uid), Some(e.run.as_str()), e.grant.as_ref().map(GrantId::as_str)),
             Self::Reading(e) => ("reading", Some(e.uid), e.run.as_ref().map(RunId::as_str), None),

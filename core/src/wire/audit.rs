@@ -193,6 +193,9 @@ pub struct PruneInfo {
     pub before: i64,
     /// Whether anything was really removed; false for a dry run.
     pub done: bool,
+    /// How many records are kept although they are old enough by the wall clock: their age is not proven.
+    #[serde(default)]
+    pub held: u64,
 }
 
 /// The result of verifying the chain.
@@ -222,6 +225,9 @@ pub struct VerifyInfo {
     /// The greatest record number that the anchor confirms.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub anchored: Option<u64>,
+    /// The forks: where records were lost, and the journal went on behind their numbers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub forks: Vec<ForkInfo>,
     /// How many database rows match the records; absent for an exported file, and if there is a fault.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compared: Option<Box<ComparedInfo>>,
@@ -234,6 +240,58 @@ pub struct VerifyInfo {
     /// The result of comparing the recordings with the journal, if requested; added by jitctl.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recordings: Option<RecordingsChecked>,
+}
+
+/// A fork of the journal.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ForkInfo {
+    /// The number of its record.
+    pub seq: u64,
+    /// The number of the record that it continues; 0 if there is none.
+    pub continues: u64,
+    /// The highest number that was known. Records between these two numbers were lost.
+    pub highest: u64,
+    /// The known heads of the lost branch.
+    pub heads: Vec<LostHeadInfo>,
+    /// The record with which root accepted the state of the host after it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accepted: Option<u64>,
+    /// The first record of the lost branch whose head was kept elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_elsewhere: Option<u64>,
+    /// The last one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_elsewhere: Option<u64>,
+}
+
+/// A record that was lost.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct LostHeadInfo {
+    /// Its number.
+    pub seq: u64,
+    /// Its hash, lower-case hexadecimal.
+    pub head: String,
+    /// Where it is known from: `anchor`, or the name of a log sink.
+    pub source: String,
+}
+
+impl From<crate::evidence::FoundFork> for ForkInfo {
+    fn from(fork: crate::evidence::FoundFork) -> Self {
+        let head = |lost: crate::evidence::record::LostHead| LostHeadInfo {
+            seq: lost.seq,
+            head: lost.head.to_string(),
+            source: lost.source,
+        };
+        Self {
+            seq: fork.seq,
+            continues: fork.continues,
+            highest: fork.highest,
+            heads: fork.heads.into_iter().map(head).collect(),
+            accepted: fork.accepted,
+            first_elsewhere: fork.elsewhere.map(|(first, _)| first),
+            last_elsewhere: fork.elsewhere.map(|(_, last)| last),
+        }
+    }
 }
 
 /// How many rows of the database were compared with the records.
@@ -294,6 +352,7 @@ impl From<crate::evidence::Proven> for VerifyInfo {
             signed,
             foreign: proven.foreign,
             anchored: proven.anchored,
+            forks: proven.forks.into_iter().map(Into::into).collect(),
             compared: proven.compared.map(|compared| {
                 Box::new(ComparedInfo {
                     requests: compared.requests,

@@ -9,7 +9,7 @@ mod verify;
 use std::collections::BTreeMap;
 
 use jit_core::escape::Word;
-use jit_core::wire::{AuditList, AuditPrune, AuditShow, RecordPage};
+use jit_core::wire::{AuditList, AuditPrune, AuditShow, PruneInfo, RecordPage};
 
 use crate::broker::Broker;
 use crate::cli::{AuditListWords, AuditPruneWords, AuditSearchWords, AuditShowWords, RecordSelection};
@@ -50,7 +50,7 @@ pub(crate) fn prune(words: &AuditPruneWords, broker: &Broker, screen: &Screen) -
     let ask = AuditPrune { keep: words.keep, dry_run: words.dry_run };
     let info = broker.ask(&ask)?;
     let before = when::short(info.before, screen.now);
-    let text = match (info.records, info.done) {
+    let mut text = match (info.records, info.done) {
         (0, _) => format!("nothing to remove: no complete segment between checkpoints is older than {before}\n"),
         (count, true) => format!(
             "{count} records up to number {}{} were removed, all older than {before}\n",
@@ -59,7 +59,20 @@ pub(crate) fn prune(words: &AuditPruneWords, broker: &Broker, screen: &Screen) -
         ),
         (count, false) => format!("{count} records up to number {} would go, all older than {before}\n", info.through),
     };
+    text.push_str(&held(&info));
     Ok(Report::done(Output::Pruned(info), text))
+}
+
+/// Says which records are kept because only the wall clock says that they are old.
+pub(crate) fn held(info: &PruneInfo) -> String {
+    match info.held {
+        0 => String::new(),
+        held => format!(
+            "{held} older {} kept: only the clock says so, because nothing proves how long the host was off; if the clock \
+             is right: jitctl key accept --reason 'WHY'\n",
+            if held == 1 { "record is" } else { "records are" }
+        ),
+    }
 }
 
 fn with_recordings(count: u64) -> String {

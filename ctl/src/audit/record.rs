@@ -183,6 +183,8 @@ impl<'a> Record<'a> {
                 format!("records up to {} were copied to {}", self.or_dash("through"), self.or_dash("file"))
             }
             "prune" => format!("records up to {} were removed", self.or_dash("through")),
+            "fork" => format!("continues record {}: {}", self.or_dash("continues"), self.or_dash("sentence")),
+            "clock" => format!("the clock is confirmed: {}", self.or_dash("confirmed_by")),
             _ => self.unknown_summary(),
         }
     }

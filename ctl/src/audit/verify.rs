@@ -6,7 +6,7 @@ use std::path::Path;
 
 use jit_core::evidence::{Mark, Signers};
 use jit_core::grant::PublicKey;
-use jit_core::wire::{AuditVerify, ComparedInfo, DifferenceInfo, MarkInfo, VerifyInfo};
+use jit_core::wire::{AuditVerify, ComparedInfo, DifferenceInfo, ForkInfo, MarkInfo, VerifyInfo};
 
 use super::{anchor, bundle};
 use crate::broker::Broker;
@@ -93,6 +93,7 @@ fn report(info: VerifyInfo, named: bool, screen: &Screen) -> Report {
     if let Some(seq) = info.anchored {
         text.push_str(&format!("the anchor agrees up to record {seq}\n"));
     }
+    info.forks.iter().for_each(|fork| text.push_str(&forked(fork)));
     if let Some(compared) = &info.compared {
         text.push_str(&tables(compared));
     }
@@ -113,6 +114,35 @@ fn report(info: VerifyInfo, named: bool, screen: &Screen) -> Report {
         many => Notice::new(format!("{} recordings differ from the journal", many.len())),
     };
     Report::done(Output::Verified(Box::new(info)), text).but(Exit::Refused, notice)
+}
+
+/// Describes a fork: which records were lost, and which of them have a head elsewhere.
+fn forked(fork: &ForkInfo) -> String {
+    let ForkInfo { seq, continues, highest, .. } = fork;
+    let lost = match continues.checked_add(1) {
+        Some(first) if first == *highest => format!("record {first} was lost"),
+        Some(first) if first < *highest => format!("records {first} to {highest} were lost"),
+        _ => "an unknown number of records was lost".to_owned(),
+    };
+    let after = if *continues == 0 { "has none before it".to_owned() } else { format!("continues record {continues}") };
+    let mut text = format!("fork: record {seq} {after}; {lost}");
+    if let Some(accepted) = fork.accepted {
+        text.push_str(&format!("; accepted by record {accepted}"));
+    }
+    text.push('\n');
+    for head in &fork.heads {
+        text.push_str(&format!("  lost head: record {}, {} ({})\n", head.seq, clean(&head.head), clean(&head.source)));
+    }
+    match (fork.first_elsewhere, fork.last_elsewhere) {
+        (Some(first), Some(last)) if first == last => {
+            text.push_str(&format!("  the anchor has record {first} of the lost branch\n"));
+        }
+        (Some(first), Some(last)) => {
+            text.push_str(&format!("  the anchor has records of the lost branch, from {first} to {last}\n"));
+        }
+        _ => {}
+    }
+    text
 }
 
 /// Describes what is wrong: the first bad record or, if records contain inconsistencies, all inconsistencies and

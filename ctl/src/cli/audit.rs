@@ -34,6 +34,9 @@ pub(crate) enum AuditVerb {
     /// Checks that each policy and role that a run or a grant names has an earlier record. Prints the first bad record.
     /// If the hash of this record is correct, also prints all other bad records.
     ///
+    /// Reports each fork: where records were lost by a restore, a deleted database or a power failure, and which of the
+    /// lost records have a head in the files of `--anchor`.
+    ///
     /// For the journal of this host, compares requests, approvals, grants, reviews and the compiled policy with the
     /// records, and names each row that differs. Objects that were signed with another key are accepted only after
     /// `jitctl key accept`.
@@ -55,6 +58,9 @@ pub(crate) enum AuditVerb {
     ///
     /// Removes whole segments up to a checkpoint, with the recordings of the runs that ended in them. Removes nothing
     /// from a journal that is not intact.
+    ///
+    /// A record is old if the boot clock, a confirmed clock or `jitctl key accept` proves its age; the wall clock alone
+    /// proves nothing. jitctl prints how many records are kept for that reason.
     Prune(AuditPruneWords),
 }
 

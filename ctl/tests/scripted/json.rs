@@ -20,7 +20,7 @@ fn json_is_one_object_on_one_line_for_every_answer() {
     let key = KeyInfo { public_key: "ssh-ed25519 AAAA".into(), fingerprint: "SHA256:x".into(), created: true };
     let checked = PolicyInfo { files: vec!["/p".into()], roles: 1, rules: 2, warnings: vec!["w".into()] };
     let verified = VerifyInfo { intact: true, records: 2, head: "ab".into(), ..VerifyInfo::default() };
-    let pruned = PruneInfo { records: 5, recordings: 1, through: 7, before: 9, done: true };
+    let pruned = PruneInfo { records: 5, recordings: 1, through: 7, before: 9, done: true, held: 0 };
     let answers: Vec<(&[&str], Answer, &str)> = vec![
         (&["roles"], Answer::to::<Roles>(vec![role()]), "roles"),
         (&["why", "ls"], Answer::to::<Why>(why(true)), "why"),

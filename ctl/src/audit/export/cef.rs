@@ -63,7 +63,7 @@ pub(super) fn line(entry: &Entry<'_>) -> String {
 /// Returns the severity, 0 to 10.
 fn severity(entry: &Entry<'_>) -> u8 {
     match entry.kind() {
-        "alert" => 9,
+        "alert" | "fork" => 9,
         "reject" | "denial" | "revocation" | "prune" | "policy" => 6,
         "start" | "request" | "approval" | "grant" | "review" => 3,
         _ => 1,

@@ -52,9 +52,10 @@ fn class(entry: &Entry<'_>) -> Class {
         "grant" => (3005, 3, 1),
         "revocation" | "release" => (3005, 3, 2),
         "request" | "approval" | "denial" | "cancellation" | "review" => (3005, 3, OTHER),
-        "alert" => (2004, 2, 1),
+        "alert" | "fork" => (2004, 2, 1),
         "prune" => (1008, 1, 2),
         "backup" => (1008, 1, 3),
+        "clock" => (1008, 1, OTHER),
         // Created or updated.
         "policy" => (3004, 3, if entry.text("replaces").is_none() { 1 } else { 3 }),
         _ => (0, 0, OTHER),
@@ -94,7 +95,7 @@ fn common(entry: &Entry<'_>, class: &Class) -> Map<String, Value> {
 /// Informational 1, Low 2, Medium 3, High 4.
 fn severity(entry: &Entry<'_>) -> i64 {
     match entry.kind() {
-        "alert" => 4,
+        "alert" | "fork" => 4,
         "reject" | "denial" | "revocation" | "prune" | "policy" => 3,
         "grant" | "review" => 2,
         _ => 1,
@@ -223,7 +224,7 @@ mod tests {
     /// The published schema for the classes and objects that are used here; see CONTRIBUTING.md.
     const PUBLISHED: &str = include_str!("ocsf-1.8.0.json");
 
-    const RECORDS: [&str; 25] = [
+    const RECORDS: [&str; 27] = [
         r#"{"kind":"start","run":"r","uid":7,"user":"alice","run_as":"root","run_as_uid":0,"argv":["/bin/ls","a b"],"path":"/bin/ls","cwd":"/","sha256":"ab","host":"web1","time":1800000000000001}"#,
         r#"{"kind":"end","run":"r","uid":7,"exit":3,"duration_us":5000,"ended_by":"itself","host":"web1","time":1}"#,
         r#"{"kind":"end","run":"r","uid":7,"ended_by":"lost","host":"web1","time":1}"#,
@@ -247,6 +248,8 @@ mod tests {
         r#"{"kind":"backup","uid":0,"user":"root","file":"/root/b","through":7,"host":"web1","time":1}"#,
         r#"{"kind":"left-running","run":"r","uid":7,"count":1,"processes":[],"host":"web1","time":1}"#,
         r#"{"kind":"left-ended","run":"r","uid":7,"ended_by":"expiry","host":"web1","time":1}"#,
+        r#"{"kind":"fork","continues":10,"highest":30,"heads":[],"sentence":"records are lost","host":"web1","time":1}"#,
+        r#"{"kind":"clock","confirmed_by":"synchronised","host":"web1","time":1}"#,
         r#"{"kind":"novel","host":"web1","time":1}"#,
         "not a record",
     ];
