@@ -375,19 +375,37 @@ fn faults(connection: &Connection, moment: &Moment, anchor: Option<Mark>) -> Res
     if let Some((Last { high, .. }, Some(reading))) = &last {
         faults.extend(compare(reading, *high, moment).map(Fault::Clock));
     }
-    if !last.is_some_and(|(last, reading)| is_anchored(&last, reading, anchor)) && meta(connection, RESTORED)?.is_none()
-    {
+    let is_anchored = match (last, anchor) {
+        (Some((last, reading)), Some(anchor)) => is_anchored(connection, &last, reading, anchor)?,
+        _ => false,
+    };
+    if !is_anchored && meta(connection, RESTORED)?.is_none() {
         faults.extend(unanchored(connection, anchor)?);
     }
     Ok(faults)
 }
 
 /// Whether the anchor names the last record or the one before it, as it does unless other processes are at work or one has been
-/// interrupted: the end of a run moves no anchor.
-fn is_anchored(last: &Last, reading: Option<ClockReading>, anchor: Option<Mark>) -> bool {
-    let Some(anchor) = anchor else { return false };
-    let precedes = |last: &ClockReading| last.prev == anchor.hash;
-    last.mark == anchor || (last.mark.seq.checked_sub(1) == Some(anchor.seq) && reading.as_ref().is_some_and(precedes))
+/// interrupted: the end of a run moves no anchor. The last record does not prove that the one before it is still there.
+fn is_anchored(
+    connection: &Connection,
+    last: &Last,
+    reading: Option<ClockReading>,
+    anchor: Mark,
+) -> rusqlite::Result<bool> {
+    let precedes = |last: ClockReading| last.prev == anchor.hash;
+    if last.mark.seq.checked_sub(1) != Some(anchor.seq) {
+        return Ok(last.mark == anchor);
+    }
+    Ok(reading.is_some_and(precedes) && holds(connection, anchor)?)
+}
+
+/// Whether the database has this record.
+fn holds(connection: &Connection, mark: Mark) -> rusqlite::Result<bool> {
+    // The table: a record behind the pruned ones is valid.
+    let mut statement = connection.prepare_cached("SELECT hash FROM record WHERE seq = ?1")?;
+    let hash: Option<Vec<u8>> = statement.query_row([sql_bound(mark.seq)], |row| row.get(0)).optional()?;
+    Ok(hash.as_deref() == Some(&mark.hash.0[..]))
 }
 
 /// Compares the database with its anchor.
@@ -408,13 +426,7 @@ fn unanchored(connection: &Connection, anchor: Option<Mark>) -> rusqlite::Result
     let is_known = match pruned.filter(|pruned| mark.seq <= pruned.seq) {
         // The anchor lags behind: the pruning is newer.
         Some(pruned) => mark.seq < pruned.seq || mark.hash == pruned.hash,
-        None => {
-            // The table: a record behind the pruned ones is valid.
-            let query = "SELECT hash FROM record WHERE seq = ?1";
-            let hash: Option<Vec<u8>> =
-                connection.query_row(query, [sql_bound(mark.seq)], |row| row.get(0)).optional()?;
-            hash.as_deref() == Some(&mark.hash.0[..])
-        }
+        None => holds(connection, mark)?,
     };
     Ok((!is_known).then_some(Fault::Older(mark.seq)))
 }
@@ -606,6 +618,21 @@ mod tests {
             assert!(journal.notice(&now, anchor).unwrap().is_empty(), "once");
             database.write(Durability::Synced, |tx| accept(tx).map_err(JournalError::from)).unwrap();
         }
+    }
+
+    #[test]
+    fn a_record_that_follows_the_anchor_does_not_replace_the_anchored_record() {
+        let scratch = Scratch::new("checks-anchor-before");
+        let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
+        let journal = Journal::new(&database, "web1", Vec::new());
+        let started = sample::started(&journal, "run000000001", 1);
+        let anchor = Mark { seq: 1, hash: started.written().hash };
+        let _ = journal.end(&started, &sample::moment(2), sample::ending()).unwrap();
+        let now = sample::moment(3);
+        assert!(journal.notice(&now, Some(anchor)).unwrap().is_empty());
+        database.connection().execute("DELETE FROM record WHERE seq = 1", []).unwrap();
+        assert_eq!(codes(&journal.notice(&now, Some(anchor)).unwrap()), ["database-older"]);
+        assert!(journal.restored().unwrap().unwrap().contains("record 1 is missing"));
     }
 
     #[test]
