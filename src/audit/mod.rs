@@ -27,11 +27,11 @@ mod tables;
 mod tests;
 mod verification;
 
-pub use approved::approved_as;
+pub use approved::{RecordedApprovals, approved_as};
 pub use checkpoint::Due;
 pub use claim::{
     AskedInRecords, InRecords, OpenInRecords, RequestInRecords, asked_in_records, asked_since, by_statements, claim,
-    empowered, in_records, now, of_this_host, open_in_records, request_in_records,
+    empowered, grants_beginning_with, in_records, now, of_this_host, open_in_records, request_in_records,
 };
 pub use error::JournalError;
 pub use journal::{Journal, SCHEMA, Started, Written, in_force, set_up};
@@ -39,4 +39,4 @@ pub use listing::{Between, Filter, Order, Page, Stored, Whose};
 pub use open_run::{Intervened, OpenRun, Phase, Process, RunKey, Supervisor, Sweep, Wish};
 pub use precedent::Precedent;
 pub use state_checks::origin;
-pub use verification::Known;
+pub use verification::{Known, unaltered};

@@ -34,7 +34,7 @@ require_approval = true
 approvers        = ["%approvers"]
 "#;
 
-fn sql(root: &PrivateRoot, text: &str) -> String {
+pub(crate) fn sql(root: &PrivateRoot, text: &str) -> String {
     root.write("/root/statement.sql", 0o600, text);
     root.script(&format!("sqlite3 {DATABASE} </root/statement.sql")).trim().to_owned()
 }
@@ -90,7 +90,7 @@ fn put(root: &PrivateRoot, row: &Row) {
 }
 
 /// Returns the message of the verification, and checks that of the checker that was written from the documents.
-fn verdict(root: &PrivateRoot) -> String {
+pub(crate) fn verdict(root: &PrivateRoot) -> String {
     let said = root.as_root(["jitctl", "audit", "verify"]).refused("").to_owned();
     root.script("sqlite3 /var/lib/jit-sudo/journal.db \".backup /root/copy.db\"");
     let check = "python3 /run/private-root/project/tests/check_journal.py /root/copy.db \"$(head -n 1 /var/lib/jit-sudo/host_key.pub)\" || true";
@@ -344,12 +344,12 @@ authenticate = false
 const HEAD: [&str; 6] = ["jit-sudo", "-n", "head", "-c", "5", "/etc/shadow"];
 
 /// Creates two users who may work, and one who approves.
-fn workers(root: &PrivateRoot) -> (Person, Person, Person) {
+pub(crate) fn workers(root: &PrivateRoot) -> (Person, Person, Person) {
     root.add_policy("tampering", WORK);
     (root.person(&["workers"]), root.person(&["workers"]), root.person(&["approvers"]))
 }
 
-fn granted(root: &PrivateRoot, person: &Person, approver: &Person, role: &str, more: &[&str]) -> String {
+pub(crate) fn granted(root: &PrivateRoot, person: &Person, approver: &Person, role: &str, more: &[&str]) -> String {
     let id = id(&request(root, person, role, more));
     if role == "ops" {
         root.run_as(&approver.name, ["jitctl", "approve", &id]).succeeded();
@@ -864,7 +864,7 @@ fn a_negative_number_is_damage() {
 }
 
 /// Creates a requester of a role with a quorum of two, and three approvers.
-fn council(root: &PrivateRoot) -> (Person, [Person; 3]) {
+pub(crate) fn council(root: &PrivateRoot) -> (Person, [Person; 3]) {
     (root.person(&["quorum"]), ["approvers"; 3].map(|group| root.person(&[group])))
 }
 
