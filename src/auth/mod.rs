@@ -14,8 +14,8 @@ use cache::{CacheKey, CredentialCache};
 use jit_core::clock::Moment;
 use prompt::{Prompter, Replaces, Source};
 use sys::limits::{Limits, lift_again};
-use sys::pam::{EmptyPassword, Messages, Pam, PamError};
 use sys::sanitize::Inherited;
+use sys::pam::{EmptyPassword, Messages, Pam, PamError};
 
 /// How the caller was authenticated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
