@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use rusqlite::Connection;
 
 use crate::audit::bucket::Charge;
-use crate::audit::{InRecords, JournalError, Written, asked_since, empowered, in_force, in_records};
+use crate::audit::{InRecords, JournalError, Written, asked_since, empowered, in_force, in_records, unaltered};
 use crate::database::{DatabaseError, Durability};
 use crate::elevation::{Caller, CommandError, Elevation, RunAs};
 use crate::host::{Host, HostError, Identity};
@@ -396,10 +396,11 @@ pub fn grant(
     empowered(tx, &decided.request.host, &identity.id)?;
     asked_since(tx, &decided.request.id)?;
     // The end of a grant ends the extensions that it finds: it finds this one, or is found here.
-    if let Some(old) = &decided.request.extends
-        && let InRecords::Ended(end) = in_records(tx, old, Flag::No)?
-    {
-        return Err(ActivationError::Ended(old.clone(), end));
+    if let Some(old) = &decided.request.extends {
+        if let InRecords::Ended(end) = in_records(tx, old, Flag::No)? {
+            return Err(ActivationError::Ended(old.clone(), end));
+        }
+        unaltered(tx, old)?;
     }
     let terms = grant_terms(decided, &identity.id, now);
     // Signs only what the approvers read: a grant for an exact command has one.
@@ -593,7 +594,12 @@ fn grant_event(terms: &GrantTerms, bytes: &[u8], decided: &Decided<'_>) -> Event
         sha256: Digest(digest(bytes)),
         break_glass: terms.break_glass.is_set().then_some(1),
         extends: terms.extends.clone(),
-        not_counted: decided.not_counted.iter().map(uncounted).collect(),
+        not_counted: decided
+            .not_counted
+            .iter()
+            .map(uncounted)
+            .chain(decided.superseded.iter().map(superseded))
+            .collect(),
         policy: decided.policy.map(Digest),
         role_sha256: decided.role_sha256.map(Digest),
     }))
@@ -605,6 +611,10 @@ fn uncounted((approval, why): &(Approval, Uncounted)) -> record::UncountedApprov
         user: Word::from(approval.terms.approver.as_str()),
         why: *why,
     }
+}
+
+fn superseded((sha256, user): &([u8; 32], Word)) -> record::UncountedApproval {
+    record::UncountedApproval { sha256: Digest(*sha256), user: user.clone(), why: Uncounted::Superseded }
 }
 
 fn limits(one_shot: Flag, exact: Flag) -> Vec<Limit> {

@@ -497,7 +497,8 @@ pub fn insert_request(tx: &Transaction<'_>, terms: &RequestTerms, bytes: &[u8], 
     Ok(())
 }
 
-/// Stores an approval at `now`; a second one by the same approver replaces the first.
+/// Stores an approval at `now`. The row of a second one by the same approver replaces the first, whose record stays; the caller has
+/// checked that it is not wider.
 pub fn insert_approval(tx: &Transaction<'_>, attested: &Attested, now: i64) -> rusqlite::Result<()> {
     let approval = attested.approval();
     let Approval { terms, bytes, uid, signature } = approval;

@@ -95,7 +95,7 @@ OBJECTS = {
     "role": "role s sha256 d role_digest? d",
     "host": "id s key s machine s name s",
     "lost": "seq u head d source s",
-    "uncounted": "sha256 d user w why own-request,same-person,same-key,other-role,not-an-approver,unsigned,not-valid,not-authenticated",
+    "uncounted": "sha256 d user w why own-request,same-person,same-key,other-role,not-an-approver,unsigned,not-valid,not-authenticated,superseded",
 }
 RANGES = {"1": (1, 1), "f": (0, 1), "b": (0, 255), "n": (0, 2**32 - 1), "u": (0, 2**64 - 1), "t": (-2**63, 2**63 - 1), "p": (-2**31, 2**31 - 1)}
 TEXTS = {
@@ -497,7 +497,7 @@ class Journal:
 
     def __init__(self, db, key, now):
         self.key, self.faults = key, Faults()
-        self.request, self.approval, self.decision, self.grant = {}, {}, {}, {}
+        self.request, self.approval, self.decision, self.grant, self.given = {}, {}, {}, {}, {}
         self.end, self.starts, self.extended, self.alert, self.settled = {}, {}, {}, set(), {}
         self.stated, self.roles, self.ids, self.doubted, self.unproven = {}, set(), {}, None, {}
         self.lost, self.gone, self.pruned_at, self.accepted = (0, 0), (0, 0), None, None
@@ -566,10 +566,14 @@ class Journal:
         if kind == "request":
             self.request[id] = record
         elif kind == "approval":
+            self.check_narrower(record, id)
             self.approval[id, record["uid"]] = record
+            self.given.setdefault(id, []).append(record)
         elif kind in ("denial", "cancellation"):
             self.decision[id] = record
         elif kind == "grant":
+            over = self.end.get(record.get("extends"))
+            self.faults.need(not over, f"record {record['seq']}: {id} extends a grant that had ended")
             self.grant[id] = record
         elif kind in ("revocation", "release"):
             self.end[id] = record
@@ -588,6 +592,15 @@ class Journal:
             self.pruned_at = record["seconds"] if "grants" in record else None
             if "identity" in record:
                 self.became.insert(0, (0, record["identity"]))
+
+    def check_narrower(self, record, id):
+        """Checks that an approval is not wider than an earlier one by the same person."""
+        for before in self.given.get(id, []):
+            if before["uid"] == record["uid"] or unescape(before["user"]) == unescape(record["user"]):
+                most = before.get("duration", 0)
+                right = set(before["limits"]) <= set(record["limits"])
+                right = right and (most == 0 or 0 < record.get("duration", 0) <= most)
+                self.faults.need(right, f"record {record['seq']}: wider than record {before['seq']} by the same person")
 
     def then(self, seq):
         """Returns the host at a record: its description, None if unknown, `first` before any record or request names it."""
@@ -810,12 +823,12 @@ def parsed(table, row):
 
 
 PAPERS = {
-    "request": "id s uid t user s role s role_digest? s created t deadline t break_glass? b extends? s version n",
+    "request": "id s uid t user s role s role_digest? s created t deadline t break_glass? b extends? s host s version n",
     "approval": "approver s id s request s role_digest? s",
     "granted": "id s uid t user s role s role_digest? s starts t expires t one_shot b break_glass? b extends? s request s "
                "approvals [s] approvers [s] exact b run_as s command? command this_boot? b boot_id? s boot_deadline? t host s "
                "version n",
-    "statement": "by s id s kind s request s host s",
+    "statement": "by s id s kind s request s host s follows? s",
 }
 OBJECTS["command"] = "argv [w] cwd w path w program s run_as_uid t run_as_gid t run_as_groups [t]"
 
@@ -986,6 +999,10 @@ class Tables:
         named = set(journal.grant) | set(journal.end) | set(journal.starts) | set(journal.extended)
         named |= {row["id"] for row in self.requests if row["state"] == "approved"}
         need(not named - ids, table, f"{named - ids} missing")
+        for id, record in journal.grant.items():
+            over = journal.end.get(record.get("extends"))
+            right = not over or id in journal.end or record["expires"] // 1_000_000 <= over["high"] // 1_000_000
+            need(right, table, f"{id} has not ended with {record.get('extends')}")
         self.check_unproven()
 
     def check_grant(self, row, older):
@@ -1039,15 +1056,37 @@ class Tables:
 
     def check_explained(self, id, document, beside):
         """Checks that the grant names each approval, or that its record says why it does not count."""
-        others = {entry["sha256"]: unescape(entry["user"]).decode() for entry in self.journal.grant[id].get("not_counted", [])}
-        given = {digest: other["document"]["approver"] for digest, other in beside.items()}
-        for (request, _), record in self.journal.approval.items():
-            if request == id:
-                given[record["sha256"]] = unescape(record["user"]).decode()
-        for digest, approver in given.items():
-            right = (digest in document["approvals"]) != (others.get(digest) == approver)
+        entries = self.journal.grant[id].get("not_counted", [])
+        others = {entry["sha256"]: entry for entry in entries}
+        need(len(others) == len(entries), "granted", f"the record of {id} has an approval twice")
+        given = [(digest, row["document"]["approver"], row["uid"], row["key"], False) for digest, row in beside.items()]
+        for record in self.journal.given.get(id, []):
+            last = self.journal.approval[id, record["uid"]] is record
+            given.append((record["sha256"], unescape(record["user"]).decode(), record["uid"], record.get("key"), not last))
+        named = [one for one in given if one[0] in document["approvals"]]
+        for one in given:
+            digest, approver, superseded = one[0], one[1], one[4]
+            entry = others.get(digest)
+            if one in named:
+                right = not entry and not superseded
+            else:
+                right = entry and unescape(entry["user"]).decode() == approver and self.is_reason(entry["why"], one, named, id)
             need(right, "granted", f"{id} does not say whether the approval of {approver} counts")
-        need(not set(others) - set(given), "granted", f"the record of {id} has an approval that was not given")
+        need(not set(others) - {one[0] for one in given}, "granted", f"the record of {id} has an approval that was not given")
+
+    def is_reason(self, why, one, named, id):
+        """Whether the evidence allows this reason; what the host knew of people and keys is its word."""
+        _, approver, uid, key, superseded = one
+        if superseded or why == "superseded":
+            return superseded and why == "superseded"
+        return {
+            "own-request": is_own(self.by_id[id], uid, approver),
+            "same-person": any(uid == other[2] or approver == other[1] for other in named),
+            "same-key": key is not None and any(key == other[3] for other in named),
+            "other-role": False,
+            "unsigned": key is None,
+            "not-valid": key is not None,
+        }.get(why, True)
 
     def check_within(self, row, document):
         id, asked = row["id"], self.by_id[row["id"]]["document"]
@@ -1150,7 +1189,7 @@ class Tables:
             need(sha(body) == digest, "role_text", digest)
 
     def check_statements(self):
-        table, found = "statement", set()
+        table, found, causes = "statement", set(), {}
         for row in self.read("SELECT *, request AS id FROM statement NOT INDEXED ORDER BY rowid"):
             id, digest, request = row["id"], sha(row["body"]), self.by_id.get(row["id"])
             need(request, table, f"there is no request {id}")
@@ -1166,6 +1205,12 @@ class Tables:
             same = (document["id"], document["kind"], document["request"]) == (id, row["kind"], sha(request["body"]))
             need(same, table, f"one of {id} is of another request")
             self.check_author(row, document["by"], request)
+            this = (row["kind"], row["uid"], document["by"])
+            if "follows" in document:
+                cause = (request["document"].get("extends"),) + this
+                right = row["kind"] in ("revocation", "release") and causes.get(document["follows"]) == cause
+                need(right, table, f"one of {id} follows from nothing")
+            causes[digest] = (id,) + this
             if record:
                 same_words(record, paper_words(row["kind"], document, request["document"]), table, f"one of {id}")
             self.check_signatures(table, row, document, request["document"])
@@ -1175,7 +1220,7 @@ class Tables:
         id, kind, own = row["id"], row["kind"], is_own(request, row["uid"], by)
         holder = (row["uid"], by) == (request["document"]["uid"], request["document"]["user"])
         need(holder or kind not in ("cancellation", "release"), "statement", f"one of {id} is not by the requester")
-        need(not own or kind not in ("review", "denial") or (kind == "denial" and row["uid"] == 0), "statement", f"one of {id} is by the requester")
+        need(not own or kind not in ("review", "denial") or (kind == "denial" and row["uid"] == request["document"]["uid"] == 0), "statement", f"one of {id} is by the requester")
 
     def check_signatures(self, table, row, document, asked):
         by, host = signer("jit-sudo/statement/v1", row["body"], row["host_signature"]), asked["host"]

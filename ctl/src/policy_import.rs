@@ -42,7 +42,7 @@ pub(crate) fn import(words: &PolicyImportWords, screen: &Screen) -> Result<Repor
 fn trouble(error: ImportError) -> Trouble {
     let code = match error {
         ImportError::Unreadable(..) => "unreadable-file",
-        ImportError::Untrusted(..) => "untrusted-file",
+        ImportError::Untrusted(..) | ImportError::Exposed(..) => "untrusted-file",
         ImportError::NoPolicy(..) => "bad-policy",
     };
     let notice = Notice::new(error.to_string());

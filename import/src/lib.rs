@@ -65,6 +65,8 @@ pub enum ImportError {
     Unreadable(PathBuf, String),
     /// Users other than root may have written it, so sudo would not read it.
     Untrusted(PathBuf, Distrust),
+    /// Users other than root can put another file in this directory, so the named one may be theirs. sudo does not check this.
+    Exposed(PathBuf, Distrust),
     /// The result is not a valid policy (a bug).
     NoPolicy(PathBuf, String),
 }
@@ -73,7 +75,9 @@ impl ImportError {
     /// Returns the command with which root fixes it.
     pub fn cure(&self) -> Option<String> {
         match self {
-            Self::Untrusted(path, fault) => Some(format!("{}; to review a copy, add --untrusted", cure(fault, path))),
+            Self::Untrusted(path, fault) | Self::Exposed(path, fault) => {
+                Some(format!("{}; to review a copy, add --untrusted", cure(fault, path)))
+            }
             Self::Unreadable(..) | Self::NoPolicy(..) => None,
         }
     }
@@ -85,6 +89,9 @@ impl fmt::Display for ImportError {
         match self {
             Self::Unreadable(path, why) => write!(f, "cannot read {}: {why}", shown(path)),
             Self::Untrusted(path, fault) => write!(f, "{} {}, so sudo does not read it", shown(path), fault.what),
+            Self::Exposed(path, fault) => {
+                write!(f, "{} {}, so others can replace the sudoers file in it", shown(path), fault.what)
+            }
             Self::NoPolicy(path, why) => write!(f, "cannot convert {} to a policy: {why}", shown(path)),
         }
     }

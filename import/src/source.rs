@@ -41,7 +41,11 @@ pub(super) fn read(path: &Path, authors: Authors, host: &str, findings: &mut Fin
     let (path, text) = if path == Path::new(STANDARD_INPUT) {
         (Path::new("stdin"), reader.standard_input())
     } else {
-        (path, reader.text(path, Opened::find(path)))
+        let text = reader.text(path, Opened::find(path));
+        if text.is_ok() {
+            reader.directory_of(path)?;
+        }
+        (path, text)
     };
     match text {
         Ok(text) => reader.file(path, &text, 0),
@@ -138,6 +142,24 @@ impl Reader<'_> {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 found => self.include(&path.join(name), found, place, depth),
             }
+        }
+    }
+
+    /// Checks the directory of the named file like an included one.
+    fn directory_of(&mut self, path: &Path) -> Result<(), ImportError> {
+        if self.authors == Authors::Anybody {
+            return Ok(());
+        }
+        let directory = match path.parent() {
+            Some(directory) if directory.as_os_str().is_empty() => Path::new("."),
+            Some(directory) => directory,
+            None => path,
+        };
+        // A missing file or directory is reported with the name of the file.
+        let Ok(found) = Opened::find(directory) else { return Ok(()) };
+        match self.believed(Kind::Directory, directory, Ok(found)) {
+            Err(Unread::Untrusted(fault)) => Err(ImportError::Exposed(directory.to_owned(), fault)),
+            Err(Unread::Unreadable(_)) | Ok(_) => Ok(()),
         }
     }
 

@@ -17,7 +17,7 @@ use jit_core::evidence::record::Digest;
 use jit_core::grant::lifecycle::GrantEnd;
 use jit_core::grant::terms::Flag;
 use jit_core::grant::{GrantTerms, HostDescriptor, HostId};
-use jit_core::names::{GrantId, RoleName, UserName};
+use jit_core::names::{GrantId, IdPrefix, RoleName, UserName};
 
 /// Claims a grant for `run`, which starts at `moment`: the grant has not ended or expired and belongs to this host; a one-shot
 /// grant is used up. Returns false where the grant is no longer valid. `is_unchanged` says that the verification of the grant has
@@ -106,19 +106,52 @@ pub enum RequestInRecords {
 /// # Errors
 /// Fails when the database fails.
 pub fn request_in_records(connection: &Connection, id: &GrantId) -> Result<RequestInRecords, JournalError> {
+    let states = said_of(connection, id)?.into_iter().filter_map(|kind| match kind {
+        Said::Request => Some((1, RequestInRecords::Pending)),
+        Said::Denial | Said::Cancellation => Some((2, RequestInRecords::Decided)),
+        Said::Grant | Said::Start => Some((3, RequestInRecords::Granted)),
+        Said::Revocation | Said::Release => Some((4, RequestInRecords::Ended)),
+        Said::Other => None,
+    });
+    Ok(states.max_by_key(|(rank, _)| *rank).map_or(RequestInRecords::Unknown, |(_, state)| state))
+}
+
+/// The kind of a record, by its body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Said {
+    Request,
+    Denial,
+    Cancellation,
+    Grant,
+    Start,
+    Revocation,
+    Release,
+    #[serde(other)]
+    Other,
+}
+
+/// Returns the kinds of the records about a request and its grant, and of one run. A record counts as what its body says, which is
+/// hashed into the chain: its columns are copies, and say where it is found only.
+fn said_of(connection: &Connection, id: &GrantId) -> Result<Vec<Said>, JournalError> {
+    #[derive(Deserialize)]
+    struct Told {
+        kind: Said,
+        grant: GrantId,
+    }
     let query = history!(
-        "SELECT max(CASE kind WHEN 'request' THEN 1 WHEN 'denial' THEN 2 WHEN 'cancellation' THEN 2 \
-                 WHEN 'grant' THEN 3 WHEN 'start' THEN 3 WHEN 'revocation' THEN 4 WHEN 'release' THEN 4 END) \
-                 FROM history WHERE grant_id = ?1"
+        "SELECT body FROM history WHERE grant_id = ?1 AND kind NOT IN ('start', 'end') UNION ALL \
+                 SELECT * FROM (SELECT body FROM history WHERE grant_id = ?1 AND kind = 'start' LIMIT 1)"
     );
-    let state: Option<u8> = connection.prepare_cached(query)?.query_row([id.as_str()], |row| row.get(0))?;
-    Ok(match state {
-        None => RequestInRecords::Unknown,
-        Some(1) => RequestInRecords::Pending,
-        Some(2) => RequestInRecords::Decided,
-        Some(3) => RequestInRecords::Granted,
-        Some(_) => RequestInRecords::Ended,
-    })
+    let mut statement = connection.prepare_cached(query)?;
+    let mut rows = statement.query([id.as_str()])?;
+    let mut said = Vec::new();
+    while let Some(row) = rows.next()? {
+        // Ignores what cannot be decoded, which a verification reports.
+        let told = serde_json::from_slice::<Told>(row.get_ref(0)?.as_bytes().unwrap_or_default());
+        said.extend(told.ok().filter(|told| told.grant == *id).map(|told| told.kind));
+    }
+    Ok(said)
 }
 
 /// Who asked for what, by the record of a request or of its grant.
@@ -213,16 +246,35 @@ pub fn in_records(connection: &Connection, id: &GrantId, one_shot: Flag) -> Resu
 /// # Errors
 /// Fails when the database fails.
 pub fn by_statements(connection: &Connection, id: &GrantId) -> Result<InRecords, JournalError> {
-    // The kinds are in the order of their names.
-    let query =
-        history!("SELECT max(kind) FROM history WHERE grant_id = ?1 AND kind IN ('grant', 'release', 'revocation')");
-    let kind: Option<String> = connection.prepare_cached(query)?.query_row([id.as_str()], |row| row.get(0))?;
-    Ok(match kind.as_deref() {
-        Some("grant") => InRecords::Open,
-        Some("release") => InRecords::Ended(GrantEnd::Released),
-        Some(_) => InRecords::Ended(GrantEnd::Revoked),
-        None => InRecords::Unknown,
+    let said = said_of(connection, id)?;
+    let has = |kind| said.contains(&kind);
+    Ok(match (has(Said::Revocation), has(Said::Release), has(Said::Grant)) {
+        (true, _, _) => InRecords::Ended(GrantEnd::Revoked),
+        (false, true, _) => InRecords::Ended(GrantEnd::Released),
+        (false, false, true) => InRecords::Open,
+        (false, false, false) => InRecords::Unknown,
     })
+}
+
+/// Returns the ids of grants that begin with `prefix`, by their records: at most `limit`.
+///
+/// # Errors
+/// Fails when the database fails.
+pub fn grants_beginning_with(
+    connection: &Connection,
+    prefix: &IdPrefix,
+    limit: u32,
+) -> Result<Vec<GrantId>, JournalError> {
+    let query = history!(
+        "SELECT DISTINCT grant_id FROM history WHERE grant_id >= ?1 AND grant_id < ?1 || '~' AND kind = 'grant' LIMIT ?2"
+    );
+    let mut statement = connection.prepare(query)?;
+    let mut rows = statement.query(rusqlite::params![prefix.as_str(), limit])?;
+    let mut ids = Vec::new();
+    while let Some(row) = rows.next()? {
+        ids.extend(row.get_ref(0)?.as_str().ok().and_then(|id| GrantId::parse(id).ok()));
+    }
+    Ok(ids)
 }
 
 /// A grant that the records say is open.
@@ -251,9 +303,7 @@ pub fn open_in_records(connection: &Connection, now: i64) -> Result<Vec<OpenInRe
         "SELECT r.grant_id, r.body, g.id IS NOT NULL, g.ended, g.expires, \
                  EXISTS (SELECT 1 FROM history s WHERE s.grant_id = r.grant_id AND s.kind = 'start') \
                  FROM history r LEFT JOIN granted g ON g.id = r.grant_id \
-                 WHERE r.kind = 'grant' AND r.kind NOT IN ('start', 'end') AND r.seq > ?1 \
-                 AND NOT EXISTS (SELECT 1 FROM history e WHERE e.grant_id = r.grant_id \
-                 AND e.kind IN ('release', 'revocation')) ORDER BY r.seq"
+                 WHERE r.kind = 'grant' AND r.kind NOT IN ('start', 'end') AND r.seq > ?1 ORDER BY r.seq"
     );
     let mut statement = connection.prepare(query)?;
     let mut rows = statement.query([sql_bound(provenance::accepted(connection)?)])?;
@@ -267,7 +317,7 @@ pub fn open_in_records(connection: &Connection, now: i64) -> Result<Vec<OpenInRe
         };
         let one_shot = issued.limits.iter().any(|limit| limit == "one-shot");
         let (expires, is_used) = (Timestamp(issued.expires).seconds(), one_shot && row.get::<_, bool>(5)?);
-        if expires <= now || is_used {
+        if expires <= now || is_used || matches!(by_statements(connection, &id)?, InRecords::Ended(_)) {
             continue;
         }
         let is_open = match row.get_ref(3)? {
@@ -323,14 +373,19 @@ mod tests {
             ("request start", Granted),
             ("request grant start revocation end", Ended),
             ("request grant release", Ended),
+            ("request grant extended", Granted),
         ] {
             let id = GrantId::parse(&format!("{seq:0>10}")).unwrap();
             for kind in kinds.split(' ') {
                 seq += 1;
-                let insert = "INSERT INTO record VALUES (?1, ?2, NULL, NULL, ?3, 0, 0, x'00', x'7b7d')";
+                let insert = "INSERT INTO record VALUES (?1, ?2, NULL, NULL, ?3, 0, 0, x'00', ?4)";
                 let write = |tx: &Transaction<'_>| {
-                    let id = (state != Unknown).then_some(id.as_str());
-                    tx.execute(insert, rusqlite::params![seq, kind, id]).map_err(JournalError::from)
+                    let grant = id.as_str();
+                    let id = (state != Unknown).then_some(grant);
+                    let body = format!(r#"{{"grant":"{grant}","kind":"{kind}"}}"#);
+                    // The body counts: the column of the last one says that the grant has ended.
+                    let column = if kind == "extended" { "release" } else { kind };
+                    tx.execute(insert, rusqlite::params![seq, column, id, body.as_bytes()]).map_err(JournalError::from)
                 };
                 assert_eq!(database.write(Durability::Ordered, write).unwrap(), 1);
             }

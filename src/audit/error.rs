@@ -32,6 +32,8 @@ pub enum JournalError {
     Granted,
     /// The approvals of this request in the database are not those of the records.
     OtherApprovals(GrantId),
+    /// This record, which is missing or is not as it was written, may be one about this request.
+    Altered(GrantId, u64),
     /// The host has got another identity since it was read.
     OtherHost,
     /// The database is an older copy, which gives no permission until root accepts it; the text says how that was detected.
@@ -66,6 +68,12 @@ impl fmt::Display for JournalError {
                 write!(
                     f,
                     "request {id}: its approvals in the database are not those of the journal, so none is accepted"
+                )
+            }
+            Self::Altered(id, seq) => {
+                write!(
+                    f,
+                    "request {id}: record {seq} of the journal is missing or was changed, so it may hide what was said about it"
                 )
             }
             Self::OtherHost => write!(f, "the identity of this host was changed meanwhile: try again"),

@@ -31,9 +31,14 @@ pub(super) fn has(connection: &Connection, mark: Mark) -> rusqlite::Result<bool>
         // The mark lags behind: the pruning is newer.
         return Ok(mark.seq < pruned.seq || mark.hash == pruned.hash);
     }
+    holds(connection, mark)
+}
+
+/// Whether the database has this record now.
+pub(super) fn holds(connection: &Connection, mark: Mark) -> rusqlite::Result<bool> {
     // The table: a record behind the pruned ones is valid.
-    let query = "SELECT hash FROM record WHERE seq = ?1";
-    let hash: Option<Vec<u8>> = connection.query_row(query, [sql_bound(mark.seq)], |row| row.get(0)).optional()?;
+    let mut statement = connection.prepare_cached("SELECT hash FROM record WHERE seq = ?1")?;
+    let hash: Option<Vec<u8>> = statement.query_row([sql_bound(mark.seq)], |row| row.get(0)).optional()?;
     Ok(hash.as_deref() == Some(&mark.hash.0[..]))
 }
 

@@ -33,11 +33,11 @@ mod tables;
 mod tests;
 mod verification;
 
-pub use approved::approved_as;
+pub use approved::{RecordedApprovals, approved_as};
 pub use checkpoint::Due;
 pub use claim::{
     AskedInRecords, InRecords, OpenInRecords, RequestInRecords, asked_in_records, asked_since, by_statements, claim,
-    empowered, in_records, now, of_this_host, open_in_records, request_in_records,
+    empowered, grants_beginning_with, in_records, now, of_this_host, open_in_records, request_in_records,
 };
 pub use error::JournalError;
 pub use forks::Traces;
@@ -48,4 +48,4 @@ pub use precedent::Precedent;
 pub use retention::CutOff;
 pub use salvage::{Gap, Salvaged};
 pub use state_checks::origin;
-pub use verification::Known;
+pub use verification::{Known, unaltered};

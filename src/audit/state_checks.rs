@@ -9,7 +9,7 @@ use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
 use super::error::JournalError;
-use super::forks::has;
+use super::forks::{has, holds};
 use super::history::{Last, history, last, last_with};
 use super::journal::{Journal, Written};
 use crate::database::Durability;
@@ -441,9 +441,11 @@ impl Journal<'_> {
         if let Some((Last { high, .. }, Some(reading))) = &last {
             faults.extend(compare(reading, *high, moment).map(Fault::Clock));
         }
-        if !last.as_ref().is_some_and(|(last, reading)| is_anchored(last, reading.as_ref(), anchor))
-            && meta(connection, RESTORED)?.is_none()
-        {
+        let is_anchored = match (&last, anchor) {
+            (Some((last, reading)), Some(anchor)) => is_anchored(connection, last, reading.as_ref(), anchor)?,
+            _ => false,
+        };
+        if !is_anchored && meta(connection, RESTORED)?.is_none() {
             faults.extend(unanchored(connection, anchor)?);
         }
         let is_new_boot = |(_, reading): &(Last, Option<ClockReading>)| {
@@ -463,11 +465,18 @@ impl Journal<'_> {
 }
 
 /// Whether the anchor names the last record or the one before it, as it does unless other processes are at work or one has been
-/// interrupted: the end of a run moves no anchor.
-fn is_anchored(last: &Last, reading: Option<&ClockReading>, anchor: Option<Mark>) -> bool {
-    let Some(anchor) = anchor else { return false };
+/// interrupted: the end of a run moves no anchor. The last record does not prove that the one before it is still there.
+fn is_anchored(
+    connection: &Connection,
+    last: &Last,
+    reading: Option<&ClockReading>,
+    anchor: Mark,
+) -> rusqlite::Result<bool> {
     let precedes = |last: &ClockReading| last.prev == anchor.hash;
-    last.mark == anchor || (last.mark.seq.checked_sub(1) == Some(anchor.seq) && reading.is_some_and(precedes))
+    if last.mark.seq.checked_sub(1) != Some(anchor.seq) {
+        return Ok(last.mark == anchor);
+    }
+    Ok(reading.is_some_and(precedes) && holds(connection, anchor)?)
 }
 
 /// Compares the database with its anchor.
@@ -674,6 +683,21 @@ mod tests {
             assert!(journal.notice(&now, anchor).unwrap().is_empty(), "once");
             database.write(Durability::Synced, |tx| accept(tx).map_err(JournalError::from)).unwrap();
         }
+    }
+
+    #[test]
+    fn a_record_that_follows_the_anchor_does_not_replace_the_anchored_record() {
+        let scratch = Scratch::new("checks-anchor-before");
+        let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
+        let journal = Journal::new(&database, "web1", Vec::new());
+        let started = sample::started(&journal, "run000000001", 1);
+        let anchor = Mark { seq: 1, hash: started.written().hash };
+        let _ = journal.end(&started, &sample::moment(2), sample::ending()).unwrap();
+        let now = sample::moment(3);
+        assert!(journal.notice(&now, Some(anchor)).unwrap().is_empty());
+        database.connection().execute("DELETE FROM record WHERE seq = 1", []).unwrap();
+        assert_eq!(codes(&journal.notice(&now, Some(anchor)).unwrap()), ["database-older"]);
+        assert!(journal.restored().unwrap().unwrap().contains("record 1 is missing"));
     }
 
     #[test]

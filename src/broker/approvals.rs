@@ -6,7 +6,7 @@ use super::statement::StatementAuthor;
 use super::words::{described, given};
 use crate::activation::{approval_event, grant};
 use crate::audit;
-use crate::audit::{JournalError, approved_as, asked_since, empowered, in_force};
+use crate::audit::{JournalError, RecordedApprovals, approved_as, asked_since, empowered, in_force, unaltered};
 use crate::database::Durability;
 use crate::elevation::Caller;
 use crate::host::Identity;
@@ -95,7 +95,8 @@ impl Context<'_> {
         self.still_extends(&request)?;
         // One state of rows and records: another approver may add both at any moment.
         let snapshot = Transaction::new_unchecked(self.host.database().connection(), TransactionBehavior::Deferred)?;
-        let before = self.counting(self.recorded_approvals(&snapshot, &request.terms.id)?, &request, &role)?;
+        let (given, _) = self.recorded_approvals(&snapshot, &request.terms.id)?;
+        let before = self.counting(given, &request, &role)?;
         drop(snapshot);
         not_again(&before.approvals, self.caller.uid(), self.caller.name(), &request)?;
         Ok((request, role))
@@ -123,12 +124,15 @@ impl Context<'_> {
             in_force(tx, role.policy.map(Digest))?;
             empowered(tx, &request.terms.host, &identity.id)?;
             asked_since(tx, &request.terms.id)?;
-            let before = self.counting(self.recorded_approvals(tx, &request.terms.id)?, request, role)?;
+            unaltered(tx, &request.terms.id).map_err(|error| Refused::from(error).hint("jitctl audit verify"))?;
+            let (given, recorded) = self.recorded_approvals(tx, &request.terms.id)?;
+            let before = self.counting(given, request, role)?;
             not_again(&before.approvals, approval.uid, &approval.terms.approver, request)?;
+            not_wider(&recorded, approval, request)?;
             insert_approval(tx, attested, now.moment().wall.seconds())?;
             let mut written = vec![self.journal.append(tx, self.now.moment(), approval_event(attested, role))?];
-            let Counted { approvals, others } =
-                self.counting(self.recorded_approvals(tx, &request.terms.id)?, request, role)?;
+            let (given, recorded) = self.recorded_approvals(tx, &request.terms.id)?;
+            let Counted { approvals, others } = self.counting(given, request, role)?;
             // Two that do not count together: the rule keeps one, which may be the new one.
             let is_due = |other: &Approval| other.bytes == approval.bytes || before.has(other);
             if let Some((_, why)) = others.iter().find(|(other, _)| is_due(other)) {
@@ -136,8 +140,11 @@ impl Context<'_> {
             }
             let quorum = usize::try_from(request.terms.needed.max(role.activation.approvals)).unwrap_or(usize::MAX);
             if approvals.len() >= quorum {
-                let decided =
-                    Decided { not_counted: &others, ..Decided::new(&request.terms, &request.bytes, &approvals, role) };
+                let decided = Decided {
+                    not_counted: &others,
+                    superseded: &recorded.superseded(),
+                    ..Decided::new(&request.terms, &request.bytes, &approvals, role)
+                };
                 written.push(grant(tx, self.journal, &decided, identity, &now)?);
             }
             Ok::<_, Refused>((approvals.len(), written))
@@ -184,7 +191,6 @@ impl Context<'_> {
                 Err(ApprovalFault::Unsigned(_)) if signed_only => Err(Uncounted::Unsigned),
                 Err(ApprovalFault::Unsigned(_)) if in_person(approval) => Ok(None),
                 Err(ApprovalFault::Unsigned(_) | ApprovalFault::NotVerified(_)) => Err(Uncounted::NotAuthenticated),
-                Err(ApprovalFault::OwnKey(_)) => Err(Uncounted::OwnRequest),
                 Err(_) => Err(Uncounted::NotValid),
             }
         };
@@ -207,10 +213,14 @@ impl Context<'_> {
 
     /// Returns the approvals of a request from the database, which are those of the journal. `connection` has a transaction open, so
     /// that both are of one state.
-    fn recorded_approvals(&self, connection: &Connection, id: &GrantId) -> Result<Vec<Approval>, Refused> {
+    fn recorded_approvals(
+        &self,
+        connection: &Connection,
+        id: &GrantId,
+    ) -> Result<(Vec<Approval>, RecordedApprovals), Refused> {
         let given = GrantStore::new(connection).approvals(id)?;
-        approved_as(connection, id, &given).map_err(|error| Refused::from(error).hint("jitctl audit verify"))?;
-        Ok(given)
+        let recorded = approved_as(connection, id, &given);
+        Ok((given, recorded.map_err(|error| Refused::from(error).hint("jitctl audit verify"))?))
     }
 
     pub(super) fn deny(&self, id: &IdPrefix, reason: &Word) -> Result<GrantInfo, Refused> {
@@ -348,11 +358,27 @@ fn not_again(before: &[Approval], uid: u32, name: &UserName, request: &StoredReq
     Ok(())
 }
 
+/// Fails when the approver has given this approval before, or one that was narrower: it would take the limits back, and an older
+/// approval could be brought by anyone.
+fn not_wider(before: &RecordedApprovals, approval: &Approval, request: &StoredRequest) -> Result<(), Refused> {
+    let (name, id) = (&approval.terms.approver, &request.terms.id);
+    if before.has(approval) {
+        return Err(refused("already-approved", format!("{name} has approved request {id} already")));
+    }
+    if before.is_wider(approval) {
+        let sentence = format!("{name} has approved request {id} before, with narrower limits, which stay");
+        return Err(
+            refused("wider", sentence).hint(format!("jitctl approve {id} with these limits, or jitctl deny {id}"))
+        );
+    }
+    Ok(())
+}
+
 /// Returns the error for an approval that would not count.
 fn uncounted(why: Uncounted) -> Refused {
     let code = match why {
         Uncounted::SameKey => "same-key",
-        Uncounted::SamePerson => "already-approved",
+        Uncounted::SamePerson | Uncounted::Superseded => "already-approved",
         Uncounted::OwnRequest => "own-request",
         Uncounted::NotAnApprover => "not-an-approver",
         Uncounted::OtherRole => "other-role",

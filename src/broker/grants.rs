@@ -8,7 +8,9 @@ use super::failure::{Refused, refused};
 use super::page::Pager;
 use super::statement::{StatementAuthor, StatementSubject};
 use super::words::given;
-use crate::audit::{InRecords, OpenInRecords, Written, asked_in_records, by_statements, open_in_records};
+use crate::audit::{
+    InRecords, OpenInRecords, Written, asked_in_records, by_statements, grants_beginning_with, open_in_records,
+};
 use crate::database::Durability;
 use crate::elevation::Caller;
 use crate::host::Identity;
@@ -75,10 +77,52 @@ impl Context<'_> {
     pub(super) fn release(&self, id: Option<&IdPrefix>) -> Result<Vec<GrantId>, Refused> {
         let author = StatementAuthor::Here(self.caller);
         let ended = match id {
-            Some(prefix) => self.release_as(author, &self.visible(prefix)?)?,
+            Some(prefix) => match self.visible(prefix) {
+                Ok(request) => self.release_as(author, &request)?,
+                Err(hidden) => self.release_recorded(author, prefix, hidden)?,
+            },
             None => self.release_of(author, self.endable(GrantScope::Of(self.caller.person()))?)?,
         };
         Ok(ended)
+    }
+
+    /// Releases the own grant with this id where the row of its request cannot be found or read, by its records. Returns the error
+    /// `hidden` where there is none.
+    fn release_recorded(
+        &self,
+        author: StatementAuthor<'_>,
+        prefix: &IdPrefix,
+        hidden: Refused,
+    ) -> Result<Vec<GrantId>, Refused> {
+        let is_own = |subject: &StatementSubject| author.who().person().is(subject.holder_uid(), subject.holder());
+        match self.in_records(prefix)?.filter(is_own) {
+            Some(subject) => self.end(author, vec![subject], StatementKind::Release, &Word::default()),
+            None => Err(hidden),
+        }
+    }
+
+    /// Returns the open grant whose id begins with `prefix`, by its records, where there is only one.
+    fn in_records(&self, prefix: &IdPrefix) -> Result<Option<StatementSubject>, Refused> {
+        let connection = self.host.database().connection();
+        let ids = grants_beginning_with(connection, prefix, 2)?;
+        let [id] = ids.as_slice() else { return Ok(None) };
+        match by_statements(connection, id)? {
+            InRecords::Open => StatementSubject::by_records(connection, id),
+            InRecords::Ended(_) | InRecords::Unknown => Ok(None),
+        }
+    }
+
+    /// Returns the id of the grant that is to be revoked. Where the row of its request cannot be found or read, its records say
+    /// whether there is such a grant and whether this person may revoke it.
+    fn revocable(&self, prefix: &IdPrefix, author: StatementAuthor<'_>) -> Result<GrantId, Refused> {
+        let hidden = match self.visible(prefix) {
+            Ok(request) => return Ok(request.terms.id),
+            Err(hidden) => hidden,
+        };
+        match self.in_records(prefix)? {
+            Some(subject) if self.may_revoke(author.who(), subject.role())? => Ok(subject.id().clone()),
+            Some(_) | None => Err(hidden),
+        }
     }
 
     /// Releases the grant of one request.
@@ -105,10 +149,15 @@ impl Context<'_> {
         let (reason, author) = (given("reason", reason)?, StatementAuthor::Here(self.caller));
         let ended = match target {
             RevokeTarget::Id(prefix) => {
-                match self.visible(prefix).and_then(|request| self.revoke_as(author, &request.terms.id, reason)) {
-                    // There is no other grant with this id.
-                    Ok(ended) => return Ok(ended),
-                    none => none,
+                match self.revocable(prefix, author).and_then(|id| Ok((self.revoke_as(author, &id, reason)?, id))) {
+                    // There is no other grant with this id, but extensions of it may be hidden.
+                    Ok((ended, id)) => {
+                        return match self.journal.altered_about(&id)? {
+                            Some(seq) => Err(altered(seq, &ended)),
+                            None => Ok(ended),
+                        };
+                    }
+                    Err(none) => Err(none),
                 }
             }
             RevokeTarget::User(user) => self.revoke_those(author, |subject| subject.holder() == user, reason),
@@ -345,8 +394,9 @@ impl Context<'_> {
         let mut ids: Vec<GrantId> = Vec::new();
         for some in stated.chunks(ENDED_AT_ONCE) {
             let done = self.host.database().write(Durability::Synced, |tx| {
-                let mut ending =
-                    Ending { tx, author, identity: &identity, known: all.iter().cloned().collect(), open: None };
+                let mut ending = Ending { tx, author, identity: &identity, known: BTreeSet::new(), open: None };
+                // An extension ends in the same transaction as what it extends.
+                ending.known.extend(some.iter().map(|(subject, _)| subject.id().clone()));
                 let mut written = Vec::new();
                 for (subject, statement) in some {
                     self.end_with_extensions(&mut ending, subject, statement, &mut written)?;

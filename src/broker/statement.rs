@@ -116,6 +116,11 @@ impl StatementSubject {
         &self.role
     }
 
+    /// Returns the uid of the holder.
+    pub(super) fn holder_uid(&self) -> u32 {
+        self.holder_uid
+    }
+
     /// Returns the holder.
     pub(super) fn holder(&self) -> &UserName {
         &self.holder

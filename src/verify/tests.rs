@@ -140,6 +140,7 @@ fn a_grant_issued_while_the_clock_is_behind_the_journal_serves_until_the_next_bo
         request_bytes: b"{}",
         approvals: &[],
         not_counted: &[],
+        superseded: &[],
         role_one_shot: false,
         role_exact: false,
         maximum_duration: Seconds(3600),

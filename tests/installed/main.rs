@@ -29,6 +29,7 @@ mod full_disk;
 mod grant_life;
 mod grants;
 mod held;
+mod hidden;
 mod hooks;
 mod host;
 mod hygiene;

@@ -33,7 +33,10 @@ use super::digest::Digest;
 use super::faults::{Cause, FirstBad};
 use super::record::parse;
 use crate::clock::Timestamp;
+use crate::clock::duration::Seconds;
 use crate::escape::Word;
+use crate::grant::terms::Flag;
+use crate::grant::{Limits, Uncounted};
 
 pub use super::difference::{Difference, Differences, Table};
 use hosts::Hosts;
@@ -47,7 +50,7 @@ use runs::{Command, Runs};
 pub use runs::{PrecedentRow, RunRow};
 use said::{Approved, CloseKind, Done, Issued, Recorded, RequestRecord};
 use state::Act;
-use statements::Statements;
+use statements::{Causes, Statements};
 
 /// The number of differences that are listed; more are only counted.
 const KEPT: usize = 100;
@@ -97,6 +100,7 @@ pub struct Power {
     /// The roles that requests and runs name, and whether the row of each was found.
     roles: HashMap<[u8; 32], bool>,
     statements: Statements,
+    causes: Causes,
     policy: PolicyTables,
     hosts: Hosts,
     runs: Runs,
@@ -145,6 +149,7 @@ struct RecordKeys<'a> {
     starts: Option<i64>,
     expires: Option<i64>,
     limits: Option<Vec<&'a str>>,
+    duration: Option<Seconds>,
     not_counted: Option<Vec<UncountedKeys>>,
     extends: Option<&'a str>,
     extended_by: Option<&'a str>,
@@ -160,6 +165,7 @@ struct RecordKeys<'a> {
 struct UncountedKeys {
     sha256: Digest,
     user: Word,
+    why: Uncounted,
 }
 
 /// A structure for each kind, so that a key that a kind does not have is one that nobody knows there, whatever it says.
@@ -170,6 +176,7 @@ macro_rules! keys_of_kinds {
                 match kind {
                     $($kind => {
                         #[derive(Deserialize)]
+                        #[serde(bound(deserialize = "'de: 'a"))]
                         struct OfKind<'a> {
                             $(#[serde(default)] $key: Option<$type>,)+
                             #[serde(skip)]
@@ -187,7 +194,7 @@ macro_rules! keys_of_kinds {
 keys_of_kinds! {
     "end": extended_by: &'a str;
     "request": user: Word, uid: i64, sha256: Digest, needed: i64, deadline: i64;
-    "approval": user: Word, uid: i64, sha256: Digest, key: Word;
+    "approval": user: Word, uid: i64, sha256: Digest, key: Word, duration: Seconds, limits: Vec<&'a str>;
     "denial": user: Word, uid: i64, sha256: Digest, key: Word, reason: Word;
     "cancellation": user: Word, uid: i64, sha256: Digest, key: Word;
     "grant": user: Word, uid: i64, sha256: Digest, role: &'a str, run_as: Word, starts: i64, expires: i64,
@@ -200,6 +207,12 @@ keys_of_kinds! {
 }
 
 impl RecordKeys<'_> {
+    /// Returns the limits of an approval.
+    fn limits(&self) -> Limits {
+        let has = |limit| Flag::from(self.limits.as_ref().is_some_and(|limits| limits.contains(&limit)));
+        Limits { duration: self.duration.unwrap_or_default(), exact: has("exact"), one_shot: has("one-shot") }
+    }
+
     /// Returns the effect of a record of this kind on its request or grant.
     fn act(&self, kind: &str) -> Option<Act> {
         match kind {
@@ -225,6 +238,7 @@ impl Power {
             unproven: BTreeMap::new(),
             roles: HashMap::new(),
             statements: Statements::new(),
+            causes: Causes::new(),
             policy: PolicyTables::default(),
             hosts: Hosts::default(),
             runs: Runs::default(),
@@ -281,7 +295,8 @@ impl Power {
                     let last = Id::parse(last).ok_or_else(|| bad("its grant is not an id"))?;
                     return self.gone_on(seq, id, last);
                 }
-                return act.and(self.told(seq, copies, id, (&told, body)).ok_or_else(missing));
+                let fits = self.told(seq, copies, id, (&told, body)).ok_or_else(missing);
+                return act.and(fits.and_then(|what| what.map_or(Ok(()), |what| Err(acts::inconsistency(seq, what)))));
             }
             ("end", None) => {
                 let told = RecordKeys::of(copies.kind, body).map_err(|error| bad(&error.to_string()))?;
@@ -310,11 +325,17 @@ impl Power {
         Ok(())
     }
 
-    /// Stores the contents of a record; `None` when a key is missing.
-    fn told(&mut self, seq: u64, copies: &Copies<'_>, id: Id, (told, body): (&RecordKeys<'_>, &[u8])) -> Option<()> {
-        let at = Timestamp(copies.at).seconds();
+    /// Stores the contents of a record, and returns how it contradicts earlier ones, if it does; `None` when a key is missing.
+    fn told(
+        &mut self,
+        seq: u64,
+        copies: &Copies<'_>,
+        id: Id,
+        (told, body): (&RecordKeys<'_>, &[u8]),
+    ) -> Option<Option<String>> {
+        let (at, high) = (Timestamp(copies.at).seconds(), Timestamp(copies.high).seconds());
         if copies.kind == "end" {
-            return Some(());
+            return Some(None);
         }
         let user = match &told.user {
             Some(user) => self.names.of(user.as_bytes()),
@@ -323,7 +344,7 @@ impl Power {
         let document = words::of_record(copies.kind, copies.high, body)?;
         self.stated((seq, copies.kind), id, (at, user, document), told)?;
         let words = |words: Option<&Word>| names::digest_of(words.map_or(&[], Word::as_bytes));
-        let done = |how, text| Some(Box::new(Done { how, by: user, at, words: words(text) }));
+        let done = |how, text| Some(Box::new(Done { how, by: user, at, high, words: words(text) }));
         let issued = match copies.kind {
             "grant" => {
                 Some(Issued { seq, sha256: told.sha256?.0, words: document, terms: self.terms(copies, user, told)? })
@@ -331,7 +352,9 @@ impl Power {
             _ => None,
         };
         let not_counted = told.not_counted.iter().flatten();
-        let not_counted = not_counted.map(|told| (told.sha256.0, self.names.of(told.user.as_bytes()))).collect();
+        let not_counted =
+            not_counted.map(|told| (told.sha256.0, self.names.of(told.user.as_bytes()), told.why)).collect();
+        let contradiction = issued.and_then(|issued| self.extends_ended(id, &issued));
         let said = self.said.entry(id).or_default();
         match copies.kind {
             "request" => {
@@ -342,8 +365,23 @@ impl Power {
             "approval" => {
                 let key = told.key.as_ref().map(|key| self.names.of(key.as_bytes()));
                 let (sha256, words) = (told.sha256?.0, Some(document));
-                let approved = Approved { uid: told.uid?, at, sha256, words, by: user, key, limits: None, met: false };
-                said.approved(approved);
+                let approved = Approved {
+                    uid: told.uid?,
+                    at,
+                    sha256,
+                    words,
+                    by: user,
+                    key,
+                    told: Some(told.limits()),
+                    limits: None,
+                    superseded: false,
+                    met: false,
+                };
+                if said.approved(approved) {
+                    return Some(Some(format!(
+                        "is an approval of {id} that is wider than an earlier one by the same person"
+                    )));
+                }
             }
             "denial" => said.decided = done(CloseKind::Denied, told.reason.as_ref()),
             "cancellation" => said.decided = done(CloseKind::Cancelled, None),
@@ -354,7 +392,14 @@ impl Power {
             "alert" if told.code? == "break-glass" => said.owed = true,
             _ => {}
         }
-        Some(())
+        Some(contradiction)
+    }
+
+    /// Returns a sentence if this grant extends one that had ended.
+    fn extends_ended(&self, id: Id, issued: &Issued) -> Option<String> {
+        let base = issued.terms.extends?;
+        let ended = self.said.get(&base)?.ended.as_ref()?;
+        Some(format!("is the grant of {id}, which extends {base}, but that was {} before", ended.how.word()))
     }
 
     fn terms(&mut self, copies: &Copies<'_>, user: u32, told: &RecordKeys<'_>) -> Option<Terms> {

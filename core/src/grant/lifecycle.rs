@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::clock::duration::Seconds;
 use crate::clock::{Now, TOLERANCE_US};
-use crate::escape::hex;
+use crate::escape::{Word, hex};
 use crate::names::{GrantId, UserName};
 use crate::policy::Role;
 
@@ -85,6 +85,8 @@ pub struct Decided<'a> {
     pub approvals: &'a [Approval],
     /// The recorded approvals that do not count.
     pub not_counted: &'a [(Approval, Uncounted)],
+    /// The recorded approvals of people who gave a later one: the digests of their bytes, and their approvers.
+    pub superseded: &'a [([u8; 32], Word)],
     /// Whether the role limits grants to one run.
     pub role_one_shot: bool,
     /// Whether the role limits grants to the requested command.
@@ -105,6 +107,7 @@ impl<'a> Decided<'a> {
             request_bytes,
             approvals,
             not_counted: &[],
+            superseded: &[],
             role_one_shot: role.activation.one_shot,
             role_exact: role.activation.exact_command,
             maximum_duration: role.activation.maximum_duration,

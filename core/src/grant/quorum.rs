@@ -25,6 +25,8 @@ pub enum Uncounted {
     NotValid,
     /// The role requires a password or a verified user, and the approver gave none.
     NotAuthenticated,
+    /// Its approver gave a later one, which is not wider.
+    Superseded,
 }
 
 impl fmt::Display for Uncounted {
@@ -38,6 +40,7 @@ impl fmt::Display for Uncounted {
             Self::Unsigned => "it is not signed",
             Self::NotValid => "its signature or its key is not valid",
             Self::NotAuthenticated => "its approver was not authenticated as the role requires",
+            Self::Superseded => "its approver gave a later one",
         })
     }
 }

@@ -18,6 +18,16 @@ pub struct Limits {
     pub one_shot: Flag,
 }
 
+impl Limits {
+    /// Returns whether an approval with these limits allows something that one with the limits `before` did not.
+    pub fn is_wider_than(&self, before: &Self) -> bool {
+        let is_lost = |before: Flag, now: Flag| before.is_set() && !now.is_set();
+        let is_longer =
+            before.duration.positive().is_some_and(|most| self.duration.positive().is_none_or(|now| now > most));
+        is_longer || is_lost(before.exact, self.exact) || is_lost(before.one_shot, self.one_shot)
+    }
+}
+
 impl From<&ApprovalTerms> for Limits {
     fn from(terms: &ApprovalTerms) -> Self {
         Self { duration: terms.duration, exact: terms.exact, one_shot: terms.one_shot }

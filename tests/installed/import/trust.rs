@@ -151,6 +151,30 @@ fn a_sudoers_file_that_sudo_rejects_gives_no_policy_and_a_fix() {
     assert!(root.as_root(["jitctl", "policy", "import", "/root/s"]).stdout.contains("[roles."));
 }
 
+/// sudo checks the directories of `@includedir` alone; the importer also that of the file which is named.
+#[test]
+fn a_sudoers_file_in_a_directory_that_others_can_write_gives_no_policy() {
+    let root = host();
+    for (change, said) in [
+        (
+            "chmod 777 /root/open",
+            "/root/open is writable by everybody (mode 0777), so others can replace the sudoers file in it",
+        ),
+        ("chmod 1777 /root/open", "is writable by everybody (mode 1777)"),
+        ("chown alice /root/open", "/root/open is owned by uid 1001 (alice), not by root"),
+        ("chgrp alice /root/open; chmod 775 /root/open", "/root/open is writable by gid 1001 (alice; mode 0775)"),
+    ] {
+        root.script(&format!("rm -rf /root/open; mkdir -m 755 /root/open; cp -a /root/s /root/open/s; {change}"));
+        let refused = root.as_root(["jitctl", "policy", "import", "/root/open/s"]);
+        refused.exited(1);
+        assert!(refused.stdout.is_empty() && refused.stderr.contains(said), "{change}: {refused:?}");
+        let reviewed = root.as_root(["jitctl", "policy", "import", "--untrusted", "/root/open/s"]);
+        assert!(reviewed.stdout.contains("[roles."), "{change}: {reviewed:?}");
+    }
+    root.script("chown root:root /root/open; chmod 755 /root/open");
+    assert!(root.as_root(["jitctl", "policy", "import", "/root/open/s"]).stdout.contains("[roles."));
+}
+
 #[test]
 fn a_copy_can_be_reviewed_and_says_in_the_policy_that_sudo_would_not_read_it() {
     let root = host();

@@ -20,7 +20,9 @@ impl Power {
 
     /// Ends the table and reports missing rows.
     pub fn end_of_approvals(&mut self) {
-        self.lacking(Table::Approval, |said| said.approvals.iter().any(|approval| !approval.met));
+        self.lacking(Table::Approval, |said| {
+            said.approvals.iter().any(|approval| !approval.met && !approval.superseded)
+        });
     }
 
     fn compare_approval(&mut self, row: &ApprovalRow<'_>) -> Result<(), String> {
@@ -32,7 +34,7 @@ impl Power {
         let mut told = None;
         let limits = document.as_ref().ok().and_then(|document| document.limits);
         let key = row.key.map(|key| self.names.of(key.as_bytes()));
-        match said.approvals.iter_mut().find(|approval| approval.uid == row.uid) {
+        match said.approvals.iter_mut().find(|approval| approval.uid == row.uid && !approval.superseded) {
             Some(approval) => {
                 approval.met = true;
                 told = approval.words;
@@ -58,7 +60,9 @@ impl Power {
                     words: None,
                     by,
                     key,
+                    told: None,
                     limits,
+                    superseded: false,
                     met: true,
                 });
             }

@@ -234,6 +234,9 @@ pub(super) struct StatementDocument {
     pub(super) kind: String,
     pub(super) request: String,
     pub(super) host: String,
+    /// The statement about the extended grant from which it follows.
+    #[serde(default)]
+    pub(super) follows: Option<String>,
 }
 
 impl StatementDocument {

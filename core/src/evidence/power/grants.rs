@@ -4,11 +4,11 @@ use super::documents::{GrantDocument, RequestDocument};
 use super::names::{Id, Names, digest_of};
 use super::requests::{closed, spoken};
 use super::rows::GrantRow;
-use super::said::Recorded;
+use super::said::{Approved, Recorded};
 use super::{Ordered, Power, Table, words};
 use crate::clock::Timestamp;
 use crate::escape::{hex, unhex};
-use crate::grant::{Limits, Quorum};
+use crate::grant::{Limits, Quorum, Uncounted};
 
 impl Power {
     /// Compares the next row, in the order of their numbers.
@@ -26,6 +26,26 @@ impl Power {
             (known || said.rows.approved) && !said.rows.grant
         });
         self.end_of_extended();
+        self.extensions_of_ended();
+    }
+
+    /// Reports each grant that extends one which was revoked or released, has not ended, and had not expired by then.
+    pub(super) fn extensions_of_ended(&mut self) {
+        let mut found: Vec<(Id, String)> = Vec::new();
+        for (id, said) in &self.said {
+            let Some(issued) = said.grant.filter(|_| said.ended.is_none()) else { continue };
+            let base = issued.terms.extends.and_then(|base| Some((base, self.said.get(&base)?.ended.as_ref()?)));
+            if let Some((base, done)) = base.filter(|(_, done)| done.high < issued.terms.expires) {
+                found.push((
+                    *id,
+                    format!("it has not ended, but {base}, which it extends, was {}", done.sentence(&self.names)),
+                ));
+            }
+        }
+        found.sort_unstable();
+        for (id, what) in found {
+            self.differs(Table::Granted, &id.to_string(), what);
+        }
     }
 
     fn compare_grant(&mut self, row: &GrantRow<'_>) -> Result<(), String> {
@@ -136,30 +156,59 @@ fn approvals(
         if limits.len() < quorum.count() {
             return Err("one of its approvals cannot be read".to_owned());
         }
-        explained(said, document, names)?;
+        explained(said, document, asked, names)?;
     }
     Ok(limits)
 }
 
 /// Checks that the grant names each approval, or that its record says why it does not count.
-fn explained(said: &Recorded, document: &GrantDocument, names: &Names) -> Result<(), String> {
-    let is_named = |sha256: &[u8; 32]| document.approvals.contains(&hex(sha256));
-    let is_other = |sha256: &[u8; 32], by: u32| said.not_counted.contains(&(*sha256, by));
+fn explained(said: &Recorded, document: &GrantDocument, asked: &RequestDocument, names: &Names) -> Result<(), String> {
+    let is_named = |approval: &Approved| document.approvals.contains(&hex(&approval.sha256));
+    let named: Vec<&Approved> = said.approvals.iter().filter(|approval| is_named(approval)).collect();
     for approval in said.approvals.iter().filter(|_| said.grant.is_some()) {
         let by = || crate::escape::escape(names.name(approval.by));
-        match (is_named(&approval.sha256), is_other(&approval.sha256, approval.by)) {
-            (true, false) | (false, true) => {}
-            (false, false) => {
+        let entry = said.not_counted.iter().find(|(sha256, by, _)| (*sha256, *by) == (approval.sha256, approval.by));
+        match (is_named(approval), entry) {
+            (true, None) if !approval.superseded => {}
+            (false, Some((_, _, why))) if is_reason(*why, approval, &named, names.name(approval.by), asked) => {}
+            (false, Some((_, _, why))) => {
+                return Err(format!("its record says of the approval of {} that {why}, which is not so", by()));
+            }
+            (false, None) => {
                 return Err(format!("it does not name the approval of {}, and its record does not say why", by()));
             }
-            (true, true) => return Err(format!("its record says that the approval of {} does not count", by())),
+            (true, _) => return Err(format!("the approval of {} does not count, by its records", by())),
         }
     }
-    let is_known = |(sha256, _): &([u8; 32], u32)| said.approvals.iter().any(|approval| approval.sha256 == *sha256);
-    if said.not_counted.iter().all(is_known) {
-        Ok(())
-    } else {
+    let is_known = |sha256: &[u8; 32]| said.approvals.iter().any(|approval| approval.sha256 == *sha256);
+    let mut digests: Vec<[u8; 32]> = said.not_counted.iter().map(|(sha256, ..)| *sha256).collect();
+    let entries = digests.len();
+    digests.sort_unstable();
+    digests.dedup();
+    if !digests.iter().all(is_known) {
         Err("its record names an approval that was not given".to_owned())
+    } else if digests.len() < entries {
+        Err("its record names an approval twice that does not count".to_owned())
+    } else {
+        Ok(())
+    }
+}
+
+/// Returns whether the evidence allows this reason why an approval does not count beside those that the grant names. What the host
+/// knew of users, keys and passwords is not part of the evidence.
+fn is_reason(why: Uncounted, approval: &Approved, named: &[&Approved], name: &[u8], asked: &RequestDocument) -> bool {
+    if approval.superseded != (why == Uncounted::Superseded) {
+        return false;
+    }
+    match why {
+        Uncounted::OwnRequest => asked.uid == approval.uid || asked.user.as_bytes() == name,
+        Uncounted::SamePerson => named.iter().any(|other| other.uid == approval.uid || other.by == approval.by),
+        Uncounted::SameKey => approval.key.is_some() && named.iter().any(|other| other.key == approval.key),
+        // Such an approval has no row.
+        Uncounted::OtherRole => false,
+        Uncounted::Unsigned => approval.key.is_none(),
+        Uncounted::NotValid => approval.key.is_some(),
+        Uncounted::NotAnApprover | Uncounted::NotAuthenticated | Uncounted::Superseded => true,
     }
 }
 

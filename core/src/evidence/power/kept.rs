@@ -82,7 +82,8 @@ impl Power {
             ("review", None) => {
                 let said: Certified<'_> = parse(body).map_err(malformed)?;
                 let (by, at) = (self.names.of(said.user.as_bytes()), Timestamp(copies.at).seconds());
-                let done = Done { how: CloseKind::Settled, by, at, words: digest_of(said.comment.as_bytes()) };
+                let done =
+                    Done { how: CloseKind::Settled, by, at, high: at, words: digest_of(said.comment.as_bytes()) };
                 let Ok(holder) = std::str::from_utf8(said.holder.as_bytes()).map(str::to_owned) else {
                     return Err(inconsistency(
                         seq,

@@ -6,7 +6,7 @@ use super::state::State;
 use super::used::Used;
 use super::words::Words;
 use crate::clock::Timestamp;
-use crate::grant::Limits;
+use crate::grant::{Limits, Uncounted};
 
 /// A `request` record.
 #[derive(Debug, Clone, Copy)]
@@ -42,8 +42,12 @@ pub(super) struct Approved {
     pub(super) words: Option<Words>,
     pub(super) by: u32,
     pub(super) key: Option<u32>,
+    /// From its record.
+    pub(super) told: Option<Limits>,
     /// From its row; absent in version 1.
     pub(super) limits: Option<Limits>,
+    /// Whether a later record of the same user replaces it, so that it has no row.
+    pub(super) superseded: bool,
     /// Whether its row was found.
     pub(super) met: bool,
 }
@@ -78,6 +82,8 @@ pub(super) struct Done {
     pub(super) by: u32,
     /// Seconds since 1970.
     pub(super) at: i64,
+    /// The latest time so far, in seconds since 1970.
+    pub(super) high: i64,
     /// SHA-256 of the text.
     pub(super) words: [u8; 32],
 }
@@ -100,8 +106,8 @@ pub(super) struct Recorded {
     pub(super) approvals: Vec<Approved>,
     pub(super) decided: Option<Box<Done>>,
     pub(super) grant: Option<Issued>,
-    /// The approvals that the record of the grant does not count: the digest of the bytes and the approver.
-    pub(super) not_counted: Box<[([u8; 32], u32)]>,
+    /// The approvals that the record of the grant does not count: the digest of the bytes, the approver and the reason.
+    pub(super) not_counted: Box<[([u8; 32], u32, Uncounted)]>,
     pub(super) ended: Option<Box<Done>>,
     pub(super) settled: Option<Box<Done>>,
     /// For a row whose record was pruned: the digest of its bytes.
@@ -141,12 +147,17 @@ impl Recorded {
         self.grant.as_ref().map(|issued| &issued.terms).or(self.row.as_deref())
     }
 
-    /// Adds an approval. A second approval of the same user replaces the first.
-    pub(super) fn approved(&mut self, approved: Approved) {
-        match self.approvals.iter_mut().find(|before| before.uid == approved.uid) {
-            Some(before) => *before = approved,
-            None => self.approvals.push(approved),
+    /// Adds the approval of a record. Its row replaces that of an earlier approval of the same user. Returns whether it is wider
+    /// than an earlier one of the same person.
+    pub(super) fn approved(&mut self, approved: Approved) -> bool {
+        let is_same = |before: &&Approved| before.uid == approved.uid || before.by == approved.by;
+        let narrower = self.approvals.iter().filter(is_same).filter_map(|before| before.told);
+        let is_wider = approved.told.is_some_and(|now| narrower.into_iter().any(|before| now.is_wider_than(&before)));
+        for before in self.approvals.iter_mut().filter(|before| before.uid == approved.uid) {
+            before.superseded = true;
         }
+        self.approvals.push(approved);
+        is_wider
     }
 
     /// Returns the digest of the request's bytes, from its record, or from the row if the record was pruned.

@@ -7,12 +7,15 @@ use super::names::{Id, digest_of};
 use super::rows::StatementRow;
 use super::words::{self, Words};
 use super::{Power, RecordKeys, Table};
-use crate::escape::hex;
+use crate::escape::{hex, unhex};
 use crate::grant::StatementKind;
 use crate::grant::sshsig::Namespace;
 
 /// What the records say of statements, by the digest of their bytes.
 pub(super) type Statements = HashMap<[u8; 32], Stated>;
+
+/// The statements whose rows were read, by the digest of their bytes: about which grant, of which kind, and by whom.
+pub(super) type Causes = HashMap<[u8; 32], (Id, StatementKind, i64, u32)>;
 
 /// What a record says of the statement that it names.
 #[derive(Debug, Clone, Copy)]
@@ -101,12 +104,38 @@ impl Power {
         let asked = row.request_body.filter(|bytes| digest_of(bytes) == request).ok_or("its request is missing")?;
         let asked = RequestDocument::read(asked)?;
         may_state(row, &document.by, &asked)?;
+        self.follows(row, &document, &asked)?;
         let words = words::of_statement(row.kind, row.body, &asked.role, (asked.uid, &asked.user));
         if told_words.is_some_and(|told| Some(told) != words) {
             return Err(words::OTHER.to_owned());
         }
         self.hosts.stated(seq, &document, &asked, (row.body, row.host_signature))?;
         is_personal(Namespace::Statement, row.body, row.signature, row.key)
+    }
+}
+
+impl Power {
+    /// Checks that a statement which follows from another names one of the same kind by the same author, in an earlier row, about
+    /// the grant that is extended.
+    fn follows(
+        &mut self,
+        row: &StatementRow<'_>,
+        document: &StatementDocument,
+        asked: &RequestDocument,
+    ) -> Result<(), String> {
+        let by = self.names.of(document.by.as_bytes());
+        let this = |id: Option<Id>| Some((id?, StatementKind::of_record(row.kind)?, row.uid, by));
+        if let Some(cause) = &document.follows {
+            let found = unhex::<32>(cause).and_then(|cause| self.causes.get(&cause).copied());
+            let ends = matches!(row.kind, "revocation" | "release");
+            if !ends || found.is_none() || found != this(asked.extends.as_deref().and_then(Id::parse)) {
+                return Err("it follows from no statement about the grant that is extended".to_owned());
+            }
+        }
+        if let Some(this) = this(Id::parse(row.request)) {
+            self.causes.insert(digest_of(row.body), this);
+        }
+        Ok(())
     }
 }
 
@@ -119,7 +148,7 @@ fn may_state(row: &StatementRow<'_>, by: &str, asked: &RequestDocument) -> Resul
             Err("its author is not the requester".to_owned())
         }
         "review" if is_own => Err("its author used the break-glass".to_owned()),
-        "denial" if is_own && row.uid != 0 => Err("its author made the request".to_owned()),
+        "denial" if is_own && (row.uid, asked.uid) != (0, 0) => Err("its author made the request".to_owned()),
         _ => Ok(()),
     }
 }

@@ -299,6 +299,56 @@ fn a_record_without_a_key_of_its_kind_is_reported() {
     assert!(fed(Copies { grant: Some("short"), ..copies }, "{}").is_err());
 }
 
+#[test]
+fn an_approval_is_not_wider_than_an_earlier_one_of_the_same_person() {
+    let approval =
+        |uid: i64, user: &str, more: &str| format!(r#"{{"sha256":"{}","user":"{user}","uid":{uid}{more}}}"#, sha(more));
+    let narrow = r#","limits":["exact"],"duration":300"#;
+    for (uid, user, more, fits) in [
+        (1001, "bob", r#","limits":["one-shot","exact"],"duration":300"#, true),
+        (1001, "bob", r#","limits":["exact"],"duration":301"#, false),
+        (1001, "bob", r#","limits":["exact"]"#, false),
+        (1001, "robert", r#","limits":[],"duration":60"#, false),
+        (1009, "bob", r#","limits":[],"duration":60"#, false),
+        (1002, "carol", r#","limits":[]"#, true),
+    ] {
+        let (mut story, id) = (Story::new(None), Some("0000000001"));
+        story.record("request", id, &format!(r#"{{"sha256":"{}","user":"alice","uid":{ALICE}}}"#, sha("x")));
+        story.record("approval", id, &approval(1001, "bob", narrow));
+        let said = story.tried("approval", id, 100, &approval(uid, user, more));
+        let wider = "record 3 is an approval of 0000000001 that is wider than an earlier one by the same person";
+        assert_eq!(said, if fits { Ok(()) } else { Err(wider.to_owned()) }, "{user} {more}");
+    }
+}
+
+#[test]
+fn an_extension_ends_with_what_it_extends_and_none_follows() {
+    let grant = |extends: &str| {
+        let terms = r#""role":"ops","run_as":"root","limits":[],"starts":100000000,"expires":160000000"#;
+        format!(r#"{{"sha256":"{}","user":"alice","uid":{ALICE},{terms}{extends}}}"#, sha(extends))
+    };
+    let asked = format!(r#"{{"sha256":"{}","user":"alice","uid":{ALICE}}}"#, sha("x"));
+    let of = r#","extends":"0000000001""#;
+    let story = |extended_at: i64, ended_at: i64| {
+        let mut story = Story::new(None);
+        story.record("request", Some("0000000001"), &asked);
+        story.record("grant", Some("0000000001"), &grant(""));
+        story.record("request", Some("0000000002"), &asked);
+        let extend = |story: &mut Story| story.tried("grant", Some("0000000002"), extended_at, &grant(of));
+        if extended_at < ended_at {
+            extend(&mut story).unwrap();
+        }
+        story.tried("revocation", Some("0000000001"), ended_at, r#"{"reason":"x","user":"bob","uid":1001}"#).unwrap();
+        let late = if extended_at < ended_at { Ok(()) } else { extend(&mut story) };
+        story.power.extensions_of_ended();
+        (late, story.power.end().err().map(|found| sentences(&found).join("\n")).unwrap_or_default())
+    };
+    let (late, _) = story(120, 110);
+    assert!(late.unwrap_err().contains("which extends 0000000001, but that was revoked before"));
+    assert!(story(101, 110).1.contains("it has not ended, but 0000000001, which it extends, was revoked by bob"));
+    assert_eq!(story(101, 160).1, "", "it had expired");
+}
+
 fn resident() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
