@@ -265,7 +265,7 @@ mod tests {
     use jit_core::evidence::record::{PolicyRecord, Record, Start};
     use jit_core::grant::HostKey;
 
-    const ALL: [&str; 4] = [SCHEMA, store::SCHEMA, store::REVIEW_SCHEMA, store::ROLE_SCHEMA];
+    const ALL: [&str; 5] = [SCHEMA, store::SCHEMA, store::REVIEW_SCHEMA, store::ROLE_SCHEMA, store::STATEMENT_SCHEMA];
 
     fn signers() -> Signers {
         Signers::These(vec![HostKey::from_seed([sample::HOST_SEED; 32]).public_key()])
