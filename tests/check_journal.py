@@ -1353,7 +1353,7 @@ class Tables:
         table, journal = "journal_meta", self.journal
         older = journal.older > journal.consent
         for name, value in self.meta.items():
-            known = name in ("redaction_key", "host", "restored", "pruned", "unsealed", "backup") or name.startswith(("stored:", "recorded:", "failed:"))
+            known = name in ("redaction_key", "host", "restored", "pruned", "unsealed", "backup") or name.startswith(("stored:", "recorded:", "limit:", "failed:"))
             need(known, table, f"nothing is kept as {name}")
             need(name != "redaction_key" or len(value) == 32, table, "the key")
             if name == "host" and self.newest and self.newest[0] > max(journal.host_changed, journal.consent):
