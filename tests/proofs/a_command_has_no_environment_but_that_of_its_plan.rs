@@ -9,7 +9,7 @@ use jit_core::names::RunId;
 use sys::sanitize::Inherited;
 
 fn as_it_came(journal: &Journal<'_>, authorized: Authorized, inherited: Inherited, by: (RunId, Process), moment: &Moment) {
-    let _ = Recorded::commit(journal, authorized, inherited.environment, by, &[], moment, |_| ());
+    let _ = Recorded::commit(journal, authorized, inherited.environment, by, &[], moment);
 }
 
 fn by_hand(entries: Vec<OsString>) -> RunEnvironment {
