@@ -47,6 +47,7 @@ mod locked_out;
 mod lost_records;
 mod manual;
 mod noexec;
+mod offline;
 mod one_run;
 mod options;
 mod outliving;

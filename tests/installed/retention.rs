@@ -1,50 +1,29 @@
 //! Retention on a host whose clock is wrong, or was off: no record is removed that is not provably old, and doctor and the sweep
 //! say what is kept for that reason. The kernel of the tests is not synchronised by any daemon.
 
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use harness::{Output, Person, PrivateRoot};
 use jit_core::clock::{BootTime, Moment, Timestamp};
 use jit_core::evidence::record::{Alert, Event};
 use jit_core::grant::{HostDescriptor, HostKey};
-use jit_sudo::audit::{Due, Journal, JournalError};
+use jit_sudo::audit::{Due, JournalError};
 use jit_sudo::database::Durability;
-use jit_sudo::host::open_database;
 use serde_json::Value;
 
+use crate::offline::{in_journal, now};
 use crate::{both_say_intact, own_root};
 
-const DATABASE: &str = "/var/lib/jit-sudo/journal.db";
 const DAY: i64 = 86_400_000_000;
 const RUN: [&str; 4] = ["jit-sudo", "-n", "id", "-u"];
 
-fn wall() -> i64 {
-    i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros()).unwrap()
-}
-
-fn this_boot(root: &PrivateRoot) -> (i64, String) {
-    let up = root.script("cut -d. -f1 /proc/uptime").trim().parse::<i64>().unwrap();
-    (up * 1_000_000, root.script("cat /proc/sys/kernel/random/boot_id").trim().to_owned())
-}
-
-/// Returns a host that keeps records for 400 days, whose first records were written at this moment and signed, and a user who has
+/// Returns a host that keeps records for 400 days, whose first records were written at a moment, reckoned from now, and signed, and a user who has
 /// run a command since.
-fn host_with_records_of(moment: impl Fn(&PrivateRoot) -> Moment) -> (PrivateRoot, Person) {
+fn host_with_records_of(moment: impl Fn(Moment) -> Moment) -> (PrivateRoot, Person) {
     let root = own_root();
-    let moment = moment(&root);
+    let moment = moment(now(&root));
     // A new host, whose first records these are.
     root.script("rm -r /var/lib/jit-sudo; install -d -m 700 /var/lib/jit-sudo; jitctl key init");
     assert!(root.journal().is_empty());
-    let directory = std::env::temp_dir().join(format!("jit-sudo-retention-{}-{}", std::process::id(), wall()));
-    std::fs::DirBuilder::new().mode(0o700).create(&directory).unwrap();
-    let place = directory.join("journal.db");
-    root.script(&format!("sqlite3 {DATABASE} 'PRAGMA wal_checkpoint(TRUNCATE)'"));
-    std::fs::copy(root.path(DATABASE), &place).unwrap();
-    std::fs::set_permissions(&place, std::fs::Permissions::from_mode(0o600)).unwrap();
-    {
-        let database = open_database(&place).unwrap();
-        let journal = Journal::new(&database, "web1", Vec::new());
+    in_journal(&root, |database, journal| {
         for _ in 0..3 {
             let event = Event::Alert(Box::new(Alert::new("hook-failed", "x")));
             let append = |tx: &rusqlite::Transaction<'_>| journal.append(tx, &moment, event);
@@ -54,11 +33,7 @@ fn host_with_records_of(moment: impl Fn(&PrivateRoot) -> Moment) -> (PrivateRoot
         let id = HostDescriptor::of(&key, "web1", "machine").host_id().unwrap();
         let last = journal.unsealed(moment.wall, Due::Now).unwrap().unwrap();
         journal.seal(last, &moment, &key, &id).unwrap();
-        database.connection().query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
-    }
-    std::fs::copy(&place, root.path("/root/aged.db")).unwrap();
-    let _ = std::fs::remove_dir_all(&directory);
-    root.script(&format!("cat /root/aged.db >{DATABASE}; rm -f {DATABASE}-wal {DATABASE}-shm"));
+    });
     root.add_policy("keep", "[audit]\nkeep = \"400d\"\n");
     let person = root.person(&["deploy"]);
     root.run_as(&person.name, RUN).succeeded();
@@ -83,8 +58,8 @@ fn finding(root: &PrivateRoot) -> Value {
 #[test]
 fn a_clock_three_years_ahead_after_a_boot_removes_nothing_until_root_accepts_it() {
     let boot_id = "00000000-0000-4000-8000-000000000000".to_owned();
-    let (root, _) = host_with_records_of(|_| Moment {
-        wall: Timestamp(wall() - 1095 * DAY),
+    let (root, _) = host_with_records_of(|now| Moment {
+        wall: Timestamp(now.wall.0 - 1095 * DAY),
         boot: BootTime(60_000_000),
         boot_id: boot_id.clone(),
     });
@@ -107,9 +82,10 @@ fn a_clock_three_years_ahead_after_a_boot_removes_nothing_until_root_accepts_it(
 
 #[test]
 fn a_clock_that_jumps_three_years_ahead_never_makes_records_of_the_same_boot_old() {
-    let (root, person) = host_with_records_of(|root| {
-        let (boot, boot_id) = this_boot(root);
-        Moment { wall: Timestamp(wall() - 1095 * DAY), boot: BootTime(boot - 5_000_000), boot_id }
+    let (root, person) = host_with_records_of(|now| Moment {
+        wall: Timestamp(now.wall.0 - 1095 * DAY),
+        boot: BootTime(now.boot.0 - 5_000_000),
+        ..now
     });
     let said = sweep(&root);
     said.exited(1);

@@ -1,18 +1,17 @@
 //! Root changes the database temporarily and restores it: acts of that time are in the journal, and a verification reports that
 //! they were not allowed by the policy.
 
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use harness::{Person, PrivateRoot};
 use jit_core::clock::{BootTime, Moment, Timestamp};
 use jit_core::grant::HostKey;
 use jit_core::grant::sshsig::Namespace;
 use jit_core::policy::{Role, RolePower, StoredRole, role_digest, row_digest, stamp_seal};
-use jit_sudo::audit::{CutOff, Journal, JournalError};
-use jit_sudo::host::open_database;
+use jit_sudo::audit::{CutOff, JournalError};
 use serde_json::Value;
 
+use crate::offline::{in_journal, now};
 use crate::signed::{jitctl, list, signed_root, signer};
 use crate::{both_say_intact, id, own_root, request};
 
@@ -652,32 +651,14 @@ pub(crate) fn pruned(root: &PrivateRoot) {
 
 /// Prunes everything up to the last checkpoint.
 fn cut(root: &PrivateRoot) {
-    let directory = std::env::temp_dir().join(format!("jit-sudo-tampering-{}", std::process::id()));
-    let _ = std::fs::remove_dir_all(&directory);
-    std::fs::DirBuilder::new().mode(0o700).create(&directory).unwrap();
-    let place = directory.join("journal.db");
-    root.script(&format!("sqlite3 {DATABASE} 'PRAGMA wal_checkpoint(TRUNCATE)'"));
-    std::fs::copy(root.path(DATABASE), &place).unwrap();
-    std::fs::set_permissions(&place, std::fs::Permissions::from_mode(0o600)).unwrap();
-    {
-        let database = open_database(&place).unwrap();
-        let journal = Journal::new(&database, "web1", Vec::new());
-        let wall = Timestamp(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros().try_into().unwrap());
-        let boot_id = root.script("cat /proc/sys/kernel/random/boot_id").trim().to_owned();
-        let up = root.script("cut -d. -f1 /proc/uptime").trim().parse::<i64>().unwrap();
+    in_journal(root, |_, journal| {
         // After the deadline of each request.
-        let later = 3 * 86_400_000_000;
-        let wall = Timestamp(wall.0 + later);
-        let moment = Moment { wall, boot: BootTime(up * 1_000_000 + later), boot_id };
-        let last = journal.prunable(CutOff::by_time(wall), &moment).unwrap().unwrap();
-        let _ = journal.prune(&moment, last, 0, "root", wall).unwrap();
+        let (now, later) = (now(root), 3 * 86_400_000_000);
+        let moment = Moment { wall: Timestamp(now.wall.0 + later), boot: BootTime(now.boot.0 + later), ..now };
+        let last = journal.prunable(CutOff::by_time(moment.wall), &moment).unwrap().unwrap();
+        let _ = journal.prune(&moment, last, 0, "root", moment.wall).unwrap();
         journal.sweep(|_| Ok::<_, JournalError>(())).unwrap();
-        let checkpoint = "PRAGMA wal_checkpoint(TRUNCATE)";
-        database.connection().query_row(checkpoint, [], |_| Ok(())).unwrap();
-    }
-    std::fs::copy(&place, root.path("/root/pruned.db")).unwrap();
-    let _ = std::fs::remove_dir_all(&directory);
-    root.script(&format!("cat /root/pruned.db >{DATABASE}; rm -f {DATABASE}-wal {DATABASE}-shm"));
+    });
 }
 
 #[test]
