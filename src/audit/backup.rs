@@ -1,12 +1,12 @@
 //! What a copy of the database says about itself: the head of its journal, by which a copy that was changed later is detected.
 //! May not: copy a file.
 
-use rusqlite::{Connection, params};
+use rusqlite::Connection;
 
 use super::error::JournalError;
 use super::history::last;
 use super::journal::{Journal, Written};
-use super::state_checks::{host, meta};
+use super::state_checks::{meta, set_meta};
 use crate::database::Durability;
 use jit_core::clock::Moment;
 use jit_core::evidence::Mark;
@@ -21,8 +21,7 @@ const BACKUP: &str = "backup";
 /// The journal is empty, or the copy cannot be read or written.
 pub fn name_head(copy: &Connection) -> Result<Mark, JournalError> {
     let head = last(copy)?.ok_or(JournalError::Damaged("it has no record"))?.mark;
-    let insert = "INSERT OR REPLACE INTO journal_meta (name, value) VALUES (?1, ?2)";
-    copy.execute(insert, params![BACKUP, format!("{head}\n").as_bytes()])?;
+    set_meta(copy, BACKUP, format!("{head}\n").as_bytes())?;
     Ok(head)
 }
 
@@ -42,11 +41,6 @@ pub fn named_head(copy: &Connection) -> Result<Mark, JournalError> {
 /// Removes the name of the head: the journal goes on.
 pub fn forget_head(database: &Connection) -> rusqlite::Result<()> {
     database.execute("DELETE FROM journal_meta WHERE name = ?1", [BACKUP]).map(drop)
-}
-
-/// Returns the identity of the host that the journal of a copy knows.
-pub fn host_of(copy: &Connection) -> rusqlite::Result<Option<Vec<u8>>> {
-    host(copy)
 }
 
 impl Journal<'_> {

@@ -225,7 +225,7 @@ pub(super) fn older(connection: &Connection) -> rusqlite::Result<Option<String>>
 }
 
 /// Returns the identity of the host that the journal knows.
-pub(super) fn host(connection: &Connection) -> rusqlite::Result<Option<Vec<u8>>> {
+pub fn host(connection: &Connection) -> rusqlite::Result<Option<Vec<u8>>> {
     meta(connection, HOST)
 }
 
@@ -517,8 +517,8 @@ pub(super) fn meta(connection: &Connection, name: &str) -> rusqlite::Result<Opti
     statement.query_row([name], |row| row.get(0)).optional()
 }
 
-pub(super) fn set_meta(tx: &Transaction<'_>, name: &str, value: &[u8]) -> rusqlite::Result<()> {
-    tx.execute("INSERT OR REPLACE INTO journal_meta (name, value) VALUES (?1, ?2)", params![name, value])?;
+pub(super) fn set_meta(connection: &Connection, name: &str, value: &[u8]) -> rusqlite::Result<()> {
+    connection.execute("INSERT OR REPLACE INTO journal_meta (name, value) VALUES (?1, ?2)", params![name, value])?;
     Ok(())
 }
 

@@ -124,7 +124,7 @@ impl Context<'_> {
             in_force(tx, role.policy.map(Digest))?;
             empowered(tx, &request.terms.host, &identity.id)?;
             asked_since(tx, &request.terms.id)?;
-            unaltered(tx, &request.terms.id).map_err(|error| Refused::from(error).hint("jitctl audit verify"))?;
+            unaltered(tx, &request.terms.id).map_err(contradicted)?;
             let (given, recorded) = self.recorded_approvals(tx, &request.terms.id)?;
             let before = self.counting(given, request, role)?;
             not_again(&before.approvals, approval.uid, &approval.terms.approver, request)?;
@@ -220,7 +220,7 @@ impl Context<'_> {
     ) -> Result<(Vec<Approval>, RecordedApprovals), Refused> {
         let given = GrantStore::new(connection).approvals(id)?;
         let recorded = approved_as(connection, id, &given);
-        Ok((given, recorded.map_err(|error| Refused::from(error).hint("jitctl audit verify"))?))
+        Ok((given, recorded.map_err(contradicted)?))
     }
 
     pub(super) fn deny(&self, id: &IdPrefix, reason: &Word) -> Result<GrantInfo, Refused> {
@@ -352,10 +352,18 @@ pub(super) fn same_role(approval: &ApprovalTerms, asked: &RequestTerms) -> Resul
 /// Fails when the approver has already approved the request.
 fn not_again(before: &[Approval], uid: u32, name: &UserName, request: &StoredRequest) -> Result<(), Refused> {
     if before.iter().any(|other| other.uid == uid) {
-        let id = &request.terms.id;
-        return Err(refused("already-approved", format!("{name} has approved request {id} already")));
+        return Err(already_approved(name, request));
     }
     Ok(())
+}
+
+/// Returns the error for a request that the journal contradicts.
+fn contradicted(error: JournalError) -> Refused {
+    Refused::from(error).hint("jitctl audit verify")
+}
+
+fn already_approved(name: &UserName, request: &StoredRequest) -> Refused {
+    refused("already-approved", format!("{name} has approved request {} already", request.terms.id))
 }
 
 /// Fails when the approver has given this approval before, or one that was narrower: it would take the limits back, and an older
@@ -363,7 +371,7 @@ fn not_again(before: &[Approval], uid: u32, name: &UserName, request: &StoredReq
 fn not_wider(before: &RecordedApprovals, approval: &Approval, request: &StoredRequest) -> Result<(), Refused> {
     let (name, id) = (&approval.terms.approver, &request.terms.id);
     if before.has(approval) {
-        return Err(refused("already-approved", format!("{name} has approved request {id} already")));
+        return Err(already_approved(name, request));
     }
     if before.is_wider(approval) {
         let sentence = format!("{name} has approved request {id} before, with narrower limits, which stay");

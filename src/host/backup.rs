@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::identity::key_file;
 use super::{DATABASE, Host, HostError, PUBLIC_KEY, schema, state_directory};
-use crate::audit::{Due, Journal, Known, backup};
+use crate::audit::{Due, Journal, Known, backup, state_checks};
 use crate::database::Database;
 use jit_core::clock::Timestamp;
 use jit_core::escape::escape;
@@ -162,7 +162,7 @@ fn check(copy: &Database, name: &str, key: &HostPublicKey, now: Timestamp) -> Re
     }
     let machine = sys::machine::machine_id()?.unwrap_or_default();
     let identity = HostDescriptor::with_id(key, name, &machine).map(|(id, _)| id);
-    if let (Some(known), Some(id)) = (backup::host_of(copy.connection())?, identity)
+    if let (Some(known), Some(id)) = (state_checks::host(copy.connection())?, identity)
         && known != id.as_str().as_bytes()
     {
         return fault(CopyFault::OtherHost);

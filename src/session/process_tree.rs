@@ -367,9 +367,8 @@ impl ProcessTree {
     /// left to a later [`Cgroup::create`]. Without a group the processes adopted by the parent are counted.
     pub(super) fn leaves_somebody(&self) -> bool {
         let Some(group) = &self.group else { return self.adopted().next().is_some() };
-        let is_empty = group.remove_leaf();
-        self.is_removed.set(is_empty);
-        if is_empty {
+        if group.remove_leaf() {
+            self.is_removed.set(true);
             return false; // in most runs
         }
         let is_empty = self.is_empty();
