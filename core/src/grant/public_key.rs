@@ -87,10 +87,15 @@ impl PublicKey {
     /// Returns the point, unless it is invalid, of low order, or not in canonical form.
     pub(super) fn point(&self) -> Option<VerifyingKey> {
         let (Self::Plain(bytes) | Self::Token { point: bytes, .. }) = self;
-        VerifyingKey::from_bytes(bytes)
-            .ok()
-            .filter(|key| !key.is_weak() && key.to_edwards().compress().as_bytes() == bytes)
+        VerifyingKey::from_bytes(bytes).ok().filter(|key| !key.is_weak() && is_reduced(bytes))
     }
+}
+
+/// Whether the coordinate y of an encoded point (RFC 8032, 5.1.2) is less than the prime 2^255 - 19. Then the encoding is canonical,
+/// except that of the points with x = 0, which have two and are of low order.
+fn is_reduced(point: &[u8; 32]) -> bool {
+    let [low, middle @ .., high] = point;
+    *low < 0xed || high & 0x7f != 0x7f || middle.iter().any(|byte| *byte != 0xff)
 }
 
 #[cfg(test)]
@@ -98,6 +103,36 @@ mod tests {
     use ed25519_dalek::SigningKey;
 
     use super::*;
+
+    /// All encodings of a y that is not less than the prime, some below it, and some ordinary points.
+    #[test]
+    fn a_point_is_accepted_in_its_only_canonical_form() {
+        let near_prime = (0..=255).flat_map(|low| [0x7f, 0xff].map(|high| (low, high))).map(|(low, high)| {
+            let mut point = [0xff; 32];
+            (point[0], point[31]) = (low, high);
+            point
+        });
+        let ordinary = (0..64).flat_map(|seed| {
+            let point = SigningKey::from_bytes(&[seed; 32]).verifying_key().to_bytes();
+            let mut negative = point;
+            negative[31] ^= 0x80;
+            [point, negative]
+        });
+        let small = (0..=255).map(|low| {
+            let mut point = [0; 32];
+            point[0] = low;
+            point
+        });
+        let mut accepted = 0;
+        for point in near_prime.chain(ordinary).chain(small) {
+            let canonical = VerifyingKey::from_bytes(&point)
+                .ok()
+                .filter(|key| !key.is_weak() && key.to_edwards().compress().as_bytes() == &point);
+            assert_eq!(PublicKey::Plain(point).point(), canonical, "{point:x?}");
+            accepted += usize::from(canonical.is_some());
+        }
+        assert!(accepted > 128);
+    }
 
     #[test]
     fn both_kinds_round_trip_and_truncated_keys_are_rejected() {

@@ -16,7 +16,7 @@ use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
 use nix::sys::termios::{LocalFlags, Termios, tcgetattr};
 use nix::unistd::{Gid, Uid, fchown};
 
-use crate::run::{Status, kill_tree, wait};
+use crate::run::{Status, describe_tree, kill_tree, wait};
 
 /// How often a reader checks whether its terminal was hung up.
 const POLL: Duration = Duration::from_millis(100);
@@ -155,7 +155,8 @@ impl PtySession {
     /// Waits for the command's end; all its output is then on the screen. Panics when it takes too long.
     pub fn wait(&mut self) -> Status {
         let Some(status) = wait(&mut self.child, self.patience) else {
-            panic!("`{}` took longer than {:?}; the screen:\n{}", self.what, self.patience, self.screen());
+            let processes = describe_tree(self.child.id());
+            panic!("`{}` took longer than {:?}; {processes}\nthe screen:\n{}", self.what, self.patience, self.screen());
         };
         let deadline = Instant::now() + Duration::from_secs(1);
         let mut state = self.screen.lock();

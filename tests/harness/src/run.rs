@@ -252,16 +252,33 @@ pub(crate) fn wait(child: &mut Child, limit: Duration) -> Option<ExitStatus> {
 
 /// Kills a process and its descendants: killing nsenter does not kill its child.
 pub(crate) fn kill_tree(top: u32) {
-    let mut doomed = vec![top];
-    let mut next = 0;
-    while let Some(pid) = doomed.get(next).copied() {
-        let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-        doomed.extend(children.split_whitespace().filter_map(|child| child.parse::<u32>().ok()));
-        next += 1;
-    }
-    for pid in doomed {
+    for pid in tree(top) {
         let _ = kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL);
     }
+}
+
+/// Returns a process and its descendants.
+fn tree(top: u32) -> Vec<u32> {
+    let mut found = vec![top];
+    let mut next = 0;
+    while let Some(pid) = found.get(next).copied() {
+        let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+        found.extend(children.split_whitespace().filter_map(|child| child.parse::<u32>().ok()));
+        next += 1;
+    }
+    found
+}
+
+/// Returns a line for each of these processes: its state, where in the kernel it waits, its control group and its command.
+pub(crate) fn describe_tree(top: u32) -> String {
+    let describe = |pid: u32| {
+        let read = |name: &str| std::fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default();
+        let (status, group, command) = (read("status"), read("cgroup"), read("cmdline").replace('\0', " "));
+        let state = status.lines().find_map(|line| line.strip_prefix("State:")).unwrap_or("\t?").trim_start();
+        let group = group.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or("?");
+        format!("{pid} {state} {} {group} {command}", read("wchan"))
+    };
+    tree(top).into_iter().map(describe).collect::<Vec<_>>().join("\n")
 }
 
 /// Reads a pipe to its end in a thread.
