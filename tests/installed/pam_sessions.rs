@@ -321,7 +321,8 @@ fn places(root: &PrivateRoot, naps: &[&str]) -> Vec<(String, bool)> {
         let script = format!("cut -d: -f3 /proc/$(pgrep -fx 'sleep {nap}')/cgroup | tail -n 1");
         let group = root.script(&script).trim().to_owned();
         let tree = root.script("awk '$3 == \"cgroup2\" { print $2; exit }' /proc/mounts");
-        let events = root.script(&format!("cat {}{group}/cgroup.events", tree.trim()));
+        // The process may have been moved meanwhile.
+        let events = root.script(&format!("cat {}{group}/cgroup.events 2>/dev/null || :", tree.trim()));
         (group, events.contains("frozen 1"))
     };
     naps.iter().map(place).collect()
