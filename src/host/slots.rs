@@ -3,9 +3,10 @@
 
 use std::fs::File;
 use std::io;
+use std::path::Path;
 use std::sync::OnceLock;
 
-use super::{Host, HostError, state_directory};
+use super::{Host, HostError, STATE};
 use crate::audit::{Journal, Written};
 use jit_core::budget::{BROKERS, COUNTING, COUNTING_TAKES, ProcessLimit, RUNS};
 use jit_core::evidence::record::Reject;
@@ -113,11 +114,12 @@ impl Host {
 }
 
 /// Opens the file that holds the locks, once: to close it would release those of this process. `None` on a host that is not set up.
+/// The directory is checked when the database is opened.
 pub fn slots() -> Option<&'static File> {
     static OPEN: OnceLock<File> = OnceLock::new();
     if let Some(file) = OPEN.get() {
         return Some(file);
     }
-    let file = lock::open(&state_directory().ok()?.path().join(SLOTS)).ok()?;
+    let file = lock::open(&Path::new(STATE).join(SLOTS)).ok()?;
     Some(OPEN.get_or_init(|| file))
 }

@@ -306,9 +306,9 @@ fn processes_left_by_a_frozen_session_can_be_ended() {
     root.as_root(["jitctl", "audit", "verify"]).succeeded();
 }
 
-/// Creates a scope as pam_systemd and logind do.
+/// Creates a scope as pam_systemd and logind do: for the first session, and not for a second one within it.
 const SCOPE: &str = "#!/bin/sh
-[ \"$PAM_TYPE\" = open_session ] || exit 0
+[ \"$PAM_TYPE\" = open_session ] && [ ! -e /run/systemd/sessions/c9 ] || exit 0
 scope=$(awk '$3 == \"cgroup2\" { print $2; exit }' /proc/mounts)/user.slice/session-c9.scope
 mkdir -p $scope /run/systemd/sessions
 echo $PPID >$scope/cgroup.procs
