@@ -43,6 +43,8 @@ impl Knowledge<'_> {
     /// Returns the facts for one moment.
     pub fn facts<'a>(&'a self, now: &'a Now) -> Facts<'a> {
         let Identity { key, id, .. } = &self.identity;
-        Facts { key, host: id, now, vouchers: self.vouchers.as_ref(), approved: &*self.approved, ended: &*self.ended }
+        let (approved, ended) = (&*self.approved, &*self.ended);
+        let vouchers = self.vouchers.as_ref();
+        Facts { key, host: id, now, vouchers, approved, ended, clock_is_kept: &sys::time::is_kept }
     }
 }

@@ -33,6 +33,8 @@ pub struct Facts<'a> {
     pub approved: &'a dyn Fn(&str) -> Option<RolePower>,
     /// Whether the journal says that this grant has ended, or cannot say it.
     pub ended: &'a dyn Fn(&GrantTerms) -> bool,
+    /// Whether the wall clock goes on while the host is off, or was set since; called only for a grant of an earlier boot.
+    pub clock_is_kept: &'a dyn Fn() -> bool,
 }
 
 /// Why a stored grant does not serve this elevation.
@@ -67,6 +69,8 @@ pub enum GrantFault {
     ClockSetBack,
     /// It was issued while the clock was behind the journal's last record, only until the next reboot, which has happened.
     OtherBoot,
+    /// It was issued before the last boot, and no clock tells for how long the host was off.
+    TimeUnknown,
     /// Its role takes only signed approvals, and one of its approvals is not valid any more.
     Approval(ApprovalFault),
 }
@@ -91,6 +95,9 @@ impl fmt::Display for GrantFault {
                 "it was issued while the clock of this host was wrong, only until the next reboot; request a new one",
             ),
             Self::ClockSetBack => f.write_str("the clock of this host is behind its journal"),
+            Self::TimeUnknown => f.write_str(
+                "it was issued before the last reboot, and this host has no clock that runs while it is off; request a new one",
+            ),
         }
     }
 }
@@ -327,6 +334,9 @@ fn genuine<'r>(
         return Err(GrantFault::OtherHolder);
     }
     window(terms, facts.now)?;
+    if facts.now.moment().boot_id != terms.boot_id && !(facts.clock_is_kept)() {
+        return Err(GrantFault::TimeUnknown);
+    }
     let role = roles.iter().find(|role| role.name == terms.role).ok_or(GrantFault::OtherRole)?;
     if terms.extends.is_some() && terms.one_shot.is_set() {
         return Err(GrantFault::OnlyExtends);

@@ -87,6 +87,15 @@ fn verdict(signed: SignedGrant) -> Result<(), GrantFault> {
 }
 
 fn verdict_at(signed: SignedGrant, moment: &Moment, high_water: Option<i64>) -> Result<(), GrantFault> {
+    verdict_by(signed, moment, high_water, true)
+}
+
+fn verdict_by(
+    signed: SignedGrant,
+    moment: &Moment,
+    high_water: Option<i64>,
+    clock_is_kept: bool,
+) -> Result<(), GrantFault> {
     let (key, id) = (host(), id());
     let facts = Facts {
         key: &key,
@@ -95,6 +104,7 @@ fn verdict_at(signed: SignedGrant, moment: &Moment, high_water: Option<i64>) -> 
         vouchers: None,
         approved: &|_| None,
         ended: &|_| false,
+        clock_is_kept: &|| clock_is_kept,
     };
     match verify(vec![signed], eligible(), &facts) {
         Ok(_) => Ok(()),
@@ -182,7 +192,15 @@ fn the_nearest_of_several_grants_that_do_not_serve_is_reported() {
     let elsewhere = || exact("bbbbbbbbbb", |command| command.cwd = Word::from("/elsewhere"));
     let told = |grants: Vec<SignedGrant>| {
         let (key, id, at) = (host(), id(), Now::of(moment(NOW), None));
-        let facts = Facts { key: &key, host: &id, now: &at, vouchers: None, approved: &|_| None, ended: &|_| false };
+        let facts = Facts {
+            key: &key,
+            host: &id,
+            now: &at,
+            vouchers: None,
+            approved: &|_| None,
+            ended: &|_| false,
+            clock_is_kept: &|| true,
+        };
         verify(grants, eligible(), &facts).err().and_then(|refused| refused.nearest())
     };
     let here = std::env::current_dir().unwrap();
@@ -319,6 +337,14 @@ fn after_a_reboot_no_grant_serves_while_the_clock_is_behind_the_journal() {
 }
 
 #[test]
+fn without_a_clock_that_runs_while_the_host_is_off_a_grant_ends_at_the_boot() {
+    let rebooted = Moment { boot_id: "next boot".into(), boot: BootTime(0), ..moment(NOW + 5) };
+    assert_eq!(verdict_by(issue(|_| {}), &rebooted, Some(NOW), true), Ok(()));
+    assert_eq!(verdict_by(issue(|_| {}), &rebooted, Some(NOW), false), Err(GrantFault::TimeUnknown));
+    assert_eq!(verdict_by(issue(|_| {}), &moment(NOW + 5), Some(NOW), false), Ok(()), "the same boot");
+}
+
+#[test]
 fn the_narrowest_grant_is_used() {
     let wide = issue(|terms| terms.id = GrantId::parse("wwwwwwwwww").unwrap());
     let exact = issue(|terms| {
@@ -330,7 +356,15 @@ fn the_narrowest_grant_is_used() {
         terms.expires = NOW;
     });
     let (key, id, at) = (host(), id(), Now::of(moment(NOW), None));
-    let facts = Facts { key: &key, host: &id, now: &at, vouchers: None, approved: &|_| None, ended: &|_| false };
+    let facts = Facts {
+        key: &key,
+        host: &id,
+        now: &at,
+        vouchers: None,
+        approved: &|_| None,
+        ended: &|_| false,
+        clock_is_kept: &|| true,
+    };
     let Ok(grant) = verify(vec![wide, expired, exact], eligible(), &facts) else { panic!("refused") };
     assert_eq!(grant.terms().id.as_str(), "eeeeeeeeee");
     assert_eq!(
@@ -416,7 +450,15 @@ fn role_of(commands: &str) -> Role {
 fn changed(then: &Role, now: &Role, stored: Option<&Role>) -> Result<Role, GrantFault> {
     let (key, id, at) = (host(), id(), Now::of(moment(NOW), None));
     let approved = |digest: &str| stored.map(RolePower::of).filter(|_| digest == then.digest);
-    let facts = Facts { key: &key, host: &id, now: &at, vouchers: None, approved: &approved, ended: &|_| false };
+    let facts = Facts {
+        key: &key,
+        host: &id,
+        now: &at,
+        vouchers: None,
+        approved: &approved,
+        ended: &|_| false,
+        clock_is_kept: &|| true,
+    };
     let signed = issue(|terms| terms.role_digest.clone_from(&then.digest));
     let eligible = Eligible::for_tests(elevation(&["env", "true"]), vec![now.clone()]);
     match verify(vec![signed], eligible, &facts) {
@@ -451,7 +493,15 @@ fn a_role_is_held_only_where_it_counts_now_and_did_when_it_was_approved() {
     let held = |then: &Role, now: &Role| {
         let (key, id, at) = (host(), id(), Now::of(moment(NOW), None));
         let approved = |_: &str| Some(RolePower::of(then));
-        let facts = Facts { key: &key, host: &id, now: &at, vouchers: None, approved: &approved, ended: &|_| false };
+        let facts = Facts {
+            key: &key,
+            host: &id,
+            now: &at,
+            vouchers: None,
+            approved: &approved,
+            ended: &|_| false,
+            clock_is_kept: &|| true,
+        };
         let signed = issue(|terms| terms.role_digest.clone_from(&then.digest));
         HeldRole::find(&[signed], &holder, std::slice::from_ref(now), &facts).is_some()
     };

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use crate::kernel::check;
@@ -47,6 +48,32 @@ pub fn is_synchronised() -> io::Result<bool> {
     Ok(answer != libc::TIME_ERROR)
 }
 
+/// Whether the wall clock tells how long the machine was off: it was set at the boot from a clock that has a battery, or that a
+/// hypervisor provides, or something has set it since. Without such a clock, as on a Raspberry Pi, a system continues with the time
+/// at which it was shut down.
+pub fn is_kept() -> bool {
+    is_synchronised().unwrap_or(false) || is_set_by_rtc(Path::new(RTC)) || is_set_by_hypervisor(Path::new(CLOCKS))
+}
+
+/// The real-time clocks (Documentation/ABI/testing/sysfs-class-rtc).
+const RTC: &str = "/sys/class/rtc";
+
+/// The clocks that the kernel can count by (Documentation/ABI/stable/sysfs-devices-system-clocksource).
+const CLOCKS: &str = "/sys/devices/system/clocksource/clocksource0/available_clocksource";
+
+/// The clocks of hypervisors, which also tell the wall clock at the boot: those of KVM, Xen and Hyper-V.
+const HYPERVISORS: [&str; 4] = ["kvm-clock", "xen", "hyperv_clocksource_tsc_page", "hyperv_clocksource_msr"];
+
+/// Whether the system time was set from one of the real-time clocks in this directory.
+fn is_set_by_rtc(clocks: &Path) -> bool {
+    let is_source = |clock: PathBuf| fs::read_to_string(clock.join("hctosys")).is_ok_and(|text| text.trim() == "1");
+    fs::read_dir(clocks).is_ok_and(|mut found| found.any(|clock| clock.is_ok_and(|clock| is_source(clock.path()))))
+}
+
+fn is_set_by_hypervisor(clocks: &Path) -> bool {
+    fs::read_to_string(clocks).is_ok_and(|text| text.split_ascii_whitespace().any(|clock| HYPERVISORS.contains(&clock)))
+}
+
 fn read(clock: libc::clockid_t) -> i64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `time` lives through the call. Both clocks exist since Linux 2.6.39, so it cannot fail; if it did, the
@@ -58,6 +85,23 @@ fn read(clock: libc::clockid_t) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_clock_with_a_battery_or_of_a_hypervisor_sets_the_time_at_the_boot() {
+        let place = std::env::temp_dir().join(format!("jit-sudo-rtc-{}", std::process::id()));
+        let (used, unused, list) = (place.join("used"), place.join("unused"), place.join("list"));
+        for (rtc, text) in [(&used, "1\n"), (&unused, "0\n")] {
+            fs::create_dir_all(rtc.join("rtc0")).unwrap();
+            fs::write(rtc.join("rtc0/hctosys"), text).unwrap();
+        }
+        assert!(is_set_by_rtc(&used) && !is_set_by_rtc(&unused) && !is_set_by_rtc(&place.join("none")));
+        for (text, expected) in [("tsc kvm-clock \n", true), ("tsc hpet acpi_pm \n", false), ("", false)] {
+            fs::write(&list, text).unwrap();
+            assert_eq!(is_set_by_hypervisor(&list), expected, "{text}");
+        }
+        assert!(!is_set_by_hypervisor(&place.join("none")));
+        fs::remove_dir_all(&place).unwrap();
+    }
 
     #[test]
     fn clocks_run_forward() {

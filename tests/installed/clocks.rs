@@ -126,10 +126,44 @@ fn a_clock_set_back_revives_no_request_and_one_made_after_it_lives() {
     root.run_as(&person.name, ID).succeeded();
 }
 
+/// Makes the kernel's lists name these clocks only, and no real-time clock.
+fn the_machine_has_clocks(root: &PrivateRoot, names: &str) {
+    root.script(&format!(
+        "list=/sys/devices/system/clocksource/clocksource0/available_clocksource
+         umount $list 2>/dev/null || true
+         echo {names} >/run/clocks && mount --bind /run/clocks $list
+         if [ -d /sys/class/rtc ] && ! mountpoint -q /sys/class/rtc; then mount -t tmpfs none /sys/class/rtc; fi"
+    ));
+}
+
+#[test]
+fn without_a_clock_that_runs_while_the_host_is_off_a_grant_ends_at_the_boot() {
+    let root = own_root();
+    let person = root.person(&["self-service"]);
+    request(&root, &person, "self-service", &["--for", "10m"]);
+    the_machine_has_clocks(&root, "tsc hpet");
+    root.run_as(&person.name, ID).succeeded();
+    reboot(&root);
+    let found = root.run_as(&person.name, ["jitctl", "doctor"]).stdout;
+    if found.contains("something keeps it synchronised") {
+        // The time service of this machine tells how long it was off.
+        root.run_as(&person.name, ID).succeeded();
+        return;
+    }
+    root.run_as(&person.name, ID).refused("has no clock that runs while it is off; request a new one");
+    assert!(found.contains("grants of an earlier boot do not count"), "{found}");
+    request(&root, &person, "self-service", &["--for", "10m"]);
+    root.run_as(&person.name, ID).succeeded();
+    the_machine_has_clocks(&root, "tsc kvm-clock");
+    reboot(&root);
+    root.run_as(&person.name, ID).succeeded();
+}
+
 #[test]
 fn a_grant_outlives_a_reboot_and_ends_at_its_time() {
     let root = own_root();
     let person = root.person(&["self-service"]);
+    the_machine_has_clocks(&root, "tsc kvm-clock");
     request(&root, &person, "self-service", &["--for", "10s"]);
     reboot(&root);
     root.run_as(&person.name, ID).succeeded();

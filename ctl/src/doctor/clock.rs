@@ -16,6 +16,11 @@ pub(super) fn look() -> Vec<Finding> {
     }
     vec![match sys::time::is_synchronised() {
         Ok(true) => good(AREA, "something keeps it synchronised"),
+        Ok(false) if !sys::time::is_kept() => warning(
+            AREA,
+            "nothing keeps the clock synchronised, and it does not run while the host is off: grants of an earlier boot do not count",
+            "systemctl enable --now systemd-timesyncd, or install chrony",
+        ),
         Ok(false) => warning(
             AREA,
             "nothing keeps the clock synchronised, and grants end by it",

@@ -340,7 +340,15 @@ impl Trial {
         };
         let (key, id, now) = (host(), id(), Now::of(moment(NOW), None));
         let approved = |digest: &str| (digest == then.digest).then(|| RolePower::of(&then));
-        let facts = Facts { key: &key, host: &id, now: &now, vouchers: None, approved: &approved, ended: &|_| false };
+        let facts = Facts {
+            key: &key,
+            host: &id,
+            now: &now,
+            vouchers: None,
+            approved: &approved,
+            ended: &|_| false,
+            clock_is_kept: &|| true,
+        };
         match verify(vec![signed], *eligible, &facts) {
             Ok(grant) => self.ran(&grant, &then, &present, &command, tally),
             Err(refused) => {
