@@ -15,6 +15,7 @@ mod hook_failures;
 pub mod journal;
 mod left_run;
 pub mod listing;
+mod meta;
 pub mod open_run;
 pub mod precedent;
 mod process_limit;
