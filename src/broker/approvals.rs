@@ -6,7 +6,7 @@ use super::statement::StatementAuthor;
 use super::words::{described, given};
 use crate::activation::{approval_event, grant};
 use crate::audit;
-use crate::audit::{JournalError, RecordedApprovals, approved_as, asked_since, empowered, in_force, unaltered};
+use crate::audit::{JournalError, RecordedApprovals, approved_as, asked_since, empowered, in_force};
 use crate::database::Durability;
 use crate::elevation::Caller;
 use crate::host::Identity;
@@ -124,13 +124,15 @@ impl Context<'_> {
             in_force(tx, role.policy.map(Digest))?;
             empowered(tx, &request.terms.host, &identity.id)?;
             asked_since(tx, &request.terms.id)?;
-            unaltered(tx, &request.terms.id).map_err(contradicted)?;
+            verified.unaltered(tx, &request.terms.id).map_err(contradicted)?;
             let (given, recorded) = self.recorded_approvals(tx, &request.terms.id)?;
             let before = self.counting(given, request, role)?;
             not_again(&before.approvals, approval.uid, &approval.terms.approver, request)?;
             not_wider(&recorded, approval, request)?;
             insert_approval(tx, attested, now.moment().wall.seconds())?;
             let mut written = vec![self.journal.append(tx, self.now.moment(), approval_event(attested, role))?];
+        let about = std::iter::once(&request.terms.id).chain(&request.terms.extends);
+        let verified = self.journal.verified_about(about).map_err(contradicted)?;
             let (given, recorded) = self.recorded_approvals(tx, &request.terms.id)?;
             let Counted { approvals, others } = self.counting(given, request, role)?;
             // Two that do not count together: the rule keeps one, which may be the new one.
@@ -145,7 +147,7 @@ impl Context<'_> {
                     superseded: &recorded.superseded(),
                     ..Decided::new(&request.terms, &request.bytes, &approvals, role)
                 };
-                written.push(grant(tx, self.journal, &decided, identity, &now)?);
+                written.push(grant(tx, self.journal, &decided, &verified, identity, &now)?);
             }
             Ok::<_, Refused>((approvals.len(), written))
         })?;

@@ -210,7 +210,7 @@ impl Context<'_> {
             return Ok(end.as_str().to_owned());
         }
         let terms = &grant.terms;
-        let said = in_records(self.host.database().connection(), &terms.id, terms.one_shot)?;
+        let said = in_records(self.host.database().connection(), terms)?;
         if let InRecords::Ended(end) = said {
             return Ok(end.as_str().to_owned());
         }
