@@ -16,7 +16,9 @@ use serde::{Deserialize, Serialize};
 use rusqlite::Connection;
 
 use crate::audit::bucket::Charge;
-use crate::audit::{InRecords, JournalError, Written, asked_since, empowered, in_force, in_records, unaltered};
+use crate::audit::{
+    InRecords, JournalError, VerifiedRecords, Written, asked_since, base_in_records, empowered, in_force,
+};
 use crate::database::{DatabaseError, Durability};
 use crate::elevation::{Caller, CommandError, Elevation, RunAs};
 use crate::host::{Host, HostError, Identity};
@@ -308,6 +310,7 @@ fn submit(
         let _ = journal.tell_full(now.moment(), &person).map(|told| journal.mirror(&told));
         return Err(beyond(seconds));
     }
+    let verified = journal.verified_about(&terms.extends)?;
     let stored = host.database().write(Durability::Synced, |tx| {
         in_force(tx, role.policy.map(Digest))?;
         empowered(tx, &terms.host, &identity.id)?;
@@ -325,7 +328,7 @@ fn submit(
                 written.push(break_glass(tx, &journal, terms, moment)?);
             }
             let decided = Decided::new(terms, &bytes, &[], role);
-            written.push(grant(tx, &journal, &decided, identity, now)?);
+            written.push(grant(tx, &journal, &decided, &verified, identity, now)?);
             Activation::Granted(terms.id.clone())
         };
         if is_awaited() { Ok((activation, written)) } else { Err(ActivationError::Left) }
@@ -385,11 +388,13 @@ pub fn wait_beside(
     }
 }
 
-/// Signs and stores the grant of a decided request, in the transaction that decided it.
+/// Signs and stores the grant of a decided request, in the transaction that decided it. `verified` has the records about the grant
+/// that it extends.
 pub fn grant(
     tx: &rusqlite::Transaction<'_>,
     journal: &crate::audit::Journal<'_>,
     decided: &Decided<'_>,
+    verified: &VerifiedRecords,
     identity: &Identity,
     now: &Now,
 ) -> Result<Written, ActivationError> {
@@ -397,10 +402,10 @@ pub fn grant(
     asked_since(tx, &decided.request.id)?;
     // The end of a grant ends the extensions that it finds: it finds this one, or is found here.
     if let Some(old) = &decided.request.extends {
-        if let InRecords::Ended(end) = in_records(tx, old, Flag::No)? {
+        if let InRecords::Ended(end) = base_in_records(tx, old)? {
             return Err(ActivationError::Ended(old.clone(), end));
         }
-        unaltered(tx, old)?;
+        verified.unaltered(tx, old)?;
     }
     let terms = grant_terms(decided, &identity.id, now);
     // Signs only what the approvers read: a grant for an exact command has one.

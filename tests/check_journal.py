@@ -503,7 +503,7 @@ class Journal:
         self.lost, self.gone, self.pruned_at, self.accepted = (0, 0), (0, 0), None, None
         found, begin, self.consent = records(db, key, now)
         self.pruned, self.begin = bool(begin), begin
-        self.open, self.left, self.ran, self.pruned_until = {}, {}, {}, None
+        self.open, self.over, self.left, self.ran, self.pruned_until = {}, {}, {}, {}, None
         self.certified, self.older, self.host_changed, self.identity = {}, 0, 0, None
         self.became, self.first = [], None
         self.policies = Policies(begin, self.faults)
@@ -696,22 +696,26 @@ class Journal:
         return False
 
     def take_run(self, record, kind, begin):
-        """Checks that each run begins once and ends once."""
+        """Checks that each run begins once and ends once, and that only open runs edit and only ended ones leave processes."""
         if kind == "start":
             self.open[record["seq"]] = record
-        if kind not in ("end", "left-running", "left-ended"):
+        if kind not in ("end", "edit", "left-running", "left-ended"):
             return
         number = record["start"]
-        this = (record["run"], record["uid"], record.get("grant"))
-        if kind == "left-running":
-            right = number < record["seq"] and number not in self.left
-            self.left[number] = record
+        if kind == "edit":
+            run = self.open.get(number)
+        elif kind == "left-running":
+            run = self.over.get(number) if number not in self.left else None
         else:
-            begun = (self.open if kind == "end" else self.left).pop(number, None)
-            right = begun and (begun["run"], begun["uid"], begun.get("grant")) == this
-            if kind == "end" and begun:
-                self.count(begun)
-        self.faults.need(right or number <= begin, f"record {record['seq']} ends a run that was not there")
+            run = (self.open if kind == "end" else self.left).pop(number, None)
+        right = run and all(run.get(key) == record.get(key) for key in ("run", "uid", "grant"))
+        older = number <= begin and not (kind == "left-running" and number in self.left)
+        if kind == "left-running":
+            self.left[number] = record
+        if kind == "end" and run:
+            self.over[number] = run
+            self.count(run)
+        self.faults.need(right or older, f"record {record['seq']}: {kind} of a run that was not there")
 
     def count(self, start):
         words = [start["user"], start["run_as"], start["path"], *start["argv"][1:]]
@@ -728,6 +732,11 @@ class Journal:
 def told(record, words):
     """Returns the expected columns of an end."""
     return unescape(record["user"]).decode(), record["seconds"], unescape(record.get(words, ""))
+
+
+def name_of(entry):
+    """Returns the name of a variable in the command of a document."""
+    return unescape(entry).split(b"=")[0]
 
 
 # What a record and the document that it names both contain.
@@ -1154,6 +1163,10 @@ class Tables:
         same += [sorted(start["run_as_groups"]) == sorted(command["run_as_groups"])]
         # Files to edit are named by their paths.
         same += [command["cwd"] in ("", start["cwd"])]
+        if "editor" not in start:
+            named = {name_of(entry) for entry in command["environment"]}
+            loaded = {unescape(variable["name"]) for variable in start["environment"]}
+            same += [not {name for name in loaded if name.startswith(b"LD_")} - named]
         need(all(same), "granted", what)
 
     def check_unproven(self):

@@ -3,11 +3,12 @@
 //! others.
 //! May not: read a clock; time comes in as a `Moment`.
 
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use rusqlite::{Connection, Transaction};
 use serde::{Deserialize, Serialize};
 
 use super::error::JournalError;
 use super::journal::{Journal, Written};
+use super::meta::{clear_meta, meta, metas, set_meta};
 use crate::database::Durability;
 use jit_core::budget::{self, Level, Storage};
 use jit_core::clock::{Moment, Timestamp};
@@ -51,8 +52,7 @@ impl Bucket {
     /// Stores the bucket under this name.
     pub(super) fn store(&self, tx: &Transaction<'_>, name: &str) -> Result<(), JournalError> {
         let value = serde_json::to_vec(self)?;
-        tx.execute("INSERT OR REPLACE INTO journal_meta (name, value) VALUES (?1, ?2)", params![name, value])?;
-        Ok(())
+        Ok(set_meta(tx, name, &value)?)
     }
 
     fn new(user: &Word, moment: &Moment) -> Self {
@@ -171,7 +171,7 @@ impl Journal<'_> {
                     bucket.store(tx, &name)?;
                 }
                 if bucket.is_over(moment, &self.storage) {
-                    tx.execute("DELETE FROM journal_meta WHERE name = ?1", [&name])?;
+                    clear_meta(tx, &name)?;
                 }
             }
             Ok(written)
@@ -234,18 +234,12 @@ fn name(person: &Person) -> String {
 
 /// Loads a bucket; an unreadable one is a new one: it is a limit, not evidence.
 fn load(connection: &Connection, name: &str) -> rusqlite::Result<Option<Bucket>> {
-    let query = "SELECT value FROM journal_meta WHERE name = ?1";
-    let value: Option<Vec<u8>> = connection.query_row(query, [name], |row| row.get(0)).optional()?;
-    Ok(value.and_then(|value| serde_json::from_slice(&value).ok()))
+    Ok(meta(connection, name)?.and_then(|value| serde_json::from_slice(&value).ok()))
 }
 
 fn all(connection: &Connection) -> rusqlite::Result<Vec<(String, u32, Bucket)>> {
-    let mut statement =
-        connection.prepare("SELECT name, value FROM journal_meta WHERE name >= 'stored:' AND name < 'stored;'")?;
-    let rows = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, Vec<u8>>(1)?)))?;
     let mut buckets = Vec::new();
-    for row in rows {
-        let (name, value) = row?;
+    for (name, value) in metas(connection, NAME)? {
         let person = name.strip_prefix(NAME).unwrap_or_default();
         let uid = person.split(':').next().and_then(|uid| uid.parse().ok());
         buckets.extend(uid.zip(serde_json::from_slice(&value).ok()).map(|(uid, bucket)| (name, uid, bucket)));

@@ -35,7 +35,7 @@ pub fn claim(
     accepted(tx)?;
     // Other processes may have written records since the clock was read; a clock that is slightly behind them is no fault.
     let now = now(tx, moment.clone())?.caught_up();
-    let is_open_in_records = || Ok::<_, JournalError>(in_records(tx, &terms.id, terms.one_shot)? == InRecords::Open);
+    let is_open_in_records = || Ok::<_, JournalError>(in_records(tx, terms)? == InRecords::Open);
     if window(terms, &now).is_err()
         || state_checks::host(tx)?.is_some_and(|host| host != terms.host.as_bytes())
         || !(is_unchanged || is_open_in_records()?)
@@ -82,7 +82,7 @@ pub fn asked_since(tx: &Transaction<'_>, id: &GrantId) -> Result<(), JournalErro
         RequestInRecords::Granted | RequestInRecords::Ended => return Err(JournalError::Granted),
         RequestInRecords::Pending | RequestInRecords::Unknown => {}
     }
-    if in_records(tx, id, Flag::No)? == InRecords::Open { Ok(()) } else { Err(JournalError::AskedBefore) }
+    if alone_in_records(tx, id, Flag::No)? == InRecords::Open { Ok(()) } else { Err(JournalError::AskedBefore) }
 }
 
 /// The state of a request by its records alone, whatever its row says.
@@ -212,11 +212,60 @@ pub enum InRecords {
     Unknown,
 }
 
-/// Returns what the records say of a grant. Every check of a grant asks this, so a row that is put back gives nothing.
+/// Returns what the records say of a grant. Every check of a grant asks this, so a row that is put back gives nothing. An extension
+/// ends with each grant that it extends, directly or through other extensions.
 ///
 /// # Errors
 /// Fails when the database fails.
-pub fn in_records(connection: &Connection, id: &GrantId, one_shot: Flag) -> Result<InRecords, JournalError> {
+pub fn in_records(connection: &Connection, terms: &GrantTerms) -> Result<InRecords, JournalError> {
+    match (alone_in_records(connection, &terms.id, terms.one_shot)?, &terms.extends) {
+        (InRecords::Open, Some(base)) => match base_in_records(connection, base)? {
+            ended @ InRecords::Ended(_) => Ok(ended),
+            // The records of a grant that has expired may be pruned.
+            InRecords::Open | InRecords::Unknown => Ok(InRecords::Open),
+        },
+        (alone, _) => Ok(alone),
+    }
+}
+
+/// Returns what the records say of a grant that is extended, and of those that it extends itself. It may be used up.
+///
+/// # Errors
+/// Fails when the database fails.
+pub fn base_in_records(connection: &Connection, id: &GrantId) -> Result<InRecords, JournalError> {
+    let first = alone_in_records(connection, id, Flag::No)?;
+    let (mut said, mut seen) = (first, vec![id.clone()]);
+    while !matches!(said, InRecords::Ended(_)) {
+        // Two that extend each other: only in a changed database.
+        let next = seen.last().map(|last| extended_by(connection, last)).transpose()?.flatten();
+        let Some(base) = next.filter(|base| !seen.contains(base)) else { return Ok(first) };
+        said = alone_in_records(connection, &base, Flag::No)?;
+        seen.push(base);
+    }
+    Ok(said)
+}
+
+/// Returns the grant that a grant extends, by its record.
+fn extended_by(connection: &Connection, id: &GrantId) -> Result<Option<GrantId>, JournalError> {
+    #[derive(Deserialize)]
+    struct Issued {
+        grant: GrantId,
+        extends: Option<GrantId>,
+    }
+    let mut statement = connection.prepare_cached("SELECT body FROM record WHERE grant_id = ?1 AND kind = 'grant'")?;
+    let mut rows = statement.query([id.as_str()])?;
+    while let Some(row) = rows.next()? {
+        // Ignores what cannot be decoded, which a verification reports.
+        let issued = serde_json::from_slice::<Issued>(row.get_ref(0)?.as_bytes().unwrap_or_default());
+        if let Some(base) = issued.ok().filter(|issued| issued.grant == *id).and_then(|issued| issued.extends) {
+            return Ok(Some(base));
+        }
+    }
+    Ok(None)
+}
+
+/// Returns what the records say of one grant, whatever they say of those that it extends.
+fn alone_in_records(connection: &Connection, id: &GrantId, one_shot: Flag) -> Result<InRecords, JournalError> {
     // Reads the table, which takes half the time: what was pruned and is left over is that of a grant that cannot be used. Two short
     // statements, because most of the time is that to prepare them.
     let query = "SELECT kind, seq FROM record WHERE grant_id = ?1 AND kind IN ('release', 'request', 'revocation', ?2)";
@@ -420,8 +469,9 @@ mod tests {
             };
             assert_eq!(database.write(Durability::Ordered, write).unwrap(), 1);
         };
-        let said =
-            |id: &str, one_shot| in_records(database.connection(), &GrantId::parse(id).unwrap(), one_shot).unwrap();
+        let said = |id: &str, one_shot| {
+            alone_in_records(database.connection(), &GrantId::parse(id).unwrap(), one_shot).unwrap()
+        };
         let accepted = r#"{"code":"state-accepted"}"#;
         put(1, "alert", None, accepted);
         for (seq, id) in (2..).zip(["aaaaaaaaaa", "bbbbbbbbbb", "cccccccccc"]) {

@@ -2,13 +2,13 @@
 //! hook that fails at each event must not fill the journal.
 //! May not: read a clock; time comes in as a `Moment`.
 
-use rusqlite::{Connection, Transaction, params};
+use rusqlite::{Connection, Transaction};
 use serde::{Deserialize, Serialize};
 
 use super::bucket::COUNTED_FOR;
 use super::error::JournalError;
 use super::journal::{Journal, Written};
-use super::state_checks::{meta, set_meta};
+use super::meta::{clear_meta, meta, metas, set_meta};
 use crate::database::Durability;
 use jit_core::clock::{Moment, Timestamp};
 use jit_core::evidence::record::{Alert, Event};
@@ -78,7 +78,7 @@ impl Journal<'_> {
         let mut written = Vec::new();
         for (name, failures) in all(tx)?.into_iter().filter(|(_, failures)| failures.is_over(moment)) {
             if failures.counted == 0 {
-                tx.execute("DELETE FROM journal_meta WHERE name = ?1", [&name])?;
+                clear_meta(tx, &name)?;
                 continue;
             }
             written.push(self.append(tx, moment, failures.alert())?);
@@ -98,12 +98,8 @@ fn load(connection: &Connection, name: &str) -> rusqlite::Result<Option<Failures
 }
 
 fn all(connection: &Connection) -> rusqlite::Result<Vec<(String, Failures)>> {
-    let query = "SELECT name, value FROM journal_meta WHERE name >= ?1 AND name < ?2";
-    let mut statement = connection.prepare_cached(query)?;
-    let rows = statement
-        .query_map(params![NAME, "failed;"], |row| Ok((row.get::<_, String>(0)?, row.get::<_, Vec<u8>>(1)?)))?;
-    let rows = rows.collect::<rusqlite::Result<Vec<_>>>()?;
-    Ok(rows.into_iter().filter_map(|(name, value)| Some((name, serde_json::from_slice(&value).ok()?))).collect())
+    let rows = metas(connection, NAME)?.into_iter();
+    Ok(rows.filter_map(|(name, value)| Some((name, serde_json::from_slice(&value).ok()?))).collect())
 }
 
 #[cfg(test)]

@@ -11,10 +11,10 @@ use super::error::JournalError;
 use super::forks::Traces;
 use super::history::{LAST, Last, last};
 use super::listing::Stored;
+use super::meta::meta;
 use super::open_run::{self, Opened, Phase, Process, RunKey};
 use super::precedent;
 use super::sink::{Delivery, Sink};
-use super::state_checks::meta;
 use crate::database::{Database, DatabaseError, Durability, Unsynced};
 use crate::policy_index;
 use jit_core::budget::Storage;
@@ -291,7 +291,8 @@ impl<'a> Journal<'a> {
         self.database.is_as_opened()
     }
 
-    /// Records the new contents of a file before the run installs it; the record is on the disk when this returns.
+    /// Records the new contents of a file before the run installs it; the record is on the disk when this returns. Fails where the run
+    /// was closed as lost: nobody would expect it to change a file.
     pub fn edit(&self, started: &Started, moment: &Moment, change: Change) -> Result<Written, JournalError> {
         let edit = Edit {
             run: started.run.clone(),
@@ -300,7 +301,12 @@ impl<'a> Journal<'a> {
             grant: started.grant.clone(),
             change,
         };
-        self.database.write(Durability::Synced, |tx| self.append(tx, moment, Event::Edit(Box::new(edit))))
+        self.database.write(Durability::Synced, |tx| {
+            if !open_run::is_listed(tx, started.which(), Phase::Running)? {
+                return Err(JournalError::NotOpen(started.run.to_string()));
+            }
+            self.append(tx, moment, Event::Edit(Box::new(edit)))
+        })
     }
 
     /// Records the end of a run. The record survives a killed process, but not necessarily a power failure (the next start syncs

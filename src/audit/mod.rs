@@ -15,6 +15,7 @@ mod hook_failures;
 pub mod journal;
 mod left_run;
 pub mod listing;
+mod meta;
 pub mod open_run;
 pub mod precedent;
 mod process_limit;
@@ -32,12 +33,14 @@ mod tables;
 #[cfg(test)]
 mod tests;
 mod verification;
+mod verified_records;
 
 pub use approved::{RecordedApprovals, approved_as};
 pub use checkpoint::Due;
 pub use claim::{
-    AskedInRecords, InRecords, OpenInRecords, RequestInRecords, asked_in_records, asked_since, by_statements, claim,
-    empowered, grants_beginning_with, in_records, now, of_this_host, open_in_records, request_in_records,
+    AskedInRecords, InRecords, OpenInRecords, RequestInRecords, asked_in_records, asked_since, base_in_records,
+    by_statements, claim, empowered, grants_beginning_with, in_records, now, of_this_host, open_in_records,
+    request_in_records,
 };
 pub use error::JournalError;
 pub use forks::Traces;
@@ -48,4 +51,5 @@ pub use precedent::Precedent;
 pub use retention::CutOff;
 pub use salvage::{Gap, Salvaged};
 pub use state_checks::origin;
-pub use verification::{Known, unaltered};
+pub use verification::Known;
+pub use verified_records::VerifiedRecords;

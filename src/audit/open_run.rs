@@ -421,6 +421,12 @@ pub(super) fn put_in(
 
 pub(super) const CLOSE: &str = "DELETE FROM open_run WHERE start = ?1 AND run = ?2 AND ended = ?3";
 
+/// Whether the run has its row in this phase.
+pub(super) fn is_listed(tx: &Transaction<'_>, which: RunKey<'_>, phase: Phase) -> Result<bool, JournalError> {
+    let query = "SELECT 1 FROM open_run WHERE start = ?1 AND run = ?2 AND ended = ?3";
+    Ok(tx.prepare_cached(query)?.exists(params![sql_integer(which.start)?, which.run, phase.has_ended()])?)
+}
+
 /// A run by the number of its `start` and its id: in a restored database other records have the same numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RunKey<'r> {

@@ -1,10 +1,11 @@
 //! Alerts that a user has reached a limit on processes: once a day for each user and limit, however often the user is refused.
 //! May not: read a clock; time comes in as a `Moment`.
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::Connection;
 
 use super::error::JournalError;
 use super::journal::{Journal, Written};
+use super::meta::{clear_meta, meta, metas, set_meta};
 use crate::database::Durability;
 use jit_core::budget::ProcessLimit;
 use jit_core::clock::Moment;
@@ -15,6 +16,9 @@ use jit_core::names::Person;
 /// How long an alert counts for all further ones, in seconds.
 const TOLD_EVERY: i64 = 86_400;
 
+/// The prefix of the limit, the uid and the name, in `journal_meta`.
+const NAME: &str = "limit:";
+
 impl Journal<'_> {
     /// Records that `person` has reached a limit, unless an alert said so less than a day ago.
     pub fn tell_limit(
@@ -23,7 +27,7 @@ impl Journal<'_> {
         person: &Person,
         limit: ProcessLimit,
     ) -> Result<Vec<Written>, JournalError> {
-        let (name, now) = (format!("limit:{}:{}:{}", limit.name(), person.uid, person.name), moment.wall.seconds());
+        let (name, now) = (format!("{NAME}{}:{}:{}", limit.name(), person.uid, person.name), moment.wall.seconds());
         if is_told(self.database.connection(), &name, now)? {
             return Ok(Vec::new());
         }
@@ -32,10 +36,12 @@ impl Journal<'_> {
                 return Ok(Vec::new());
             }
             // One row for each user and limit of a day.
-            let old = "DELETE FROM journal_meta WHERE name >= 'limit:' AND name < 'limit;' AND abs(CAST(CAST(value AS TEXT) AS INTEGER) - ?1) >= ?2";
-            tx.execute(old, params![now, TOLD_EVERY])?;
-            let insert = "INSERT OR REPLACE INTO journal_meta (name, value) VALUES (?1, CAST(CAST(?2 AS TEXT) AS BLOB))";
-            tx.execute(insert, params![name, now])?;
+            for (old, told) in metas(tx, NAME)? {
+                if told_at(&told).is_none_or(|told| now.abs_diff(told) >= TOLD_EVERY.unsigned_abs()) {
+                    clear_meta(tx, &old)?;
+                }
+            }
+            set_meta(tx, &name, now.to_string().as_bytes())?;
             let user = Word::from(person.name.as_str());
             let sentence = format!("{user} has used up the budget of one user for {limit}");
             let alert = Alert::new("budget-used", sentence).about(person.uid, user);
@@ -45,9 +51,13 @@ impl Journal<'_> {
 }
 
 fn is_told(connection: &Connection, name: &str, now: i64) -> rusqlite::Result<bool> {
-    let query = "SELECT CAST(CAST(value AS TEXT) AS INTEGER) FROM journal_meta WHERE name = ?1";
-    let told: Option<i64> = connection.query_row(query, [name], |row| row.get(0)).optional()?;
+    let told = meta(connection, name)?.and_then(|value| told_at(&value));
     Ok(told.is_some_and(|told| (0..TOLD_EVERY).contains(&now.saturating_sub(told))))
+}
+
+/// Reads the time of an alert, in seconds since 1970; an unreadable one is none.
+fn told_at(value: &[u8]) -> Option<i64> {
+    std::str::from_utf8(value).ok()?.parse().ok()
 }
 
 #[cfg(test)]

@@ -9,16 +9,14 @@ use super::columns::{digest, sql_bound};
 use super::error::JournalError;
 use super::history::history;
 use super::journal::{Journal, Written};
-use super::state_checks::{alert, meta, set_meta};
+use super::meta::{meta, set_meta};
+use super::state_checks::{UNSEALED, alert};
 use crate::database::Durability;
 use jit_core::clock::Moment;
 use jit_core::evidence::acceptance::{ACCEPTED, accepts};
 use jit_core::evidence::checkpoint::{Checkpoint, EVERY_SECONDS, Statement};
 use jit_core::grant::PublicKey;
 use jit_core::grant::sshsig::{Namespace, signer};
-
-/// The name in `journal_meta` of the mark that an alert has reported the unsigned head.
-const UNSEALED: &str = "unsealed";
 
 #[derive(Deserialize)]
 struct RequestHost {

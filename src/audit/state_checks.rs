@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use rusqlite::{Connection, Transaction};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
@@ -12,6 +12,8 @@ use super::error::JournalError;
 use super::forks::{has, holds};
 use super::history::{Last, history, last, last_with};
 use super::journal::{Journal, Written};
+use super::meta::clear_meta;
+pub(super) use super::meta::{meta, set_meta};
 use crate::database::Durability;
 use jit_core::clock::duration::{Seconds, spell};
 use jit_core::clock::{BootTime, Moment, TOLERANCE_US, Timestamp};
@@ -95,6 +97,8 @@ struct ClockReading {
 /// Names in `journal_meta`.
 const RESTORED: &str = "restored";
 const HOST: &str = "host";
+/// The mark that an alert has reported the unsigned head.
+pub(super) const UNSEALED: &str = "unsealed";
 
 /// How many records a power failure may lose at most; a sink sends as many again.
 const UNSYNCED: u64 = 64;
@@ -119,8 +123,12 @@ impl Journal<'_> {
                 match fault {
                     // It lost what was not synced, as any power failure does.
                     Fault::Unsynced(..) => {}
-                    fault if fault.is_loss() => written.push(self.record_loss(tx, moment, &fault)?),
-                    fault => written.push(self.append(tx, moment, fault.alert())?),
+                    Fault::Clock(_) | Fault::OtherHost(_) => written.push(self.append(tx, moment, fault.alert())?),
+                    Fault::Older(_)
+                    | Fault::BehindSink(..)
+                    | Fault::Lost(_)
+                    | Fault::OtherDatabase
+                    | Fault::NoAnchor => written.push(self.record_loss(tx, moment, &fault)?),
                 }
             }
             Ok(written)
@@ -231,8 +239,8 @@ pub fn host(connection: &Connection) -> rusqlite::Result<Option<Vec<u8>>> {
 
 /// Removes the mark of a restored database, inside the transaction that records the acceptance.
 pub fn accept(tx: &Transaction<'_>) -> rusqlite::Result<()> {
-    tx.execute("DELETE FROM journal_meta WHERE name IN (?1, 'unsealed')", [RESTORED])?;
-    Ok(())
+    clear_meta(tx, RESTORED)?;
+    clear_meta(tx, UNSEALED)
 }
 
 impl Journal<'_> {
@@ -400,20 +408,39 @@ impl Fault {
     fn identity(&self) -> Option<HostDescriptor> {
         match self {
             Self::OtherHost(identity) => Some(identity.clone()),
-            _ => None,
+            Self::Clock(_)
+            | Self::Older(_)
+            | Self::BehindSink(..)
+            | Self::Unsynced(..)
+            | Self::Lost(_)
+            | Self::OtherDatabase
+            | Self::NoAnchor => None,
         }
     }
 
     /// Whether the database lacks records.
     fn is_loss(&self) -> bool {
-        !matches!(self, Self::Clock(_) | Self::OtherHost(_))
+        match self {
+            Self::Clock(_) | Self::OtherHost(_) => false,
+            Self::Older(_)
+            | Self::BehindSink(..)
+            | Self::Unsynced(..)
+            | Self::Lost(_)
+            | Self::OtherDatabase
+            | Self::NoAnchor => true,
+        }
     }
 
     fn alert(&self) -> Event {
         let code = match self {
             Self::Clock(fault) => fault.code(),
             Self::OtherHost(_) => "host-changed",
-            _ => "database-older",
+            Self::Older(_)
+            | Self::BehindSink(..)
+            | Self::Unsynced(..)
+            | Self::Lost(_)
+            | Self::OtherDatabase
+            | Self::NoAnchor => "database-older",
         };
         let alert = Alert::new(code, self.to_string().as_str());
         Event::Alert(Box::new(Alert { identity: self.identity(), ..alert }))
@@ -510,16 +537,6 @@ fn compare(last: &ClockReading, high: Timestamp, now: &Moment) -> Option<ClockFa
     } else {
         None
     }
-}
-
-pub(super) fn meta(connection: &Connection, name: &str) -> rusqlite::Result<Option<Vec<u8>>> {
-    let mut statement = connection.prepare_cached("SELECT value FROM journal_meta WHERE name = ?1")?;
-    statement.query_row([name], |row| row.get(0)).optional()
-}
-
-pub(super) fn set_meta(connection: &Connection, name: &str, value: &[u8]) -> rusqlite::Result<()> {
-    connection.execute("INSERT OR REPLACE INTO journal_meta (name, value) VALUES (?1, ?2)", params![name, value])?;
-    Ok(())
 }
 
 #[cfg(test)]
@@ -741,13 +758,8 @@ mod tests {
         assert_eq!(seen("b"), ["host-changed"]);
         assert!(seen("b").is_empty());
         // Without the row that stores it, the records are used.
-        let forget = || {
-            database
-                .write(Durability::Ordered, |tx| {
-                    tx.execute("DELETE FROM journal_meta WHERE name = 'host'", []).map_err(JournalError::from)
-                })
-                .unwrap()
-        };
+        let forget =
+            || database.write(Durability::Ordered, |tx| clear_meta(tx, HOST).map_err(JournalError::from)).unwrap();
         forget();
         assert!(seen("b").is_empty());
         forget();

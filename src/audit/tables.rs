@@ -5,7 +5,7 @@
 use rusqlite::{Connection, Row};
 
 use super::error::JournalError;
-use super::state_checks::meta;
+use super::meta::meta;
 use jit_core::evidence::power::{
     ApprovalRow, CertificationRow, DebtRow, EndColumns, GrantRow, MetaRow, PolicyRoleRow, Power, PrecedentRow,
     PrincipalRow, RequestRow, RoleRow, RunRow, SettingsRow, StatementRow,

@@ -7,10 +7,10 @@ use rusqlite::{Connection, OptionalExtension, Row as SqlRow, Transaction, Transa
 use super::checkpoint::checkpoints;
 use super::columns::sql_bound;
 use super::error::JournalError;
-use super::history::history;
 use super::journal::Journal;
 use super::prune::pruned;
 use super::tables;
+use super::verified_records::follow;
 use jit_core::clock::Timestamp;
 use jit_core::evidence::Inconsistencies;
 use jit_core::evidence::Mark;
@@ -18,7 +18,6 @@ use jit_core::evidence::chain::{Begin, Cause, Chain, Copies, FirstBad, Row, Veri
 use jit_core::evidence::policy_history::PolicyHistory;
 use jit_core::evidence::power::Power;
 use jit_core::evidence::proof::{Proof, Proven, Signers};
-use jit_core::names::GrantId;
 use jit_core::policy::SourceFile;
 
 /// How many of the newest records may lack a checkpoint: one is made every thousand records, but not by each of many processes
@@ -83,16 +82,7 @@ impl Journal<'_> {
         if let Err(bad) = leftovers(&snapshot, begin)? {
             return Ok(Some(bad.seq));
         }
-        altered(&snapshot, Chain::new(begin))
-    }
-
-    /// Returns the first such record behind the first one about this request; none where it has no record.
-    ///
-    /// # Errors
-    /// Fails when the database fails.
-    pub fn altered_about(&self, id: &GrantId) -> Result<Option<u64>, JournalError> {
-        let snapshot = Transaction::new_unchecked(self.database.connection(), TransactionBehavior::Deferred)?;
-        altered_about(&snapshot, id)
+        Ok(follow(&snapshot, Chain::new(begin))?.0)
     }
 
     /// Verifies the chain alone, from the first record to the last.
@@ -106,43 +96,6 @@ impl Journal<'_> {
         let first = chain.last().seq;
         Ok(each_row(&snapshot, first, u64::MAX, |row| chain.feed(row).map(drop))?.and_then(|()| chain.end()))
     }
-}
-
-/// Fails if a record behind the first one about this request is not as it was written: it may be one about this request whose
-/// columns were changed. Where a decision gives power, this is called inside its transaction.
-///
-/// # Errors
-/// There is such a record, or the database failed.
-pub fn unaltered(connection: &Connection, id: &GrantId) -> Result<(), JournalError> {
-    match altered_about(connection, id)? {
-        Some(seq) => Err(JournalError::Altered(id.clone(), seq)),
-        None => Ok(()),
-    }
-}
-
-fn altered_about(connection: &Connection, id: &GrantId) -> Result<Option<u64>, JournalError> {
-    let query = history!("SELECT min(seq) FROM history WHERE grant_id = ?1");
-    let first: Option<i64> = connection.query_row(query, [id.as_str()], |row| row.get(0))?;
-    first.map_or(Ok(None), |first| altered(connection, Chain::new(Begin::Part(first.unsigned_abs()))))
-}
-
-/// Continues the chain to the last record, and returns the first one that is not as it was written.
-fn altered(connection: &Connection, mut chain: Chain) -> Result<Option<u64>, JournalError> {
-    let (mut found, mut is_whole) = (None, true);
-    let fed = each_row(connection, chain.last().seq, u64::MAX, |row| {
-        match chain.feed(row) {
-            Err(bad) if !bad.cause.is_of_the_replay() => {
-                found = found.or(Some(bad.seq));
-                (chain, is_whole) = (Chain::new(Begin::Part(row.seq.saturating_add(1))), false);
-            }
-            // It ended all grants before it.
-            _ if chain.accepted() == row.seq => found = None,
-            _ => {}
-        }
-        Ok(())
-    })?;
-    let unproven = if is_whole { fed.and_then(|()| chain.end()).err().map(|bad| bad.seq) } else { None };
-    Ok(found.or(unproven))
 }
 
 /// Returns what the records prove, and what they say about the tables.
@@ -247,7 +200,7 @@ fn leftovers(connection: &Connection, begin: Begin) -> Result<Result<(), FirstBa
 }
 
 /// Feeds the records behind number `after` and up to `through`, until one is bad. Those without a number come with the first.
-fn each_row(
+pub(super) fn each_row(
     connection: &Connection,
     after: u64,
     through: u64,

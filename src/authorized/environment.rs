@@ -10,6 +10,7 @@ use super::{Authorized, EnvironmentPolicy, Power};
 use crate::elevation::environment::{Variable, split};
 use crate::elevation::{CallersEnvironment, Elevation, Wish};
 use jit_core::escape::Word;
+use jit_core::grant::terms::LOADER;
 use jit_core::names::RunId;
 use jit_core::policy::{EnvironmentOptions, Role, VariableRules};
 
@@ -138,8 +139,14 @@ fn made_anew(authorized: &Authorized, named: &[Word], pam: &[OsString]) -> Resul
     for (name, value) in named {
         environment.put(name, value);
     }
-    environment.merge_pam(pam, &rules);
+    let pam: Vec<OsString> = pam.iter().filter(|entry| !is_obeyed_by_loader(entry)).cloned().collect();
+    environment.merge_pam(&pam, &rules);
     Ok(environment)
+}
+
+/// Whether the program loader obeys the variable: a file that the caller writes may be the source of the PAM stack.
+fn is_obeyed_by_loader(entry: &OsStr) -> bool {
+    entry.as_bytes().starts_with(LOADER)
 }
 
 fn rules<'r>(role: &'r Role, wish: &Wish, wants_everything: bool) -> VariableRules<'r> {

@@ -6,7 +6,7 @@ use super::statement::StatementAuthor;
 use super::words::{described, given};
 use crate::activation::{approval_event, grant};
 use crate::audit;
-use crate::audit::{JournalError, RecordedApprovals, approved_as, asked_since, empowered, in_force, unaltered};
+use crate::audit::{JournalError, RecordedApprovals, approved_as, asked_since, empowered, in_force};
 use crate::database::Durability;
 use crate::elevation::Caller;
 use crate::host::Identity;
@@ -93,13 +93,29 @@ impl Context<'_> {
         as_requested(&request, &role)?;
         self.still_eligible(&request, &role)?;
         self.still_extends(&request)?;
-        // One state of rows and records: another approver may add both at any moment.
-        let snapshot = Transaction::new_unchecked(self.host.database().connection(), TransactionBehavior::Deferred)?;
-        let (given, _) = self.recorded_approvals(&snapshot, &request.terms.id)?;
-        let before = self.counting(given, &request, &role)?;
-        drop(snapshot);
+        let before = self.counting_now(&request, &role)?.map_err(contradicted)?;
         not_again(&before.approvals, self.caller.uid(), self.caller.name(), &request)?;
         Ok((request, role))
+    }
+
+    /// Returns which approvals count now. The inner error is that the rows are not those of the journal.
+    fn counting_now(&self, request: &StoredRequest, role: &Role) -> Result<Result<Counted, JournalError>, Refused> {
+        // One state of rows and records: another approver may add both at any moment.
+        let snapshot = Transaction::new_unchecked(self.host.database().connection(), TransactionBehavior::Deferred)?;
+        let given = GrantStore::new(&snapshot).approvals(&request.terms.id)?;
+        match approved_as(&snapshot, &request.terms.id, &given) {
+            Ok(_) => Ok(Ok(self.counting(given, request, role)?)),
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
+    /// Returns the approvals that count now, for display: none where the rows are not those of the journal.
+    pub(super) fn counting_in_records(&self, request: &StoredRequest, role: &Role) -> Result<Vec<Approval>, Refused> {
+        match self.counting_now(request, role)? {
+            Ok(counted) => Ok(counted.approvals),
+            Err(JournalError::OtherApprovals(_)) => Ok(Vec::new()),
+            Err(error) => Err(contradicted(error)),
+        }
     }
 
     /// Adds an approval, issues the grant when it is the last one needed, and returns the number of approvals that count.
@@ -115,6 +131,8 @@ impl Context<'_> {
         as_requested(request, role)?;
         self.still_eligible(request, role)?;
         self.still_extends(request)?;
+        let about = std::iter::once(&request.terms.id).chain(&request.terms.extends);
+        let verified = self.journal.verified_about(about).map_err(contradicted)?;
         let (count, written) = self.host.database().write(Durability::Synced, |tx| {
             // The checks are repeated inside the transaction: another approver may have approved or the request may have been
             // cancelled.
@@ -124,7 +142,7 @@ impl Context<'_> {
             in_force(tx, role.policy.map(Digest))?;
             empowered(tx, &request.terms.host, &identity.id)?;
             asked_since(tx, &request.terms.id)?;
-            unaltered(tx, &request.terms.id).map_err(contradicted)?;
+            verified.unaltered(tx, &request.terms.id).map_err(contradicted)?;
             let (given, recorded) = self.recorded_approvals(tx, &request.terms.id)?;
             let before = self.counting(given, request, role)?;
             not_again(&before.approvals, approval.uid, &approval.terms.approver, request)?;
@@ -145,7 +163,7 @@ impl Context<'_> {
                     superseded: &recorded.superseded(),
                     ..Decided::new(&request.terms, &request.bytes, &approvals, role)
                 };
-                written.push(grant(tx, self.journal, &decided, identity, &now)?);
+                written.push(grant(tx, self.journal, &decided, &verified, identity, &now)?);
             }
             Ok::<_, Refused>((approvals.len(), written))
         })?;
@@ -289,9 +307,13 @@ impl Context<'_> {
             Some(comment) => given("comment", comment)?.clone(),
             None => Word::default(),
         };
+        let given = self.host.store().approvals(&asked.id)?;
+        let own = given.iter().filter(|approval| approval.uid == self.caller.uid());
+        // Later than an approval that it replaces, so that its bytes are others: within one second, and while the clock is set back.
+        let after = own.map(|approval| approval.terms.at.saturating_add(1)).max();
         let terms = ApprovalTerms {
             approver: self.caller.name().clone(),
-            at: self.now.seconds(),
+            at: self.now.seconds().max(after.unwrap_or(i64::MIN)),
             comment,
             critical: Vec::new(),
             duration: narrowing
@@ -371,7 +393,8 @@ fn already_approved(name: &UserName, request: &StoredRequest) -> Refused {
 fn not_wider(before: &RecordedApprovals, approval: &Approval, request: &StoredRequest) -> Result<(), Refused> {
     let (name, id) = (&approval.terms.approver, &request.terms.id);
     if before.has(approval) {
-        return Err(already_approved(name, request));
+        let sentence = format!("{name} has given this approval of request {id} already, and it does not count");
+        return Err(refused("already-approved", sentence).hint(format!("make a new one: jitctl approve {id}")));
     }
     if before.is_wider(approval) {
         let sentence = format!("{name} has approved request {id} before, with narrower limits, which stay");

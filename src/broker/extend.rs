@@ -4,6 +4,7 @@ use super::Context;
 use super::failure::{Refused, refused};
 use crate::activation::Activation;
 use crate::activation::extension::{Longer, extend};
+use crate::audit::{InRecords, base_in_records};
 use crate::judge::subject;
 use crate::store::{StoredGrant, StoredRequest};
 use jit_core::clock::duration::Seconds;
@@ -40,12 +41,22 @@ impl Context<'_> {
         if let Some(grant) = &grant {
             of_one_identity(grant, &request.terms.host.id)?;
         }
-        match grant.and_then(|grant| grant.end) {
-            None | Some((GrantEnd::Used, _)) => Ok(()),
-            Some((end @ (GrantEnd::Revoked | GrantEnd::Released), _)) => {
+        match self.taken(old, grant.as_ref())? {
+            None => Ok(()),
+            Some(end) => {
                 Err(refused("not-active", format!("grant {old}, which it would extend, was {}", end.as_str())))
             }
         }
+    }
+
+    /// Returns how a grant was ended before its time, by its row, or by its records and those of the grants that it extends.
+    fn taken(&self, id: &GrantId, grant: Option<&StoredGrant>) -> Result<Option<GrantEnd>, Refused> {
+        let by_row = grant.and_then(|grant| grant.end.as_ref()).map(|(end, _)| *end);
+        let by_records = match base_in_records(self.host.database().connection(), id)? {
+            InRecords::Ended(end) => Some(end),
+            InRecords::Open | InRecords::Unknown => None,
+        };
+        Ok([by_row, by_records].into_iter().flatten().find(|end| *end != GrantEnd::Used))
     }
 
     /// Returns the grant, if it is active or a command still runs under it. A grant has at most one extension; a later one extends
@@ -54,7 +65,7 @@ impl Context<'_> {
         let store = self.host.store();
         let again = |why: String| refused("not-active", why).hint("jitctl request --reason 'WHY' -- COMMAND");
         let grant = store.grant(id)?.ok_or_else(|| again(format!("request {id} has no grant")))?;
-        if let Some((end @ (GrantEnd::Revoked | GrantEnd::Released), _)) = &grant.end {
+        if let Some(end) = self.taken(id, Some(&grant))? {
             return Err(again(format!("grant {id} was {}", end.as_str())));
         }
         of_one_identity(&grant, self.host.record_public_identity()?.id.as_str())?;

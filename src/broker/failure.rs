@@ -27,7 +27,7 @@ pub(crate) struct Refused {
 }
 
 /// The code for stored terms that cannot be parsed.
-const DAMAGED: &str = "damaged";
+pub(super) const DAMAGED: &str = "damaged";
 
 /// The code for terms that this version does not understand.
 const OTHER_VERSION: &str = "other-version";

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::Context;
 use super::attempt::Recording;
-use super::failure::{Refused, refused};
+use super::failure::{DAMAGED, Refused, refused};
 use super::page::Pager;
 use super::statement::{StatementAuthor, StatementSubject};
 use super::words::given;
@@ -35,6 +35,10 @@ const NO_GRANT: &str = "no-grant";
 
 /// The error code when the grant with an id is not active.
 const NOT_ACTIVE: &str = "not-active";
+
+/// What to do about records that may hide grants.
+const END_ALL: &str =
+    "jitctl audit verify; put the right database back, or end all grants: jitctl key accept --reason 'WHY'";
 
 /// The error codes of a revocation that finds nothing to revoke. The records of the grant may have been hidden.
 const NOT_FOUND: [&str; 3] = [NO_GRANT, NOT_ACTIVE, "unknown-id"];
@@ -165,12 +169,14 @@ impl Context<'_> {
         };
         let ended = match ended {
             Err(none) if NOT_FOUND.contains(&none.failure.code.as_str()) && self.revokes_any()? => Err(none),
+            Err(damaged) if damaged.failure.code == DAMAGED => Err(damaged),
             ended => Ok(ended?),
         };
         // Nothing else shows that no record of a grant was hidden from the search. It comes last, because it reads all records.
-        match self.journal.altered()? {
-            Some(seq) => Err(altered(seq, ended.as_deref().unwrap_or_default())),
-            None => ended,
+        match (self.journal.altered()?, ended) {
+            (Some(seq), Err(damaged)) if damaged.failure.code == DAMAGED => Err(altered_too(seq, &damaged)),
+            (Some(seq), ended) => Err(altered(seq, ended.as_deref().unwrap_or_default())),
+            (None, ended) => ended,
         }
     }
 
@@ -507,18 +513,24 @@ fn stays(lost: &[String], ended: &[GrantId]) -> Refused {
     };
     let message =
         format!("grant {}: neither it nor its request can be read, so it stays as it is; {others}", ids.join(", "));
-    refused("damaged", message)
+    refused(DAMAGED, message)
         .hint("jitctl audit verify; put the right database back, then: jitctl key accept --reason 'WHY'")
 }
 
 /// Returns the error for a journal in which a record is not as it was written, so that a grant may have been hidden.
 fn altered(seq: u64, ended: &[GrantId]) -> Refused {
     let grants = if ended.len() == 1 { "1 grant was".to_owned() } else { format!("{} grants were", ended.len()) };
-    let message = format!(
-        "{grants} revoked, but record {seq} of the journal is missing or was changed, so there may be other grants"
-    );
-    refused("damaged", message)
-        .hint("jitctl audit verify; put the right database back, or end all grants: jitctl key accept --reason 'WHY'")
+    let message = format!("{grants} revoked, but {}", may_be_others(seq));
+    refused(DAMAGED, message).hint(END_ALL)
+}
+
+/// Returns the error for such a journal where the rows of some grants are not as they were written either: `damaged` names them.
+fn altered_too(seq: u64, damaged: &Refused) -> Refused {
+    refused(DAMAGED, format!("{}; {}", damaged.failure.message, may_be_others(seq))).hint(END_ALL)
+}
+
+fn may_be_others(seq: u64) -> String {
+    format!("record {seq} of the journal is missing or was changed, so there may be other grants")
 }
 
 /// Returns the error for grants whose rows say something else than their records, by which they were revoked.
@@ -530,7 +542,7 @@ fn differs(contradicted: &[GrantId], ended: &[GrantId]) -> Refused {
         ids.join(", "),
         ended.len()
     );
-    refused("damaged", message).hint("jitctl audit verify")
+    refused(DAMAGED, message).hint("jitctl audit verify")
 }
 
 /// Fails unless the grant is the author's own.

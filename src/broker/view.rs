@@ -10,8 +10,9 @@ use crate::judge::{names, subject};
 use crate::store::{ClosedBy, StoredGrant, StoredRequest};
 use crate::verify::{GrantFault, window};
 use jit_core::clock::duration::Seconds;
-use jit_core::escape::Word;
+use jit_core::escape::{Word, hex};
 use jit_core::grant::lifecycle::RequestState;
+use jit_core::grant::{Approval, digest};
 use jit_core::names::{GrantId, IdPrefix, RoleName};
 use jit_core::policy::EDIT;
 use jit_core::policy::Role;
@@ -103,7 +104,7 @@ impl Context<'_> {
         let terms = &request.terms;
         let grant = store.grant(&terms.id)?;
         let role = self.policy.role(&terms.role)?;
-        let approvals = self.approvals_of(request, role.as_ref())?;
+        let approvals = self.approvals_of(request, role.as_ref(), grant.as_ref())?;
         let may_decide = request.state == RequestState::Pending
             && !self.caller.person().shares(terms.uid, &terms.user)
             && self.is_approver(request)?;
@@ -160,18 +161,30 @@ impl Context<'_> {
 }
 
 impl Context<'_> {
-    /// Returns the approvals of a request, and for a pending request whether each counts now.
-    fn approvals_of(&self, request: &StoredRequest, role: Option<&Role>) -> Result<Vec<ApprovalInfo>, Refused> {
+    /// Returns the approvals of a request, and whether each counts: for the grant if there is one, else now if it is pending.
+    fn approvals_of(
+        &self,
+        request: &StoredRequest,
+        role: Option<&Role>,
+        grant: Option<&StoredGrant>,
+    ) -> Result<Vec<ApprovalInfo>, Refused> {
         let given = self.host.store().approvals(&request.terms.id)?;
-        let counting = match role.filter(|_| request.state == RequestState::Pending && !given.is_empty()) {
-            Some(role) => {
-                let counting = self.counting(self.host.store().approvals(&request.terms.id)?, request, role)?;
-                Some(counting.approvals.iter().map(|approval| approval.uid).collect::<Vec<u32>>())
+        if given.is_empty() {
+            return Ok(Vec::new());
+        }
+        let counting = match (grant, request.state) {
+            (Some(grant), _) => grant.terms.approvals.clone(),
+            (None, RequestState::Pending) => {
+                let counting = role.map(|role| self.counting_in_records(request, role)).transpose()?;
+                counting.unwrap_or_default().iter().map(|approval| hex(&digest(&approval.bytes))).collect()
             }
-            None => None,
+            (None, _) => given.iter().map(|approval| hex(&digest(&approval.bytes))).collect(),
         };
-        let counts = |uid: u32| counting.as_ref().is_none_or(|uids| uids.contains(&uid));
-        Ok(given.into_iter().map(|given| ApprovalInfo { counts: counts(given.uid), ..approval(given) }).collect())
+        let info = |given: Approval| {
+            let counts = counting.contains(&hex(&digest(&given.bytes)));
+            ApprovalInfo { counts, ..approval(given) }
+        };
+        Ok(given.into_iter().map(info).collect())
     }
 }
 
@@ -210,7 +223,7 @@ impl Context<'_> {
             return Ok(end.as_str().to_owned());
         }
         let terms = &grant.terms;
-        let said = in_records(self.host.database().connection(), &terms.id, terms.one_shot)?;
+        let said = in_records(self.host.database().connection(), terms)?;
         if let InRecords::Ended(end) = said {
             return Ok(end.as_str().to_owned());
         }
@@ -223,7 +236,7 @@ impl Context<'_> {
     }
 }
 
-fn approval(approval: jit_core::grant::Approval) -> ApprovalInfo {
+fn approval(approval: Approval) -> ApprovalInfo {
     let key = approval.fingerprint();
     let terms = approval.terms;
     ApprovalInfo {

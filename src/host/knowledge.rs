@@ -31,7 +31,7 @@ impl Host {
         let identity = self.record_public_identity()?;
         let vouchers = self.vouchers(roles, holder, now.seconds())?;
         let ended = |terms: &GrantTerms| {
-            let said = in_records(self.database().connection(), &terms.id, terms.one_shot);
+            let said = in_records(self.database().connection(), terms);
             !matches!(said, Ok(InRecords::Open))
         };
         let approved = Box::new(|digest: &str| self.store().role(digest));

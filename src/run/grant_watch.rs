@@ -335,7 +335,7 @@ impl<'a> GrantWatch<'a> {
     }
 
     fn in_records(&self, terms: &GrantTerms) -> Result<InRecords, JournalError> {
-        in_records(self.host.database().connection(), &terms.id, terms.one_shot)
+        in_records(self.host.database().connection(), terms)
     }
 
     /// Records that the session is not recorded, or not any more.

@@ -90,6 +90,19 @@ fn an_exact_grant_passes_only_approved_variables() {
     assert!(bare.succeeded().contains("\nTERM=unknown\n"), "{bare:?}");
 }
 
+/// The files that pam_env reads may be the caller's own.
+#[test]
+fn a_loader_variable_of_the_pam_stack_does_not_reach_an_exact_command() {
+    let root = own_root();
+    root.add_policy("narrowed", POLICY);
+    root.script("echo LD_BIND_NOW=1 >> /etc/environment; echo FROM_PAM=yes >> /etc/environment");
+    let person = root.person(&["narrowed"]);
+    exactly(&root, &person, "/", &["--", "env"]);
+    let output = run(&root, &person, "/", &["env"]);
+    let environment = output.succeeded();
+    assert!(environment.contains("FROM_PAM=yes") && !environment.contains("LD_BIND_NOW"), "{environment}");
+}
+
 #[test]
 fn a_constructor_in_a_preloaded_library_never_runs_under_an_exact_grant() {
     let root = exact_root();

@@ -1,6 +1,8 @@
 //! Rows and columns that are copies of what the records say are changed temporarily, to hide an approval, a grant or its end from a
 //! decision. A record counts as what its body says.
 
+use std::time::{Duration, Instant};
+
 use serde_json::Value;
 
 use crate::signed::{approval, jitctl, key, list, printed, signer};
@@ -94,6 +96,80 @@ fn a_revocation_by_id_says_that_an_extension_may_be_hidden() {
     sql(&root, &back);
     // Both checkers know that it had to end with what it extends.
     assert!(verdict(&root).contains("it has not ended, but"), "{}", verdict(&root));
+}
+
+/// An extension is a grant of its own, and has no end where it was hidden from the revocation of what it extends.
+#[test]
+fn an_extension_that_was_hidden_from_a_revocation_serves_nothing() {
+    let root = own_root();
+    let (carol, _, alice) = workers(&root);
+    let approved = |of: &str| {
+        let extended = root.run_as(&carol.name, ["jitctl", "--json", "extend", of, "--reason", "more"]).json();
+        let id = extended["grant"]["id"].as_str().unwrap().to_owned();
+        root.run_as(&alice.name, ["jitctl", "approve", &id]).succeeded();
+        id
+    };
+    let base = granted(&root, &carol, &alice, "ops", &["--for", "9s"]);
+    let began = Instant::now();
+    let first = approved(&base);
+    let hidden = |id: &str| {
+        let rows = ["request", "granted"].map(|table| {
+            let row = sql(&root, &format!(".mode insert {table}\nSELECT * FROM {table} WHERE id = '{id}';"));
+            sql(&root, &format!("DELETE FROM {table} WHERE id = '{id}'"));
+            row
+        });
+        let back = hide(&root, "grant", &format!("grant_id = '{id}'"));
+        let root = &root;
+        move || {
+            rows.iter().for_each(|row| drop(sql(&root, row)));
+            sql(&root, &back);
+        }
+    };
+    let back = hidden(&first);
+    root.as_root(["jitctl", "revoke", &base, "--reason", "enough"]).refused("so there may be other grants");
+    back();
+    std::thread::sleep(Duration::from_secs(10).saturating_sub(began.elapsed()));
+    let state = |id: &str| {
+        let shown = root.run_as(&carol.name, ["jitctl", "--json", "show", id]).json();
+        shown["grant"]["grant"].as_str().or(shown["grant"]["state"].as_str()).unwrap_or_default().to_owned()
+    };
+    assert_eq!(state(&first), "revoked");
+    root.run_as(&carol.name, ["jit-sudo", "-n", "/usr/bin/id"]).refused("");
+    root.run_as(&carol.name, ["jitctl", "extend", &first, "--reason", "again"]).refused("");
+}
+
+#[test]
+fn a_revocation_that_finds_a_changed_row_says_that_other_grants_may_be_hidden() {
+    let root = own_root();
+    let (carol, dave, alice) = workers(&root);
+    let [changed, hidden] = [&carol, &dave].map(|holder| granted(&root, holder, &alice, "ops", &["--for", "10m"]));
+    sql(&root, &format!("DELETE FROM granted WHERE id = '{changed}'"));
+    sql(&root, &format!("DELETE FROM granted WHERE id = '{hidden}'"));
+    let _ = hide(&root, "grant", &format!("grant_id = '{hidden}'"));
+    let all = ["jitctl", "revoke", "--all", "--reason", "enough"];
+    let said = root.as_root(all);
+    said.refused(&format!("grant {changed}: its row in the database says something else"));
+    said.refused("of the journal is missing or was changed, so there may be other grants");
+}
+
+#[test]
+fn an_approval_without_a_record_is_not_shown_as_given() {
+    let root = own_root();
+    let (alice, [bob, carol, _]) = council(&root);
+    let pending = id(&request(&root, &alice, "quorum", &["--for", "30m"]));
+    let given = |expected: &str| {
+        let shown = root.run_as(&alice.name, ["jitctl", "show", &pending]);
+        assert!(shown.succeeded().contains(expected), "{expected}: {}", shown.stdout);
+    };
+    root.run_as(&bob.name, ["jitctl", "approve", &pending]).succeeded();
+    given("1 of 2 given");
+    let row = sql(&root, ".mode insert approval\nSELECT * FROM approval;");
+    let other = row.replace(&format!(",{},", bob.uid), &format!(",{},", carol.uid));
+    assert_ne!(row, other);
+    sql(&root, &other);
+    given("0 of 2 given");
+    sql(&root, &format!("DELETE FROM approval WHERE uid = {}", carol.uid));
+    given("1 of 2 given");
 }
 
 /// A grant whose records are whole is found by them, whatever the row of its request says.

@@ -145,6 +145,9 @@ fn is_no(flag: &Flag) -> bool {
     !flag.is_set()
 }
 
+/// How the names of variables begin that the program loader obeys (ld.so(8)): an exact command has those of its request only.
+pub const LOADER: &[u8] = b"LD_";
+
 /// The command of a request: everything that an exact grant covers except the name of the run-as user, which is stored
 /// beside it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -10,6 +10,7 @@ use crate::escape::{Word, unhex};
 pub(super) struct CommandDocument {
     argv: Vec<Word>,
     pub(super) cwd: Word,
+    environment: Vec<Word>,
     path: Word,
     program: String,
     run_as_uid: i64,
@@ -22,6 +23,13 @@ impl CommandDocument {
         let program = unhex(&self.program).unwrap_or_default();
         let ids = (self.run_as_uid, self.run_as_gid, self.run_as_groups.as_slice());
         command_digest(run_as.as_bytes(), &self.path, &self.argv, &program, ids)
+    }
+
+    /// Whether the command has the variable with this name.
+    pub(super) fn names(&self, name: &Word) -> bool {
+        self.environment
+            .iter()
+            .any(|entry| entry.as_bytes().split(|byte| *byte == b'=').next() == Some(name.as_bytes()))
     }
 }
 

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
+use sha2::{Digest as _, Sha256};
 
 use super::{Power, Table};
 use crate::escape::Word;
@@ -12,6 +14,7 @@ use crate::evidence::digest::Digest;
 use crate::evidence::faults::{Cause, FirstBad};
 use crate::evidence::precedent;
 use crate::evidence::record::parse;
+use crate::grant::terms::LOADER;
 
 /// A row of `open_run`.
 #[derive(Debug, Clone, Copy)]
@@ -49,6 +52,17 @@ struct Run {
     grant: Option<String>,
 }
 
+impl Run {
+    /// Returns a short form: a journal has many runs.
+    fn key(&self) -> [u8; 16] {
+        let uid = self.uid.unwrap_or(-1).to_be_bytes();
+        let grant = self.grant.as_deref().unwrap_or_default();
+        let digest = Sha256::new().chain_update(uid).chain_update(grant).chain_update("\0").chain_update(&self.run);
+        let digest: [u8; 32] = digest.finalize().into();
+        digest.first_chunk().copied().unwrap_or_default()
+    }
+}
+
 /// An open run, and what is counted when it ends.
 #[derive(Debug)]
 struct Begun {
@@ -68,6 +82,8 @@ struct Ran {
 #[derive(Debug, Default)]
 pub(super) struct Runs {
     open: HashMap<u64, Begun>,
+    /// Those that have ended, each by its [key](Run::key).
+    over: HashMap<u64, [u8; 16]>,
     left: HashMap<u64, Run>,
     ran: HashMap<(i64, [u8; 32]), Ran>,
     /// All pruned records are older than this, µs.
@@ -88,6 +104,9 @@ pub(super) struct Command<'a> {
     pub(super) run_as_uid: i64,
     pub(super) run_as_gid: i64,
     pub(super) run_as_groups: Vec<i64>,
+    #[serde(default)]
+    environment: Vec<VariableName>,
+    editor: Option<IgnoredAny>,
     pub(super) role: Option<&'a str>,
     pub(super) boot: i64,
     #[serde(borrow)]
@@ -97,6 +116,21 @@ pub(super) struct Command<'a> {
     assignment: Option<&'a str>,
     /// Earlier versions did not say.
     pub(super) grant_sha256: Option<Digest>,
+}
+
+/// A variable of a run; its value is not read.
+#[derive(Deserialize)]
+struct VariableName {
+    name: Word,
+}
+
+impl Command<'_> {
+    /// Returns the names of the variables that the program loader obeys. An editor runs as the caller, with the caller's variables.
+    pub(super) fn loaded(&self) -> impl Iterator<Item = &Word> {
+        let is_command = self.editor.is_none();
+        let names = self.environment.iter().map(|variable| &variable.name);
+        names.filter(move |name| is_command && name.as_bytes().starts_with(LOADER))
+    }
 }
 
 #[derive(Deserialize)]
@@ -150,7 +184,7 @@ impl Power {
             }
             return Ok(start);
         }
-        if !["end", "left-running", "left-ended"].contains(&copies.kind) {
+        if !["end", "edit", "left-running", "left-ended"].contains(&copies.kind) {
             return Ok(None);
         }
         let ended: EndKeys = parse(body).map_err(malformed)?;
@@ -158,13 +192,23 @@ impl Power {
         let older = self.pruned.is_some_and(|pruned| ended.start <= pruned);
         let paired = match copies.kind {
             "end" => self.runs.end(&ended, &run) || older,
-            "left-running" => ended.start < seq && self.runs.left.insert(ended.start, run.clone()).is_none(),
+            "edit" => self.runs.open.get(&ended.start).is_some_and(|begun| begun.run == run) || older,
+            "left-running" => {
+                let known = self.runs.over.get(&ended.start).is_some_and(|key| *key == run.key()) || older;
+                self.runs.left.insert(ended.start, run.clone()).is_none() && known
+            }
             _ => self.runs.left.remove(&ended.start).is_some_and(|left| left == run) || older,
         };
         if paired {
             return Ok(None);
         }
-        let what = format!("says that run {} has ended, but no record says that it started", shown(&run.run));
+        let what = match copies.kind {
+            "edit" => format!("is an edit of run {}, but no record says that it was under way", shown(&run.run)),
+            "left-running" => {
+                format!("says that run {} left processes, but no record says that it ended before", shown(&run.run))
+            }
+            _ => format!("says that run {} has ended, but no record says that it started", shown(&run.run)),
+        };
         Err(FirstBad { seq, cause: Cause::Runs(what) })
     }
 
@@ -244,6 +288,7 @@ impl Runs {
             let ran = self.ran.entry((uid, command)).or_insert(Ran { runs: 0, last: i64::MIN });
             *ran = Ran { runs: ran.runs.saturating_add(1), last: ran.last.max(begun.at) };
         }
+        self.over.insert(ended.start, begun.run.key());
         begun.run == *run
     }
 }

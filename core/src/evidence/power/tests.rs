@@ -48,7 +48,7 @@ impl Story {
     fn tried(&mut self, kind: &str, id: Option<&str>, second: i64, body: &str) -> Result<(), String> {
         self.seq += 1;
         let at = second * 1_000_000;
-        let run = ["start", "end"].contains(&kind).then_some("run000000001");
+        let run = ["start", "end", "edit", "left-running", "left-ended"].contains(&kind).then_some("run000000001");
         let copies = Copies { kind, uid: Some(ALICE), run, grant: id, at, high: at.max(self.high) };
         self.power.record(self.seq, &copies, body.as_bytes()).map_err(|bad| bad.to_string())
     }
@@ -347,6 +347,38 @@ fn an_extension_ends_with_what_it_extends_and_none_follows() {
     assert!(late.unwrap_err().contains("which extends 0000000001, but that was revoked before"));
     assert!(story(101, 110).1.contains("it has not ended, but 0000000001, which it extends, was revoked by bob"));
     assert_eq!(story(101, 160).1, "", "it had expired");
+}
+
+#[test]
+fn only_an_open_run_edits_and_only_an_ended_one_leaves_processes() {
+    let of = |start: u64| format!(r#"{{"start":{start}}}"#);
+    for (pruned, kind, said) in [
+        (None, "edit", "record says that it was under way"),
+        (None, "left-running", "record says that it ended before"),
+    ] {
+        let mut story = Story::new(pruned);
+        story.granted("aaaaaaaaaa");
+        let mut tried = |kind: &str, body: &str| story.tried(kind, Some("aaaaaaaaaa"), 100, body);
+        assert!(tried(kind, &of(2)).unwrap_err().contains(said), "of a run that never was");
+        tried("start", &start("ops")).unwrap();
+        let run = 4;
+        tried("edit", &of(run)).unwrap();
+        let early = tried("left-running", &of(run)).unwrap_err();
+        assert!(early.contains("no record says that it ended before"), "{early}");
+    }
+    let mut story = Story::new(None);
+    story.granted("aaaaaaaaaa");
+    let mut tried = |kind: &str, id: &str, body: &str| story.tried(kind, Some(id), 100, body);
+    tried("start", "aaaaaaaaaa", &start("ops")).unwrap();
+    tried("end", "aaaaaaaaaa", &of(3)).unwrap();
+    tried("edit", "aaaaaaaaaa", &of(3)).unwrap_err();
+    tried("left-running", "aaaaaaaaaa", &of(3)).unwrap();
+    tried("left-running", "aaaaaaaaaa", &of(3)).unwrap_err();
+    tried("left-ended", "aaaaaaaaaa", &of(3)).unwrap();
+    tried("left-running", "bbbbbbbbbb", &of(3)).unwrap_err();
+    let mut pruned = Story::new(Some(40));
+    pruned.tried("edit", Some("aaaaaaaaaa"), 100, &of(9)).unwrap();
+    pruned.tried("left-running", Some("aaaaaaaaaa"), 100, &of(9)).unwrap();
 }
 
 fn resident() -> u64 {

@@ -4,6 +4,7 @@ use super::command_document::command_digest;
 use super::documents::GrantDocument;
 use super::names::{Names, digest_of};
 use super::runs::Command;
+use crate::escape::Word;
 
 /// All runs under one grant, as far as they are compared with its bytes.
 #[derive(Debug, Clone)]
@@ -24,6 +25,8 @@ pub(super) struct Used {
     hosts: Vec<(u32, u64)>,
     /// The digests of the grant's bytes that permitted the runs, each with the first run.
     bytes: Vec<([u8; 32], u64)>,
+    /// The names of variables that the program loader obeys, each with the first run that had it.
+    loaded: Vec<(Word, u64)>,
 }
 
 impl Used {
@@ -39,6 +42,7 @@ impl Used {
             boots: Vec::new(),
             hosts: Vec::new(),
             bytes: Vec::new(),
+            loaded: Vec::new(),
         }
     }
 
@@ -47,6 +51,9 @@ impl Used {
         let same = [who == self.who, digest(start) == self.command, digest_of(start.cwd.as_bytes()) == self.cwd];
         for (other, same) in self.other.iter_mut().zip(same) {
             *other = other.or((!same).then_some(seq));
+        }
+        for name in start.loaded() {
+            note(&mut self.loaded, Some(name.clone()), seq);
         }
     }
 
@@ -115,6 +122,9 @@ impl Used {
         // Files to edit are identified by their path.
         if !exact.cwd.as_bytes().is_empty() && (digest_of(exact.cwd.as_bytes()) != self.cwd || cwd.is_some()) {
             return bad(cwd.unwrap_or(self.seq), "in another directory, and it is exact");
+        }
+        if let Some((name, seq)) = self.loaded.iter().find(|(name, _)| !exact.names(name)) {
+            return bad(*seq, &format!("with {name}, which the request did not name, and it is exact"));
         }
         Ok(())
     }
