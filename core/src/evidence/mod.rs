@@ -17,6 +17,7 @@ pub mod fork_event;
 mod forks;
 mod grant_event;
 mod mark;
+pub mod note;
 mod policies;
 mod policy_event;
 pub mod policy_history;
@@ -31,6 +32,7 @@ mod review_event;
 mod run_event;
 mod session_event;
 mod signers;
+pub mod tree;
 
 pub use chain::Verified;
 pub use checkpoint::Checkpoint;
