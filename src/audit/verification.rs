@@ -11,8 +11,9 @@ use super::history::history;
 use super::journal::Journal;
 use super::prune::pruned;
 use super::tables;
+use super::tree;
 use jit_core::clock::Timestamp;
-use jit_core::evidence::Inconsistencies;
+use jit_core::evidence::{Elsewhere, Inconsistencies};
 use jit_core::evidence::Mark;
 use jit_core::evidence::chain::{Begin, Cause, Chain, Copies, FirstBad, Row, Verified, role_digest};
 use jit_core::evidence::policy_history::PolicyHistory;
@@ -32,6 +33,8 @@ pub struct Known {
     pub signers: Signers,
     /// Heads that were kept elsewhere.
     pub anchor: Vec<Mark>,
+    /// What else was kept elsewhere.
+    pub elsewhere: Elsewhere,
     /// The policy files on the disk, where the compiled policy counts as theirs.
     pub files: Option<Vec<SourceFile>>,
     /// The current time.
@@ -41,10 +44,10 @@ pub struct Known {
 impl Journal<'_> {
     /// Verifies records and tables, as far as possible.
     pub fn prove(&self, known: Known) -> Result<Result<Proven, FirstBad>, JournalError> {
-        let Known { signers, anchor, files, now } = known;
+        let Known { signers, anchor, elsewhere, files, now } = known;
         let snapshot = Transaction::new_unchecked(self.database.connection(), TransactionBehavior::Deferred)?;
         // Only an intact chain allows conclusions about the tables; a record with invalid contents does not hide the others.
-        let (mut proven, mut power, mut inconsistencies) = match records(&snapshot, signers, anchor, Some(now))? {
+        let (mut proven, mut power, mut inconsistencies) = match records(&snapshot, signers, (anchor, elsewhere), Some(now))? {
             Ok(proven) => proven,
             Err(bad) => return Ok(Err(bad)),
         };
@@ -68,7 +71,7 @@ impl Journal<'_> {
     /// Does the same for the records alone, for tests whose records have no rows.
     #[cfg(test)]
     pub(super) fn prove_records(&self, signers: Signers) -> Result<Result<Proven, FirstBad>, JournalError> {
-        let done = chained(self.database.connection(), signers, Vec::new(), None, |_, _| Ok(()))?;
+        let done = chained(self.database.connection(), signers, Default::default(), None, |_, _| Ok(()))?;
         Ok(done.and_then(|(proven, told)| told.inconsistencies.records.into_iter().next().map_or(Ok(proven), Err)))
     }
 
@@ -149,7 +152,7 @@ fn altered(connection: &Connection, mut chain: Chain) -> Result<Option<u64>, Jou
 fn records(
     snapshot: &Connection,
     signers: Signers,
-    anchor: Vec<Mark>,
+    anchor: (Vec<Mark>, Elsewhere),
     now: Option<Timestamp>,
 ) -> Result<Result<(Proven, Power, Inconsistencies), FirstBad>, JournalError> {
     let mut power = Power::new(pruned(snapshot)?.map(|mark| mark.seq));
@@ -176,7 +179,7 @@ struct ChainEnd {
 fn chained(
     snapshot: &Connection,
     signers: Signers,
-    anchor: Vec<Mark>,
+    (anchor, elsewhere): (Vec<Mark>, Elsewhere),
     now: Option<Timestamp>,
     mut feed: impl FnMut(&Row<'_>, Option<&str>) -> Result<(), FirstBad>,
 ) -> Result<Result<(Proven, ChainEnd), FirstBad>, JournalError> {
@@ -185,11 +188,20 @@ fn chained(
         return Ok(Err(bad));
     }
     let mut proof = Proof::new(begin, signers, anchor);
+    if let Begin::Pruned(mark) = begin {
+        let Some(removed) = tree::removed(snapshot)? else {
+            let cause = Cause::Tree("has no tree of the removed records".to_owned());
+            return Ok(Err(FirstBad { seq: mark.seq, cause }));
+        };
+        proof = proof.after(removed);
+    }
+    proof = proof.with(elsewhere);
     if let Some(seq) = unnumbered(snapshot)? {
         let what = format!("has the number {seq}, which no record has");
         return Ok(Err(FirstBad { seq: 0, cause: Cause::Checkpoint(what) }));
     }
     let stored = checkpoints(snapshot, 0, u64::MAX)?;
+    let sealed = stored.last().map_or(0, |checkpoint| checkpoint.seq);
     let mut stored = stored.iter().peekable();
     // The checkpoint of the last pruned record comes before any record.
     let mut check = |proof: &mut Proof, seq: u64| {
@@ -217,7 +229,12 @@ fn chained(
         check(&mut proof, row.seq)
     })?;
     let told = ChainEnd { policies: proof.policies().cloned(), accepted: proof.accepted(), inconsistencies };
-    let done = done.and_then(|()| check(&mut proof, u64::MAX)).and_then(|()| proof.end(TAIL, now));
+    let done = match done.and_then(|()| check(&mut proof, u64::MAX)) {
+        Ok(()) => tree::differs(snapshot, proof.stored(), sealed)?
+            .map_or(Ok(()), |(seq, what)| Err(FirstBad { seq, cause: Cause::Tree(what.to_owned()) })),
+        Err(bad) => Err(bad),
+    };
+    let done = done.and_then(|()| proof.end(TAIL, now));
     Ok(done.map(|proven| (proven, told)))
 }
 

@@ -33,6 +33,8 @@ mod run_event;
 mod session_event;
 mod signers;
 pub mod tree;
+mod tree_check;
+mod unsigned;
 
 pub use chain::Verified;
 pub use checkpoint::Checkpoint;
@@ -43,3 +45,5 @@ pub use mark::Mark;
 pub use proof::{Proven, Signed};
 pub use record::{Event, Record};
 pub use signers::Signers;
+pub use tree::TreeHead;
+pub use tree_check::{Agreed, Compared as ComparedHeads, Elsewhere, KnownHead, Stored as StoredSubtree};
