@@ -77,7 +77,7 @@ KINDS = {
     "intervention": "uid n user w act freeze,thaw,kill run s holder w holder_uid n role? r grant? i reason w",
     "left-running": "run s start u uid n grant? i processes [process] count u",
     "left-ended": "run s start u uid n grant? i ended_by ENDED",
-    "prune": "uid n user w before t latest? t identity? host through u head d records u policies? [d] roles_sha256? d "
+    "prune": "uid n user w before t latest? t identity? host through u head d records u size u tree [d] policies? [d] roles_sha256? d "
              "settings_sha256? d requests_gone? u grants_gone? u requests? u grants? u",
     "backup": "uid n user w file w through u head d",
     "policy": "policy d replaces? d files [file] file_count u added [role] added_count u added_sha256? d changed [role] "
@@ -346,6 +346,110 @@ def leftovers(db, begin, head):
     need((number, link) in ((None, None), (begin, head)), "journal", f"record {number} does not lead to the pruned {begin}")
 
 
+class Tree:
+    """The Merkle tree of all records so far."""
+
+    def __init__(self, size, hashes):
+        self.size, self.hashes, self.stored = size, list(hashes), []
+
+    def push(self, head, seq):
+        top, height = hashlib.sha256(b"\0" + head).digest(), 0
+        while self.size >> height & 1:
+            top, height = hashlib.sha256(b"\1" + self.hashes.pop() + top).digest(), height + 1
+            if height % 8 == 0:
+                self.stored.append((height, self.size >> height, seq, top))
+        self.hashes.append(top)
+        self.size += 1
+
+    def head(self):
+        if not self.hashes:
+            return self.size, hashlib.sha256(b"").hexdigest()
+        top = self.hashes[-1]
+        for left in reversed(self.hashes[:-1]):
+            top = hashlib.sha256(b"\1" + left + top).digest()
+        return self.size, top.hex()
+
+
+def removed_tree(db, begin):
+    """Returns the tree of the records that were pruned, up to number `begin`."""
+    size, hashes = 0, []
+    if begin:
+        query = "SELECT height, place, hash FROM tree WHERE seq = ? ORDER BY place << height, height DESC"
+        for height, place, top in db.execute(query, (begin,)):
+            need(0 <= height < 64 and place >= 0 and place << height == size and len(top) == 32, "journal", "the tree of the pruned records")
+            size, hashes = size + (1 << height), hashes + [top]
+        need(len(hashes) == bin(size).count("1"), "journal", "the tree of the pruned records")
+    return Tree(size, hashes)
+
+
+P, L = 2**255 - 19, 2**252 + 27742317777372353535851937790883648493
+D = -121665 * pow(121666, -1, P) % P
+
+
+def point_add(a, b):
+    """Adds two points in extended coordinates (RFC 8032, 5.1.4)."""
+    e, f = (a[1] - a[0]) * (b[1] - b[0]) % P, (a[1] + a[0]) * (b[1] + b[0]) % P
+    g, h = 2 * a[3] * b[3] * D % P, 2 * a[2] * b[2] % P
+    x, y, z, t = (f - e) % P, (h - g) % P, (h + g) % P, (f + e) % P
+    return x * y % P, z * t % P, y * z % P, x * t % P
+
+
+def point_mul(number, point):
+    result = (0, 1, 1, 0)
+    while number:
+        if number & 1:
+            result = point_add(result, point)
+        point, number = point_add(point, point), number >> 1
+    return result
+
+
+def point_of(data):
+    """Decodes a point (RFC 8032, 5.1.3); None where it is none."""
+    y, sign = int.from_bytes(data, "little") & (1 << 255) - 1, data[31] >> 7
+    if y >= P:
+        return None
+    square = (y * y - 1) * pow(D * y * y + 1, -1, P) % P
+    x = pow(square, (P + 3) // 8, P)
+    if (x * x - square) % P:
+        x = x * pow(2, (P - 1) // 4, P) % P
+    if (x * x - square) % P or (x == 0 and sign):
+        return None
+    x = P - x if x & 1 != sign else x
+    return x, y, 1, x * y % P
+
+
+def is_signed(public, message, signature):
+    """Verifies an ed25519 signature (RFC 8032, 5.1.7)."""
+    question = (public, message, signature)
+    if question not in seen:
+        a, r = point_of(public), point_of(signature[:32])
+        s = int.from_bytes(signature[32:], "little")
+        seen[question] = False
+        if len(signature) == 64 and a and r and s < L:
+            k = int.from_bytes(hashlib.sha512(signature[:32] + public + message).digest(), "little") % L
+            base = point_of((4 * pow(5, -1, P) % P).to_bytes(32, "little"))
+            left, right = point_mul(s, base), point_add(r, point_mul(k, a))
+            seen[question] = not ((left[0] * right[2] - right[0] * left[2]) % P or (left[1] * right[2] - right[1] * left[2]) % P)
+    return seen[question]
+
+
+def is_note(note, said, key):
+    """Whether this is the signed note of the tree head that a checkpoint states, by the host with this key."""
+    origin, public = "jit-sudo/" + said["host"], base64.b64decode(key)[-32:]
+    text = f"{origin}\n{said['size']}\n{base64.b64encode(bytes.fromhex(said['root'])).decode()}\n"
+    front = f"{text}\n— {origin} "
+    if not isinstance(note, str) or not note.startswith(front) or not note.endswith("\n"):
+        return False
+    encoded = note[len(front):-1]
+    try:
+        signed = base64.b64decode(encoded, validate=True)
+    except ValueError:
+        return False
+    name = hashlib.sha256(f"{origin}\n".encode() + b"\1" + public).digest()[:4]
+    exact = base64.b64encode(signed).decode() == encoded and len(signed) == 68 and signed[:4] == name
+    return exact and is_signed(public, text.encode(), signed[4:])
+
+
 def records(db, key, now):
     """Returns all records in order, each as its keys, if chain, columns and checkpoints are good."""
     meta = db.execute("SELECT value FROM journal_meta WHERE name = 'pruned'").fetchone()
@@ -358,6 +462,10 @@ def records(db, key, now):
     pruned = (number, head)
     leftovers(db, number, head)
     heads, result = {number: head}, []
+    tree = removed_tree(db, begin)
+    before = tree.size, [top.hex() for top in tree.hashes]
+    sealed = {seq for seq, in db.execute("SELECT seq FROM checkpoint")}
+    trees = {number: tree.head()}
     query = COLUMNS + " WHERE seq > ? OR seq <= 0 ORDER BY seq"
     for seq, kind, uid, run, grant, at, column_high, stored, body in db.execute(query, (begin,)):
         need(hashlib.sha256(body).digest() == stored, "journal", f"the hash of record {seq}")
@@ -377,7 +485,12 @@ def records(db, key, now):
         need(columns + (high,) == (kind, uid, run, grant, at, column_high), "journal", f"a column of record {seq}")
         if kind == "prune" and (record["through"], record["head"]) == pruned:
             proved = True
+        if kind == "prune" and record["through"] == begin and "size" in record and "tree" in record:
+            need((record["size"], record["tree"]) == before, "journal", f"record {seq} states another tree of the pruned records")
         number, head = seq, stored.hex()
+        tree.push(stored, seq)
+        if seq in sealed:
+            trees[seq] = tree.head()
         heads[seq] = head
         record["high"] = high
         result.append(record)
@@ -385,12 +498,12 @@ def records(db, key, now):
             consent = seq
     need(proved, "journal", "the beginning is missing")
     own, other, signed = False, None, begin
-    for seq, body, signature in db.execute("SELECT seq, body, signature FROM checkpoint ORDER BY seq"):
+    for seq, body, signature, note in db.execute("SELECT seq, body, signature, note FROM checkpoint ORDER BY seq"):
         need(seq in heads, "journal", f"the checkpoint of record {seq} has no record")
         by = signer("jit-sudo/checkpoint/v1", body, signature)
         need(by, "journal", f"the signature of the checkpoint of record {seq}")
         said = load(body)
-        exact = lacks(said, "at t head d host s seq u version u") is None and said["version"] == 1 and len(said) == 5
+        exact = lacks(said, "at t head d host s root d seq u size u version u") is None and said["version"] == 2 and len(said) == 7
         exact = exact and bytes(body) == json.dumps(said, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode()
         need(exact, "journal", f"the checkpoint of record {seq} is none")
         need(said["seq"] == seq, "journal", f"the checkpoint of record {seq} is of another")
@@ -399,7 +512,13 @@ def records(db, key, now):
             other = seq
         if by == key:
             need(said["head"] == heads[seq], "journal", f"record {seq} is not the one that was signed")
+            need((said["size"], said["root"]) == trees[seq], "journal", f"the checkpoint of record {seq} states another tree")
+            need(is_note(note, said, key), "journal", f"the note of the checkpoint of record {seq}")
             signed = seq
+    last = max(sealed, default=0)
+    stored = [row for row in tree.stored if row[2] <= last]
+    rows = db.execute("SELECT height, place, seq, hash FROM tree WHERE seq <> ?1 OR ?1 = 0 ORDER BY seq, height", (begin,))
+    need(list(rows) == stored, "journal", "the stored subtrees are not those of the records")
     right = other is None or (own and consent > other)
     need(right, "journal", f"record {other} was signed with another key, and nobody has accepted that")
     young = not result or now - result[0]["time"] / 1_000_000 <= 60

@@ -3,6 +3,7 @@
 mod audit;
 mod policy;
 mod statement;
+mod witness;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -22,16 +23,17 @@ use crate::typed::{RequestSource, word};
 use crate::when;
 
 pub(crate) use audit::{
-    AuditExportWords, AuditListWords, AuditPruneWords, AuditSearchWords, AuditShowWords, AuditVerb, AuditVerifyWords,
+    AuditCheckProofWords, AuditExportWords, AuditListWords, AuditProveWords, AuditPruneWords, AuditSearchWords, AuditShowWords, AuditVerb, AuditVerifyWords,
     ExportFormat, RecordSelection,
 };
 pub(crate) use policy::{PolicyCheckWords, PolicyImportWords, PolicyShowWords, PolicyTestWords, PolicyVerb};
+pub(crate) use witness::{WitnessCosignWords, WitnessKeyWords, WitnessSizeWords, WitnessVerb};
 pub(crate) use statement::{CancelWords, DenyWords, KeyWords, ReleaseWords, RevokeWords};
 
 const AFTER_HELP: &str = "\
 Durations are written 30s, 15m, 1h, 1h30m or 7d. IDs may be shortened to their first characters.
 Exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 still pending when the wait ended,
-4 warnings (doctor).
+4 warnings (doctor), 5 intact as far as can be told (audit verify).
 The manual is jitctl(8); the fields of --json are described in docs/json.md.";
 
 /// Request, approve, show and end grants of jit-sudo.
@@ -161,6 +163,9 @@ pub(crate) enum Verb {
     /// Read and verify the audit journal
     #[command(subcommand)]
     Audit(AuditVerb),
+    /// Cosign the checkpoints of other hosts, on another machine or as another user
+    #[command(subcommand)]
+    Witness(WitnessVerb),
     /// Make or show the host's key, or accept the state of this host
     #[command(subcommand)]
     Key(KeyVerb),

@@ -46,6 +46,7 @@ mod typed;
 mod usage;
 mod waiting;
 mod when;
+mod witness;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -122,6 +123,9 @@ fn carry_out(verb: Verb, broker: &Broker, screen: &Screen) -> Result<Report, Tro
         Verb::Audit(AuditVerb::Verify(words)) => audit::verify(&words, broker, screen),
         Verb::Audit(AuditVerb::Search(words)) => audit::search(words, broker, screen),
         Verb::Audit(AuditVerb::Export(words)) => audit::export(&words, broker, screen),
+        Verb::Audit(AuditVerb::Prove(words)) => audit::prove(&words, broker),
+        Verb::Audit(AuditVerb::CheckProof(words)) => audit::check_proof(&words, screen),
+        Verb::Witness(verb) => witness::witness(&verb, screen),
         Verb::Audit(AuditVerb::Prune(words)) => audit::prune(&words, broker, screen),
         Verb::Key(KeyVerb::Init) => key::init(broker),
         Verb::Key(KeyVerb::Show) => key::show(broker),

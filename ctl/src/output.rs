@@ -36,6 +36,16 @@ pub enum Output {
     Verified(Box<VerifyInfo>),
     /// `audit export --out`
     Export(ExportInfo),
+    /// `audit prove`: the text
+    Proof(String),
+    /// `audit check-proof`
+    Proven(ProvenRecord),
+    /// `witness key`: the public key
+    WitnessKey(String),
+    /// `witness size`
+    WitnessSize(u64),
+    /// `witness cosign`
+    Cosigned(Vec<Cosigned>),
     /// `audit prune`
     Pruned(PruneInfo),
     /// `backup`
@@ -152,4 +162,26 @@ pub struct RecordingHit {
     pub at_ms: u64,
     /// The line as plain text.
     pub line: Word,
+}
+
+/// A record that a proof shows to be in a journal.
+#[derive(Debug, Serialize)]
+pub struct ProvenRecord {
+    /// The number of records before it.
+    pub index: u64,
+    /// The number of signed records.
+    pub size: u64,
+    /// When each witness cosigned them, in seconds since 1970.
+    pub cosigned: Vec<u64>,
+    /// The exact bytes of the record.
+    pub record: String,
+}
+
+/// A cosignature.
+#[derive(Debug, Serialize)]
+pub struct Cosigned {
+    /// The number of records.
+    pub size: u64,
+    /// The line of the note.
+    pub signature: String,
 }

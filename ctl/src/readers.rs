@@ -4,7 +4,7 @@ use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
-use jit_core::evidence::{FirstBad, Mark, Proven, Signers};
+use jit_core::evidence::{Elsewhere, FirstBad, Mark, Proven, Signers};
 use jit_core::grant::sshsig::dearmor;
 use jit_core::grant::{CarriedStatement, HostDescriptor, PublicKey};
 use jit_core::wire::{Document, Verb};
@@ -69,7 +69,7 @@ pub fn signed_document(text: &str) -> Result<(), String> {
 /// # Errors
 /// Reading from memory has none.
 pub fn exported(bytes: &[u8], signers: Signers) -> io::Result<Result<Proven, FirstBad>> {
-    audit::bundle::prove(bytes, None, signers, Vec::new())
+    audit::bundle::prove(bytes, None, signers, Vec::new(), Elsewhere::default())
 }
 
 /// Reads the heads of a journal in a file of any kind.
@@ -77,7 +77,9 @@ pub fn exported(bytes: &[u8], signers: Signers) -> io::Result<Result<Proven, Fir
 /// # Errors
 /// Reading from memory has none.
 pub fn heads(bytes: &[u8]) -> io::Result<Vec<Mark>> {
-    audit::anchor::marks(bytes)
+    let mut kept = audit::anchor::Kept::default();
+    audit::anchor::read_lines(bytes, &mut kept)?;
+    Ok([kept.marks, kept.unsigned].concat())
 }
 
 /// Returns what a list of known hosts says of a host, or the error message.

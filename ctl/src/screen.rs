@@ -52,6 +52,11 @@ impl Report {
         Self { output, text, exit: Exit::Done, notice: None }
     }
 
+    /// Returns the same report with another status.
+    pub(crate) fn ended(self, exit: Exit) -> Self {
+        Self { exit, ..self }
+    }
+
     /// Returns the same report with another status and a message on stderr.
     pub(crate) fn but(self, exit: Exit, notice: Notice) -> Self {
         Self { exit, notice: Some(notice), ..self }

@@ -21,6 +21,8 @@ pub(crate) enum Exit {
     Pending = 3,
     /// `doctor` found nothing worse than warnings.
     Warned = 4,
+    /// `audit verify` found the journal intact, and could not compare it with a signed head from elsewhere.
+    NotAllChecked = 5,
 }
 
 impl From<Exit> for ExitCode {

@@ -2,15 +2,18 @@
 //! beside the chain, the latest of each thousand records, and stock `ssh-keygen` can verify them.
 //! May not: read a clock or a key; both come in as arguments.
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use super::columns::{sql_bound, sql_integer};
 use super::error::JournalError;
 use super::history::{self, Last};
 use super::journal::Journal;
+use super::provenance::accepted;
+use super::tree::{self, Grown, StoredTree};
 use crate::database::Durability;
 use jit_core::clock::{Moment, Timestamp};
-use jit_core::evidence::Mark;
+use jit_core::evidence::note::signed_by_host;
+use jit_core::evidence::{Mark, TreeHead};
 use jit_core::evidence::checkpoint::{Checkpoint, EVERY_RECORDS, EVERY_SECONDS, Statement, VERSION};
 use jit_core::grant::sshsig::Namespace;
 use jit_core::grant::terms::encode;
@@ -46,34 +49,56 @@ impl Journal<'_> {
         Ok(due.then_some(last))
     }
 
-    /// Signs the record that [`Self::unsealed`] returned, and deletes earlier checkpoints of the same thousand records. The very
+    /// Returns the tree of all records up to the one that [`Self::unsealed`] returned; `None` if it does not agree with the last
+    /// checkpoint.
+    pub fn grown(&self, last: Mark) -> Result<Option<Grown>, JournalError> {
+        let snapshot = Transaction::new_unchecked(self.database.connection(), TransactionBehavior::Deferred)?;
+        let query = "SELECT body FROM checkpoint ORDER BY seq DESC LIMIT 1";
+        let before: Option<Vec<u8>> = snapshot.query_row(query, [], |row| row.get(0)).optional()?;
+        let before = before.and_then(|body| Statement::decode(&body));
+        // Root accepts the records as they are.
+        let accepted = accepted(&snapshot)?;
+        StoredTree::open(&snapshot)?.grow(last, before.filter(|said| said.seq > accepted).as_ref())
+    }
+
+    /// Signs the record that [`Self::unsealed`] returned with the tree up to it, and deletes earlier checkpoints of the same thousand records. The very
     /// first one stays: after a pruning it is all that is left of the pruned records.
-    pub fn seal(&self, last: Mark, moment: &Moment, key: &HostKey, host: &HostId) -> Result<(), JournalError> {
+    pub fn seal(
+        &self,
+        last: Mark,
+        grown: &Grown,
+        moment: &Moment,
+        key: &HostKey,
+        host: &HostId,
+    ) -> Result<Checkpoint, JournalError> {
+        let TreeHead { size, root } = grown.head;
         let statement = Statement {
             at: moment.wall.seconds(),
             head: last.hash,
             host: host.as_str().to_owned(),
+            root,
             seq: last.seq,
+            size,
             version: VERSION,
         };
         let body = encode(&statement)?;
         let signature = key.sign(Namespace::Checkpoint, &body);
         let seq = sql_integer(last.seq)?;
-        let query = "SELECT EXISTS (SELECT 1 FROM checkpoint)";
-        let any: bool = self.database.connection().query_row(query, [], |row| row.get(0))?;
-        // Without the first checkpoint the journal counts as that of another host after a minute.
-        let durability = if any { Durability::Ordered } else { Durability::Synced };
-        self.database.write(durability, |tx| {
+        let note = signed_by_host(key, host.as_str(), &grown.head).map(|note| note.to_string()).unwrap_or_default();
+        // Synced: the log sinks get it, and no power failure may remove what a witness has seen.
+        self.database.write(Durability::Synced, |tx| {
+            tree::store(tx, grown)?;
             tx.execute(
                 "DELETE FROM checkpoint WHERE seq < ?1 AND (seq - 1) / ?2 = (?1 - 1) / ?2 AND seq > (SELECT min(seq) FROM checkpoint)",
                 params![seq, sql_bound(EVERY_RECORDS)],
             )?;
             tx.execute(
-                "INSERT OR REPLACE INTO checkpoint (seq, body, signature) VALUES (?1, ?2, ?3)",
-                params![seq, body, signature],
+                "INSERT OR REPLACE INTO checkpoint (seq, body, signature, note) VALUES (?1, ?2, ?3, ?4)",
+                params![seq, body, signature, note],
             )?;
-            Ok(())
-        })
+            Ok::<_, JournalError>(())
+        })?;
+        Ok(Checkpoint { seq: last.seq, body, signature, note })
     }
 
     /// Returns the checkpoints of records `from` to `through`, in their order.
@@ -83,10 +108,11 @@ impl Journal<'_> {
 }
 
 pub(super) fn checkpoints(connection: &Connection, from: u64, through: u64) -> Result<Vec<Checkpoint>, JournalError> {
-    let query = "SELECT seq, body, signature FROM checkpoint WHERE seq BETWEEN ?1 AND ?2 ORDER BY seq";
+    let query = "SELECT seq, body, signature, note FROM checkpoint WHERE seq BETWEEN ?1 AND ?2 ORDER BY seq";
     let mut statement = connection.prepare(query)?;
     let rows = statement.query_map(params![sql_bound(from), sql_bound(through)], |row| {
-        Ok(Checkpoint { seq: row.get::<_, i64>(0)?.unsigned_abs(), body: row.get(1)?, signature: row.get(2)? })
+        let seq = row.get::<_, i64>(0)?.unsigned_abs();
+        Ok(Checkpoint { seq, body: row.get(1)?, signature: row.get(2)?, note: row.get(3)? })
     })?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }

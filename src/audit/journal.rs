@@ -20,7 +20,7 @@ use crate::policy_index;
 use jit_core::budget::Storage;
 use jit_core::clock::{Moment, Timestamp};
 use jit_core::escape::Word;
-use jit_core::evidence::Mark;
+use jit_core::evidence::{Checkpoint, Mark};
 use jit_core::evidence::acceptance;
 use jit_core::evidence::chain;
 use jit_core::evidence::record::{Change, Digest, Edit, End, Event, Keys, Record, RunOutcome, Start};
@@ -37,7 +37,8 @@ CREATE INDEX record_by_run ON record (run) WHERE run IS NOT NULL;
 CREATE INDEX record_by_grant ON record (grant_id, kind) WHERE grant_id IS NOT NULL;
 CREATE TABLE open_run (start INTEGER PRIMARY KEY, run TEXT NOT NULL, uid INTEGER NOT NULL, grant_id TEXT, pid INTEGER NOT NULL, pid_start INTEGER NOT NULL, boot_id TEXT NOT NULL, wish TEXT, ended INTEGER NOT NULL DEFAULT 0) STRICT;
 CREATE TABLE journal_meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
-CREATE TABLE checkpoint (seq INTEGER PRIMARY KEY, body BLOB NOT NULL, signature BLOB NOT NULL) STRICT;
+CREATE TABLE checkpoint (seq INTEGER PRIMARY KEY, body BLOB NOT NULL, signature BLOB NOT NULL, note TEXT NOT NULL) STRICT;
+CREATE TABLE tree (height INTEGER NOT NULL, place INTEGER NOT NULL, seq INTEGER NOT NULL, hash BLOB NOT NULL, PRIMARY KEY (height, place)) STRICT, WITHOUT ROWID;
 CREATE TABLE precedent (uid INTEGER NOT NULL, command BLOB NOT NULL, runs INTEGER NOT NULL, last INTEGER NOT NULL, PRIMARY KEY (uid, command)) STRICT, WITHOUT ROWID;
 ";
 
@@ -234,6 +235,11 @@ impl<'a> Journal<'a> {
         let missed = self.sinks.borrow_mut().iter_mut().map(missed).filter(|missed| *missed).count();
         self.have_sealed(written);
         if missed == 0 { Delivery::Delivered } else { Delivery::Missed }
+    }
+
+    /// Sends a checkpoint to every sink.
+    pub fn send_checkpoint(&self, checkpoint: &Checkpoint, time: Timestamp) {
+        self.sinks.borrow_mut().iter_mut().for_each(|sink| sink.checkpoint(checkpoint, time));
     }
 
     /// Starts the sealer if a checkpoint is due. The records of a run itself are signed when it ends.

@@ -20,6 +20,7 @@ pub mod open_run;
 pub mod precedent;
 mod process_limit;
 mod provenance;
+pub mod proving;
 pub mod prune;
 pub mod recorded;
 mod recordings;
@@ -32,6 +33,9 @@ pub mod state_checks;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod tree;
+#[cfg(test)]
+mod tree_tests;
 mod verification;
 mod verified_records;
 
@@ -48,8 +52,10 @@ pub use journal::{Journal, SCHEMA, Started, Written, in_force, is_set_up, set_up
 pub use listing::{Between, Filter, Order, Page, Stored, Whose};
 pub use open_run::{Intervened, OpenRun, Phase, Process, RunKey, Supervisor, Sweep, Wish};
 pub use precedent::Precedent;
+pub use proving::{NoProof, TreeProof};
 pub use retention::CutOff;
 pub use salvage::{Gap, Salvaged};
 pub use state_checks::origin;
+pub use tree::Grown;
 pub use verification::Known;
 pub use verified_records::VerifiedRecords;

@@ -68,9 +68,10 @@ impl Journal<'_> {
 }
 
 fn last_checkpoint(connection: &Connection) -> Result<Option<Checkpoint>, JournalError> {
-    let query = "SELECT seq, body, signature FROM checkpoint ORDER BY seq DESC LIMIT 1";
+    let query = "SELECT seq, body, signature, note FROM checkpoint ORDER BY seq DESC LIMIT 1";
     let read = |row: &rusqlite::Row<'_>| {
-        Ok(Checkpoint { seq: row.get::<_, i64>(0)?.unsigned_abs(), body: row.get(1)?, signature: row.get(2)? })
+        let seq = row.get::<_, i64>(0)?.unsigned_abs();
+        Ok(Checkpoint { seq, body: row.get(1)?, signature: row.get(2)?, note: row.get(3)? })
     };
     Ok(connection.query_row(query, [], read).optional()?)
 }

@@ -13,6 +13,7 @@ use super::history::{HISTORY, history};
 use super::journal::{Journal, Written};
 use super::retention::CutOff;
 use super::state_checks::{meta, set_meta};
+use super::tree;
 use crate::database::Durability;
 use jit_core::clock::{Moment, Timestamp};
 use jit_core::evidence::Mark;
@@ -195,6 +196,7 @@ impl Journal<'_> {
             let gone = pruned(tx)?.map_or(0, |mark| mark.seq);
             let count = count(tx, gone, last.seq)?;
             let remembered = policies(tx, last.seq)?;
+            let removed = tree::cut(tx, last)?;
             let rows = decided::remove(tx, last, moment)?;
             let row = |row: i64| u64::try_from(row).ok().filter(|row| *row > 0);
             let prune = Prune {
@@ -206,6 +208,8 @@ impl Journal<'_> {
                 through: last.seq,
                 head: last.hash,
                 records: count,
+                size: removed.size(),
+                tree: removed.hashes().to_vec(),
                 policies: remembered.policies,
                 roles_sha256: remembered.roles_sha256,
                 settings_sha256: remembered.settings_sha256,
@@ -384,6 +388,9 @@ mod tests {
         let forged =
             format!("INSERT INTO journal_meta VALUES ('pruned', CAST('{:020} {head}' || char(10) AS BLOB))", 1000);
         database.connection().execute(&forged, []).unwrap();
+        let bad = journal.prove_records(signers()).unwrap().unwrap_err();
+        assert!(bad.seq == 1000 && matches!(bad.cause, Cause::Checkpoint(_)), "{bad}: it states the tree of 1000 records");
+        database.connection().execute_batch("DELETE FROM checkpoint; DELETE FROM tree").unwrap();
         let bad = journal.prove_records(signers()).unwrap().unwrap_err();
         assert_eq!((bad.seq, bad.cause), (1000, Cause::NotPruned));
     }

@@ -21,7 +21,8 @@ pub(crate) fn started(journal: &Journal<'_>, run: &str, second: i64) -> Started 
 pub(super) fn seal(journal: &Journal<'_>, second: i64) {
     let last = journal.unsealed(moment(second).wall, Due::Now).unwrap().unwrap();
     let key = HostKey::from_seed([HOST_SEED; 32]);
-    journal.seal(last, &moment(second), &key, &HostDescriptor::of(&key, "web1", "machine").host_id().unwrap()).unwrap();
+    let (grown, host) = (journal.grown(last).unwrap().unwrap(), HostDescriptor::of(&key, "web1", "machine"));
+    let _ = journal.seal(last, &grown, &moment(second), &key, &host.host_id().unwrap()).unwrap();
 }
 
 /// Appends `count` records of all kinds.

@@ -10,9 +10,10 @@ use super::error::JournalError;
 use super::journal::Journal;
 use super::prune::pruned;
 use super::tables;
+use super::tree;
 use super::verified_records::follow;
 use jit_core::clock::Timestamp;
-use jit_core::evidence::Inconsistencies;
+use jit_core::evidence::{Elsewhere, Inconsistencies};
 use jit_core::evidence::Mark;
 use jit_core::evidence::chain::{Begin, Cause, Chain, Copies, FirstBad, Row, Verified, role_digest};
 use jit_core::evidence::policy_history::PolicyHistory;
@@ -31,6 +32,8 @@ pub struct Known {
     pub signers: Signers,
     /// Heads that were kept elsewhere.
     pub anchor: Vec<Mark>,
+    /// What else was kept elsewhere.
+    pub elsewhere: Elsewhere,
     /// The policy files on the disk, where the compiled policy counts as theirs.
     pub files: Option<Vec<SourceFile>>,
     /// The current time.
@@ -40,10 +43,10 @@ pub struct Known {
 impl Journal<'_> {
     /// Verifies records and tables, as far as possible.
     pub fn prove(&self, known: Known) -> Result<Result<Proven, FirstBad>, JournalError> {
-        let Known { signers, anchor, files, now } = known;
+        let Known { signers, anchor, elsewhere, files, now } = known;
         let snapshot = Transaction::new_unchecked(self.database.connection(), TransactionBehavior::Deferred)?;
         // Only an intact chain allows conclusions about the tables; a record with invalid contents does not hide the others.
-        let (mut proven, mut power, mut inconsistencies) = match records(&snapshot, signers, anchor, Some(now))? {
+        let (mut proven, mut power, mut inconsistencies) = match records(&snapshot, signers, (anchor, elsewhere), Some(now))? {
             Ok(proven) => proven,
             Err(bad) => return Ok(Err(bad)),
         };
@@ -67,7 +70,7 @@ impl Journal<'_> {
     /// Does the same for the records alone, for tests whose records have no rows.
     #[cfg(test)]
     pub(super) fn prove_records(&self, signers: Signers) -> Result<Result<Proven, FirstBad>, JournalError> {
-        let done = chained(self.database.connection(), signers, Vec::new(), None, |_, _| Ok(()))?;
+        let done = chained(self.database.connection(), signers, Default::default(), None, |_, _| Ok(()))?;
         Ok(done.and_then(|(proven, told)| told.inconsistencies.records.into_iter().next().map_or(Ok(proven), Err)))
     }
 
@@ -102,7 +105,7 @@ impl Journal<'_> {
 fn records(
     snapshot: &Connection,
     signers: Signers,
-    anchor: Vec<Mark>,
+    anchor: (Vec<Mark>, Elsewhere),
     now: Option<Timestamp>,
 ) -> Result<Result<(Proven, Power, Inconsistencies), FirstBad>, JournalError> {
     let mut power = Power::new(pruned(snapshot)?.map(|mark| mark.seq));
@@ -129,7 +132,7 @@ struct ChainEnd {
 fn chained(
     snapshot: &Connection,
     signers: Signers,
-    anchor: Vec<Mark>,
+    (anchor, elsewhere): (Vec<Mark>, Elsewhere),
     now: Option<Timestamp>,
     mut feed: impl FnMut(&Row<'_>, Option<&str>) -> Result<(), FirstBad>,
 ) -> Result<Result<(Proven, ChainEnd), FirstBad>, JournalError> {
@@ -138,11 +141,20 @@ fn chained(
         return Ok(Err(bad));
     }
     let mut proof = Proof::new(begin, signers, anchor);
+    if let Begin::Pruned(mark) = begin {
+        let Some(removed) = tree::removed(snapshot)? else {
+            let cause = Cause::Tree("has no tree of the removed records".to_owned());
+            return Ok(Err(FirstBad { seq: mark.seq, cause }));
+        };
+        proof = proof.after(removed);
+    }
+    proof = proof.with(elsewhere);
     if let Some(seq) = unnumbered(snapshot)? {
         let what = format!("has the number {seq}, which no record has");
         return Ok(Err(FirstBad { seq: 0, cause: Cause::Checkpoint(what) }));
     }
     let stored = checkpoints(snapshot, 0, u64::MAX)?;
+    let sealed = stored.last().map_or(0, |checkpoint| checkpoint.seq);
     let mut stored = stored.iter().peekable();
     // The checkpoint of the last pruned record comes before any record.
     let mut check = |proof: &mut Proof, seq: u64| {
@@ -170,7 +182,12 @@ fn chained(
         check(&mut proof, row.seq)
     })?;
     let told = ChainEnd { policies: proof.policies().cloned(), accepted: proof.accepted(), inconsistencies };
-    let done = done.and_then(|()| check(&mut proof, u64::MAX)).and_then(|()| proof.end(TAIL, now));
+    let done = match done.and_then(|()| check(&mut proof, u64::MAX)) {
+        Ok(()) => tree::differs(snapshot, proof.stored(), sealed)?
+            .map_or(Ok(()), |(seq, what)| Err(FirstBad { seq, cause: Cause::Tree(what.to_owned()) })),
+        Err(bad) => Err(bad),
+    };
+    let done = done.and_then(|()| proof.end(TAIL, now));
     Ok(done.map(|proven| (proven, told)))
 }
 

@@ -2,16 +2,17 @@
 
 use super::Context;
 use super::failure::{Refused, refused};
-use crate::audit::{Between, Due, Filter, Known, Order, Page, Stored, Whose};
+use crate::audit::{Between, Due, Filter, Known, NoProof, Order, Page, Stored, Whose};
 use crate::host::OnDisk;
 use jit_core::clock::Timestamp;
 use jit_core::clock::duration::Seconds;
 use jit_core::escape::{escape, unhex};
 use jit_core::evidence::filter::{Span, Status, Words};
-use jit_core::evidence::{Checkpoint, Digest, FirstBad, Mark, Record, Signers};
+use jit_core::evidence::{Checkpoint, Digest, Elsewhere, FirstBad, KnownHead, Mark, Record, Signers, TreeHead};
 use jit_core::grant::{PublicKey, sshsig};
 use jit_core::names::{GrantId, Person, RunId, UserName};
 use jit_core::wire::{
+    AuditProve, AuditVerify, HeadInfo, ProofInfo, TreeInfo,
     CheckpointInfo, ExportPage, MarkInfo, PruneInfo, RecordFilter, RecordInfo, RecordPage, VerifyInfo,
 };
 
@@ -75,10 +76,13 @@ impl Context<'_> {
         Ok(shown(page))
     }
 
-    pub(super) fn audit_verify(&self, anchor: &[MarkInfo], keys: &[String]) -> Result<VerifyInfo, Refused> {
-        let marks = anchor.iter().map(mark).collect::<Result<Vec<Mark>, Refused>>()?;
+    pub(super) fn audit_verify(&self, asked: &AuditVerify) -> Result<VerifyInfo, Refused> {
+        let marks = |list: &[MarkInfo]| list.iter().map(mark).collect::<Result<Vec<Mark>, Refused>>();
+        let heads = asked.heads.iter().map(known_head).collect::<Result<_, Refused>>()?;
+        let elsewhere = Elsewhere { heads, unsigned: marks(&asked.unsigned)? };
+        let (marks, keys) = (marks(&asked.anchor)?, &asked.keys);
         let keys = keys.iter().map(|line| public_key(line)).collect::<Result<Vec<PublicKey>, Refused>>()?;
-        Ok(match self.prove(keys, marks)? {
+        Ok(match self.prove(keys, marks, &elsewhere)? {
             Ok(proven) => proven.into(),
             Err(bad) => bad.into(),
         })
@@ -106,7 +110,32 @@ impl Context<'_> {
         // The checkpoint of the last pruned record precedes the first remaining record.
         let begin = if first == pruned.saturating_add(1) { pruned } else { first };
         let checkpoints = self.journal.checkpoints(begin, last)?.iter().map(checkpoint).collect();
-        Ok(ExportPage { records: page.records, checkpoints, through, more: page.more })
+        // A damaged tree does not prevent an export: the file is verified without it.
+        let tree = if first > 1 { self.journal.tree_before(first).unwrap_or_default() } else { None };
+        let tree = tree.filter(|tree| tree.size() > 0).map(|tree| TreeInfo {
+            size: tree.size(),
+            tree: tree.hashes().iter().map(ToString::to_string).collect(),
+        });
+        Ok(ExportPage { records: page.records, checkpoints, tree, through, more: page.more })
+    }
+
+    pub(super) fn audit_prove(&self, what: &AuditProve) -> Result<ProofInfo, Refused> {
+        self.host.seal(self.journal, Due::Now)?;
+        let proof = match what {
+            AuditProve::Record(seq) => self.journal.prove_record(*seq)?,
+            AuditProve::Growth(old) => self.journal.prove_growth(*old)?,
+        };
+        let proof = proof.map_err(|why| unproven(&why))?;
+        let stored = match what {
+            AuditProve::Record(seq) => self.journal.by_seq(*seq)?,
+            AuditProve::Growth(_) => None,
+        };
+        Ok(ProofInfo {
+            size: proof.head.size,
+            hashes: proof.hashes.iter().map(ToString::to_string).collect(),
+            note: proof.checkpoint.note,
+            record: proof.index.zip(stored.map(|stored| stored.body)),
+        })
     }
 
     pub(super) fn audit_prune(&self, keep: Option<Seconds>, dry_run: bool) -> Result<PruneInfo, Refused> {
@@ -119,7 +148,7 @@ impl Context<'_> {
             refused("no-retention", "nothing says how long records are kept")
                 .hint("jitctl audit prune --keep 400d, or keep = \"400d\" in [audit] of the policy")
         })?;
-        if let Err(bad) = self.prove(Vec::new(), Vec::new())? {
+        if let Err(bad) = self.prove(Vec::new(), Vec::new(), &Elsewhere::default())? {
             return Err(altered(&bad));
         }
         self.prune_intact(keep, dry_run)
@@ -167,6 +196,7 @@ impl Context<'_> {
         &self,
         keys: Vec<PublicKey>,
         mut marks: Vec<Mark>,
+        elsewhere: &Elsewhere,
     ) -> Result<Result<jit_core::evidence::Proven, FirstBad>, Refused> {
         let signers =
             if keys.is_empty() { Signers::Host(self.host.public_key()?.public_key()) } else { Signers::These(keys) };
@@ -180,6 +210,7 @@ impl Context<'_> {
             let known = Known {
                 signers: signers.clone(),
                 anchor: marks.clone(),
+                elsewhere: elsewhere.clone(),
                 files: files.as_ref().map(|on_disk| on_disk.files.clone()),
                 now: self.now.moment().wall,
             };
@@ -239,6 +270,26 @@ fn mark(info: &MarkInfo) -> Result<Mark, Refused> {
     Ok(Mark { seq: info.seq, hash: Digest(hash) })
 }
 
+fn known_head(info: &HeadInfo) -> Result<KnownHead, Refused> {
+    let root =
+        unhex(&info.root).ok_or_else(|| refused("malformed", "the root of a tree is not 64 hexadecimal digits"))?;
+    Ok(KnownHead { head: TreeHead { size: info.size, root: Digest(root) }, cosigned: info.cosigned })
+}
+
+fn unproven(why: &NoProof) -> Refused {
+    match why {
+        NoProof::NoRecord(seq) => refused("unknown-record", format!("there is no record {seq}")).hint("jitctl audit list"),
+        NoProof::Unsigned => {
+            refused("unsigned", "the host does not sign this journal, so nothing proves the record").hint("jitctl audit verify")
+        }
+        NoProof::Pruned(removed) => refused(
+            "pruned",
+            format!("the first {removed} records were removed, so a proof from fewer records is not possible"),
+        ),
+        NoProof::Smaller(size) => refused("unknown-record", format!("the journal has only {size} signed records")),
+    }
+}
+
 fn public_key(line: &str) -> Result<PublicKey, Refused> {
     let mut words = line.split_ascii_whitespace();
     let key = words.next().zip(words.next()).and_then(|(algorithm, encoded)| PublicKey::from_words(algorithm, encoded));
@@ -250,6 +301,7 @@ pub(super) fn checkpoint(stored: &Checkpoint) -> CheckpointInfo {
         seq: stored.seq,
         body: String::from_utf8_lossy(&stored.body).into_owned(),
         signature: sshsig::armor(&stored.signature),
+        note: stored.note.clone(),
     }
 }
 

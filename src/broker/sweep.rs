@@ -6,6 +6,7 @@ use super::Context;
 use super::failure::{Refused, refused};
 use crate::host::Encoding;
 use crate::shrink::{WORTH, finish};
+use jit_core::evidence::Elsewhere;
 use jit_core::evidence::record::Confirmation;
 use jit_core::places::SHRINKER;
 use jit_core::wire::SweepInfo;
@@ -51,7 +52,7 @@ impl Context<'_> {
 impl Context<'_> {
     /// Verifies the journal. If it is not intact, records an alert; where that is impossible, syslog gets it.
     fn verify_and_alert(&self) -> Result<Result<(), Refused>, Refused> {
-        let Err(bad) = self.prove(Vec::new(), Vec::new())? else { return Ok(Ok(())) };
+        let Err(bad) = self.prove(Vec::new(), Vec::new(), &Elsewhere::default())? else { return Ok(Ok(())) };
         let sentence = format!("the journal is not intact: {bad}");
         match self.journal.tell_altered(self.now.moment(), &sentence) {
             Ok(told) => drop(self.journal.mirror(&[told])),

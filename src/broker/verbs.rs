@@ -20,7 +20,7 @@ use crate::verify::Consent;
 use jit_core::evidence::record::Act;
 use jit_core::policy::PolicyReader;
 use jit_core::wire::{
-    Approve, AuditExport, AuditList, AuditPrune, AuditSalvage, AuditShow, AuditVerify, Cancel, CloseSession, Deny,
+    Approve, AuditExport, AuditList, AuditProve, AuditPrune, AuditSalvage, AuditShow, AuditVerify, Cancel, CloseSession, Deny,
     Documents, Examine, Extend, Grants, Import, ImportStatement, Intervene, KeyAccept, KeyInit, KeyShow, Membership,
     NewBackup, NewRequest, NewSession, PolicyCheck, PolicyShow, PolicyTest, Question, Recording, Recordings, Release,
     Requests, Restore, ReviewAssignments, ReviewCertify, ReviewDebts, ReviewSettle, ReviewUnused, Revoke, Roles,
@@ -97,7 +97,7 @@ pub(super) fn of(question: Question) -> Result<(Row, Answered), Refused> {
 
 /// Returns the rows of all verbs. The compiler checks that each closure takes one verb and returns its answer.
 #[rustfmt::skip]
-pub(super) fn table() -> [Row; 44] {
+pub(super) fn table() -> [Row; 45] {
     [
         anyone(|context, Roles {}| context.roles()),
         anyone(|context, Why { user, command }| context.why(user.as_ref(), &command)),
@@ -145,7 +145,8 @@ pub(super) fn table() -> [Row; 44] {
             context.audit_list(&Listing { after, before, limit, newest, kind, user, filter })
         }).without_policy(),
         anyone(|context, AuditShow { what }| context.audit_show(&what)).without_policy(),
-        reader(|context, AuditVerify { anchor, keys }| context.audit_verify(&anchor, &keys)).without_policy().touching_nothing(),
+        reader(|context, asked: AuditVerify| context.audit_verify(&asked)).without_policy().touching_nothing(),
+        reader(|context, what: AuditProve| context.audit_prove(&what)).without_policy(),
         reader(|context, AuditExport { from, since, through }| context.audit_export(from, since, through)).without_policy(),
         root("remove records", |context, AuditPrune { keep, dry_run }| context.audit_prune(keep, dry_run)),
 

@@ -14,7 +14,7 @@ use crate::audit::{Due, Journal, Known, backup, state_checks};
 use crate::database::Database;
 use jit_core::clock::Timestamp;
 use jit_core::escape::escape;
-use jit_core::evidence::{FirstBad, Mark, Signers};
+use jit_core::evidence::{Elsewhere, FirstBad, Mark, Signers};
 use jit_core::grant::{HostDescriptor, HostPublicKey};
 use jit_core::places::STATE;
 use jit_core::policy::AuditSettings;
@@ -167,7 +167,7 @@ fn check(copy: &Database, name: &str, key: &HostPublicKey, now: Timestamp) -> Re
     {
         return fault(CopyFault::OtherHost);
     }
-    let known = Known { signers: Signers::Host(key.public_key()), anchor: Vec::new(), files: None, now };
+    let known = Known { signers: Signers::Host(key.public_key()), anchor: Vec::new(), elsewhere: Elsewhere::default(), files: None, now };
     match Journal::new(copy, name, Vec::new()).prove(known)? {
         Ok(_) => Ok(()),
         Err(bad) => fault(CopyFault::NotIntact(bad)),

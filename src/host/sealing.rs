@@ -19,12 +19,18 @@ impl Host {
         let moment = self.clocks()?;
         let Some(last) = journal.unsealed(moment.wall, due)? else { return Ok(()) };
         let identity = self.identified(self.key()?)?;
-        if let Some(why) = journal.unsealable(&identity.key.public_key(), &moment)? {
+        let grown = journal.grown(last)?;
+        let differs = || Some("the tree of its records does not agree with the last checkpoint".to_owned());
+        let why = journal.unsealable(&identity.key.public_key(), &moment)?;
+        let (None, Some(grown)) = (&why, &grown) else {
+            let why = why.or_else(differs).unwrap_or_default();
             let told = journal.tell_unsealed(&moment, &why)?;
             let _ = journal.mirror(told.as_slice()); // the journal has it; a sink never decides
             return Ok(());
-        }
-        Ok(journal.seal(last, &moment, &identity.key, &identity.id)?)
+        };
+        let checkpoint = journal.seal(last, grown, &moment, &identity.key, &identity.id)?;
+        journal.send_checkpoint(&checkpoint, moment.wall);
+        Ok(())
     }
 
     /// Whether enough records were written, or enough time has passed, for a checkpoint to be due.

@@ -158,7 +158,7 @@ fn runs_of(root: &PrivateRoot, person: &Person, is_meant: impl Fn(&Record) -> bo
 fn only(root: &PrivateRoot, person: &Person, path: &str) {
     assert_eq!(evil_runs(root), 0, "the caller's program ran as root");
     assert_eq!(runs_of(root, person, |start| start.text("path") != path), 0);
-    root.as_root(["jitctl", "audit", "verify"]).succeeded();
+    root.as_root(["jitctl", "audit", "verify"]).intact();
 }
 
 #[test]
@@ -607,7 +607,7 @@ fn changed_while_it_was_checked(program: &str, change: &str) {
     assert_eq!(ends[0].text("ended_by"), "not-executed", "{ends:?}");
     assert!(ends[0].text("detail").contains("changed while it was checked"), "{ends:?}");
     assert!(evil_runs(&root) == 0 && !root.path("/tmp/ran").exists(), "what came in its place ran");
-    root.as_root(["jitctl", "audit", "verify"]).succeeded();
+    root.as_root(["jitctl", "audit", "verify"]).intact();
 }
 
 #[test]

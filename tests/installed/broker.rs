@@ -54,7 +54,7 @@ enum Who {
 }
 
 /// Each verb with its required arguments.
-const VERBS: [(&str, &str, Who); 41] = [
+const VERBS: [(&str, &str, Who); 42] = [
     ("roles", "", Who::Anyone),
     ("why", r#","command":["id"]"#, Who::Anyone),
     ("request", r#","role":"no-such-role","reason":"x""#, Who::Anyone),
@@ -75,6 +75,7 @@ const VERBS: [(&str, &str, Who); 41] = [
     ("audit-show", r#","what":"zzzz""#, Who::Anyone),
     ("audit-verify", "", Who::Reader),
     ("audit-export", "", Who::Reader),
+    ("audit-prove", r#","record":1"#, Who::Reader),
     ("audit-prune", r#","keep":1000000,"dry_run":true"#, Who::Root),
     ("audit-salvage", "", Who::Root),
     ("backup", r#","file":"/no-such-directory/backup""#, Who::Root),

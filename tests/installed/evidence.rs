@@ -4,9 +4,11 @@
 use std::time::{Duration, Instant};
 
 use harness::{Output, PrivateRoot, eventually};
-use jit_core::evidence::Digest;
 use jit_core::evidence::chain::hash;
 use jit_core::evidence::checkpoint::{Statement, VERSION};
+use jit_core::evidence::note::signed_by_host;
+use jit_core::evidence::tree::{Frontier, STEP};
+use jit_core::evidence::{Digest, TreeHead};
 use jit_core::grant::HostKey;
 use jit_core::grant::sshsig::Namespace;
 use jit_core::grant::terms::encode;
@@ -86,12 +88,13 @@ fn forge(root: &PrivateRoot, count: u64, time: i64) {
     let key = HostKey::from_openssh(&root.read(&format!("{STATE}/host_key"))).unwrap();
     rewrite(root, |connection| {
         connection
-            .execute_batch("DELETE FROM record; DELETE FROM checkpoint; DELETE FROM precedent; DELETE FROM journal_meta WHERE name = 'pruned'")
+            .execute_batch("DELETE FROM record; DELETE FROM checkpoint; DELETE FROM tree; DELETE FROM precedent; DELETE FROM journal_meta WHERE name = 'pruned'")
             .unwrap();
         let mut insert = connection
             .prepare("INSERT INTO record (seq, kind, uid, run, grant_id, at, high, hash, body) VALUES (?1, ?2, ?3, ?4, NULL, ?5, ?5, ?6, ?7)")
             .unwrap();
-        let mut prev = Digest::ZERO;
+        let (mut prev, mut tree) = (Digest::ZERO, Frontier::default());
+        let mut subtree = connection.prepare("INSERT INTO tree (height, place, seq, hash) VALUES (?1, ?2, ?3, ?4)").unwrap();
         for seq in 1..=count {
             let (kind, uid, template) = match seq {
                 1 => &policy,
@@ -108,8 +111,14 @@ fn forge(root: &PrivateRoot, count: u64, time: i64) {
             prev = hash(body.as_bytes());
             let run = (seq > 2).then_some(run);
             insert.execute(params![seq.cast_signed(), kind, uid, run, at, prev.0, body.as_bytes()]).unwrap();
+            tree.push(prev, |done| {
+                if done.height % STEP == 0 {
+                    let row = params![done.height, done.place.cast_signed(), seq.cast_signed(), done.hash.0];
+                    subtree.execute(row).unwrap();
+                }
+            });
             if seq % 1000 == 0 || seq == count {
-                sign(connection, seq, prev, &key);
+                sign(connection, seq, prev, tree.head(), &key);
             }
         }
     });
@@ -118,14 +127,15 @@ fn forge(root: &PrivateRoot, count: u64, time: i64) {
     root.script(&format!("echo '{head}' >{STATE}/anchor"));
 }
 
-fn sign(connection: &Connection, seq: u64, head: Digest, key: &HostKey) {
-    let statement = Statement { at: 1_700_000_000, head, host: "forged".into(), seq, version: VERSION };
+fn sign(connection: &Connection, seq: u64, head: Digest, TreeHead { size, root }: TreeHead, key: &HostKey) {
+    let statement = Statement { at: 1_700_000_000, head, host: "f0".into(), root, seq, size, version: VERSION };
+    let note = signed_by_host(key, "f0", &statement.tree()).unwrap().to_string();
     let body = encode(&statement).unwrap();
     let signature = key.sign(Namespace::Checkpoint, &body);
     connection
         .execute(
-            "INSERT INTO checkpoint (seq, body, signature) VALUES (?1, ?2, ?3)",
-            params![seq.cast_signed(), body, signature],
+            "INSERT INTO checkpoint (seq, body, signature, note) VALUES (?1, ?2, ?3, ?4)",
+            params![seq.cast_signed(), body, signature, note],
         )
         .unwrap();
 }
@@ -208,11 +218,13 @@ fn short_runs_are_signed_when_a_checkpoint_is_due() {
     let head = Digest(jit_core::escape::unhex(&first.hash).unwrap());
     rewrite(&root, |connection| {
         connection.execute_batch("DELETE FROM checkpoint").unwrap();
-        sign(connection, 1, head, &key);
+        let mut tree = Frontier::default();
+        tree.push(head, |_| ());
+        sign(connection, 1, head, tree.head(), &key);
     });
     root.run_as(&person.name, ["jit-sudo", "-n", "true"]).succeeded();
     signed_through(&root, 11);
-    verify(&root, &[]).succeeded();
+    verify(&root, &[]).intact();
 }
 
 #[test]
@@ -226,7 +238,7 @@ fn truncation_is_detected_by_anchor_checkpoint_and_syslog() {
         output.stderr
     };
     let syslog = ["--anchor", "/var/log/auth.log"];
-    verify(&root, &syslog).succeeded();
+    verify(&root, &syslog).intact();
     // Between two runs: a start without an end would lack its row.
     let cut = "DELETE FROM record WHERE seq > 7";
     sql(&root, cut);
@@ -236,12 +248,12 @@ fn truncation_is_detected_by_anchor_checkpoint_and_syslog() {
     root.script(&format!("rm {STATE}/anchor"));
     assert!(said(&[]).contains("(table precedent)"), "the count of earlier runs knows more");
     sql(&root, "DELETE FROM precedent");
-    verify(&root, &[]).succeeded(); // nothing on this host shows it now
+    verify(&root, &[]).intact(); // nothing on this host shows it now
     for more in [syslog, ["--anchor", "/root/whole.jsonl"], ["--anchor", "/root/state/anchor"]] {
-        assert!(said(&more).contains("record 8 is missing"), "{more:?}");
+        assert!(said(&more).contains("record 8 is missing"), "{more:?}: {}", said(&more));
     }
     root.script(&format!("rm -r {STATE} && cp -a /root/state {STATE}"));
-    verify(&root, &syslog).succeeded();
+    verify(&root, &syslog).intact();
 }
 
 #[test]
@@ -275,7 +287,8 @@ fn a_rewritten_chain_is_detected_by_checkpoints_and_syslog() {
         output.exited(1);
         output.stderr
     };
-    assert!(bad(&["--anchor", "/var/log/auth.log"]).contains("record 3 is not the one in the anchor"));
+    let said = bad(&["--anchor", "/var/log/auth.log"]);
+    assert!(said.contains("the 7 records up to it are not those of a signed head that was kept elsewhere"), "{said}");
     assert!(bad(&[]).contains(&format!("record {} is not the one in the anchor", last - 1)), "{}", bad(&[]));
     root.script(&format!("rm {STATE}/anchor"));
     assert!(bad(&[]).contains(&format!("record {last} is not the one that the host signed")), "{}", bad(&[]));
@@ -295,7 +308,7 @@ fn an_export_can_be_verified_on_any_machine() {
         )
     };
     let said = check(&[]);
-    assert!(said.succeeded().contains("chain intact: 9 records"), "{said:?}");
+    assert!(said.intact().contains("chain intact: 9 records"), "{said:?}");
     root.script("sed -i '5s/usr.bin.id/usr\\/bin\\/ls/' /home/alice/journal.jsonl");
     let said = check(&[]);
     said.exited(1);
@@ -311,11 +324,12 @@ fn an_export_continues_after_the_last_one_and_has_four_formats() {
     root.run_as(&person.name, ["jit-sudo", "-n", "true"]).succeeded();
     let second = root.as_root(["jitctl", "--json", "audit", "export", "--from", "8", "-o", "/root/two"]).json();
     assert_eq!(second["export"]["records"], 2, "{second}");
-    root.as_root(["jitctl", "audit", "verify", "/root/two", "--from", "8"]).succeeded();
+    root.as_root(["jitctl", "audit", "verify", "/root/two", "--from", "8"]).intact();
     root.as_root(["jitctl", "audit", "verify", "/root/two"]).exited(1);
     let bodies: Vec<String> = root.journal().into_iter().map(|record| record.body).collect();
     let both = root.read("/root/one") + &root.read("/root/two");
-    assert_eq!(both.lines().filter(|line| !line.starts_with("{\"checkpoint\"")).collect::<Vec<_>>(), bodies);
+    let is_record = |line: &&str| !line.starts_with("{\"checkpoint\"") && !line.starts_with("{\"after\"");
+    assert_eq!(both.lines().filter(is_record).collect::<Vec<_>>(), bodies);
     for (format, extra) in [("ocsf", 0), ("cef", 0), ("csv", 1)] {
         let text = root.as_root(["jitctl", "audit", "export", "--format", format]);
         assert_eq!(text.succeeded().lines().count(), bodies.len() + extra, "{format}: {text:?}");
@@ -338,7 +352,7 @@ fn only_root_and_readers_export_and_only_root_prunes() {
         root.run_as(&person.name, [&["jitctl", "audit"], words].concat()).refused("only root");
     }
     root.run_as(&reader.name, ["jitctl", "audit", "export"]).succeeded();
-    root.run_as(&reader.name, ["jitctl", "audit", "verify"]).succeeded();
+    root.run_as(&reader.name, ["jitctl", "audit", "verify"]).intact();
     root.run_as(&reader.name, ["jitctl", "audit", "prune"]).refused("only root");
     let output = root.as_root(["jitctl", "audit", "prune"]);
     assert!(output.succeeded().starts_with("nothing to remove"), "{output:?}");
@@ -352,7 +366,7 @@ fn old_segments_are_pruned_and_the_rest_verifies_here_and_elsewhere() {
     let now = root.journal()[0].number("time");
     forge(&root, 3500, now - 10 * 86_400_000_000);
     root.run_as(&person.name, ["jit-sudo", "-n", "true"]).succeeded();
-    verify(&root, &[]).succeeded();
+    verify(&root, &[]).intact();
     let size = || sql(&root, "SELECT count(*) FROM record").parse::<u64>().unwrap();
     let before = size();
     // The records are of another boot: only root knows how long the host was off.
@@ -388,7 +402,7 @@ fn old_segments_are_pruned_and_the_rest_verifies_here_and_elsewhere() {
     let named = root.journal()[0].text("policy").to_owned();
     assert_eq!(prune.json["policies"], json!([named]), "the policy whose record went, for those that stay and name it");
     let said = verify(&root, &[]);
-    assert!(said.succeeded().contains("begins after record 3000"), "{said:?}");
+    assert!(said.intact().contains("begins after record 3000"), "{said:?}");
     // What is written there afterwards is no history, for nobody.
     let planted =
         "SELECT 7, kind, uid, 'planted00000', grant_id, at, high, hash, body FROM record WHERE kind = 'start' LIMIT 1";
@@ -399,9 +413,9 @@ fn old_segments_are_pruned_and_the_rest_verifies_here_and_elsewhere() {
     sql(&root, "DELETE FROM record WHERE seq = 7");
     root.script("jitctl audit export -o /root/rest.jsonl && jitctl key show >/root/key");
     let said = verify(&root, &["/root/rest.jsonl", "--public-key", "/root/key"]);
-    assert!(said.succeeded().contains("begins after record 3000"), "{said:?}");
+    assert!(said.intact().contains("begins after record 3000"), "{said:?}");
     root.run_as(&person.name, ["jit-sudo", "-n", "true"]).succeeded();
-    verify(&root, &["--anchor", "/root/rest.jsonl"]).succeeded();
+    verify(&root, &["--anchor", "/root/rest.jsonl"]).intact();
     // Without the mark of the pruning the records are missing.
     sql(&root, "DELETE FROM journal_meta WHERE name = 'pruned'");
     verify(&root, &[]).exited(1);
@@ -477,11 +491,18 @@ fn a_million_records_are_verified_in_ten_seconds() {
     };
     let (_, cold) = timed(&["jitctl", "audit", "verify"]);
     let (verified, warm) = timed(&["jitctl", "audit", "verify"]);
-    assert!(verified.succeeded().contains("chain intact: 1000000 records"), "{verified:?}");
+    assert!(verified.intact().contains("chain intact: 1000000 records"), "{verified:?}");
     let (_, exporting) = timed(&["jitctl", "audit", "export", "-o", "/root/journal.jsonl"]);
     let (bundle, elsewhere) = timed(&["jitctl", "audit", "verify", "/root/journal.jsonl"]);
-    bundle.succeeded();
+    bundle.intact();
     let (_, listing) = timed(&["jitctl", "audit", "list"]);
+    // The first one also signs the head, if a record was added.
+    let (proof, _) = timed(&["jitctl", "audit", "prove", "123456"]);
+    proof.succeeded();
+    let proving = (0..20).map(|turn| timed(&["jitctl", "audit", "prove", &(turn * 49_999 + 1).to_string()]).1);
+    let proving = proving.min_by(f64::total_cmp).unwrap();
+    let nothing = (0..20).map(|_| timed(&["jitctl", "key", "show"]).1).min_by(f64::total_cmp).unwrap();
+    println!("a proof: {:.1} ms, of which {:.1} ms are the start of the programs", proving * 1000.0, nothing * 1000.0);
     println!(
         "{COUNT} records, {megabytes} MiB: verified in {cold:.1} s the first time and {warm:.1} s the second, exported in \
          {exporting:.1} s, verified from the file in {elsewhere:.1} s, the latest 50 listed in {:.0} ms",

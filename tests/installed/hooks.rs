@@ -79,7 +79,7 @@ fn a_hook_that_fails_hangs_or_is_untrusted_raises_an_alert_without_delay() {
     assert_eq!(said.len(), 3, "{said:?}");
     assert!(!root.path("/tmp/never").exists());
     assert_eq!(root.script("pgrep -x sleep || true"), "", "what a hook leaves behind is killed");
-    root.as_root(["jitctl", "audit", "verify"]).succeeded();
+    root.as_root(["jitctl", "audit", "verify"]).intact();
 }
 
 #[test]

@@ -11,7 +11,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use harness::{Person, PrivateRoot, project};
 use jit_core::clock::{BootTime, Moment, Timestamp};
-use jit_core::evidence::Signers;
+use jit_core::evidence::note::signed_by_host;
+use jit_core::evidence::tree::{Frontier, STEP};
+use jit_core::evidence::{Digest, Signers, TreeHead};
 use jit_core::evidence::chain::{Cause, hash};
 use jit_core::grant::sshsig::Namespace;
 use jit_core::grant::{HostKey, PublicKey};
@@ -67,7 +69,7 @@ fn story(root: &PrivateRoot) -> BTreeMap<&'static str, String> {
 fn a_changed_row_that_gives_permission_is_reported() {
     let root = own_root();
     let ids = story(&root);
-    let text = root.as_root(["jitctl", "audit", "verify"]).succeeded().to_owned();
+    let text = root.as_root(["jitctl", "audit", "verify"]).intact().to_owned();
     assert!(
         text.contains(
             "the database agrees: 5 requests, 1 approval, 4 grants, 2 break-glass reviews,\n4 denials, revocations and releases"
@@ -136,7 +138,7 @@ fn a_changed_row_that_gives_permission_is_reported() {
         }
         root.script(&format!("rm -r {STATE} && cp -a /root/state {STATE}"));
     }
-    root.as_root(["jitctl", "audit", "verify"]).succeeded();
+    root.as_root(["jitctl", "audit", "verify"]).intact();
 }
 
 /// Random verbs by random users, random runs, and sometimes an export, which signs the head; copies the database every few steps,
@@ -213,6 +215,7 @@ fn at(db: &Connection, random: &mut Random, table: &str, which: &str, statement:
         "journal_meta" => "name",
         "precedent" => "uid || hex(command)",
         "policy_principal" => "principal || kind || role",
+        "tree" => "height || '/' || place",
         _ => "rowid",
     };
     let mut query = db.prepare(&format!("SELECT quote({key}) FROM {table} WHERE {which} ORDER BY 1"))?;
@@ -712,6 +715,12 @@ const DAMAGE: &[Damage] = &[
         let signature = HostKey::from_seed([9; 32]).sign(Namespace::Checkpoint, body);
         db.execute("UPDATE checkpoint SET signature = ?2 WHERE seq = ?1", params![seq, signature])
     }),
+    row!("checkpoint note", false, "checkpoint", "1", "UPDATE checkpoint SET note = replace(note, 'A', 'B') WHERE ROW"),
+    row!("subtree bytes", true, "tree", "1", "UPDATE tree SET hash = zeroblob(32) WHERE ROW"),
+    row!("subtree removed", true, "tree", "1", "DELETE FROM tree WHERE ROW"),
+    ("subtree put in", true, |db, _| {
+        db.execute("INSERT INTO tree (height, place, seq, hash) VALUES (8, 4000, 7, zeroblob(32))", [])
+    }),
     row!(
         "checkpoint bytes",
         true,
@@ -819,11 +828,41 @@ fn sign_anew(db: &Connection, key: &HostKey) -> rusqlite::Result<()> {
     for (seq, body, head) in rows {
         let mut statement: serde_json::Value = serde_json::from_slice(&body).unwrap();
         statement["head"] = head.into();
+        let tree = tree(db, seq)?;
+        statement["root"] = tree.root.to_string().into();
+        let note = signed_by_host(key, statement["host"].as_str().unwrap(), &tree).unwrap().to_string();
         let body = statement.to_string().into_bytes();
         let signature = key.sign(Namespace::Checkpoint, &body);
-        db.execute("UPDATE checkpoint SET body = ?2, signature = ?3 WHERE seq = ?1", params![seq, body, signature])?;
+        let update = "UPDATE checkpoint SET body = ?2, signature = ?3, note = ?4 WHERE seq = ?1";
+        db.execute(update, params![seq, body, signature, note])?;
     }
     Ok(())
+}
+
+/// The tree of the records up to this one, with those that were pruned. Stores its complete subtrees.
+fn tree(db: &Connection, through: i64) -> rusqlite::Result<TreeHead> {
+    let pruned = "coalesce((SELECT CAST(substr(value, 1, 20) AS INTEGER) FROM journal_meta WHERE name = 'pruned'), 0)";
+    let mut query = db.prepare(&format!(
+        "SELECT height, hash FROM tree WHERE seq = {pruned} AND seq > 0 ORDER BY place << height, height DESC"
+    ))?;
+    let (mut size, mut hashes) = (0, Vec::new());
+    let mut rows = query.query([])?;
+    while let Some(row) = rows.next()? {
+        size += 1_u64 << row.get::<_, i64>(0)?;
+        hashes.push(Digest(row.get(1)?));
+    }
+    let mut tree = Frontier::new(size, hashes).unwrap();
+    let mut query = db.prepare(&format!("SELECT seq, hash FROM record WHERE seq > {pruned} AND seq <= ?1 ORDER BY seq"))?;
+    let mut rows = query.query([through])?;
+    while let Some(row) = rows.next()? {
+        let (seq, mut done) = (row.get::<_, i64>(0)?, Vec::new());
+        tree.push(Digest(row.get(1)?), |subtree| done.push(subtree));
+        for subtree in done.iter().filter(|subtree| subtree.height % STEP == 0) {
+            let insert = "INSERT OR REPLACE INTO tree (height, place, seq, hash) VALUES (?1, ?2, ?3, ?4)";
+            db.execute(insert, params![subtree.height, subtree.place.cast_signed(), seq, subtree.hash.0])?;
+        }
+    }
+    Ok(tree.head())
 }
 
 /// Does the same as [`relink`] for arbitrary bytes.
@@ -1401,7 +1440,7 @@ fn verdict(path: &Path, key: &PublicKey) -> (String, String) {
     };
     let journal = Journal::new(&database, "web1", Vec::new());
     let signers = Signers::Host(key.clone());
-    let proven = journal.prove(Known { signers, anchor: Vec::new(), files: None, now: Timestamp::from_seconds(AT) });
+    let proven = journal.prove(Known { signers, anchor: Vec::new(), elsewhere: Default::default(), files: None, now: Timestamp::from_seconds(AT) });
     match proven {
         Err(error) => ("journal".to_owned(), error.to_string()),
         Ok(Ok(_)) => ("intact".to_owned(), String::new()),

@@ -796,7 +796,7 @@ fn a_user_who_loses_a_role_loses_its_runs() {
     root.as_root(["jitctl", "roles"]).succeeded();
     gone(910_004);
     gone(910_003);
-    assert!(root.as_root(["jitctl", "audit", "verify"]).succeeded().contains("intact"));
+    assert!(root.as_root(["jitctl", "audit", "verify"]).intact().contains("intact"));
 }
 
 /// A network directory of accounts may never answer; the process that ends a run does not query it.
@@ -866,7 +866,7 @@ fn closing_a_lost_run_ends_its_processes() {
             assert!(said.contains("still running and were killed"), "{by_whom} {role}: {said}");
         }
     }
-    assert!(root.as_root(["jitctl", "audit", "verify"]).status.success());
+    assert!(matches!(root.as_root(["jitctl", "audit", "verify"]).status.code(), Some(0 | 5)));
 }
 
 #[test]
@@ -1111,7 +1111,7 @@ fn replacing_the_database_ends_the_runs_of_the_old_one() {
         harness::eventually("all of it has ended", harness::PATIENCE, || (sleeping() == 0).then_some(()));
         own.as_root(["jitctl", "key", "accept", "--reason", "put back"]).succeeded();
         own.run_as(&person.name, ["jit-sudo", "-n", "true"]).succeeded();
-        own.as_root(["jitctl", "audit", "verify"]).succeeded();
+        own.as_root(["jitctl", "audit", "verify"]).intact();
     }
 }
 

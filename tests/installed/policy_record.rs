@@ -87,7 +87,7 @@ fn a_standing_role_that_came_and_went_is_in_the_journal() {
     assert!(details.succeeded().contains(&line), "{line}: {details:?}");
     let found = root.as_root(["jitctl", "audit", "list", "--role", "brief"]);
     assert_eq!(found.succeeded().lines().count(), 1 + 3, "both policies and the start: {found:?}");
-    root.as_root(["jitctl", "audit", "verify"]).succeeded();
+    root.as_root(["jitctl", "audit", "verify"]).intact();
 }
 
 #[test]
@@ -154,7 +154,7 @@ fn a_grant_names_the_policy_by_which_it_was_given() {
     };
     assert_ne!(first, second);
     assert_eq!((named("grant"), named("start")), (first, second));
-    root.as_root(["jitctl", "audit", "verify"]).succeeded();
+    root.as_root(["jitctl", "audit", "verify"]).intact();
 }
 
 #[test]
@@ -180,7 +180,7 @@ fn a_verification_writes_nothing_though_the_policy_has_changed() {
     let root = own_root();
     root.write(&format!("{POLICY}/more.toml"), 0o640, "[audit]\nreaders = [\"alice\"]\n");
     let before = root.journal().len();
-    root.run_as("alice", ["jitctl", "audit", "verify"]).succeeded();
+    root.run_as("alice", ["jitctl", "audit", "verify"]).intact();
     assert_eq!(root.journal().len(), before, "and the new policy says who may ask");
     root.run_as("bob", ["jitctl", "audit", "verify"]).refused("only root");
 }
@@ -247,7 +247,7 @@ fn a_slow_process_does_not_bring_a_removed_role_back() {
         slow.join().unwrap().refused("not allowed");
     });
     assert!(policies(&root).iter().all(|record| !record.body.contains("brief")), "nobody was judged by it");
-    root.as_root(["jitctl", "audit", "verify"]).succeeded();
+    root.as_root(["jitctl", "audit", "verify"]).intact();
 }
 
 #[test]
@@ -277,7 +277,7 @@ fn a_kill_at_any_write_leaves_policy_and_record_in_agreement() {
         assert_eq!(newest(&root).json["added"][0]["role"], format!("turn{turn}"), "{turn}");
     }
     assert!(killed >= 20 && (1..60).contains(&stored), "{killed} were killed, {stored} policies stored by them");
-    root.as_root(["jitctl", "audit", "verify"]).succeeded();
+    root.as_root(["jitctl", "audit", "verify"]).intact();
 }
 
 #[test]
@@ -348,7 +348,7 @@ fn put_in_ghost(root: &PrivateRoot, who: &str, role: &str) {
 #[test]
 fn a_role_without_a_policy_file_is_reported_during_and_after_its_use() {
     let root = own_root();
-    root.as_root(["jitctl", "audit", "verify"]).succeeded();
+    root.as_root(["jitctl", "audit", "verify"]).intact();
     put_in_ghost(&root, "alice", "ghost");
     let verify = || root.as_root(["jitctl", "audit", "verify"]);
     verify().refused("the compiled role ghost (table policy_role): no policy record has added it");
@@ -373,7 +373,7 @@ fn a_role_with_more_permissions_than_its_policy_record_is_reported() {
     let added = newest(&root).json["added"][0].clone();
     let start = root.journal().into_iter().rfind(|record| record.kind() == "start").unwrap();
     assert_eq!((&added["role"], added["role_digest"].as_str()), (&json!("wide"), Some(start.text("role_digest"))));
-    root.as_root(["jitctl", "audit", "verify"]).succeeded();
+    root.as_root(["jitctl", "audit", "verify"]).intact();
     // Another role of the same name, used for a run and put back.
     let was = sql(
         &root,

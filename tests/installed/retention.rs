@@ -32,7 +32,8 @@ fn host_with_records_of(moment: impl Fn(Moment) -> Moment) -> (PrivateRoot, Pers
         let key = HostKey::from_openssh(&root.read("/var/lib/jit-sudo/host_key")).unwrap();
         let id = HostDescriptor::of(&key, "web1", "machine").host_id().unwrap();
         let last = journal.unsealed(moment.wall, Due::Now).unwrap().unwrap();
-        journal.seal(last, &moment, &key, &id).unwrap();
+        let grown = journal.grown(last).unwrap().unwrap();
+        let _ = journal.seal(last, &grown, &moment, &key, &id).unwrap();
     });
     root.add_policy("keep", "[audit]\nkeep = \"400d\"\n");
     let person = root.person(&["deploy"]);

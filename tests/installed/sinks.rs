@@ -74,7 +74,7 @@ fn a_json_file_holds_the_journal_line_by_line() {
     hostile_runs(&root, &person);
     let file = || root.read("/var/log/jit-sudo/audit.jsonl").lines().map(record_of).collect::<Vec<_>>();
     same_as_journal(&root, NAMED, file);
-    root.as_root(["jitctl", "audit", "verify", "--anchor", "/var/log/jit-sudo/audit.jsonl"]).succeeded();
+    root.as_root(["jitctl", "audit", "verify", "--anchor", "/var/log/jit-sudo/audit.jsonl"]).intact();
     assert_eq!(root.script("stat -c '%a %U' /var/log/jit-sudo/audit.jsonl").trim(), "600 root");
     root.run_as(&person.name, ["cat", "/var/log/jit-sudo/audit.jsonl"]).exited(1);
 }

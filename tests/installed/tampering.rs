@@ -99,7 +99,7 @@ pub(crate) fn verdict(root: &PrivateRoot) -> String {
 }
 
 fn intact(root: &PrivateRoot) {
-    root.as_root(["jitctl", "audit", "verify"]).succeeded();
+    root.as_root(["jitctl", "audit", "verify"]).intact();
 }
 
 const OTHER_DIGEST: &str = "with another digest than that policy's record";
@@ -212,7 +212,7 @@ fn a_former_policy_cannot_be_restored_in_the_tables() {
 fn tables_compiled_from_other_files_are_reported_before_a_run() {
     let root = own_root();
     root.add_policy("tampering", POLICY);
-    root.as_root(["jitctl", "audit", "verify"]).succeeded();
+    root.as_root(["jitctl", "audit", "verify"]).intact();
     root.write("/etc/jit-sudo/policy.d/tampering.toml", 0o640, POLICY.replace("head", "tail"));
     // Nothing was compiled yet, and nothing is wrong.
     intact(&root);

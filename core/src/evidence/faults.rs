@@ -47,6 +47,12 @@ pub enum Cause {
     OtherSigned,
     /// The anchor has another record with this number.
     OtherAnchored,
+    /// A tree head that the host signed for this many records, and that was kept elsewhere, is another.
+    OtherHead(u64),
+    /// The journal ends before it, although a tree head that was kept elsewhere was signed for this many records.
+    CutOffHead(u64),
+    /// What it states of the Merkle tree, or what is stored of the tree up to it, is wrong; the text says what.
+    Tree(String),
     /// The journal ends before it, although a checkpoint or the anchor refers to the record with this number.
     CutOff(u64),
     /// Another key than this host's signed it, and the host's key did not, or not with root's acceptance.
@@ -117,6 +123,16 @@ impl fmt::Display for FirstBad {
             Cause::OtherAnchored => {
                 write!(f, "record {seq} is not the one in the anchor: the chain up to it was rewritten")
             }
+            Cause::OtherHead(size) => write!(
+                f,
+                "record {seq} and the {size} records up to it are not those of a signed head that was kept elsewhere: the chain up \
+                 to it was rewritten"
+            ),
+            Cause::CutOffHead(size) => write!(
+                f,
+                "record {seq} is missing: the journal ends before it, and a signed head that was kept elsewhere covers {size} records"
+            ),
+            Cause::Tree(what) => write!(f, "record {seq} {what}"),
             Cause::CutOff(u64::MAX) => {
                 write!(f, "cannot tell whether record {seq} was cut off: the anchor is damaged")
             }

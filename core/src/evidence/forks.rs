@@ -37,6 +37,17 @@ pub struct FoundFork {
     pub elsewhere: Option<(u64, u64)>,
 }
 
+impl FoundFork {
+    /// Adds other heads elsewhere that belong to the lost branch, by the number of the fork.
+    pub(super) fn with(mut self, others: &[(u64, (u64, u64))]) -> Self {
+        for (_, (first, last)) in others.iter().filter(|(seq, _)| *seq == self.seq) {
+            let (from, to) = self.elsewhere.unwrap_or((*first, *last));
+            self.elsewhere = Some((from.min(*first), to.max(*last)));
+        }
+        self
+    }
+}
+
 /// Heads elsewhere, by their number.
 pub(super) type Heads = BTreeMap<u64, Vec<Digest>>;
 
@@ -56,6 +67,11 @@ impl Forks {
     /// Returns the first head elsewhere that differs from the chain and is not explained.
     pub(super) fn differing(&self) -> Option<FirstBad> {
         self.differing.keys().next().map(|seq| FirstBad { seq: *seq, cause: Cause::OtherAnchored })
+    }
+
+    /// Returns the heads elsewhere that differ from the chain and are not explained.
+    pub(super) fn differing_heads(&self) -> &Heads {
+        &self.differing
     }
 
     /// Processes the fork in record `seq`. Takes the heads of the lost branch from `marks`: all that are in the gap, and, if the

@@ -10,6 +10,9 @@ use super::policy_history::PolicyHistory;
 use super::power::Compared;
 use super::record::Record;
 pub use super::signers::Signers;
+use super::tree::Frontier;
+use super::tree_check::{Compared as ComparedHeads, Elsewhere, Stored, TreeCheck};
+use super::unsigned::Unsigned;
 use crate::clock::Timestamp;
 use crate::grant::PublicKey;
 use crate::grant::sshsig::{Namespace, signer};
@@ -41,6 +44,10 @@ pub struct Proven {
     pub foreign: u64,
     /// The highest number on which the anchor agrees.
     pub anchored: Option<u64>,
+    /// What the heads that were kept elsewhere show, besides those of `anchored`.
+    pub heads: ComparedHeads,
+    /// Whether the tree heads of the checkpoints were compared with the records.
+    pub tree: bool,
     /// The forks: where records were lost, and the journal went on behind their numbers.
     pub forks: Vec<FoundFork>,
     /// The rows of the database that agree with the records; `None` without a database.
@@ -56,6 +63,8 @@ pub struct Proof {
     /// Heads kept elsewhere that are still to be compared.
     marks: Heads,
     forks: Forks,
+    tree: TreeCheck,
+    hearsay: Unsigned,
     /// The number of records since the last checkpoint that counts.
     unsigned: u64,
     /// The time of the first record, µs.
@@ -75,11 +84,29 @@ impl Proof {
             signed: None,
             foreign: 0,
             anchored: None,
+            heads: ComparedHeads::default(),
+            tree: begin == Begin::First,
             forks: Vec::new(),
             compared: None,
         };
         let (marks, forks) = (Forks::heads(anchor, last.seq), Forks::default());
-        Self { chain, signers, other: None, marks, forks, unsigned: 0, first: None, found }
+        let tree = TreeCheck::new((begin == Begin::First).then(Frontier::default));
+        Self { chain, signers, other: None, marks, forks, tree, hearsay: Unsigned::default(), unsigned: 0, first: None, found }
+    }
+
+    /// Sets the tree of the records before the first one. Checkpoints and the record of the pruning must confirm it.
+    #[must_use]
+    pub fn after(mut self, removed: Frontier) -> Self {
+        (self.tree, self.found.tree) = (TreeCheck::new(Some(removed)), true);
+        self
+    }
+
+    /// Sets what else was kept elsewhere; comes after [`Self::after`].
+    #[must_use]
+    pub fn with(mut self, elsewhere: Elsewhere) -> Self {
+        self.tree.expect(elsewhere.heads);
+        self.hearsay = Unsigned::new(elsewhere.unsigned, self.found.before);
+        self
     }
 
     /// Verifies the next record as it is stored. [`Chain::feed`] documents the result, and after which errors the
@@ -105,7 +132,17 @@ impl Proof {
     fn is_of(&self, kind: &str, body: &[u8]) -> Result<(), FirstBad> {
         let lacks =
             |error: serde_json::Error| FirstBad { seq: self.chain.last().seq, cause: Cause::Lacks(error.to_string()) };
-        Record::is_of(kind, body).map_err(lacks)
+        Record::is_of(kind, body).map_err(lacks)?;
+        if kind != "prune" {
+            return Ok(());
+        }
+        let (seq, pruning) = (self.chain.last().seq, self.tree.pruning(self.found.before, body));
+        pruning.map_err(|cause| FirstBad { seq, cause })
+    }
+
+    /// Returns the subtrees that a database stores with the records so far.
+    pub fn stored(&self) -> &[Stored] {
+        self.tree.stored()
     }
 
     fn compare(&mut self) -> Result<(), FirstBad> {
@@ -114,6 +151,8 @@ impl Proof {
         if let Some(fork) = self.chain.fork() {
             self.forks.fork(last.seq, fork, &mut self.marks)?;
         }
+        self.tree.record(last, self.chain.fork());
+        self.hearsay.record(last, self.chain.fork());
         if self.chain.accepted() == last.seq {
             self.forks.accepted(last.seq);
         }
@@ -127,7 +166,9 @@ impl Proof {
 
     /// Returns the fault that comes first: this one, or an earlier head elsewhere that differs.
     fn first_of(&self, bad: FirstBad) -> FirstBad {
-        self.forks.differing().filter(|differing| differing.seq <= bad.seq).unwrap_or(bad)
+        let differing = self.forks.differing().into_iter().chain(self.tree.differing());
+        let first = differing.min_by_key(|differing| differing.seq);
+        first.filter(|differing| differing.seq <= bad.seq).unwrap_or(bad)
     }
 
     /// Verifies the checkpoint of the last record.
@@ -157,6 +198,9 @@ impl Proof {
         if statement.head != last.hash {
             return bad(Cause::OtherSigned);
         }
+        if let Err(cause) = self.tree.checkpoint(checkpoint, &statement, &self.signers) {
+            return bad(cause);
+        }
         self.unsigned = 0;
         self.found.signed = Some(Signed { through: statement.seq, at: statement.at, key });
         Ok(())
@@ -180,6 +224,8 @@ impl Proof {
         if let Some(differing) = self.forks.differing() {
             return Err(differing);
         }
+        let mut heads = self.tree.end(last.seq)?;
+        let lost = self.hearsay.end(&mut heads);
         if let Some(known) = self.marks.keys().next_back() {
             return Err(FirstBad { seq: last.seq.saturating_add(1), cause: Cause::CutOff(*known) });
         }
@@ -198,7 +244,8 @@ impl Proof {
             let through = self.found.signed.as_ref().map_or(self.found.before, |signed| signed.through);
             return Err(FirstBad { seq: through.saturating_add(1), cause: Cause::Unsigned });
         }
-        Ok(Proven { records: verified.records, last, forks: self.forks.found(), ..self.found })
+        let forks = self.forks.found().into_iter().map(|fork| fork.with(&lost)).collect();
+        Ok(Proven { records: verified.records, last, forks, heads, ..self.found })
     }
 }
 
@@ -207,6 +254,8 @@ mod tests {
     use serde_json::Value;
 
     use super::super::checkpoint::VERSION;
+    use super::super::note::signed_by_host;
+    use super::super::tree::TreeHead;
     use super::*;
     use crate::evidence::{Digest, chain};
     use crate::grant::HostKey;
@@ -219,10 +268,22 @@ mod tests {
         HostKey::from_seed([seed; 32])
     }
 
+    /// A checkpoint with the tree of the first `seq` records of the samples.
     fn checkpoint(seq: u64, head: Digest, key: &HostKey) -> Checkpoint {
-        let statement = Statement { at: 7, head, host: "h".into(), seq, version: VERSION };
+        checkpoint_of(seq, head, tree(&samples::chain(seq)).head(), key)
+    }
+
+    fn checkpoint_of(seq: u64, head: Digest, TreeHead { size, root }: TreeHead, key: &HostKey) -> Checkpoint {
+        let statement = Statement { at: 7, head, host: "ab12".into(), root, seq, size, version: VERSION };
         let body = encode(&statement).unwrap();
-        Checkpoint { seq, signature: key.sign(Namespace::Checkpoint, &body), body }
+        let note = signed_by_host(key, "ab12", &statement.tree()).unwrap().to_string();
+        Checkpoint { seq, signature: key.sign(Namespace::Checkpoint, &body), body, note }
+    }
+
+    fn tree(records: &[Chained]) -> Frontier {
+        let mut tree = Frontier::default();
+        records.iter().for_each(|(_, _, hash)| tree.push(*hash, |_| ()));
+        tree
     }
 
     fn prove(records: &[Chained], checkpoints: &[Checkpoint], anchor: &[Mark]) -> Result<Proven, FirstBad> {
@@ -262,16 +323,17 @@ mod tests {
     #[test]
     fn on_its_host_signatures_of_other_keys_count_after_roots_acceptance() {
         let prove = |events: &[(&str, &str)], signed: &[(u64, u8)]| {
-            let mut prev = Digest::ZERO;
+            let (mut prev, mut tree) = (Digest::ZERO, Frontier::default());
             let mut proof = Proof::new(Begin::First, Signers::Host(key(HOST_SEED).public_key()), []);
             for ((kind, code), seq) in events.iter().zip(1..) {
                 let body = format!(
                     r#"{{"boot":1,"boot_id":"b","code":"{code}","host":"web1","kind":"{kind}","prev":"{prev}","sentence":"","seq":{seq},"time":1,"version":1}}"#
                 );
                 prev = chain::hash(body.as_bytes());
+                tree.push(prev, |_| ());
                 proof.bare_record(body.as_bytes())?;
                 for (_, seed) in signed.iter().filter(|(of, _)| *of == seq) {
-                    proof.checkpoint(&checkpoint(seq, prev, &key(*seed)))?;
+                    proof.checkpoint(&checkpoint_of(seq, prev, tree.head(), &key(*seed)))?;
                 }
             }
             proof.end(10, None)
@@ -315,6 +377,12 @@ mod tests {
             let mut altered = good.clone();
             altered.signature[bit / 8] ^= 1 << (bit % 8);
             assert!(prove(&records, &[altered], &[]).is_err(), "{bit}");
+        }
+        for bit in 0..good.note.len() * 8 {
+            let mut note = good.note.clone().into_bytes();
+            note[bit / 8] ^= 1 << (bit % 8);
+            let altered = Checkpoint { note: String::from_utf8_lossy(&note).into_owned(), ..good.clone() };
+            assert!(prove(&records, &[altered], &[]).is_err(), "{bit} of the note");
         }
         let moved = Checkpoint { seq: 11, ..good.clone() };
         assert!(matches!(prove(&records, &[moved], &[]), Err(FirstBad { seq: 11, cause: Cause::Checkpoint(_) })));

@@ -29,6 +29,11 @@ pub struct Prune {
     pub head: Digest,
     /// The number of records that this pruning removed.
     pub records: u64,
+    /// The number of all records up to that one, with those that earlier prunings removed.
+    pub size: u64,
+    /// The largest complete subtrees of the Merkle tree of these records, from left to right: with them the tree of the remaining
+    /// records is known ([`Frontier`](super::tree::Frontier)).
+    pub tree: Vec<Digest>,
     /// The policies that removed records introduced, the latest first: remaining records may name them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub policies: Vec<Digest>,

@@ -6,7 +6,7 @@ use std::fmt;
 use std::ops::Deref;
 
 use base64ct::{Base64, Base64Unpadded, Encoding};
-use ed25519_dalek::{SigningKey, VerifyingKey};
+use ed25519_dalek::{Signer as _, SigningKey, VerifyingKey};
 
 use super::digest;
 use super::public_key::PublicKey;
@@ -86,6 +86,12 @@ impl HostKey {
     /// Signs exact bytes.
     pub fn sign(&self, namespace: Namespace, message: &[u8]) -> Vec<u8> {
         sign(&self.signing, namespace, message)
+    }
+
+    /// Signs the text of a note (C2SP signed-note). It begins with the origin of the journal, so that no text of another purpose
+    /// has the same signature: the bytes that are signed for a namespace begin with `SSHSIG`.
+    pub fn sign_note(&self, text: &str) -> [u8; 64] {
+        self.signing.sign(text.as_bytes()).to_bytes()
     }
 }
 

@@ -54,12 +54,33 @@ pub struct AuditVerify {
     /// Chain heads that were stored elsewhere, besides the host's own anchor.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub anchor: Vec<MarkInfo>,
+    /// Tree heads that the host has signed and that were stored elsewhere; the caller has verified the signatures.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub heads: Vec<HeadInfo>,
+    /// Chain heads without a signature. They are compared, but do not decide.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unsigned: Vec<MarkInfo>,
     /// The public keys whose checkpoints count, each as `ssh-ed25519 AAAA…`; the host's own key if empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub keys: Vec<String>,
 }
 
 verb!("audit-verify", AuditVerify => "verified", VerifyInfo);
+
+/// Prove with the Merkle tree that a record is in the journal, or that the journal has only grown; the head is signed first:
+/// root and readers.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub enum AuditProve {
+    /// The record with this number is in the journal.
+    #[serde(rename = "record")]
+    Record(u64),
+    /// The journal begins with the records that it had when there were this many.
+    #[serde(rename = "growth")]
+    Growth(u64),
+}
+
+verb!("audit-prove", AuditProve => "proof", ProofInfo);
 
 /// Export records without gaps, with their checkpoints; the head is signed first: root and readers.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -132,6 +153,42 @@ pub struct MarkInfo {
     pub head: String,
 }
 
+/// A tree head that the host has signed, stored elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HeadInfo {
+    /// The number of records.
+    pub size: u64,
+    /// The root of their tree, lower-case hexadecimal.
+    pub root: String,
+    /// When a witness cosigned it, in seconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cosigned: Option<u64>,
+}
+
+/// A proof with the Merkle tree.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ProofInfo {
+    /// The number of records in the tree that the proof leads to.
+    pub size: u64,
+    /// The hashes, lower-case hexadecimal.
+    pub hashes: Vec<String>,
+    /// The signed note of that tree.
+    pub note: String,
+    /// The record, and the number of records before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record: Option<(u64, String)>,
+}
+
+/// The Merkle tree of the records before a part of the journal.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TreeInfo {
+    /// The number of these records.
+    pub size: u64,
+    /// The largest complete subtrees, from left to right, lower-case hexadecimal.
+    pub tree: Vec<String>,
+}
+
 /// A page of the journal.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RecordPage {
@@ -164,6 +221,8 @@ pub struct CheckpointInfo {
     pub body: String,
     /// The armored SSHSIG over them.
     pub signature: String,
+    /// The same head as a signed note.
+    pub note: String,
 }
 
 /// A part of an export: records without gaps, and the checkpoints among them.
@@ -173,6 +232,9 @@ pub struct ExportPage {
     pub records: Vec<RecordInfo>,
     /// The checkpoints, each after the record with its number; the checkpoint of the last pruned record comes first.
     pub checkpoints: Vec<CheckpointInfo>,
+    /// The tree of the records before the first one; absent at the beginning of the journal, and after the first part.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tree: Option<TreeInfo>,
     /// The last record of the whole export.
     pub through: u64,
     /// Whether more records follow.
@@ -225,6 +287,12 @@ pub struct VerifyInfo {
     /// The greatest record number that the anchor confirms.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub anchored: Option<u64>,
+    /// What the heads show that were stored elsewhere.
+    #[serde(default)]
+    pub heads: HeadsInfo,
+    /// Whether the tree heads of the checkpoints were compared with the records.
+    #[serde(default)]
+    pub tree: bool,
     /// The forks: where records were lost, and the journal went on behind their numbers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub forks: Vec<ForkInfo>,
@@ -240,6 +308,50 @@ pub struct VerifyInfo {
     /// The result of comparing the recordings with the journal, if requested; added by jitctl.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recordings: Option<RecordingsChecked>,
+}
+
+/// What the heads show that were stored elsewhere.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct HeadsInfo {
+    /// The last record that a signed head confirms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed: Option<u64>,
+    /// The last record that a head with a witness's cosignature confirms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cosigned: Option<u64>,
+    /// When the witness cosigned it, in seconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cosigned_at: Option<u64>,
+    /// How many signed heads belong to branches that were lost.
+    #[serde(default)]
+    pub lost: u64,
+    /// How many signed heads could not be compared: the records before the file are not known.
+    #[serde(default)]
+    pub uncompared: u64,
+    /// The last record that a head without a signature confirms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unsigned: Option<u64>,
+    /// How many heads without a signature disagree.
+    #[serde(default)]
+    pub disagreeing: u64,
+    /// The first record that such a head names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_disagreeing: Option<u64>,
+}
+
+impl From<crate::evidence::ComparedHeads> for HeadsInfo {
+    fn from(heads: crate::evidence::ComparedHeads) -> Self {
+        Self {
+            signed: heads.signed.map(|agreed| agreed.seq),
+            cosigned: heads.cosigned.map(|agreed| agreed.seq),
+            cosigned_at: heads.cosigned.and_then(|agreed| agreed.at),
+            lost: heads.lost,
+            uncompared: heads.uncompared,
+            unsigned: heads.unsigned,
+            disagreeing: heads.disagreeing,
+            first_disagreeing: heads.first_disagreeing,
+        }
+    }
 }
 
 /// A fork of the journal.
@@ -352,6 +464,8 @@ impl From<crate::evidence::Proven> for VerifyInfo {
             signed,
             foreign: proven.foreign,
             anchored: proven.anchored,
+            heads: proven.heads.into(),
+            tree: proven.tree,
             forks: proven.forks.into_iter().map(Into::into).collect(),
             compared: proven.compared.map(|compared| {
                 Box::new(ComparedInfo {

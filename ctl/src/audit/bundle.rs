@@ -5,39 +5,39 @@ use std::io::{BufRead, Read};
 use jit_core::evidence::chain::{Begin, Cause};
 use jit_core::evidence::checkpoint::Statement;
 use jit_core::evidence::proof::Proof;
-use jit_core::evidence::{Checkpoint, FirstBad, Mark, Proven, Signers};
-use jit_core::grant::sshsig::dearmor;
-use jit_core::wire::GapInfo;
+use jit_core::escape::unhex;
+use jit_core::evidence::tree::Frontier;
+use jit_core::evidence::{Checkpoint, Digest, Elsewhere, FirstBad, Mark, Proven, Signers};
+use jit_core::wire::{GapInfo, TreeInfo};
 use serde::{Deserialize, Serialize};
 
 /// The longest line in bytes: no record is longer than what the database accepts.
 const LINE_LIMIT: u64 = (64 << 20) + 1;
 
-/// A checkpoint, on a line of its own; every other line holds the exact bytes of a record.
+/// The tree of the records before the first one of the file, on its first line.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct CheckpointLine {
-    /// The exact bytes that were signed.
-    checkpoint: String,
+struct TreeLine {
+    /// The number before the first record of the file.
+    after: u64,
     /// Distinguishes the line from records, for programs.
     kind: String,
-    /// The number of the record that it follows.
-    seq: u64,
-    /// The armored signature.
-    signature: String,
+    /// The number of records before it.
+    size: u64,
+    /// The largest complete subtrees of their tree, from left to right.
+    tree: Vec<Digest>,
 }
 
-impl CheckpointLine {
-    pub(super) fn new(seq: u64, checkpoint: &str, signature: &str) -> Self {
-        let (checkpoint, signature) = (checkpoint.to_owned(), signature.to_owned());
-        Self { checkpoint, kind: "checkpoint".to_owned(), seq, signature }
-    }
+/// Formats the line of a tree.
+pub(super) fn tree_line(after: u64, info: &TreeInfo) -> String {
+    let tree = info.tree.iter().filter_map(|hash| unhex(hash).map(Digest)).collect();
+    let line = TreeLine { after, kind: "tree".to_owned(), size: info.size, tree };
+    serde_json::to_string(&line).map(|line| line + "\n").unwrap_or_default()
+}
 
-    /// Decodes the line if it is a checkpoint.
-    fn read(line: &[u8]) -> Option<Checkpoint> {
-        let line = line.starts_with(b"{\"checkpoint\":").then(|| serde_json::from_slice::<Self>(line).ok())??;
-        let signature = dearmor(&line.signature).unwrap_or_default();
-        Some(Checkpoint { seq: line.seq, body: line.checkpoint.into_bytes(), signature })
-    }
+/// Decodes a line if it is a tree.
+fn read_tree(line: &[u8]) -> Option<Frontier> {
+    let line = line.starts_with(b"{\"after\":").then(|| serde_json::from_slice::<TreeLine>(line).ok())??;
+    Frontier::new(line.size, line.tree)
 }
 
 /// A line of a salvaged journal in the place of records that could not be read.
@@ -76,10 +76,15 @@ pub(crate) fn prove(
     from: Option<u64>,
     signers: Signers,
     anchor: Vec<Mark>,
+    elsewhere: Elsewhere,
 ) -> std::io::Result<Result<Proven, FirstBad>> {
     let mut line = Vec::new();
     read_line(&mut lines, &mut line)?;
-    let first = CheckpointLine::read(&line);
+    let tree = read_tree(&line);
+    if tree.is_some() {
+        read_line(&mut lines, &mut line)?;
+    }
+    let first = Checkpoint::from_line(&line);
     let begin = match (from, first.as_ref().and_then(|first| Statement::decode(&first.body))) {
         (Some(from), _) => Begin::Part(from),
         // The last pruned record, which this checkpoint states.
@@ -87,12 +92,16 @@ pub(crate) fn prove(
         (None, None) => Begin::First,
     };
     let mut proof = Proof::new(begin, signers, anchor);
+    if let Some(tree) = tree.filter(|_| begin != Begin::First) {
+        proof = proof.after(tree);
+    }
+    proof = proof.with(elsewhere);
     let mut seen = 0;
     while !line.is_empty() {
         if let Some(bad) = GapLine::read(&line) {
             return Ok(Err(bad));
         }
-        let fed = match CheckpointLine::read(&line) {
+        let fed = match Checkpoint::from_line(&line) {
             Some(checkpoint) => proof.checkpoint(&checkpoint),
             None => {
                 seen += 1;

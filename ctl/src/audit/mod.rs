@@ -3,6 +3,7 @@
 pub(crate) mod anchor;
 pub(crate) mod bundle;
 mod export;
+mod proofs;
 mod record;
 mod verify;
 
@@ -22,7 +23,8 @@ use crate::when;
 use record::Record;
 
 pub(crate) use export::export;
-pub(crate) use verify::verify;
+pub(crate) use proofs::{check_proof, hash_lines, prove};
+pub(crate) use verify::{keys as verify_keys, verify};
 
 /// `jitctl audit list`: one line per record, the oldest first.
 pub(crate) fn list(words: AuditListWords, broker: &Broker, screen: &Screen) -> Result<Report, Trouble> {

@@ -1,14 +1,19 @@
 //! `jitctl audit verify`: verifies the journal of this host through the broker, or an exported file in this process.
 
+mod lines;
+mod verdict;
+
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::Path;
 
-use jit_core::evidence::{Mark, Signers};
+use jit_core::evidence::note::{KeyKind, NoteKey};
+use jit_core::evidence::{Elsewhere, Mark, Signers};
 use jit_core::grant::PublicKey;
-use jit_core::wire::{AuditVerify, ComparedInfo, DifferenceInfo, ForkInfo, MarkInfo, VerifyInfo};
+use jit_core::wire::{AuditVerify, DifferenceInfo, HeadInfo, KeyShow, MarkInfo, VerifyInfo};
 
-use super::{anchor, bundle};
+use super::anchor::{self, Kept};
+use super::bundle;
 use crate::broker::Broker;
 use crate::clean::clean;
 use crate::cli::AuditVerifyWords;
@@ -16,10 +21,14 @@ use crate::output::Output;
 use crate::replay::check::check;
 use crate::screen::{Report, Screen};
 use crate::speech::{Exit, Notice, Trouble};
-use crate::when;
+use lines::lines;
+use verdict::{Asked, Verdict, judge};
 
 /// How many heads fit into one request to the broker.
-const MARKS: usize = 20_000;
+const MARKS: usize = 10_000;
+
+/// How many signed heads fit into it besides.
+const HEADS: usize = 8_000;
 
 /// How many faults are shown; the JSON output has up to a hundred.
 const TOLD: usize = 10;
@@ -27,31 +36,48 @@ const TOLD: usize = 10;
 /// The longest file of public keys, in bytes.
 const KEYS_LIMIT: u64 = 1 << 20;
 
-/// The exit status is 0 only for an intact journal.
+/// The exit status is 0 only for a journal that is intact for certain.
 pub(crate) fn verify(words: &AuditVerifyWords, broker: &Broker, screen: &Screen) -> Result<Report, Trouble> {
-    let marks = anchor::read(&words.anchor)?;
+    let kept = anchor::read(&words.anchor)?;
     let keys = words.public_key.as_deref().map(keys).transpose()?.unwrap_or_default();
+    let witnesses = words.witness.iter().map(|text| witness_key(text)).collect::<Result<Vec<_>, _>>()?;
+    let mut signers: Vec<PublicKey> = keys.iter().map(|(_, key)| key.clone()).collect();
+    if words.file.is_none() && signers.is_empty() && kept.has_notes() {
+        signers.extend(key(&broker.ask(&KeyShow {})?.public_key).map(|(_, key)| key));
+    }
+    let heads = spread(kept.heads(&signers, &witnesses), HEADS);
+    let asked = Asked {
+        key: words.file.is_none() || !keys.is_empty(),
+        witness: !witnesses.is_empty(),
+        unreadable_heads: signers.is_empty() && kept.has_notes(),
+    };
+    let Kept { marks, unsigned, .. } = kept;
     let info = match &words.file {
-        Some(file) => of_file(file, words.from, &keys, marks)?,
+        Some(file) => of_file(file, words.from, &keys, (marks, Elsewhere { heads, unsigned }))?,
         None => {
-            let anchor = spread(marks).into_iter().map(|mark| MarkInfo { seq: mark.seq, head: mark.hash.to_string() });
+            let info = |mark: Mark| MarkInfo { seq: mark.seq, head: mark.hash.to_string() };
             let keys = keys.iter().map(|(line, _)| line.clone()).collect();
-            let ask = AuditVerify { anchor: anchor.collect(), keys };
-            broker.ask(&ask)?
+            let anchor = spread(marks, MARKS).into_iter().map(info).collect();
+            let unsigned = spread(unsigned, MARKS).into_iter().map(info).collect();
+            let heads = heads.into_iter().map(|known| HeadInfo {
+                size: known.head.size,
+                root: known.head.root.to_string(),
+                cosigned: known.cosigned,
+            });
+            broker.ask(&AuditVerify { anchor, heads: heads.collect(), unsigned, keys })?
         }
     };
-    let named = words.file.is_none() || !keys.is_empty();
     // A broken journal proves nothing about recordings.
     let checks = words.recordings && info.intact;
     let recordings = if checks { Some(check(broker)?) } else { None };
-    Ok(report(VerifyInfo { recordings, ..info }, named, screen))
+    Ok(report(VerifyInfo { recordings, ..info }, asked, screen))
 }
 
 fn of_file(
     path: &Path,
     from: Option<u64>,
     keys: &[(String, PublicKey)],
-    marks: Vec<Mark>,
+    (marks, elsewhere): (Vec<Mark>, Elsewhere),
 ) -> Result<VerifyInfo, Trouble> {
     let shown = clean(&path.display().to_string());
     let failed =
@@ -65,10 +91,10 @@ fn of_file(
         keys => Signers::These(keys.iter().map(|(_, key)| key.clone()).collect()),
     };
     let lines = BufReader::with_capacity(1 << 20, input);
-    Ok(bundle::prove(lines, from, signers, marks).map_err(failed)?.map_or_else(Into::into, Into::into))
+    Ok(bundle::prove(lines, from, signers, marks, elsewhere).map_err(failed)?.map_or_else(Into::into, Into::into))
 }
 
-fn report(info: VerifyInfo, named: bool, screen: &Screen) -> Report {
+fn report(info: VerifyInfo, asked: Asked, screen: &Screen) -> Report {
     if !info.intact {
         let bad = sentence(&info);
         let notice = match info.differences.first().filter(|_| info.inconsistencies.is_empty()) {
@@ -81,26 +107,10 @@ fn report(info: VerifyInfo, named: bool, screen: &Screen) -> Report {
         };
         return Report::done(Output::Verified(Box::new(info)), String::new()).but(Exit::Refused, notice);
     }
-    let mut text = format!("chain intact: {} records, head {}\n", info.records, clean(&info.head));
-    if info.before > 0 {
-        text.push_str(&format!("begins after record {}\n", info.before));
-    }
-    if let Some(signed) = &info.signed {
-        let (key, at) = (clean(&signed.key), when::short(signed.at, screen.now));
-        let whose = if named { "" } else { " (whose key that is was not asked: --public-key)" };
-        text.push_str(&format!("signed up to record {} at {at} by {key}{whose}\n", signed.through));
-    }
-    if let Some(seq) = info.anchored {
-        text.push_str(&format!("the anchor agrees up to record {seq}\n"));
-    }
-    info.forks.iter().for_each(|fork| text.push_str(&forked(fork)));
-    if let Some(compared) = &info.compared {
-        text.push_str(&tables(compared));
-    }
-    if info.foreign > 0 {
-        text.push_str(&format!("{} checkpoints by other keys count for nothing\n", info.foreign));
-    }
-    let Some(checked) = &info.recordings else { return Report::done(Output::Verified(Box::new(info)), text) };
+    let (verdict, checks) = judge(&info, asked);
+    let mut text = lines(&info, verdict, &checks, screen);
+    let exit = if verdict == Verdict::Intact { Exit::Done } else { Exit::NotAllChecked };
+    let Some(checked) = &info.recordings else { return Report::done(Output::Verified(Box::new(info)), text).ended(exit) };
     text.push_str(&format!("recordings intact: {}\n", checked.intact));
     if checked.unsealed > 0 {
         text.push_str(&format!("{} of lost runs have no digest\n", checked.unsealed));
@@ -109,40 +119,11 @@ fn report(info: VerifyInfo, named: bool, screen: &Screen) -> Report {
         text.push_str(&format!("{}\n", clean(bad)));
     }
     let notice = match checked.bad.as_slice() {
-        [] => return Report::done(Output::Verified(Box::new(info)), text),
+        [] => return Report::done(Output::Verified(Box::new(info)), text).ended(exit),
         [bad] => Notice::new(clean(bad)),
         many => Notice::new(format!("{} recordings differ from the journal", many.len())),
     };
     Report::done(Output::Verified(Box::new(info)), text).but(Exit::Refused, notice)
-}
-
-/// Describes a fork: which records were lost, and which of them have a head elsewhere.
-fn forked(fork: &ForkInfo) -> String {
-    let ForkInfo { seq, continues, highest, .. } = fork;
-    let lost = match continues.checked_add(1) {
-        Some(first) if first == *highest => format!("record {first} was lost"),
-        Some(first) if first < *highest => format!("records {first} to {highest} were lost"),
-        _ => "an unknown number of records was lost".to_owned(),
-    };
-    let after = if *continues == 0 { "has none before it".to_owned() } else { format!("continues record {continues}") };
-    let mut text = format!("fork: record {seq} {after}; {lost}");
-    if let Some(accepted) = fork.accepted {
-        text.push_str(&format!("; accepted by record {accepted}"));
-    }
-    text.push('\n');
-    for head in &fork.heads {
-        text.push_str(&format!("  lost head: record {}, {} ({})\n", head.seq, clean(&head.head), clean(&head.source)));
-    }
-    match (fork.first_elsewhere, fork.last_elsewhere) {
-        (Some(first), Some(last)) if first == last => {
-            text.push_str(&format!("  the anchor has record {first} of the lost branch\n"));
-        }
-        (Some(first), Some(last)) => {
-            text.push_str(&format!("  the anchor has records of the lost branch, from {first} to {last}\n"));
-        }
-        _ => {}
-    }
-    text
 }
 
 /// Describes what is wrong: the first bad record or, if records contain inconsistencies, all inconsistencies and
@@ -172,41 +153,37 @@ fn hint(difference: &DifferenceInfo) -> String {
     }
 }
 
-fn tables(compared: &ComparedInfo) -> String {
-    let ComparedInfo { requests, approvals, grants, debts, statements, older, older_open } = compared;
-    let mut text = format!(
-        "the database agrees: {}, {}, {}, {},\n{}\n",
-        counted(*requests, "request", "requests"),
-        counted(*approvals, "approval", "approvals"),
-        counted(*grants, "grant", "grants"),
-        counted(*debts, "break-glass review", "break-glass reviews"),
-        counted(*statements, "denial, revocation or release", "denials, revocations and releases"),
-    );
-    if *older > 0 {
-        let grants = counted(*older, "grant from before the pruning", "grants from before the pruning");
-        text.push_str(&format!("{grants}, {older_open} open: the end was not compared\n"));
-    }
-    text
-}
-
-fn counted(count: u64, one: &str, more: &str) -> String {
-    format!("{count} {}", if count == 1 { one } else { more })
-}
-
-/// Selects as many heads as one request may name, spread over all of them, always including the last.
-fn spread(mut marks: Vec<Mark>) -> Vec<Mark> {
-    let step = marks.len().div_ceil(MARKS).max(1);
-    let last = marks.len().saturating_sub(1) % step;
+/// Selects at most `count` heads, spread over all of them, always including the last.
+fn spread<T>(mut heads: Vec<T>, count: usize) -> Vec<T> {
+    let step = heads.len().div_ceil(count).max(1);
+    let last = heads.len().saturating_sub(1) % step;
     let mut number = 0;
-    marks.retain(|_| {
+    heads.retain(|_| {
         number += 1;
         (number - 1) % step == last
     });
-    marks
+    heads
+}
+
+/// Returns the key of a witness that a text or a file contains.
+pub(super) fn witness_key(text: &str) -> Result<NoteKey, Trouble> {
+    let witness = |text: &str| NoteKey::parse(text.trim()).filter(|key| key.kind == KeyKind::Witness);
+    if let Some(key) = witness(text) {
+        return Ok(key);
+    }
+    let shown = clean(text);
+    let mut content = String::new();
+    File::open(text).and_then(|file| file.take(KEYS_LIMIT).read_to_string(&mut content)).map_err(|error| {
+        Trouble::Local("unreadable", Notice::new(format!("cannot read {shown}: {}", sys::plain_words(&error))))
+    })?;
+    content.lines().find_map(witness).ok_or_else(|| {
+        let notice = Notice::new(format!("{shown} holds no key of a witness"));
+        Trouble::Local("no-key", notice.with_hint("at the witness: jitctl witness key"))
+    })
 }
 
 /// Returns the keys that a text or a file contains, each with its two fields.
-fn keys(text: &str) -> Result<Vec<(String, PublicKey)>, Trouble> {
+pub(crate) fn keys(text: &str) -> Result<Vec<(String, PublicKey)>, Trouble> {
     if let Some(key) = key(text) {
         return Ok(vec![key]);
     }
@@ -244,7 +221,7 @@ mod tests {
         for count in [0, 1, MARKS, MARKS + 1, 3 * MARKS + 7] {
             let marks: Vec<Mark> = (0..count as u64).map(|seq| Mark { seq, hash: Digest::ZERO }).collect();
             let last = marks.last().copied();
-            let spread = spread(marks);
+            let spread = spread(marks, MARKS);
             assert!(spread.len() <= MARKS && spread.last().copied() == last, "{count}: {}", spread.len());
         }
     }

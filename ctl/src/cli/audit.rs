@@ -41,10 +41,27 @@ pub(crate) enum AuditVerb {
     /// records, and names each row that differs. Objects that were signed with another key are accepted only after
     /// `jitctl key accept`.
     ///
+    /// Prints one line for each check, also for those that could not be made. The status is 0 if the journal is intact and
+    /// a signed head that was kept elsewhere agrees. It is 5 if nothing is wrong, but no such head was given, or the key
+    /// of the host, or the cosignature of a witness that you named: root of the host could then have rewritten the whole
+    /// journal. It is 1 if the journal is not intact.
+    ///
     /// It changes nothing. Root and readers of the audit may verify this host. Any user may verify a file. A file must
     /// begin with the first record, with the first record that was not pruned, or with the record of `--from`. It must
     /// end with a checkpoint, as every export does.
     Verify(AuditVerifyWords),
+    /// Prove that one record is in the journal, or that the journal has only grown (root and readers)
+    ///
+    /// Writes a text of a few lines. With SEQ it contains the record, the hashes that lead from the record to the root of
+    /// the tree of all signed records, and the signed note of that tree (C2SP tlog-proof). `jitctl audit check-proof`
+    /// checks it on any machine, without the journal. With --consistency it is what `jitctl witness cosign` reads (C2SP
+    /// tlog-witness). The host signs the head of the journal first.
+    Prove(AuditProveWords),
+    /// Check a proof of `jitctl audit prove` on any machine
+    ///
+    /// Prints the record. The status is 0 only if the host with this key has signed a tree that contains the record, and
+    /// each witness that you name has cosigned that tree.
+    CheckProof(AuditCheckProofWords),
     /// List the records that contain a text
     ///
     /// The environments of runs are not searched.
@@ -164,9 +181,15 @@ pub(crate) struct AuditVerifyWords {
     /// A file of `audit export`, or - for standard input; needs no privilege and no jit-sudo on this machine
     #[arg(value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
-    /// Compare with the heads in this file: syslog lines, a JSON file, an anchor, or an earlier export (may be repeated)
+    /// Compare with the heads in this file: syslog lines, a JSON file, an anchor, an earlier export, or notes of a witness (may be repeated)
+    ///
+    /// Heads that the host has signed decide, and a copy of the anchor. Lines of syslog without a signature are compared
+    /// too, but any user can write such lines. If they disagree, jitctl reports it, and it changes no result.
     #[arg(long, value_name = "FILE")]
     pub(crate) anchor: Vec<PathBuf>,
+    /// Require the cosignature of this witness on a head in a file of --anchor: a key that `jitctl witness key` prints, or a file with it (may be repeated)
+    #[arg(long, value_name = "KEY")]
+    pub(crate) witness: Vec<String>,
     /// Only checkpoints by this key count: a line "ssh-ed25519 AAAA…", or a file of such lines [default: this host's own]
     ///
     /// If you verify a file without this option, checkpoints by any key count, and the fingerprint of the key is shown.
@@ -181,6 +204,35 @@ pub(crate) struct AuditVerifyWords {
     /// records that you read them.
     #[arg(long, conflicts_with = "file")]
     pub(crate) recordings: bool,
+}
+
+/// `audit prove`
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct AuditProveWords {
+    /// The number of the record
+    #[arg(value_name = "SEQ")]
+    pub(crate) seq: Option<u64>,
+    /// Prove that the journal begins with the records that it had when there were N; 0 for a witness that has none
+    #[arg(long, value_name = "N")]
+    pub(crate) consistency: Option<u64>,
+    /// Print the key of the notes of this host in the form `NAME+ID+KEY`, for other programs
+    #[arg(long)]
+    pub(crate) note_key: bool,
+}
+
+/// `audit check-proof`
+#[derive(Debug, Args)]
+pub(crate) struct AuditCheckProofWords {
+    /// A file of `audit prove`, or - for standard input
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// The public key of the host: a line "ssh-ed25519 AAAA…", or a file of such lines
+    #[arg(long, value_name = "KEY")]
+    pub(crate) host_key: String,
+    /// Require the cosignature of this witness: a key that `jitctl witness key` prints, or a file with it (may be repeated)
+    #[arg(long, value_name = "KEY")]
+    pub(crate) witness: Vec<String>,
 }
 
 /// `audit export`

@@ -2,13 +2,15 @@
 
 use std::fs;
 
-use jit_core::evidence::Digest;
+use jit_core::evidence::note::signed_by_host;
+use jit_core::evidence::tree::Frontier;
+use jit_core::evidence::{Digest, TreeHead};
 use jit_core::evidence::chain::hash;
 use jit_core::evidence::checkpoint::{Statement, VERSION};
 use jit_core::grant::HostKey;
 use jit_core::grant::sshsig::{Namespace, armor};
 use jit_core::grant::terms::encode;
-use jit_core::wire::{AuditExport, AuditList, CheckpointInfo, ExportPage, RecordInfo, RecordPage};
+use jit_core::wire::{AuditExport, AuditList, CheckpointInfo, ExportPage, RecordInfo, RecordPage, TreeInfo};
 use serde_json::{Value, json};
 
 use crate::support::{Answer, Scripted};
@@ -28,8 +30,12 @@ fn records() -> Vec<RecordInfo> {
             10 => ("prune", 4, records[3].hash.clone()),
             _ => ("alert", 0, String::new()),
         };
+        let mut tree = Frontier::default();
+        for record in records.iter().take(4) {
+            tree.push(Digest(jit_core::escape::unhex(&record.hash).unwrap()), |_| ());
+        }
         let body = json!({"before": 1, "boot": 0, "boot_id": "b", "code": "x", "head": head, "host": "web1", "kind": kind,
-            "prev": prev.to_string(), "records": 4, "sentence": format!("number {seq}"), "seq": seq, "through": through,
+            "prev": prev.to_string(), "records": 4, "size": tree.size(), "tree": tree.hashes(), "sentence": format!("number {seq}"), "seq": seq, "through": through,
             "time": 1_800_000_000_000_000 + seq, "uid": 0, "user": "root", "version": 1});
         let body = body.to_string();
         prev = hash(body.as_bytes());
@@ -38,16 +44,30 @@ fn records() -> Vec<RecordInfo> {
     records
 }
 
+/// The tree of the first records.
+fn tree(size: u64) -> Frontier {
+    let mut tree = Frontier::default();
+    for record in records().iter().take(usize::try_from(size).unwrap()) {
+        tree.push(Digest(jit_core::escape::unhex(&record.hash).unwrap()), |_| ());
+    }
+    tree
+}
+
 fn checkpoint(record: &RecordInfo) -> CheckpointInfo {
     let head = Digest(jit_core::escape::unhex(&record.hash).unwrap());
-    let statement = Statement { at: 1_800_000_000, head, host: "h".into(), seq: record.seq, version: VERSION };
+    let TreeHead { size, root } = tree(record.seq).head();
+    let statement = Statement { at: 1_800_000_000, head, host: "h".into(), root, seq: record.seq, size, version: VERSION };
     let body = encode(&statement).unwrap();
     let signature = armor(&key().sign(Namespace::Checkpoint, &body));
-    CheckpointInfo { seq: record.seq, body: String::from_utf8(body).unwrap(), signature }
+    let note = signed_by_host(&key(), "h", &statement.tree()).unwrap().to_string();
+    CheckpointInfo { seq: record.seq, body: String::from_utf8(body).unwrap(), signature, note }
 }
 
 fn page(records: &[RecordInfo], checkpoints: Vec<CheckpointInfo>, more: bool) -> Answer {
-    Answer::to::<AuditExport>(ExportPage { records: records.to_vec(), checkpoints, through: LAST, more })
+    let before = tree(records[0].seq - 1);
+    let hashes = before.hashes().iter().map(ToString::to_string).collect();
+    let tree = (before.size() > 0 && more).then(|| TreeInfo { size: before.size(), tree: hashes });
+    Answer::to::<AuditExport>(ExportPage { records: records.to_vec(), checkpoints, tree, through: LAST, more })
 }
 
 /// Returns what a broker exports in two pieces, from record `first` on.
@@ -87,14 +107,15 @@ fn an_export_can_be_verified_without_a_broker() {
     assert_eq!(lines.len(), 14);
     let (status, said) = verify(&lines, &[]);
     let head = &records()[11].hash;
-    assert_eq!(status, 0, "{said}");
-    assert!(said.starts_with(&format!("chain intact: 12 records, head {head}\nsigned up to record 12 at ")), "{said}");
+    assert_eq!(status, 5, "{said}");
+    assert!(said.starts_with(&format!("chain intact: 12 records, head {head}\nsignatures   signed up to record 12 at ")), "{said}");
+    assert!(said.ends_with("intact as far as can be told\n"), "{said}");
     let other = HostKey::from_seed([6; 32]).public_line();
     let broker = Scripted::silent().with("journal", &text);
     let called = broker.call(&["audit", "verify", broker.path("journal").to_str().unwrap(), "--public-key", &other]);
     assert_eq!(called.status, 1, "{}", called.stdout);
     let called = broker.call(&["audit", "verify", broker.path("journal").to_str().unwrap()]);
-    assert!(called.status == 0 && called.stdout.contains("whose key that is was not asked"), "{}", called.stdout);
+    assert!(called.status == 5 && called.stdout.contains("whose key that is was not asked"), "{}", called.stdout);
 }
 
 #[test]
@@ -103,13 +124,17 @@ fn an_export_of_a_pruned_journal_begins_with_a_signed_checkpoint() {
     let lines: Vec<&str> = text.lines().collect();
     let (status, said) = verify(&lines, &[]);
     assert!(
-        status == 0 && said.contains("chain intact: 8 records") && said.contains("begins after record 4"),
+        status == 5 && said.contains("chain intact: 8 records") && said.contains("begins after record 4"),
         "{said}"
     );
-    let (status, said) = verify(&lines[1..], &[]);
+    let (status, said) = verify(&lines[2..], &[]);
     assert!(status == 1 && said.contains("record 1 is missing, the next one is 5"), "{said}");
-    let (status, said) = verify(&lines[1..], &["--from", "5"]);
-    assert!(status == 0 && said.contains("begins after record 4"), "{said}");
+    let (status, said) = verify(&lines[1..], &[]);
+    assert!(status == 5 && said.contains("not checked: the records before this file are unknown"), "{said}");
+    let (status, said) = verify(&lines[2..], &["--from", "5"]);
+    assert!(status == 5 && said.contains("begins after record 4"), "{said}");
+    let other = lines[0].replacen(&tree(4).hashes()[0].to_string(), &Digest([9; 32]).to_string(), 1);
+    assert_eq!(verify(&[&[other.as_str()], &lines[1..]].concat(), &[]).0, 1, "another tree before the file");
     let without: Vec<&str> = lines.iter().copied().filter(|line| !line.contains("\"kind\":\"prune\"")).collect();
     assert_eq!(verify(&without, &[]).0, 1);
     let early = exported(4, "jsonl");
@@ -129,10 +154,11 @@ fn every_deletion_swap_insertion_and_truncation_is_found() {
         let mut fewer = lines.clone();
         fewer.remove(index);
         // A missing or repeated early checkpoint is no loss: the last one covers the same records.
-        assert_eq!(verify(&fewer, &[]).0, i32::from(is_record || index == lines.len() - 1), "without line {index}");
+        let expected = if is_record || index == lines.len() - 1 { 1 } else { 5 };
+        assert_eq!(verify(&fewer, &[]).0, expected, "without line {index}");
         let mut double = lines.clone();
         double.insert(index, lines[index]);
-        assert_eq!(verify(&double, &[]).0, i32::from(is_record), "line {index} twice");
+        assert_eq!(verify(&double, &[]).0, if is_record { 1 } else { 5 }, "line {index} twice");
         if index + 1 < lines.len() {
             let mut swapped = lines.clone();
             swapped.swap(index, index + 1);
@@ -143,7 +169,7 @@ fn every_deletion_swap_insertion_and_truncation_is_found() {
         assert_eq!(status, 1, "{index} lines: {said}");
     }
     let (status, said) = verify(&lines, &anchored);
-    assert!(status == 0 && said.contains("the anchor agrees up to record 12"), "{said}");
+    assert!(status == 5 && said.contains("the anchor agrees up to record 12"), "{said}");
     let (status, said) = verify(&lines[..7], &anchored);
     assert!(
         status == 1 && said.contains("record 7 is missing: the journal ends before it, and record 12 was"),

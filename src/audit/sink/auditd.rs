@@ -9,7 +9,9 @@ use sys::audit_link::{AuditLink, AuditStatus, TEXT_LIMIT, TRUSTED_APP, USER_CMD}
 
 use super::{Delivery, Transport};
 use crate::audit::journal::Written;
+use jit_core::clock::Timestamp;
 use jit_core::escape::Word;
+use jit_core::evidence::Checkpoint;
 use jit_core::evidence::record::{Event, Record};
 
 /// How long one call may take.
@@ -26,7 +28,15 @@ pub struct Auditd {
 }
 
 impl Auditd {
-    fn try_send(&mut self, record: &Written) -> io::Result<()> {
+    fn send_message(&mut self, message: &(u16, String)) -> Delivery {
+        if !self.given_up && self.try_send(message).is_ok() {
+            return Delivery::Delivered;
+        }
+        self.given_up = true;
+        Delivery::Missed
+    }
+
+    fn try_send(&mut self, (kind, text): &(u16, String)) -> io::Result<()> {
         let mut link = match self.link.take() {
             Some(link) => link,
             None => AuditLink::open(PATIENCE)?,
@@ -34,8 +44,7 @@ impl Auditd {
         if !link.status()?.is_none_or(listens) {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        let (kind, text) = message(record);
-        link.send(kind, text.as_bytes())?;
+        link.send(*kind, text.as_bytes())?;
         self.link = Some(link);
         Ok(())
     }
@@ -43,11 +52,11 @@ impl Auditd {
 
 impl Transport for Auditd {
     fn send(&mut self, record: &Written) -> Delivery {
-        if !self.given_up && self.try_send(record).is_ok() {
-            return Delivery::Delivered;
-        }
-        self.given_up = true;
-        Delivery::Missed
+        self.send_message(&message(record))
+    }
+
+    fn send_checkpoint(&mut self, checkpoint: &Checkpoint, _: Timestamp) -> Delivery {
+        self.send_message(&checkpoint_message(checkpoint))
     }
 }
 
@@ -68,6 +77,12 @@ fn message(record: &Written) -> (u16, String) {
         }
         _ => (TRUSTED_APP, format!("op=jit-sudo:{} {tail} res=success", record.kind())),
     }
+}
+
+/// Formats a checkpoint: the note alone, in hexadecimal.
+fn checkpoint_message(checkpoint: &Checkpoint) -> (u16, String) {
+    let note = value(checkpoint.note.as_bytes());
+    (TRUSTED_APP, format!("op=jit-sudo:checkpoint jit_seq={} jit_note={note} res=success", checkpoint.seq))
 }
 
 /// Formats a command as audit_log_user_command(3) does. Truncates a command that is longer than a message; the record is

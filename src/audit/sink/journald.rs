@@ -9,6 +9,8 @@ use std::path::PathBuf;
 use super::patience::Patience;
 use super::{Delivery, Transport};
 use crate::audit::journal::Written;
+use jit_core::clock::Timestamp;
+use jit_core::evidence::Checkpoint;
 use sys::memfd::send_sealed;
 
 /// Where journald listens.
@@ -34,7 +36,15 @@ impl Journald {
         Self { socket: socket.into(), link: None, given_up: false, patience: Patience::new() }
     }
 
-    fn try_send(&mut self, record: &Written) -> io::Result<()> {
+    fn send_entry(&mut self, bytes: &[u8]) -> Delivery {
+        if !self.given_up && self.try_send(bytes).is_ok() {
+            return Delivery::Delivered;
+        }
+        self.given_up = true;
+        Delivery::Missed
+    }
+
+    fn try_send(&mut self, bytes: &[u8]) -> io::Result<()> {
         let link = match self.link.take() {
             Some(link) => link,
             None => {
@@ -44,9 +54,8 @@ impl Journald {
             }
         };
         link.set_write_timeout(Some(self.patience.limit()))?;
-        let bytes = entry(record);
-        self.patience.during(|| match link.send(&bytes) {
-            Err(error) if error.raw_os_error() == Some(TOO_LONG) => send_sealed(&link, &bytes),
+        self.patience.during(|| match link.send(bytes) {
+            Err(error) if error.raw_os_error() == Some(TOO_LONG) => send_sealed(&link, bytes),
             sent => sent.map(drop),
         })?;
         self.link = Some(link);
@@ -56,11 +65,11 @@ impl Journald {
 
 impl Transport for Journald {
     fn send(&mut self, record: &Written) -> Delivery {
-        if !self.given_up && self.try_send(record).is_ok() {
-            return Delivery::Delivered;
-        }
-        self.given_up = true;
-        Delivery::Missed
+        self.send_entry(&entry(record))
+    }
+
+    fn send_checkpoint(&mut self, checkpoint: &Checkpoint, _: Timestamp) -> Delivery {
+        self.send_entry(&checkpoint_entry(checkpoint))
     }
 }
 
@@ -72,6 +81,17 @@ fn entry(record: &Written) -> Vec<u8> {
         "MESSAGE={kind} (record {seq})\nPRIORITY={priority}\nSYSLOG_FACILITY={FACILITY}\nSYSLOG_IDENTIFIER=jit-sudo\n\
          JIT_SUDO_KIND={kind}\nJIT_SUDO_SEQ={seq}\nJIT_SUDO_HEAD={head}\nJIT_SUDO_RECORD={}\n",
         record.body
+    )
+    .into_bytes()
+}
+
+/// Formats the fields of the entry of a checkpoint.
+fn checkpoint_entry(checkpoint: &Checkpoint) -> Vec<u8> {
+    let (seq, priority) = (checkpoint.seq, super::syslog::severity("checkpoint") as u8);
+    format!(
+        "MESSAGE=checkpoint (record {seq})\nPRIORITY={priority}\nSYSLOG_FACILITY={FACILITY}\nSYSLOG_IDENTIFIER=jit-sudo\n\
+         JIT_SUDO_KIND=checkpoint\nJIT_SUDO_SEQ={seq}\nJIT_SUDO_CHECKPOINT={}\n",
+        checkpoint.to_line()
     )
     .into_bytes()
 }

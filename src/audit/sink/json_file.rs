@@ -11,6 +11,8 @@ use sys::trusted::{TrustError, TrustedDirectory};
 
 use super::{Delivery, Transport};
 use crate::audit::journal::Written;
+use jit_core::clock::Timestamp;
+use jit_core::evidence::Checkpoint;
 use jit_core::policy::JsonFile as Rules;
 
 /// The mode of the file: only root may read it, including log collectors that run as root.
@@ -38,8 +40,7 @@ impl JsonFile {
         self.rules.path.file_name().unwrap_or_default()
     }
 
-    fn try_send(&mut self, record: &Written) -> Result<(), TrustError> {
-        let line = format!("{{\"seq\":{},\"head\":\"{}\",\"record\":{}}}\n", record.seq, record.hash, record.body);
+    fn write(&mut self, line: &str) -> Result<(), TrustError> {
         let mut open = match self.open.take() {
             Some(open) => open,
             None => self.begin()?,
@@ -88,7 +89,12 @@ impl JsonFile {
 
 impl Transport for JsonFile {
     fn send(&mut self, record: &Written) -> Delivery {
-        if self.try_send(record).is_ok() { Delivery::Delivered } else { Delivery::Missed }
+        let line = format!("{{\"seq\":{},\"head\":\"{}\",\"record\":{}}}\n", record.seq, record.hash, record.body);
+        if self.write(&line).is_ok() { Delivery::Delivered } else { Delivery::Missed }
+    }
+
+    fn send_checkpoint(&mut self, checkpoint: &Checkpoint, _: Timestamp) -> Delivery {
+        if self.write(&(checkpoint.to_line() + "\n")).is_ok() { Delivery::Delivered } else { Delivery::Missed }
     }
 }
 

@@ -4,6 +4,8 @@
 
 use super::error::JournalError;
 use super::journal::Written;
+use jit_core::clock::Timestamp;
+use jit_core::evidence::Checkpoint;
 use jit_core::evidence::record::Digest;
 
 pub mod auditd;
@@ -30,12 +32,18 @@ pub enum Delivery {
 pub trait Sink {
     /// Sends the records of one commit, in bounded time; `journal` has the earlier ones.
     fn mirror(&mut self, commit: &[Written], journal: &dyn Backlog) -> Delivery;
+
+    /// Sends a checkpoint, in bounded time. A later one covers the records of one that does not arrive.
+    fn checkpoint(&mut self, _: &Checkpoint, _: Timestamp) {}
 }
 
 /// A connection that sends one record after the other.
 pub trait Transport {
     /// Sends one record, in bounded time.
     fn send(&mut self, record: &Written) -> Delivery;
+
+    /// Sends one checkpoint, in bounded time.
+    fn send_checkpoint(&mut self, checkpoint: &Checkpoint, time: Timestamp) -> Delivery;
 }
 
 /// The committed records, for a sink that missed some.

@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 use super::{Backlog, Delivery, Sink, Transport};
 use crate::audit::error::JournalError;
 use crate::audit::journal::Written;
-use jit_core::evidence::{Digest, Mark};
+use jit_core::clock::Timestamp;
+use jit_core::evidence::{Checkpoint, Digest, Mark};
 use sys::lock::Locked;
 
 /// How long one commit may spend on what others left behind. The next one sends the rest.
@@ -91,6 +92,13 @@ impl<T: Transport> Sink for Outbox<T> {
             Err(_) => Delivery::Missed,
         }
     }
+
+    fn checkpoint(&mut self, checkpoint: &Checkpoint, time: Timestamp) {
+        let locked = Locked::at(&self.cursor, TURN);
+        if locked.as_ref().err().is_none_or(|error| error.kind() != io::ErrorKind::TimedOut) {
+            let _ = self.transport.send_checkpoint(checkpoint, time);
+        }
+    }
 }
 
 /// Returns the last record that arrived; `None` where this sink begins with `first`.
@@ -132,6 +140,10 @@ mod tests {
             }
             self.0.0.borrow_mut().push(record.seq);
             Delivery::Delivered
+        }
+
+        fn send_checkpoint(&mut self, _: &Checkpoint, _: Timestamp) -> Delivery {
+            Delivery::Missed
         }
     }
 
@@ -228,6 +240,10 @@ mod tests {
                 let mut file = std::fs::OpenOptions::new().create(true).append(true).open(&self.0).unwrap();
                 writeln!(file, "{}", record.seq).unwrap();
                 Delivery::Delivered
+            }
+
+            fn send_checkpoint(&mut self, _: &Checkpoint, _: Timestamp) -> Delivery {
+                Delivery::Missed
             }
         }
         std::thread::scope(|scope| {

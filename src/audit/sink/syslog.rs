@@ -11,6 +11,7 @@ use super::patience::Patience;
 use super::{Delivery, Transport};
 use crate::audit::journal::Written;
 use jit_core::clock::Timestamp;
+use jit_core::evidence::Checkpoint;
 
 /// Where syslog daemons listen (syslog(3)).
 pub const DEV_LOG: &str = "/dev/log";
@@ -71,6 +72,16 @@ impl Syslog {
         self.send_once(severity, line)
     }
 
+    fn send_lines(&mut self, severity: Severity, lines: &[String]) -> Delivery {
+        for line in lines {
+            if self.hand_over(severity, line).is_err() {
+                self.link = Link::GivenUp;
+                return Delivery::Missed;
+            }
+        }
+        Delivery::Delivered
+    }
+
     fn send_once(&mut self, severity: Severity, line: &str) -> std::io::Result<()> {
         let Link::Connected(logger) = &mut self.link else { return Err(std::io::ErrorKind::NotConnected.into()) };
         if let LoggerBackend::Unix(socket) = &logger.backend {
@@ -89,14 +100,15 @@ impl Transport for Syslog {
         if matches!(self.link, Link::GivenUp) {
             return Delivery::Missed;
         }
-        let severity = severity(written.kind());
-        for line in lines(written, self.pid) {
-            if self.hand_over(severity, &line).is_err() {
-                self.link = Link::GivenUp;
-                return Delivery::Missed;
-            }
+        self.send_lines(severity(written.kind()), &lines(written, self.pid))
+    }
+
+    fn send_checkpoint(&mut self, checkpoint: &Checkpoint, time: Timestamp) -> Delivery {
+        if matches!(self.link, Link::GivenUp) {
+            return Delivery::Missed;
         }
-        Delivery::Delivered
+        let line = format!("{} jit-sudo[{}]: @cee: {}", stamp(time), self.pid, checkpoint.to_line());
+        self.send_lines(severity("checkpoint"), &[line])
     }
 }
 

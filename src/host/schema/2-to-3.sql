@@ -23,3 +23,6 @@ UPDATE request SET extends = extension.extends FROM extension WHERE extension.re
 DROP TABLE extension;
 ALTER TABLE granted ADD COLUMN used_by TEXT;
 CREATE INDEX request_by_extended ON request (extends) WHERE extends IS NOT NULL;
+DROP TABLE checkpoint;
+CREATE TABLE checkpoint (seq INTEGER PRIMARY KEY, body BLOB NOT NULL, signature BLOB NOT NULL, note TEXT NOT NULL) STRICT;
+CREATE TABLE tree (height INTEGER NOT NULL, place INTEGER NOT NULL, seq INTEGER NOT NULL, hash BLOB NOT NULL, PRIMARY KEY (height, place)) STRICT, WITHOUT ROWID;

@@ -68,7 +68,9 @@ pub(crate) fn journal(root: &PrivateRoot) -> Vec<Record> {
 
 /// Returns the lines once their number has not grown for a moment: rsyslog writes a little later than it receives.
 pub(crate) fn syslog(root: &PrivateRoot) -> Vec<SyslogLine> {
-    settled(root, "/var/log/auth.parsed").iter().map(|line| syslog_line(line)).collect()
+    // A checkpoint is not a record, and has no head of its own.
+    let lines = settled(root, "/var/log/auth.parsed").into_iter().map(|line| syslog_line(&line));
+    lines.filter(|line| line.json["kind"] != "checkpoint").collect()
 }
 
 pub(crate) fn auth_log(root: &PrivateRoot) -> Vec<String> {

@@ -180,6 +180,14 @@ impl Output {
         self.stdout.trim_end_matches('\n')
     }
 
+    /// Panics unless `jitctl audit verify` found the journal intact, with or without a signed head from elsewhere; returns its
+    /// output without the final newline.
+    #[track_caller]
+    pub fn intact(&self) -> &str {
+        assert!(matches!(self.status.code(), Some(0 | 5)), "{self:?}");
+        self.stdout.trim_end_matches('\n')
+    }
+
     /// Panics unless it exited with this status.
     #[track_caller]
     pub fn exited(&self, status: i32) {

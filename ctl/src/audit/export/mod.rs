@@ -11,12 +11,14 @@ use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use jit_core::evidence::Checkpoint;
+use jit_core::grant::sshsig::dearmor;
 use jit_core::escape::Word;
 use jit_core::wire::{AuditExport, CheckpointInfo, ExportPage, RecordInfo};
 use serde_json::{Map, Value};
 
 use self::holders::{Holder, Holders};
-use super::bundle::CheckpointLine;
+use super::bundle::tree_line;
 use crate::broker::Broker;
 use crate::clean::clean;
 use crate::cli::{AuditExportWords, ExportFormat};
@@ -91,6 +93,9 @@ fn lines(format: ExportFormat, page: &ExportPage, holders: &Holders) -> Vec<Stri
 fn exact(page: &ExportPage) -> Vec<String> {
     let mut checkpoints = page.checkpoints.iter().peekable();
     let mut lines = Vec::with_capacity(page.records.len() + page.checkpoints.len());
+    if let (Some(tree), Some(first)) = (&page.tree, page.records.first()) {
+        lines.push(tree_line(first.seq.saturating_sub(1), tree));
+    }
     for record in &page.records {
         while let Some(before) = checkpoints.next_if(|checkpoint| checkpoint.seq < record.seq) {
             lines.push(checkpoint_line(before));
@@ -102,8 +107,9 @@ fn exact(page: &ExportPage) -> Vec<String> {
 }
 
 fn checkpoint_line(info: &CheckpointInfo) -> String {
-    let line = CheckpointLine::new(info.seq, &info.body, &info.signature);
-    serde_json::to_string(&line).map(|line| line + "\n").unwrap_or_default()
+    let signature = dearmor(&info.signature).unwrap_or_default();
+    let (body, note) = (info.body.clone().into_bytes(), info.note.clone());
+    Checkpoint { seq: info.seq, body, signature, note }.to_line() + "\n"
 }
 
 /// A record from which fields are read.

@@ -61,7 +61,7 @@ fn written(format: ExportFormat, part: SalvagePage, holders: &Holders) -> Vec<St
         let first = gap.map_or(u64::MAX, |gap| gap.first);
         let later = records.split_off(records.partition_point(|record| record.seq < first));
         let after = checkpoints.split_off(checkpoints.partition_point(|checkpoint| checkpoint.seq < first));
-        let page = ExportPage { records, checkpoints, through: 0, more: false };
+        let page = ExportPage { records, checkpoints, tree: None, through: 0, more: false };
         all.extend(lines(format, &page, holders));
         if let Some(gap) = gap.filter(|_| format == ExportFormat::Jsonl) {
             all.push(GapLine::line(gap));
@@ -108,7 +108,7 @@ mod tests {
         let gap = |first, last, why: &str| GapInfo { first, last, why: why.to_owned() };
         SalvagePage {
             records: [2, 5, 6].map(record).into(),
-            checkpoints: vec![CheckpointInfo { seq: 5, body: "x".to_owned(), signature: "y".to_owned() }],
+            checkpoints: vec![CheckpointInfo { seq: 5, body: "x".to_owned(), signature: "y".to_owned(), note: String::new() }],
             gaps: vec![gap(1, 1, "a"), gap(3, 4, "b"), gap(7, 7, "b")],
             next: None,
             open_end: true,

@@ -1,0 +1,213 @@
+//! The Merkle tree in a verification: the tree heads that the checkpoints state, those that were signed and kept elsewhere, and
+//! the subtrees that the database stores.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::checkpoint::{Checkpoint, Statement};
+use super::digest::Digest;
+use super::faults::{Cause, FirstBad};
+use super::fork_event::Fork;
+use super::mark::Mark;
+use super::note::{self, Note, NoteKey};
+use super::record::parse;
+use super::signers::Signers;
+use super::tree::{Frontier, STEP, Subtree, TreeHead};
+
+/// A tree head that its host has signed, and that was kept elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KnownHead {
+    /// Size and root.
+    pub head: TreeHead,
+    /// When a witness cosigned it, in seconds since 1970; `None` if none did.
+    pub cosigned: Option<u64>,
+}
+
+/// What was kept elsewhere besides heads that decide by their number.
+#[derive(Debug, Clone, Default)]
+pub struct Elsewhere {
+    /// Tree heads with a signature of the host that the caller has verified. They decide.
+    pub heads: Vec<KnownHead>,
+    /// Heads without a signature, which any user may have written. They are compared, and decide nothing.
+    pub unsigned: Vec<Mark>,
+}
+
+/// A signed head elsewhere that agrees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Agreed {
+    /// The number of the last record that it covers.
+    pub seq: u64,
+    /// The number of records that it covers.
+    pub size: u64,
+    /// When a witness cosigned it, in seconds since 1970.
+    pub at: Option<u64>,
+}
+
+/// The result of the comparison with what was kept elsewhere.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Compared {
+    /// The last signed head that agrees.
+    pub signed: Option<Agreed>,
+    /// The last cosigned head that agrees.
+    pub cosigned: Option<Agreed>,
+    /// The number of signed heads of branches that were lost.
+    pub lost: u64,
+    /// The number of signed heads that could not be compared, because the records before the file are not known.
+    pub uncompared: u64,
+    /// The last unsigned head that agrees.
+    pub unsigned: Option<u64>,
+    /// The number of unsigned heads that differ, or name a record that the journal does not have.
+    pub disagreeing: u64,
+    /// The number of the first record that such a head names.
+    pub first_disagreeing: Option<u64>,
+}
+
+/// A subtree that the database stores, and the number of its last record.
+pub type Stored = (Subtree, u64);
+
+/// The tree so far.
+#[derive(Debug, Default)]
+pub(super) struct TreeCheck {
+    /// The tree of all records so far; `None` if the records before the first one are not known.
+    frontier: Option<Frontier>,
+    /// The tree before the first record.
+    begin: Option<Frontier>,
+    heads: BTreeMap<u64, Vec<KnownHead>>,
+    /// The sizes of signed heads that differ, each with the number of the last record of that size.
+    differing: BTreeMap<u64, u64>,
+    /// For each fork the sizes of the lost branch: more than the first number, at most the second one.
+    lost: Vec<(u64, u64)>,
+    stored: Vec<Stored>,
+    found: Compared,
+}
+
+impl TreeCheck {
+    /// Begins with the tree before the first record.
+    pub(super) fn new(begin: Option<Frontier>) -> Self {
+        Self { frontier: begin.clone(), begin, ..Self::default() }
+    }
+
+    /// Adds the signed heads that were kept elsewhere.
+    pub(super) fn expect(&mut self, heads: Vec<KnownHead>) {
+        let before = self.begin.as_ref().map_or(0, Frontier::size);
+        for known in heads.into_iter().filter(|known| known.head.size > before) {
+            self.heads.entry(known.head.size).or_default().push(known);
+        }
+    }
+
+    /// Adds a record.
+    pub(super) fn record(&mut self, last: Mark, fork: Option<&Fork>) {
+        let Some(frontier) = &mut self.frontier else { return };
+        if let Some(fork) = fork {
+            let (place, span) = (frontier.size(), last.seq.saturating_sub(fork.continues).saturating_sub(1));
+            self.lost.push((place, place.saturating_add(span)));
+            // The numbers of a branch are not smaller than its sizes.
+            let replaced = fork.heads.iter().map(|lost| lost.seq).filter(|lost| *lost <= fork.continues).max();
+            let behind = self.differing.split_off(&replaced.unwrap_or(0).saturating_add(1));
+            self.found.lost += std::mem::replace(&mut self.differing, behind).len() as u64;
+        }
+        let (stored, seq) = (&mut self.stored, last.seq);
+        frontier.push(last.hash, |subtree| {
+            if subtree.height.is_multiple_of(STEP) {
+                stored.push((subtree, seq));
+            }
+        });
+        let size = frontier.size();
+        if self.heads.first_key_value().is_some_and(|(first, _)| *first == size) {
+            let (head, known) = (frontier.head(), self.heads.remove(&size).unwrap_or_default());
+            known.iter().for_each(|known| self.compare(known, head, last.seq));
+        }
+    }
+
+    fn compare(&mut self, known: &KnownHead, head: TreeHead, seq: u64) {
+        let agreed = Agreed { seq, size: head.size, at: known.cosigned };
+        match (known.head == head, self.is_lost(head.size)) {
+            (true, _) => {
+                self.found.signed = Some(Agreed { at: None, ..agreed });
+                self.found.cosigned = if known.cosigned.is_some() { Some(agreed) } else { self.found.cosigned };
+            }
+            (false, true) => self.found.lost += 1,
+            (false, false) => drop(self.differing.insert(head.size, seq)),
+        }
+    }
+
+    fn is_lost(&self, size: u64) -> bool {
+        self.lost.iter().any(|(after, through)| *after < size && size <= *through)
+    }
+
+    /// Checks what a checkpoint that counts states of the tree, and its note.
+    pub(super) fn checkpoint(
+        &self,
+        checkpoint: &Checkpoint,
+        statement: &Statement,
+        signers: &Signers,
+    ) -> Result<(), Cause> {
+        let head = statement.tree();
+        if self.frontier.as_ref().is_some_and(|frontier| frontier.head() != head) {
+            let why = format!("states another tree than that of its {} records", head.size);
+            return Err(Cause::Checkpoint(why));
+        }
+        let bad = || Err(Cause::Checkpoint("has a note that is not by this host, or states another tree".to_owned()));
+        let origin = note::origin(&statement.host);
+        let Some(note) = Note::parse(&checkpoint.note) else { return bad() };
+        if note.text != note::text(&origin, &head) || note.signatures.len() != 1 {
+            return bad();
+        }
+        let signed = |key| NoteKey::of_host(&origin, key).is_some_and(|key| key.signed(&note));
+        match signers {
+            // The key of a note is not in the note.
+            Signers::Anybody => Ok(()),
+            Signers::These(keys) if keys.iter().any(signed) => Ok(()),
+            Signers::Host(key) if signed(key) => Ok(()),
+            Signers::These(_) | Signers::Host(_) => bad(),
+        }
+    }
+
+    /// Checks what the record of a pruning up to record `before` states of the tree before the first record.
+    pub(super) fn pruning(&self, before: u64, body: &[u8]) -> Result<(), Cause> {
+        #[derive(Deserialize)]
+        struct Cut {
+            through: u64,
+            size: u64,
+            tree: Vec<Digest>,
+        }
+        let Ok(cut) = parse::<Cut>(body) else { return Ok(()) };
+        let same = |begin: &Frontier| (begin.size(), begin.hashes()) == (cut.size, &cut.tree[..]);
+        if cut.through == before && self.begin.as_ref().is_some_and(|begin| !same(begin)) {
+            return Err(Cause::Tree("states another tree of the removed records".to_owned()));
+        }
+        Ok(())
+    }
+
+    /// Returns the first signed head that differs from the chain.
+    pub(super) fn differing(&self) -> Option<FirstBad> {
+        let first = self.differing.first_key_value();
+        first.map(|(size, seq)| FirstBad { seq: *seq, cause: Cause::OtherHead(*size) })
+    }
+
+    /// Returns the subtrees that a database stores with the records so far, the lowest first where several end with one record.
+    pub(super) fn stored(&self) -> &[Stored] {
+        &self.stored
+    }
+
+    /// Ends the comparison. `last`: the number of the last record.
+    pub(super) fn end(mut self, last: u64) -> Result<Compared, FirstBad> {
+        if let Some(bad) = self.differing() {
+            return Err(bad);
+        }
+        for size in self.heads.keys() {
+            if self.frontier.is_none() {
+                self.found.uncompared += 1;
+            } else if self.is_lost(*size) {
+                self.found.lost += 1;
+            } else {
+                return Err(FirstBad { seq: last.saturating_add(1), cause: Cause::CutOffHead(*size) });
+            }
+        }
+        Ok(self.found)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,121 @@
+//! Tree heads that were kept elsewhere, and lines that any user can write.
+
+use super::super::chain::{self, Begin, Row};
+use super::super::checkpoint::VERSION;
+use super::super::note::signed_by_host;
+use super::super::proof::{Proof, Proven};
+use super::super::record::{Event, Record};
+use super::*;
+use crate::grant::HostKey;
+use crate::grant::sshsig::Namespace;
+use crate::grant::terms::encode;
+use crate::samples::{self, HOST_SEED};
+
+type Chained = (u64, String, Digest);
+
+fn tree(records: &[Chained]) -> Frontier {
+    let mut tree = Frontier::default();
+    records.iter().for_each(|(_, _, hash)| tree.push(*hash, |_| ()));
+    tree
+}
+
+fn head(records: &[Chained]) -> KnownHead {
+    KnownHead { head: tree(records).head(), cosigned: None }
+}
+
+fn mark((seq, _, hash): &Chained) -> Mark {
+    Mark { seq: *seq, hash: *hash }
+}
+
+fn prove(records: &[Chained], heads: &[KnownHead], unsigned: &[Mark]) -> Result<Proven, FirstBad> {
+    let elsewhere = Elsewhere { heads: heads.to_vec(), unsigned: unsigned.to_vec() };
+    let mut proof = Proof::new(Begin::First, Signers::Anybody, []).with(elsewhere);
+    for (seq, body, hash) in records {
+        proof.record(&Row { seq: *seq, body: body.as_bytes(), hash: &hash.0, copies: None })?;
+    }
+    proof.end(u64::MAX, None)
+}
+
+fn bad(seq: u64, cause: Cause) -> Result<Proven, FirstBad> {
+    Err(FirstBad { seq, cause })
+}
+
+#[test]
+fn signed_heads_decide_and_unsigned_ones_do_not() {
+    let records = samples::chain(20);
+    let other = Digest([9; 32]);
+    let heads = prove(&records, &[head(&records[..7]), head(&records[..15])], &[]).unwrap().heads;
+    assert_eq!(heads.signed, Some(Agreed { seq: 15, size: 15, at: None }));
+    let cosigned = KnownHead { cosigned: Some(99), ..head(&records[..7]) };
+    let heads = prove(&records, &[cosigned, head(&records[..15])], &[]).unwrap().heads;
+    assert_eq!(heads.cosigned, Some(Agreed { seq: 7, size: 7, at: Some(99) }));
+    assert_eq!((heads.signed.unwrap().seq, heads.disagreeing), (15, 0));
+    let altered = KnownHead { head: TreeHead { size: 7, root: other }, cosigned: None };
+    assert_eq!(prove(&records, &[altered, head(&records)], &[]), bad(7, Cause::OtherHead(7)));
+    assert_eq!(prove(&records[..14], &[head(&records[..15])], &[]), bad(15, Cause::CutOffHead(15)));
+    let forged = [Mark { seq: 7, hash: other }, Mark { seq: 900, hash: other }, mark(&records[3])];
+    let heads = prove(&records, &[head(&records[..15])], &forged).unwrap().heads;
+    assert_eq!((heads.disagreeing, heads.first_disagreeing, heads.unsigned), (2, Some(7), Some(4)));
+}
+
+#[test]
+fn a_checkpoint_that_states_another_tree_is_found_although_the_host_signed_it() {
+    let (records, key) = (samples::chain(9), HostKey::from_seed([HOST_SEED; 32]));
+    let right = tree(&records).head();
+    let verify = |head: TreeHead, noted: TreeHead| {
+        let TreeHead { size, root } = head;
+        let statement = Statement { at: 7, head: records[8].2, host: "ab".into(), root, seq: 9, size, version: VERSION };
+        let body = encode(&statement).unwrap();
+        let note = signed_by_host(&key, "ab", &noted).unwrap().to_string();
+        let checkpoint = Checkpoint { seq: 9, signature: key.sign(Namespace::Checkpoint, &body), body, note };
+        let mut proof = Proof::new(Begin::First, Signers::Host(key.public_key()), []);
+        for (seq, body, hash) in &records {
+            proof.record(&Row { seq: *seq, body: body.as_bytes(), hash: &hash.0, copies: None }).unwrap();
+        }
+        proof.checkpoint(&checkpoint)
+    };
+    assert_eq!(verify(right, right), Ok(()));
+    let (smaller, other) = (tree(&records[..8]).head(), TreeHead { root: Digest([9; 32]), ..right });
+    for wrong in [smaller, other, TreeHead { size: 10, ..right }] {
+        for (head, noted) in [(wrong, wrong), (right, wrong), (wrong, right)] {
+            assert!(matches!(verify(head, noted), Err(FirstBad { seq: 9, cause: Cause::Checkpoint(_) })), "{head:?}");
+        }
+    }
+}
+
+#[test]
+fn heads_of_a_lost_branch_are_explained_by_its_fork_and_others_are_not() {
+    let lost = samples::chain(15);
+    let mut records = lost[..10].to_vec();
+    let mut append = |seq: u64, event: Event| {
+        let prev = records.last().map_or(Digest::ZERO, |last| last.2);
+        let body = Record::new(seq, prev, &samples::moment(99), "web1", event).encode().unwrap();
+        records.push((seq, body.clone(), chain::hash(body.as_bytes())));
+    };
+    let fork = Fork { continues: 10, highest: 15, heads: Vec::new(), sentence: "x".into() };
+    append(21, Event::Fork(Box::new(fork)));
+    append(22, samples::events().remove(11));
+    let heads = prove(&records, &[head(&lost[..9]), head(&lost[..12]), head(&lost), head(&records)], &[]).unwrap().heads;
+    assert_eq!((heads.lost, heads.signed.map(|agreed| agreed.size)), (2, Some(12)));
+    let far = samples::chain(21);
+    assert_eq!(prove(&records, &[head(&far)], &[]), bad(23, Cause::CutOffHead(21)), "more than the branch can have had");
+    let other = KnownHead { head: TreeHead { size: 10, root: Digest([9; 32]) }, cosigned: None };
+    assert_eq!(prove(&records, &[other], &[]), bad(10, Cause::OtherHead(10)), "it is before the branch");
+}
+
+#[test]
+fn without_the_records_before_a_part_no_head_is_compared() {
+    let records = samples::chain(9);
+    let other = KnownHead { head: TreeHead { size: 7, root: Digest([9; 32]) }, cosigned: None };
+    let part = |before: Option<Frontier>| {
+        let mut proof = Proof::new(Begin::Part(5), Signers::Anybody, []);
+        proof = before.into_iter().fold(proof, Proof::after).with(Elsewhere { heads: vec![other], unsigned: Vec::new() });
+        for (_, body, _) in &records[4..] {
+            proof.bare_record(body.as_bytes())?;
+        }
+        proof.end(9, None)
+    };
+    let proven = part(None).unwrap();
+    assert_eq!((proven.tree, proven.heads.uncompared), (false, 1));
+    assert_eq!(part(Some(tree(&records[..4]))), bad(7, Cause::OtherHead(7)));
+}

@@ -1,0 +1,123 @@
+//! The result of a verification as text: one line for each check.
+
+use jit_core::wire::{ComparedInfo, ForkInfo, VerifyInfo};
+
+use super::verdict::{Check, Verdict};
+use crate::clean::clean;
+use crate::screen::Screen;
+use crate::when;
+
+/// Describes the checks of a journal in which nothing is wrong.
+pub(super) fn lines(info: &VerifyInfo, verdict: Verdict, checks: &[Check], screen: &Screen) -> String {
+    let mut text = format!("chain intact: {} records, head {}\n", info.records, clean(&info.head));
+    if info.before > 0 {
+        text.push_str(&format!("begins after record {}\n", info.before));
+    }
+    let rows: Vec<(&str, String)> =
+        checks.iter().map(|check| (row(check), sentence(check, info, screen))).collect();
+    let compared = info.compared.as_deref().map(|compared| ("tables", tables(compared)));
+    for (name, sentence) in rows.into_iter().chain(compared) {
+        text.push_str(&format!("{name:<11}  {sentence}\n"));
+    }
+    for fork in &info.forks {
+        text.push_str(&forked(fork));
+    }
+    text.push_str(match verdict {
+        Verdict::Intact => "intact\n",
+        Verdict::AsFarAsCanBeTold | Verdict::Broken => "intact as far as can be told\n",
+    });
+    text
+}
+
+fn row(check: &Check) -> &'static str {
+    match check {
+        Check::Signed(..) | Check::Unsigned | Check::UnsignedEnd(..) | Check::Foreign(_) => "signatures",
+        Check::Tree | Check::NoTree => "tree heads",
+        Check::Anchor(_) => "anchor",
+        Check::Head(_) | Check::NoHead | Check::HeadsOfUnknownKey | Check::LostHeads(_) => "kept heads",
+        Check::Witness(..) | Check::NoCosignature | Check::NoWitness => "witness",
+        Check::Disagreeing(..) => "other lines",
+    }
+}
+
+fn sentence(check: &Check, info: &VerifyInfo, screen: &Screen) -> String {
+    let at = |seconds: i64| when::short(seconds, screen.now);
+    let sentence = match check {
+        Check::Signed(through, known) => {
+            let (when, key) = info.signed.as_ref().map(|signed| (at(signed.at), clean(&signed.key))).unwrap_or_default();
+            let whose = if *known { "" } else { " (whose key that is was not asked: --public-key)" };
+            format!("signed up to record {through} at {when} by {key}{whose}")
+        }
+        Check::Unsigned => "no record is signed".to_owned(),
+        Check::UnsignedEnd(first, last) if first == last => format!("record {last} is not signed yet"),
+        Check::UnsignedEnd(first, last) => format!("records {first} to {last} are not signed yet"),
+        Check::Tree => "those of all checkpoints are the trees of the records".to_owned(),
+        Check::NoTree => "the records before this file are unknown".to_owned(),
+        Check::Anchor(seq) => format!("the anchor agrees up to record {seq}"),
+        Check::Head(seq) => format!("a signed head that was kept elsewhere agrees up to record {seq}"),
+        Check::NoHead => "no signed head that was kept elsewhere was given (--anchor FILE)".to_owned(),
+        Check::HeadsOfUnknownKey => "the key that signed them was not given (--public-key KEY)".to_owned(),
+        Check::Witness(seq, time) => {
+            format!("cosigned up to record {seq} at {}", at(i64::try_from(*time).unwrap_or(i64::MAX)))
+        }
+        Check::NoCosignature => "no head with a cosignature of this witness was given (--anchor FILE)".to_owned(),
+        Check::NoWitness => "no witness was named (--witness KEY)".to_owned(),
+        Check::LostHeads(count) => format!("{count} belong to records that were lost"),
+        Check::Disagreeing(count, first) => format!(
+            "{count} without a signature disagree, from record {first} on; any user can write such lines, so they do not decide"
+        ),
+        Check::Foreign(count) => format!("{count} checkpoints by other keys count for nothing"),
+    };
+    let missing = check.is_missing() || matches!(check, Check::NoWitness);
+    if missing && !matches!(check, Check::Signed(..)) { format!("not checked: {sentence}") } else { sentence }
+}
+
+/// Describes a fork: which records were lost, and which of them have a head elsewhere.
+fn forked(fork: &ForkInfo) -> String {
+    let ForkInfo { seq, continues, highest, .. } = fork;
+    let lost = match continues.checked_add(1) {
+        Some(first) if first == *highest => format!("record {first} was lost"),
+        Some(first) if first < *highest => format!("records {first} to {highest} were lost"),
+        _ => "an unknown number of records was lost".to_owned(),
+    };
+    let after = if *continues == 0 { "has none before it".to_owned() } else { format!("continues record {continues}") };
+    let mut text = format!("fork: record {seq} {after}; {lost}");
+    if let Some(accepted) = fork.accepted {
+        text.push_str(&format!("; accepted by record {accepted}"));
+    }
+    text.push('\n');
+    for head in &fork.heads {
+        text.push_str(&format!("  lost head: record {}, {} ({})\n", head.seq, clean(&head.head), clean(&head.source)));
+    }
+    match (fork.first_elsewhere, fork.last_elsewhere) {
+        (Some(first), Some(last)) if first == last => {
+            text.push_str(&format!("  the anchor has record {first} of the lost branch\n"));
+        }
+        (Some(first), Some(last)) => {
+            text.push_str(&format!("  the anchor has records of the lost branch, from {first} to {last}\n"));
+        }
+        _ => {}
+    }
+    text
+}
+
+fn tables(compared: &ComparedInfo) -> String {
+    let ComparedInfo { requests, approvals, grants, debts, statements, older, older_open } = compared;
+    let mut text = format!(
+        "the database agrees: {}, {}, {}, {}, {}",
+        counted(*requests, "request", "requests"),
+        counted(*approvals, "approval", "approvals"),
+        counted(*grants, "grant", "grants"),
+        counted(*debts, "break-glass review", "break-glass reviews"),
+        counted(*statements, "denial, revocation or release", "denials, revocations and releases"),
+    );
+    if *older > 0 {
+        let grants = counted(*older, "grant from before the pruning", "grants from before the pruning");
+        text.push_str(&format!("\n             {grants}, {older_open} open: the end was not compared"));
+    }
+    text
+}
+
+fn counted(count: u64, one: &str, more: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { more })
+}

@@ -1,0 +1,164 @@
+//! Tree heads: in the log sinks, as a proof for one record, and with a witness. Any user can write lines into syslog that look like
+//! those of jit-sudo.
+
+use std::time::Duration;
+
+use harness::{PrivateRoot, eventually};
+
+use crate::own_root;
+
+const STATE: &str = "/var/lib/jit-sudo";
+const LOG: &str = "/var/log/auth.log";
+const RUN: [&str; 4] = ["jit-sudo", "-n", "id", "-u"];
+
+/// A root in which a user has run a command, and the host has signed all records and sent the head to the log.
+fn signed() -> (PrivateRoot, harness::Person) {
+    let root = own_root();
+    let person = root.person(&["deploy"]);
+    root.run_as(&person.name, RUN).succeeded();
+    sign(&root);
+    (root, person)
+}
+
+/// Has the host sign all records, and waits until the log has the head.
+fn sign(root: &PrivateRoot) {
+    root.script("jitctl audit prove --consistency 0 >/root/head");
+    let note = root.read("/root/head");
+    let size = note.lines().skip_while(|line| !line.starts_with("jit-sudo/")).nth(1).unwrap().to_owned();
+    eventually("the head in the log", Duration::from_secs(10), || {
+        root.read(LOG).contains(&format!("\\n{size}\\n")).then_some(())
+    });
+}
+
+fn verify(root: &PrivateRoot, more: &[&str]) -> harness::Output {
+    root.as_root([&["jitctl", "audit", "verify"][..], more].concat())
+}
+
+#[test]
+fn a_line_that_any_user_writes_decides_nothing() {
+    let (root, person) = signed();
+    let said = verify(&root, &["--anchor", LOG]);
+    assert!(said.succeeded().ends_with("\nintact"), "{said:?}");
+    let zeros = "0".repeat(64);
+    // A record that differs, one that the journal does not have, and a head with a signature of nobody.
+    for (line, disagreeing) in [
+        (format!("@cee: {{\"seq\":3,\"head\":\"{zeros}\",\"record\":{{}}}}"), 1),
+        (format!("@cee: {{\"seq\":99999,\"head\":\"{zeros}\",\"record\":{{}}}}"), 2),
+        ("@cee: {\"checkpoint\":\"{}\",\"kind\":\"checkpoint\",\"note\":\"NOTE\",\"seq\":3,\"signature\":\"\"}".to_owned(), 2),
+    ] {
+        let origin = root.read("/root/head").lines().find(|line| line.starts_with("jit-sudo/")).unwrap().to_owned();
+        let signature = "A".repeat(91) + "=";
+        let note = format!("{origin}\\n1\\n{}=\\n\\n— {origin} {signature}\\n", "A".repeat(43));
+        root.write("/tmp/line", 0o644, &line.replace("NOTE", &note));
+        root.run_as(&person.name, ["sh", "-c", "logger -t 'jit-sudo[7]' \"$(cat /tmp/line)\""]).succeeded();
+        root.syslog();
+        assert!(root.read(LOG).contains("jit-sudo[7]"), "the line is in the log");
+        let said = verify(&root, &["--anchor", LOG]);
+        let text = said.succeeded();
+        assert!(text.contains(&format!("other lines  {disagreeing} without a signature disagree, from record 3 on")), "{text}");
+    }
+    root.script(&format!("jitctl audit export -o /root/journal.jsonl; cp {LOG} /root/log; jitctl key show >/root/key"));
+    let elsewhere = ["/root/journal.jsonl", "--public-key", "/root/key", "--anchor", "/root/log"];
+    assert!(verify(&root, &elsewhere).succeeded().contains("a signed head that was kept elsewhere agrees"));
+    let unnamed = verify(&root, &["/root/journal.jsonl", "--anchor", "/root/log"]);
+    unnamed.exited(5);
+    assert!(unnamed.stdout.contains("not checked: the key that signed them was not given"), "{unnamed:?}");
+}
+
+#[test]
+fn a_signed_head_in_the_log_shows_a_journal_that_root_has_cut_off() {
+    let (root, person) = signed();
+    root.script(&format!("cp -a {STATE} /root/before"));
+    root.run_as(&person.name, RUN).succeeded();
+    sign(&root);
+    verify(&root, &["--anchor", LOG]).succeeded();
+    // The whole state of an hour ago, with its anchor: nothing on this host shows it.
+    root.script(&format!("rm -r {STATE} && cp -a /root/before {STATE}"));
+    verify(&root, &[]).exited(5);
+    verify(&root, &["--anchor", LOG]).refused("the journal ends before it, and a signed head that was kept elsewhere covers");
+    root.run_as(&person.name, RUN).succeeded();
+    root.run_as(&person.name, RUN).succeeded();
+    sign(&root);
+    verify(&root, &["--anchor", LOG]).refused("are not those of a signed head that was kept elsewhere");
+}
+
+#[test]
+fn one_record_is_proved_without_the_journal() {
+    let (root, person) = signed();
+    root.run_as(&person.name, ["jit-sudo", "-n", "echo", "needle"]).succeeded();
+    let start = root.journal().into_iter().rfind(|record| record.kind() == "start").unwrap();
+    let seq = start.seq.to_string();
+    let check = |file: &str| {
+        let words = ["jitctl", "audit", "check-proof", file, "--host-key", "/tmp/key"];
+        root.run_as("alice", words)
+    };
+    root.script(&format!("jitctl audit prove {seq} >/tmp/proof; jitctl key show >/tmp/key; chmod 644 /tmp/proof /tmp/key"));
+    let said = check("/tmp/proof");
+    assert!(said.succeeded().contains(&format!("as number {seq} of ")) && said.stdout.contains("needle"), "{said:?}");
+    let proof = root.read("/tmp/proof");
+    assert!(proof.starts_with("c2sp.org/tlog-proof@v1\nextra ") && proof.len() < 4_000 + start.body.len() * 2, "{proof}");
+    let lines: Vec<&str> = proof.lines().collect();
+    for index in 1..lines.len() {
+        let mut altered: Vec<String> = lines.iter().map(|line| (*line).to_owned()).collect();
+        let line = &mut altered[index];
+        if line.is_empty() {
+            continue;
+        }
+        let middle = line.len() / 2;
+        let other = if line.as_bytes()[middle] == b'7' { "8" } else { "7" };
+        line.replace_range(middle..=middle, other);
+        root.write("/tmp/altered", 0o644, &(altered.join("\n") + "\n"));
+        check("/tmp/altered").refused("nothing is proved");
+    }
+    root.script("ssh-keygen -q -t ed25519 -N '' -f /tmp/other && cp /tmp/other.pub /tmp/key");
+    check("/tmp/proof").refused("the host with this key has not signed the tree");
+    root.as_root(["jitctl", "audit", "prove", "99999"]).refused("there is no record 99999");
+    root.run_as(&person.name, ["jitctl", "audit", "prove", &seq]).refused("");
+}
+
+#[test]
+fn a_witness_cosigns_a_journal_that_grows_and_refuses_one_that_was_restored() {
+    let (root, person) = signed();
+    let witness = |words: &str| {
+        let words = format!("cd /tmp; jitctl witness {words}");
+        root.run_as("bob", ["sh", "-c", &words])
+    };
+    root.script("jitctl key show | head -n 1 >/tmp/host.pub; chmod 644 /tmp/host.pub");
+    witness("cosign --state /tmp/w --host-key /tmp/host.pub </dev/null").refused("this witness has no key");
+    let key = witness("key --state /tmp/w --name witness.example/one").succeeded().to_owned();
+    root.write("/tmp/witness.pub", 0o644, &format!("{key}\n"));
+    let host = root.read("/root/head").lines().find_map(|line| line.strip_prefix("jit-sudo/")).unwrap().to_owned();
+    let size = || witness(&format!("size --state /tmp/w {host}")).succeeded().to_owned();
+    let submit = || {
+        let size = size();
+        root.script(&format!("jitctl audit prove --consistency {size} >/tmp/body; chmod 644 /tmp/body"));
+        witness("cosign --state /tmp/w --host-key /tmp/host.pub /tmp/body")
+    };
+    assert_eq!(size(), "0");
+    assert!(submit().succeeded().starts_with("— witness.example/one "));
+    root.script(&format!("cp -a {STATE} /root/before"));
+    for _ in 0..3 {
+        root.run_as(&person.name, RUN).succeeded();
+        submit().succeeded();
+    }
+    assert_eq!(size(), root.journal().len().to_string());
+    root.script(&format!("cp /tmp/w/{host}.note /root/note"));
+    let said = verify(&root, &["--anchor", "/root/note", "--witness", "/tmp/witness.pub"]);
+    assert!(said.succeeded().contains("witness      cosigned up to record "), "{said:?}");
+    let uncosigned = verify(&root, &["--anchor", LOG, "--witness", &key]);
+    uncosigned.exited(5);
+    assert!(uncosigned.stdout.contains("not checked: no head with a cosignature of this witness was given"), "{uncosigned:?}");
+    root.script("jitctl audit prove 3 >/root/proof");
+    root.as_root(["jitctl", "audit", "check-proof", "/root/proof", "--host-key", "/tmp/host.pub", "--witness", &key])
+        .refused("witness witness.example/one has not cosigned the tree");
+    // The state of before, and a journal that grows from there.
+    let before = size();
+    root.script(&format!("rm -r {STATE} && cp -a /root/before {STATE}"));
+    root.as_root(["jitctl", "audit", "prove", "--consistency", &before]).refused("the journal has only");
+    while root.journal().len() <= before.parse::<usize>().unwrap() {
+        root.run_as(&person.name, RUN).succeeded();
+    }
+    submit().refused("do not begin with the");
+    assert_eq!(size(), before);
+    verify(&root, &["--anchor", "/root/note", "--witness", &key]).refused("are not those of a signed head");
+}
