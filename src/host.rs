@@ -33,7 +33,7 @@ use crate::audit::sink::json_file::JsonFile;
 use crate::audit::sink::syslog::{DEV_LOG, Syslog};
 use crate::audit::sink::{Outbox, Sink, Transport};
 use crate::audit::{self, Journal, JournalError, Sweep, Traces};
-use crate::console::Console;
+use crate::console::{self, Console};
 use crate::database::{Database, DatabaseError, Unwritten};
 use crate::policy_index::IndexError;
 use crate::session::{end_lost, give_up_stopped};
@@ -261,7 +261,7 @@ impl Host {
     /// Reports an event that the journal could not record to syslog and to standard error.
     pub fn alert_and_say(&self, sentence: &str, console: &mut Console) {
         self.alert(sentence);
-        console.say(&format!("jit-sudo: {sentence}\n"));
+        console.say(&console::line(sentence));
     }
 
     /// Does the same without a message to the caller.

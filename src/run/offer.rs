@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 
 use crate::activation::apart::request_apart;
 use crate::activation::{Activation, ActivationError, Urgency, Wanted};
-use crate::console::Console;
+use crate::console::{self, Console};
 use crate::judge::Eligible;
 use crate::refusal::Refusal;
 use crate::run::RunContext;
@@ -163,7 +163,7 @@ fn offer_text(role: &Role, choices: usize, wish: &ActivationWish, mode: OfferMod
         String::new()
     };
     let leave = if mode == OfferMode::Ask { " (^C to leave)" } else { "" };
-    format!("jit-sudo: no active grant; asking for role {which} for at most {span}{approval}{leave}\n")
+    console::line(format_args!("no active grant; asking for role {which} for at most {span}{approval}{leave}"))
 }
 
 fn approvers(role: &Role) -> Vec<String> {
@@ -220,9 +220,9 @@ fn ask<T>(
         match std::str::from_utf8(line.as_bytes().trim_ascii()).map_err(|_| "it is not UTF-8 text".to_owned()) {
             Ok(text) => match read(text) {
                 Ok(answer) => return Some(answer),
-                Err(complaint) => console.say(&format!("jit-sudo: {complaint}\n")),
+                Err(complaint) => console.say(&console::line(complaint)),
             },
-            Err(complaint) => console.say(&format!("jit-sudo: {complaint}\n")),
+            Err(complaint) => console.say(&console::line(complaint)),
         }
     }
     None

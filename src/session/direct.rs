@@ -16,6 +16,7 @@ use super::relay_process::{Course, RelayProcess};
 use super::session_recording::SessionRecording;
 use super::streams::CopiedStreams;
 use super::subreaper::{Change, Child};
+use crate::console;
 use jit_core::names::RunId;
 use sys::exec::ExecError;
 use sys::poll::{Blocking, PollEntry, poll, set_blocking, socket_pair};
@@ -317,7 +318,7 @@ fn say(words: &str) {
     let Ok(terminal) = Terminal::controlling() else { return };
     let Ok(before) = sys::signals::block(SignalSet::of(&[SIGTTOU])) else { return };
     if set_blocking(terminal.as_fd(), Blocking::No).is_ok() {
-        let _ = sys::poll::write(terminal.as_fd(), format!("\r\njit-sudo: {words}\r\n").as_bytes());
+        let _ = sys::poll::write(terminal.as_fd(), format!("\r\n{}: {words}\r\n", console::name().as_str()).as_bytes());
     }
     let _ = sys::signals::set_mask(before); // if this fails, SIGTTOU stays blocked
 }

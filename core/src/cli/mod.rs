@@ -33,7 +33,7 @@ pub enum Invocation {
     /// `-K`: remove all cached credentials of the caller.
     RemoveCache,
     /// `-V`
-    Version,
+    Version(CalledAs),
     /// `-h`
     Help(CalledAs),
 }
