@@ -361,7 +361,8 @@ impl Refusal {
             Self::Usage(error) => error.report(console::name()),
             _ => console::line(sentence),
         };
-        if let Self::Auth(AuthError::NoTerminal) = self {
+        // sudo adds this sentence to both, and programs search for it.
+        if let Self::Auth(AuthError::NoTerminal | AuthError::Account(_)) = self {
             text.push_str(&console::line("a password is required"));
         }
         for explanation in self.explanation() {
