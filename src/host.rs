@@ -125,6 +125,8 @@ pub enum HostError {
     Restored(String),
     /// A copy of the database is not one that can take its place.
     Copy(PathBuf, CopyFault),
+    /// `/proc` is not mounted.
+    NoProc,
     /// A system call failed.
     System(&'static str, io::Error),
 }
@@ -147,6 +149,7 @@ impl fmt::Display for HostError {
             Self::Key(error) => write!(f, "{STATE}/{HOST_KEY} {error}"),
             Self::Restored(how) => write!(f, "{how}, so no grant is given or accepted"),
             Self::Copy(path, fault) => write!(f, "{}: {fault}", path.display()),
+            Self::NoProc => f.write_str("/proc is not mounted, and jit-sudo cannot supervise a command without it"),
             Self::System(what, error) => write!(f, "unable to {what}: {error}"),
         }
     }
@@ -232,7 +235,10 @@ impl Host {
 
     /// Returns the readings of all clocks, for records.
     pub fn clocks(&self) -> Result<Moment, HostError> {
-        SystemClock.read().map_err(|error| HostError::System("read the clock", error))
+        SystemClock.read().map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound if !Path::new("/proc/self").exists() => HostError::NoProc,
+            _ => HostError::System("read the clock", error),
+        })
     }
 
     /// Returns the time that counts for starts, ends and deadlines.
