@@ -178,6 +178,7 @@ impl Typed {
         let no_command = words.command.is_empty();
         self.run.command = words.command;
         self.run.environment.set = words.variables;
+        self.run.environment.preserve_over = words.preserved_over;
         match self.verb {
             None if forget => self.forget(),
             None => self.run(),

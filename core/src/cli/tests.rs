@@ -115,6 +115,15 @@ fn preserve_env_takes_a_list_of_names() {
     assert_eq!(run("--preserve-env=A,,B --preserve-env=C id").environment.preserve, [os("A"), os("B"), os("C")]);
     assert!(!run("--preserve-env=A id").environment.preserve_all);
     assert_eq!(run("--preserve-env= id").environment, EnvironmentWish::default());
+    for (line, over) in [
+        ("--preserve-env=A,B A=1 id", &[][..]),
+        ("A=1 --preserve-env=B id", &[]),
+        ("A=1 --preserve-env=B,A id", &["A"]),
+        ("A=1 --preserve-env=A A=2 id", &[]),
+        ("A=1 B=1 --preserve-env=A,B A=2 id", &["B"]),
+    ] {
+        assert_eq!(run(line).environment.preserve_over, over.iter().map(os).collect::<Vec<_>>(), "{line}");
+    }
     assert_eq!(mistake("--preserve-env=A=B id"), "invalid environment variable name: A=B");
 }
 
