@@ -4,9 +4,11 @@
 //! has the list).
 
 use std::os::fd::AsFd;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use jit_core::cli::CalledAs;
 use sys::interruption::write_all;
 
 /// How long a message waits for its reader: a terminal after ^S, a pipe that no process reads.
@@ -16,6 +18,23 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 pub const PAGING: Duration = Duration::from_secs(3600);
 
 static TAKEN: AtomicBool = AtomicBool::new(false);
+
+static NAME: OnceLock<CalledAs> = OnceLock::new();
+
+/// Sets the name with which this process and its children begin their messages. The first call counts.
+pub fn speak_as(name: CalledAs) {
+    let _ = NAME.set(name);
+}
+
+/// Returns the name with which messages begin: `jit-sudo`, or that of a link in the place of sudo.
+pub fn name() -> CalledAs {
+    NAME.get().copied().unwrap_or(CalledAs::JitSudo)
+}
+
+/// Returns a message of this program about itself: one line that begins with its name.
+pub fn line(sentence: impl std::fmt::Display) -> String {
+    format!("{}: {sentence}\n", name().as_str())
+}
 
 /// The right to write to the caller's streams.
 #[derive(Debug)]

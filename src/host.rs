@@ -33,7 +33,7 @@ use crate::audit::sink::json_file::JsonFile;
 use crate::audit::sink::syslog::{DEV_LOG, Syslog};
 use crate::audit::sink::{Outbox, Sink, Transport};
 use crate::audit::{self, Journal, JournalError, Sweep, Traces};
-use crate::console::Console;
+use crate::console::{self, Console};
 use crate::database::{Database, DatabaseError, Unwritten};
 use crate::policy_index::IndexError;
 use crate::session::{end_lost, give_up_stopped};
@@ -125,6 +125,8 @@ pub enum HostError {
     Restored(String),
     /// A copy of the database is not one that can take its place.
     Copy(PathBuf, CopyFault),
+    /// `/proc` is not mounted.
+    NoProc,
     /// A system call failed.
     System(&'static str, io::Error),
 }
@@ -147,6 +149,7 @@ impl fmt::Display for HostError {
             Self::Key(error) => write!(f, "{STATE}/{HOST_KEY} {error}"),
             Self::Restored(how) => write!(f, "{how}, so no grant is given or accepted"),
             Self::Copy(path, fault) => write!(f, "{}: {fault}", path.display()),
+            Self::NoProc => f.write_str("/proc is not mounted, and jit-sudo cannot supervise a command without it"),
             Self::System(what, error) => write!(f, "unable to {what}: {error}"),
         }
     }
@@ -232,7 +235,10 @@ impl Host {
 
     /// Returns the readings of all clocks, for records.
     pub fn clocks(&self) -> Result<Moment, HostError> {
-        SystemClock.read().map_err(|error| HostError::System("read the clock", error))
+        SystemClock.read().map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound if !Path::new("/proc/self").exists() => HostError::NoProc,
+            _ => HostError::System("read the clock", error),
+        })
     }
 
     /// Returns the time that counts for starts, ends and deadlines.
@@ -261,7 +267,7 @@ impl Host {
     /// Reports an event that the journal could not record to syslog and to standard error.
     pub fn alert_and_say(&self, sentence: &str, console: &mut Console) {
         self.alert(sentence);
-        console.say(&format!("jit-sudo: {sentence}\n"));
+        console.say(&console::line(sentence));
     }
 
     /// Does the same without a message to the caller.

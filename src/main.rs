@@ -2,9 +2,9 @@
 
 #![no_main]
 
-use jit_core::cli::{self, Invocation};
+use jit_core::cli::{self, CalledAs, Invocation};
 use jit_core::policy::PolicyReader;
-use jit_sudo::console::Console;
+use jit_sudo::console::{Console, speak_as};
 use jit_sudo::refusal::Refusal;
 use jit_sudo::run::{listing, run, validate};
 use jit_sudo::session::{ExitStatus, stand_apart};
@@ -21,6 +21,7 @@ fn run_and_exit() -> ! {
 fn jit_sudo_main() -> ExitStatus {
     // Nothing has taken it before.
     let Some(mut console) = Console::of_this_process() else { return ExitStatus::Code(1) };
+    speak_as(std::env::args_os().next().map_or(CalledAs::JitSudo, |name| CalledAs::of(&name)));
     let (answer, reader) = match sys::sanitize(c"jit-sudo") {
         Ok(mut inherited) => {
             stand_apart(&mut inherited);
@@ -43,7 +44,7 @@ fn answer(inherited: &Inherited, console: &mut Console) -> Result<ExitStatus, Re
         Invocation::Validate(wanted) => validate::validate(&wanted, inherited, console),
         Invocation::InvalidateCache => validate::forget(validate::Extent::ThisSession, inherited),
         Invocation::RemoveCache => validate::forget(validate::Extent::Everything, inherited),
-        Invocation::Version => say(&cli::version(), console),
+        Invocation::Version(name) => say(&cli::version(name), console),
         Invocation::Help(name) => say(&cli::help(name), console),
     }
 }

@@ -9,7 +9,7 @@ use crate::audit::recorded::StartError;
 use crate::auth::AuthError;
 use crate::authorized::environment::EnvironmentError;
 use crate::authorized::{GateError, ProgramFault};
-use crate::console::Console;
+use crate::console::{self, Console};
 use crate::database::Unwritten;
 use crate::elevation::{Caller, CallerError, CommandError, EditorError, Elevation, ElevationError, Hidden, RunAs};
 use crate::host::{HostError, free_space};
@@ -304,7 +304,8 @@ impl Refusal {
             }
             Self::Start(_) if self.unwritten() == Some(Unwritten::Full) => Some(format!("{AS_ROOT}{}", free_space())),
             Self::Launch(LaunchError::Program(ProgramFault::Script(path, _))) => {
-                Some(format!("where your role allows its interpreter: jit-sudo sh {}", shell_line([path.as_os_str()])))
+                let words = [OsStr::new(console::name().as_str()), OsStr::new("sh"), path.as_os_str()];
+                Some(format!("where your role allows its interpreter: {}", shell_line(words)))
             }
             Self::Launch(LaunchError::Endless(_)) => {
                 Some(format!("{AS_ROOT}give this host or container CAP_KILL, or mount cgroup2 on /sys/fs/cgroup"))
@@ -357,14 +358,15 @@ impl Refusal {
             Self::NotAllowed(_) | Self::Hidden(_) | Self::NoGrant(_) | Self::Pending(..) | Self::NoRole(..) => {
                 format!("{sentence}.\n")
             }
-            Self::Usage(error) => error.report(),
-            _ => format!("jit-sudo: {sentence}\n"),
+            Self::Usage(error) => error.report(console::name()),
+            _ => console::line(sentence),
         };
-        if let Self::Auth(AuthError::NoTerminal) = self {
-            text.push_str("jit-sudo: a password is required\n");
+        // sudo adds this sentence to both, and programs search for it.
+        if let Self::Auth(AuthError::NoTerminal | AuthError::Account(_)) = self {
+            text.push_str(&console::line("a password is required"));
         }
         for explanation in self.explanation() {
-            text.push_str(&format!("jit-sudo: {explanation}\n"));
+            text.push_str(&console::line(explanation));
         }
         if let Some(hint) = self.hint() {
             text.push_str(&format!("hint: {}\n", hint_for(reader, &hint)));

@@ -4,7 +4,7 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
-use jit_core::cli::{Invocation, List, Mode, Run, parse};
+use jit_core::cli::{CalledAs, Invocation, List, Mode, Run, parse};
 use jit_sudo_fuzz::{shown, shown_lines};
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
@@ -14,9 +14,10 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
         Ok(Invocation::List(list)) => lists(&list, &words),
         Ok(_) => {}
         Err(error) => {
+            let called = CalledAs::of(words.first().map_or(OsStr::new(""), OsString::as_os_str));
             shown(&error);
-            shown_lines(&error.report());
-            assert!(error.report().len() < 16 << 10);
+            shown_lines(&error.report(called));
+            assert!(error.report(called).len() < 16 << 10);
         }
     }
 });

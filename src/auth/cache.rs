@@ -19,8 +19,12 @@ pub const SCHEMA: &str = "
 CREATE TABLE credential_cache (uid INTEGER NOT NULL, user TEXT NOT NULL, place TEXT NOT NULL, service TEXT NOT NULL, boot_id TEXT NOT NULL, at INTEGER NOT NULL, seal BLOB NOT NULL, PRIMARY KEY (uid, user, place, service)) STRICT, WITHOUT ROWID;
 ";
 
-/// A cached authentication is renewed by use, but not more often than this, so that most runs write nothing.
-const RENEW_AFTER_US: i64 = 60_000_000;
+/// A cached authentication is renewed by each use, as sudo renews it, but not more often than this: of many runs in one moment
+/// only one writes. No run waits for the disk because of it.
+const RENEW_AFTER_US: i64 = 1_000_000;
+
+/// With a short timeout it is renewed after this part of it, if that is earlier.
+const RENEW_PART: i64 = 16;
 
 /// The number of entries that a user may have; a terminal session needs one for each PAM service.
 const MOST_OF_A_USER: u32 = 64;
@@ -79,7 +83,7 @@ impl<'a> CredentialCache<'a> {
 
     /// Caches an authentication that was made or used now.
     pub fn remember(&self, key: &CacheKey, moment: &Moment) -> rusqlite::Result<()> {
-        if self.timeout.is_zero() || self.age(key, moment)?.is_some_and(|age| age < RENEW_AFTER_US) {
+        if self.timeout.is_zero() || self.age(key, moment)?.is_some_and(|age| age < self.renew_after()) {
             return Ok(());
         }
         let at = moment.boot.0;
@@ -98,6 +102,15 @@ impl<'a> CredentialCache<'a> {
             ],
         )?;
         Ok(())
+    }
+
+    fn renew_after(&self) -> i64 {
+        RENEW_AFTER_US.min(self.limit() / RENEW_PART)
+    }
+
+    /// Returns the timeout in microseconds.
+    fn limit(&self) -> i64 {
+        i64::try_from(self.timeout.as_micros()).unwrap_or(i64::MAX)
     }
 
     /// Removes entries of earlier boots and, of this user, those of ended sessions and all but the newest. How old the others may be
@@ -166,7 +179,7 @@ impl<'a> CredentialCache<'a> {
         if self.seal(key, &moment.boot_id, at)?[..] != seal {
             return Ok(None);
         }
-        let limit = i64::try_from(self.timeout.as_micros()).unwrap_or(i64::MAX);
+        let limit = self.limit();
         // An age below zero would lie in the future: such a row was not written by this clock.
         Ok(Some(moment.boot.0.saturating_sub(at)).filter(|age| (0..limit).contains(age)))
     }
@@ -237,6 +250,27 @@ mod tests {
             CacheKey { service: "strict".into(), ..key() },
         ] {
             assert!(!cache.remembers(&other, &moment("b", 101)).unwrap(), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn each_use_renews_an_authentication_however_short_its_timeout() {
+        for seconds in [3_i64, 60, 240, 900, 86_400] {
+            let connection = database();
+            let timeout = Duration::from_secs(seconds.unsigned_abs());
+            let cache = CredentialCache { exists: |_| true, ..CredentialCache::new(&connection, timeout) };
+            cache.remember(&key(), &moment("b", 100)).unwrap();
+            for uses in 1..10 {
+                // Half of the timeout after the last use: without the renewal the third use would be too late.
+                let now = moment("b", 100 + uses * (seconds + 1) / 2);
+                assert!(cache.remembers(&key(), &now).unwrap(), "{seconds} {uses}");
+                cache.remember(&key(), &now).unwrap();
+            }
+            // 40 seconds after one use, as late after the next.
+            let last = 100 + 9 * (seconds + 1) / 2;
+            let after = seconds.min(40) - 1;
+            cache.remember(&key(), &moment("b", last + after)).unwrap();
+            assert!(cache.remembers(&key(), &moment("b", last + after + seconds - 1)).unwrap(), "{seconds}");
         }
     }
 

@@ -133,7 +133,9 @@ pub enum AuthError {
     Incorrect(u32),
     /// Nothing was typed in time.
     TimedOut,
-    /// PAM denied the account, or failed.
+    /// PAM denied the account.
+    Account(PamError),
+    /// PAM failed.
     Pam(PamError),
     /// The cache cannot be read.
     Cache(rusqlite::Error),
@@ -153,9 +155,24 @@ impl fmt::Display for AuthError {
                 write!(f, "{count} incorrect password {}", attempts(*count))
             }
             Self::TimedOut => f.write_str("timed out reading password"),
+            Self::Account(error) => f.write_str(&denied(error)),
             Self::Pam(error) => error.fmt(f),
             Self::Cache(error) => write!(f, "the credential cache cannot be read: {error}"),
         }
+    }
+}
+
+/// Returns sudo's words for a denied account.
+fn denied(error: &PamError) -> String {
+    if error.is_denied() {
+        "account validation failure, is your account locked?".to_owned()
+    } else if error.is_expired_account() {
+        "Account expired or PAM config lacks an \"account\" section for sudo, contact your system administrator"
+            .to_owned()
+    } else if error.is_expired_password() {
+        "Account or password is expired, reset your password and try again".to_owned()
+    } else {
+        format!("PAM account management error: {}", error.text)
     }
 }
 
@@ -208,10 +225,10 @@ impl Authenticated {
         }
         let how =
             if demand.password_due { authenticate(&mut pam, &demand, &trouble, moment)? } else { AuthMethod::NotAsked };
-        match pam.account(Messages::Shown) {
+        match pam.account(if demand.non_interactive { Messages::Silent } else { Messages::Shown }) {
             Ok(()) => {}
             Err(error) if error.is_expired_password() && !demand.non_interactive => pam.change_expired_password()?,
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(AuthError::Account(error)),
         }
         if let Some((cache, key)) = demand.cache
             && demand.remember
@@ -243,7 +260,12 @@ impl Authenticated {
     /// Changes that the stack makes to them (pam_limits(8)) are meant for the command and are undone for this process.
     pub fn open_session(&mut self, target: &str, own: &Limits) -> Result<(), SessionError> {
         self.pam.set_user(target)?;
-        self.pam.establish_credentials(Messages::Silent)?;
+        // Without a call of pam_authenticate(3) before it, modules may have nothing to establish, and pam_setcred(3) reports that as
+        // an error. sudo ignores it too. What a module does not give, such as a group, the command does not have.
+        match (self.pam.establish_credentials(Messages::Silent), self.how) {
+            (Err(error), AuthMethod::Password | AuthMethod::Unasked) => return Err(error.into()),
+            (Ok(()) | Err(_), _) => {}
+        }
         self.pam.open_session(Messages::Silent)?;
         let after = Limits::current().map_err(SessionError::Limits)?;
         if *own != after {
@@ -301,10 +323,9 @@ fn authenticate(
             Some(prompt::Stopped::NoTerminal) => return Err(AuthError::NoTerminal),
             Some(prompt::Stopped::TimedOut) => return Err(AuthError::TimedOut),
             Some(prompt::Stopped::GaveUp) => return Err(AuthError::GaveUp(wrong)),
+            Some(prompt::Stopped::TooLong) => {}
+            None if !error.is_wrong_password() => return Err(error.into()),
             None => {}
-        }
-        if !error.is_wrong_password() {
-            return Err(error.into());
         }
         wrong += 1;
         if wrong >= demand.tries || error.is_max_tries() {

@@ -2,21 +2,21 @@
 
 use std::cell::Cell;
 use std::ffi::{CString, OsStr, OsString};
-use std::io::Read;
+use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::console::PATIENCE;
+use crate::console::{self, PATIENCE};
 use jit_core::escape::escape;
 use sys::cgroup::Cgroup;
-use sys::exec::{Credentials, Directory, Execution, Image, Programs};
+use sys::exec::{Credentials, Directory, ExecError, Execution, Image, Programs};
 use sys::inherited::SchedulingState;
 use sys::interruption::write_all;
 use sys::limits::Limits;
 use sys::pam::{Conversation, ConversationFailed, Prompt};
-use sys::process::{Pid, WaitEvent, Waiting, wait};
+use sys::process::{Pid, Waiting, wait};
 use sys::sanitize::Inherited;
 use sys::secret::{MAX_SECRET, Secret};
 use sys::signals::SignalSet;
@@ -67,27 +67,34 @@ impl Askpass {
 
     /// Runs the program with the prompt as its argument and returns the first line of its output as the password.
     fn ask(&self, prompt: &[u8]) -> Result<Secret, Stopped> {
-        let (output, end) = sys::poll::pipe().map_err(|_| Stopped::GaveUp)?;
-        let child = self.start(prompt, end).ok_or(Stopped::GaveUp)?;
-        let mut output = std::fs::File::from(output);
-        let mut line = Vec::with_capacity(MAX_SECRET + 1);
-        let mut byte = [0];
-        while line.len() < MAX_SECRET && matches!(output.read(&mut byte), Ok(1)) && byte != *b"\n" {
-            line.extend_from_slice(&byte);
+        let answer = self.answer(prompt).unwrap_or_else(|error| {
+            let program = escape(self.program.as_bytes());
+            tell(&console::line(format_args!("unable to run {program}: {}", reason(&error))));
+            Err(Stopped::GaveUp)
+        });
+        if answer.as_ref().is_err_and(|stopped| *stopped == Stopped::GaveUp) {
+            tell(&console::line("no password was provided"));
         }
-        let answer = Secret::new(line);
-        drop(output);
-        let done = matches!(wait(child, Waiting::ForEnd), Ok(Some((WaitEvent::Exited(0), _))));
-        if done && !answer.as_bytes().is_empty() { Ok(answer) } else { Err(Stopped::GaveUp) }
+        answer
     }
 
-    fn start(&self, prompt: &[u8], output: OwnedFd) -> Option<Pid> {
-        let program = CString::new(self.program.as_bytes()).ok()?;
-        let argv = [program.clone(), CString::new(prompt).ok()?];
+    /// Returns what the program has printed. Its exit status does not matter: sudo ignores it too, and a program that only shows a
+    /// window may fail after the answer.
+    fn answer(&self, prompt: &[u8]) -> io::Result<Result<Secret, Stopped>> {
+        let (output, end) = sys::poll::pipe()?;
+        let child = self.start(prompt, end)?;
+        let answer = first_line(std::fs::File::from(output));
+        let _ = wait(child, Waiting::ForEnd); // only to reap it
+        Ok(answer)
+    }
+
+    fn start(&self, prompt: &[u8], output: OwnedFd) -> io::Result<Pid> {
+        let program = CString::new(self.program.as_bytes())?;
+        let argv = [program.clone(), CString::new(prompt)?];
         let is_variable = |entry: &&OsString| entry.as_bytes().iter().skip(1).any(|byte| *byte == b'=');
         let variables = self.environment.iter().filter(is_variable);
         let environment: Vec<CString> = variables.filter_map(|entry| CString::new(entry.as_bytes()).ok()).collect();
-        let nothing = std::fs::File::open("/dev/null").ok()?;
+        let nothing = std::fs::File::open("/dev/null")?;
         let execution = Execution {
             image: Image::Powerless(&program),
             argv: &argv,
@@ -107,8 +114,39 @@ impl Askpass {
             kept: &[],
             programs: Programs::Any,
         };
-        execution.spawn(self.group.as_deref().filter(|group| group.exists())).ok()
+        execution.spawn(self.group.as_deref().filter(|group| group.exists())).map_err(ExecError::error)
     }
+}
+
+/// Reads the first line of what an askpass program prints. Without a line end the text counts too, but no text at all is no answer.
+fn first_line(mut output: std::fs::File) -> Result<Secret, Stopped> {
+    let mut line = Vec::with_capacity(MAX_SECRET + 1);
+    let mut byte = [0];
+    loop {
+        match output.read(&mut byte) {
+            Ok(1) if byte == *b"\n" => break,
+            Ok(1) => line.extend_from_slice(&byte),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Ok(_) | Err(_) if line.is_empty() => return Err(Stopped::GaveUp),
+            Ok(_) | Err(_) => break,
+        }
+        if line.len() > MAX_SECRET {
+            drop(Secret::new(line));
+            return Err(Stopped::TooLong);
+        }
+    }
+    Ok(Secret::new(line))
+}
+
+/// Returns the text of an error of the system, without its number.
+fn reason(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or_default().to_owned()
+}
+
+/// Writes a message to standard error, where sudo writes it too, wherever the prompts are shown.
+fn tell(text: &str) {
+    say(&Source::StandardInput, text.as_bytes());
 }
 
 /// Why the conversation was stopped.
@@ -120,6 +158,8 @@ pub enum Stopped {
     GaveUp,
     /// Nothing was typed in time.
     TimedOut,
+    /// The answer is longer than any password; it counts as a wrong one.
+    TooLong,
 }
 
 /// Why the conversation failed, for the caller of PAM: PAM itself only reports that it failed.
@@ -195,11 +235,12 @@ impl Prompter {
         answer.map_err(|error| match error {
             PasswordError::TimedOut => Stopped::TimedOut,
             PasswordError::EndOfInput => {
-                let line: &[u8] = if matches!(self.source, Source::StandardInput) { b"\n" } else { b"" };
-                say(&Source::StandardInput, &[line, b"jit-sudo: no password was provided\n"].concat());
+                let line = if matches!(self.source, Source::StandardInput) { "\n" } else { "" };
+                tell(&format!("{line}{}", console::line("no password was provided")));
                 Stopped::GaveUp
             }
-            PasswordError::Interrupted | PasswordError::TooLong | PasswordError::Io(_) => Stopped::GaveUp,
+            PasswordError::TooLong => Stopped::TooLong,
+            PasswordError::Interrupted | PasswordError::Io(_) => Stopped::GaveUp,
         })
     }
 }
@@ -238,7 +279,7 @@ pub fn say(source: &Source, text: &[u8]) {
     let terminal = matches!(source, Source::Terminal).then(Terminal::controlling).and_then(Result::ok);
     let _ = match terminal {
         Some(terminal) => write_all(terminal.as_fd(), text, PATIENCE),
-        None => write_all(std::io::stderr().as_fd(), text, PATIENCE),
+        None => write_all(io::stderr().as_fd(), text, PATIENCE),
     };
 }
 

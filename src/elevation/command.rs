@@ -150,7 +150,9 @@ impl Command {
         let base = shell.file_name().unwrap_or(OsStr::new("sh"));
         let mut name = OsString::from("-");
         name.push(base);
-        Ok(Self { login: true, ..Self::open(shell, name, shell_arguments(words))? })
+        let shell_path = shell.as_os_str().to_owned();
+        let found = Self::open(shell, shell_path, shell_arguments(words))?; // a message names the shell by its path
+        Ok(Self { login: true, name, ..found })
     }
 
     /// -s: the caller's shell.

@@ -37,15 +37,13 @@ impl CallersEnvironment {
         self.wished.preserve_all
     }
 
-    /// Returns the variables of `--preserve-env=LIST`, then those of `VAR=value`; of duplicates the last one applies.
+    /// Returns the variables of `--preserve-env=LIST` and those of `VAR=value`; of duplicates the last one applies, which is the
+    /// last one on the command line, as with sudo.
     pub fn wished(&self) -> Vec<Variable<'_>> {
-        let preserved = self
-            .wished
-            .preserve
-            .iter()
-            .filter_map(|name| self.variables().find(|(known, _)| name.as_bytes() == *known));
+        let value = |name: &OsString| self.variables().find(|(known, _)| name.as_bytes() == *known);
+        let (preserved, last) = (&self.wished.preserve, &self.wished.preserve_over);
         let set = self.wished.set.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
-        preserved.chain(set).collect()
+        preserved.iter().filter_map(value).chain(set).chain(last.iter().filter_map(value)).collect()
     }
 
     /// Returns the named variables for a request: `NAME=VALUE`, sorted, without duplicates.
@@ -81,8 +79,12 @@ mod tests {
         let wished = EnvironmentWish {
             preserve_all: false,
             preserve: ["C", "B", "D"].map(OsString::from).to_vec(),
+            preserve_over: Vec::new(),
             set: vec![("A".into(), "x=y".into()), ("C".into(), "4".into())],
         };
+        let later = EnvironmentWish { preserve_over: ["C", "D"].map(OsString::from).to_vec(), ..wished.clone() };
+        let later = CallersEnvironment::new(inherited.clone(), later).named();
+        assert_eq!(later.iter().map(ToString::to_string).collect::<Vec<_>>(), ["A=x=y", "B=1", "C=2"]);
         let named = CallersEnvironment::new(inherited, wished).named();
         assert_eq!(named.iter().map(ToString::to_string).collect::<Vec<_>>(), ["A=x=y", "B=1", "C=4"]);
     }

@@ -27,6 +27,7 @@ impl HostError {
             Self::Trust(error) => Some(trust(error)),
             Self::Database(error) => database(error),
             Self::Policy(_) | Self::Approvers(_) | Self::PolicyEncoding(_) => Some("jitctl policy check".to_owned()),
+            Self::NoProc => Some("mount -t proc proc /proc".to_owned()),
             Self::Compiler(_) => Some("install jit-sudo again".to_owned()),
             Self::NoKey(_) => Some("jitctl key init".to_owned()),
             Self::Key(_) => Some(format!(

@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use crate::console;
 use crate::elevation::{Caller, Elevation};
 use jit_core::clock::duration::Seconds;
 use jit_core::escape::Word;
@@ -105,7 +106,9 @@ impl RunOptions {
         let (wanted, or_else): (_, fn(NotPermitted) -> _) = match Self::wanted_directory(role, elevation)? {
             WantedDirectory::Callers => return Ok(WorkingDirectory::Callers),
             WantedDirectory::Path(path) => (path, Err),
-            WantedDirectory::Home(home) => (home, |error| Ok(WorkingDirectory::Instead(format!("jit-sudo: {error}")))),
+            WantedDirectory::Home(home) => {
+                (home, |error| Ok(WorkingDirectory::Instead(format!("{}: {error}", console::name().as_str()))))
+            }
         };
         match elevation.directory(&wanted) {
             Ok(opened) => Ok(WorkingDirectory::Opened(opened)),

@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use crate::activation::wait_beside;
-use crate::console::Console;
+use crate::console::{self, Console};
 use crate::host::HostError;
 use crate::refusal::Refusal;
 use crate::run::RunContext;
@@ -27,7 +27,7 @@ pub(super) fn await_approval(
     console: &mut Console,
 ) -> Result<RequestState, Refusal> {
     let names = approvers.join(" or ");
-    console.say(&format!("jit-sudo: request {id} waits for the approval of {names} (^C leaves it pending)\n"));
+    console.say(&console::line(format_args!("request {id} waits for the approval of {names} (^C leaves it pending)")));
     let interrupts = SignalQueue::open(&[SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGTSTP])
         .map_err(|error| HostError::System("receive signals", error))?;
     let uid = context.inherited.identity.uid();

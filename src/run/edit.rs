@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use crate::audit::recorded::Recorded;
 use crate::authorized::Authorized;
-use crate::console::Console;
+use crate::console::{self, Console};
 use crate::edit::{Copied, Copy, EditCredentials, EditError};
 use crate::elevation::edit::credentials_of_caller;
 use crate::elevation::{Edit, Editor, Editors, is_edit_word};
@@ -165,5 +165,5 @@ fn record(recorded: &Recorded, change: Change, context: &RunContext<'_>) -> Resu
 
 /// Shows a message about an edit.
 pub(super) fn say(sentence: &str, console: &mut Console) {
-    console.say(&format!("jit-sudo: {sentence}\n"));
+    console.say(&console::line(sentence));
 }

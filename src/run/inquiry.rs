@@ -7,8 +7,8 @@ use std::os::unix::ffi::OsStrExt;
 use crate::activation::insight::Disclosure;
 use crate::authorized::{Serves, may_launch};
 use crate::elevation::{Caller, CallerError, Command, CommandError, Elevation, ElevationError, RunAs};
-use crate::host::Host;
-use crate::judge::{Among, JudgeError, Judgement, judge};
+use crate::host::{Host, HostError};
+use crate::judge::{Among, JudgeError, Judgement, counts_here, judge, subject};
 use crate::policy_index::PolicyIndex;
 use crate::refusal::Refusal;
 use crate::verify::{Differs, Good, GrantFault, good_for, verify};
@@ -16,7 +16,7 @@ use jit_core::cli::EnvironmentWish;
 use jit_core::clock::Now;
 use jit_core::escape::Word;
 use jit_core::grant::{CommandTerms, GrantTerms, SignedGrant};
-use jit_core::policy::Role;
+use jit_core::policy::{Assignment, Role};
 
 /// A question about a user.
 pub(super) struct Inquiry<'a> {
@@ -73,6 +73,23 @@ impl Inquiry<'_> {
     pub(super) fn may_run(&self, run_as: RunAs, command: Command) -> Result<bool, Refusal> {
         let candidates = self.host.store().candidates(self.person.person(), self.now.seconds())?;
         Ok(self.verdict(run_as, command, candidates, EnvironmentWish::default())? == Allowed::Now)
+    }
+
+    /// Returns the roles that allow commands now: standing ones, and those of active grants that are not for one command only.
+    pub(super) fn serving(&self) -> Result<Vec<Role>, Refusal> {
+        let mut roles = self.assigned(Assignment::Standing)?;
+        let given = self.given(&self.assigned(Assignment::Eligible)?)?;
+        roles.extend(given.into_iter().filter_map(|given| match given {
+            Given::Role(role) | Given::Part(role) => Some(role),
+            Given::Command(..) => None,
+        }));
+        Ok(roles)
+    }
+
+    /// Returns the roles of the user that count on this host.
+    pub(super) fn assigned(&self, assignment: Assignment) -> Result<Vec<Role>, Refusal> {
+        let roles = self.policy.roles_for(&subject(self.person)?, assignment).map_err(HostError::Index)?;
+        Ok(roles.into_iter().filter(|role| counts_here(role, self.person)).collect())
     }
 
     /// Returns what each grant of the user that activates one of `roles` allows now.

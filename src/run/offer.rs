@@ -1,10 +1,12 @@
 //! Requests a missing grant on the spot, with what the caller gave on the command line or types now, and waits for it.
 
 use std::io::IsTerminal;
+use std::os::fd::AsFd;
+use std::time::Duration;
 
 use crate::activation::apart::request_apart;
 use crate::activation::{Activation, ActivationError, Urgency, Wanted};
-use crate::console::Console;
+use crate::console::{self, Console};
 use crate::judge::Eligible;
 use crate::refusal::Refusal;
 use crate::run::RunContext;
@@ -18,10 +20,14 @@ use jit_core::grant::RequestTerms;
 use jit_core::grant::lifecycle::RequestState;
 use jit_core::names::GrantId;
 use jit_core::policy::Role;
+use sys::poll::{PollEntry, poll};
 use sys::terminal::{Echo, Terminal};
 
 /// How often an invalid answer is asked for again.
 const TRIES: usize = 3;
+
+/// Input that follows a line within this time was pasted with it.
+const PASTED: Duration = Duration::from_millis(20);
 
 /// Leads to a grant that covers `refused`, or denies as before.
 pub(super) fn activate(
@@ -163,7 +169,7 @@ fn offer_text(role: &Role, choices: usize, wish: &ActivationWish, mode: OfferMod
         String::new()
     };
     let leave = if mode == OfferMode::Ask { " (^C to leave)" } else { "" };
-    format!("jit-sudo: no active grant; asking for role {which} for at most {span}{approval}{leave}\n")
+    console::line(format_args!("no active grant; asking for role {which} for at most {span}{approval}{leave}"))
 }
 
 fn approvers(role: &Role) -> Vec<String> {
@@ -175,9 +181,12 @@ fn complete(wish: &mut ActivationWish, role: &Role, console: &mut Console) -> Op
     let terminal = Terminal::controlling().ok()?;
     let rules = &role.activation;
     let (most, unsaid) = (rules.maximum_duration, *wish == ActivationWish::default());
+    // Typed before the question, so not its answer: with a block of pasted lines, the line after this command.
+    let _ = terminal.flush_input();
     if wish.reason.is_none() && (rules.require_justification || wish.break_glass) {
         wish.reason = Some(ask(&terminal, console, "reason: ", |text| match text.trim() {
             "" => Err("a reason is required".to_owned()),
+            _ if was_pasted(&terminal) => Err("several lines were pasted, of which none is the reason".to_owned()),
             _ => Ok(text.into()),
         })?);
     }
@@ -193,6 +202,13 @@ fn complete(wish: &mut ActivationWish, role: &Role, console: &mut Console) -> Op
         })?);
     }
     Some(())
+}
+
+/// Whether more input follows a line at once, as no person types it. Discards it.
+fn was_pasted(terminal: &Terminal) -> bool {
+    let mut entries = [PollEntry::reading(terminal.as_fd())];
+    let follows = poll(&mut entries, Some(PASTED)).is_ok_and(|ready| ready > 0);
+    follows && terminal.flush_input().is_ok()
 }
 
 /// Parses a duration as typed; an empty text means the longest.
@@ -220,9 +236,9 @@ fn ask<T>(
         match std::str::from_utf8(line.as_bytes().trim_ascii()).map_err(|_| "it is not UTF-8 text".to_owned()) {
             Ok(text) => match read(text) {
                 Ok(answer) => return Some(answer),
-                Err(complaint) => console.say(&format!("jit-sudo: {complaint}\n")),
+                Err(complaint) => console.say(&console::line(complaint)),
             },
-            Err(complaint) => console.say(&format!("jit-sudo: {complaint}\n")),
+            Err(complaint) => console.say(&console::line(complaint)),
         }
     }
     None

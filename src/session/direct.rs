@@ -16,10 +16,11 @@ use super::relay_process::{Course, RelayProcess};
 use super::session_recording::SessionRecording;
 use super::streams::CopiedStreams;
 use super::subreaper::{Change, Child};
+use crate::console;
 use jit_core::names::RunId;
 use sys::exec::ExecError;
 use sys::poll::{Blocking, PollEntry, poll, set_blocking, socket_pair};
-use sys::process::{self, Pid, WaitEvent, become_subreaper, exit_now, fork};
+use sys::process::{self, Pid, WaitEvent, become_subreaper, descends, exit_now, fork};
 use sys::procfs::is_stopped;
 use sys::sanitize::Inherited;
 use sys::signals::{Event, SIGALRM, SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGUSR1, SIGUSR2};
@@ -266,7 +267,7 @@ impl Supervised<'_, '_, '_> {
                 SIGCHLD => self.process_tree.bury_guard(),
                 SIGINT | SIGQUIT | SIGTERM | SIGHUP if self.enforcer.is_frozen() => self.enforcer.give_up(),
                 _ if self.enforcer.is_frozen() => {}
-                signal if is_for_the_command(&event, self.command.pid()) => self.pass_on(signal),
+                signal if is_for_the_command(&event) => self.pass_on(signal),
                 _ => {}
             }
         }
@@ -317,20 +318,21 @@ fn say(words: &str) {
     let Ok(terminal) = Terminal::controlling() else { return };
     let Ok(before) = sys::signals::block(SignalSet::of(&[SIGTTOU])) else { return };
     if set_blocking(terminal.as_fd(), Blocking::No).is_ok() {
-        let _ = sys::poll::write(terminal.as_fd(), format!("\r\njit-sudo: {words}\r\n").as_bytes());
+        let _ = sys::poll::write(terminal.as_fd(), format!("\r\n{}: {words}\r\n", console::name().as_str()).as_bytes());
     }
     let _ = sys::signals::set_mask(before); // if this fails, SIGTTOU stays blocked
 }
 
 /// Whether a signal is meant for the command. Signals from the terminal go to the whole process group, so the command has them
-/// already; and a command that signals its own group does not mean itself twice (sudo's rule).
-fn is_for_the_command(event: &Event, child: Pid) -> bool {
+/// already; the command and its descendants do not mean the command when they signal their parent or their group. Another process
+/// of the group may mean the group with the signals of the keys, but not with the others: a script without job control, where all
+/// are one group, ends a command by `jit-sudo kill $!` (sudo's rules).
+fn is_for_the_command(event: &Event) -> bool {
     if event.from_kernel {
         return false;
     }
-    match event.sender_pid {
-        Some(sender) if sender == child => false,
-        Some(sender) => process::process_group(sender) != Some(process::own_process_group()),
-        None => true,
-    }
+    let Some(sender) = event.sender_pid else { return true };
+    let in_our_group = || process::process_group(sender) == Some(process::own_process_group());
+    let may_mean_the_group = matches!(event.signal, SIGINT | SIGQUIT | SIGTSTP) && in_our_group();
+    !may_mean_the_group && !descends(sender, Pid::own())
 }

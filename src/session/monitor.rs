@@ -6,6 +6,7 @@
 //! has only the command's own process group, and what it can still do when the supervisor was killed.
 
 use std::convert::Infallible;
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
@@ -101,10 +102,13 @@ impl Monitor<'_, '_> {
             exit_now(1);
         }
         let terminal = |wanted: bool| wanted.then(|| self.follower.as_fd());
+        // With -b no user can type: a command that reads its terminal would be stopped for ever.
+        let nothing = if self.launch.is_detached() { File::open("/dev/null").ok() } else { None };
         let [input, output, error] = self.on_terminal;
         let [tapped_output, tapped_error] = &self.ends;
+        let typed = terminal(input).map(|own| nothing.as_ref().map_or(own, AsFd::as_fd));
         let standard: [Option<BorrowedFd<'_>>; 3] =
-            [terminal(input), terminal(output).or(end_of(tapped_output)), terminal(error).or(end_of(tapped_error))];
+            [typed, terminal(output).or(end_of(tapped_output)), terminal(error).or(end_of(tapped_error))];
         self.launch.exec_or_report(self.inherited, monitor, standard, told)
     }
 }

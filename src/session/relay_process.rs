@@ -12,6 +12,7 @@ use super::modes::Modes;
 use super::ready::Ready;
 use super::session_recording::SessionRecording;
 use super::streams::{CopiedStreams, Sinks, is_ready};
+use crate::console;
 use sys::poll::{PollEntry, poll};
 use sys::sandbox::{Capability, Files, Post, close_all_but, confine};
 use sys::terminal::{Attributes, WindowSize, resize};
@@ -157,7 +158,7 @@ impl RelayProcess<'_, '_> {
             Order::Say(words) => {
                 self.session_recording.mark(&words);
                 if let Some(terminals) = &mut self.terminals {
-                    terminals.words.extend(format!("\r\njit-sudo: {words}\r\n").bytes());
+                    terminals.words.extend(format!("\r\n{}: {words}\r\n", console::name().as_str()).bytes());
                     terminals.push_words();
                 }
             }

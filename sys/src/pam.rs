@@ -367,6 +367,11 @@ impl PamError {
         matches!(self.code, PAM_NEW_AUTHTOK_REQD | PAM_AUTHTOK_EXPIRED)
     }
 
+    /// Returns whether a module denies the account, for example because it is locked.
+    pub fn is_denied(&self) -> bool {
+        self.code == PAM_AUTH_ERR
+    }
+
     /// Returns whether the account itself has expired.
     pub fn is_expired_account(&self) -> bool {
         self.code == PAM_ACCT_EXPIRED

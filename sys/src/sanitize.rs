@@ -107,6 +107,14 @@ pub enum SanitizeError {
         /// The program.
         program: PathBuf,
     },
+    /// It is set-user-ID root, but a process without privilege traces this one, as strace(1) does: the kernel then starts it without
+    /// its privilege.
+    Traced {
+        /// The program.
+        program: PathBuf,
+    },
+    /// `/proc` is not mounted, so why this process is not root cannot be found out.
+    NotRootWithoutProc,
     /// A user can delay the closing of this descriptor: its file is on FUSE.
     NotClosable(RawFd),
     /// A limit is too low, and cannot be raised.
@@ -133,6 +141,13 @@ impl fmt::Display for SanitizeError {
                 f,
                 "{program:?} has no effect as setuid: the \"no new privileges\" flag is set, as it is in some containers"
             ),
+            Self::Traced { program } => write!(
+                f,
+                "{program:?} has no effect as setuid: a process without privilege traces it, as strace(1) and debuggers do"
+            ),
+            Self::NotRootWithoutProc => {
+                f.write_str("effective uid is not 0, and why is unknown without /proc: mount it first")
+            }
             Self::NotClosable(fd) => {
                 let (what, cure) = match fd {
                     0 => ("standard input".to_owned(), "pass it through a pipe (cat FILE |)".to_owned()),
@@ -303,7 +318,7 @@ pub(crate) fn ids() -> io::Result<Ids> {
 }
 
 fn not_root() -> SanitizeError {
-    let program = fs::read_link("/proc/self/exe").unwrap_or_else(|_| PathBuf::from("this program"));
+    let Ok(program) = fs::read_link("/proc/self/exe") else { return SanitizeError::NotRootWithoutProc };
     let setuid_root = fs::metadata("/proc/self/exe")
         .is_ok_and(|file| file.uid() == 0 && file.permissions().mode() & libc::S_ISUID != 0);
     if !setuid_root {
@@ -312,9 +327,18 @@ fn not_root() -> SanitizeError {
     // SAFETY: this prctl takes integers only.
     if unsafe { libc::prctl(libc::PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) } == 1 {
         SanitizeError::NoNewPrivileges { program }
+    } else if is_traced() {
+        SanitizeError::Traced { program }
     } else {
         SanitizeError::NosuidMount { program }
     }
+}
+
+/// Whether another process traces this one (proc_pid_status(5)).
+fn is_traced() -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let tracer = status.lines().find_map(|line| line.strip_prefix("TracerPid:"));
+    tracer.is_some_and(|pid| pid.trim() != "0")
 }
 
 /// Opens `/dev/null` where 0, 1 or 2 is closed; returns which were open.

@@ -36,6 +36,7 @@ mod hygiene;
 mod identity;
 mod import;
 mod impossible_runs;
+mod in_place;
 mod inherited;
 mod jitctl;
 mod journals;

@@ -16,22 +16,15 @@ pub enum UsageError {
     Unsupported(String),
     /// Only this message is shown: a value is invalid.
     Value(String),
-    /// Any of these, when the program was called as `jit-sudoedit`.
-    InEditing(Box<UsageError>),
 }
 
 impl UsageError {
-    /// Returns the text for standard error, each message prefixed with `jit-sudo: `.
-    pub fn report(&self) -> String {
-        self.report_to(CalledAs::JitSudo)
-    }
-
-    fn report_to(&self, name: CalledAs) -> String {
+    /// Returns the text for standard error, each message prefixed with the name under which the program was called.
+    pub fn report(&self, name: CalledAs) -> String {
         match self {
-            Self::InEditing(error) => error.report_to(CalledAs::JitSudoedit),
             Self::Usage => usage(name),
-            Self::Mistake(sentence) => format!("jit-sudo: {sentence}\n{}", usage(name)),
-            Self::Unsupported(sentence) | Self::Value(sentence) => format!("jit-sudo: {sentence}\n"),
+            Self::Mistake(sentence) => format!("{}: {sentence}\n{}", name.as_str(), usage(name)),
+            Self::Unsupported(sentence) | Self::Value(sentence) => format!("{}: {sentence}\n", name.as_str()),
         }
     }
 }
@@ -39,7 +32,6 @@ impl UsageError {
 impl fmt::Display for UsageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::InEditing(error) => error.fmt(f),
             Self::Usage => f.write_str("the options and words do not go together"),
             Self::Mistake(sentence) | Self::Unsupported(sentence) | Self::Value(sentence) => f.write_str(sentence),
         }

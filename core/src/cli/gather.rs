@@ -15,6 +15,8 @@ pub(super) struct Words {
     pub(super) flags: Vec<(FlagName, Option<OsString>)>,
     /// `VAR=value` before the command.
     pub(super) variables: Vec<(OsString, OsString)>,
+    /// Names of `--preserve-env=list` that follow such a variable of the same name, and are not followed by another one.
+    pub(super) preserved_over: Vec<OsString>,
     /// Everything after the flags and variables.
     pub(super) command: Vec<OsString>,
 }
@@ -33,6 +35,7 @@ pub(super) fn gather(arguments: &[OsString]) -> Result<Words, UsageError> {
         } else if bytes.len() > 1 && bytes.starts_with(b"-") {
             rest = take_bundle(&mut words, bytes.get(1..).unwrap_or_default(), after)?;
         } else if let Some(variable) = variable(word) {
+            words.preserved_over.retain(|name| *name != variable.0);
             words.variables.push(variable);
             rest = after;
         } else {
@@ -131,6 +134,11 @@ fn find_long(name: &[u8], typed: &[u8]) -> Result<&'static Flag, UsageError> {
 fn push(words: &mut Words, flag: &Flag, value: Option<OsString>) -> Result<(), UsageError> {
     match flag.support {
         Support::Built => {
+            if let (FlagName::PreserveEnv, Some(list)) = (flag.name, &value) {
+                let names = list.as_bytes().split(|byte| *byte == b',').map(owned);
+                let is_set = |name: &OsString| words.variables.iter().any(|(set, _)| set == name);
+                words.preserved_over.extend(names.filter(is_set));
+            }
             words.flags.push((flag.name, value));
             Ok(())
         }

@@ -33,7 +33,7 @@ pub enum Invocation {
     /// `-K`: remove all cached credentials of the caller.
     RemoveCache,
     /// `-V`
-    Version,
+    Version(CalledAs),
     /// `-h`
     Help(CalledAs),
 }
@@ -119,6 +119,8 @@ pub struct EnvironmentWish {
     pub preserve_all: bool,
     /// `--preserve-env=list`: these names.
     pub preserve: Vec<OsString>,
+    /// Those of them that are named after a `VAR=value` of the same name, and so replace its value.
+    pub preserve_over: Vec<OsString>,
     /// `VAR=value`, in the order given; a name is never empty.
     pub set: Vec<(OsString, OsString)>,
 }

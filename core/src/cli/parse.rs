@@ -2,7 +2,6 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 
 use super::error::UsageError;
 use super::flags::{FLAGS, FlagName, NOT_FOR_EDITING};
@@ -18,23 +17,16 @@ use crate::names::RoleName;
 /// Parses the arguments, starting with the program's name, which may be missing or arbitrary (CVE-2021-4034).
 pub fn parse(arguments: &[OsString]) -> Result<Invocation, UsageError> {
     let (program, rest) = arguments.split_first().ok_or(UsageError::Usage)?;
-    let name = called_as(program);
-    read(rest, name).map_err(|error| match name {
-        CalledAs::JitSudo => error,
-        CalledAs::JitSudoedit => UsageError::InEditing(Box::new(error)),
-    })
-}
-
-fn read(rest: &[OsString], name: CalledAs) -> Result<Invocation, UsageError> {
+    let name = CalledAs::of(program);
     let words = gather::gather(rest)?;
     let mut typed = Typed::default();
-    if name == CalledAs::JitSudoedit {
+    if name.edits() {
         check_edit_flags(&words)?;
     }
     for (flag, value) in &words.flags {
         typed.take(*flag, value.as_deref())?;
     }
-    if name == CalledAs::JitSudoedit {
+    if name.edits() {
         typed.verb.get_or_insert(Verb::Edit);
     }
     typed.into_invocation(words, name)
@@ -186,6 +178,7 @@ impl Typed {
         let no_command = words.command.is_empty();
         self.run.command = words.command;
         self.run.environment.set = words.variables;
+        self.run.environment.preserve_over = words.preserved_over;
         match self.verb {
             None if forget => self.forget(),
             None => self.run(),
@@ -198,7 +191,7 @@ impl Typed {
                 match verb {
                     _ if !no_command => Err(UsageError::Usage),
                     Verb::RemoveCache => Ok(Invocation::RemoveCache),
-                    Verb::Version => Ok(Invocation::Version),
+                    Verb::Version => Ok(Invocation::Version(name)),
                     Verb::Help | Verb::Edit | Verb::List | Verb::Validate => Ok(Invocation::Help(name)),
                 }
             }
@@ -331,14 +324,6 @@ impl Typed {
 enum Interaction {
     No,
     Refusable,
-}
-
-/// Returns the mode for the program's name. Like sudo it treats any name that ends in `edit`, such as that of a link,
-/// as `-e`.
-fn called_as(program: &OsStr) -> CalledAs {
-    let name = Path::new(program).file_name().unwrap_or_default().as_bytes();
-    let edits = name.len() > b"edit".len() && name.ends_with(b"edit");
-    if edits { CalledAs::JitSudoedit } else { CalledAs::JitSudo }
 }
 
 /// Rejects flags that sudo does not support under such a name.

@@ -115,6 +115,15 @@ fn preserve_env_takes_a_list_of_names() {
     assert_eq!(run("--preserve-env=A,,B --preserve-env=C id").environment.preserve, [os("A"), os("B"), os("C")]);
     assert!(!run("--preserve-env=A id").environment.preserve_all);
     assert_eq!(run("--preserve-env= id").environment, EnvironmentWish::default());
+    for (line, over) in [
+        ("--preserve-env=A,B A=1 id", &[][..]),
+        ("A=1 --preserve-env=B id", &[]),
+        ("A=1 --preserve-env=B,A id", &["A"]),
+        ("A=1 --preserve-env=A A=2 id", &[]),
+        ("A=1 B=1 --preserve-env=A,B A=2 id", &["B"]),
+    ] {
+        assert_eq!(run(line).environment.preserve_over, over.iter().map(os).collect::<Vec<_>>(), "{line}");
+    }
     assert_eq!(mistake("--preserve-env=A=B id"), "invalid environment variable name: A=B");
 }
 
@@ -174,7 +183,7 @@ fn help_and_version_exclude_other_flags() {
         assert_eq!(good(line), Invocation::Help(CalledAs::JitSudo), "{line}");
     }
     for line in ["-V", "--version", "-V -V", "-V -k", "-p x -V"] {
-        assert_eq!(good(line), Invocation::Version, "{line}");
+        assert_eq!(good(line), Invocation::Version(CalledAs::JitSudo), "{line}");
     }
 }
 
@@ -279,10 +288,12 @@ fn editing_accepts_files_and_few_flags() {
         let Ok(Invocation::Run(run)) = parse(&[name, "-n", "f"].map(OsString::from)) else { panic!("{name}") };
         assert_eq!((run.mode, run.asking.non_interactive), (Mode::Edit, true));
         let unknown = parse(&[name, "-s", "f"].map(OsString::from));
-        let report = unknown.unwrap_err().report();
-        assert!(report.starts_with("jit-sudo: invalid option -- 's'\nusage: jit-sudoedit -h | -V\n"), "{report}");
-        assert_eq!(parse(&[name, "-h"].map(OsString::from)), Ok(Invocation::Help(CalledAs::JitSudoedit)));
-        assert_eq!(parse(&[name, "-V"].map(OsString::from)), Ok(Invocation::Version));
+        let called = CalledAs::of(OsStr::new(name));
+        let own = called.as_str();
+        let report = unknown.unwrap_err().report(called);
+        assert!(report.starts_with(&format!("{own}: invalid option -- 's'\nusage: {own} -h | -V\n")), "{report}");
+        assert_eq!(parse(&[name, "-h"].map(OsString::from)), Ok(Invocation::Help(called)));
+        assert_eq!(parse(&[name, "-V"].map(OsString::from)), Ok(Invocation::Version(called)));
     }
     let help = help(CalledAs::JitSudoedit);
     assert!(help.starts_with("jit-sudoedit - edit files as another user\n\nusage: jit-sudoedit -h | -V\n"), "{help}");
@@ -338,7 +349,29 @@ fn usage_and_help_show_exactly_the_supported_flags() {
 
 #[test]
 fn the_version_is_on_the_first_line() {
-    assert_eq!(version().lines().next(), Some(concat!("jit-sudo version ", env!("CARGO_PKG_VERSION"))));
+    let own = concat!("jit-sudo version ", env!("CARGO_PKG_VERSION"));
+    assert_eq!(version(CalledAs::JitSudo).lines().next(), Some(own));
+    let in_its_place = version(CalledAs::Sudo);
+    let lines: Vec<&str> = in_its_place.lines().collect();
+    assert_eq!(lines, [concat!("Sudo version ", env!("CARGO_PKG_VERSION")), own]);
+}
+
+#[test]
+fn a_link_named_as_sudo_speaks_as_sudo() {
+    for (path, name) in [
+        ("/usr/bin/sudo", "sudo"),
+        ("sudo", "sudo"),
+        ("/opt/sudoedit", "sudoedit"),
+        ("x/jit-sudo", "jit-sudo"),
+        ("vedit", "jit-sudoedit"),
+        ("sudo2", "jit-sudo"),
+        ("", "jit-sudo"),
+    ] {
+        assert_eq!(CalledAs::of(OsStr::new(path)).as_str(), name, "{path}");
+    }
+    let report = parse(&["sudo", "-x"].map(OsString::from)).unwrap_err().report(CalledAs::Sudo);
+    assert!(report.starts_with("sudo: invalid option -- 'x'\nusage: sudo -h | -K"), "{report}");
+    assert!(!report.contains("jit-sudo") && !report.contains("NAME"), "{report}");
 }
 
 /// Compares with sudo if it is installed: each of the two rejects what the other rejects. Does not run sudo's `-l`,

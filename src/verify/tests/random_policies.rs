@@ -201,6 +201,7 @@ impl Typed {
         let wished = EnvironmentWish {
             preserve_all: self.preserve_all,
             preserve: word(self.preserve).into_iter().collect(),
+            preserve_over: Vec::new(),
             set: self.set.split_once('=').map(|(name, value)| (name.into(), value.into())).into_iter().collect(),
         };
         let inherited = ["EDITOR=vi", "PAGER=less"].map(Into::into).to_vec();

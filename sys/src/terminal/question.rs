@@ -159,13 +159,15 @@ impl Question<'_> {
         buffer: &mut [u8],
         secret: &mut Secret,
     ) -> Result<Option<Outcome>, PasswordError> {
+        let mut fits = true;
+        let whole = |fits| if fits { Ok(None) } else { Err(PasswordError::TooLong) };
         loop {
             if let Some(outcome) = wait(PollEntry::reading(self.input), signals, deadline)? {
                 return Ok(Some(outcome));
             }
             let length = match poll::read(self.input, buffer) {
                 Ok(0) if secret.as_bytes().is_empty() => return Err(PasswordError::EndOfInput),
-                Ok(0) => return Ok(None),
+                Ok(0) => return whole(fits),
                 Ok(length) => length,
                 Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
                     continue;
@@ -176,11 +178,10 @@ impl Question<'_> {
             };
             for byte in buffer.get(..length).unwrap_or_default() {
                 if *byte == b'\n' {
-                    return Ok(None);
+                    return whole(fits);
                 }
-                if !secret.push(*byte) {
-                    return Err(PasswordError::TooLong);
-                }
+                // The rest of a line that is too long is read too: it must not become the next answer.
+                fits = secret.push(*byte) && fits;
             }
         }
     }

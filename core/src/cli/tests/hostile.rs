@@ -18,7 +18,8 @@ fn bytes_that_are_not_utf_8_are_kept_or_shown_escaped() {
     let raw = OsString::from_vec(b"\xff\xfe".to_vec());
     let Ok(Invocation::Run(run)) = parse(&[os("x"), os("-u"), raw.clone(), raw.clone(), raw.clone()]) else { panic!() };
     assert_eq!((run.run_as, run.command), (Some(raw.clone()), vec![raw.clone(), raw]));
-    let bad = |bytes: &[u8]| parse(&[os("x"), OsString::from_vec(bytes.to_vec())]).unwrap_err().report();
+    let bad =
+        |bytes: &[u8]| parse(&[os("x"), OsString::from_vec(bytes.to_vec())]).unwrap_err().report(CalledAs::JitSudo);
     assert!(bad(b"-\xff").contains("invalid option -- '\\xff'"));
     assert!(bad(b"--\x1b[2J").contains("unrecognized option '--\\x1b[2J'"));
     assert!(bad(b"--preserve-env=\x1b=1").contains("name: \\x1b=1"));
@@ -82,7 +83,7 @@ fn random_arguments_never_panic() {
                 assert!(run.run_as.is_none_or(|user| !user.is_empty()));
             }
             Ok(_) => {}
-            Err(error) => assert!(!error.report().chars().any(|c| c.is_control() && c != '\n')),
+            Err(error) => assert!(!error.report(CalledAs::JitSudo).chars().any(|c| c.is_control() && c != '\n')),
         }
     }
     assert!(runs > 1000, "{runs}");
