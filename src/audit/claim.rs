@@ -252,7 +252,8 @@ fn extended_by(connection: &Connection, id: &GrantId) -> Result<Option<GrantId>,
         grant: GrantId,
         extends: Option<GrantId>,
     }
-    let mut statement = connection.prepare_cached("SELECT body FROM record WHERE grant_id = ?1 AND kind = 'grant'")?;
+    let mut statement =
+        connection.prepare_cached(history!("SELECT body FROM history WHERE grant_id = ?1 AND kind = 'grant'"))?;
     let mut rows = statement.query([id.as_str()])?;
     while let Some(row) = rows.next()? {
         // Ignores what cannot be decoded, which a verification reports.
