@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::columns::sql_bound;
 use super::error::JournalError;
 use super::history::{history, last};
-use super::{provenance, state_checks};
+use super::{distrust, host_identity, provenance};
 use crate::store::{is_open, use_up};
 use crate::verify::window;
 use jit_core::clock::{Moment, Now, Timestamp};
@@ -37,7 +37,7 @@ pub fn claim(
     let now = now(tx, moment.clone())?.caught_up();
     let is_open_in_records = || Ok::<_, JournalError>(in_records(tx, terms)? == InRecords::Open);
     if window(terms, &now).is_err()
-        || state_checks::host(tx)?.is_some_and(|host| host != terms.host.as_bytes())
+        || host_identity::host(tx)?.is_some_and(|host| host != terms.host.as_bytes())
         || !(is_unchanged || is_open_in_records()?)
     {
         return Ok(false);
@@ -252,7 +252,8 @@ fn extended_by(connection: &Connection, id: &GrantId) -> Result<Option<GrantId>,
         grant: GrantId,
         extends: Option<GrantId>,
     }
-    let mut statement = connection.prepare_cached("SELECT body FROM record WHERE grant_id = ?1 AND kind = 'grant'")?;
+    let mut statement =
+        connection.prepare_cached(history!("SELECT body FROM history WHERE grant_id = ?1 AND kind = 'grant'"))?;
     let mut rows = statement.query([id.as_str()])?;
     while let Some(row) = rows.next()? {
         // Ignores what cannot be decoded, which a verification reports.
@@ -385,14 +386,14 @@ pub fn open_in_records(connection: &Connection, now: i64) -> Result<Vec<OpenInRe
 /// # Errors
 /// Fails in that case, and when the database fails.
 pub fn of_this_host(tx: &Transaction<'_>, id: &str) -> Result<(), JournalError> {
-    match state_checks::host(tx)? {
+    match host_identity::host(tx)? {
         Some(host) if host != id.as_bytes() => Err(JournalError::OtherHost),
         Some(_) | None => Ok(()),
     }
 }
 
 fn accepted(tx: &Transaction<'_>) -> Result<(), JournalError> {
-    match state_checks::older(tx)? {
+    match distrust::older(tx)? {
         Some(how) => Err(JournalError::Older(how)),
         None => Ok(()),
     }

@@ -6,10 +6,10 @@ use rusqlite::{Connection, OptionalExtension, Transaction};
 
 use super::columns::sql_bound;
 use super::error::JournalError;
+use super::fault::Fault;
 use super::history::last;
 use super::journal::{Journal, Written};
 use super::prune::pruned;
-use super::state_checks::Fault;
 use jit_core::clock::Moment;
 use jit_core::evidence::Mark;
 use jit_core::evidence::fork_event::{MARGIN, WIDE_MARGIN};

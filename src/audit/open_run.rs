@@ -9,19 +9,15 @@ use serde::Deserialize;
 
 use super::columns::{sql_bound, sql_integer};
 use super::error::JournalError;
+use super::fault::alert;
 use super::history::history;
 use super::journal::{Journal, Written};
-use super::state_checks::alert;
+use super::session_wish::Wish;
 use crate::database::Durability;
 use jit_core::clock::Moment;
-use jit_core::escape::Word;
-use jit_core::evidence::record::{Act, End, EndedBy, Event, Intervention, Record, RunOutcome};
+use jit_core::evidence::record::{Event, Intervention, Record};
 use jit_core::names::{GrantId, RunId};
 use sys::process::{Pid, is_within_reach, namespaces, process_start};
-use sys::started::learn_starts;
-
-/// The number of rows that one ordinary run examines to find lost runs, at most twice.
-const SAMPLE: u32 = 8;
 
 /// The phase of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,54 +80,6 @@ pub struct Supervisor {
     pub boot_id: String,
 }
 
-/// What a person demands of a running session. Its supervisor reads it when the bell was rung.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wish {
-    /// To freeze, or to end; a demand to thaw is stored as no demand.
-    pub act: Act,
-    /// The name of the person.
-    pub by: String,
-}
-
-/// The person whose demands only that person takes back.
-const ROOT: &str = "root";
-
-impl Wish {
-    /// Returns the demand of the person with this uid and name. Root is recognized by the uid, whatever the account is called.
-    pub fn of(act: Act, uid: u32, name: &str) -> Self {
-        Self { act, by: if uid == 0 { ROOT } else { name }.to_owned() }
-    }
-
-    fn to_text(&self) -> Option<String> {
-        match self.act {
-            Act::Freeze => Some(format!("freeze {}", self.by)),
-            Act::Kill => Some(format!("kill {}", self.by)),
-            Act::Thaw => None,
-        }
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        let (act, by) = match text.split_once(' ')? {
-            ("freeze", by) => (Act::Freeze, by),
-            ("kill", by) => (Act::Kill, by),
-            _ => return None,
-        };
-        Some(Self { act, by: by.to_owned() })
-    }
-
-    /// Whether a later demand may replace this one. A kill is final. What root has frozen, only root thaws, and nobody thaws their
-    /// own session where another person has frozen it.
-    fn yields_to(&self, later: &Self, is_own_session: bool) -> bool {
-        match (self.act, later.act) {
-            (_, Act::Kill) | (Act::Thaw, _) => true,
-            (Act::Kill, Act::Freeze | Act::Thaw) => false,
-            (Act::Freeze, Act::Freeze | Act::Thaw) => {
-                later.by == ROOT || later.by == self.by || (self.by != ROOT && !is_own_session)
-            }
-        }
-    }
-}
-
 /// What came of a demand.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Intervened {
@@ -162,70 +110,7 @@ pub struct OpenRun {
     pub wish: Option<Wish>,
 }
 
-/// How thoroughly to look for runs whose supervisor is gone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sweep {
-    /// All open runs while they are few, else a sample: the extent of the check in each run.
-    Sample,
-    /// All open runs.
-    All,
-}
-
 impl Journal<'_> {
-    /// Closes open runs whose supervisor is not `alive` any more, as lost, after `end` has ended the remaining processes of each
-    /// and returned their number. Costs one small SELECT when there are none.
-    pub fn close_lost(
-        &self,
-        moment: &Moment,
-        sweep: Sweep,
-        alive: &dyn Fn(&Supervisor) -> bool,
-        end: &dyn Fn(&OpenRun) -> usize,
-    ) -> Result<Vec<Written>, JournalError> {
-        let open = match sweep {
-            Sweep::All => self.open_runs()?,
-            Sweep::Sample => self.sample_of_open_runs(moment)?,
-        };
-        learn(&open);
-        let lost: Vec<OpenRun> = open.into_iter().filter(|run| !alive(&run.supervisor)).collect();
-        // Processes are ended before the row is closed, because closed runs are not examined again. A row that has no `start`
-        // record was not written by a run: no process is ended for it, and no `end` is recorded.
-        let ends = |run: OpenRun| {
-            let is_open = is_open(self.database.connection(), &run)?;
-            let left = is_open.then(|| end(&run));
-            Ok((run, left))
-        };
-        let lost: Vec<(OpenRun, Option<usize>)> = lost.into_iter().map(ends).collect::<Result<_, JournalError>>()?;
-        if lost.is_empty() {
-            return Ok(Vec::new());
-        }
-        self.database.write(Durability::Ordered, |transaction| {
-            let mut written = Vec::with_capacity(lost.len());
-            for (run, left) in lost {
-                // Another process may have closed the run meanwhile, and may supervise what it left.
-                if close(transaction, run.which(), run.phase)? {
-                    let Some(left) = left else {
-                        written.push(self.append(transaction, moment, unknown(&run))?);
-                        continue;
-                    };
-                    let ending = RunOutcome { detail: ended(left), ..RunOutcome::unknown(EndedBy::Lost) };
-                    let end = End { run: run.run, start: run.start, uid: run.uid, grant: run.grant, ending };
-                    written.push(self.append(transaction, moment, Event::End(Box::new(end)))?);
-                }
-            }
-            Ok(written)
-        })
-    }
-
-    /// Whether there is an open run whose supervisor is not `alive` any more, among those that [`Sweep::Sample`] examines. A run
-    /// of this process is not lost.
-    pub fn has_lost(&self, moment: &Moment, alive: &dyn Fn(&Supervisor) -> bool) -> Result<bool, JournalError> {
-        let own = Pid::own();
-        let mut others = self.sample_of_open_runs(moment)?;
-        others.retain(|run| run.supervisor.process.pid_within_reach() != Some(own));
-        learn(&others);
-        Ok(others.iter().any(|run| !alive(&run.supervisor)))
-    }
-
     /// Stores a demand for the supervisor of that run, and records it, unless another demand stands in its way
     /// (`Wish::yields_to`).
     pub fn intervene(
@@ -275,26 +160,6 @@ impl Journal<'_> {
         let Some(row) = rows.next()? else { return Ok(None) };
         Ok(row.get::<_, Option<String>>(0)?.as_deref().and_then(Wish::parse))
     }
-
-    /// Returns all open runs while there are few rows; else some of the oldest and some from a position that moves with the time.
-    fn sample_of_open_runs(&self, moment: &Moment) -> Result<Vec<OpenRun>, JournalError> {
-        let connection = self.database.connection();
-        let mut sample = rows(connection, 0, Some(2 * SAMPLE + 1))?;
-        if sample.len() > 2 * SAMPLE as usize {
-            sample.truncate(SAMPLE as usize);
-            let bounds = "SELECT (SELECT min(start) FROM open_run), (SELECT max(start) FROM open_run)";
-            let (first, last): (i64, i64) = connection.query_row(bounds, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
-            let pivot = first.saturating_add(moment.wall.0.rem_euclid(last.saturating_sub(first).max(1)));
-            sample.extend(rows(connection, pivot, Some(SAMPLE))?);
-        }
-        // Not a condition of the query, which would then skip any number of rows of the other phase.
-        Ok(those_in(Phase::Running, sample))
-    }
-}
-
-/// Reads at once what tells whether the supervisors of these runs live.
-fn learn(open: &[OpenRun]) {
-    learn_starts(open.iter().filter_map(|run| run.supervisor.process.pid_within_reach()));
 }
 
 /// Whether the records show that this run is open: it has begun, and has not ended.
@@ -336,17 +201,7 @@ pub(super) fn unknown(run: &OpenRun) -> Event {
     )
 }
 
-/// Returns what the record of a lost run says of its remaining processes.
-fn ended(left: usize) -> Option<Word> {
-    let words = match left {
-        0 => return None,
-        1 => "1 process of it was still running and was killed".to_owned(),
-        more => format!("{more} processes of it were still running and were killed"),
-    };
-    Some(Word::from(words.as_str()))
-}
-
-fn rows(connection: &Connection, from: i64, limit: Option<u32>) -> Result<Vec<OpenRun>, JournalError> {
+pub(super) fn rows(connection: &Connection, from: i64, limit: Option<u32>) -> Result<Vec<OpenRun>, JournalError> {
     let query = "SELECT start, run, uid, grant_id, pid, pid_start, boot_id, wish, ended FROM open_run WHERE start >= ?1 \
                  ORDER BY start LIMIT ?2";
     let mut statement = connection.prepare(query)?;
@@ -488,9 +343,11 @@ mod tests {
     use std::cell::Cell;
 
     use super::*;
+    use crate::audit::lost_run::{SAMPLE, Sweep};
     use crate::audit::{SCHEMA, sample};
     use crate::database::Database;
     use crate::database::tests::Scratch;
+    use jit_core::evidence::record::{Act, EndedBy, RunOutcome};
 
     #[test]
     fn a_kill_is_final_and_what_root_has_frozen_only_root_thaws() {

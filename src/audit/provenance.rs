@@ -6,11 +6,12 @@ use rusqlite::{Connection, OptionalExtension, params};
 use serde::Deserialize;
 
 use super::columns::{digest, sql_bound};
+use super::distrust::UNSEALED;
 use super::error::JournalError;
+use super::fault::alert;
 use super::history::history;
 use super::journal::{Journal, Written};
 use super::meta::{meta, set_meta};
-use super::state_checks::{UNSEALED, alert};
 use crate::database::Durability;
 use jit_core::clock::Moment;
 use jit_core::evidence::acceptance::{ACCEPTED, accepts};

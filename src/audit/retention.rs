@@ -5,10 +5,10 @@
 use rusqlite::{Connection, params};
 use serde::Deserialize;
 
+use super::clock_checks::ClockDoubt;
 use super::error::JournalError;
 use super::history::history;
 use super::journal::{Journal, Written};
-use super::state_checks::ClockDoubt;
 use crate::database::Durability;
 use jit_core::clock::duration::Seconds;
 use jit_core::clock::{Moment, Timestamp};
@@ -158,7 +158,7 @@ fn is_confirmed(connection: &Connection, boot_id: &str) -> Result<bool, JournalE
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audit::state_checks::alert;
+    use crate::audit::fault::alert;
     use crate::audit::{SCHEMA, sample};
     use crate::database::Database;
     use crate::database::tests::Scratch;

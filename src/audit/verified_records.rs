@@ -10,7 +10,7 @@ use super::forks::holds;
 use super::history::history;
 use super::journal::Journal;
 use super::provenance::accepted;
-use super::verification::each_row;
+use super::rows::each_row;
 use jit_core::evidence::Digest;
 use jit_core::evidence::chain::{Begin, Chain, hash};
 use jit_core::names::GrantId;

@@ -93,29 +93,32 @@ impl Context<'_> {
         as_requested(&request, &role)?;
         self.still_eligible(&request, &role)?;
         self.still_extends(&request)?;
-        let before = self.counting_now(&request, &role)?.map_err(contradicted)?;
+        // One state of rows and records: another approver may add both at any moment.
+        let snapshot = Transaction::new_unchecked(self.host.database().connection(), TransactionBehavior::Deferred)?;
+        let (given, _) = self.recorded_approvals(&snapshot, &request.terms.id)?;
+        let before = self.counting(given, &request, &role)?;
+        drop(snapshot);
         not_again(&before.approvals, self.caller.uid(), self.caller.name(), &request)?;
         Ok((request, role))
     }
 
-    /// Returns which approvals count now. The inner error is that the rows are not those of the journal.
-    fn counting_now(&self, request: &StoredRequest, role: &Role) -> Result<Result<Counted, JournalError>, Refused> {
-        // One state of rows and records: another approver may add both at any moment.
+    /// Returns the approvals of a pending request, for display, and the digests of those that count now: none where the rows are not
+    /// those of the journal, or the policy has no such role.
+    pub(super) fn given_and_counting(
+        &self,
+        request: &StoredRequest,
+        role: Option<&Role>,
+    ) -> Result<(Vec<Approval>, Vec<String>), Refused> {
         let snapshot = Transaction::new_unchecked(self.host.database().connection(), TransactionBehavior::Deferred)?;
         let given = GrantStore::new(&snapshot).approvals(&request.terms.id)?;
-        match approved_as(&snapshot, &request.terms.id, &given) {
-            Ok(_) => Ok(Ok(self.counting(given, request, role)?)),
-            Err(error) => Ok(Err(error)),
-        }
-    }
-
-    /// Returns the approvals that count now, for display: none where the rows are not those of the journal.
-    pub(super) fn counting_in_records(&self, request: &StoredRequest, role: &Role) -> Result<Vec<Approval>, Refused> {
-        match self.counting_now(request, role)? {
-            Ok(counted) => Ok(counted.approvals),
-            Err(JournalError::OtherApprovals(_)) => Ok(Vec::new()),
-            Err(error) => Err(contradicted(error)),
-        }
+        let Some(role) = role.filter(|_| !given.is_empty()) else { return Ok((given, Vec::new())) };
+        let counting = match approved_as(&snapshot, &request.terms.id, &given) {
+            Ok(_) => self.counting(given.clone(), request, role)?.approvals,
+            Err(JournalError::OtherApprovals(_)) => Vec::new(),
+            Err(error) => return Err(contradicted(error)),
+        };
+        let digests = counting.iter().map(|approval| hex(&digest(&approval.bytes))).collect();
+        Ok((given, digests))
     }
 
     /// Adds an approval, issues the grant when it is the last one needed, and returns the number of approvals that count.

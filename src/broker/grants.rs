@@ -4,24 +4,19 @@ use std::collections::BTreeSet;
 
 use super::Context;
 use super::attempt::Recording;
-use super::failure::{DAMAGED, Refused, refused};
+use super::failure::{Refused, refused};
 use super::page::Pager;
 use super::statement::{StatementAuthor, StatementSubject};
-use super::words::given;
-use crate::audit::{
-    InRecords, OpenInRecords, Written, asked_in_records, by_statements, grants_beginning_with, open_in_records,
-};
+use crate::audit::{InRecords, OpenInRecords, Written, by_statements, grants_beginning_with, open_in_records};
 use crate::database::Durability;
 use crate::elevation::Caller;
 use crate::host::Identity;
-use crate::judge::{names, subject};
-use crate::policy_index::Next;
 use crate::store::{GrantScope, LIST_LIMIT, StoredGrant, StoredRequest};
 use jit_core::escape::Word;
 use jit_core::grant::lifecycle::GrantEnd;
 use jit_core::grant::{SignedStatement, StatementKind};
-use jit_core::names::{GrantId, IdPrefix, RoleName};
-use jit_core::wire::{GrantPage, RevokeTarget};
+use jit_core::names::{GrantId, IdPrefix};
+use jit_core::wire::GrantPage;
 use rusqlite::Transaction;
 
 /// The most grants that a listing shows.
@@ -29,19 +24,6 @@ const LISTED: usize = LIST_LIMIT as usize;
 
 /// The most grants that are ended in one transaction, so that no other process waits long.
 const ENDED_AT_ONCE: usize = 1000;
-
-/// The error code when no grant matches what is to be revoked.
-const NO_GRANT: &str = "no-grant";
-
-/// The error code when the grant with an id is not active.
-const NOT_ACTIVE: &str = "not-active";
-
-/// What to do about records that may hide grants.
-const END_ALL: &str =
-    "jitctl audit verify; put the right database back, or end all grants: jitctl key accept --reason 'WHY'";
-
-/// The error codes of a revocation that finds nothing to revoke. The records of the grant may have been hidden.
-const NOT_FOUND: [&str; 3] = [NO_GRANT, NOT_ACTIVE, "unknown-id"];
 
 impl Context<'_> {
     pub(super) fn grants(&self, all: bool, before: Option<i64>) -> Result<GrantPage, Refused> {
@@ -106,26 +88,13 @@ impl Context<'_> {
     }
 
     /// Returns the open grant whose id begins with `prefix`, by its records, where there is only one.
-    fn in_records(&self, prefix: &IdPrefix) -> Result<Option<StatementSubject>, Refused> {
+    pub(super) fn in_records(&self, prefix: &IdPrefix) -> Result<Option<StatementSubject>, Refused> {
         let connection = self.host.database().connection();
         let ids = grants_beginning_with(connection, prefix, 2)?;
         let [id] = ids.as_slice() else { return Ok(None) };
         match by_statements(connection, id)? {
             InRecords::Open => StatementSubject::by_records(connection, id),
             InRecords::Ended(_) | InRecords::Unknown => Ok(None),
-        }
-    }
-
-    /// Returns the id of the grant that is to be revoked. Where the row of its request cannot be found or read, its records say
-    /// whether there is such a grant and whether this person may revoke it.
-    fn revocable(&self, prefix: &IdPrefix, author: StatementAuthor<'_>) -> Result<GrantId, Refused> {
-        let hidden = match self.visible(prefix) {
-            Ok(request) => return Ok(request.terms.id),
-            Err(hidden) => hidden,
-        };
-        match self.in_records(prefix)? {
-            Some(subject) if self.may_revoke(author.who(), subject.role())? => Ok(subject.id().clone()),
-            Some(_) | None => Err(hidden),
         }
     }
 
@@ -149,200 +118,9 @@ impl Context<'_> {
         self.end(author, subjects, StatementKind::Release, &Word::default())
     }
 
-    pub(super) fn revoke(&self, target: &RevokeTarget, reason: &Word) -> Result<Vec<GrantId>, Refused> {
-        let (reason, author) = (given("reason", reason)?, StatementAuthor::Here(self.caller));
-        let ended = match target {
-            RevokeTarget::Id(prefix) => {
-                match self.revocable(prefix, author).and_then(|id| Ok((self.revoke_as(author, &id, reason)?, id))) {
-                    // There is no other grant with this id, but extensions of it may be hidden.
-                    Ok((ended, id)) => {
-                        return match self.journal.altered_about(&id)? {
-                            Some(seq) => Err(altered(seq, &ended)),
-                            None => Ok(ended),
-                        };
-                    }
-                    Err(none) => Err(none),
-                }
-            }
-            RevokeTarget::User(user) => self.revoke_those(author, |subject| subject.holder() == user, reason),
-            RevokeTarget::All => self.revoke_those(author, |_| true, reason),
-        };
-        let ended = match ended {
-            Err(none) if NOT_FOUND.contains(&none.failure.code.as_str()) && self.revokes_any()? => Err(none),
-            Err(damaged) if damaged.failure.code == DAMAGED => Err(damaged),
-            ended => Ok(ended?),
-        };
-        // Nothing else shows that no record of a grant was hidden from the search. It comes last, because it reads all records.
-        match (self.journal.altered()?, ended) {
-            (Some(seq), Err(damaged)) if damaged.failure.code == DAMAGED => Err(altered_too(seq, &damaged)),
-            (Some(seq), ended) => Err(altered(seq, ended.as_deref().unwrap_or_default())),
-            (None, ended) => ended,
-        }
-    }
-
-    /// Returns whether the caller may revoke grants of any role, or see those of everybody.
-    fn revokes_any(&self) -> Result<bool, Refused> {
-        if self.is_reader()? {
-            return Ok(true);
-        }
-        let caller = subject(self.caller)?;
-        let mut is_approver = false;
-        self.policy.each_role(|role| {
-            is_approver = names(&role.activation.approvers, &caller);
-            if is_approver { Next::Stop } else { Next::Continue }
-        })?;
-        Ok(is_approver)
-    }
-
-    /// Revokes one grant.
-    pub(super) fn revoke_as(
-        &self,
-        author: StatementAuthor<'_>,
-        id: &GrantId,
-        reason: &Word,
-    ) -> Result<Vec<GrantId>, Refused> {
-        self.revoke_those(author, |subject| subject.id() == id, reason).map_err(|refusal| {
-            match refusal.failure.code.as_str() {
-                NO_GRANT => refused(NOT_ACTIVE, format!("there is no active grant {id}")),
-                _ => refusal,
-            }
-        })
-    }
-
-    fn revoke_those(
-        &self,
-        author: StatementAuthor<'_>,
-        which: impl Fn(&StatementSubject) -> bool,
-        reason: &Word,
-    ) -> Result<Vec<GrantId>, Refused> {
-        let connection = self.host.database().connection();
-        let mut subjects: Vec<StatementSubject> = Vec::new();
-        for StoredGrant { terms, .. } in self.endable(GrantScope::Everybody)? {
-            // A row that says something else hides the grant from none who may revoke it.
-            let recorded = StatementSubject::by_records(connection, &terms.id)?;
-            subjects.push(recorded.unwrap_or_else(|| StatementSubject::from(&terms)));
-        }
-        let mut lost = self.unreadable(&mut subjects)?;
-        let mut hidden = open_in_records(connection, self.now.moment().wall.seconds())?;
-        hidden.retain(|open| !open.agrees);
-        let mut contradicted = self.contradicted(&hidden, &mut subjects, &mut lost)?;
-        subjects.retain(which);
-        let found = !subjects.is_empty();
-        let mut mine = Vec::new();
-        for subject in subjects {
-            if self.may_revoke(author.who(), subject.role())? {
-                mine.push(subject);
-            }
-        }
-        let lost = self.told_to(author.who(), lost, mine.is_empty())?;
-        match (mine.is_empty(), found) {
-            (false, _) => {
-                let asked: Vec<GrantId> = mine.iter().map(|subject| subject.id().clone()).collect();
-                let ended = self.end(author, mine, StatementKind::Revocation, reason)?;
-                contradicted.retain(|id| asked.contains(id) || ended.contains(id));
-                match (lost.is_empty(), contradicted.is_empty()) {
-                    (false, _) => Err(stays(&lost, &ended)),
-                    (true, false) => Err(differs(&contradicted, &ended)),
-                    (true, true) => Ok(ended),
-                }
-            }
-            (true, false) if !lost.is_empty() => Err(stays(&lost, &[])),
-            (true, true) => Err(refused("not-an-approver", "only root and approvers of the role may revoke")),
-            (true, false) => Err(refused(NO_GRANT, "there is no active grant to revoke")),
-        }
-    }
-
-    /// Adds the open grants whose bytes cannot be read, with the data of their requests. Returns the ids of those whose requests
-    /// cannot be read either.
-    fn unreadable(&self, subjects: &mut Vec<StatementSubject>) -> Result<Vec<String>, Refused> {
-        let store = self.host.store();
-        let open = store.open_grants(GrantScope::Everybody, self.now.moment().wall.seconds())?;
-        let (mut lost, connection) = (Vec::new(), self.host.database().connection());
-        for id in open.damaged.iter().chain(&open.earlier) {
-            match StatementSubject::by_request(connection, id, self.now.seconds())? {
-                Some(subject) => {
-                    self.left_out.borrow_mut().remove(id);
-                    subjects.push(subject);
-                }
-                None if open.damaged.contains(id) => lost.push(id.clone()),
-                None => {}
-            }
-        }
-        Ok(lost)
-    }
-
-    /// Returns those of the `lost` grants of which this person is told: all, if they may see everybody's grants; those of the roles
-    /// of which they may revoke grants; and those of an unknown role, if they may revoke others.
-    fn told_to(&self, who: &Caller, lost: Vec<String>, revokes_none: bool) -> Result<Vec<String>, Refused> {
-        if self.is_reader()? {
-            return Ok(lost);
-        }
-        let mut told = Vec::new();
-        for id in lost {
-            let recorded = GrantId::parse(&id).ok().map(|id| asked_in_records(self.host.database().connection(), &id));
-            let is_told = match recorded.transpose()?.flatten() {
-                Some(asked) => self.may_revoke(who, &asked.role)?,
-                None => !revokes_none,
-            };
-            if is_told {
-                told.push(id);
-            }
-        }
-        Ok(told)
-    }
-
-    /// Adds the grants that are open by their records, or under which a command runs, and whose rows say something else or are
-    /// missing (`hidden`), with the data of their requests. Returns their ids, and those of the rows that are open though their records say
-    /// that they have ended. The ids of those whose requests cannot be read either are added to `lost`.
-    fn contradicted(
-        &self,
-        hidden: &[OpenInRecords],
-        subjects: &mut Vec<StatementSubject>,
-        lost: &mut Vec<String>,
-    ) -> Result<Vec<GrantId>, Refused> {
-        let (store, connection) = (self.host.store(), self.host.database().connection());
-        let mut found = Vec::new();
-        for subject in &*subjects {
-            // In this order: an end changes both at once, perhaps just now.
-            if matches!(by_statements(connection, subject.id())?, InRecords::Ended(_))
-                && store.end_of(subject.id())?.is_none()
-            {
-                found.push(subject.id().clone());
-            }
-        }
-        let mut hidden: Vec<GrantId> = hidden.iter().map(|open| open.id.clone()).collect();
-        for id in self.journal.grants_in_use()? {
-            let is_closed = matches!(store.end_of(&id)?, Some(GrantEnd::Revoked | GrantEnd::Released));
-            if is_closed && !hidden.contains(&id) && by_statements(connection, &id)? == InRecords::Open {
-                hidden.push(id);
-            }
-        }
-        for id in hidden {
-            if !subjects.iter().any(|subject| *subject.id() == id) {
-                match StatementSubject::by_request(connection, id.as_str(), self.now.seconds())? {
-                    Some(subject) => subjects.push(subject),
-                    None if !lost.iter().any(|lost| lost == id.as_str()) => lost.push(id.to_string()),
-                    None => {}
-                }
-            }
-            found.push(id);
-        }
-        Ok(found)
-    }
-
-    fn may_revoke(&self, who: &Caller, role: &RoleName) -> Result<bool, Refused> {
-        if who.uid() == 0 {
-            return Ok(true);
-        }
-        match self.policy.role(role)? {
-            Some(role) => Ok(names(&role.activation.approvers, &subject(who)?)),
-            None => Ok(false),
-        }
-    }
-
     /// Returns the grants that can be ended: those that have not ended (also if only by the wall clock), and those that have
     /// expired or are used up while a command still runs under them.
-    fn endable(&self, which: GrantScope<'_>) -> Result<Vec<StoredGrant>, Refused> {
+    pub(super) fn endable(&self, which: GrantScope<'_>) -> Result<Vec<StoredGrant>, Refused> {
         let store = self.host.store();
         let open = store.open_grants(which, self.now.moment().wall.seconds())?;
         self.left_out.borrow_mut().extend(open.damaged);
@@ -383,7 +161,7 @@ impl Context<'_> {
 
     /// Ends grants and their extensions, records a statement for each, and wakes the supervisors of their runs. Each transaction ends
     /// up to [`ENDED_AT_ONCE`] grants and their extensions.
-    fn end(
+    pub(super) fn end(
         &self,
         author: StatementAuthor<'_>,
         grants: Vec<StatementSubject>,
@@ -501,48 +279,6 @@ struct Ending<'a> {
     known: BTreeSet<GrantId>,
     /// The grants that were open by their records at the first end.
     open: Option<Vec<OpenInRecords>>,
-}
-
-/// Returns the error for grants whose holder and request cannot be read: no statement about them is possible.
-fn stays(lost: &[String], ended: &[GrantId]) -> Refused {
-    let ids: Vec<String> = lost.iter().map(|id| jit_core::escape::escape(id.as_bytes())).collect();
-    let others = match ended.len() {
-        0 => "nothing was revoked".to_owned(),
-        1 => "1 other grant was revoked".to_owned(),
-        more => format!("{more} other grants were revoked"),
-    };
-    let message =
-        format!("grant {}: neither it nor its request can be read, so it stays as it is; {others}", ids.join(", "));
-    refused(DAMAGED, message)
-        .hint("jitctl audit verify; put the right database back, then: jitctl key accept --reason 'WHY'")
-}
-
-/// Returns the error for a journal in which a record is not as it was written, so that a grant may have been hidden.
-fn altered(seq: u64, ended: &[GrantId]) -> Refused {
-    let grants = if ended.len() == 1 { "1 grant was".to_owned() } else { format!("{} grants were", ended.len()) };
-    let message = format!("{grants} revoked, but {}", may_be_others(seq));
-    refused(DAMAGED, message).hint(END_ALL)
-}
-
-/// Returns the error for such a journal where the rows of some grants are not as they were written either: `damaged` names them.
-fn altered_too(seq: u64, damaged: &Refused) -> Refused {
-    refused(DAMAGED, format!("{}; {}", damaged.failure.message, may_be_others(seq))).hint(END_ALL)
-}
-
-fn may_be_others(seq: u64) -> String {
-    format!("record {seq} of the journal is missing or was changed, so there may be other grants")
-}
-
-/// Returns the error for grants whose rows say something else than their records, by which they were revoked.
-fn differs(contradicted: &[GrantId], ended: &[GrantId]) -> Refused {
-    let ids: Vec<&str> = contradicted.iter().map(GrantId::as_str).collect();
-    let grants = if ended.len() == 1 { "grant was" } else { "grants were" };
-    let message = format!(
-        "grant {}: its row in the database says something else than the journal, by which it is ended now; {} {grants} revoked",
-        ids.join(", "),
-        ended.len()
-    );
-    refused(DAMAGED, message).hint("jitctl audit verify")
 }
 
 /// Fails unless the grant is the author's own.

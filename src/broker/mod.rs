@@ -22,6 +22,7 @@ mod recordings;
 mod requests;
 mod review;
 mod review_assignments;
+mod revocation;
 mod roles;
 mod sessions;
 mod signed_approvals;

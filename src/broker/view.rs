@@ -168,17 +168,14 @@ impl Context<'_> {
         role: Option<&Role>,
         grant: Option<&StoredGrant>,
     ) -> Result<Vec<ApprovalInfo>, Refused> {
-        let given = self.host.store().approvals(&request.terms.id)?;
-        if given.is_empty() {
-            return Ok(Vec::new());
-        }
-        let counting = match (grant, request.state) {
-            (Some(grant), _) => grant.terms.approvals.clone(),
-            (None, RequestState::Pending) => {
-                let counting = role.map(|role| self.counting_in_records(request, role)).transpose()?;
-                counting.unwrap_or_default().iter().map(|approval| hex(&digest(&approval.bytes))).collect()
+        let (given, counting) = match (grant, request.state) {
+            (Some(grant), _) => (self.host.store().approvals(&request.terms.id)?, grant.terms.approvals.clone()),
+            (None, RequestState::Pending) => self.given_and_counting(request, role)?,
+            (None, _) => {
+                let given = self.host.store().approvals(&request.terms.id)?;
+                let all = given.iter().map(|approval| hex(&digest(&approval.bytes))).collect();
+                (given, all)
             }
-            (None, _) => given.iter().map(|approval| hex(&digest(&approval.bytes))).collect(),
         };
         let info = |given: Approval| {
             let counts = counting.contains(&hex(&digest(&given.bytes)));

@@ -7,7 +7,9 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::ending::{Act, Enforcer};
-use super::process_tree::{Known, ProcessTree, settle_beside};
+use super::known::Known;
+use super::process_tree::ProcessTree;
+use super::run_groups::settle_beside;
 use super::watch::{EndReason, Watch};
 use crate::programs::Ours;
 use sys::poll::{PollEntry, poll};

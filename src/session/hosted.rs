@@ -11,7 +11,7 @@ use super::closing::{Closing, Leave};
 use super::ending::{Act, Enforcer};
 use super::freeze::Hold;
 use super::outcome::ended_by;
-use super::process_tree::PARENT;
+use super::run_groups::PARENT;
 use super::watch::{EndReason, Watch};
 use crate::authorized::environment::RUN_VARIABLE;
 use crate::programs::ours;

@@ -13,9 +13,11 @@ mod ending;
 mod freeze;
 mod guard;
 mod hosted;
+mod known;
 mod launch;
 mod launch_error;
 mod line;
+mod lost;
 mod message;
 mod modes;
 mod monitor;
@@ -24,6 +26,7 @@ mod ready;
 mod reaper;
 mod relay;
 mod relay_process;
+mod run_groups;
 mod session_recording;
 mod streams;
 mod subreaper;
@@ -31,12 +34,12 @@ mod subreaper;
 use std::time::{Duration, Instant};
 
 pub use hosted::{Hosted, Program};
+pub use known::Known;
 pub use launch_error::LaunchError;
+pub use lost::{Ended, LostRun, end_lost, give_up_stopped, take_sessions_back};
 pub use outcome::{ExitStatus, Outcome};
-pub use process_tree::{
-    Ended, Known, LostRun, ProcessTree, abandoned, can_found, end_lost, give_up_stopped, is_frozen, keepers, refuge,
-    stand_alone, stand_apart, supervise_for, take_sessions_back,
-};
+pub use process_tree::ProcessTree;
+pub use run_groups::{abandoned, can_found, is_frozen, keepers, refuge, stand_alone, stand_apart, supervise_for};
 pub use session_recording::{BlankOf, SessionRecording};
 pub use watch::{EndReason, EnforcedRun, Verdict, Watch};
 

@@ -4,48 +4,25 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
-use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
-
-use serde::{Deserialize, Serialize};
 
 use super::freeze::Hold;
 use super::guard::Guard;
+use super::known::{Known, Spared, tell_to_end};
+use super::lost::{LostRun, end_lost};
+use super::run_groups::{PARENT, refuge, settle_beside};
 use super::watch::EnforcedRun;
-use crate::authorized::environment::RUN_VARIABLE;
-use crate::programs::{self, OURS, Ours};
-use jit_core::budget::SETTLED;
-use jit_core::places::{ENFORCER, JIT_SUDO};
-use sys::cgroup::{self, Cgroup};
-use sys::marked::Mark;
+use crate::programs::{self, Ours};
+use jit_core::places::JIT_SUDO;
+use sys::cgroup::Cgroup;
 use sys::process::{
     self, Earlier, Pid, Waiting, bury_the_dead, children_of, descendants, has_children, kill_descendants,
     signal_descendants, signal_if,
 };
-use sys::procfs::{is_awake, is_stopped_by_signal, lives, name_of, real_uid, status};
-use sys::sanitize::Inherited;
+use sys::procfs::{is_awake, lives, name_of, status};
 use sys::signals::{SIGCONT, SIGKILL, SIGSTOP, SIGTERM};
-
-/// The parent control group of all runs' groups.
-pub(super) const PARENT: &str = "jit-sudo";
-
-/// The name of the groups below [`PARENT`] that hold supervisors and enforcers, outside the session that they end: one for each
-/// user, with its own share, and one for our programs from runs without a supervisor.
-const SUPERVISORS: &str = "supervisors";
-
-/// The name of the groups below [`PARENT`], one for each user, with the processes that keep descriptors of the caller. Some may
-/// never end, and must not use up the groups of [`SUPERVISORS`]. In a group of the caller's own the caller could kill them too early.
-const KEEPERS: &str = "keepers";
-
-/// The user for whom this process works; root until it is known.
-static USER: AtomicU32 = AtomicU32::new(0);
-
-fn share() -> String {
-    cgroup::share(SUPERVISORS, USER.load(Ordering::Relaxed))
-}
 
 /// The interval between two checks of processes that are being ended.
 const ROUND: Duration = Duration::from_millis(20);
@@ -66,31 +43,6 @@ const TAKING_ROUNDS: u32 = 16;
 /// killed where others are asked to end.
 pub(super) const UNBORN: &str = "jit-sudo: start";
 
-/// Moves this process out of a control group that an ordinary user could freeze or kill. Call it before the process opens the
-/// database or supervises a command. Processes that run as the caller are later started in the group that was left.
-pub fn stand_apart(inherited: &mut Inherited) {
-    // Our programs are recognized by their files and names. jit-sudo has another name if it was started through a link.
-    if !OURS.iter().any(|program| process::name_for(program) == process::own_name()) {
-        process::set_name(JIT_SUDO);
-    }
-    // When this fails, as on a host without control groups, the caller can delay us. That is no reason to deny the command.
-    USER.store(inherited.identity.uid(), Ordering::Relaxed);
-    inherited.group = cgroup::leave_foreign(PARENT, &share(), SETTLED).ok().flatten().map(Rc::new);
-}
-
-/// Moves this process, which outlives its caller, out of the caller's session permanently, into a group of at most `most` processes
-/// and threads.
-pub fn stand_alone(name: &str, most: u32) {
-    // Without control groups it stays in the caller's session and may be ended with it.
-    let _ = cgroup::settle(PARENT, name, most);
-}
-
-/// Moves this process to the group of the supervisors of the user `uid`, for whom it works from now on.
-pub fn supervise_for(uid: u32) {
-    USER.store(uid, Ordering::Relaxed);
-    stand_alone(&share(), SETTLED);
-}
-
 /// Whether all processes that `list` returns are dead. False when it returns none: the list of a group with threads in nested groups
 /// cannot be read.
 fn are_dead(list: &dyn Fn() -> Vec<Pid>, is_dead: &dyn Fn(Pid) -> bool) -> bool {
@@ -102,76 +54,6 @@ fn are_dead(list: &dyn Fn() -> Vec<Pid>, is_dead: &dyn Fn(Pid) -> bool) -> bool 
 /// Whether a member of a group is known to be dead. One that does not show it counts as alive.
 fn is_dead(pid: Pid) -> bool {
     status(pid).is_ok_and(|status| status.is_dead())
-}
-
-/// Returns the group in which to start a process of ours, so that ending the caller's session does not reach it from its first
-/// moment on. Returns `None` on a host without control groups.
-pub fn refuge() -> Option<Cgroup> {
-    cgroup::refuge(PARENT, &share(), SETTLED).ok()
-}
-
-/// Returns the group for a process that keeps descriptors of the caller. Returns `None` on a host without control groups.
-pub fn keepers() -> Option<Cgroup> {
-    cgroup::refuge(PARENT, &cgroup::share(KEEPERS, USER.load(Ordering::Relaxed)), SETTLED).ok()
-}
-
-/// Checks whether a run can have a control group of its own here; the error says why not.
-pub fn can_found() -> std::io::Result<()> {
-    Cgroup::create(PARENT, "trial").map(Cgroup::remove)
-}
-
-/// A process of ours, identified by its pid and its start time in clock ticks since boot, because the pid may be reused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Known {
-    pid: i32,
-    began: u64,
-}
-
-impl Known {
-    /// Identifies a live process of ours.
-    ///
-    /// # Errors
-    /// Fails when the process does not exist, or its user is not root.
-    pub fn of(pid: Pid) -> std::io::Result<Self> {
-        Ok(Self { pid: pid.raw(), began: process::child_start(pid)? })
-    }
-
-    /// Returns a pidfd, which is readable when the process has ended. Returns `None` when it has ended already and on kernels
-    /// without pidfds.
-    pub fn line(self) -> Option<OwnedFd> {
-        // Opened before the check, so that the pid cannot be reused between the two.
-        let line = Pid::new(self.pid).and_then(|pid| process::open_process(pid).ok());
-        line.filter(|_| self.pid().is_some_and(lives))
-    }
-
-    /// Returns the start time of the process, in clock ticks since boot.
-    pub fn began(self) -> u64 {
-        self.began
-    }
-
-    /// Returns the pid, as long as it still belongs to this process.
-    pub fn pid(self) -> Option<Pid> {
-        Pid::new(self.pid).filter(|pid| process::process_start(*pid).is_ok_and(|began| began == self.began))
-    }
-}
-
-/// A process of ours that is not part of the tree.
-#[derive(Debug, Clone, Copy)]
-struct Spared {
-    who: Known,
-    /// Whether the other processes of its session are spared too.
-    session: bool,
-}
-
-impl Spared {
-    fn is(&self, pid: Pid) -> bool {
-        self.who.pid == pid.raw() && self.who.pid().is_some()
-    }
-
-    fn covers(&self, pid: Pid) -> bool {
-        let leads = || self.session && process::session_of(pid).is_some_and(|leader| leader.raw() == self.who.pid);
-        (self.who.pid == pid.raw() || leads()) && self.who.pid().is_some()
-    }
 }
 
 /// The processes of one run.
@@ -296,7 +178,7 @@ impl ProcessTree {
             process_tree.spare_earlier(Earlier::with(self.earlier.borrow().numbers()));
             process_tree.terminate();
             process_tree.end_leftovers(Instant::now());
-            let _ = end_lost(&LostRun { run: run.to_owned(), user: None, since: own.began }); // whoever closes the run writes the record
+            let _ = end_lost(&LostRun { run: run.to_owned(), user: None, since: own.began() }); // whoever closes the run writes the record
         })?;
         self.spare(guard.pid());
         let _ = self.guard.borrow_mut().insert(guard);
@@ -578,161 +460,6 @@ impl ProcessTree {
 
     fn is_outside(&self, pid: Pid) -> bool {
         !self.group.as_ref().is_some_and(|group| group.holds(pid))
-    }
-}
-
-/// The interval between two checks whether a supervisor that was continued goes on.
-const GOES_ON_WITHIN: Duration = Duration::from_millis(20);
-
-/// If a supervisor is found stopped this many times in succession, although it was continued each time, it counts as kept from going
-/// on. A busy host may need some of them to let it run.
-const CONTINUED_IN_VAIN: u32 = 15;
-
-/// Checks for a supervisor that is stopped though its run has no enforcer: it does not stop itself then, and no process would end
-/// the run. Continues it; kills it when it is kept from going on, and returns true.
-pub fn give_up_stopped(supervisor: Pid) -> bool {
-    if !is_stopped_by_signal(supervisor) {
-        return false;
-    }
-    let ours = programs::ours();
-    ours.look();
-    let Ok(first) = Known::of(supervisor) else { return false };
-    let is_stopped = || first.pid().is_some_and(is_stopped_by_signal);
-    let is_enforcer = |child: &Pid| ours.run_by(*child) == Some(ENFORCER) && lives(*child);
-    let is_alone = || is_stopped() && children_of(supervisor).is_ok_and(|children| !children.iter().any(is_enforcer));
-    if !is_alone() || ours.run_by(supervisor) != Some(JIT_SUDO) {
-        return false;
-    }
-    let stays = |_| {
-        let _ = process::kill(supervisor, SIGCONT); // it may have ended
-        std::thread::sleep(GOES_ON_WITHIN);
-        is_alone()
-    };
-    (0..CONTINUED_IN_VAIN).all(stays) && process::kill(supervisor, SIGKILL).is_ok()
-}
-
-/// Tells a supervisor to end its run, or not to begin it.
-fn tell_to_end(supervisor: Pid) {
-    for signal in [SIGTERM, SIGCONT] {
-        let _ = process::kill(supervisor, signal); // it may have ended
-    }
-}
-
-/// Moves another process of ours to the group of our user's supervisors, where ending its session does not reach it.
-pub(super) fn settle_beside(pid: Pid) {
-    let _ = cgroup::take_out(pid, PARENT, &share(), SETTLED); // as in `stand_apart`
-}
-
-/// A run without a supervisor.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LostRun {
-    /// The id of the run.
-    pub run: String,
-    /// The user as whom its processes were executed; `None` where that is unknown, or root, who can become any user.
-    pub user: Option<u32>,
-    /// Its processes have started at this time or later, in clock ticks since boot.
-    pub since: u64,
-}
-
-impl LostRun {
-    /// Whether a process may belong to the run, as far as its user shows. Any user can set the run's id in their environment, and
-    /// can delay a process that reads it.
-    fn may_have(&self, pid: Pid) -> bool {
-        real_uid(pid).is_some_and(|uid| uid == 0 || self.user.is_none_or(|user| user == uid))
-    }
-}
-
-/// What was ended of a lost run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Ended {
-    /// The number of its processes.
-    pub processes: usize,
-    /// How many processes did not show in time whether they belong to it. They were not ended.
-    pub silent: usize,
-}
-
-/// Ends what is left of a run without a supervisor: the members of its group, and the processes that have the run's id in their
-/// environment. Takes limited time, whatever other processes do.
-pub fn end_lost(lost: &LostRun) -> Ended {
-    let (ours, mark) = (programs::ours(), Mark::new(RUN_VARIABLE, &lost.run));
-    let made = Cgroup::named(PARENT, &lost.run);
-    // Held before anything is looked at, which may take time.
-    for group in &made {
-        let _ = group.freeze(); // it may be gone
-        take_ours_out_of(group, &ours);
-    }
-    // Searched before anything is killed: the leader of a login session is known only by the id in its environment, and its
-    // descendants only by that session.
-    let leads = |pid| lost.may_have(pid) && Cgroup::of_session_led_by(pid).is_some();
-    let leaders = mark.processes(lost.since, &leads);
-    let led: Vec<Cgroup> = leaders.found.into_iter().filter_map(Cgroup::of_session_led_by).collect();
-    let mut ended = 0;
-    for group in made.iter().chain(&led) {
-        ended += take_ours_out_of(group, &ours);
-        end_group(group);
-    }
-    let is_of_another = |pid| match made.is_empty() {
-        true => Cgroup::is_in_one(PARENT, pid),
-        false => made.iter().all(|group| group.is_of_another(pid)),
-    };
-    let killed = mark
-        .kill(lost.since, &|pid| lost.may_have(pid) && !is_of_another(pid) && lives(pid) && ours.run_by(pid).is_none());
-    for group in made {
-        let _ = group.remove_if_empty(); // otherwise a later run removes it
-    }
-    Ended { processes: ended + killed.found, silent: leaders.silent.max(killed.silent) }
-}
-
-/// Moves our own programs out of the group of a lost run, and tells the supervisors among them to end. Returns the number of the
-/// other processes.
-fn take_ours_out_of(group: &Cgroup, ours: &sys::programs::Programs) -> usize {
-    let mut others = 0;
-    for pid in group.members() {
-        let Some(program) = ours.run_by(pid) else {
-            others += 1;
-            continue;
-        };
-        // The process that closes a run of another user does not put that run's programs into the share of its own user.
-        let _ = cgroup::take_out(pid, PARENT, SUPERVISORS, SETTLED);
-        if program == JIT_SUDO {
-            tell_to_end(pid);
-        }
-    }
-    others
-}
-
-/// Moves login sessions, such as those of su, whose leaders have the run's id in their environment, back into the run's group.
-/// Returns how many processes were moved. Any user can set that variable, so the leader's real uid must be `run_as` or root, and it
-/// must have started at `since` or later.
-pub fn take_sessions_back(run: &str, run_as: u32, since: u64) -> usize {
-    let Some(group) = Cgroup::named(PARENT, run).into_iter().next() else { return 0 };
-    // The environment is read last, of the few leaders.
-    let theirs = |pid: Pid| {
-        real_uid(pid).is_some_and(|uid| uid == run_as || uid == 0) && Cgroup::of_session_led_by(pid).is_some()
-    };
-    let bearers = Mark::new(RUN_VARIABLE, run).processes(since, &theirs).found;
-    let members = bearers.into_iter().filter_map(Cgroup::of_session_led_by).flat_map(|session| session.members());
-    let ours = programs::ours();
-    members.filter(|pid| ours.run_by(*pid).is_none() && group.adopt(*pid).is_ok()).count()
-}
-
-/// Whether the processes of a run are frozen, by whatever: an administrator or the end of the grant. False without a group.
-pub fn is_frozen(run: &str) -> bool {
-    Cgroup::named(PARENT, run).iter().any(|group| group.is_populated() && group.is_frozen())
-}
-
-/// Returns the runs whose supervisors have ended and whose groups still have processes.
-pub fn abandoned() -> Vec<String> {
-    Cgroup::orphaned(PARENT)
-}
-
-fn end_group(group: &Cgroup) {
-    for _ in 0..KILL_ROUNDS {
-        group.kill();
-        if !group.is_populated() {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(1));
     }
 }
 

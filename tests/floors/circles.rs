@@ -18,6 +18,8 @@ const ALLOWED: &[Allowance] = &[
         "src/audit",
         &[
             "checkpoint",
+            "clock_checks",
+            "fault",
             "forks",
             "journal",
             "listing",
@@ -26,7 +28,6 @@ const ALLOWED: &[Allowance] = &[
             "prune",
             "retention",
             "sink",
-            "state_checks",
         ],
         "`Journal` is one type: each file has its methods for one kind of record, and `append` checks, counts and signs by them",
     ),
