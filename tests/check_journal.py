@@ -1364,10 +1364,18 @@ class Tables:
         need("restored" in self.meta or not older, table, "that it was restored is missing")
 
 
+def whole(db):
+    """Every index agrees with its table: one that lacks a row hides it from the product."""
+    (found,) = db.execute("PRAGMA integrity_check(1)").fetchone()
+    need(found == "ok", "journal", f"the database is damaged: {found}")
+
+
 def check(path, key, now):
     db = sqlite3.connect(f"file:{path}?mode=ro&immutable=1", uri=True)
     try:
         journal = Journal(db, key.split()[1], now)
+        if not journal.faults:
+            whole(db)
         bad = journal.faults + Tables(db, journal).check()
     except Bad as broken:
         bad = [broken]

@@ -1,8 +1,9 @@
 //! Conditions that must hold when a record that gives permission is written. They are checked inside the transaction that writes
 //! the record, so that a verification finds the same state in the journal.
 
-use rusqlite::types::ValueRef;
-use rusqlite::{Connection, Transaction};
+use std::collections::BTreeSet;
+
+use rusqlite::{Connection, OptionalExtension, Transaction};
 use serde::Deserialize;
 
 use super::columns::sql_bound;
@@ -171,6 +172,20 @@ pub struct AskedInRecords {
 /// # Errors
 /// Fails when the database fails.
 pub fn asked_in_records(connection: &Connection, id: &GrantId) -> Result<Option<AskedInRecords>, JournalError> {
+    let by_index = history!(
+        "SELECT kind, body FROM history WHERE grant_id = ?1 AND kind IN ('grant', 'request') ORDER BY kind DESC, seq"
+    );
+    // An index may lack them.
+    let by_table = history!(
+        "SELECT kind, body FROM history WHERE +grant_id = ?1 AND +kind IN ('grant', 'request') ORDER BY kind DESC, seq"
+    );
+    match asked_by(connection, by_index, id)? {
+        Some(asked) => Ok(Some(asked)),
+        None => asked_by(connection, by_table, id),
+    }
+}
+
+fn asked_by(connection: &Connection, query: &str, id: &GrantId) -> Result<Option<AskedInRecords>, JournalError> {
     #[derive(Deserialize)]
     struct Asked {
         grant: GrantId,
@@ -179,9 +194,6 @@ pub fn asked_in_records(connection: &Connection, id: &GrantId) -> Result<Option<
         uid: u32,
         user: Word,
     }
-    let query = history!(
-        "SELECT kind, body FROM history WHERE grant_id = ?1 AND kind IN ('grant', 'request') ORDER BY kind DESC, seq"
-    );
     let mut statement = connection.prepare_cached(query)?;
     let mut rows = statement.query([id.as_str()])?;
     while let Some(row) = rows.next()? {
@@ -288,47 +300,73 @@ pub struct OpenInRecords {
 }
 
 /// Returns the grants that expire after `now` (seconds since 1970) and were not ended, by their records alone: a row that is
-/// missing or changed hides none of them.
+/// missing or changed hides none of them, and neither does an index.
 ///
 /// # Errors
 /// Fails when the database fails.
 pub fn open_in_records(connection: &Connection, now: i64) -> Result<Vec<OpenInRecords>, JournalError> {
+    let (issued, begun) = issued(connection, now)?;
+    let mut open = Vec::new();
+    for Issued { id, expires, extends, one_shot } in issued {
+        if (one_shot && begun.contains(&id)) || matches!(by_statements(connection, &id)?, InRecords::Ended(_)) {
+            continue;
+        }
+        let is_open = |ended: Option<String>| match ended {
+            None => true,
+            // No record says that a running command continues under it.
+            Some(ended) => ended == GrantEnd::Used.as_str() && one_shot && extends.is_some(),
+        };
+        let row = "SELECT CAST(ended AS TEXT), expires FROM granted WHERE id = ?1";
+        let row: Option<(Option<String>, i64)> = connection
+            .prepare_cached(row)?
+            .query_row([id.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        let agrees = row.is_some_and(|(ended, until)| is_open(ended) && until == expires);
+        open.push(OpenInRecords { id, extends, agrees });
+    }
+    Ok(open)
+}
+
+/// A grant that was issued, by its record.
+struct Issued {
+    id: GrantId,
+    /// Seconds since 1970.
+    expires: i64,
+    extends: Option<GrantId>,
+    one_shot: bool,
+}
+
+/// Returns the grants since root last accepted the state of the host that expire after `now`, and the ids of those under which a run
+/// has begun. Reads the whole table.
+fn issued(connection: &Connection, now: i64) -> Result<(Vec<Issued>, BTreeSet<GrantId>), JournalError> {
     #[derive(Deserialize)]
-    struct Issued {
+    struct Told {
         expires: i64,
         extends: Option<GrantId>,
         limits: Vec<String>,
     }
     let query = history!(
-        "SELECT r.grant_id, r.body, g.id IS NOT NULL, g.ended, g.expires, \
-                 EXISTS (SELECT 1 FROM history s WHERE s.grant_id = r.grant_id AND s.kind = 'start') \
-                 FROM history r LEFT JOIN granted g ON g.id = r.grant_id \
-                 WHERE r.kind = 'grant' AND r.kind NOT IN ('start', 'end') AND r.seq > ?1 ORDER BY r.seq"
+        "SELECT kind, grant_id, body FROM history WHERE +kind IN ('grant', 'start') AND seq > ?1 \
+                 AND +grant_id IS NOT NULL ORDER BY seq"
     );
     let mut statement = connection.prepare(query)?;
     let mut rows = statement.query([sql_bound(provenance::accepted(connection)?)])?;
-    let mut open = Vec::new();
+    let (mut issued, mut begun) = (Vec::new(), BTreeSet::new());
     while let Some(row) = rows.next()? {
         // Ignores what cannot be decoded, which a verification reports.
-        let id = row.get_ref(0)?.as_str().ok().and_then(|id| GrantId::parse(id).ok());
-        let Some(id) = id else { continue };
-        let Ok(issued) = serde_json::from_slice::<Issued>(row.get_ref(1)?.as_bytes().unwrap_or_default()) else {
-            continue;
-        };
-        let one_shot = issued.limits.iter().any(|limit| limit == "one-shot");
-        let (expires, is_used) = (Timestamp(issued.expires).seconds(), one_shot && row.get::<_, bool>(5)?);
-        if expires <= now || is_used || matches!(by_statements(connection, &id)?, InRecords::Ended(_)) {
+        let Some(id) = row.get_ref(1)?.as_str().ok().and_then(|id| GrantId::parse(id).ok()) else { continue };
+        if row.get_ref(0)?.as_str() == Ok("start") {
+            begun.insert(id);
             continue;
         }
-        let is_open = match row.get_ref(3)? {
-            ValueRef::Null => true,
-            // No record says that a running command continues under it.
-            ended => ended.as_str() == Ok(GrantEnd::Used.as_str()) && one_shot && issued.extends.is_some(),
-        };
-        let agrees = row.get(2)? && is_open && row.get::<_, Option<i64>>(4)? == Some(expires);
-        open.push(OpenInRecords { id, extends: issued.extends, agrees });
+        let body = row.get_ref(2)?.as_bytes().unwrap_or_default();
+        let Ok(Told { expires, extends, limits }) = serde_json::from_slice::<Told>(body) else { continue };
+        let (expires, one_shot) = (Timestamp(expires).seconds(), limits.iter().any(|limit| limit == "one-shot"));
+        if expires > now {
+            issued.push(Issued { id, expires, extends, one_shot });
+        }
     }
-    Ok(open)
+    Ok((issued, begun))
 }
 
 /// Refuses what is signed as the host with this id where the journal knows it by another one: it has changed since.

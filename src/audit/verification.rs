@@ -2,16 +2,19 @@
 //! and the heads that were kept elsewhere; then every row of the tables that give permission.
 //! May not: write.
 
+use std::fmt;
+
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, Transaction, TransactionBehavior, params};
 
 use super::checkpoint::checkpoints;
 use super::columns::sql_bound;
 use super::error::JournalError;
-use super::history::history;
+use super::indexes::{Indexed, damaged};
 use super::journal::Journal;
 use super::prune::pruned;
 use super::tables;
 use jit_core::clock::Timestamp;
+use jit_core::escape::escape;
 use jit_core::evidence::Inconsistencies;
 use jit_core::evidence::Mark;
 use jit_core::evidence::chain::{Begin, Cause, Chain, Copies, FirstBad, Row, Verified, role_digest};
@@ -48,6 +51,12 @@ impl Journal<'_> {
             Ok(proven) => proven,
             Err(bad) => return Ok(Err(bad)),
         };
+        // An index that lacks a row hides it from everything that searches, and from the comparison of the tables.
+        if inconsistencies.records.is_empty()
+            && let Some(line) = damaged(&snapshot)?
+        {
+            return Ok(Err(FirstBad { seq: proven.last.seq, cause: Cause::Damaged(line) }));
+        }
         power.files(files);
         tables::compare(&snapshot, &mut power)?;
         let compared = power.end();
@@ -72,27 +81,27 @@ impl Journal<'_> {
         Ok(done.and_then(|(proven, told)| told.inconsistencies.records.into_iter().next().map_or(Ok(proven), Err)))
     }
 
-    /// Returns the number of the first record since root last accepted the state of the host that is not as it was written: its bytes
-    /// or columns are others, or it stands in another place. Such a record may hide a grant.
+    /// Returns the first record since root last accepted the state of the host that is not as it was written: its bytes
+    /// or columns are others, or it stands in another place. Such a record may hide a grant, and so may a damaged index.
     ///
     /// # Errors
     /// Fails when the database fails.
-    pub fn altered(&self) -> Result<Option<u64>, JournalError> {
+    pub fn altered(&self) -> Result<Option<Altered>, JournalError> {
         let snapshot = Transaction::new_unchecked(self.database.connection(), TransactionBehavior::Deferred)?;
         let begin = begin(&snapshot)?;
         if let Err(bad) = leftovers(&snapshot, begin)? {
-            return Ok(Some(bad.seq));
+            return Ok(Some(Altered::Record(bad.seq)));
         }
-        altered(&snapshot, Chain::new(begin))
+        or_damaged(&snapshot, altered(&snapshot, Chain::new(begin), &mut |_| None)?)
     }
 
-    /// Returns the first such record behind the first one about this request; none where it has no record.
+    /// Returns the first such record behind the first one about this request, if it has any record, or a damaged index.
     ///
     /// # Errors
     /// Fails when the database fails.
-    pub fn altered_about(&self, id: &GrantId) -> Result<Option<u64>, JournalError> {
+    pub fn altered_about(&self, id: &GrantId) -> Result<Option<Altered>, JournalError> {
         let snapshot = Transaction::new_unchecked(self.database.connection(), TransactionBehavior::Deferred)?;
-        altered_about(&snapshot, id)
+        or_damaged(&snapshot, altered_about(&snapshot, id)?)
     }
 
     /// Verifies the chain alone, from the first record to the last.
@@ -108,8 +117,34 @@ impl Journal<'_> {
     }
 }
 
+/// What may hide a grant from a search.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Altered {
+    /// The record with this number.
+    Record(u64),
+    /// An index, or the database; the text says how.
+    Database(String),
+}
+
+impl fmt::Display for Altered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Record(seq) => write!(f, "record {seq} of the journal is missing or was changed"),
+            Self::Database(how) => write!(f, "the database is damaged ({})", escape(how.as_bytes())),
+        }
+    }
+}
+
+fn or_damaged(connection: &Connection, record: Option<u64>) -> Result<Option<Altered>, JournalError> {
+    Ok(match record {
+        Some(seq) => Some(Altered::Record(seq)),
+        None => damaged(connection)?.map(Altered::Database),
+    })
+}
+
 /// Fails if a record behind the first one about this request is not as it was written: it may be one about this request whose
-/// columns were changed. Where a decision gives power, this is called inside its transaction.
+/// columns were changed. The same if an index lacks one about this request. Where a decision gives power, this is called inside its
+/// transaction.
 ///
 /// # Errors
 /// There is such a record, or the database failed.
@@ -121,15 +156,25 @@ pub fn unaltered(connection: &Connection, id: &GrantId) -> Result<(), JournalErr
 }
 
 fn altered_about(connection: &Connection, id: &GrantId) -> Result<Option<u64>, JournalError> {
-    let query = history!("SELECT min(seq) FROM history WHERE grant_id = ?1");
-    let first: Option<i64> = connection.query_row(query, [id.as_str()], |row| row.get(0))?;
-    first.map_or(Ok(None), |first| altered(connection, Chain::new(Begin::Part(first.unsigned_abs()))))
+    let mut indexed = Indexed::about(connection, id)?;
+    let Some(first) = indexed.first(connection, id)? else { return Ok(None) };
+    let found = altered(connection, Chain::new(Begin::Part(first.unsigned_abs())), &mut |row| {
+        let copies = row.copies.filter(|copies| copies.grant == Some(id.as_str()))?;
+        let is_indexed = i64::try_from(row.seq).is_ok_and(|seq| indexed.take(seq, copies.kind));
+        (!is_indexed).then_some(row.seq)
+    })?;
+    Ok(found.or_else(|| indexed.surplus().map(i64::unsigned_abs)))
 }
 
-/// Continues the chain to the last record, and returns the first one that is not as it was written.
-fn altered(connection: &Connection, mut chain: Chain) -> Result<Option<u64>, JournalError> {
-    let (mut found, mut is_whole) = (None, true);
+/// Continues the chain to the last record, and returns the first one that is not as it was written, or that `hidden` returns.
+fn altered(
+    connection: &Connection,
+    mut chain: Chain,
+    hidden: &mut dyn FnMut(&Row<'_>) -> Option<u64>,
+) -> Result<Option<u64>, JournalError> {
+    let (mut found, mut is_whole, mut unseen) = (None, true, None);
     let fed = each_row(connection, chain.last().seq, u64::MAX, |row| {
+        unseen = unseen.or(hidden(row));
         match chain.feed(row) {
             Err(bad) if !bad.cause.is_of_the_replay() => {
                 found = found.or(Some(bad.seq));
@@ -142,7 +187,7 @@ fn altered(connection: &Connection, mut chain: Chain) -> Result<Option<u64>, Jou
         Ok(())
     })?;
     let unproven = if is_whole { fed.and_then(|()| chain.end()).err().map(|bad| bad.seq) } else { None };
-    Ok(found.or(unproven))
+    Ok(found.or(unseen).or(unproven))
 }
 
 /// Returns what the records prove, and what they say about the tables.

@@ -35,6 +35,7 @@ mod host;
 mod hygiene;
 mod identity;
 mod import;
+mod indexes;
 mod inherited;
 mod jitctl;
 mod journals;

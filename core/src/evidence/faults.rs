@@ -57,6 +57,8 @@ pub enum Cause {
     NoCheckpoint,
     /// Every record up to this one, the last, is good, but rows of the tables that give power differ from them.
     Rows(Differences),
+    /// An index says something else than its table, or the database is damaged; the text says how.
+    Damaged(String),
     /// The chain of hashes is good, but the contents of this record, or of rows, are inconsistent. Contains all that
     /// was found.
     Inconsistencies(Box<Inconsistencies>),
@@ -133,6 +135,7 @@ impl fmt::Display for FirstBad {
                 write!(f, "record {seq} names policy {policy}, and at that time policy {last} was in force")
             }
             Cause::Policies(what) | Cause::Runs(what) | Cause::Acts(what) => write!(f, "record {seq} {what}"),
+            Cause::Damaged(how) => write!(f, "the database is damaged, so rows may be hidden: {how}"),
             Cause::Rows(differences) => write!(f, "{differences}"),
             Cause::Inconsistencies(inconsistencies) => write!(f, "{inconsistencies}"),
             Cause::OtherKey => write!(
