@@ -384,7 +384,11 @@ def records(db, key, now):
         if accepted:
             consent = seq
     need(proved, "journal", "the beginning is missing")
-    own, other, signed = False, None, begin
+    own, other, signed, kept, changed = False, None, begin, None, set()
+    prunings = [record for record in result if record["kind"] == "prune" and lacks(record, KINDS["prune"]) is None]
+    for record in result:
+        if record["kind"] == "alert" and record.get("code") in ("clock-set-back", "clock-behind-after-boot", "state-accepted"):
+            changed.add(record["seq"])
     for seq, body, signature in db.execute("SELECT seq, body, signature FROM checkpoint ORDER BY seq"):
         need(seq in heads, "journal", f"the checkpoint of record {seq} has no record")
         by = signer("jit-sudo/checkpoint/v1", body, signature)
@@ -395,13 +399,27 @@ def records(db, key, now):
         need(exact, "journal", f"the checkpoint of record {seq} is none")
         need(said["seq"] == seq, "journal", f"the checkpoint of record {seq} is of another")
         own = own or by == key
-        if by != key and seq > begin:
+        if by != key:
             other = seq
+        if meta and seq == begin:
+            kept = said["at"]
+        covered = [record for record in prunings if record["seq"] <= seq and by == key]
+        for record in covered:
+            wrong = any(record["seq"] < alert <= seq for alert in changed)
+            late = record["time"] > (said["at"] + 1) * 1_000_000 + 60_000_000
+            need(wrong or not late, "journal", f"record {record['seq']} is later than the checkpoint that covers it")
+            prunings.remove(record)
         if by == key:
             need(said["head"] == heads[seq], "journal", f"record {seq} is not the one that was signed")
             signed = seq
     right = other is None or (own and consent > other)
     need(right, "journal", f"record {other} was signed with another key, and nobody has accepted that")
+    for record in result:
+        if record["kind"] == "prune" and lacks(record, KINDS["prune"]) is None:
+            need(record["before"] <= record["time"] - 86_400_000_000, "journal", f"record {record['seq']} prunes what was not a day old")
+            if meta and record["through"] == begin:
+                right = kept is not None and kept * 1_000_000 <= record["before"]
+                need(right, "journal", f"record {record['seq']} prunes what was signed later than it says")
     young = not result or now - result[0]["time"] / 1_000_000 <= 60
     need(own or young, "journal", "it has no checkpoint by the host's key")
     need(sum(record["seq"] > signed for record in result) <= 5000, "journal", f"record {signed + 1} and what follows are not signed")
@@ -512,7 +530,8 @@ class Journal:
         remembered = next((r for r in found if begin and r["kind"] == "prune" and r["through"] == begin), {})
         if remembered.get("policies"):
             # The last state according to the removed records.
-            self.policies.last = dict(remembered, policy=remembered["policies"][0])
+            said = {key: remembered[key] for key in ("roles_sha256", "settings_sha256") if remembered.get(key) is not None}
+            self.policies.last = dict(said, policy=remembered["policies"][0])
         self.high = None
         for record in found:
             lacking = lacks(record, COMMON + " " + KINDS[record["kind"]]) if record["kind"] in KINDS else None

@@ -70,6 +70,8 @@ pub enum Cause {
     Runs(String),
     /// It contradicts the earlier records of its request or grant; the text says how.
     Acts(String),
+    /// It removes records that had to stay; the text says how that shows.
+    Pruning(String),
     /// It contradicts the records of policies and their roles; the text says how.
     Policies(String),
 }
@@ -85,6 +87,7 @@ impl Cause {
                 | Self::Policies(_)
                 | Self::Runs(_)
                 | Self::Acts(_)
+                | Self::Pruning(_)
         )
     }
 }
@@ -134,7 +137,9 @@ impl fmt::Display for FirstBad {
             Cause::OtherPolicy(policy, last) => {
                 write!(f, "record {seq} names policy {policy}, and at that time policy {last} was in force")
             }
-            Cause::Policies(what) | Cause::Runs(what) | Cause::Acts(what) => write!(f, "record {seq} {what}"),
+            Cause::Policies(what) | Cause::Runs(what) | Cause::Acts(what) | Cause::Pruning(what) => {
+                write!(f, "record {seq} {what}")
+            }
             Cause::Damaged(how) => write!(f, "the database is damaged, so rows may be hidden: {how}"),
             Cause::Rows(differences) => write!(f, "{differences}"),
             Cause::Inconsistencies(inconsistencies) => write!(f, "{inconsistencies}"),

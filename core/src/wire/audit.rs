@@ -225,6 +225,9 @@ pub struct VerifyInfo {
     /// The greatest record number that the anchor confirms.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub anchored: Option<u64>,
+    /// How many heads of the anchor are of records that were pruned; of these only that of the last one is compared.
+    #[serde(default)]
+    pub pruned_heads: u64,
     /// The forks: where records were lost, and the journal went on behind their numbers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub forks: Vec<ForkInfo>,
@@ -352,6 +355,7 @@ impl From<crate::evidence::Proven> for VerifyInfo {
             signed,
             foreign: proven.foreign,
             anchored: proven.anchored,
+            pruned_heads: proven.pruned_heads,
             forks: proven.forks.into_iter().map(Into::into).collect(),
             compared: proven.compared.map(|compared| {
                 Box::new(ComparedInfo {

@@ -93,6 +93,10 @@ fn report(info: VerifyInfo, named: bool, screen: &Screen) -> Report {
     if let Some(seq) = info.anchored {
         text.push_str(&format!("the anchor agrees up to record {seq}\n"));
     }
+    if info.pruned_heads > 0 {
+        let heads = counted(info.pruned_heads, "head of the anchor is", "heads of the anchor are");
+        text.push_str(&format!("{heads} of pruned records and not compared\n"));
+    }
     info.forks.iter().for_each(|fork| text.push_str(&forked(fork)));
     if let Some(compared) = &info.compared {
         text.push_str(&tables(compared));
