@@ -524,6 +524,7 @@ class Journal:
         self.open, self.left, self.ran, self.pruned_until = {}, {}, {}, None
         self.certified, self.older, self.host_changed, self.identity = {}, 0, 0, None
         self.became, self.first = [], None
+        self.boot_id, self.untold = None, None
         self.policies = Policies(begin, self.faults)
         if begin:
             self.lost = (None, None)
@@ -560,8 +561,15 @@ class Journal:
             self.pruned_until = latest if self.pruned_until is None else max(self.pruned_until, latest)
         if kind == "review" and not id:
             self.certified[record["role"], unescape(record["holder"]).decode()] = record
-        if kind == "alert" and record["code"] == "database-older":
+        if kind == "fork" and not self.is_power_failure(record):
+            self.doubted = self.untold = record["seq"]
+        elif kind == "alert" and record["code"] == "database-older":
             self.older = self.doubted = record["seq"]
+            self.untold = None
+        elif kind != "alert" and self.untold:
+            self.faults.need(False, f"record {self.untold}: a fork without an alert")
+            self.untold = None
+        self.boot_id = record["boot_id"]
         if kind == "alert" and record["code"] == "state-accepted":
             self.doubted, self.accepted = None, record["seq"]
         if kind == "alert" and record["code"] == "host-changed":
@@ -611,6 +619,12 @@ class Journal:
             self.pruned_at = record["seconds"] if "grants" in record else None
             if "identity" in record:
                 self.became.insert(0, (0, record["identity"]))
+
+    def is_power_failure(self, fork):
+        """Whether a fork follows a boot and lacks only a few records, all of them the last ones and not synced."""
+        heads = all(head["seq"] > fork["continues"] and head["source"] != "anchor" for head in fork["heads"])
+        booted = self.boot_id != fork["boot_id"] and (self.boot_id or self.pruned)
+        return booted and fork["highest"] - fork["continues"] <= 64 and heads
 
     def check_narrower(self, record, id):
         """Checks that an approval is not wider than an earlier one by the same person."""

@@ -36,7 +36,7 @@ pub fn claim(
     accepted(tx)?;
     // Other processes may have written records since the clock was read; a clock that is slightly behind them is no fault.
     let now = now(tx, moment.clone())?.caught_up();
-    let is_open_in_records = || Ok::<_, JournalError>(in_records(tx, &terms.id, terms.one_shot)? == InRecords::Open);
+    let is_open_in_records = || Ok::<_, JournalError>(stands_in_records(tx, terms)? == InRecords::Open);
     if window(terms, &now).is_err()
         || state_checks::host(tx)?.is_some_and(|host| host != terms.host.as_bytes())
         || !(is_unchanged || is_open_in_records()?)
@@ -135,11 +135,6 @@ enum Said {
 /// Returns the kinds of the records about a request and its grant, and of one run. A record counts as what its body says, which is
 /// hashed into the chain: its columns are copies, and say where it is found only.
 fn said_of(connection: &Connection, id: &GrantId) -> Result<Vec<Said>, JournalError> {
-    #[derive(Deserialize)]
-    struct Told {
-        kind: Said,
-        grant: GrantId,
-    }
     let query = history!(
         "SELECT body FROM history WHERE grant_id = ?1 AND kind NOT IN ('start', 'end') UNION ALL \
                  SELECT * FROM (SELECT body FROM history WHERE grant_id = ?1 AND kind = 'start' LIMIT 1)"
@@ -149,10 +144,19 @@ fn said_of(connection: &Connection, id: &GrantId) -> Result<Vec<Said>, JournalEr
     let mut said = Vec::new();
     while let Some(row) = rows.next()? {
         // Ignores what cannot be decoded, which a verification reports.
-        let told = serde_json::from_slice::<Told>(row.get_ref(0)?.as_bytes().unwrap_or_default());
-        said.extend(told.ok().filter(|told| told.grant == *id).map(|told| told.kind));
+        said.extend(told(row.get_ref(0)?.as_bytes().unwrap_or_default(), id));
     }
     Ok(said)
+}
+
+/// Returns the kind of a record about this request, by its body.
+fn told(body: &[u8], id: &GrantId) -> Option<Said> {
+    #[derive(Deserialize)]
+    struct Told {
+        kind: Said,
+        grant: GrantId,
+    }
+    serde_json::from_slice::<Told>(body).ok().filter(|told| told.grant == *id).map(|told| told.kind)
 }
 
 /// Who asked for what, by the record of a request or of its grant.
@@ -224,17 +228,30 @@ pub enum InRecords {
     Unknown,
 }
 
-/// Returns what the records say of a grant. Every check of a grant asks this, so a row that is put back gives nothing.
+/// Returns what the records say of a grant: an extension has ended where the grant that it extends was ended, as the end of that one
+/// ends it. Every check of a grant asks this, so a row that is put back gives nothing.
+///
+/// # Errors
+/// Fails when the database fails.
+pub fn stands_in_records(connection: &Connection, terms: &GrantTerms) -> Result<InRecords, JournalError> {
+    let said = in_records(connection, &terms.id, terms.one_shot)?;
+    let Some(base) = terms.extends.as_ref().filter(|_| said == InRecords::Open) else { return Ok(said) };
+    Ok(match in_records(connection, base, Flag::No)? {
+        InRecords::Ended(end) => InRecords::Ended(end),
+        InRecords::Open | InRecords::Unknown => said,
+    })
+}
+
+/// Returns what the records say of a grant by itself.
 ///
 /// # Errors
 /// Fails when the database fails.
 pub fn in_records(connection: &Connection, id: &GrantId, one_shot: Flag) -> Result<InRecords, JournalError> {
     // Reads the table, which takes half the time: what was pruned and is left over is that of a grant that cannot be used. Two short
-    // statements, because most of the time is that to prepare them.
-    let query = "SELECT kind, seq FROM record WHERE grant_id = ?1 AND kind IN ('release', 'request', 'revocation', ?2)";
+    // statements, because most of the time is that to prepare them. The rows of its runs may be many, and are not read.
+    let query = "SELECT kind, seq, body FROM record WHERE grant_id = ?1 AND kind <> 'end' AND (kind <> 'start' OR ?2)";
     let mut statement = connection.prepare_cached(query)?;
-    let used = if one_shot.is_set() { "start" } else { "revocation" };
-    let mut rows = statement.query([id.as_str(), used])?;
+    let mut rows = statement.query(rusqlite::params![id.as_str(), one_shot.is_set()])?;
     let mut asked: Option<i64> = None;
     while let Some(row) = rows.next()? {
         let seq: i64 = row.get(1)?;
@@ -242,7 +259,14 @@ pub fn in_records(connection: &Connection, id: &GrantId, one_shot: Flag) -> Resu
             "request" => asked = Some(asked.map_or(seq, |before| before.min(seq))),
             "release" => return Ok(InRecords::Ended(GrantEnd::Released)),
             "start" => return Ok(InRecords::Ended(GrantEnd::Used)),
-            _ => return Ok(InRecords::Ended(GrantEnd::Revoked)),
+            "revocation" => return Ok(InRecords::Ended(GrantEnd::Revoked)),
+            _ => {}
+        }
+        // The columns are copies: a record of another kind, by its column, may be an end.
+        match told(row.get_ref(2)?.as_bytes().unwrap_or_default(), id) {
+            Some(Said::Release) => return Ok(InRecords::Ended(GrantEnd::Released)),
+            Some(Said::Revocation) => return Ok(InRecords::Ended(GrantEnd::Revoked)),
+            _ => {}
         }
     }
     let Some(asked) = asked else { return Ok(InRecords::Unknown) };

@@ -27,6 +27,7 @@ pub mod retention;
 mod salvage;
 #[cfg(test)]
 pub(crate) mod sample;
+mod sent;
 pub mod sink;
 pub mod state_checks;
 mod tables;
@@ -39,6 +40,7 @@ pub use checkpoint::Due;
 pub use claim::{
     AskedInRecords, InRecords, OpenInRecords, RequestInRecords, asked_in_records, asked_since, by_statements, claim,
     empowered, grants_beginning_with, in_records, now, of_this_host, open_in_records, request_in_records,
+    stands_in_records,
 };
 pub use error::JournalError;
 pub use forks::Traces;
@@ -48,5 +50,6 @@ pub use open_run::{Intervened, OpenRun, Phase, Process, RunKey, Supervisor, Swee
 pub use precedent::Precedent;
 pub use retention::CutOff;
 pub use salvage::{Gap, Salvaged};
+pub use sent::Sent;
 pub use state_checks::origin;
 pub use verification::{Altered, Known, unaltered};

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::Context;
 use super::failure::Refused;
-use crate::audit::{InRecords, in_records};
+use crate::audit::{InRecords, stands_in_records};
 use crate::judge::{names, subject};
 use crate::store::{ClosedBy, StoredGrant, StoredRequest};
 use crate::verify::{GrantFault, window};
@@ -210,7 +210,7 @@ impl Context<'_> {
             return Ok(end.as_str().to_owned());
         }
         let terms = &grant.terms;
-        let said = in_records(self.host.database().connection(), &terms.id, terms.one_shot)?;
+        let said = stands_in_records(self.host.database().connection(), terms)?;
         if let InRecords::Ended(end) = said {
             return Ok(end.as_str().to_owned());
         }

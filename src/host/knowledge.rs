@@ -1,7 +1,7 @@
 //! The facts with which this host verifies grants of one person: gathered once, for any number of grants.
 
 use super::{Host, HostError, Identity};
-use crate::audit::{InRecords, in_records};
+use crate::audit::{InRecords, stands_in_records};
 use crate::verify::Facts;
 use jit_core::clock::Now;
 use jit_core::grant::{GrantTerms, HostPublicKey, Vouchers};
@@ -31,7 +31,7 @@ impl Host {
         let identity = self.record_public_identity()?;
         let vouchers = self.vouchers(roles, holder, now.seconds())?;
         let ended = |terms: &GrantTerms| {
-            let said = in_records(self.database().connection(), &terms.id, terms.one_shot);
+            let said = stands_in_records(self.database().connection(), terms);
             !matches!(said, Ok(InRecords::Open))
         };
         let approved = Box::new(|digest: &str| self.store().role(digest));

@@ -16,7 +16,7 @@ use crate::audit::JournalError;
 use crate::audit::Wish;
 use crate::audit::journal::Written;
 use crate::audit::recorded::Recorded;
-use crate::audit::{InRecords, in_records};
+use crate::audit::{InRecords, stands_in_records};
 use crate::authorized::Power;
 use crate::database::{DatabaseFiles, Durability};
 use crate::host::{Host, SystemClock};
@@ -335,7 +335,7 @@ impl<'a> GrantWatch<'a> {
     }
 
     fn in_records(&self, terms: &GrantTerms) -> Result<InRecords, JournalError> {
-        in_records(self.host.database().connection(), &terms.id, terms.one_shot)
+        stands_in_records(self.host.database().connection(), terms)
     }
 
     /// Records that the session is not recorded, or not any more.

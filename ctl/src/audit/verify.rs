@@ -132,6 +132,8 @@ fn forked(fork: &ForkInfo) -> String {
     let mut text = format!("fork: record {seq} {after}; {lost}");
     if let Some(accepted) = fork.accepted {
         text.push_str(&format!("; accepted by record {accepted}"));
+    } else {
+        text.push_str("; root has not accepted that");
     }
     text.push('\n');
     for head in &fork.heads {
