@@ -1,13 +1,17 @@
 //! Whether each index says what its table says. SQLite believes an index, and root can change one alone: a row that an index lacks
 //! is not found by it. Whoever concludes that there is no such row reads the table, or asks here.
-//! May not: write.
+//! May not: write, except that it builds damaged indexes again.
 
 use std::collections::BTreeSet;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, Transaction};
 
 use super::error::JournalError;
 use super::history::history;
+use super::journal::Journal;
+use super::state_checks::alert;
+use jit_core::clock::Moment;
+use jit_core::escape::escape;
 use jit_core::names::GrantId;
 
 /// Returns how an index, or the database itself, is damaged. Reads all of it.
@@ -51,5 +55,23 @@ impl Indexed {
     /// Returns the number of a record that the table does not have.
     pub(super) fn surplus(&self) -> Option<i64> {
         self.found.first().map(|(seq, _)| *seq)
+    }
+}
+
+impl Journal<'_> {
+    /// Builds the indexes of the grants again if they are damaged, and records that: SQLite changes no row that an index lacks, so no
+    /// such grant could be ended. The log sinks get the record with the next one.
+    ///
+    /// # Errors
+    /// Fails when the database fails.
+    pub fn rebuild_indexes(&self, tx: &Transaction<'_>, moment: &Moment) -> Result<(), JournalError> {
+        let line: String = tx.query_row("PRAGMA integrity_check(granted)", [], |row| row.get(0))?;
+        if line != "ok" {
+            tx.execute_batch("REINDEX granted; REINDEX request")?;
+            let sentence =
+                format!("an index of the database was damaged and is built again: {}", escape(line.as_bytes()));
+            let _ = self.append(tx, moment, alert("index-damaged", &sentence))?;
+        }
+        Ok(())
     }
 }

@@ -664,7 +664,8 @@ fn cut(root: &PrivateRoot) {
         journal.sweep(|_| Ok::<_, JournalError>(())).unwrap();
         // Otherwise the next signature shows that the record was of a time to come.
         let back = Event::Alert(Box::new(Alert::new("clock-set-back", "the clock was set back by 3 days")));
-        database.write(Durability::Ordered, |tx| journal.append(tx, &now, back)).unwrap();
+        let append = |tx: &rusqlite::Transaction<'_>| journal.append(tx, &now, back);
+        let _ = database.write::<_, JournalError>(Durability::Ordered, append).unwrap();
     });
 }
 
