@@ -497,7 +497,11 @@ def records(db, key, now):
         if accepted:
             consent = seq
     need(proved, "journal", "the beginning is missing")
-    own, other, signed = False, None, begin
+    own, other, signed, kept, changed = False, None, begin, None, set()
+    prunings = [record for record in result if record["kind"] == "prune" and lacks(record, KINDS["prune"]) is None]
+    for record in result:
+        if record["kind"] == "alert" and record.get("code") in ("clock-set-back", "clock-behind-after-boot", "state-accepted"):
+            changed.add(record["seq"])
     for seq, body, signature, note in db.execute("SELECT seq, body, signature, note FROM checkpoint ORDER BY seq"):
         need(seq in heads, "journal", f"the checkpoint of record {seq} has no record")
         by = signer("jit-sudo/checkpoint/v1", body, signature)
@@ -508,8 +512,16 @@ def records(db, key, now):
         need(exact, "journal", f"the checkpoint of record {seq} is none")
         need(said["seq"] == seq, "journal", f"the checkpoint of record {seq} is of another")
         own = own or by == key
-        if by != key and seq > begin:
+        if by != key:
             other = seq
+        if meta and seq == begin:
+            kept = said["at"]
+        covered = [record for record in prunings if record["seq"] <= seq and by == key]
+        for record in covered:
+            wrong = any(record["seq"] < alert <= seq for alert in changed)
+            late = record["time"] > (said["at"] + 1) * 1_000_000 + 60_000_000
+            need(wrong or not late, "journal", f"record {record['seq']} is later than the checkpoint that covers it")
+            prunings.remove(record)
         if by == key:
             need(said["head"] == heads[seq], "journal", f"record {seq} is not the one that was signed")
             need((said["size"], said["root"]) == trees[seq], "journal", f"the checkpoint of record {seq} states another tree")
@@ -521,6 +533,12 @@ def records(db, key, now):
     need(list(rows) == stored, "journal", "the stored subtrees are not those of the records")
     right = other is None or (own and consent > other)
     need(right, "journal", f"record {other} was signed with another key, and nobody has accepted that")
+    for record in result:
+        if record["kind"] == "prune" and lacks(record, KINDS["prune"]) is None:
+            need(record["before"] <= record["time"] - 86_400_000_000, "journal", f"record {record['seq']} prunes what was not a day old")
+            if meta and record["through"] == begin:
+                right = kept is not None and kept * 1_000_000 <= record["before"]
+                need(right, "journal", f"record {record['seq']} prunes what was signed later than it says")
     young = not result or now - result[0]["time"] / 1_000_000 <= 60
     need(own or young, "journal", "it has no checkpoint by the host's key")
     need(sum(record["seq"] > signed for record in result) <= 5000, "journal", f"record {signed + 1} and what follows are not signed")
@@ -625,13 +643,15 @@ class Journal:
         self.open, self.over, self.left, self.ran, self.pruned_until = {}, {}, {}, {}, None
         self.certified, self.older, self.host_changed, self.identity = {}, 0, 0, None
         self.became, self.first = [], None
+        self.boot_id, self.untold = None, None
         self.policies = Policies(begin, self.faults)
         if begin:
             self.lost = (None, None)
         remembered = next((r for r in found if begin and r["kind"] == "prune" and r["through"] == begin), {})
         if remembered.get("policies"):
             # The last state according to the removed records.
-            self.policies.last = dict(remembered, policy=remembered["policies"][0])
+            said = {key: remembered[key] for key in ("roles_sha256", "settings_sha256") if remembered.get(key) is not None}
+            self.policies.last = dict(said, policy=remembered["policies"][0])
         self.high = None
         for record in found:
             lacking = lacks(record, COMMON + " " + KINDS[record["kind"]]) if record["kind"] in KINDS else None
@@ -660,8 +680,15 @@ class Journal:
             self.pruned_until = latest if self.pruned_until is None else max(self.pruned_until, latest)
         if kind == "review" and not id:
             self.certified[record["role"], unescape(record["holder"]).decode()] = record
-        if kind == "alert" and record["code"] == "database-older":
+        if kind == "fork" and not self.is_power_failure(record):
+            self.doubted = self.untold = record["seq"]
+        elif kind == "alert" and record["code"] == "database-older":
             self.older = self.doubted = record["seq"]
+            self.untold = None
+        elif kind != "alert" and self.untold:
+            self.faults.need(False, f"record {self.untold}: a fork without an alert")
+            self.untold = None
+        self.boot_id = record["boot_id"]
         if kind == "alert" and record["code"] == "state-accepted":
             self.doubted, self.accepted = None, record["seq"]
         if kind == "alert" and record["code"] == "host-changed":
@@ -711,6 +738,12 @@ class Journal:
             self.pruned_at = record["seconds"] if "grants" in record else None
             if "identity" in record:
                 self.became.insert(0, (0, record["identity"]))
+
+    def is_power_failure(self, fork):
+        """Whether a fork follows a boot and lacks only a few records, all of them the last ones and not synced."""
+        heads = all(head["seq"] > fork["continues"] and head["source"] != "anchor" for head in fork["heads"])
+        booted = self.boot_id != fork["boot_id"] and (self.boot_id or self.pruned)
+        return booted and fork["highest"] - fork["continues"] <= 64 and heads
 
     def check_narrower(self, record, id):
         """Checks that an approval is not wider than an earlier one by the same person."""
@@ -1496,10 +1529,18 @@ class Tables:
         need("restored" in self.meta or not older, table, "that it was restored is missing")
 
 
+def whole(db):
+    """Every index agrees with its table: one that lacks a row hides it from the product."""
+    (found,) = db.execute("PRAGMA integrity_check(1)").fetchone()
+    need(found == "ok", "journal", f"the database is damaged: {found}")
+
+
 def check(path, key, now):
     db = sqlite3.connect(f"file:{path}?mode=ro&immutable=1", uri=True)
     try:
         journal = Journal(db, key.split()[1], now)
+        if not journal.faults:
+            whole(db)
         bad = journal.faults + Tables(db, journal).check()
     except Bad as broken:
         bad = [broken]

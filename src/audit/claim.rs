@@ -1,8 +1,9 @@
 //! Conditions that must hold when a record that gives permission is written. They are checked inside the transaction that writes
 //! the record, so that a verification finds the same state in the journal.
 
-use rusqlite::types::ValueRef;
-use rusqlite::{Connection, Transaction};
+use std::collections::BTreeSet;
+
+use rusqlite::{Connection, OptionalExtension, Transaction};
 use serde::Deserialize;
 
 use super::columns::sql_bound;
@@ -134,11 +135,6 @@ enum Said {
 /// Returns the kinds of the records about a request and its grant, and of one run. A record counts as what its body says, which is
 /// hashed into the chain: its columns are copies, and say where it is found only.
 fn said_of(connection: &Connection, id: &GrantId) -> Result<Vec<Said>, JournalError> {
-    #[derive(Deserialize)]
-    struct Told {
-        kind: Said,
-        grant: GrantId,
-    }
     let query = history!(
         "SELECT body FROM history WHERE grant_id = ?1 AND kind NOT IN ('start', 'end') UNION ALL \
                  SELECT * FROM (SELECT body FROM history WHERE grant_id = ?1 AND kind = 'start' LIMIT 1)"
@@ -148,10 +144,19 @@ fn said_of(connection: &Connection, id: &GrantId) -> Result<Vec<Said>, JournalEr
     let mut said = Vec::new();
     while let Some(row) = rows.next()? {
         // Ignores what cannot be decoded, which a verification reports.
-        let told = serde_json::from_slice::<Told>(row.get_ref(0)?.as_bytes().unwrap_or_default());
-        said.extend(told.ok().filter(|told| told.grant == *id).map(|told| told.kind));
+        said.extend(told(row.get_ref(0)?.as_bytes().unwrap_or_default(), id));
     }
     Ok(said)
+}
+
+/// Returns the kind of a record about this request, by its body.
+fn told(body: &[u8], id: &GrantId) -> Option<Said> {
+    #[derive(Deserialize)]
+    struct Told {
+        kind: Said,
+        grant: GrantId,
+    }
+    serde_json::from_slice::<Told>(body).ok().filter(|told| told.grant == *id).map(|told| told.kind)
 }
 
 /// Who asked for what, by the record of a request or of its grant.
@@ -171,6 +176,20 @@ pub struct AskedInRecords {
 /// # Errors
 /// Fails when the database fails.
 pub fn asked_in_records(connection: &Connection, id: &GrantId) -> Result<Option<AskedInRecords>, JournalError> {
+    let by_index = history!(
+        "SELECT kind, body FROM history WHERE grant_id = ?1 AND kind IN ('grant', 'request') ORDER BY kind DESC, seq"
+    );
+    // An index may lack them.
+    let by_table = history!(
+        "SELECT kind, body FROM history WHERE +grant_id = ?1 AND +kind IN ('grant', 'request') ORDER BY kind DESC, seq"
+    );
+    match asked_by(connection, by_index, id)? {
+        Some(asked) => Ok(Some(asked)),
+        None => asked_by(connection, by_table, id),
+    }
+}
+
+fn asked_by(connection: &Connection, query: &str, id: &GrantId) -> Result<Option<AskedInRecords>, JournalError> {
     #[derive(Deserialize)]
     struct Asked {
         grant: GrantId,
@@ -179,9 +198,6 @@ pub fn asked_in_records(connection: &Connection, id: &GrantId) -> Result<Option<
         uid: u32,
         user: Word,
     }
-    let query = history!(
-        "SELECT kind, body FROM history WHERE grant_id = ?1 AND kind IN ('grant', 'request') ORDER BY kind DESC, seq"
-    );
     let mut statement = connection.prepare_cached(query)?;
     let mut rows = statement.query([id.as_str()])?;
     while let Some(row) = rows.next()? {
@@ -268,11 +284,10 @@ fn extended_by(connection: &Connection, id: &GrantId) -> Result<Option<GrantId>,
 /// Returns what the records say of one grant, whatever they say of those that it extends.
 fn alone_in_records(connection: &Connection, id: &GrantId, one_shot: Flag) -> Result<InRecords, JournalError> {
     // Reads the table, which takes half the time: what was pruned and is left over is that of a grant that cannot be used. Two short
-    // statements, because most of the time is that to prepare them.
-    let query = "SELECT kind, seq FROM record WHERE grant_id = ?1 AND kind IN ('release', 'request', 'revocation', ?2)";
+    // statements, because most of the time is that to prepare them. The rows of its runs may be many, and are not read.
+    let query = "SELECT kind, seq, body FROM record WHERE grant_id = ?1 AND kind <> 'end' AND (kind <> 'start' OR ?2)";
     let mut statement = connection.prepare_cached(query)?;
-    let used = if one_shot.is_set() { "start" } else { "revocation" };
-    let mut rows = statement.query([id.as_str(), used])?;
+    let mut rows = statement.query(rusqlite::params![id.as_str(), one_shot.is_set()])?;
     let mut asked: Option<i64> = None;
     while let Some(row) = rows.next()? {
         let seq: i64 = row.get(1)?;
@@ -280,7 +295,14 @@ fn alone_in_records(connection: &Connection, id: &GrantId, one_shot: Flag) -> Re
             "request" => asked = Some(asked.map_or(seq, |before| before.min(seq))),
             "release" => return Ok(InRecords::Ended(GrantEnd::Released)),
             "start" => return Ok(InRecords::Ended(GrantEnd::Used)),
-            _ => return Ok(InRecords::Ended(GrantEnd::Revoked)),
+            "revocation" => return Ok(InRecords::Ended(GrantEnd::Revoked)),
+            _ => {}
+        }
+        // The columns are copies: a record of another kind, by its column, may be an end.
+        match told(row.get_ref(2)?.as_bytes().unwrap_or_default(), id) {
+            Some(Said::Release) => return Ok(InRecords::Ended(GrantEnd::Released)),
+            Some(Said::Revocation) => return Ok(InRecords::Ended(GrantEnd::Revoked)),
+            _ => {}
         }
     }
     let Some(asked) = asked else { return Ok(InRecords::Unknown) };
@@ -338,47 +360,73 @@ pub struct OpenInRecords {
 }
 
 /// Returns the grants that expire after `now` (seconds since 1970) and were not ended, by their records alone: a row that is
-/// missing or changed hides none of them.
+/// missing or changed hides none of them, and neither does an index.
 ///
 /// # Errors
 /// Fails when the database fails.
 pub fn open_in_records(connection: &Connection, now: i64) -> Result<Vec<OpenInRecords>, JournalError> {
+    let (issued, begun) = issued(connection, now)?;
+    let mut open = Vec::new();
+    for Issued { id, expires, extends, one_shot } in issued {
+        if (one_shot && begun.contains(&id)) || matches!(by_statements(connection, &id)?, InRecords::Ended(_)) {
+            continue;
+        }
+        let is_open = |ended: Option<String>| match ended {
+            None => true,
+            // No record says that a running command continues under it.
+            Some(ended) => ended == GrantEnd::Used.as_str() && one_shot && extends.is_some(),
+        };
+        let row = "SELECT CAST(ended AS TEXT), expires FROM granted WHERE id = ?1";
+        let row: Option<(Option<String>, i64)> = connection
+            .prepare_cached(row)?
+            .query_row([id.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        let agrees = row.is_some_and(|(ended, until)| is_open(ended) && until == expires);
+        open.push(OpenInRecords { id, extends, agrees });
+    }
+    Ok(open)
+}
+
+/// A grant that was issued, by its record.
+struct Issued {
+    id: GrantId,
+    /// Seconds since 1970.
+    expires: i64,
+    extends: Option<GrantId>,
+    one_shot: bool,
+}
+
+/// Returns the grants since root last accepted the state of the host that expire after `now`, and the ids of those under which a run
+/// has begun. Reads the whole table.
+fn issued(connection: &Connection, now: i64) -> Result<(Vec<Issued>, BTreeSet<GrantId>), JournalError> {
     #[derive(Deserialize)]
-    struct Issued {
+    struct Told {
         expires: i64,
         extends: Option<GrantId>,
         limits: Vec<String>,
     }
     let query = history!(
-        "SELECT r.grant_id, r.body, g.id IS NOT NULL, g.ended, g.expires, \
-                 EXISTS (SELECT 1 FROM history s WHERE s.grant_id = r.grant_id AND s.kind = 'start') \
-                 FROM history r LEFT JOIN granted g ON g.id = r.grant_id \
-                 WHERE r.kind = 'grant' AND r.kind NOT IN ('start', 'end') AND r.seq > ?1 ORDER BY r.seq"
+        "SELECT kind, grant_id, body FROM history WHERE +kind IN ('grant', 'start') AND seq > ?1 \
+                 AND +grant_id IS NOT NULL ORDER BY seq"
     );
     let mut statement = connection.prepare(query)?;
     let mut rows = statement.query([sql_bound(provenance::accepted(connection)?)])?;
-    let mut open = Vec::new();
+    let (mut issued, mut begun) = (Vec::new(), BTreeSet::new());
     while let Some(row) = rows.next()? {
         // Ignores what cannot be decoded, which a verification reports.
-        let id = row.get_ref(0)?.as_str().ok().and_then(|id| GrantId::parse(id).ok());
-        let Some(id) = id else { continue };
-        let Ok(issued) = serde_json::from_slice::<Issued>(row.get_ref(1)?.as_bytes().unwrap_or_default()) else {
-            continue;
-        };
-        let one_shot = issued.limits.iter().any(|limit| limit == "one-shot");
-        let (expires, is_used) = (Timestamp(issued.expires).seconds(), one_shot && row.get::<_, bool>(5)?);
-        if expires <= now || is_used || matches!(by_statements(connection, &id)?, InRecords::Ended(_)) {
+        let Some(id) = row.get_ref(1)?.as_str().ok().and_then(|id| GrantId::parse(id).ok()) else { continue };
+        if row.get_ref(0)?.as_str() == Ok("start") {
+            begun.insert(id);
             continue;
         }
-        let is_open = match row.get_ref(3)? {
-            ValueRef::Null => true,
-            // No record says that a running command continues under it.
-            ended => ended.as_str() == Ok(GrantEnd::Used.as_str()) && one_shot && issued.extends.is_some(),
-        };
-        let agrees = row.get(2)? && is_open && row.get::<_, Option<i64>>(4)? == Some(expires);
-        open.push(OpenInRecords { id, extends: issued.extends, agrees });
+        let body = row.get_ref(2)?.as_bytes().unwrap_or_default();
+        let Ok(Told { expires, extends, limits }) = serde_json::from_slice::<Told>(body) else { continue };
+        let (expires, one_shot) = (Timestamp(expires).seconds(), limits.iter().any(|limit| limit == "one-shot"));
+        if expires > now {
+            issued.push(Issued { id, expires, extends, one_shot });
+        }
     }
-    Ok(open)
+    Ok((issued, begun))
 }
 
 /// Refuses what is signed as the host with this id where the journal knows it by another one: it has changed since.

@@ -7,21 +7,22 @@ use rusqlite::{Connection, OptionalExtension, Transaction};
 use super::columns::sql_bound;
 use super::error::JournalError;
 use super::fault::Fault;
-use super::history::last;
+use super::history::{history, last};
 use super::journal::{Journal, Written};
 use super::prune::pruned;
+use super::sent::Sent;
 use jit_core::clock::Moment;
-use jit_core::evidence::Mark;
 use jit_core::evidence::fork_event::{MARGIN, WIDE_MARGIN};
 use jit_core::evidence::record::{Event, Fork, LostHead};
+use jit_core::evidence::{Digest, Mark};
 
 /// What is left of the records outside the database.
 pub trait Traces {
     /// Returns the anchor; `None` if it is missing. A damaged one has the number `u64::MAX`.
     fn anchor(&self) -> Option<Mark>;
 
-    /// Returns the last record that each log sink got, with the name of the sink.
-    fn sent(&self) -> Vec<(String, Mark)>;
+    /// Returns what each log sink got.
+    fn sent(&self) -> Vec<Sent>;
 }
 
 /// Returns whether the database has this record, or had it before a pruning. Ignores what cannot be decoded, which a verification
@@ -42,6 +43,54 @@ pub(super) fn holds(connection: &Connection, mark: Mark) -> rusqlite::Result<boo
     Ok(hash.as_deref() == Some(&mark.hash.0[..]))
 }
 
+/// How many records a power failure may lose at most; a sink sends as many again.
+const UNSYNCED: u64 = 64;
+
+/// Returns how the database lacks a record that a log sink got; `sent` was read before the database. What was not synced may be
+/// missing, but only after a boot. `last`: the last record, and whether it is of another boot than this.
+pub(super) fn behind_sinks(
+    connection: &Connection,
+    (last, is_new_boot): (Mark, bool),
+    sent: &[Sent],
+) -> Result<Option<Fault>, JournalError> {
+    let mut lost = None;
+    for Sent { sink, last: mark, synced } in sent {
+        if !is_missing(connection, last, *mark)? {
+            continue;
+        }
+        let is_unsynced = match synced {
+            Some(synced) => synced.seq == 0 || !is_missing(connection, last, *synced)?,
+            None => false,
+        };
+        let behind = mark.seq.checked_sub(last.seq).filter(|behind| *behind > 0);
+        if !is_new_boot || !is_unsynced || behind.is_none_or(|behind| behind > UNSYNCED) {
+            return Ok(Some(Fault::BehindSink(sink.clone(), *mark)));
+        }
+        lost = Some(Fault::Unsynced(sink.clone(), *mark));
+    }
+    Ok(lost)
+}
+
+/// Whether a record that existed is neither in the database, nor one that an earlier fork has told of.
+fn is_missing(connection: &Connection, last: Mark, mark: Mark) -> Result<bool, JournalError> {
+    Ok(mark != last && (mark.seq > last.seq || (!has(connection, mark)? && !is_told(connection, mark)?)))
+}
+
+/// Whether a fork names this head of a lost branch.
+fn is_told(connection: &Connection, mark: Mark) -> Result<bool, JournalError> {
+    let query = history!("SELECT body FROM history WHERE kind = 'fork' AND kind NOT IN ('start', 'end')");
+    let mut statement = connection.prepare(query)?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        // Ignores what cannot be decoded, which a verification reports.
+        let fork = serde_json::from_slice::<Fork>(row.get_ref(0)?.as_bytes().unwrap_or_default());
+        if fork.is_ok_and(|fork| fork.heads.iter().any(|head| head.mark() == mark)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Whether the anchor names a record.
 pub(super) fn names_a_record(anchor: Mark) -> bool {
     anchor.seq != 0 && anchor.seq != u64::MAX
@@ -58,15 +107,16 @@ impl Journal<'_> {
     ) -> Result<Written, JournalError> {
         let anchor = anchor.filter(|anchor| names_a_record(*anchor));
         let margin = if anchor.is_some() { MARGIN } else { WIDE_MARGIN };
+        let last = last(tx)?;
+        let head = last.map_or(Mark { seq: 0, hash: Digest::ZERO }, |last| last.mark);
+        let continues = head.seq;
         let mut heads = Vec::new();
-        let sent = self.traces.as_ref().map(|traces| traces.sent()).unwrap_or_default();
+        let sent = self.sent().into_iter().map(|sent| (sent.sink, sent.last));
         for (source, mark) in anchor.map(|anchor| ("anchor".to_owned(), anchor)).into_iter().chain(sent) {
-            if !has(tx, mark)? {
+            if is_missing(tx, head, mark)? {
                 heads.push(LostHead { seq: mark.seq, head: mark.hash, source });
             }
         }
-        let last = last(tx)?;
-        let continues = last.map_or(0, |last| last.mark.seq);
         let highest = heads.iter().map(|lost| lost.seq).max().unwrap_or(0).max(continues);
         let fork = Fork { continues, highest, heads, sentence: fault.to_string().as_str().into() };
         self.put(tx, moment, (highest.saturating_add(margin), last), Event::Fork(Box::new(fork)))
@@ -100,10 +150,9 @@ impl Journal<'_> {
         read().and_then(|_| read())
     }
 
-    /// Returns the log sink that has a later record than the last one, and that record.
-    pub(super) fn ahead(&self, last: u64) -> Option<(String, Mark)> {
-        let sent = self.traces.as_ref().map(|traces| traces.sent()).unwrap_or_default();
-        sent.into_iter().filter(|(_, mark)| mark.seq > last).max_by_key(|(_, mark)| mark.seq)
+    /// Returns what each log sink got.
+    pub(super) fn sent(&self) -> Vec<Sent> {
+        self.traces.as_ref().map(|traces| traces.sent()).unwrap_or_default()
     }
 
     /// Begins a database in the place of one that was lost, inside the transaction that sets it up. `anchor`: that of the lost one.

@@ -1,6 +1,7 @@
 //! The evidence: records, their hash chain, the durable journal and its log sinks.
 //! May not: decide anything about a run, or read a clock (time comes in as a `Moment`).
 
+mod altered;
 mod approved;
 pub mod backup;
 pub mod bucket;
@@ -16,6 +17,7 @@ mod forks;
 mod history;
 mod hook_failures;
 mod host_identity;
+mod indexes;
 pub mod journal;
 mod left_run;
 pub mod listing;
@@ -34,6 +36,7 @@ mod rows;
 mod salvage;
 #[cfg(test)]
 pub(crate) mod sample;
+mod sent;
 mod session_wish;
 pub mod sink;
 pub mod state_checks;
@@ -46,6 +49,7 @@ mod tree_tests;
 mod verification;
 mod verified_records;
 
+pub use altered::Altered;
 pub use approved::{RecordedApprovals, approved_as};
 pub use checkpoint::Due;
 pub use claim::{
@@ -63,6 +67,7 @@ pub use precedent::Precedent;
 pub use proving::{NoProof, TreeProof};
 pub use retention::CutOff;
 pub use salvage::{Gap, Salvaged};
+pub use sent::Sent;
 pub use session_wish::Wish;
 pub use state_checks::origin;
 pub use tree::Grown;

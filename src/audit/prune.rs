@@ -2,7 +2,7 @@
 //! checkpoint of the last removed record, and a `prune` record in the chain that names it; a journal that lacks its beginning is
 //! not accepted without that record.
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 
 use serde::Deserialize;
 
@@ -17,6 +17,7 @@ use super::tree;
 use crate::database::Durability;
 use jit_core::clock::{Moment, Timestamp};
 use jit_core::evidence::Mark;
+use jit_core::evidence::checkpoint::Statement;
 use jit_core::evidence::record::{Digest, Event, Prune};
 use jit_core::grant::HostDescriptor;
 
@@ -161,7 +162,7 @@ impl Journal<'_> {
         pruned(self.database.connection())
     }
 
-    /// Returns the last record that may be removed: it has a checkpoint; it and all records before it are old enough; no open run,
+    /// Returns the last record that may be removed: it has a checkpoint, which was signed before the cut-off; it and all records before it are old enough; no open run,
     /// valid grant or pending request began with one of them.
     pub fn prunable(&self, old: CutOff, now: &Moment) -> Result<Option<Mark>, JournalError> {
         // By their records and not by rows alone, which root can change. Where an earlier version pruned those, nothing may go yet.
@@ -170,16 +171,22 @@ impl Journal<'_> {
                        UNION ALL SELECT id FROM granted WHERE ended IS NULL AND expires > ?2)";
         let open = "SELECT min(start) FROM open_run WHERE ended = 0";
         let query = format!(
-            "{HISTORY} SELECT r.seq, r.hash FROM checkpoint c JOIN history r ON r.seq = c.seq WHERE r.high < ?1 \
+            "{HISTORY} SELECT r.seq, r.hash, c.body FROM checkpoint c JOIN history r ON r.seq = c.seq WHERE r.high < ?1 \
              AND r.seq < coalesce(({open}), r.seq + 1) AND r.seq < coalesce(({living}), r.seq + 1) \
-             AND r.seq < (SELECT max(seq) FROM history) AND r.seq <= ?3 ORDER BY c.seq DESC LIMIT 1"
+             AND r.seq < (SELECT max(seq) FROM history) AND r.seq <= ?3 ORDER BY c.seq DESC"
         );
         let by = params![old.before.0, now.wall.seconds(), sql_bound(old.through)];
-        let found = self.database.connection().query_row(&query, by, |row| {
-            Ok(digest(row, 1).map(|hash| (row.get::<_, i64>(0).unwrap_or(0).unsigned_abs(), hash)))
-        });
-        let mark = found.optional()?.transpose()?.map(|(seq, hash)| Mark { seq, hash });
-        Ok(mark.filter(|mark| mark.seq > 0))
+        let mut statement = self.database.connection().prepare(&query)?;
+        let mut rows = statement.query(by)?;
+        while let Some(row) = rows.next()? {
+            // The signature is what proves the age of the removed records later.
+            let signed = Statement::decode(row.get_ref(2)?.as_bytes().unwrap_or_default());
+            if signed.is_some_and(|signed| Timestamp::from_seconds(signed.at) <= old.before) {
+                let mark = Mark { seq: row.get::<_, i64>(0)?.unsigned_abs(), hash: digest(row, 1)? };
+                return Ok(Some(mark).filter(|mark| mark.seq > 0));
+            }
+        }
+        Ok(None)
     }
 
     /// Records that everything up to `last` is removed. Once the record is on the disk, the following [`Journal::sweep`] may be
@@ -275,10 +282,12 @@ mod tests {
         Signers::These(vec![HostKey::from_seed([sample::HOST_SEED; 32]).public_key()])
     }
 
-    /// Prunes, and returns the record, the last removed record and the runs that were discarded.
+    const DAY: i64 = 86_400;
+
+    /// Prunes a day after this second, and returns the record, the last removed record and the runs that were discarded.
     fn pruned_with(journal: &Journal<'_>, second: i64, before: Timestamp) -> (Written, Mark, Vec<String>) {
         let last = journal.prunable(CutOff::by_time(before), &sample::moment(second)).unwrap().unwrap();
-        let written = journal.prune(&sample::moment(second), last, 0, "root", before).unwrap();
+        let written = journal.prune(&sample::moment(DAY + second), last, 0, "root", before).unwrap();
         let mut runs = Vec::new();
         let noted = journal.sweep(|run| {
             runs.push(run.to_owned());
@@ -313,15 +322,15 @@ mod tests {
         assert_eq!(last.seq, 2000, "the last record stays, so its segment does");
         assert_eq!(written.seq, 3011);
         assert_eq!(journal.first_since(Timestamp(0)).unwrap(), 2001);
-        sample::seal(&journal, 9);
+        sample::seal(&journal, DAY + 9);
         let proven = journal.prove_records(signers()).unwrap().unwrap();
         assert_eq!((proven.before, proven.records, proven.last.seq), (2000, 1011, 3011));
         assert_eq!(journal.verify_all().unwrap().unwrap().records, 1011);
         sample::fill(&journal, 10);
-        sample::seal(&journal, 9);
+        sample::seal(&journal, DAY + 9);
         sample::fill(&journal, 1);
-        let (_, again, _) = pruned_with(&journal, 10, sample::moment(10).wall);
-        sample::seal(&journal, 10);
+        let (_, again, _) = pruned_with(&journal, DAY + 10, sample::moment(DAY + 10).wall);
+        sample::seal(&journal, 2 * DAY + 10);
         assert_eq!(journal.prove_records(signers()).unwrap().unwrap().before, again.seq);
     }
 
@@ -361,15 +370,15 @@ mod tests {
         start(3);
         let (written, last, _) = pruned_with(&journal, 9, sample::moment(2).wall);
         assert_eq!((last.seq, remembered(&written)), (3, vec![Digest([2; 32]), Digest([1; 32])]));
-        sample::seal(&journal, 9);
+        sample::seal(&journal, DAY + 9);
         assert_eq!(journal.prove_records(signers()).unwrap().unwrap().records, 6);
         start(3);
-        sample::seal(&journal, 9);
+        sample::seal(&journal, DAY + 9);
         start(3);
-        let (written, _, _) = pruned_with(&journal, 10, sample::moment(10).wall);
+        let (written, _, _) = pruned_with(&journal, DAY + 10, sample::moment(DAY + 10).wall);
         assert_eq!(remembered(&written), [Digest([3; 32]), Digest([2; 32]), Digest([1; 32])], "and once more");
         start(3);
-        sample::seal(&journal, 10);
+        sample::seal(&journal, 2 * DAY + 10);
         assert!(journal.prove_records(signers()).unwrap().is_ok());
         start(9);
         let bad = journal.prove_records(signers()).unwrap().unwrap_err();
@@ -417,10 +426,10 @@ mod tests {
         let before = sample::moment(3).wall;
         let (written, ..) = pruned_with(&journal, 4, before);
         assert_eq!(latest(&written), (before, Some(sample::moment(9_000).wall)));
-        sample::seal(&journal, 4);
+        sample::seal(&journal, DAY + 4);
         sample::fill(&journal, 1);
-        let before = sample::moment(6).wall;
-        let (written, ..) = pruned_with(&journal, 7, before);
+        let before = sample::moment(DAY + 6).wall;
+        let (written, ..) = pruned_with(&journal, DAY + 7, before);
         assert_eq!(latest(&written), (before, Some(sample::moment(9_000).wall)), "also when that record has gone");
     }
 
@@ -510,7 +519,7 @@ mod tests {
         database.connection().execute_batch("CREATE TEMP TABLE kept AS SELECT * FROM record").unwrap();
         let before = sample::moment(2).wall;
         let _ = pruned_with(&journal, 9, before);
-        sample::seal(&journal, 9);
+        sample::seal(&journal, DAY + 9);
         let put = |rows: &str| database.connection().execute_batch(&format!("INSERT INTO record {rows}")).unwrap();
         let refused = |what: &str| {
             let bad = journal.prove_records(signers()).unwrap().unwrap_err();

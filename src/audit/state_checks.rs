@@ -12,24 +12,23 @@ use super::distrust::older;
 use super::error::JournalError;
 use super::fault::Fault;
 pub(super) use super::fault::alert;
-use super::forks::{has, holds};
+use super::forks::{behind_sinks, has, holds};
 use super::history::{Last, history, last_with};
 pub use super::host_identity::host;
 use super::journal::{Journal, Written};
 pub(super) use super::meta::{meta, set_meta};
+use super::sent::Sent;
 use crate::database::Durability;
 use jit_core::clock::Moment;
 use jit_core::evidence::{Digest, Mark};
-
-/// How many records a power failure may lose at most; a sink sends as many again.
-const UNSYNCED: u64 = 64;
 
 impl Journal<'_> {
     /// Compares the clocks with those of the last record, and the journal with its anchor, which the caller read before
     /// anything of the database; `None` if it is missing. Records what is new; marks an older database as such until root
     /// accepts it.
     pub fn notice(&self, moment: &Moment, anchor: Option<Mark>) -> Result<Vec<Written>, JournalError> {
-        let faults = |connection: &Connection| self.faults(connection, moment, anchor);
+        let sent = self.sent();
+        let faults = |connection: &Connection| faults(connection, moment, anchor, &sent);
         if faults(self.database.connection())?.is_empty() {
             return Ok(Vec::new());
         }
@@ -77,43 +76,36 @@ fn begun(connection: &Connection) -> rusqlite::Result<Mark> {
     Ok(origin(&meta(connection, "redaction_key")?.unwrap_or_default()))
 }
 
-impl Journal<'_> {
-    fn faults(
-        &self,
-        connection: &Connection,
-        moment: &Moment,
-        anchor: Option<Mark>,
-    ) -> Result<Vec<Fault>, JournalError> {
-        // Ignores a record that is invalid or cannot be decoded, which a verification reports.
-        let last = match last_with(connection, |body| serde_json::from_slice::<ClockReading>(body).ok()) {
-            Err(JournalError::Damaged(_)) => None,
-            last => last?,
-        };
-        let mut faults = Vec::new();
-        if let Some((Last { high, .. }, Some(reading))) = &last {
-            faults.extend(compare(reading, *high, moment).map(Fault::Clock));
-        }
-        let is_anchored = match (&last, anchor) {
-            (Some((last, reading)), Some(anchor)) => is_anchored(connection, last, reading.as_ref(), anchor)?,
-            _ => false,
-        };
-        if !is_anchored && older(connection)?.is_none() {
-            faults.extend(unanchored(connection, anchor)?);
-        }
-        let is_new_boot = |(_, reading): &(Last, Option<ClockReading>)| {
-            reading.as_ref().is_some_and(|reading| reading.boot_id != moment.boot_id)
-        };
-        // What was not synced may be missing only after a boot, so the log sinks need a look then.
-        if let Some((last, _)) = last.filter(is_new_boot)
-            && !faults.iter().any(Fault::is_loss)
-        {
-            faults.extend(self.ahead(last.mark.seq).map(|(sink, mark)| match mark.seq.saturating_sub(last.mark.seq) {
-                0..=UNSYNCED => Fault::Unsynced(sink, mark),
-                _ => Fault::BehindSink(sink, mark),
-            }));
-        }
-        Ok(faults)
+fn faults(
+    connection: &Connection,
+    moment: &Moment,
+    anchor: Option<Mark>,
+    sent: &[Sent],
+) -> Result<Vec<Fault>, JournalError> {
+    // Ignores a record that is invalid or cannot be decoded, which a verification reports.
+    let last = match last_with(connection, |body| serde_json::from_slice::<ClockReading>(body).ok()) {
+        Err(JournalError::Damaged(_)) => None,
+        last => last?,
+    };
+    let mut faults = Vec::new();
+    if let Some((Last { high, .. }, Some(reading))) = &last {
+        faults.extend(compare(reading, *high, moment).map(Fault::Clock));
     }
+    let is_anchored = match (&last, anchor) {
+        (Some((last, reading)), Some(anchor)) => is_anchored(connection, last, reading.as_ref(), anchor)?,
+        _ => false,
+    };
+    if !is_anchored && older(connection)?.is_none() {
+        faults.extend(unanchored(connection, anchor)?);
+    }
+    // The anchor may be an older copy too.
+    if let Some((last, reading)) = last
+        && !faults.iter().any(Fault::is_loss)
+    {
+        let is_new_boot = reading.is_some_and(|reading| reading.boot_id != moment.boot_id);
+        faults.extend(behind_sinks(connection, (last.mark, is_new_boot), sent)?);
+    }
+    Ok(faults)
 }
 
 /// Whether the anchor names the last record or the one before it, as it does unless other processes are at work or one has been

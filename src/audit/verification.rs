@@ -7,6 +7,8 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 use super::checkpoint::checkpoints;
 use super::columns::sql_bound;
 use super::error::JournalError;
+use super::altered::{Altered, or_damaged};
+use super::indexes::damaged;
 use super::journal::Journal;
 use super::prune::pruned;
 use super::rows::each_row;
@@ -51,6 +53,12 @@ impl Journal<'_> {
             Ok(proven) => proven,
             Err(bad) => return Ok(Err(bad)),
         };
+        // An index that lacks a row hides it from everything that searches, and from the comparison of the tables.
+        if inconsistencies.records.is_empty()
+            && let Some(line) = damaged(&snapshot)?
+        {
+            return Ok(Err(FirstBad { seq: proven.last.seq, cause: Cause::Damaged(line) }));
+        }
         power.files(files);
         tables::compare(&snapshot, &mut power)?;
         let compared = power.end();
@@ -75,18 +83,18 @@ impl Journal<'_> {
         Ok(done.and_then(|(proven, told)| told.inconsistencies.records.into_iter().next().map_or(Ok(proven), Err)))
     }
 
-    /// Returns the number of the first record since root last accepted the state of the host that is not as it was written: its bytes
-    /// or columns are others, or it stands in another place. Such a record may hide a grant.
+    /// Returns the first record since root last accepted the state of the host that is not as it was written: its bytes
+    /// or columns are others, or it stands in another place. Such a record may hide a grant, and so may a damaged index.
     ///
     /// # Errors
     /// Fails when the database fails.
-    pub fn altered(&self) -> Result<Option<u64>, JournalError> {
+    pub fn altered(&self) -> Result<Option<Altered>, JournalError> {
         let snapshot = Transaction::new_unchecked(self.database.connection(), TransactionBehavior::Deferred)?;
         let begin = begin(&snapshot)?;
         if let Err(bad) = leftovers(&snapshot, begin)? {
-            return Ok(Some(bad.seq));
+            return Ok(Some(Altered::Record(bad.seq)));
         }
-        Ok(follow(&snapshot, Chain::new(begin))?.0)
+        or_damaged(&snapshot, follow(&snapshot, Chain::new(begin), &mut |_| None)?.0)
     }
 
     /// Verifies the chain alone, from the first record to the last.

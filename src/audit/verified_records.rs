@@ -1,18 +1,20 @@
-//! Whether the records since a request are as they were written, so that none about it is hidden. A decision that gives power verifies
+//! Whether the records since a request are as they were written, and indexed, so that none about it is hidden. A decision that gives power verifies
 //! them before its transaction, and in the transaction only what was added since: other writers wait meanwhile.
 //! May not: write.
 
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
+use super::altered::{Altered, or_damaged};
 use super::columns::sql_bound;
 use super::error::JournalError;
 use super::forks::holds;
 use super::history::history;
+use super::indexes::Indexed;
 use super::journal::Journal;
 use super::provenance::accepted;
 use super::rows::each_row;
 use jit_core::evidence::Digest;
-use jit_core::evidence::chain::{Begin, Chain, hash};
+use jit_core::evidence::chain::{Begin, Chain, Row, hash};
 use jit_core::names::GrantId;
 
 /// The records since the first one about some requests, verified.
@@ -44,13 +46,11 @@ impl Journal<'_> {
     ) -> Result<VerifiedRecords, JournalError> {
         let ids: Vec<GrantId> = ids.into_iter().cloned().collect();
         let snapshot = Transaction::new_unchecked(self.database.connection(), TransactionBehavior::Deferred)?;
-        let mut first: Option<(u64, &GrantId)> = None;
-        for id in &ids {
-            let found = first_about(&snapshot, id)?.map(|seq| (seq, id));
-            first = first.into_iter().chain(found).min_by_key(|(seq, _)| *seq);
-        }
-        let Some((seq, id)) = first else { return Ok(VerifiedRecords { ids, chain: None, about: Vec::new() }) };
-        let (altered, chain) = follow(&snapshot, Chain::new(Begin::Part(seq)))?;
+        let mut indexed = Indexed::about(&snapshot, &ids, 0)?;
+        let Some((seq, id)) = indexed.first(&snapshot)? else {
+            return Ok(VerifiedRecords { ids, chain: None, about: Vec::new() });
+        };
+        let (altered, chain) = compare(&snapshot, Chain::new(Begin::Part(seq)), &mut indexed)?;
         if let Some(seq) = altered {
             return Err(JournalError::Altered(id.clone(), seq));
         }
@@ -58,20 +58,21 @@ impl Journal<'_> {
         Ok(VerifiedRecords { ids, chain: Some(chain), about })
     }
 
-    /// Returns the number of the first record behind the first one about this request that is not as it was written; none where the
-    /// request has no record.
+    /// Returns the first record behind the first one about this request that is not as it was written, if the request has any record,
+    /// or a damaged index.
     ///
     /// # Errors
     /// Fails when the database fails.
-    pub fn altered_about(&self, id: &GrantId) -> Result<Option<u64>, JournalError> {
+    pub fn altered_about(&self, id: &GrantId) -> Result<Option<Altered>, JournalError> {
         let snapshot = Transaction::new_unchecked(self.database.connection(), TransactionBehavior::Deferred)?;
-        altered_about(&snapshot, id)
+        or_damaged(&snapshot, altered_about(&snapshot, id)?)
     }
 }
 
 impl VerifiedRecords {
     /// Fails if a record behind the first one about this request is not as it was written: it may be one about this request whose
-    /// columns were changed. Where a decision gives power, this is called inside its transaction. Reads the records that were added
+    /// columns were changed. The same if the index lacks one about this request. Where a decision gives power, this is called inside
+    /// its transaction. Reads the records that were added
     /// since the verification, and all where what was verified is not there any more.
     ///
     /// # Errors
@@ -79,7 +80,10 @@ impl VerifiedRecords {
     pub fn unaltered(&self, tx: &Transaction<'_>, id: &GrantId) -> Result<(), JournalError> {
         let verified = self.chain.as_ref().filter(|_| self.ids.contains(id));
         let altered = match verified {
-            Some(chain) if self.holds_still(tx, chain)? => follow(tx, chain.clone())?.0,
+            Some(chain) if self.holds_still(tx, chain)? => {
+                let mut indexed = Indexed::about(tx, &self.ids, chain.last().seq)?;
+                compare(tx, chain.clone(), &mut indexed)?.0
+            }
             Some(_) | None => altered_about(tx, id)?,
         };
         altered.map_or(Ok(()), |seq| Err(JournalError::Altered(id.clone(), seq)))
@@ -112,24 +116,35 @@ fn about(connection: &Connection, ids: &[GrantId], through: u64) -> Result<Vec<A
     Ok(found)
 }
 
-fn first_about(connection: &Connection, id: &GrantId) -> Result<Option<u64>, JournalError> {
-    let query = history!("SELECT min(seq) FROM history WHERE grant_id = ?1");
-    let first: Option<i64> = connection.query_row(query, [id.as_str()], |row| row.get(0))?;
-    Ok(first.map(i64::unsigned_abs))
-}
-
 fn altered_about(connection: &Connection, id: &GrantId) -> Result<Option<u64>, JournalError> {
-    match first_about(connection, id)? {
-        Some(first) => Ok(follow(connection, Chain::new(Begin::Part(first)))?.0),
+    let ids = [id.clone()];
+    let mut indexed = Indexed::about(connection, &ids, 0)?;
+    match indexed.first(connection)? {
+        Some((first, _)) => Ok(compare(connection, Chain::new(Begin::Part(first)), &mut indexed)?.0),
         None => Ok(None),
     }
 }
 
+/// Does the same as [`follow`], and compares the index with the table.
+fn compare(
+    connection: &Connection,
+    chain: Chain,
+    indexed: &mut Indexed<'_>,
+) -> Result<(Option<u64>, Chain), JournalError> {
+    let (altered, chain) = follow(connection, chain, &mut |row| indexed.hidden(row))?;
+    Ok((altered.or_else(|| indexed.surplus()), chain))
+}
+
 /// Continues the chain to the last record. Returns the number of the first one that is not as it was written, since root last
-/// accepted the state of the host, and the chain.
-pub(super) fn follow(connection: &Connection, mut chain: Chain) -> Result<(Option<u64>, Chain), JournalError> {
-    let (mut found, mut is_whole) = (None, true);
+/// accepted the state of the host, or that `hidden` returns, and the chain.
+pub(super) fn follow(
+    connection: &Connection,
+    mut chain: Chain,
+    hidden: &mut dyn FnMut(&Row<'_>) -> Option<u64>,
+) -> Result<(Option<u64>, Chain), JournalError> {
+    let (mut found, mut is_whole, mut unseen) = (None, true, None);
     let fed = each_row(connection, chain.last().seq, u64::MAX, |row| {
+        unseen = unseen.or(hidden(row));
         match chain.feed(row) {
             Err(bad) if !bad.cause.is_of_the_replay() => {
                 found = found.or(Some(bad.seq));
@@ -142,7 +157,7 @@ pub(super) fn follow(connection: &Connection, mut chain: Chain) -> Result<(Optio
         Ok(())
     })?;
     let unproven = if is_whole { fed.and_then(|()| chain.end()).err().map(|bad| bad.seq) } else { None };
-    Ok((found.or(unproven), chain))
+    Ok((found.or(unseen).or(unproven), chain))
 }
 
 #[cfg(test)]

@@ -8,7 +8,9 @@ use jit_core::clock::Timestamp;
 use jit_core::clock::duration::Seconds;
 use jit_core::escape::{escape, unhex};
 use jit_core::evidence::filter::{Span, Status, Words};
-use jit_core::evidence::{Checkpoint, Digest, Elsewhere, FirstBad, KnownHead, Mark, Record, Signers, TreeHead};
+use jit_core::evidence::{
+    Checkpoint, Digest, Elsewhere, FirstBad, KnownHead, Mark, Record, Signers, TreeHead, prunings,
+};
 use jit_core::grant::{PublicKey, sshsig};
 use jit_core::names::{GrantId, Person, RunId, UserName};
 use jit_core::wire::{
@@ -23,7 +25,7 @@ const PAGE: u32 = 1000;
 const PIECE: u32 = 10_000;
 
 /// The shortest retention, in seconds: a typing error must not delete today's evidence.
-const KEEP_LEAST: Seconds = Seconds(86_400);
+const KEEP_LEAST: Seconds = Seconds(prunings::KEEP_LEAST.unsigned_abs());
 
 /// The parameters of a listing.
 pub(super) struct Listing {

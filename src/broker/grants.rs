@@ -178,6 +178,7 @@ impl Context<'_> {
         let mut ids: Vec<GrantId> = Vec::new();
         for some in stated.chunks(ENDED_AT_ONCE) {
             let done = self.host.database().write(Durability::Synced, |tx| {
+                self.journal.rebuild_indexes(tx, self.now.moment())?;
                 let mut ending = Ending { tx, author, identity: &identity, known: BTreeSet::new(), open: None };
                 // An extension ends in the same transaction as what it extends.
                 ending.known.extend(some.iter().map(|(subject, _)| subject.id().clone()));

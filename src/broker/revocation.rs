@@ -4,7 +4,7 @@ use super::Context;
 use super::failure::{DAMAGED, Refused, refused};
 use super::statement::{StatementAuthor, StatementSubject};
 use super::words::given;
-use crate::audit::{InRecords, OpenInRecords, asked_in_records, by_statements, open_in_records};
+use crate::audit::{Altered, InRecords, OpenInRecords, asked_in_records, by_statements, open_in_records};
 use crate::elevation::Caller;
 use crate::judge::{names, subject};
 use crate::policy_index::Next;
@@ -50,7 +50,7 @@ impl Context<'_> {
                     // There is no other grant with this id, but extensions of it may be hidden.
                     Ok((ended, id)) => {
                         return match self.journal.altered_about(&id)? {
-                            Some(seq) => Err(altered(seq, &ended)),
+                            Some(what) => Err(altered(&what, &ended)),
                             None => Ok(ended),
                         };
                     }
@@ -67,8 +67,8 @@ impl Context<'_> {
         };
         // Nothing else shows that no record of a grant was hidden from the search. It comes last, because it reads all records.
         match (self.journal.altered()?, ended) {
-            (Some(seq), Err(damaged)) if damaged.failure.code == DAMAGED => Err(altered_too(seq, &damaged)),
-            (Some(seq), ended) => Err(altered(seq, ended.as_deref().unwrap_or_default())),
+            (Some(what), Err(damaged)) if damaged.failure.code == DAMAGED => Err(altered_too(&what, &damaged)),
+            (Some(what), ended) => Err(altered(&what, ended.as_deref().unwrap_or_default())),
             (None, ended) => ended,
         }
     }
@@ -116,9 +116,8 @@ impl Context<'_> {
             subjects.push(recorded.unwrap_or_else(|| StatementSubject::from(&terms)));
         }
         let mut lost = self.unreadable(&mut subjects)?;
-        let mut hidden = open_in_records(connection, self.now.moment().wall.seconds())?;
-        hidden.retain(|open| !open.agrees);
-        let mut contradicted = self.contradicted(&hidden, &mut subjects, &mut lost)?;
+        let recorded = open_in_records(connection, self.now.moment().wall.seconds())?;
+        let mut contradicted = self.contradicted(&recorded, &mut subjects, &mut lost)?;
         subjects.retain(which);
         let found = !subjects.is_empty();
         let mut mine = Vec::new();
@@ -184,12 +183,13 @@ impl Context<'_> {
         Ok(told)
     }
 
-    /// Adds the grants that are open by their records, or under which a command runs, and whose rows say something else or are
-    /// missing (`hidden`), with the data of their requests. Returns their ids, and those of the rows that are open though their records say
-    /// that they have ended. The ids of those whose requests cannot be read either are added to `lost`.
+    /// Adds the grants that are open by their records (`recorded`), with the data of their requests: also those whose rows say the
+    /// same, because another search may not have found them. Then those under which a command runs and whose rows say something else.
+    /// Returns the ids of all whose rows say something else or are missing, and those of the rows that are open though their records
+    /// say that they have ended. The ids of those whose requests cannot be read either are added to `lost`.
     fn contradicted(
         &self,
-        hidden: &[OpenInRecords],
+        recorded: &[OpenInRecords],
         subjects: &mut Vec<StatementSubject>,
         lost: &mut Vec<String>,
     ) -> Result<Vec<GrantId>, Refused> {
@@ -203,7 +203,7 @@ impl Context<'_> {
                 found.push(subject.id().clone());
             }
         }
-        let mut hidden: Vec<GrantId> = hidden.iter().map(|open| open.id.clone()).collect();
+        let mut hidden: Vec<GrantId> = recorded.iter().map(|open| open.id.clone()).collect();
         for id in self.journal.grants_in_use()? {
             let is_closed = matches!(store.end_of(&id)?, Some(GrantEnd::Revoked | GrantEnd::Released));
             if is_closed && !hidden.contains(&id) && by_statements(connection, &id)? == InRecords::Open {
@@ -218,7 +218,9 @@ impl Context<'_> {
                     None => {}
                 }
             }
-            found.push(id);
+            if !recorded.iter().any(|open| open.agrees && open.id == id) {
+                found.push(id);
+            }
         }
         Ok(found)
     }
@@ -248,20 +250,21 @@ fn stays(lost: &[String], ended: &[GrantId]) -> Refused {
         .hint("jitctl audit verify; put the right database back, then: jitctl key accept --reason 'WHY'")
 }
 
-/// Returns the error for a journal in which a record is not as it was written, so that a grant may have been hidden.
-fn altered(seq: u64, ended: &[GrantId]) -> Refused {
+/// Returns the error for a journal in which a record is not as it was written, or an index lacks one, so that a grant may have been
+/// hidden.
+fn altered(what: &Altered, ended: &[GrantId]) -> Refused {
     let grants = if ended.len() == 1 { "1 grant was".to_owned() } else { format!("{} grants were", ended.len()) };
-    let message = format!("{grants} revoked, but {}", may_be_others(seq));
+    let message = format!("{grants} revoked, but {}", may_be_others(what));
     refused(DAMAGED, message).hint(END_ALL)
 }
 
 /// Returns the error for such a journal where the rows of some grants are not as they were written either: `damaged` names them.
-fn altered_too(seq: u64, damaged: &Refused) -> Refused {
-    refused(DAMAGED, format!("{}; {}", damaged.failure.message, may_be_others(seq))).hint(END_ALL)
+fn altered_too(what: &Altered, damaged: &Refused) -> Refused {
+    refused(DAMAGED, format!("{}; {}", damaged.failure.message, may_be_others(what))).hint(END_ALL)
 }
 
-fn may_be_others(seq: u64) -> String {
-    format!("record {seq} of the journal is missing or was changed, so there may be other grants")
+fn may_be_others(what: &Altered) -> String {
+    format!("{what}, so there may be other grants")
 }
 
 /// Returns the error for grants whose rows say something else than their records, by which they were revoked.

@@ -10,7 +10,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use crate::audit::sink::{Backlog, Delivery, Sink};
-use crate::audit::{Traces, Written};
+use crate::audit::{Sent, Traces, Written};
 use crate::database::Durability;
 use jit_core::evidence::{Digest, Mark};
 
@@ -57,16 +57,16 @@ impl Traces for StateTraces {
         Anchor::at(self.state.join(super::ANCHOR)).read().ok().flatten()
     }
 
-    fn sent(&self) -> Vec<(String, Mark)> {
+    fn sent(&self) -> Vec<Sent> {
         let Ok(files) = fs::read_dir(&self.state) else { return Vec::new() };
-        let mut sent: Vec<(String, Mark)> = files
+        let mut sent: Vec<Sent> = files
             .flatten()
             .filter_map(|file| {
-                let name = file.file_name().to_str()?.strip_prefix("sent-")?.to_owned();
-                Some((name, Mark::parse(&fs::read(file.path()).ok()?)?))
+                let name = file.file_name();
+                Sent::parse(name.to_str()?.strip_prefix("sent-")?, &fs::read(file.path()).ok()?)
             })
             .collect();
-        sent.sort_by(|one, other| one.0.cmp(&other.0));
+        sent.sort_by(|one, other| one.sink.cmp(&other.sink));
         sent
     }
 }

@@ -8,10 +8,9 @@ use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 
 use super::{HOST_KEY, Host, HostError};
-use crate::audit::Journal;
 use crate::audit::sink::journald;
 use crate::audit::sink::syslog::DEV_LOG;
-use jit_core::evidence::Mark;
+use crate::audit::{Journal, Sent};
 use jit_core::places::PAM_SERVICES;
 use jit_core::policy::{AuditSettings, SyslogMode};
 use sys::trusted::{free_space, is_read_only};
@@ -99,7 +98,7 @@ impl Host {
     /// Returns the number of records that a sink lacks; `None` where it lacks none, or never received one.
     fn behind(&self, name: &str, journal: &Journal<'_>) -> Option<u64> {
         let text = fs::read(self.state.path().join(format!("sent-{name}"))).ok()?;
-        journal.count(Mark::parse(&text)?.seq, u64::MAX).ok().filter(|count| *count > 0)
+        journal.count(Sent::parse(name, &text)?.last.seq, u64::MAX).ok().filter(|count| *count > 0)
     }
 }
 

@@ -1423,8 +1423,9 @@ fn prune(path: &Path) -> bool {
     let journal = Journal::new(&database, "web1", Vec::new());
     // After the deadline of each request.
     let moment = Moment { wall: Timestamp(AT * 1_000_000), ..now() };
-    let Some(last) = journal.prunable(CutOff::by_time(moment.wall), &moment).unwrap() else { return false };
-    let _ = journal.prune(&moment, last, 0, "root", moment.wall).unwrap();
+    let before = moment.wall.plus_seconds(-86_400);
+    let Some(last) = journal.prunable(CutOff::by_time(before), &moment).unwrap() else { return false };
+    let _ = journal.prune(&moment, last, 0, "root", before).unwrap();
     journal.sweep(|_| Ok::<_, JournalError>(())).unwrap();
     true
 }

@@ -37,6 +37,7 @@ mod identity;
 mod import;
 mod impossible_runs;
 mod in_place;
+mod indexes;
 mod inherited;
 mod jitctl;
 mod journals;

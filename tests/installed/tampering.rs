@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use harness::{Person, PrivateRoot};
 use jit_core::clock::{BootTime, Moment, Timestamp};
+use jit_core::evidence::record::{Alert, Event};
 use jit_core::grant::HostKey;
 use jit_core::grant::sshsig::Namespace;
 use jit_core::policy::{Role, RolePower, StoredRole, role_digest, row_digest, stamp_seal};
 use jit_sudo::audit::{CutOff, JournalError};
+use jit_sudo::database::Durability;
 use serde_json::Value;
 
 use crate::offline::{in_journal, now};
@@ -651,13 +653,19 @@ pub(crate) fn pruned(root: &PrivateRoot) {
 
 /// Prunes everything up to the last checkpoint.
 fn cut(root: &PrivateRoot) {
-    in_journal(root, |_, journal| {
+    in_journal(root, |database, journal| {
         // After the deadline of each request.
         let (now, later) = (now(root), 3 * 86_400_000_000);
-        let moment = Moment { wall: Timestamp(now.wall.0 + later), boot: BootTime(now.boot.0 + later), ..now };
-        let last = journal.prunable(CutOff::by_time(moment.wall), &moment).unwrap().unwrap();
-        let _ = journal.prune(&moment, last, 0, "root", moment.wall).unwrap();
+        let boot_id = now.boot_id.clone();
+        let moment = Moment { wall: Timestamp(now.wall.0 + later), boot: BootTime(now.boot.0 + later), boot_id };
+        let before = moment.wall.plus_seconds(-86_400);
+        let last = journal.prunable(CutOff::by_time(before), &moment).unwrap().unwrap();
+        let _ = journal.prune(&moment, last, 0, "root", before).unwrap();
         journal.sweep(|_| Ok::<_, JournalError>(())).unwrap();
+        // Otherwise the next signature shows that the record was of a time to come.
+        let back = Event::Alert(Box::new(Alert::new("clock-set-back", "the clock was set back by 3 days")));
+        let append = |tx: &rusqlite::Transaction<'_>| journal.append(tx, &now, back);
+        let _ = database.write::<_, JournalError>(Durability::Ordered, append).unwrap();
     });
 }
 

@@ -63,6 +63,8 @@ pub enum Cause {
     NoCheckpoint,
     /// Every record up to this one, the last, is good, but rows of the tables that give power differ from them.
     Rows(Differences),
+    /// An index says something else than its table, or the database is damaged; the text says how.
+    Damaged(String),
     /// The chain of hashes is good, but the contents of this record, or of rows, are inconsistent. Contains all that
     /// was found.
     Inconsistencies(Box<Inconsistencies>),
@@ -74,6 +76,8 @@ pub enum Cause {
     Runs(String),
     /// It contradicts the earlier records of its request or grant; the text says how.
     Acts(String),
+    /// It removes records that had to stay; the text says how that shows.
+    Pruning(String),
     /// It contradicts the records of policies and their roles; the text says how.
     Policies(String),
 }
@@ -89,6 +93,7 @@ impl Cause {
                 | Self::Policies(_)
                 | Self::Runs(_)
                 | Self::Acts(_)
+                | Self::Pruning(_)
         )
     }
 }
@@ -148,7 +153,10 @@ impl fmt::Display for FirstBad {
             Cause::OtherPolicy(policy, last) => {
                 write!(f, "record {seq} names policy {policy}, and at that time policy {last} was in force")
             }
-            Cause::Policies(what) | Cause::Runs(what) | Cause::Acts(what) => write!(f, "record {seq} {what}"),
+            Cause::Policies(what) | Cause::Runs(what) | Cause::Acts(what) | Cause::Pruning(what) => {
+                write!(f, "record {seq} {what}")
+            }
+            Cause::Damaged(how) => write!(f, "the database is damaged, so rows may be hidden: {how}"),
             Cause::Rows(differences) => write!(f, "{differences}"),
             Cause::Inconsistencies(inconsistencies) => write!(f, "{inconsistencies}"),
             Cause::OtherKey => write!(

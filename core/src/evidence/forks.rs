@@ -107,9 +107,9 @@ impl Forks {
     }
 
     /// Returns the records whose heads are to be compared, by number.
-    pub(super) fn heads(anchor: impl IntoIterator<Item = Mark>, after: u64) -> Heads {
+    pub(super) fn heads(anchor: impl IntoIterator<Item = Mark>) -> Heads {
         let mut heads = Heads::new();
-        for mark in anchor.into_iter().filter(|mark| mark.seq > after) {
+        for mark in anchor {
             heads.entry(mark.seq).or_default().push(mark.hash);
         }
         heads

@@ -26,6 +26,7 @@ pub mod power;
 pub mod precedent;
 pub mod proof;
 mod prune_event;
+pub mod prunings;
 pub mod record;
 pub mod redact;
 mod review_event;

@@ -7,6 +7,7 @@ mod acts;
 mod approvals;
 mod command_document;
 mod documents;
+mod doubt;
 mod grants;
 mod hosts;
 mod kept;
@@ -39,6 +40,7 @@ use crate::grant::terms::Flag;
 use crate::grant::{Limits, Uncounted};
 
 pub use super::difference::{Difference, Differences, Table};
+use doubt::Doubt;
 use hosts::Hosts;
 use kept::Kept;
 pub use kept::{CertificationRow, MetaRow};
@@ -105,6 +107,7 @@ pub struct Power {
     hosts: Hosts,
     runs: Runs,
     kept: Kept,
+    doubt: Doubt,
     /// The last record with which root accepted the state of the host.
     accepted: u64,
     /// The key of the journal, with which the stamp of the policy is sealed.
@@ -243,6 +246,7 @@ impl Power {
             hosts: Hosts::default(),
             runs: Runs::default(),
             kept: Kept::default(),
+            doubt: Doubt::default(),
             accepted: 0,
             key: None,
             compared: Compared::default(),
@@ -262,7 +266,8 @@ impl Power {
             Err(bad) => (None, Err(bad)),
         };
         let kept = self.kept(seq, copies, body);
-        run.and(kept).and(self.replay(seq, copies, start.as_ref(), body))
+        let doubt = self.doubt(seq, copies.kind, body);
+        run.and(kept).and(doubt).and(self.replay(seq, copies, start.as_ref(), body))
     }
 
     /// Applies the record to its request or grant.

@@ -8,6 +8,7 @@ use super::forks::{Forks, FoundFork, Heads};
 use super::mark::Mark;
 use super::policy_history::PolicyHistory;
 use super::power::Compared;
+use super::prunings::Prunings;
 use super::record::Record;
 pub use super::signers::Signers;
 use super::tree::Frontier;
@@ -48,6 +49,8 @@ pub struct Proven {
     pub heads: ComparedHeads,
     /// Whether the tree heads of the checkpoints were compared with the records.
     pub tree: bool,
+    /// The number of heads elsewhere of records that were pruned: they are not compared, except that of the last one.
+    pub pruned_heads: u64,
     /// The forks: where records were lost, and the journal went on behind their numbers.
     pub forks: Vec<FoundFork>,
     /// The rows of the database that agree with the records; `None` without a database.
@@ -65,6 +68,7 @@ pub struct Proof {
     forks: Forks,
     tree: TreeCheck,
     hearsay: Unsigned,
+    prunings: Prunings,
     /// The number of records since the last checkpoint that counts.
     unsigned: u64,
     /// The time of the first record, µs.
@@ -86,12 +90,28 @@ impl Proof {
             anchored: None,
             heads: ComparedHeads::default(),
             tree: begin == Begin::First,
+            pruned_heads: 0,
             forks: Vec::new(),
             compared: None,
         };
-        let (marks, forks) = (Forks::heads(anchor, last.seq), Forks::default());
+        let (mut marks, mut forks) = (Forks::heads(anchor), Forks::default());
+        let mut found = found;
+        let pruned = match begin {
+            Begin::Pruned(mark) => Some(mark),
+            Begin::First | Begin::Part(_) => None,
+        };
+        let behind = marks.split_off(&last.seq.saturating_add(1));
+        let before = std::mem::replace(&mut marks, behind);
+        if let Some(pruned) = pruned {
+            found.pruned_heads = before.values().map(|heads| heads.len() as u64).sum();
+            if let Some(heads) = before.get(&pruned.seq).filter(|heads| heads.iter().any(|head| *head != pruned.hash)) {
+                forks.differ(pruned.seq, heads.clone());
+            }
+        }
+        let prunings = Prunings::behind(pruned);
         let tree = TreeCheck::new((begin == Begin::First).then(Frontier::default));
-        Self { chain, signers, other: None, marks, forks, tree, hearsay: Unsigned::default(), unsigned: 0, first: None, found }
+        let hearsay = Unsigned::default();
+        Self { chain, signers, other: None, marks, forks, tree, hearsay, prunings, unsigned: 0, first: None, found }
     }
 
     /// Sets the tree of the records before the first one. Checkpoints and the record of the pruning must confirm it.
@@ -118,14 +138,18 @@ impl Proof {
         }
         self.first = self.first.or(row.copies.map(|copies| copies.at));
         self.compare()?;
-        row.copies.map_or(Ok(()), |copies| self.is_of(copies.kind, row.body)).and(told)
+        let Some(copies) = row.copies else { return told };
+        let of_kind = self.is_of(copies.kind, row.body);
+        let pruned = self.prunings.record(self.chain.last().seq, copies.kind, row.body);
+        of_kind.and(pruned).and(told)
     }
 
     /// Verifies the next record of an export, which has no columns.
     pub fn bare_record(&mut self, body: &[u8]) -> Result<(), FirstBad> {
         let kind = self.chain.feed_bare(body).map_err(|bad| self.first_of(bad))?;
         self.compare()?;
-        self.is_of(kind, body)
+        self.is_of(kind, body)?;
+        self.prunings.record(self.chain.last().seq, kind, body)
     }
 
     /// Checks that the last record has the contents of its kind.
@@ -174,29 +198,33 @@ impl Proof {
     /// Verifies the checkpoint of the last record.
     pub fn checkpoint(&mut self, checkpoint: &Checkpoint) -> Result<(), FirstBad> {
         let last = self.chain.last();
-        let bad = |cause| Err(self.first_of(FirstBad { seq: checkpoint.seq, cause }));
         if checkpoint.seq > last.seq {
             let cut_off = FirstBad { seq: last.seq.saturating_add(1), cause: Cause::CutOff(checkpoint.seq) };
             return Err(self.first_of(cut_off));
         }
         let Some(statement) = Statement::decode(&checkpoint.body) else {
-            return bad(Cause::Checkpoint("is not in the format that this version knows".to_owned()));
+            return self.bad_checkpoint(
+                checkpoint,
+                Cause::Checkpoint("is not in the format that this version knows".to_owned()),
+            );
         };
         if statement.seq != checkpoint.seq || checkpoint.seq != last.seq {
-            return bad(Cause::Checkpoint("is in the wrong place".to_owned()));
+            return self.bad_checkpoint(checkpoint, Cause::Checkpoint("is in the wrong place".to_owned()));
         }
         let key = match signer(Namespace::Checkpoint, &checkpoint.body, &checkpoint.signature) {
             Ok(key) => key,
-            Err(fault) => return bad(Cause::Checkpoint(format!("does not hold: {fault}"))),
+            Err(fault) => return self.bad_checkpoint(checkpoint, Cause::Checkpoint(format!("does not hold: {fault}"))),
         };
-        if !self.signers.count(&key) {
+        let counts = self.signers.count(&key);
+        let pruned = self.prunings.checkpoint(checkpoint.seq, statement.at, counts);
+        pruned.map_err(|bad| self.first_of(bad))?;
+        if !counts {
             self.found.foreign = self.found.foreign.saturating_add(1);
-            // For removed records, the `prune` record counts.
-            self.other = Some(checkpoint.seq).filter(|seq| *seq > self.found.before).or(self.other);
+            self.other = Some(checkpoint.seq);
             return Ok(());
         }
         if statement.head != last.hash {
-            return bad(Cause::OtherSigned);
+            return self.bad_checkpoint(checkpoint, Cause::OtherSigned);
         }
         if let Err(cause) = self.tree.checkpoint(checkpoint, &statement, &self.signers) {
             return bad(cause);
@@ -204,6 +232,10 @@ impl Proof {
         self.unsigned = 0;
         self.found.signed = Some(Signed { through: statement.seq, at: statement.at, key });
         Ok(())
+    }
+
+    fn bad_checkpoint(&self, checkpoint: &Checkpoint, cause: Cause) -> Result<(), FirstBad> {
+        Err(self.first_of(FirstBad { seq: checkpoint.seq, cause }))
     }
 
     /// Returns the roles of the policies so far; `None` when a part is verified.
@@ -229,7 +261,9 @@ impl Proof {
         if let Some(known) = self.marks.keys().next_back() {
             return Err(FirstBad { seq: last.seq.saturating_add(1), cause: Cause::CutOff(*known) });
         }
-        if let (Signers::Host(_), Some(seq)) = (&self.signers, self.other)
+        // Of what was pruned, only the signature of its checkpoint is left: on no machine is that of an unknown key enough.
+        let is_due = |seq: &u64| matches!(self.signers, Signers::Host(_)) || *seq <= self.found.before;
+        if let Some(seq) = self.other.filter(is_due)
             && (self.found.signed.is_none() || self.chain.accepted() <= seq)
         {
             return Err(FirstBad { seq, cause: Cause::OtherKey });

@@ -293,6 +293,9 @@ pub struct VerifyInfo {
     /// Whether the tree heads of the checkpoints were compared with the records.
     #[serde(default)]
     pub tree: bool,
+    /// How many heads of the anchor are of records that were pruned; of these only that of the last one is compared.
+    #[serde(default)]
+    pub pruned_heads: u64,
     /// The forks: where records were lost, and the journal went on behind their numbers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub forks: Vec<ForkInfo>,
@@ -466,6 +469,7 @@ impl From<crate::evidence::Proven> for VerifyInfo {
             anchored: proven.anchored,
             heads: proven.heads.into(),
             tree: proven.tree,
+            pruned_heads: proven.pruned_heads,
             forks: proven.forks.into_iter().map(Into::into).collect(),
             compared: proven.compared.map(|compared| {
                 Box::new(ComparedInfo {

@@ -1,6 +1,6 @@
 //! Keeps a sink complete: it gets every record in order, however long the other side was away.
 //!
-//! A file for each sink holds the number of the last record that arrived. A process that commits a record locks that file, sends
+//! A file for each sink holds the last record that arrived, and the last one of those that were on the disk by then. A process that commits a record locks that file, sends
 //! what other processes could not or had no time to send, then its own records, and writes the new number. If a process dies
 //! between its commit and the sink, the next process sends its records; if it dies while sending, a record may be sent twice, but
 //! never not at all.
@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 use super::{Backlog, Delivery, Sink, Transport};
 use crate::audit::error::JournalError;
 use crate::audit::journal::Written;
+use crate::audit::sent::Sent;
+use crate::database::Durability;
 use jit_core::clock::Timestamp;
 use jit_core::evidence::{Checkpoint, Digest, Mark};
 use sys::lock::Locked;
@@ -42,13 +44,15 @@ impl<T: Transport> Outbox<T> {
     /// Sends all records after the last delivered one, up to the end of `commit`.
     fn carry(&mut self, commit: &[Written], journal: &dyn Backlog, file: &File) -> Delivery {
         let (Some(first), Some(last)) = (commit.first(), commit.last()) else { return Delivery::Delivered };
-        let Ok(before) = delivered(file, first, last, journal) else { return self.send_all(commit) };
+        let Ok((before, synced)) = delivered(file, first, last, journal) else { return self.send_all(commit) };
         // A new sink begins here, and misses nothing from now on.
         let mut done = before.unwrap_or(Mark { seq: first.seq.saturating_sub(1), hash: Digest::ZERO });
         let delivery = self.carry_on(&mut done, commit, journal);
-        if before != Some(done) {
+        let is_synced = |record: &&Written| record.seq <= done.seq && record.durability() == Durability::Synced;
+        let newest = commit.iter().rfind(is_synced).map(Written::mark).filter(|mark| mark.seq > synced.seq);
+        if before != Some(done) || newest.is_some() {
             // If this fails, the records are sent again.
-            let _ = file.write_all_at(format!("{done}\n").as_bytes(), 0);
+            let _ = file.write_all_at(format!("{done}\n{}\n", newest.unwrap_or(synced)).as_bytes(), 0);
         }
         delivery
     }
@@ -101,22 +105,28 @@ impl<T: Transport> Sink for Outbox<T> {
     }
 }
 
-/// Returns the last record that arrived; `None` where this sink begins with `first`.
+/// The mark of no record.
+const NONE: Mark = Mark { seq: 0, hash: Digest::ZERO };
+
+/// Returns the last record that arrived; `None` where this sink begins with `first`. Then the last one that was synced.
 fn delivered(
     file: &File,
     first: &Written,
     last: &Written,
     journal: &dyn Backlog,
-) -> Result<Option<Mark>, JournalError> {
-    let mut bytes = [0; Mark::LENGTH];
-    let Some(mark) = file.read_exact_at(&mut bytes, 0).ok().and_then(|()| Mark::parse(&bytes)) else { return Ok(None) };
+) -> Result<(Option<Mark>, Mark), JournalError> {
+    let mut bytes = [0; 2 * Mark::LENGTH];
+    let length = file.read_at(&mut bytes, 0).unwrap_or_default();
+    let Some(Sent { last: mark, synced, .. }) = bytes.get(..length).and_then(|bytes| Sent::parse("", bytes)) else {
+        return Ok((None, NONE));
+    };
     let known = match mark.seq {
         seq if seq < first.seq => true, // the usual case, without a query
         seq if seq == last.seq => mark.hash == last.hash,
         seq => journal.hash(seq)? == Some(mark.hash),
     };
     let back = || Mark { seq: first.seq.saturating_sub(SLACK), ..mark };
-    Ok(Some(if known { mark } else { back() }))
+    Ok(if known { (Some(mark), synced.unwrap_or(NONE)) } else { (Some(back()), NONE) })
 }
 
 #[cfg(test)]

@@ -34,7 +34,7 @@ fn row(check: &Check) -> &'static str {
         Check::Signed(..) | Check::Unsigned | Check::UnsignedEnd(..) | Check::Foreign(_) => "signatures",
         Check::Tree | Check::NoTree => "tree heads",
         Check::Anchor(_) => "anchor",
-        Check::Head(_) | Check::NoHead | Check::HeadsOfUnknownKey | Check::LostHeads(_) => "kept heads",
+        Check::Head(_) | Check::NoHead | Check::HeadsOfUnknownKey | Check::LostHeads(_) | Check::PrunedHeads(_) => "kept heads",
         Check::Witness(..) | Check::NoCosignature | Check::NoWitness => "witness",
         Check::Disagreeing(..) => "other lines",
     }
@@ -63,6 +63,7 @@ fn sentence(check: &Check, info: &VerifyInfo, screen: &Screen) -> String {
         Check::NoCosignature => "no head with a cosignature of this witness was given (--anchor FILE)".to_owned(),
         Check::NoWitness => "no witness was named (--witness KEY)".to_owned(),
         Check::LostHeads(count) => format!("{count} belong to records that were lost"),
+        Check::PrunedHeads(count) => format!("{count} are of records that were pruned, and not compared"),
         Check::Disagreeing(count, first) => format!(
             "{count} without a signature disagree, from record {first} on; any user can write such lines, so they do not decide"
         ),
@@ -84,6 +85,8 @@ fn forked(fork: &ForkInfo) -> String {
     let mut text = format!("fork: record {seq} {after}; {lost}");
     if let Some(accepted) = fork.accepted {
         text.push_str(&format!("; accepted by record {accepted}"));
+    } else {
+        text.push_str("; root has not accepted that");
     }
     text.push('\n');
     for head in &fork.heads {

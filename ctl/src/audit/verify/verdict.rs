@@ -54,6 +54,8 @@ pub(super) enum Check {
     NoWitness,
     /// So many signed heads belong to branches that were lost.
     LostHeads(u64),
+    /// So many heads are of records that were pruned.
+    PrunedHeads(u64),
     /// So many heads without a signature disagree; the first names this record.
     Disagreeing(u64, u64),
     /// So many checkpoints by other keys do not count.
@@ -73,6 +75,7 @@ impl Check {
             | Self::Witness(..)
             | Self::NoWitness
             | Self::LostHeads(_)
+            | Self::PrunedHeads(_)
             | Self::Disagreeing(..)
             | Self::Foreign(_) => false,
         }
@@ -123,6 +126,9 @@ fn elsewhere(info: &VerifyInfo, asked: Asked) -> Vec<Check> {
     });
     if heads.lost > 0 {
         checks.push(Check::LostHeads(heads.lost));
+    }
+    if info.pruned_heads > 0 {
+        checks.push(Check::PrunedHeads(info.pruned_heads));
     }
     if heads.disagreeing > 0 {
         checks.push(Check::Disagreeing(heads.disagreeing, heads.first_disagreeing.unwrap_or_default()));
