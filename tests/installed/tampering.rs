@@ -657,7 +657,10 @@ fn cut(root: &PrivateRoot) {
         // After the deadline of each request.
         let (now, later) = (now(root), 3 * 86_400_000_000);
         let boot_id = now.boot_id.clone();
-        let moment = Moment { wall: Timestamp(now.wall.0 + later), boot: BootTime(now.boot.0 + later), boot_id };
+        // A former pruning has left a latest time of then.
+        let high = database.connection().query_row("SELECT max(high) FROM record", [], |row| row.get(0)).unwrap();
+        let wall = Timestamp(now.wall.0.max(high) + later);
+        let moment = Moment { wall, boot: BootTime(now.boot.0 + later), boot_id };
         let before = moment.wall.plus_seconds(-86_400);
         let last = journal.prunable(CutOff::by_time(before), &moment).unwrap().unwrap();
         let _ = journal.prune(&moment, last, 0, "root", before).unwrap();
