@@ -122,7 +122,7 @@ fn preserve_env_takes_a_list_of_names() {
         ("A=1 --preserve-env=A A=2 id", &[]),
         ("A=1 B=1 --preserve-env=A,B A=2 id", &["B"]),
     ] {
-        assert_eq!(run(line).environment.preserve_over, over.iter().map(os).collect::<Vec<_>>(), "{line}");
+        assert_eq!(run(line).environment.preserve_over, over.iter().map(|name| os(name)).collect::<Vec<_>>(), "{line}");
     }
     assert_eq!(mistake("--preserve-env=A=B id"), "invalid environment variable name: A=B");
 }

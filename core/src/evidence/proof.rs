@@ -227,7 +227,7 @@ impl Proof {
             return self.bad_checkpoint(checkpoint, Cause::OtherSigned);
         }
         if let Err(cause) = self.tree.checkpoint(checkpoint, &statement, &self.signers) {
-            return bad(cause);
+            return self.bad_checkpoint(checkpoint, cause);
         }
         self.unsigned = 0;
         self.found.signed = Some(Signed { through: statement.seq, at: statement.at, key });

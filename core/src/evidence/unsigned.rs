@@ -18,7 +18,8 @@ pub(super) struct Unsigned {
 impl Unsigned {
     /// Begins with these heads. `after`: the number before the first record.
     pub(super) fn new(heads: Vec<Mark>, after: u64) -> Self {
-        Self { heads: Forks::heads(heads, after), ..Self::default() }
+        let heads = Forks::heads(heads).split_off(&after.saturating_add(1));
+        Self { heads, ..Self::default() }
     }
 
     /// Adds a record.
