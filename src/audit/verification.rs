@@ -4,10 +4,10 @@
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
+use super::altered::{Altered, or_damaged};
 use super::checkpoint::checkpoints;
 use super::columns::sql_bound;
 use super::error::JournalError;
-use super::altered::{Altered, or_damaged};
 use super::indexes::damaged;
 use super::journal::Journal;
 use super::prune::pruned;
@@ -16,12 +16,12 @@ use super::tables;
 use super::tree;
 use super::verified_records::follow;
 use jit_core::clock::Timestamp;
-use jit_core::evidence::{Elsewhere, Inconsistencies};
 use jit_core::evidence::Mark;
 use jit_core::evidence::chain::{Begin, Cause, Chain, FirstBad, Row, Verified, role_digest};
 use jit_core::evidence::policy_history::PolicyHistory;
 use jit_core::evidence::power::Power;
 use jit_core::evidence::proof::{Proof, Proven, Signers};
+use jit_core::evidence::{Elsewhere, Inconsistencies};
 use jit_core::policy::SourceFile;
 
 /// How many of the newest records may lack a checkpoint: one is made every thousand records, but not by each of many processes
@@ -49,10 +49,11 @@ impl Journal<'_> {
         let Known { signers, anchor, elsewhere, files, now } = known;
         let snapshot = Transaction::new_unchecked(self.database.connection(), TransactionBehavior::Deferred)?;
         // Only an intact chain allows conclusions about the tables; a record with invalid contents does not hide the others.
-        let (mut proven, mut power, mut inconsistencies) = match records(&snapshot, signers, (anchor, elsewhere), Some(now))? {
-            Ok(proven) => proven,
-            Err(bad) => return Ok(Err(bad)),
-        };
+        let (mut proven, mut power, mut inconsistencies) =
+            match records(&snapshot, signers, (anchor, elsewhere), Some(now))? {
+                Ok(proven) => proven,
+                Err(bad) => return Ok(Err(bad)),
+            };
         // An index that lacks a row hides it from everything that searches, and from the comparison of the tables.
         if inconsistencies.records.is_empty()
             && let Some(line) = damaged(&snapshot)?
