@@ -5,6 +5,7 @@
 use rusqlite::{Connection, params};
 
 use super::columns::{sql_bound, sql_integer};
+use super::epochs::epoch_at;
 use super::error::JournalError;
 use super::history::{self, Last};
 use super::journal::Journal;
@@ -46,24 +47,29 @@ impl Journal<'_> {
         Ok(due.then_some(last))
     }
 
-    /// Signs the record that [`Self::unsealed`] returned, and deletes earlier checkpoints of the same thousand records. The very
-    /// first one stays: after a pruning it is all that is left of the pruned records.
-    pub fn seal(&self, last: Mark, moment: &Moment, key: &HostKey, host: &HostId) -> Result<(), JournalError> {
-        let statement = Statement {
-            at: moment.wall.seconds(),
-            head: last.hash,
-            host: host.as_str().to_owned(),
-            seq: last.seq,
-            version: VERSION,
-        };
-        let body = encode(&statement)?;
-        let signature = key.sign(Namespace::Checkpoint, &body);
-        let seq = sql_integer(last.seq)?;
+    /// Signs the last record with the sealing key of the present epoch, and deletes earlier checkpoints of the same thousand records.
+    /// The very first one stays: after a pruning it is all that is left of the pruned records. Returns false if another epoch has
+    /// begun; then nothing was signed.
+    pub fn seal(&self, moment: &Moment, key: &HostKey, host: &HostId) -> Result<bool, JournalError> {
         let query = "SELECT EXISTS (SELECT 1 FROM checkpoint)";
         let any: bool = self.database.connection().query_row(query, [], |row| row.get(0))?;
         // Without the first checkpoint the journal counts as that of another host after a minute.
         let durability = if any { Durability::Ordered } else { Durability::Synced };
         self.database.write(durability, |tx| {
+            let Some(Last { mark: last, .. }) = history::last(tx)? else { return Ok(true) };
+            if epoch_at(tx, u64::MAX)?.is_some_and(|current| current.epoch.key != key.public_key()) {
+                return Ok(false);
+            }
+            let statement = Statement {
+                at: moment.wall.seconds(),
+                head: last.hash,
+                host: host.as_str().to_owned(),
+                seq: last.seq,
+                version: VERSION,
+            };
+            let body = encode(&statement)?;
+            let signature = key.sign(Namespace::Checkpoint, &body);
+            let seq = sql_integer(last.seq)?;
             tx.execute(
                 "DELETE FROM checkpoint WHERE seq < ?1 AND (seq - 1) / ?2 = (?1 - 1) / ?2 AND seq > (SELECT min(seq) FROM checkpoint)",
                 params![seq, sql_bound(EVERY_RECORDS)],
@@ -72,7 +78,7 @@ impl Journal<'_> {
                 "INSERT OR REPLACE INTO checkpoint (seq, body, signature) VALUES (?1, ?2, ?3)",
                 params![seq, body, signature],
             )?;
-            Ok(())
+            Ok(true)
         })
     }
 

@@ -8,6 +8,7 @@ pub mod checkpoint;
 mod claim;
 mod columns;
 mod decided;
+mod epochs;
 mod error;
 mod forks;
 mod history;
@@ -39,6 +40,7 @@ pub use claim::{
     AskedInRecords, InRecords, OpenInRecords, RequestInRecords, asked_in_records, asked_since, by_statements, claim,
     empowered, grants_beginning_with, in_records, now, of_this_host, open_in_records, request_in_records,
 };
+pub use epochs::CurrentEpoch;
 pub use error::JournalError;
 pub use forks::Traces;
 pub use journal::{Journal, SCHEMA, Started, Written, in_force, is_set_up, set_up};

@@ -19,9 +19,10 @@ pub(crate) fn started(journal: &Journal<'_>, run: &str, second: i64) -> Started 
 
 /// Signs the last record as the host at `second`.
 pub(super) fn seal(journal: &Journal<'_>, second: i64) {
-    let last = journal.unsealed(moment(second).wall, Due::Now).unwrap().unwrap();
+    assert!(journal.unsealed(moment(second).wall, Due::Now).unwrap().is_some());
     let key = HostKey::from_seed([HOST_SEED; 32]);
-    journal.seal(last, &moment(second), &key, &HostDescriptor::of(&key, "web1", "machine").host_id().unwrap()).unwrap();
+    let host = HostDescriptor::of(&key, "web1", "machine").host_id().unwrap();
+    assert!(journal.seal(&moment(second), &key, &host).unwrap());
 }
 
 /// Appends `count` records of all kinds.

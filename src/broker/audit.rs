@@ -75,10 +75,15 @@ impl Context<'_> {
         Ok(shown(page))
     }
 
-    pub(super) fn audit_verify(&self, anchor: &[MarkInfo], keys: &[String]) -> Result<VerifyInfo, Refused> {
+    pub(super) fn audit_verify(
+        &self,
+        anchor: &[MarkInfo],
+        keys: &[String],
+        sealing_keys: Vec<String>,
+    ) -> Result<VerifyInfo, Refused> {
         let marks = anchor.iter().map(mark).collect::<Result<Vec<Mark>, Refused>>()?;
         let keys = keys.iter().map(|line| public_key(line)).collect::<Result<Vec<PublicKey>, Refused>>()?;
-        Ok(match self.prove(keys, marks)? {
+        Ok(match self.prove(keys, marks, sealing_keys)? {
             Ok(proven) => proven.into(),
             Err(bad) => bad.into(),
         })
@@ -90,6 +95,7 @@ impl Context<'_> {
         since: Option<i64>,
         through: Option<u64>,
     ) -> Result<ExportPage, Refused> {
+        let is_first = through.is_none();
         let through = match through {
             Some(through) => through,
             None => {
@@ -106,7 +112,10 @@ impl Context<'_> {
         // The checkpoint of the last pruned record precedes the first remaining record.
         let begin = if first == pruned.saturating_add(1) { pruned } else { first };
         let checkpoints = self.journal.checkpoints(begin, last)?.iter().map(checkpoint).collect();
-        Ok(ExportPage { records: page.records, checkpoints, through, more: page.more })
+        let certificates = if is_first { self.journal.certificates(0, first, u32::MAX)? } else { Vec::new() };
+        let certificates =
+            certificates.into_iter().map(|(_, body)| String::from_utf8_lossy(&body).into_owned()).collect();
+        Ok(ExportPage { certificates, records: page.records, checkpoints, through, more: page.more })
     }
 
     pub(super) fn audit_prune(&self, keep: Option<Seconds>, dry_run: bool) -> Result<PruneInfo, Refused> {
@@ -119,7 +128,7 @@ impl Context<'_> {
             refused("no-retention", "nothing says how long records are kept")
                 .hint("jitctl audit prune --keep 400d, or keep = \"400d\" in [audit] of the policy")
         })?;
-        if let Err(bad) = self.prove(Vec::new(), Vec::new())? {
+        if let Err(bad) = self.prove(Vec::new(), Vec::new(), Vec::new())? {
             return Err(altered(&bad));
         }
         self.prune_intact(keep, dry_run)
@@ -167,6 +176,7 @@ impl Context<'_> {
         &self,
         keys: Vec<PublicKey>,
         mut marks: Vec<Mark>,
+        sealing_keys: Vec<String>,
     ) -> Result<Result<jit_core::evidence::Proven, FirstBad>, Refused> {
         let signers =
             if keys.is_empty() { Signers::Host(self.host.public_key()?.public_key()) } else { Signers::These(keys) };
@@ -180,6 +190,7 @@ impl Context<'_> {
             let known = Known {
                 signers: signers.clone(),
                 anchor: marks.clone(),
+                sealing_keys: sealing_keys.clone(),
                 files: files.as_ref().map(|on_disk| on_disk.files.clone()),
                 now: self.now.moment().wall,
             };

@@ -145,7 +145,7 @@ pub(super) fn table() -> [Row; 44] {
             context.audit_list(&Listing { after, before, limit, newest, kind, user, filter })
         }).without_policy(),
         anyone(|context, AuditShow { what }| context.audit_show(&what)).without_policy(),
-        reader(|context, AuditVerify { anchor, keys }| context.audit_verify(&anchor, &keys)).without_policy().touching_nothing(),
+        reader(|context, AuditVerify { anchor, keys, sealing_keys }| context.audit_verify(&anchor, &keys, sealing_keys)).without_policy().touching_nothing(),
         reader(|context, AuditExport { from, since, through }| context.audit_export(from, since, through)).without_policy(),
         root("remove records", |context, AuditPrune { keep, dry_run }| context.audit_prune(keep, dry_run)),
 

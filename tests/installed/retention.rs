@@ -5,7 +5,7 @@ use harness::{Output, Person, PrivateRoot};
 use jit_core::clock::{BootTime, Moment, Timestamp};
 use jit_core::evidence::record::{Alert, Event};
 use jit_core::grant::{HostDescriptor, HostKey};
-use jit_sudo::audit::{Due, JournalError};
+use jit_sudo::audit::JournalError;
 use jit_sudo::database::Durability;
 use serde_json::Value;
 
@@ -22,18 +22,25 @@ fn host_with_records_of(moment: impl Fn(Moment) -> Moment) -> (PrivateRoot, Pers
     let moment = moment(now(&root));
     // A new host, whose first records these are.
     root.script("rm -r /var/lib/jit-sudo; install -d -m 700 /var/lib/jit-sudo; jitctl key init");
-    assert!(root.journal().is_empty());
+    let state = "/var/lib/jit-sudo";
+    let [key, sealing] = ["host_key", "sealing_key.1"]
+        .map(|name| HostKey::from_openssh(&root.read(&format!("{state}/{name}"))).unwrap());
     in_journal(&root, |database, journal| {
+        // Its epoch begins then, too.
+        database.connection().execute("DELETE FROM record", []).unwrap();
+        let begin = |tx: &rusqlite::Transaction<'_>| journal.begin_line(tx, &moment, &key, &sealing.public_key());
+        let begun = database.write(Durability::Synced, begin).unwrap_or_else(|error: JournalError| panic!("{error}"));
+        assert_eq!(begun.unwrap().seq, 1);
         for _ in 0..3 {
             let event = Event::Alert(Box::new(Alert::new("hook-failed", "x")));
             let append = |tx: &rusqlite::Transaction<'_>| journal.append(tx, &moment, event);
             let _ = database.write(Durability::Synced, append).unwrap_or_else(|error: JournalError| panic!("{error}"));
         }
-        let key = HostKey::from_openssh(&root.read("/var/lib/jit-sudo/host_key")).unwrap();
         let id = HostDescriptor::of(&key, "web1", "machine").host_id().unwrap();
-        let last = journal.unsealed(moment.wall, Due::Now).unwrap().unwrap();
-        journal.seal(last, &moment, &key, &id).unwrap();
+        assert!(journal.seal(&moment, &sealing, &id).unwrap());
     });
+    let head = "SELECT printf('%020d ', seq) || lower(hex(hash)) FROM record ORDER BY seq DESC LIMIT 1";
+    root.script(&format!("sqlite3 {state}/journal.db \"{head}\" >{state}/anchor"));
     root.add_policy("keep", "[audit]\nkeep = \"400d\"\n");
     let person = root.person(&["deploy"]);
     root.run_as(&person.name, RUN).succeeded();

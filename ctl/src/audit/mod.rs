@@ -4,6 +4,7 @@ pub(crate) mod anchor;
 pub(crate) mod bundle;
 mod export;
 mod record;
+mod sealing;
 mod verify;
 
 use std::collections::BTreeMap;

@@ -8,7 +8,7 @@ use jit_core::evidence::{Mark, Signers};
 use jit_core::grant::PublicKey;
 use jit_core::wire::{AuditVerify, ComparedInfo, DifferenceInfo, ForkInfo, MarkInfo, VerifyInfo};
 
-use super::{anchor, bundle};
+use super::{anchor, bundle, sealing};
 use crate::broker::Broker;
 use crate::clean::clean;
 use crate::cli::AuditVerifyWords;
@@ -31,12 +31,13 @@ const KEYS_LIMIT: u64 = 1 << 20;
 pub(crate) fn verify(words: &AuditVerifyWords, broker: &Broker, screen: &Screen) -> Result<Report, Trouble> {
     let marks = anchor::read(&words.anchor)?;
     let keys = words.public_key.as_deref().map(keys).transpose()?.unwrap_or_default();
+    let sealing_keys = sealing::keys(&words.sealing_key)?;
     let info = match &words.file {
-        Some(file) => of_file(file, words.from, &keys, marks)?,
+        Some(file) => of_file(file, words.from, &keys, marks, sealing_keys)?,
         None => {
             let anchor = spread(marks).into_iter().map(|mark| MarkInfo { seq: mark.seq, head: mark.hash.to_string() });
             let keys = keys.iter().map(|(line, _)| line.clone()).collect();
-            let ask = AuditVerify { anchor: anchor.collect(), keys };
+            let ask = AuditVerify { anchor: anchor.collect(), keys, sealing_keys };
             broker.ask(&ask)?
         }
     };
@@ -52,6 +53,7 @@ fn of_file(
     from: Option<u64>,
     keys: &[(String, PublicKey)],
     marks: Vec<Mark>,
+    sealing_keys: Vec<String>,
 ) -> Result<VerifyInfo, Trouble> {
     let shown = clean(&path.display().to_string());
     let failed =
@@ -65,7 +67,7 @@ fn of_file(
         keys => Signers::These(keys.iter().map(|(_, key)| key.clone()).collect()),
     };
     let lines = BufReader::with_capacity(1 << 20, input);
-    Ok(bundle::prove(lines, from, signers, marks).map_err(failed)?.map_or_else(Into::into, Into::into))
+    Ok(bundle::prove(lines, from, signers, marks, sealing_keys).map_err(failed)?.map_or_else(Into::into, Into::into))
 }
 
 fn report(info: VerifyInfo, named: bool, screen: &Screen) -> Report {
@@ -92,6 +94,9 @@ fn report(info: VerifyInfo, named: bool, screen: &Screen) -> Report {
     }
     if let Some(seq) = info.anchored {
         text.push_str(&format!("the anchor agrees up to record {seq}\n"));
+    }
+    if let Some(sealing) = &info.sealing {
+        text.push_str(&sealing::told(sealing));
     }
     info.forks.iter().for_each(|fork| text.push_str(&forked(fork)));
     if let Some(compared) = &info.compared {

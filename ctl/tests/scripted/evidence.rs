@@ -47,7 +47,13 @@ fn checkpoint(record: &RecordInfo) -> CheckpointInfo {
 }
 
 fn page(records: &[RecordInfo], checkpoints: Vec<CheckpointInfo>, more: bool) -> Answer {
-    Answer::to::<AuditExport>(ExportPage { records: records.to_vec(), checkpoints, through: LAST, more })
+    Answer::to::<AuditExport>(ExportPage {
+        certificates: Vec::new(),
+        records: records.to_vec(),
+        checkpoints,
+        through: LAST,
+        more,
+    })
 }
 
 /// Returns what a broker exports in two pieces, from record `first` on.

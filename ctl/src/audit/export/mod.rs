@@ -16,7 +16,7 @@ use jit_core::wire::{AuditExport, CheckpointInfo, ExportPage, RecordInfo};
 use serde_json::{Map, Value};
 
 use self::holders::{Holder, Holders};
-use super::bundle::CheckpointLine;
+use super::bundle::{CertificateLine, CheckpointLine};
 use crate::broker::Broker;
 use crate::clean::clean;
 use crate::cli::{AuditExportWords, ExportFormat};
@@ -90,7 +90,8 @@ fn lines(format: ExportFormat, page: &ExportPage, holders: &Holders) -> Vec<Stri
 /// Returns the exact bytes of the records, and each checkpoint after its record.
 fn exact(page: &ExportPage) -> Vec<String> {
     let mut checkpoints = page.checkpoints.iter().peekable();
-    let mut lines = Vec::with_capacity(page.records.len() + page.checkpoints.len());
+    let mut lines = Vec::with_capacity(page.certificates.len() + page.records.len() + page.checkpoints.len());
+    lines.extend(page.certificates.iter().map(|body| CertificateLine::line(body)));
     for record in &page.records {
         while let Some(before) = checkpoints.next_if(|checkpoint| checkpoint.seq < record.seq) {
             lines.push(checkpoint_line(before));
