@@ -222,7 +222,8 @@ fn certificates_outlive_a_pruning_and_lead_an_export() {
     for harm in [
         "DELETE FROM journal_meta WHERE name = (SELECT min(name) FROM journal_meta WHERE name LIKE 'certificate:%')",
         "DELETE FROM journal_meta WHERE name = (SELECT max(name) FROM journal_meta WHERE name LIKE 'certificate:%')",
-        "UPDATE journal_meta SET value = CAST(replace(CAST(value AS TEXT), '\"number\":2', '\"number\":3') AS BLOB)",
+        "UPDATE journal_meta SET value = CAST(replace(CAST(value AS TEXT), 'number' || char(34) || ':2', 'number' || char(34) || ':3') AS BLOB) \
+             WHERE name LIKE 'certificate:%'",
     ] {
         root.script(&format!("cp -a {STATE} /root/state; sqlite3 {database} \"{harm}\""));
         verify(&root, &[]).exited(1);

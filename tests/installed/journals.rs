@@ -654,7 +654,24 @@ const DAMAGE: &[Damage] = &[
     ("certification put in", true, |db, _| {
         db.execute("INSERT INTO certification VALUES ('urgent', 'x', 'confirmed', 'root', 1, x'6f6b')", [])
     }),
-    row!("no checkpoint", true, "checkpoint", "1", "DELETE FROM checkpoint"),
+    // The record of the epoch signs what is before it.
+    row!("no checkpoint", false, "checkpoint", "1", "DELETE FROM checkpoint"),
+    row!("no epoch", false, "record", "kind = 'epoch'", "DELETE FROM record WHERE ROW"),
+    row!("a certificate is gone", true, "journal_meta", "name LIKE 'certificate:%'", "DELETE FROM journal_meta WHERE ROW"),
+    row!(
+        "a certificate of another key",
+        true,
+        "journal_meta",
+        "name LIKE 'certificate:%'",
+        "UPDATE journal_meta SET value = CAST(replace(CAST(value AS TEXT), 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI', 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAJ') AS BLOB) WHERE ROW"
+    ),
+    ("an epoch of another number", true, |db, random| {
+        // Every link after it is computed again, and no key is there to sign it.
+        let statement = "UPDATE record SET body = CAST(replace(body, '\"number\":', '\"number\":1') AS BLOB) WHERE ROW";
+        let changed = at(db, random, "record", "kind = 'epoch'", statement)?;
+        relink(db)?;
+        Ok(changed)
+    }),
     ("host of another key", false, |db, random| {
         // Changes the request and its record, and every link after it, and removes the checkpoints that would show it.
         let other = HostKey::from_seed([9; 32]).public_line();

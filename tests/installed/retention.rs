@@ -72,18 +72,18 @@ fn a_clock_three_years_ahead_after_a_boot_removes_nothing_until_root_accepts_it(
     });
     let said = sweep(&root);
     said.succeeded();
-    assert!(said.stdout.contains("3 older records are kept") && said.stdout.contains("jitctl key accept"), "{said:?}");
+    assert!(said.stdout.contains("4 older records are kept") && said.stdout.contains("jitctl key accept"), "{said:?}");
     let said = root.as_root(["jitctl", "audit", "prune"]);
     assert!(
-        said.succeeded().contains("nothing to remove") && said.stdout.contains("3 older records are kept"),
+        said.succeeded().contains("nothing to remove") && said.stdout.contains("4 older records are kept"),
         "{said:?}"
     );
-    assert_eq!(root.as_root(["jitctl", "--json", "sweep"]).json()["swept"]["pruned"]["held"], 3);
+    assert_eq!(root.as_root(["jitctl", "--json", "sweep"]).json()["swept"]["pruned"]["held"], 4);
     assert_eq!((first(&root), finding(&root)["severity"].as_str()), (1, Some("warning")));
     // Root says that the host was really off for so long.
     root.as_root(["jitctl", "key", "accept", "--reason", "it was in storage"]).succeeded();
-    assert!(sweep(&root).succeeded().contains("3 old records removed"));
-    assert_eq!((first(&root), finding(&root)["severity"].as_str()), (4, Some("good")));
+    assert!(sweep(&root).succeeded().contains("4 old records removed"));
+    assert_eq!((first(&root), finding(&root)["severity"].as_str()), (5, Some("good")));
     both_say_intact(&root);
 }
 
