@@ -15,6 +15,7 @@ mod recordings;
 mod reserve;
 mod schema;
 mod sealing;
+mod sealing_key;
 mod set_up;
 mod slots;
 mod strays;
@@ -61,6 +62,7 @@ pub use recordings::{Encoding, FinishedRecordings, Stage, StoredRecording, is_wr
 pub use reserve::{Loan, RESERVE, RESERVE_SIZE};
 pub use schema::open as open_database;
 pub use sealing::SEAL;
+pub use sealing_key::lost as lost_sealing_key;
 pub use slots::{Slot, Work, slots};
 pub(crate) use supervisors::signal_supervisor;
 use sys::bell::Bell;
@@ -310,7 +312,8 @@ impl Host {
     fn journal_with(&self, audit: &AuditSettings, hooks: Hooks) -> Journal<'_> {
         let mut sinks = self.sinks(audit);
         sinks.push(Box::new(hooks));
-        let journal = Journal::new(&self.database, &self.name, sinks).with_storage(audit.storage);
+        let journal =
+            Journal::new(&self.database, &self.name, sinks).with_storage(audit.storage).with_epoch(audit.epoch);
         journal.with_traces(self.traces())
     }
 

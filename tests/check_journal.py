@@ -85,6 +85,7 @@ KINDS = {
               "settings_sha256? d caller? w caller_uid? n loginuid? n",
     "fork": "continues u highest u heads [lost] sentence w",
     "clock": "confirmed_by synchronised",
+    "epoch": "number u line u key s certified_by sealing-key,host-key signature s",
 }
 ENDED = "itself,expiry,revocation,release,time-limit,signal,not-executed,lost,unrecorded,kill"
 OBJECTS = {
@@ -448,6 +449,44 @@ def is_note(note, said, key):
     name = hashlib.sha256(f"{origin}\n".encode() + b"\1" + public).digest()[:4]
     exact = base64.b64encode(signed).decode() == encoded and len(signed) == 68 and signed[:4] == name
     return exact and is_signed(public, text.encode(), signed[4:])
+class Epochs:
+    """The sealing keys of a journal: each certified by the one before it, the first of a line by the key of the host."""
+
+    def __init__(self, key):
+        self.own, self.key, self.number, self.line, self.seq, self.host_key = key, None, None, None, None, None
+        # The last record that belongs to the certificate of another host's key, the first that another one certified.
+        self.other, self.signed, self.began = None, None, []
+
+    def certify(self, record, consent):
+        """Takes the `epoch` record. `consent`: the last acceptance by root; None for a record that was pruned."""
+        seq = record["seq"]
+        need(lacks(record, COMMON + " " + KINDS["epoch"]) is None, "journal", f"the epoch in record {seq} lacks a key")
+        need(is_key(record["key"]), "journal", f"the key in record {seq} is none")
+        signed = {name: value for name, value in record.items() if name not in ("signature", "high")}
+        text = json.dumps(signed, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode()
+        raw = base64.b64decode(record["signature"], validate=True)
+        need(base64.b64encode(raw).decode() == record["signature"], "journal", f"the signature in record {seq}")
+        by = signer("jit-sudo/epoch/v1", text, raw)
+        need(by, "journal", f"the certificate in record {seq}")
+        need(self.number is None or record["number"] == self.number + 1, "journal", f"the number of the epoch in record {seq}")
+        if record["certified_by"] == "host-key":
+            need(record["line"] == seq, "journal", f"the line in record {seq}")
+            need(self.number is not None or record["number"] == 1, "journal", f"the first epoch in record {seq}")
+            need(self.number is None or consent is None or consent > self.seq, "journal", f"record {seq} begins a line without consent")
+            self.host_key = by
+        else:
+            need((by, record["line"]) == (self.key, self.line), "journal", f"the key in record {seq} is certified by another")
+        self.key, self.number, self.line, self.seq = record["key"].split()[1], record["number"], record["line"], seq
+        self.began.append((seq, self.key, self.host_key))
+        if self.host_key == self.own:
+            self.signed = seq
+        elif consent is not None:
+            self.other = seq
+
+    def at(self, seq):
+        """Returns the sealing key of a record, and the host key by which it is known."""
+        found = [entry[1:] for entry in self.began if entry[0] <= seq]
+        return found[-1] if found else (None, None)
 
 
 def records(db, key, now):
@@ -466,6 +505,16 @@ def records(db, key, now):
     before = tree.size, [top.hex() for top in tree.hashes]
     sealed = {seq for seq, in db.execute("SELECT seq FROM checkpoint")}
     trees = {number: tree.head()}
+    heads, result, epochs = {number: head}, [], Epochs(key)
+    for _, body in sorted(db.execute("SELECT name, value FROM journal_meta WHERE name BETWEEN 'certificate:' AND ?", (f"certificate:{number:020}",))):
+        try:
+            record = load(body)
+            need(record["kind"] == "epoch" and record["seq"] <= number, "journal", "a certificate that is none")
+            need(is_canonical(bytes(body).decode(), record), "journal", "a certificate in another form")
+            need(epochs.seq is None or record["seq"] > epochs.seq, "journal", "a certificate in another place")
+            epochs.certify(record, None)
+        except HOSTILE:
+            raise Bad("journal", "a certificate that is none") from None
     query = COLUMNS + " WHERE seq > ? OR seq <= 0 ORDER BY seq"
     for seq, kind, uid, run, grant, at, column_high, stored, body in db.execute(query, (begin,)):
         need(hashlib.sha256(body).digest() == stored, "journal", f"the hash of record {seq}")
@@ -496,12 +545,18 @@ def records(db, key, now):
         result.append(record)
         if accepted:
             consent = seq
+        if kind == "epoch":
+            try:
+                epochs.certify(record, consent)
+            except HOSTILE:
+                raise Bad("journal", f"record {seq} is no epoch") from None
     need(proved, "journal", "the beginning is missing")
-    own, other, signed, kept, changed = False, None, begin, None, set()
+    kept, changed = None, set()
     prunings = [record for record in result if record["kind"] == "prune" and lacks(record, KINDS["prune"]) is None]
     for record in result:
         if record["kind"] == "alert" and record.get("code") in ("clock-set-back", "clock-behind-after-boot", "state-accepted"):
             changed.add(record["seq"])
+    own, other, signed = epochs.signed is not None and epochs.signed > begin, epochs.other, max(begin, epochs.signed or 0)
     for seq, body, signature, note in db.execute("SELECT seq, body, signature, note FROM checkpoint ORDER BY seq"):
         need(seq in heads, "journal", f"the checkpoint of record {seq} has no record")
         by = signer("jit-sudo/checkpoint/v1", body, signature)
@@ -511,22 +566,25 @@ def records(db, key, now):
         exact = exact and bytes(body) == json.dumps(said, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode()
         need(exact, "journal", f"the checkpoint of record {seq} is none")
         need(said["seq"] == seq, "journal", f"the checkpoint of record {seq} is of another")
-        own = own or by == key
-        if by != key:
-            other = seq
+        sealing, host_key = epochs.at(seq)
+        need(sealing in (None, by), "journal", f"the checkpoint of record {seq} is by another key than that of its epoch")
+        is_own = (by if sealing is None else host_key) == key
+        own = own or is_own
+        if not is_own:
+            other = max(seq, other or 0)
         if meta and seq == begin:
             kept = said["at"]
-        covered = [record for record in prunings if record["seq"] <= seq and by == key]
+        covered = [record for record in prunings if record["seq"] <= seq and is_own]
         for record in covered:
             wrong = any(record["seq"] < alert <= seq for alert in changed)
             late = record["time"] > (said["at"] + 1) * 1_000_000 + 60_000_000
             need(wrong or not late, "journal", f"record {record['seq']} is later than the checkpoint that covers it")
             prunings.remove(record)
-        if by == key:
+        if is_own:
             need(said["head"] == heads[seq], "journal", f"record {seq} is not the one that was signed")
             need((said["size"], said["root"]) == trees[seq], "journal", f"the checkpoint of record {seq} states another tree")
             need(is_note(note, said, key), "journal", f"the note of the checkpoint of record {seq}")
-            signed = seq
+            signed = max(signed, seq)
     last = max(sealed, default=0)
     stored = [row for row in tree.stored if row[2] <= last]
     rows = db.execute("SELECT height, place, seq, hash FROM tree WHERE seq <> ?1 OR ?1 = 0 ORDER BY seq, height", (begin,))
@@ -1518,7 +1576,7 @@ class Tables:
         table, journal = "journal_meta", self.journal
         older = journal.older > journal.consent
         for name, value in self.meta.items():
-            known = name in ("redaction_key", "host", "restored", "pruned", "unsealed", "backup") or name.startswith(("stored:", "recorded:", "limit:", "failed:"))
+            known = name in ("redaction_key", "host", "restored", "pruned", "unsealed", "backup") or name.startswith(("stored:", "recorded:", "limit:", "failed:", "certificate:"))
             need(known, table, f"nothing is kept as {name}")
             need(name != "redaction_key" or len(value) == 32, table, "the key")
             if name == "host" and self.newest and self.newest[0] > max(journal.host_changed, journal.consent):

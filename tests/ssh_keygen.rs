@@ -53,9 +53,14 @@ fn ssh_keygen_rejects_other_bytes_another_purpose_and_another_host() {
 fn every_purpose_has_the_namespace_that_ssh_keygen_requires() {
     let place = Place::new("purposes");
     let key = HostKey::from_seed([7; 32]);
-    for purpose in
-        [Namespace::Grant, Namespace::Approval, Namespace::Request, Namespace::Checkpoint, Namespace::Statement]
-    {
+    for purpose in [
+        Namespace::Grant,
+        Namespace::Approval,
+        Namespace::Request,
+        Namespace::Checkpoint,
+        Namespace::Epoch,
+        Namespace::Statement,
+    ] {
         place.allow(&key, purpose.as_str());
         place.write("message.sig", armor(&key.sign(purpose, b"message")).as_bytes());
         let answer = place.verify("message.sig", purpose.as_str(), b"message");

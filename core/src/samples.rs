@@ -345,6 +345,17 @@ pub fn events() -> Vec<Event> {
     ]
 }
 
+/// Returns the event of an epoch. It is not in [`events`], because its signature is of no record.
+pub fn epoch() -> Event {
+    Event::Epoch(Box::new(Epoch {
+        number: 1,
+        line: 1,
+        key: crate::evidence::epoch_event::key_words(&crate::grant::HostKey::from_seed([HOST_SEED; 32]).public_key()),
+        certified_by: Certifier::HostKey,
+        signature: "AA==".to_owned(),
+    }))
+}
+
 /// Returns a word with every byte value, escapes, quotes and direction marks.
 pub fn hostile() -> Word {
     let mut bytes: Vec<u8> = (1..=255).collect();

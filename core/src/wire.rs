@@ -18,6 +18,7 @@ mod recordings;
 mod requests;
 mod review;
 mod roles;
+mod sealing;
 mod sessions;
 
 pub use self::approvals::*;
@@ -34,6 +35,7 @@ pub use self::reply::{Failure, Reply};
 pub use self::requests::*;
 pub use self::review::*;
 pub use self::roles::*;
+pub use self::sealing::*;
 pub use self::sessions::*;
 pub use self::verb::{Question, Verb};
 pub use crate::evidence::record::{Act, Purpose};

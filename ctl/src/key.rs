@@ -40,5 +40,9 @@ pub(crate) fn accept(words: KeyAcceptWords, broker: &Broker) -> Result<Report, T
 }
 
 fn lines(key: &KeyInfo) -> String {
-    format!("{}\n{}\n", clean(&key.public_key), clean(&key.fingerprint))
+    let sealing = match (key.epoch, &key.sealing_key) {
+        (Some(epoch), Some(key)) => format!("sealing key of epoch {epoch}: {}\n", clean(key)),
+        _ => String::new(),
+    };
+    format!("{}\n{}\n{sealing}", clean(&key.public_key), clean(&key.fingerprint))
 }

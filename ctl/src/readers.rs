@@ -69,7 +69,7 @@ pub fn signed_document(text: &str) -> Result<(), String> {
 /// # Errors
 /// Reading from memory has none.
 pub fn exported(bytes: &[u8], signers: Signers) -> io::Result<Result<Proven, FirstBad>> {
-    audit::bundle::prove(bytes, None, signers, Vec::new(), Elsewhere::default())
+    audit::bundle::prove(bytes, None, signers, Vec::new(), Elsewhere::default(), Vec::new())
 }
 
 /// Reads the heads of a journal in a file of any kind.

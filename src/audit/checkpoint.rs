@@ -5,6 +5,7 @@
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use super::columns::{sql_bound, sql_integer};
+use super::epochs::epoch_at;
 use super::error::JournalError;
 use super::history::{self, Last};
 use super::journal::Journal;
@@ -61,16 +62,16 @@ impl Journal<'_> {
         StoredTree::open(&snapshot)?.grow(last, before.filter(|said| said.seq > accepted).as_ref())
     }
 
-    /// Signs the record that [`Self::unsealed`] returned with the tree up to it, and deletes earlier checkpoints of the same thousand records. The very
-    /// first one stays: after a pruning it is all that is left of the pruned records.
+    /// Signs the record `last` and the tree up to it with the sealing key of the present epoch, and deletes earlier checkpoints of the
+    /// same thousand records. The very first one stays: after a pruning it is all that is left of the pruned records. The host key
+    /// signs the note. Returns `None` if another epoch has begun; then nothing was signed.
     pub fn seal(
         &self,
-        last: Mark,
-        grown: &Grown,
+        (last, grown): (Mark, &Grown),
         moment: &Moment,
-        key: &HostKey,
-        host: &HostId,
-    ) -> Result<Checkpoint, JournalError> {
+        sealing: &HostKey,
+        (key, host): (&HostKey, &HostId),
+    ) -> Result<Option<Checkpoint>, JournalError> {
         let TreeHead { size, root } = grown.head;
         let statement = Statement {
             at: moment.wall.seconds(),
@@ -82,11 +83,16 @@ impl Journal<'_> {
             version: VERSION,
         };
         let body = encode(&statement)?;
-        let signature = key.sign(Namespace::Checkpoint, &body);
+        let signature = sealing.sign(Namespace::Checkpoint, &body);
         let seq = sql_integer(last.seq)?;
-        let note = signed_by_host(key, host.as_str(), &grown.head).map(|note| note.to_string()).unwrap_or_default();
+        let note = signed_by_host(key, host.as_str(), &grown.head).map(|note| note.to_string());
+        let note = note.unwrap_or_default();
         // Synced: the log sinks get it, and no power failure may remove what a witness has seen.
-        self.database.write(Durability::Synced, |tx| {
+        let is_signed = self.database.write(Durability::Synced, |tx| {
+            let epoch = epoch_at(tx, u64::MAX)?;
+            if epoch.is_some_and(|current| current.epoch.key != sealing.public_key()) {
+                return Ok(false);
+            }
             tree::store(tx, grown)?;
             tx.execute(
                 "DELETE FROM checkpoint WHERE seq < ?1 AND (seq - 1) / ?2 = (?1 - 1) / ?2 AND seq > (SELECT min(seq) FROM checkpoint)",
@@ -96,9 +102,9 @@ impl Journal<'_> {
                 "INSERT OR REPLACE INTO checkpoint (seq, body, signature, note) VALUES (?1, ?2, ?3, ?4)",
                 params![seq, body, signature, note],
             )?;
-            Ok::<_, JournalError>(())
+            Ok::<_, JournalError>(true)
         })?;
-        Ok(Checkpoint { seq: last.seq, body, signature, note })
+        Ok(is_signed.then_some(Checkpoint { seq: last.seq, body, signature, note }))
     }
 
     /// Returns the checkpoints of records `from` to `through`, in their order.

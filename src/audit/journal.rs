@@ -2,6 +2,7 @@
 //! May not: read a clock, choose a sink, or write outside a transaction that the caller can see.
 
 use std::cell::RefCell;
+use std::time::Duration;
 
 use rusqlite::{Transaction, params};
 
@@ -25,6 +26,7 @@ use jit_core::evidence::chain;
 use jit_core::evidence::record::{Change, Digest, Edit, End, Event, Keys, Record, RunOutcome, Start};
 use jit_core::evidence::{Checkpoint, Mark};
 use jit_core::names::{GrantId, RunId};
+use jit_core::policy::EPOCH;
 use sys::signals::block_endings;
 
 /// The tables of this module. `kind`, `uid`, `run`, `grant_id` and `at` are copies of the record's own keys for searching; `high`
@@ -142,6 +144,8 @@ pub struct Journal<'a> {
     host: &'a str,
     sinks: RefCell<Vec<Box<dyn Sink>>>,
     pub(super) storage: Storage,
+    /// How long one sealing key signs.
+    pub(super) epoch: Duration,
     pub(super) traces: Option<Box<dyn Traces>>,
     sealer: Option<Box<dyn Fn()>>,
 }
@@ -152,13 +156,27 @@ const APPEND: &str = "INSERT INTO record (seq, kind, uid, run, grant_id, at, hig
 impl<'a> Journal<'a> {
     /// Creates a journal on `database` with `sinks`; `host` is the host name in records.
     pub fn new(database: &'a Database, host: &'a str, sinks: Vec<Box<dyn Sink>>) -> Self {
-        Self { database, host, sinks: RefCell::new(sinks), storage: Storage::default(), traces: None, sealer: None }
+        Self {
+            database,
+            host,
+            sinks: RefCell::new(sinks),
+            storage: Storage::default(),
+            epoch: EPOCH,
+            traces: None,
+            sealer: None,
+        }
     }
 
     /// Sets another budget for what one user may cause to be stored.
     #[must_use]
     pub fn with_storage(self, storage: Storage) -> Self {
         Self { storage, ..self }
+    }
+
+    /// Sets how long one sealing key signs.
+    #[must_use]
+    pub fn with_epoch(self, epoch: Duration) -> Self {
+        Self { epoch, ..self }
     }
 
     /// Sets what is left of the records outside the database, by which each record is checked against lost ones.
@@ -201,11 +219,23 @@ impl<'a> Journal<'a> {
         &self,
         transaction: &Transaction<'_>,
         moment: &Moment,
-        (seq, last): (u64, Option<Last>),
+        place: (u64, Option<Last>),
         event: Event,
     ) -> Result<Written, JournalError> {
+        self.put_signed(transaction, moment, place, event, Ok)
+    }
+
+    /// Stores the record that `sign` returns for that of `event`.
+    pub(super) fn put_signed(
+        &self,
+        transaction: &Transaction<'_>,
+        moment: &Moment,
+        (seq, last): (u64, Option<Last>),
+        event: Event,
+        sign: impl FnOnce(Record) -> Result<Record, serde_json::Error>,
+    ) -> Result<Written, JournalError> {
         let (prev, high) = last.map_or((Digest::ZERO, i64::MIN), |last| (last.mark.hash, last.high.0));
-        let record = Record::new(seq, prev, moment, self.host, event);
+        let record = sign(Record::new(seq, prev, moment, self.host, event))?;
         let body = record.encode()?;
         let hash = chain::hash(body.as_bytes());
         let Keys { kind, uid, run, grant } = record.event.keys();

@@ -11,6 +11,7 @@ mod clock_checks;
 mod columns;
 mod decided;
 mod distrust;
+mod epochs;
 mod error;
 mod fault;
 mod forks;
@@ -57,6 +58,7 @@ pub use claim::{
     by_statements, claim, empowered, grants_beginning_with, in_records, now, of_this_host, open_in_records,
     request_in_records,
 };
+pub use epochs::CurrentEpoch;
 pub use error::JournalError;
 pub use forks::Traces;
 pub use journal::{Journal, SCHEMA, Started, Written, in_force, is_set_up, set_up};

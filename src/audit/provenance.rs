@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::columns::{digest, sql_bound};
 use super::distrust::UNSEALED;
+use super::epochs::{epoch_at, host_key_of};
 use super::error::JournalError;
 use super::fault::alert;
 use super::history::history;
@@ -29,9 +30,18 @@ impl Journal<'_> {
     /// since root accepted the state of the host, a request names another key; or there is neither, and the journal is not new.
     pub fn unsealable(&self, own: &PublicKey, moment: &Moment) -> Result<Option<String>, JournalError> {
         let connection = self.database.connection();
+        let current = epoch_at(connection, u64::MAX)?;
+        if let Some(current) = &current
+            && host_key_of(connection, current)?.as_ref() != Some(own)
+        {
+            return Ok(Some("its sealing keys were certified by another key than this host's".to_owned()));
+        }
         let last = last_checkpoint(connection)?;
         let signed = match &last {
-            Some(checkpoint) => signs(connection, checkpoint, own)?,
+            Some(checkpoint) => {
+                let epoch = epoch_at(connection, checkpoint.seq)?;
+                signs(connection, checkpoint, epoch.as_ref().map_or(own, |current| &current.epoch.key))?
+            }
             None => false,
         };
         let sealed = last.map_or(0, |checkpoint| checkpoint.seq);
@@ -44,7 +54,7 @@ impl Journal<'_> {
                 .query_row(history!("SELECT at FROM history ORDER BY seq LIMIT 1"), [], |row| row.get(0))
                 .optional()?;
             let age = first.map_or(0, |first| moment.wall.0.saturating_sub(first).saturating_div(1_000_000));
-            if age > EVERY_SECONDS {
+            if age > EVERY_SECONDS && current.is_none() {
                 return Ok(Some("it is older than a minute and has no checkpoint".to_owned()));
             }
         }
@@ -77,7 +87,7 @@ fn last_checkpoint(connection: &Connection) -> Result<Option<Checkpoint>, Journa
     Ok(connection.query_row(query, [], read).optional()?)
 }
 
-/// Whether this key has signed the checkpoint, and the checkpoint matches the stored record.
+/// Whether this key, which is that of its epoch, has signed the checkpoint, and the checkpoint matches the stored record.
 fn signs(connection: &Connection, checkpoint: &Checkpoint, own: &PublicKey) -> Result<bool, JournalError> {
     let by_own = signer(Namespace::Checkpoint, &checkpoint.body, &checkpoint.signature).is_ok_and(|key| key == *own);
     let Some(statement) =

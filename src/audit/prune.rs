@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::columns::{digest, sql_bound};
 use super::decided;
+use super::epochs;
 use super::error::JournalError;
 use super::history::{HISTORY, history};
 use super::journal::{Journal, Written};
@@ -205,6 +206,7 @@ impl Journal<'_> {
             let remembered = policies(tx, last.seq)?;
             let removed = tree::cut(tx, last)?;
             let rows = decided::remove(tx, last, moment)?;
+            epochs::keep(tx, last)?;
             let row = |row: i64| u64::try_from(row).ok().filter(|row| *row > 0);
             let prune = Prune {
                 uid,

@@ -19,10 +19,10 @@ pub(crate) fn started(journal: &Journal<'_>, run: &str, second: i64) -> Started 
 
 /// Signs the last record as the host at `second`.
 pub(super) fn seal(journal: &Journal<'_>, second: i64) {
-    let last = journal.unsealed(moment(second).wall, Due::Now).unwrap().unwrap();
     let key = HostKey::from_seed([HOST_SEED; 32]);
-    let (grown, host) = (journal.grown(last).unwrap().unwrap(), HostDescriptor::of(&key, "web1", "machine"));
-    let _ = journal.seal(last, &grown, &moment(second), &key, &host.host_id().unwrap()).unwrap();
+    let last = journal.unsealed(moment(second).wall, Due::Now).unwrap().unwrap();
+    let (grown, id) = (journal.grown(last).unwrap().unwrap(), HostDescriptor::of(&key, "web1", "machine").host_id().unwrap());
+    assert!(journal.seal((last, &grown), &moment(second), &key, (&key, &id)).unwrap().is_some());
 }
 
 /// Appends `count` records of all kinds.

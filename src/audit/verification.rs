@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 use super::altered::{Altered, or_damaged};
 use super::checkpoint::checkpoints;
 use super::columns::sql_bound;
+use super::epochs::certificates;
 use super::error::JournalError;
 use super::indexes::damaged;
 use super::journal::Journal;
@@ -37,6 +38,8 @@ pub struct Known {
     pub anchor: Vec<Mark>,
     /// What else was kept elsewhere.
     pub elsewhere: Elsewhere,
+    /// Fingerprints of sealing keys that were kept elsewhere: the journal must have them.
+    pub sealing_keys: Vec<String>,
     /// The policy files on the disk, where the compiled policy counts as theirs.
     pub files: Option<Vec<SourceFile>>,
     /// The current time.
@@ -46,14 +49,14 @@ pub struct Known {
 impl Journal<'_> {
     /// Verifies records and tables, as far as possible.
     pub fn prove(&self, known: Known) -> Result<Result<Proven, FirstBad>, JournalError> {
-        let Known { signers, anchor, elsewhere, files, now } = known;
+        let Known { signers, anchor, elsewhere, sealing_keys, files, now } = known;
+        let asked = Asked { signers, anchor, elsewhere, sealing_keys, now: Some(now) };
         let snapshot = Transaction::new_unchecked(self.database.connection(), TransactionBehavior::Deferred)?;
         // Only an intact chain allows conclusions about the tables; a record with invalid contents does not hide the others.
-        let (mut proven, mut power, mut inconsistencies) =
-            match records(&snapshot, signers, (anchor, elsewhere), Some(now))? {
-                Ok(proven) => proven,
-                Err(bad) => return Ok(Err(bad)),
-            };
+        let (mut proven, mut power, mut inconsistencies) = match records(&snapshot, asked)? {
+            Ok(proven) => proven,
+            Err(bad) => return Ok(Err(bad)),
+        };
         // An index that lacks a row hides it from everything that searches, and from the comparison of the tables.
         if inconsistencies.records.is_empty()
             && let Some(line) = damaged(&snapshot)?
@@ -80,7 +83,9 @@ impl Journal<'_> {
     /// Does the same for the records alone, for tests whose records have no rows.
     #[cfg(test)]
     pub(super) fn prove_records(&self, signers: Signers) -> Result<Result<Proven, FirstBad>, JournalError> {
-        let done = chained(self.database.connection(), signers, Default::default(), None, |_, _| Ok(()))?;
+        let (anchor, elsewhere, sealing_keys) = Default::default();
+        let asked = Asked { signers, anchor, elsewhere, sealing_keys, now: None };
+        let done = chained(self.database.connection(), asked, |_, _| Ok(()))?;
         Ok(done.and_then(|(proven, told)| told.inconsistencies.records.into_iter().next().map_or(Ok(proven), Err)))
     }
 
@@ -114,13 +119,11 @@ impl Journal<'_> {
 /// Returns what the records prove, and what they say about the tables.
 fn records(
     snapshot: &Connection,
-    signers: Signers,
-    anchor: (Vec<Mark>, Elsewhere),
-    now: Option<Timestamp>,
+    asked: Asked,
 ) -> Result<Result<(Proven, Power, Inconsistencies), FirstBad>, JournalError> {
     let mut power = Power::new(pruned(snapshot)?.map(|mark| mark.seq));
-    let keys = signers.clone();
-    let done = chained(snapshot, signers, anchor, now, |row, role| {
+    let keys = asked.signers.clone();
+    let done = chained(snapshot, asked, |row, role| {
         let named = role.map_or(Ok(()), |role| power.names_role(row.seq, role));
         named.and(row.copies.as_ref().map_or(Ok(()), |copies| power.record(row.seq, copies, row.body)))
     })?;
@@ -129,6 +132,15 @@ fn records(
         power.keys(keys, known.accepted);
         (proven, power, known.inconsistencies)
     }))
+}
+
+/// What a verification of the records is asked for; see [`Known`].
+struct Asked {
+    signers: Signers,
+    anchor: Vec<Mark>,
+    elsewhere: Elsewhere,
+    sealing_keys: Vec<String>,
+    now: Option<Timestamp>,
 }
 
 /// The state at the end of the chain.
@@ -141,16 +153,14 @@ struct ChainEnd {
 /// Verifies the chain and its checkpoints; `feed` gets each good record, and the digest of the role that it names.
 fn chained(
     snapshot: &Connection,
-    signers: Signers,
-    (anchor, elsewhere): (Vec<Mark>, Elsewhere),
-    now: Option<Timestamp>,
+    Asked { signers, anchor, elsewhere, sealing_keys, now }: Asked,
     mut feed: impl FnMut(&Row<'_>, Option<&str>) -> Result<(), FirstBad>,
 ) -> Result<Result<(Proven, ChainEnd), FirstBad>, JournalError> {
     let begin = begin(snapshot)?;
     if let Err(bad) = leftovers(snapshot, begin)? {
         return Ok(Err(bad));
     }
-    let mut proof = Proof::new(begin, signers, anchor);
+    let mut proof = Proof::new(begin, signers, anchor).with_sealing_keys(begin, sealing_keys);
     if let Begin::Pruned(mark) = begin {
         let Some(removed) = tree::removed(snapshot)? else {
             let cause = Cause::Tree("has no tree of the removed records".to_owned());
@@ -159,6 +169,11 @@ fn chained(
         proof = proof.after(removed);
     }
     proof = proof.with(elsewhere);
+    for (_, body) in certificates(snapshot, 0, first_of(begin), u32::MAX)? {
+        if let Err(bad) = proof.certificate(&body) {
+            return Ok(Err(bad));
+        }
+    }
     if let Some(seq) = unnumbered(snapshot)? {
         let what = format!("has the number {seq}, which no record has");
         return Ok(Err(FirstBad { seq: 0, cause: Cause::Checkpoint(what) }));
@@ -173,10 +188,7 @@ fn chained(
         }
         Ok(())
     };
-    let first = match begin {
-        Begin::Pruned(mark) => mark.seq,
-        Begin::First | Begin::Part(_) => 0,
-    };
+    let first = first_of(begin).saturating_sub(1);
     if let Err(bad) = check(&mut proof, first) {
         return Ok(Err(bad));
     }
@@ -199,6 +211,14 @@ fn chained(
     };
     let done = done.and_then(|()| proof.end(TAIL, now));
     Ok(done.map(|proven| (proven, told)))
+}
+
+/// Returns the number of the first record that is there.
+fn first_of(begin: Begin) -> u64 {
+    match begin {
+        Begin::Pruned(mark) => mark.seq.saturating_add(1),
+        Begin::First | Begin::Part(_) => 1,
+    }
 }
 
 /// Returns the number of a checkpoint that cannot belong to a record.

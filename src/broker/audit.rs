@@ -84,7 +84,7 @@ impl Context<'_> {
         let elsewhere = Elsewhere { heads, unsigned: marks(&asked.unsigned)? };
         let (marks, keys) = (marks(&asked.anchor)?, &asked.keys);
         let keys = keys.iter().map(|line| public_key(line)).collect::<Result<Vec<PublicKey>, Refused>>()?;
-        Ok(match self.prove(keys, marks, &elsewhere)? {
+        Ok(match self.prove(keys, marks, &elsewhere, asked.sealing_keys.clone())? {
             Ok(proven) => proven.into(),
             Err(bad) => bad.into(),
         })
@@ -96,6 +96,7 @@ impl Context<'_> {
         since: Option<i64>,
         through: Option<u64>,
     ) -> Result<ExportPage, Refused> {
+        let is_first = through.is_none();
         let through = match through {
             Some(through) => through,
             None => {
@@ -112,12 +113,15 @@ impl Context<'_> {
         // The checkpoint of the last pruned record precedes the first remaining record.
         let begin = if first == pruned.saturating_add(1) { pruned } else { first };
         let checkpoints = self.journal.checkpoints(begin, last)?.iter().map(checkpoint).collect();
+        let certificates = if is_first { self.journal.certificates(0, first, u32::MAX)? } else { Vec::new() };
+        let certificates =
+            certificates.into_iter().map(|(_, body)| String::from_utf8_lossy(&body).into_owned()).collect();
         // A damaged tree does not prevent an export: the file is verified without it.
         let tree = if first > 1 { self.journal.tree_before(first).unwrap_or_default() } else { None };
         let tree = tree
             .filter(|tree| tree.size() > 0)
             .map(|tree| TreeInfo { size: tree.size(), tree: tree.hashes().iter().map(ToString::to_string).collect() });
-        Ok(ExportPage { records: page.records, checkpoints, tree, through, more: page.more })
+        Ok(ExportPage { certificates, records: page.records, checkpoints, tree, through, more: page.more })
     }
 
     pub(super) fn audit_prove(&self, what: &AuditProve) -> Result<ProofInfo, Refused> {
@@ -149,7 +153,7 @@ impl Context<'_> {
             refused("no-retention", "nothing says how long records are kept")
                 .hint("jitctl audit prune --keep 400d, or keep = \"400d\" in [audit] of the policy")
         })?;
-        if let Err(bad) = self.prove(Vec::new(), Vec::new(), &Elsewhere::default())? {
+        if let Err(bad) = self.prove(Vec::new(), Vec::new(), &Elsewhere::default(), Vec::new())? {
             return Err(altered(&bad));
         }
         self.prune_intact(keep, dry_run)
@@ -198,6 +202,7 @@ impl Context<'_> {
         keys: Vec<PublicKey>,
         mut marks: Vec<Mark>,
         elsewhere: &Elsewhere,
+        sealing_keys: Vec<String>,
     ) -> Result<Result<jit_core::evidence::Proven, FirstBad>, Refused> {
         let signers =
             if keys.is_empty() { Signers::Host(self.host.public_key()?.public_key()) } else { Signers::These(keys) };
@@ -212,6 +217,7 @@ impl Context<'_> {
                 signers: signers.clone(),
                 anchor: marks.clone(),
                 elsewhere: elsewhere.clone(),
+                sealing_keys: sealing_keys.clone(),
                 files: files.as_ref().map(|on_disk| on_disk.files.clone()),
                 now: self.now.moment().wall,
             };

@@ -9,7 +9,7 @@ use crate::audit::Journal;
 use crate::audit::state_checks::ClockDoubt;
 use crate::auth::stack::succeeds_unproved;
 use crate::elevation::Caller;
-use crate::host::{Host, HostError, RESERVE, RESERVE_SIZE, SALVAGE};
+use crate::host::{Host, HostError, RESERVE, RESERVE_SIZE, SALVAGE, lost_sealing_key};
 use jit_core::clock::duration::Seconds;
 use jit_core::places::{CONFIGURATION, STATE};
 use jit_core::policy::{AuditSettings, Policy, PolicyReader, SyslogMode};
@@ -39,7 +39,7 @@ pub(super) fn examine(caller: &Caller, reader: PolicyReader) -> Result<Vec<Findi
             None
         }
     };
-    match Host::open(caller.host()) {
+    match Host::open_or_begin(caller.host(), caller.uid()) {
         Ok(host) => findings.inside(&host, policy.as_ref()),
         Err(error) => findings.fault("state", &error),
     }
@@ -68,6 +68,7 @@ impl Findings {
         self.compiled(host);
         self.key(host);
         let journal = host.journal(audit);
+        self.sealing_key(host, &journal);
         self.anchor(host, &journal);
         self.clock(host, &journal);
         self.retention(host, audit, &journal);
@@ -158,6 +159,26 @@ impl Findings {
             Ok(key) => self.good("key", format!("{} signs for this host", key.fingerprint())),
             Err(error) => self.fault("key", &error),
         }
+    }
+
+    fn sealing_key(&mut self, host: &Host, journal: &Journal<'_>) {
+        let found = journal.epoch().map_err(HostError::from).and_then(|current| match current {
+            Some(current) => host.has_sealing_key(&current).map(|has| Some((current, has))),
+            None => Ok(None),
+        });
+        let (said, fix) = match found {
+            Ok(Some((current, true))) => {
+                let (number, key) = (current.epoch.number, current.epoch.key.fingerprint());
+                return self.good("sealing key", format!("{key} signs the journal in epoch {number}"));
+            }
+            Ok(Some((current, false))) => (
+                format!("the journal is not signed: {}", lost_sealing_key(&current)),
+                "jitctl audit verify, then jitctl key accept --reason 'WHY', which begins another line of sealing keys",
+            ),
+            Ok(None) => ("the journal certifies no sealing key".to_owned(), "jitctl key init"),
+            Err(error) => return self.fault("sealing key", &error),
+        };
+        self.add("sealing key", Severity::Error, said, Some(fix.to_owned()));
     }
 
     fn anchor(&mut self, host: &Host, journal: &Journal<'_>) {

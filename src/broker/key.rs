@@ -23,6 +23,7 @@ impl Context<'_> {
     pub(super) fn key_accept(&self, reason: &Word) -> Result<AcceptedInfo, Refused> {
         let reason = given("reason", reason)?;
         let identity = self.host.record_identity_for_statements()?;
+        let is_restored = self.journal.restored()?.is_some();
         let (accepted, written) = self.host.database().write(Durability::Synced, |tx| {
             of_this_host(tx, identity.id.as_str())?;
             self.journal.rebuild_indexes(tx, self.now.moment())?;
@@ -45,6 +46,7 @@ impl Context<'_> {
             Ok::<_, Refused>((accepted, written))
         })?;
         let _ = self.journal.mirror(&written);
+        self.host.begin_line_after_acceptance(self.journal, is_restored)?;
         // Signed with the present key: a verification demands that where another key signed before.
         self.host.seal(self.journal, Due::Now)?;
         self.host.ring();

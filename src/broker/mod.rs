@@ -37,7 +37,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::io::Write;
 
-use crate::audit::Journal;
+use crate::audit::{Journal, JournalError};
 use crate::console::{Console, PAGING};
 use crate::elevation::Caller;
 use crate::host::Host;
@@ -46,7 +46,8 @@ use crate::policy_index::PolicyIndex;
 use attempt::{Attempts, Recording};
 use failure::{Refused, refused, unchecked};
 use jit_core::clock::Now;
-use jit_core::policy::PolicyReader;
+use jit_core::grant::HostPublicKey;
+use jit_core::policy::{AuditSettings, PolicyReader};
 use jit_core::wire::{Failure, KeyInfo, KeyShow, Reply, Verb};
 use question::slot_of;
 pub use question::{Question, hear};
@@ -154,7 +155,7 @@ fn answer(
     handler: impl FnOnce(&Context<'_>) -> Result<Option<Vec<u8>>, Refused>,
 ) -> Result<Option<Vec<u8>>, Refused> {
     let Row { who, needs, touch, .. } = *row;
-    let host = Host::open(caller.host())?;
+    let host = Host::open_or_begin(caller.host(), caller.uid())?;
     let (aside, nothing);
     let policy = if touch == Touch::Nothing {
         aside = rusqlite::Connection::open_in_memory()?;
@@ -227,7 +228,7 @@ impl Context<'_> {
 
     fn key_show(&self) -> Result<KeyInfo, Refused> {
         let key = self.host.public_key()?;
-        Ok(KeyInfo { public_key: key.public_line(), fingerprint: key.fingerprint(), created: false })
+        Ok(key_info(&key, self.journal, false)?)
     }
 }
 
@@ -237,8 +238,20 @@ fn root_alone(caller: &Caller, what: &str) -> Result<PolicyReader, Refused> {
 
 fn key_init(caller: &Caller) -> Result<KeyInfo, Refused> {
     let created = Host::set_up(caller.host())?;
-    let key = Host::open(caller.host())?.key()?;
-    Ok(KeyInfo { public_key: key.public_line(), fingerprint: key.fingerprint(), created })
+    let host = Host::open(caller.host())?;
+    let key = host.key()?;
+    Ok(key_info(&key, &host.journal(&AuditSettings::default()), created)?)
+}
+
+fn key_info(key: &HostPublicKey, journal: &Journal<'_>, created: bool) -> Result<KeyInfo, JournalError> {
+    let current = journal.epoch()?;
+    Ok(KeyInfo {
+        public_key: key.public_line(),
+        fingerprint: key.fingerprint(),
+        created,
+        epoch: current.as_ref().map(|current| current.epoch.number),
+        sealing_key: current.map(|current| current.epoch.key.fingerprint()),
+    })
 }
 
 #[cfg(test)]

@@ -43,6 +43,8 @@ impl Context<'_> {
                 Err(error) => return Err(error),
             },
         }
+        // The key of a host on which nothing happens is replaced here.
+        self.host.advance_epoch(self.journal)?;
         self.host.fill_reserve();
         self.host.database().tidy();
         Ok(info)
@@ -52,7 +54,7 @@ impl Context<'_> {
 impl Context<'_> {
     /// Verifies the journal. If it is not intact, records an alert; where that is impossible, syslog gets it.
     fn verify_and_alert(&self) -> Result<Result<(), Refused>, Refused> {
-        let Err(bad) = self.prove(Vec::new(), Vec::new(), &Elsewhere::default())? else { return Ok(Ok(())) };
+        let Err(bad) = self.prove(Vec::new(), Vec::new(), &Elsewhere::default(), Vec::new())? else { return Ok(Ok(())) };
         let sentence = format!("the journal is not intact: {bad}");
         match self.journal.tell_altered(self.now.moment(), &sentence) {
             Ok(told) => drop(self.journal.mirror(&[told])),

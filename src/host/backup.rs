@@ -171,6 +171,7 @@ fn check(copy: &Database, name: &str, key: &HostPublicKey, now: Timestamp) -> Re
         signers: Signers::Host(key.public_key()),
         anchor: Vec::new(),
         elsewhere: Elsewhere::default(),
+        sealing_keys: Vec::new(),
         files: None,
         now,
     };

@@ -3,13 +3,19 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use super::{Host, HostError};
+use super::sealing_key::Unsealed;
+use super::{Host, HostError, Identity};
 use crate::audit::{Due, Journal};
 use crate::programs::start_enforcer;
 use crate::session::refuge;
+use jit_core::clock::Moment;
+use jit_core::grant::HostKey;
 
 /// The command that tells the enforcer to sign what is due, and nothing else.
 pub const SEAL: &[u8] = b"seal";
+
+/// How often another process may begin an epoch meanwhile.
+const TRIES: u32 = 4;
 
 impl Host {
     /// Signs the head of the journal if that is `due` and the journal belongs to this host; otherwise an alert records why not.
@@ -17,20 +23,88 @@ impl Host {
         // This process signs; its own records must not start another one.
         self.sealing.set(true);
         let moment = self.clocks()?;
-        let Some(last) = journal.unsealed(moment.wall, due)? else { return Ok(()) };
+        if journal.unsealed(moment.wall, due)?.is_none() {
+            return Ok(());
+        }
+        self.sealed_by(journal, &moment, |key, identity| {
+            // The records may have become more since.
+            let Some(last) = journal.unsealed(moment.wall, Due::Now)? else { return Ok(Ok(())) };
+            let Some(grown) = journal.grown(last)? else {
+                let why = "the tree of its records does not agree with the last checkpoint";
+                return Ok(Err(Unsealed::Because(why.to_owned())));
+            };
+            let host = (&identity.key, &identity.id);
+            let Some(checkpoint) = journal.seal((last, &grown), &moment, key, host)? else {
+                return Ok(Err(Unsealed::Meanwhile));
+            };
+            journal.send_checkpoint(&checkpoint, moment.wall);
+            Ok(Ok(()))
+        })
+    }
+
+    /// Begins the next epoch if the present one is over, also if nothing was recorded meanwhile.
+    pub fn advance_epoch(&self, journal: &Journal<'_>) -> Result<(), HostError> {
+        self.sealing.set(true);
+        let moment = self.clocks()?;
+        self.sealed_by(journal, &moment, |_, _| Ok(Ok(())))
+    }
+
+    /// Calls `sign` with the present sealing key and the identity of the host, until no other process has begun an epoch meanwhile.
+    fn sealed_by(
+        &self,
+        journal: &Journal<'_>,
+        moment: &Moment,
+        sign: impl Fn(&HostKey, &Identity) -> Result<Result<(), Unsealed>, HostError>,
+    ) -> Result<(), HostError> {
         let identity = self.identified(self.key()?)?;
-        let grown = journal.grown(last)?;
-        let differs = || Some("the tree of its records does not agree with the last checkpoint".to_owned());
-        let why = journal.unsealable(&identity.key.public_key(), &moment)?;
-        let (None, Some(grown)) = (&why, &grown) else {
-            let why = why.or_else(differs).unwrap_or_default();
-            let told = journal.tell_unsealed(&moment, &why)?;
+        let own = identity.key.public_key();
+        for _ in 0..TRIES {
+            let why = match journal.unsealable(&own, moment)? {
+                Some(why) => why,
+                None => {
+                    let signed = match self.sealing_key(journal, moment, &own)? {
+                        Ok(key) => sign(&key, &identity)?,
+                        Err(why) => Err(why),
+                    };
+                    match signed {
+                        Ok(()) => return Ok(()),
+                        Err(Unsealed::Meanwhile) => continue,
+                        // Its alert says already that root has to accept the state of the host.
+                        Err(Unsealed::Because(_)) if journal.restored()?.is_some() => return Ok(()),
+                        Err(Unsealed::Because(why)) => why,
+                    }
+                }
+            };
+            let told = journal.tell_unsealed(moment, &why)?;
             let _ = journal.mirror(told.as_slice()); // the journal has it; a sink never decides
             return Ok(());
-        };
-        let checkpoint = journal.seal(last, grown, &moment, &identity.key, &identity.id)?;
-        journal.send_checkpoint(&checkpoint, moment.wall);
+        }
         Ok(())
+    }
+
+    /// Begins the first line of sealing keys of a journal that has none and belongs to this host.
+    pub(super) fn begin_sealing(&self, journal: &Journal<'_>) -> Result<(), HostError> {
+        if journal.epoch()?.is_some() || journal.restored()?.is_some() { Ok(()) } else { self.advance_epoch(journal) }
+    }
+
+    /// Begins a new line of sealing keys after root has accepted the state of the host, if the present one cannot go on: its key is
+    /// lost, the host has another key or is a copy, or `is_restored`: records were lost that may have certified later keys.
+    pub fn begin_line_after_acceptance(&self, journal: &Journal<'_>, is_restored: bool) -> Result<(), HostError> {
+        let moment = self.clocks()?;
+        let own = self.public_key()?.public_key();
+        let current = journal.epoch()?;
+        let goes_on = match &current {
+            Some(current) => {
+                journal.host_key_of(current)?.as_ref() == Some(&own)
+                    && !journal.is_of_another_host(current)?
+                    && self.has_sealing_key(current)?
+            }
+            None => false,
+        };
+        if goes_on && !is_restored {
+            return Ok(());
+        }
+        self.begin_line(journal, &moment, &own, current.as_ref()).map(drop)
     }
 
     /// Whether enough records were written, or enough time has passed, for a checkpoint to be due.

@@ -8,7 +8,7 @@ use super::identity::key_file;
 use super::{ANCHOR, BELL, DATABASE, HOST_KEY, Host, HostError, PUBLIC_KEY, SystemClock};
 use super::{random, reserve, schema, state_directory};
 use crate::audit::{self, Traces};
-use crate::database::Durability;
+use crate::database::{DatabaseError, Durability};
 use jit_core::clock::Clock;
 use jit_core::evidence::Mark;
 use jit_core::grant::HostKey;
@@ -30,8 +30,30 @@ impl Host {
             bell.map_err(|error| HostError::System("make the bell", error))?;
         }
         reserve::fill();
-        set_up_key(&state, has_key)
+        let made = set_up_key(&state, has_key)?;
+        let host = Self::open(name)?;
+        host.begin_sealing(&host.journal(&AuditSettings::default()))?;
+        Ok(made)
     }
+}
+
+impl Host {
+    /// Opens the host. At its first use by root it is set up: the state directory has neither a key nor anything of a journal.
+    pub fn open_or_begin(name: &str, uid: u32) -> Result<Self, HostError> {
+        match Self::open(name) {
+            Err(HostError::Database(DatabaseError::Missing(_))) if uid == 0 && is_new()? => {
+                Self::set_up(name)?;
+                Self::open(name)
+            }
+            opened => opened,
+        }
+    }
+}
+
+/// Whether nothing was ever kept here.
+fn is_new() -> Result<bool, HostError> {
+    let state = state_directory()?;
+    Ok(state.entries()?.is_empty())
 }
 
 fn set_up_database(state: &TrustedDirectory, name: &str, has_key: bool) -> Result<(), HostError> {

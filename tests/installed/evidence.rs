@@ -170,7 +170,7 @@ fn a_process_that_talks_to_a_caller_never_opens_the_private_key() {
             if let Some(path) = call.trim_start().strip_prefix("execve(\"") {
                 program.insert(pid.to_owned(), path.split('"').next().unwrap().to_owned());
             }
-            if call.contains("host_key\"") {
+            if call.contains("host_key\"") || call.contains("\"sealing_key.") {
                 assert_eq!(
                     program.get(pid).map(String::as_str),
                     Some("/usr/libexec/jit-sudo/jit-sudo-enforcer"),
@@ -195,7 +195,13 @@ fn a_session_is_signed_at_its_end_and_ssh_keygen_agrees() {
         "cd /root && jitctl audit export -o journal.jsonl
          grep '^{\"checkpoint\"' journal.jsonl | tail -n 1 >line
          jq -r .checkpoint line | tr -d '\\n' >statement && jq -r .signature line >statement.sig
-         echo \"host namespaces=\\\"jit-sudo/checkpoint/v1\\\" $(jitctl key show | head -n 1)\" >signers
+         grep '\"kind\":\"epoch\"' journal.jsonl | grep -v '^{\"certificate\"' | head -n 1 >epoch
+         jq -cSj 'del(.signature)' epoch >certificate
+         { echo '-----BEGIN SSH SIGNATURE-----'; jq -r .signature epoch | fold -w 70
+           echo '-----END SSH SIGNATURE-----'; } >certificate.sig
+         echo \"host namespaces=\\\"jit-sudo/epoch/v1\\\" $(jitctl key show | head -n 1)\" >signers
+         ssh-keygen -Y verify -f signers -I host -n jit-sudo/epoch/v1 -s certificate.sig <certificate
+         echo \"host namespaces=\\\"jit-sudo/checkpoint/v1\\\" $(jq -r .key epoch)\" >signers
          ssh-keygen -Y verify -f signers -I host -n jit-sudo/checkpoint/v1 -s statement.sig <statement
          head -n 1 journal.jsonl | tr -d '\\n' | sha256sum | cut -d' ' -f1 >first",
     );
@@ -207,24 +213,24 @@ fn a_session_is_signed_at_its_end_and_ssh_keygen_agrees() {
 #[test]
 fn short_runs_are_signed_when_a_checkpoint_is_due() {
     let (root, person) = with_runs(1);
-    let first = root.journal()[0].clone();
+    let first = root.journal()[1].clone();
     assert_eq!(first.kind(), "policy");
-    signed_through(&root, 1); // the first checkpoint is due at once, after the broker's answer
+    signed_through(&root, 2); // the first checkpoint is due at once, after the broker's answer
     for _ in 0..3 {
         root.run_as(&person.name, ["jit-sudo", "-n", "true"]).succeeded();
     }
-    assert_eq!(signed(&root), 1, "within a minute nothing is due");
+    assert_eq!(signed(&root), 2, "within a minute nothing is due");
     // After an hour without a run the checkpoint is an hour old.
-    let key = HostKey::from_openssh(&root.read(&format!("{STATE}/host_key"))).unwrap();
+    let key = HostKey::from_openssh(&root.read(&format!("{STATE}/sealing_key.1"))).unwrap();
     let head = Digest(jit_core::escape::unhex(&first.hash).unwrap());
     rewrite(&root, |connection| {
         connection.execute_batch("DELETE FROM checkpoint").unwrap();
         let mut tree = Frontier::default();
         tree.push(head, |_| ());
-        sign(connection, 1, head, tree.head(), &key);
+        sign(connection, 2, head, tree.head(), &key);
     });
     root.run_as(&person.name, ["jit-sudo", "-n", "true"]).succeeded();
-    signed_through(&root, 11);
+    signed_through(&root, 12);
     verify(&root, &[]).intact();
 }
 
@@ -241,17 +247,17 @@ fn truncation_is_detected_by_anchor_checkpoint_and_syslog() {
     let syslog = ["--anchor", "/var/log/auth.log"];
     verify(&root, &syslog).intact();
     // Between two runs: a start without an end would lack its row.
-    let cut = "DELETE FROM record WHERE seq > 7";
+    let cut = "DELETE FROM record WHERE seq > 8";
     sql(&root, cut);
-    assert!(said(&[]).contains("record 8 is missing: the journal ends before it"), "{}", said(&[]));
-    sql(&root, "DELETE FROM checkpoint WHERE seq > 7");
-    assert!(said(&[]).contains("record 8 is missing"), "the anchor beside the database knows more");
+    assert!(said(&[]).contains("record 9 is missing: the journal ends before it"), "{}", said(&[]));
+    sql(&root, "DELETE FROM checkpoint WHERE seq > 8");
+    assert!(said(&[]).contains("record 9 is missing"), "the anchor beside the database knows more");
     root.script(&format!("rm {STATE}/anchor"));
     assert!(said(&[]).contains("(table precedent)"), "the count of earlier runs knows more");
     sql(&root, "DELETE FROM precedent");
     verify(&root, &[]).intact(); // nothing on this host shows it now
     for more in [syslog, ["--anchor", "/root/whole.jsonl"], ["--anchor", "/root/state/anchor"]] {
-        assert!(said(&more).contains("record 8 is missing"), "{more:?}: {}", said(&more));
+        assert!(said(&more).contains("record 9 is missing"), "{more:?}: {}", said(&more));
     }
     root.script(&format!("rm -r {STATE} && cp -a /root/state {STATE}"));
     verify(&root, &syslog).intact();
@@ -309,11 +315,11 @@ fn an_export_can_be_verified_on_any_machine() {
         )
     };
     let said = check(&[]);
-    assert!(said.intact().contains("chain intact: 9 records"), "{said:?}");
-    root.script("sed -i '5s/usr.bin.id/usr\\/bin\\/ls/' /home/alice/journal.jsonl");
+    assert!(said.intact().contains("chain intact: 10 records"), "{said:?}");
+    root.script("sed -i '6s/usr.bin.id/usr\\/bin\\/ls/' /home/alice/journal.jsonl");
     let said = check(&[]);
     said.exited(1);
-    assert!(said.stderr.contains("record 5 does not follow record 4: one of the two was altered"), "{said:?}");
+    assert!(said.stderr.contains("record 6 does not follow record 5: one of the two was altered"), "{said:?}");
     let _ = person;
 }
 
@@ -321,15 +327,15 @@ fn an_export_can_be_verified_on_any_machine() {
 fn an_export_continues_after_the_last_one_and_has_four_formats() {
     let (root, person) = with_runs(3);
     let first = root.as_root(["jitctl", "--json", "audit", "export", "-o", "/root/one"]).json()["export"].clone();
-    assert_eq!((&first["records"], &first["next"]), (&json!(7), &json!(8)), "{first}");
+    assert_eq!((&first["records"], &first["next"]), (&json!(8), &json!(9)), "{first}");
     root.run_as(&person.name, ["jit-sudo", "-n", "true"]).succeeded();
-    let second = root.as_root(["jitctl", "--json", "audit", "export", "--from", "8", "-o", "/root/two"]).json();
+    let second = root.as_root(["jitctl", "--json", "audit", "export", "--from", "9", "-o", "/root/two"]).json();
     assert_eq!(second["export"]["records"], 2, "{second}");
-    root.as_root(["jitctl", "audit", "verify", "/root/two", "--from", "8"]).intact();
+    root.as_root(["jitctl", "audit", "verify", "/root/two", "--from", "9"]).intact();
     root.as_root(["jitctl", "audit", "verify", "/root/two"]).exited(1);
     let bodies: Vec<String> = root.journal().into_iter().map(|record| record.body).collect();
     let both = root.read("/root/one") + &root.read("/root/two");
-    let is_record = |line: &&str| !line.starts_with("{\"checkpoint\"") && !line.starts_with("{\"after\"");
+    let is_record = |line: &&str| !line.starts_with("{\"c") && !line.starts_with("{\"after\"");
     assert_eq!(both.lines().filter(is_record).collect::<Vec<_>>(), bodies);
     for (format, extra) in [("ocsf", 0), ("cef", 0), ("csv", 1)] {
         let text = root.as_root(["jitctl", "audit", "export", "--format", format]);
@@ -339,7 +345,7 @@ fn an_export_continues_after_the_last_one_and_has_four_formats() {
     assert_eq!(none.succeeded(), "");
     assert_eq!(
         root.as_root(["jitctl", "audit", "export", "--since", "1h", "--format", "cef"]).succeeded().lines().count(),
-        9
+        10
     );
 }
 

@@ -27,6 +27,9 @@ use crate::{id, own_root, request};
 const STATE: &str = "/var/lib/jit-sudo";
 
 const POLICY: &str = r#"
+[audit]
+epoch = "1s"
+
 [defaults]
 request_rate = 100000
 
@@ -153,6 +156,10 @@ ask() { as "$1" /usr/libexec/jit-sudo/jit-sudo-broker <<<"$2"; }
 for ((step = 0; step < 8 * COPIES; step++)); do
     if ((step % 80 == 0)); then
         rm -rf $state/* && jitctl key init >/dev/null
+    fi
+    # Signs the head, and begins another epoch.
+    if ((step % 5 == 4)); then
+        jitctl audit export --output - >/dev/null 2>&1
     fi
     # Root restores a backup: the journal goes on behind a fork.
     if ((step % 80 == 44)); then
@@ -650,7 +657,24 @@ const DAMAGE: &[Damage] = &[
     ("certification put in", true, |db, _| {
         db.execute("INSERT INTO certification VALUES ('urgent', 'x', 'confirmed', 'root', 1, x'6f6b')", [])
     }),
-    row!("no checkpoint", true, "checkpoint", "1", "DELETE FROM checkpoint"),
+    // The record of the epoch signs what is before it.
+    row!("no checkpoint", false, "checkpoint", "1", "DELETE FROM checkpoint"),
+    row!("no epoch", false, "record", "kind = 'epoch'", "DELETE FROM record WHERE ROW"),
+    row!("a certificate is gone", true, "journal_meta", "name LIKE 'certificate:%'", "DELETE FROM journal_meta WHERE ROW"),
+    row!(
+        "a certificate of another key",
+        true,
+        "journal_meta",
+        "name LIKE 'certificate:%'",
+        "UPDATE journal_meta SET value = CAST(replace(CAST(value AS TEXT), 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI', 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAJ') AS BLOB) WHERE ROW"
+    ),
+    ("an epoch of another number", true, |db, random| {
+        // Every link after it is computed again, and no key is there to sign it.
+        let statement = "UPDATE record SET body = CAST(replace(body, '\"number\":', '\"number\":1') AS BLOB) WHERE ROW";
+        let changed = at(db, random, "record", "kind = 'epoch'", statement)?;
+        relink(db)?;
+        Ok(changed)
+    }),
     ("host of another key", false, |db, random| {
         // Changes the request and its record, and every link after it, and removes the checkpoints that would show it.
         let other = HostKey::from_seed([9; 32]).public_line();
@@ -818,9 +842,9 @@ fn forge(db: &Connection, key: &HostKey, random: &mut Random) -> rusqlite::Resul
     sign_anew(db, key)
 }
 
-/// Computes every hash and link again, and signs each checkpoint with the key of the host.
-fn sign_anew(db: &Connection, key: &HostKey) -> rusqlite::Result<()> {
-    relink_bytes(db)?;
+/// Computes every hash and link again, and signs each checkpoint, with sealing keys that the key of the host certifies anew.
+pub(crate) fn sign_anew(db: &Connection, key: &HostKey) -> rusqlite::Result<()> {
+    let epochs = relink_bytes(db, key)?;
     let mut query =
         db.prepare("SELECT c.seq, c.body, lower(hex(r.hash)) FROM checkpoint c JOIN record r ON r.seq = c.seq")?;
     let rows: Vec<(i64, Vec<u8>, String)> =
@@ -832,7 +856,8 @@ fn sign_anew(db: &Connection, key: &HostKey) -> rusqlite::Result<()> {
         statement["root"] = tree.root.to_string().into();
         let note = signed_by_host(key, statement["host"].as_str().unwrap(), &tree).unwrap().to_string();
         let body = statement.to_string().into_bytes();
-        let signature = key.sign(Namespace::Checkpoint, &body);
+        let sealing = epochs.iter().rfind(|(since, _)| *since <= seq).map_or(key, |(_, sealing)| sealing);
+        let signature = sealing.sign(Namespace::Checkpoint, &body);
         let update = "UPDATE checkpoint SET body = ?2, signature = ?3, note = ?4 WHERE seq = ?1";
         db.execute(update, params![seq, body, signature, note])?;
     }
@@ -866,23 +891,51 @@ fn tree(db: &Connection, through: i64) -> rusqlite::Result<TreeHead> {
     Ok(tree.head())
 }
 
-/// Does the same as [`relink`] for arbitrary bytes.
-fn relink_bytes(db: &Connection) -> rusqlite::Result<()> {
+/// Returns the record of an epoch with another key, certified by `before` or by the key of the host, and that key. `None` for any
+/// other record, and for one that no key can be put in.
+fn certified_anew(body: &[u8], before: Option<&HostKey>, host: &HostKey) -> Option<(Vec<u8>, HostKey)> {
+    let mut record: serde_json::Value = serde_json::from_slice(body).ok()?;
+    if record["kind"] != "epoch" || !record["key"].as_str()?.starts_with("ssh-ed25519 ") {
+        return None;
+    }
+    let next = HostKey::from_seed(hash(body).0);
+    record["key"] = next.public_line().split(' ').take(2).collect::<Vec<_>>().join(" ").into();
+    let by = if record["certified_by"] == "host-key" { host } else { before.unwrap_or(host) };
+    record.as_object_mut()?.remove("signature").filter(serde_json::Value::is_string)?;
+    let signature = by.sign(Namespace::Epoch, record.to_string().as_bytes());
+    let mut text = String::new();
+    for chunk in signature.chunks(3) {
+        const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+        let bits = chunk.iter().fold(0, |bits, byte| bits << 8 | usize::from(*byte)) << (8 * (3 - chunk.len()));
+        let digits = (0..4).map(|place| char::from(DIGITS[bits >> (18 - 6 * place) & 63]));
+        text.extend(digits.take(chunk.len() + 1).chain("==".chars()).take(4));
+    }
+    record["signature"] = text.into();
+    Some((record.to_string().into_bytes(), next))
+}
+
+/// Does the same as [`relink`] for arbitrary bytes. Returns the new sealing keys, each with the record that begins its epoch.
+fn relink_bytes(db: &Connection, key: &HostKey) -> rusqlite::Result<Vec<(i64, HostKey)>> {
     const PREV: &[u8] = b"\"prev\":\"";
     let mut query = db.prepare("SELECT seq, body FROM record ORDER BY seq")?;
     let rows: Vec<(i64, Vec<u8>)> =
         query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
     let mut prev: Option<String> = None;
+    let mut epochs: Vec<(i64, HostKey)> = Vec::new();
     for (seq, mut body) in rows {
         let place = body.windows(PREV.len()).position(|bytes| bytes == PREV).unwrap() + PREV.len();
         if let Some(prev) = prev {
             body.splice(place..place + 64, prev.into_bytes());
         }
+        if let Some((again, next)) = certified_anew(&body, epochs.last().map(|(_, last)| last), key) {
+            body = again;
+            epochs.push((seq, next));
+        }
         let digest = hash(&body);
         db.execute("UPDATE record SET body = ?2, hash = ?3 WHERE seq = ?1", params![seq, body, digest.0])?;
         prev = Some(digest.to_string());
     }
-    Ok(())
+    Ok(epochs)
 }
 
 /// Values of every wrong type, depth and length in records and documents, with valid signatures: both checkers report them, or
@@ -1446,6 +1499,7 @@ fn verdict(path: &Path, key: &PublicKey) -> (String, String) {
         signers,
         anchor: Vec::new(),
         elsewhere: Default::default(),
+        sealing_keys: Vec::new(),
         files: None,
         now: Timestamp::from_seconds(AT),
     });

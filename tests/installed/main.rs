@@ -23,6 +23,7 @@ mod doctor;
 mod documents;
 mod edit;
 mod ends;
+mod epochs;
 mod evidence;
 mod exact;
 mod full_disk;

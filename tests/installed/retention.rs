@@ -5,7 +5,7 @@ use harness::{Output, Person, PrivateRoot};
 use jit_core::clock::{BootTime, Moment, Timestamp};
 use jit_core::evidence::record::{Alert, Event};
 use jit_core::grant::{HostDescriptor, HostKey};
-use jit_sudo::audit::{Due, JournalError};
+use jit_sudo::audit::JournalError;
 use jit_sudo::database::Durability;
 use serde_json::Value;
 
@@ -22,19 +22,27 @@ fn host_with_records_of(moment: impl Fn(Moment) -> Moment) -> (PrivateRoot, Pers
     let moment = moment(now(&root));
     // A new host, whose first records these are.
     root.script("rm -r /var/lib/jit-sudo; install -d -m 700 /var/lib/jit-sudo; jitctl key init");
-    assert!(root.journal().is_empty());
+    let state = "/var/lib/jit-sudo";
+    let [key, sealing] = ["host_key", "sealing_key.1"]
+        .map(|name| HostKey::from_openssh(&root.read(&format!("{state}/{name}"))).unwrap());
     in_journal(&root, |database, journal| {
+        // Its epoch begins then, too.
+        database.connection().execute("DELETE FROM record", []).unwrap();
+        let begin = |tx: &rusqlite::Transaction<'_>| journal.begin_line(tx, &moment, &key, &sealing.public_key());
+        let begun = database.write(Durability::Synced, begin).unwrap_or_else(|error: JournalError| panic!("{error}"));
+        assert_eq!(begun.unwrap().seq, 1);
         for _ in 0..3 {
             let event = Event::Alert(Box::new(Alert::new("hook-failed", "x")));
             let append = |tx: &rusqlite::Transaction<'_>| journal.append(tx, &moment, event);
             let _ = database.write(Durability::Synced, append).unwrap_or_else(|error: JournalError| panic!("{error}"));
         }
-        let key = HostKey::from_openssh(&root.read("/var/lib/jit-sudo/host_key")).unwrap();
         let id = HostDescriptor::of(&key, "web1", "machine").host_id().unwrap();
         let last = journal.unsealed(moment.wall, Due::Now).unwrap().unwrap();
         let grown = journal.grown(last).unwrap().unwrap();
-        let _ = journal.seal(last, &grown, &moment, &key, &id).unwrap();
+        assert!(journal.seal((last, &grown), &moment, &sealing, (&key, &id)).unwrap().is_some());
     });
+    let head = "SELECT printf('%020d ', seq) || lower(hex(hash)) FROM record ORDER BY seq DESC LIMIT 1";
+    root.script(&format!("sqlite3 {state}/journal.db \"{head}\" >{state}/anchor"));
     root.add_policy("keep", "[audit]\nkeep = \"400d\"\n");
     let person = root.person(&["deploy"]);
     root.run_as(&person.name, RUN).succeeded();
@@ -66,18 +74,18 @@ fn a_clock_three_years_ahead_after_a_boot_removes_nothing_until_root_accepts_it(
     });
     let said = sweep(&root);
     said.succeeded();
-    assert!(said.stdout.contains("3 older records are kept") && said.stdout.contains("jitctl key accept"), "{said:?}");
+    assert!(said.stdout.contains("4 older records are kept") && said.stdout.contains("jitctl key accept"), "{said:?}");
     let said = root.as_root(["jitctl", "audit", "prune"]);
     assert!(
-        said.succeeded().contains("nothing to remove") && said.stdout.contains("3 older records are kept"),
+        said.succeeded().contains("nothing to remove") && said.stdout.contains("4 older records are kept"),
         "{said:?}"
     );
-    assert_eq!(root.as_root(["jitctl", "--json", "sweep"]).json()["swept"]["pruned"]["held"], 3);
+    assert_eq!(root.as_root(["jitctl", "--json", "sweep"]).json()["swept"]["pruned"]["held"], 4);
     assert_eq!((first(&root), finding(&root)["severity"].as_str()), (1, Some("warning")));
     // Root says that the host was really off for so long.
     root.as_root(["jitctl", "key", "accept", "--reason", "it was in storage"]).succeeded();
-    assert!(sweep(&root).succeeded().contains("3 old records removed"));
-    assert_eq!((first(&root), finding(&root)["severity"].as_str()), (4, Some("good")));
+    assert!(sweep(&root).succeeded().contains("4 old records removed"));
+    assert_eq!((first(&root), finding(&root)["severity"].as_str()), (5, Some("good")));
     both_say_intact(&root);
 }
 

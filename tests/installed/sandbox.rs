@@ -288,7 +288,7 @@ fn readers_of_the_key(person: &Person, words: &[&str]) -> std::collections::BTre
         let call = call.trim_start();
         if let Some(program) = call.strip_prefix("execve(\"").and_then(|rest| rest.split('"').next()) {
             programs.insert(pid.to_owned(), program.to_owned());
-        } else if call.starts_with("openat(") && call.contains("\"host_key\"") {
+        } else if call.starts_with("openat(") && (call.contains("\"host_key\"") || call.contains("\"sealing_key.")) {
             readers.insert(programs.get(pid).cloned().unwrap_or_default());
         }
     }

@@ -43,6 +43,12 @@ pub enum Cause {
     BeforePruned(u64),
     /// Its checkpoint is not one; the text says why.
     Checkpoint(String),
+    /// It begins an epoch, and its sealing key is not certified; the text says why.
+    Epoch(String),
+    /// It is the last record, and no epoch has one of the given sealing keys.
+    NoGivenKey,
+    /// It begins a line of sealing keys that has none of the given keys.
+    OtherLine,
     /// The host signed another record with this number.
     OtherSigned,
     /// The anchor has another record with this number.
@@ -122,6 +128,17 @@ impl fmt::Display for FirstBad {
                  of the database for whoever looks into this, then delete that row"
             ),
             Cause::Checkpoint(why) => write!(f, "the checkpoint of record {seq} {why}"),
+            Cause::Epoch(why) => write!(f, "record {seq} begins an epoch and {why}"),
+            Cause::NoGivenKey => write!(
+                f,
+                "no epoch up to record {seq} has one of the given sealing keys: the journal was rewritten, is that of another host, or has \
+                 lost these epochs by a pruning of an earlier version"
+            ),
+            Cause::OtherLine => write!(
+                f,
+                "record {seq} begins a line of sealing keys that has none of the given keys: whoever was root then may have rewritten what \
+                 came before; if that was an accepted restore, give a sealing key of this line too"
+            ),
             Cause::OtherSigned => {
                 write!(f, "record {seq} is not the one that the host signed: the chain up to it was rewritten")
             }

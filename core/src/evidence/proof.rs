@@ -3,6 +3,7 @@
 
 use super::chain::{Begin, Chain, Row};
 use super::checkpoint::{Checkpoint, EVERY_SECONDS, Statement};
+use super::epochs::{Epochs, Sealing, Standing};
 use super::faults::{Cause, FirstBad};
 use super::forks::{Forks, FoundFork, Heads};
 use super::mark::Mark;
@@ -53,6 +54,8 @@ pub struct Proven {
     pub pruned_heads: u64,
     /// The forks: where records were lost, and the journal went on behind their numbers.
     pub forks: Vec<FoundFork>,
+    /// The sealing keys.
+    pub sealing: Sealing,
     /// The rows of the database that agree with the records; `None` without a database.
     pub compared: Option<Compared>,
 }
@@ -61,6 +64,7 @@ pub struct Proven {
 pub struct Proof {
     chain: Chain,
     signers: Signers,
+    epochs: Epochs,
     /// The last checkpoint by a key that does not count, after the first record.
     other: Option<u64>,
     /// Heads kept elsewhere that are still to be compared.
@@ -92,6 +96,7 @@ impl Proof {
             tree: begin == Begin::First,
             pruned_heads: 0,
             forks: Vec::new(),
+            sealing: Sealing::default(),
             compared: None,
         };
         let (mut marks, mut forks) = (Forks::heads(anchor), Forks::default());
@@ -111,7 +116,8 @@ impl Proof {
         let prunings = Prunings::behind(pruned);
         let tree = TreeCheck::new((begin == Begin::First).then(Frontier::default));
         let hearsay = Unsigned::default();
-        Self { chain, signers, other: None, marks, forks, tree, hearsay, prunings, unsigned: 0, first: None, found }
+        let epochs = Epochs::new(matches!(begin, Begin::Part(_)), Vec::new());
+        Self { chain, signers, epochs, other: None, marks, forks, tree, hearsay, prunings, unsigned: 0, first: None, found }
     }
 
     /// Sets the tree of the records before the first one. Checkpoints and the record of the pruning must confirm it.
@@ -129,6 +135,23 @@ impl Proof {
         self
     }
 
+    /// Demands that the journal has sealing keys with these fingerprints, which are known from elsewhere; called before any record.
+    /// At least one of them must be there, and each line of sealing keys from it on must have one.
+    #[must_use]
+    pub fn with_sealing_keys(self, begin: Begin, given: Vec<String>) -> Self {
+        Self { epochs: Epochs::new(matches!(begin, Begin::Part(_)), given), ..self }
+    }
+
+    /// Processes the exact bytes of an `epoch` record of an earlier part; called before any record and checkpoint, in their order.
+    pub fn certificate(&mut self, body: &[u8]) -> Result<(), FirstBad> {
+        let seq = self.epochs.certificate(body)?;
+        if seq > self.chain.last().seq {
+            let why = "is behind the beginning of this part".to_owned();
+            return Err(FirstBad { seq, cause: Cause::Epoch(why) });
+        }
+        Ok(())
+    }
+
     /// Verifies the next record as it is stored. [`Chain::feed`] documents the result, and after which errors the
     /// caller may continue.
     pub fn record<'r>(&mut self, row: &Row<'r>) -> Result<Option<&'r str>, FirstBad> {
@@ -140,6 +163,7 @@ impl Proof {
         self.compare()?;
         let Some(copies) = row.copies else { return told };
         let of_kind = self.is_of(copies.kind, row.body);
+        self.seal(copies.kind, row.body)?;
         let pruned = self.prunings.record(self.chain.last().seq, copies.kind, row.body);
         of_kind.and(pruned).and(told)
     }
@@ -148,8 +172,31 @@ impl Proof {
     pub fn bare_record(&mut self, body: &[u8]) -> Result<(), FirstBad> {
         let kind = self.chain.feed_bare(body).map_err(|bad| self.first_of(bad))?;
         self.compare()?;
+        self.seal(kind, body)?;
         self.is_of(kind, body)?;
         self.prunings.record(self.chain.last().seq, kind, body)
+    }
+
+    /// Processes the last record for the sealing keys. The signature of an `epoch` record covers all records up to it.
+    fn seal(&mut self, kind: &str, body: &[u8]) -> Result<(), FirstBad> {
+        let (last, accepted) = (self.chain.last(), self.chain.accepted());
+        let by = self.epochs.record(last.seq, kind, body, accepted);
+        let Some(key) = by.map_err(|bad| self.first_of(bad))? else { return Ok(()) };
+        match self.epochs.line_standing(&self.signers) {
+            Standing::Counts => {
+                let at = Record::decode(&String::from_utf8_lossy(body)).map_or(0, |record| record.time.seconds());
+                self.unsigned = 0;
+                self.found.signed = Some(Signed { through: last.seq, at, key });
+            }
+            Standing::Foreign | Standing::Wrong => self.is_foreign(last.seq),
+        }
+        Ok(())
+    }
+
+    fn is_foreign(&mut self, seq: u64) {
+        self.found.foreign = self.found.foreign.saturating_add(1);
+        // For removed records, the `prune` record counts.
+        self.other = Some(seq).filter(|seq| *seq > self.found.before).or(self.other);
     }
 
     /// Checks that the last record has the contents of its kind.
@@ -215,13 +262,19 @@ impl Proof {
             Ok(key) => key,
             Err(fault) => return self.bad_checkpoint(checkpoint, Cause::Checkpoint(format!("does not hold: {fault}"))),
         };
-        let counts = self.signers.count(&key);
-        let pruned = self.prunings.checkpoint(checkpoint.seq, statement.at, counts);
+        let standing = self.epochs.standing(&key, &self.signers);
+        let pruned = self.prunings.checkpoint(checkpoint.seq, statement.at, matches!(standing, Standing::Counts));
         pruned.map_err(|bad| self.first_of(bad))?;
-        if !counts {
-            self.found.foreign = self.found.foreign.saturating_add(1);
-            self.other = Some(checkpoint.seq);
-            return Ok(());
+        match standing {
+            Standing::Counts => {}
+            Standing::Foreign => {
+                self.is_foreign(checkpoint.seq);
+                return Ok(());
+            }
+            Standing::Wrong => {
+                let why = "is not signed with the sealing key of its epoch".to_owned();
+                return self.bad_checkpoint(checkpoint, Cause::Checkpoint(why));
+            }
         }
         if statement.head != last.hash {
             return self.bad_checkpoint(checkpoint, Cause::OtherSigned);
@@ -274,12 +327,13 @@ impl Proof {
         {
             return Err(FirstBad { seq: self.found.before.saturating_add(1), cause: Cause::NoCheckpoint });
         }
+        let sealing = self.epochs.end(last.seq, self.found.signed.as_ref().map(|signed| &signed.key))?;
         if self.unsigned > tail {
             let through = self.found.signed.as_ref().map_or(self.found.before, |signed| signed.through);
             return Err(FirstBad { seq: through.saturating_add(1), cause: Cause::Unsigned });
         }
         let forks = self.forks.found().into_iter().map(|fork| fork.with(&lost)).collect();
-        Ok(Proven { records: verified.records, last, forks, heads, ..self.found })
+        Ok(Proven { records: verified.records, last, forks, heads, sealing, ..self.found })
     }
 }
 

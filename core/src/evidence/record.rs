@@ -13,6 +13,7 @@ pub use super::backup_event::Backup;
 pub use super::clock_event::{ClockConfirmed, Confirmation};
 pub use super::digest::Digest;
 pub use super::edit_event::{Change, Edit};
+pub use super::epoch_event::{Certifier, Epoch};
 pub use super::fork_event::{Fork, LostHead};
 pub use super::grant_event::{
     Approval, Cancellation, Denial, Grant, Limit, Release, Request, Revocation, UncountedApproval,
@@ -106,6 +107,7 @@ impl Record {
             "policy" => read::<PolicyRecord>,
             "fork" => read::<Fork>,
             "clock" => read::<ClockConfirmed>,
+            "epoch" => read::<Epoch>,
             _ => return Ok(()),
         };
         of_kind(body)
@@ -170,6 +172,8 @@ pub enum Event {
     Fork(Box<Fork>),
     /// The clock of this boot was confirmed.
     Clock(ClockConfirmed),
+    /// An epoch begins: another key signs the checkpoints from here on.
+    Epoch(Box<Epoch>),
 }
 
 /// An `end` without the outcome of the run.
@@ -221,6 +225,7 @@ impl Event {
             Self::Policy(_) => ("policy", None, None, None),
             Self::Fork(_) => ("fork", None, None, None),
             Self::Clock(_) => ("clock", None, None, None),
+            Self::Epoch(_) => ("epoch", None, None, None),
             Self::Review(e) => ("review", Some(e.uid), None, e.grant.as_ref().map(GrantId::as_str)),
             Self::Edit(e) => ("edit", Some(e.uid), Some(e.run.as_str()), e.grant.as_ref().map(GrantId::as_str)),
             Self::Reading(e) => ("reading", Some(e.uid), e.run.as_ref().map(RunId::as_str), None),
@@ -256,7 +261,7 @@ mod tests {
 
     #[test]
     fn every_kind_is_valid_and_invalid_without_one_of_its_keys() {
-        for (seq, event) in (1..).zip(samples::events()) {
+        for (seq, event) in (1..).zip(samples::events().into_iter().chain([samples::epoch()])) {
             let kind = event.keys().kind;
             let body = Record::new(seq, Digest::ZERO, &samples::moment(1), "web1", event).encode().unwrap();
             assert!(is_one(kind, body.as_bytes()), "{body}");
@@ -298,7 +303,7 @@ mod tests {
 
     #[test]
     fn every_kind_survives_the_round_trip() {
-        for event in samples::events() {
+        for event in samples::events().into_iter().chain([samples::epoch()]) {
             let record = Record::new(7, Digest([5; 32]), &samples::moment(1), "web1", event);
             let body = record.encode().unwrap();
             assert_eq!(Record::decode(&body).unwrap(), record);

@@ -20,8 +20,10 @@ pub enum Namespace {
     Approval,
     /// A requester makes a request.
     Request,
-    /// The host signs the head of its chain.
+    /// A sealing key, or the host in a journal without one, signs the head of the chain.
     Checkpoint,
+    /// A sealing key certifies the next one, or the host the first one.
+    Epoch,
     /// The host, or a user with a key, confirms what a user did: denied, cancelled, revoked, released, reviewed.
     Statement,
 }
@@ -34,6 +36,7 @@ impl Namespace {
             Self::Approval => "jit-sudo/approval/v1",
             Self::Request => "jit-sudo/request/v1",
             Self::Checkpoint => "jit-sudo/checkpoint/v1",
+            Self::Epoch => "jit-sudo/epoch/v1",
             Self::Statement => "jit-sudo/statement/v1",
         }
     }

@@ -27,6 +27,7 @@ pub(super) const KEYS: &[&str] = &[
     "user_recordings",
     "user_recordings_per_day",
     "keep",
+    "epoch",
     "user_storage",
     "user_storage_per_day",
 ];
@@ -69,8 +70,17 @@ pub(super) fn read(table: &Table<'_>, audit: &mut AuditSettings) -> Result<(), P
     if let Some(value) = table.parsed("user_storage_per_day", storage)? {
         audit.storage.per_day = value;
     }
+    if let Some(value) = table.parsed("epoch", epoch)? {
+        audit.epoch = Duration::from_secs(value);
+    }
     audit.keep = table.parsed("keep", duration::days)?.map(Duration::from);
     Ok(())
+}
+
+/// Parses the length of an epoch, in seconds. Each epoch adds a record; root can forge what was recorded in the present one.
+fn epoch(text: &str) -> Result<u64, &'static str> {
+    let length = duration::seconds(text).map(|length| length.0).ok().filter(|length| (1..=7 * 86_400).contains(length));
+    length.ok_or("must be a duration such as \"1h\", from \"1s\" to \"7d\"")
 }
 
 fn read_json_file(table: &Table<'_>, audit: &mut AuditSettings) -> Result<(), PolicyError> {
@@ -142,6 +152,14 @@ mod tests {
         );
         for bad in ["", "M", "1", "4095", "-4K", "+4K", "4 K", "4k", "1.5M", "99999999999999999999G", "17179869184G"] {
             assert!(size(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_epoch_lasts_a_second_to_a_week() {
+        assert_eq!((epoch("1s"), epoch("1h"), epoch("7d")), (Ok(1), Ok(3600), Ok(604_800)));
+        for bad in ["", "0s", "1h ", "604801s", "8d", "1", "-1h", "500ms", "never"] {
+            assert!(epoch(bad).is_err(), "{bad}");
         }
     }
 

@@ -52,6 +52,9 @@ pub struct AuditSettings {
     /// How long records are kept when an administrator prunes them; `None` if it is not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep: Option<Duration>,
+    /// How long one sealing key signs the journal.
+    #[serde(default = "usual_epoch", skip_serializing_if = "is_usual_epoch")]
+    pub epoch: Duration,
     /// How much one user may cause to be stored.
     #[serde(default, skip_serializing_if = "is_default")]
     pub storage: Storage,
@@ -103,9 +106,21 @@ impl Default for AuditSettings {
             readers: Vec::new(),
             recording: RecordingSettings::default(),
             keep: None,
+            epoch: EPOCH,
             storage: Storage::default(),
         }
     }
+}
+
+/// `epoch` of `[audit]` if it is not set.
+pub const EPOCH: Duration = Duration::from_secs(3600);
+
+fn usual_epoch() -> Duration {
+    EPOCH
+}
+
+fn is_usual_epoch(epoch: &Duration) -> bool {
+    *epoch == EPOCH
 }
 
 const REDACT: [&str; 6] = ["*_TOKEN", "*PASSWORD*", "*SECRET*", "*_KEY", "*PASSPHRASE*", "*CREDENTIAL*"];

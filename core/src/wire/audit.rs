@@ -1,7 +1,7 @@
 //! The journal.
 
-use super::RecordingsChecked;
 use super::verb::verb;
+use super::{RecordingsChecked, SealingInfo};
 use crate::clock::duration::Seconds;
 use crate::escape::{Word, escape};
 use crate::evidence::chain::Cause;
@@ -63,6 +63,9 @@ pub struct AuditVerify {
     /// The public keys whose checkpoints count, each as `ssh-ed25519 AAAA…`; the host's own key if empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub keys: Vec<String>,
+    /// Fingerprints of sealing keys that were kept elsewhere: the journal must have them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sealing_keys: Vec<String>,
 }
 
 verb!("audit-verify", AuditVerify => "verified", VerifyInfo);
@@ -228,6 +231,9 @@ pub struct CheckpointInfo {
 /// A part of an export: records without gaps, and the checkpoints among them.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ExportPage {
+    /// In the first part: the exact bytes of the `epoch` records before its first record.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub certificates: Vec<String>,
     /// The records, oldest first.
     pub records: Vec<RecordInfo>,
     /// The checkpoints, each after the record with its number; the checkpoint of the last pruned record comes first.
@@ -299,6 +305,9 @@ pub struct VerifyInfo {
     /// The forks: where records were lost, and the journal went on behind their numbers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub forks: Vec<ForkInfo>,
+    /// The sealing keys; absent if the journal has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sealing: Option<Box<SealingInfo>>,
     /// How many database rows match the records; absent for an exported file, and if there is a fault.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compared: Option<Box<ComparedInfo>>,
@@ -471,6 +480,7 @@ impl From<crate::evidence::Proven> for VerifyInfo {
             tree: proven.tree,
             pruned_heads: proven.pruned_heads,
             forks: proven.forks.into_iter().map(Into::into).collect(),
+            sealing: SealingInfo::of(proven.sealing).map(Box::new),
             compared: proven.compared.map(|compared| {
                 Box::new(ComparedInfo {
                     requests: compared.requests,

@@ -38,6 +38,12 @@ pub struct KeyInfo {
     pub fingerprint: String,
     /// Whether the key was created by this verb.
     pub created: bool,
+    /// The number of the present epoch of the journal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<u64>,
+    /// Its sealing key, `SHA256:…`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sealing_key: Option<String>,
 }
 
 /// What ended when root accepted the state of the host.

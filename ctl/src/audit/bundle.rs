@@ -40,6 +40,28 @@ fn read_tree(line: &[u8]) -> Option<Frontier> {
     Frontier::new(line.size, line.tree)
 }
 
+/// The `epoch` record of an earlier part, on a line of its own before the first record.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct CertificateLine {
+    /// The exact bytes of the record.
+    certificate: String,
+    /// Distinguishes the line from records, for programs.
+    kind: String,
+}
+
+impl CertificateLine {
+    pub(super) fn line(body: &str) -> String {
+        let line = Self { certificate: body.to_owned(), kind: "certificate".to_owned() };
+        serde_json::to_string(&line).map(|line| line + "\n").unwrap_or_default()
+    }
+
+    /// Decodes the line if it is a certificate, and returns the exact bytes of the record.
+    fn read(line: &[u8]) -> Option<String> {
+        let line = line.starts_with(b"{\"certificate\":").then(|| serde_json::from_slice::<Self>(line).ok())??;
+        Some(line.certificate)
+    }
+}
+
 /// A line of a salvaged journal in the place of records that could not be read.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct GapLine {
@@ -77,9 +99,15 @@ pub(crate) fn prove(
     signers: Signers,
     anchor: Vec<Mark>,
     elsewhere: Elsewhere,
+    sealing_keys: Vec<String>,
 ) -> std::io::Result<Result<Proven, FirstBad>> {
     let mut line = Vec::new();
     read_line(&mut lines, &mut line)?;
+    let mut certificates = Vec::new();
+    while let Some(certificate) = CertificateLine::read(&line) {
+        certificates.push(certificate);
+        read_line(&mut lines, &mut line)?;
+    }
     let tree = read_tree(&line);
     if tree.is_some() {
         read_line(&mut lines, &mut line)?;
@@ -91,11 +119,16 @@ pub(crate) fn prove(
         (None, Some(last)) => Begin::Pruned(Mark { seq: last.seq, hash: last.head }),
         (None, None) => Begin::First,
     };
-    let mut proof = Proof::new(begin, signers, anchor);
+    let mut proof = Proof::new(begin, signers, anchor).with_sealing_keys(begin, sealing_keys);
     if let Some(tree) = tree.filter(|_| begin != Begin::First) {
         proof = proof.after(tree);
     }
     proof = proof.with(elsewhere);
+    for certificate in &certificates {
+        if let Err(bad) = proof.certificate(certificate.as_bytes()) {
+            return Ok(Err(bad));
+        }
+    }
     let mut seen = 0;
     while !line.is_empty() {
         if let Some(bad) = GapLine::read(&line) {

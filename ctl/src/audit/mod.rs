@@ -5,6 +5,7 @@ pub(crate) mod bundle;
 mod export;
 mod proofs;
 mod record;
+mod sealing;
 mod verify;
 
 use std::collections::BTreeMap;

@@ -184,6 +184,7 @@ impl<'a> Record<'a> {
             }
             "prune" => format!("records up to {} were removed", self.or_dash("through")),
             "fork" => format!("continues record {}: {}", self.or_dash("continues"), self.or_dash("sentence")),
+            "epoch" => format!("epoch {} begins: another sealing key signs the journal", self.or_dash("number")),
             "clock" => format!("the clock is confirmed: {}", self.or_dash("confirmed_by")),
             _ => self.unknown_summary(),
         }

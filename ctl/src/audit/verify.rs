@@ -13,7 +13,7 @@ use jit_core::grant::PublicKey;
 use jit_core::wire::{AuditVerify, DifferenceInfo, HeadInfo, KeyShow, MarkInfo, VerifyInfo};
 
 use super::anchor::{self, Kept};
-use super::bundle;
+use super::{bundle, sealing};
 use crate::broker::Broker;
 use crate::clean::clean;
 use crate::cli::AuditVerifyWords;
@@ -52,8 +52,9 @@ pub(crate) fn verify(words: &AuditVerifyWords, broker: &Broker, screen: &Screen)
         unreadable_heads: signers.is_empty() && kept.has_notes(),
     };
     let Kept { marks, unsigned, .. } = kept;
+    let sealing_keys = sealing::keys(&words.sealing_key)?;
     let info = match &words.file {
-        Some(file) => of_file(file, words.from, &keys, (marks, Elsewhere { heads, unsigned }))?,
+        Some(file) => of_file(file, words.from, &keys, (marks, Elsewhere { heads, unsigned }), sealing_keys)?,
         None => {
             let info = |mark: Mark| MarkInfo { seq: mark.seq, head: mark.hash.to_string() };
             let keys = keys.iter().map(|(line, _)| line.clone()).collect();
@@ -64,7 +65,7 @@ pub(crate) fn verify(words: &AuditVerifyWords, broker: &Broker, screen: &Screen)
                 root: known.head.root.to_string(),
                 cosigned: known.cosigned,
             });
-            broker.ask(&AuditVerify { anchor, heads: heads.collect(), unsigned, keys })?
+            broker.ask(&AuditVerify { anchor, heads: heads.collect(), unsigned, keys, sealing_keys })?
         }
     };
     // A broken journal proves nothing about recordings.
@@ -78,6 +79,7 @@ fn of_file(
     from: Option<u64>,
     keys: &[(String, PublicKey)],
     (marks, elsewhere): (Vec<Mark>, Elsewhere),
+    sealing_keys: Vec<String>,
 ) -> Result<VerifyInfo, Trouble> {
     let shown = clean(&path.display().to_string());
     let failed =
@@ -91,7 +93,8 @@ fn of_file(
         keys => Signers::These(keys.iter().map(|(_, key)| key.clone()).collect()),
     };
     let lines = BufReader::with_capacity(1 << 20, input);
-    Ok(bundle::prove(lines, from, signers, marks, elsewhere).map_err(failed)?.map_or_else(Into::into, Into::into))
+    let proven = bundle::prove(lines, from, signers, marks, elsewhere, sealing_keys).map_err(failed)?;
+    Ok(proven.map_or_else(Into::into, Into::into))
 }
 
 fn report(info: VerifyInfo, asked: Asked, screen: &Screen) -> Report {

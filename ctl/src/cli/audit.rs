@@ -117,7 +117,7 @@ pub(crate) struct RecordSelection {
     /// At most this many records
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) limit: u32,
-    /// Only this kind: start, end, reject, request, approval, denial, cancellation, grant, revocation, release, alert, review, prune, backup, reading, intervention, policy, edit, left-running, left-ended
+    /// Only this kind: start, end, reject, request, approval, denial, cancellation, grant, revocation, release, alert, review, prune, backup, reading, intervention, policy, edit, left-running, left-ended, epoch
     #[arg(long, value_name = "KIND", value_parser = kind)]
     pub(crate) kind: Option<String>,
     /// Only actions of this user
@@ -190,11 +190,20 @@ pub(crate) struct AuditVerifyWords {
     /// Require the cosignature of this witness on a head in a file of --anchor: a key that `jitctl witness key` prints, or a file with it (may be repeated)
     #[arg(long, value_name = "KEY")]
     pub(crate) witness: Vec<String>,
-    /// Only checkpoints by this key count: a line "ssh-ed25519 AAAA…", or a file of such lines [default: this host's own]
+    /// Only checkpoints count whose sealing keys this host key certified: a line "ssh-ed25519 AAAA…", or a file of such lines [default: this host's own]
     ///
     /// If you verify a file without this option, checkpoints by any key count, and the fingerprint of the key is shown.
     #[arg(long, value_name = "KEY")]
     pub(crate) public_key: Option<String>,
+    /// The journal must have this sealing key: a fingerprint "SHA256:…", or a file with sealing keys (may be repeated)
+    ///
+    /// Proves that whoever became root later has forged nothing that was recorded before, also without a copy of it
+    /// elsewhere. `jitctl key show` prints the fingerprint of the present sealing key; note it on another machine. A
+    /// file may be an earlier export, a JSON file or syslog lines of jit-sudo, which contain `epoch` records, or a list
+    /// of public keys. Give only files that you trust. If root has accepted a restored database or another host key
+    /// since, a new line of sealing keys began; the verification fails unless you give a key of this line too.
+    #[arg(long, value_name = "KEY")]
+    pub(crate) sealing_key: Vec<String>,
     /// The file begins with this record, as in its export
     #[arg(long, value_name = "SEQ", requires = "file", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) from: Option<u64>,

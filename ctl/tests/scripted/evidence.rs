@@ -68,7 +68,14 @@ fn page(records: &[RecordInfo], checkpoints: Vec<CheckpointInfo>, more: bool) ->
     let before = tree(records[0].seq - 1);
     let hashes = before.hashes().iter().map(ToString::to_string).collect();
     let tree = (before.size() > 0 && more).then(|| TreeInfo { size: before.size(), tree: hashes });
-    Answer::to::<AuditExport>(ExportPage { records: records.to_vec(), checkpoints, tree, through: LAST, more })
+    Answer::to::<AuditExport>(ExportPage {
+        certificates: Vec::new(),
+        records: records.to_vec(),
+        checkpoints,
+        tree,
+        through: LAST,
+        more,
+    })
 }
 
 /// Returns what a broker exports in two pieces, from record `first` on.

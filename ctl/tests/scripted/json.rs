@@ -17,7 +17,13 @@ use crate::support::{Answer, Scripted, active, listed, pending};
 #[test]
 fn json_is_one_object_on_one_line_for_every_answer() {
     let id = GrantId::parse("0123456789").unwrap();
-    let key = KeyInfo { public_key: "ssh-ed25519 AAAA".into(), fingerprint: "SHA256:x".into(), created: true };
+    let key = KeyInfo {
+        public_key: "ssh-ed25519 AAAA".into(),
+        fingerprint: "SHA256:x".into(),
+        created: true,
+        epoch: None,
+        sealing_key: None,
+    };
     let checked = PolicyInfo { files: vec!["/p".into()], roles: 1, rules: 2, warnings: vec!["w".into()] };
     let verified = VerifyInfo { intact: true, records: 2, head: "ab".into(), ..VerifyInfo::default() };
     let pruned = PruneInfo { records: 5, recordings: 1, through: 7, before: 9, done: true, held: 0 };
@@ -114,7 +120,13 @@ fn every_field_of_every_answer_is_documented() {
             differences: vec![DifferenceInfo { table: "granted".into(), id: "x".into(), what: "x".into() }],
             ..VerifyInfo::default()
         })),
-        Output::HostKey(KeyInfo { public_key: "x".into(), fingerprint: "x".into(), created: true }),
+        Output::HostKey(KeyInfo {
+            public_key: "x".into(),
+            fingerprint: "x".into(),
+            created: true,
+            epoch: None,
+            sealing_key: None,
+        }),
         Output::Policy(Box::new(policy())),
         Output::Evaluation(Box::new(evaluation())),
         Output::Expectations(expectations()),

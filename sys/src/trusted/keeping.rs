@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io;
+use std::io::{self, Read as _};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
@@ -41,6 +41,26 @@ impl TrustedDirectory {
         openat(self.as_fd(), name, flags, Mode::S_IRUSR | Mode::S_IWUSR)
             .map(File::from)
             .map_err(|errno| TrustError::Io { path, error: errno.into() })
+    }
+
+    /// Overwrites a file with zeros, syncs it, and removes it; a file that is missing is no error. Copies that the file system or the
+    /// disk keeps of earlier contents stay.
+    pub fn erase(&self, name: &OsStr) -> Result<(), TrustError> {
+        let path = self.child(name)?;
+        let failed = |error| TrustError::Io { path: path.clone(), error };
+        let flags = OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+        let mut file = match openat(self.as_fd(), name, flags, Mode::empty()) {
+            Ok(fd) => File::from(fd),
+            Err(Errno::ENOENT) => return Ok(()),
+            Err(errno) => return Err(failed(errno.into())),
+        };
+        let length = file.metadata().map_err(failed)?.len();
+        io::copy(&mut io::repeat(0).take(length), &mut file).and_then(|_| file.sync_all()).map_err(failed)?;
+        match self.remove(name) {
+            Ok(()) | Err(TrustError::Missing { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        nix::unistd::fsync(self.as_fd()).map_err(|errno| failed(errno.into()))
     }
 
     /// Moves a file into another directory of the same file system, atomically for readers.

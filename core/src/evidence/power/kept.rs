@@ -154,7 +154,12 @@ impl Power {
                 (!said).then_some("no alert says that the database is an older copy")
             }
             "pruned" | "unsealed" | "backup" => None,
-            name if ["stored:", "recorded:", "limit:", "failed:"].iter().any(|known| name.starts_with(known)) => None,
+            name if ["stored:", "recorded:", "limit:", "failed:", "certificate:"]
+                .iter()
+                .any(|known| name.starts_with(known)) =>
+            {
+                None
+            }
             _ => Some("the name is unknown"),
         };
         if let Some(what) = what {

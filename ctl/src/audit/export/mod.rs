@@ -18,7 +18,7 @@ use jit_core::wire::{AuditExport, CheckpointInfo, ExportPage, RecordInfo};
 use serde_json::{Map, Value};
 
 use self::holders::{Holder, Holders};
-use super::bundle::tree_line;
+use super::bundle::{CertificateLine, tree_line};
 use crate::broker::Broker;
 use crate::clean::clean;
 use crate::cli::{AuditExportWords, ExportFormat};
@@ -92,7 +92,8 @@ fn lines(format: ExportFormat, page: &ExportPage, holders: &Holders) -> Vec<Stri
 /// Returns the exact bytes of the records, and each checkpoint after its record.
 fn exact(page: &ExportPage) -> Vec<String> {
     let mut checkpoints = page.checkpoints.iter().peekable();
-    let mut lines = Vec::with_capacity(page.records.len() + page.checkpoints.len());
+    let mut lines = Vec::with_capacity(page.certificates.len() + page.records.len() + page.checkpoints.len());
+    lines.extend(page.certificates.iter().map(|body| CertificateLine::line(body)));
     if let (Some(tree), Some(first)) = (&page.tree, page.records.first()) {
         lines.push(tree_line(first.seq.saturating_sub(1), tree));
     }

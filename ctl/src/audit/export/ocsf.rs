@@ -56,6 +56,7 @@ fn class(entry: &Entry<'_>) -> Class {
         "prune" => (1008, 1, 2),
         "backup" => (1008, 1, 3),
         "clock" => (1008, 1, OTHER),
+        "epoch" => (1008, 1, OTHER),
         // Created or updated.
         "policy" => (3004, 3, if entry.text("replaces").is_none() { 1 } else { 3 }),
         _ => (0, 0, OTHER),
@@ -250,6 +251,7 @@ mod tests {
         r#"{"kind":"left-ended","run":"r","uid":7,"ended_by":"expiry","host":"web1","time":1}"#,
         r#"{"kind":"fork","continues":10,"highest":30,"heads":[],"sentence":"records are lost","host":"web1","time":1}"#,
         r#"{"kind":"clock","confirmed_by":"synchronised","host":"web1","time":1}"#,
+        r#"{"kind":"epoch","number":2,"line":1,"key":"ssh-ed25519 AAAA","certified_by":"sealing-key","signature":"AA==","host":"web1","time":1}"#,
         r#"{"kind":"novel","host":"web1","time":1}"#,
         "not a record",
     ];

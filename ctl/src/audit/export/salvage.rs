@@ -61,7 +61,7 @@ fn written(format: ExportFormat, part: SalvagePage, holders: &Holders) -> Vec<St
         let first = gap.map_or(u64::MAX, |gap| gap.first);
         let later = records.split_off(records.partition_point(|record| record.seq < first));
         let after = checkpoints.split_off(checkpoints.partition_point(|checkpoint| checkpoint.seq < first));
-        let page = ExportPage { records, checkpoints, tree: None, through: 0, more: false };
+        let page = ExportPage { certificates: Vec::new(), records, checkpoints, tree: None, through: 0, more: false };
         all.extend(lines(format, &page, holders));
         if let Some(gap) = gap.filter(|_| format == ExportFormat::Jsonl) {
             all.push(GapLine::line(gap));

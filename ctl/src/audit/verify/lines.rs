@@ -2,6 +2,7 @@
 
 use jit_core::wire::{ComparedInfo, ForkInfo, VerifyInfo};
 
+use crate::audit::sealing::told;
 use super::verdict::{Check, Verdict};
 use crate::clean::clean;
 use crate::screen::Screen;
@@ -17,6 +18,9 @@ pub(super) fn lines(info: &VerifyInfo, verdict: Verdict, checks: &[Check], scree
     let compared = info.compared.as_deref().map(|compared| ("tables", tables(compared)));
     for (name, sentence) in rows.into_iter().chain(compared) {
         text.push_str(&format!("{name:<11}  {sentence}\n"));
+    }
+    if let Some(sealing) = &info.sealing {
+        text.push_str(&told(sealing));
     }
     for fork in &info.forks {
         text.push_str(&forked(fork));

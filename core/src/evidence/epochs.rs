@@ -1,0 +1,243 @@
+//! The sealing keys of a journal: which key signs the checkpoints from which record on, and what proves that it does. Each key
+//! is certified by the one before it, which was erased then. So whoever has the present key, and that of the host, can make neither
+//! an earlier checkpoint nor another certificate of an earlier key.
+
+use serde::Deserialize;
+
+use super::canonical;
+use super::certificate::certificate_parts;
+use super::epoch_event::{Certifier, EPOCH, Epoch};
+use super::faults::{Cause, FirstBad};
+use super::record::{VERSION, parse};
+use super::signers::Signers;
+use crate::grant::PublicKey;
+use crate::grant::sshsig::{Namespace, signer};
+
+/// An epoch, as its record says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundEpoch {
+    /// Its number.
+    pub number: u64,
+    /// The number of its record.
+    pub seq: u64,
+    /// The number of the record that begins its line.
+    pub line: u64,
+    /// Its sealing key.
+    pub key: PublicKey,
+}
+
+/// A line of sealing keys: each certified by the one before it, and the first by the key of a host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundLine {
+    /// The number of the record that begins it.
+    pub line: u64,
+    /// The number of its first epoch.
+    pub first: u64,
+    /// The fingerprint of the host key that certified its first sealing key; `None` if that is not known.
+    pub host_key: Option<String>,
+    /// The record with which root had accepted the state of the host before it; `None` for the first line of a journal.
+    pub accepted: Option<u64>,
+    /// The first of its epochs whose key was given.
+    pub given: Option<u64>,
+}
+
+/// Which sealing keys a journal has.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Sealing {
+    /// The lines.
+    pub lines: Vec<FoundLine>,
+    /// The last epoch.
+    pub last: Option<FoundEpoch>,
+    /// The number of epochs of which a record was read.
+    pub epochs: u64,
+    /// Whether keys were given that the lines must have.
+    pub asked: bool,
+}
+
+/// Whether a signature counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// It counts.
+    Counts,
+    /// It is valid, by a key that does not count.
+    Foreign,
+    /// It is by another key than the sealing key of its epoch.
+    Wrong,
+}
+
+/// The sealing keys so far.
+#[derive(Debug)]
+pub(super) struct Epochs {
+    /// Fingerprints of sealing keys that are known from elsewhere. Each line from the first of them on must have one.
+    given: Vec<String>,
+    /// Whether records before the first one may have begun a line.
+    is_part: bool,
+    current: Option<FoundEpoch>,
+    /// The host key by which the current line is known.
+    host_key: Option<PublicKey>,
+    lines: Vec<FoundLine>,
+    epochs: u64,
+}
+
+impl Epochs {
+    /// `given`: fingerprints of sealing keys that are known from elsewhere.
+    pub(super) fn new(is_part: bool, given: Vec<String>) -> Self {
+        Self { given, is_part, current: None, host_key: None, lines: Vec::new(), epochs: 0 }
+    }
+
+    /// Processes the `epoch` record of an earlier part of the journal.
+    pub(super) fn certificate(&mut self, body: &[u8]) -> Result<u64, FirstBad> {
+        #[derive(Deserialize)]
+        struct Place<'b> {
+            seq: u64,
+            kind: &'b str,
+            version: u32,
+        }
+        // A record of the chain has been checked for this.
+        canonical::text(body).map_err(|why| bad(0, &format!("is no record: {why}")))?;
+        let place: Place<'_> = parse(body).map_err(|error| bad(0, &format!("cannot be read: {error}")))?;
+        if place.kind != EPOCH
+            || place.version != VERSION
+            || self.current.as_ref().is_some_and(|current| place.seq <= current.seq)
+        {
+            return Err(bad(place.seq, "stands in the wrong place"));
+        }
+        self.is_part = false;
+        self.certified(place.seq, body, None)?;
+        Ok(place.seq)
+    }
+
+    /// Processes record `seq`. `accepted`: the last record with which root accepted the state of the host. Returns the key that
+    /// signed it, for an `epoch` record.
+    pub(super) fn record(
+        &mut self,
+        seq: u64,
+        kind: &str,
+        body: &[u8],
+        accepted: u64,
+    ) -> Result<Option<PublicKey>, FirstBad> {
+        if kind == EPOCH { self.certified(seq, body, Some(accepted)).map(Some) } else { Ok(None) }
+    }
+
+    fn certified(&mut self, seq: u64, body: &[u8], accepted: Option<u64>) -> Result<PublicKey, FirstBad> {
+        let epoch: Epoch = parse(body).map_err(|error| bad(seq, &format!("cannot be read: {error}")))?;
+        let Some(key) = epoch.public_key() else { return Err(bad(seq, "names no ed25519 key")) };
+        let Some((signed, signature)) = certificate_parts(body) else { return Err(bad(seq, "has no signature")) };
+        let by = signer(Namespace::Epoch, &signed, &signature)
+            .map_err(|fault| bad(seq, &format!("is not certified: {fault}")))?;
+        let before = self.current.take();
+        if let Some(before) = &before
+            && before.number.checked_add(1) != Some(epoch.number)
+        {
+            return Err(bad(seq, &format!("has number {} and follows epoch {}", epoch.number, before.number)));
+        }
+        match epoch.certified_by {
+            Certifier::SealingKey => self.continues(seq, &epoch, before.as_ref(), &by)?,
+            Certifier::HostKey => self.begins(seq, &epoch, before.as_ref(), &by, accepted)?,
+        }
+        self.epochs = self.epochs.saturating_add(1);
+        let given = self.given.contains(&key.fingerprint());
+        if let Some(line) = self.lines.last_mut().filter(|line| given && line.given.is_none()) {
+            line.given = Some(epoch.number);
+        }
+        self.current = Some(FoundEpoch { number: epoch.number, seq, line: epoch.line, key });
+        Ok(by)
+    }
+
+    /// Checks a key that the one before it certified.
+    fn continues(
+        &mut self,
+        seq: u64,
+        epoch: &Epoch,
+        before: Option<&FoundEpoch>,
+        by: &PublicKey,
+    ) -> Result<(), FirstBad> {
+        match before {
+            Some(before) if before.line != epoch.line => Err(bad(seq, "is of another line than the epoch before it")),
+            Some(before) if before.key != *by => {
+                Err(bad(seq, &format!("is not certified by the sealing key of epoch {}", before.number)))
+            }
+            Some(_) => Ok(()),
+            None if self.is_part && epoch.line < seq => {
+                let given = self.given.contains(&by.fingerprint()).then(|| epoch.number.saturating_sub(1));
+                let first = epoch.number.saturating_sub(1);
+                self.lines.push(FoundLine { line: epoch.line, first, host_key: None, accepted: None, given });
+                Ok(())
+            }
+            None => Err(bad(seq, "is certified by a sealing key of which there is no record")),
+        }
+    }
+
+    /// Checks a key that the key of the host certified: only the first one, and one after root's acceptance.
+    fn begins(
+        &mut self,
+        seq: u64,
+        epoch: &Epoch,
+        before: Option<&FoundEpoch>,
+        by: &PublicKey,
+        accepted: Option<u64>,
+    ) -> Result<(), FirstBad> {
+        if epoch.line != seq {
+            return Err(bad(seq, "begins a line of sealing keys, and names another record"));
+        }
+        if before.is_none() && !self.is_part && epoch.number != 1 {
+            return Err(bad(seq, "is the first epoch and has another number than 1"));
+        }
+        if let (Some(before), Some(accepted)) = (before, accepted)
+            && accepted <= before.seq
+        {
+            let why = "begins a line of sealing keys although root has not accepted the state of the host since the last epoch";
+            return Err(bad(seq, why));
+        }
+        let accepted = accepted.filter(|accepted| *accepted > 0 && before.is_some());
+        let host_key = Some(by.fingerprint());
+        self.lines.push(FoundLine { line: seq, first: epoch.number, host_key, accepted, given: None });
+        self.host_key = Some(by.clone());
+        Ok(())
+    }
+
+    /// Returns whether a signature by `key` counts as evidence for the record before it.
+    pub(super) fn standing(&self, key: &PublicKey, signers: &Signers) -> Standing {
+        match &self.current {
+            Some(current) if current.key != *key => Standing::Wrong,
+            Some(_) => self.line_standing(signers),
+            // A journal of an earlier version: the key of the host signs until the first epoch.
+            None if signers.count(key) || (self.is_part && self.given.contains(&key.fingerprint())) => Standing::Counts,
+            None => Standing::Foreign,
+        }
+    }
+
+    /// Returns whether what the current line signs counts.
+    pub(super) fn line_standing(&self, signers: &Signers) -> Standing {
+        let is_given = self.lines.last().is_some_and(|line| line.given.is_some());
+        let counts = match &self.host_key {
+            Some(key) => signers.count(key),
+            None => matches!(signers, Signers::Anybody),
+        };
+        if counts || is_given { Standing::Counts } else { Standing::Foreign }
+    }
+
+    /// Ends the verification. `last`: the number of the last record.
+    pub(super) fn end(self, last: u64, signed_by: Option<&PublicKey>) -> Result<Sealing, FirstBad> {
+        if !self.given.is_empty() {
+            // A part within one epoch has its key in its checkpoints alone.
+            let is_one = self.lines.is_empty()
+                && self.is_part
+                && signed_by.is_some_and(|key| self.given.contains(&key.fingerprint()));
+            let Some(first) = self.lines.iter().position(|line| line.given.is_some()).or(is_one.then_some(0)) else {
+                return Err(FirstBad { seq: last, cause: Cause::NoGivenKey });
+            };
+            if let Some(other) = self.lines.iter().skip(first).find(|line| line.given.is_none()) {
+                return Err(FirstBad { seq: other.line, cause: Cause::OtherLine });
+            }
+        }
+        Ok(Sealing { lines: self.lines, last: self.current, epochs: self.epochs, asked: !self.given.is_empty() })
+    }
+}
+
+#[cfg(test)]
+mod tests;
+
+fn bad(seq: u64, why: &str) -> FirstBad {
+    FirstBad { seq, cause: Cause::Epoch(why.to_owned()) }
+}

@@ -1,0 +1,344 @@
+use super::*;
+use crate::evidence::certificate::certify;
+use crate::evidence::chain::{self, Begin};
+use crate::evidence::checkpoint::{Checkpoint, Statement, VERSION};
+use crate::evidence::epoch_event::key_words;
+use crate::evidence::proof::{Proof, Proven};
+use crate::evidence::record::{Event, Record};
+use crate::evidence::{Digest, Mark};
+use crate::grant::HostKey;
+use crate::grant::terms::encode;
+use crate::samples;
+
+const HOST: u8 = 1;
+
+fn key(seed: u8) -> HostKey {
+    HostKey::from_seed([seed; 32])
+}
+
+fn fingerprint(seed: u8) -> String {
+    key(seed).fingerprint()
+}
+
+/// A journal that a test writes: its records, and the checkpoints of some.
+#[derive(Clone, Default)]
+struct Told {
+    records: Vec<(u64, String, Digest)>,
+    checkpoints: Vec<Checkpoint>,
+    number: u64,
+    line: u64,
+}
+
+impl Told {
+    fn append(&mut self, event: Event, by: Option<&HostKey>) -> u64 {
+        let prev = self.records.last().map_or(Digest::ZERO, |last| last.2);
+        let seq = self.records.last().map_or(0, |last| last.0) + 1;
+        let record = Record::new(seq, prev, &samples::moment(seq as i64), "web1", event);
+        let record = by.map_or(Ok(record.clone()), |by| certify(record, by)).unwrap();
+        let body = record.encode().unwrap();
+        let hash = chain::hash(body.as_bytes());
+        self.records.push((seq, body, hash));
+        seq
+    }
+
+    /// Appends an ordinary record.
+    fn record(&mut self) -> u64 {
+        self.append(samples::events().remove(2), None)
+    }
+
+    fn accepted(&mut self) -> u64 {
+        let Event::Alert(mut alert) = samples::events().remove(11) else { panic!() };
+        alert.code = crate::evidence::acceptance::ACCEPTED.to_owned();
+        self.append(Event::Alert(alert), None)
+    }
+
+    fn certificate(&mut self, seed: u8, by: u8, certified_by: Certifier) -> u64 {
+        let next = self.records.last().map_or(0, |last| last.0) + 1;
+        if certified_by == Certifier::HostKey {
+            self.line = next;
+        }
+        self.number += 1;
+        let epoch = Epoch {
+            number: self.number,
+            line: self.line,
+            key: key_words(&key(seed).public_key()),
+            certified_by,
+            signature: String::new(),
+        };
+        self.append(Event::Epoch(Box::new(epoch)), Some(&key(by)))
+    }
+
+    fn checkpoint(&mut self, seed: u8) {
+        let (seq, _, head) = self.records.last().unwrap().clone();
+        let statement = Statement { at: 7, head, host: "h".into(), seq, version: VERSION };
+        let body = encode(&statement).unwrap();
+        self.checkpoints.push(Checkpoint { seq, signature: key(seed).sign(Namespace::Checkpoint, &body), body });
+    }
+
+    fn prove_part(
+        &self,
+        begin: Begin,
+        certificates: &[String],
+        signers: Signers,
+        given: &[u8],
+    ) -> Result<Proven, FirstBad> {
+        let given = given.iter().map(|seed| fingerprint(*seed)).collect();
+        let mut proof = Proof::new(begin, signers, []).with_sealing_keys(begin, given);
+        for body in certificates {
+            proof.certificate(body.as_bytes())?;
+        }
+        let after = match begin {
+            Begin::First => 0,
+            Begin::Pruned(mark) => mark.seq,
+            Begin::Part(first) => first - 1,
+        };
+        for checkpoint in self.checkpoints.iter().filter(|checkpoint| checkpoint.seq == after) {
+            proof.checkpoint(checkpoint)?;
+        }
+        for (seq, body, _) in self.records.iter().filter(|(seq, ..)| *seq > after) {
+            proof.bare_record(body.as_bytes())?;
+            for checkpoint in self.checkpoints.iter().filter(|checkpoint| checkpoint.seq == *seq) {
+                proof.checkpoint(checkpoint)?;
+            }
+        }
+        proof.end(2, None)
+    }
+
+    fn prove(&self, given: &[u8]) -> Result<Proven, FirstBad> {
+        self.prove_part(Begin::First, &[], Signers::These(vec![key(HOST).public_key()]), given)
+    }
+
+    /// Returns the records with other links and hashes, as anyone can make them.
+    fn relinked(mut self) -> Self {
+        self.records = samples::relink(&self.records);
+        self
+    }
+}
+
+/// Three epochs with the keys 11, 12 and 13: records 1, 4 and 6.
+fn story() -> Told {
+    let mut told = Told::default();
+    told.certificate(11, HOST, Certifier::HostKey);
+    told.record();
+    told.record();
+    told.checkpoint(11);
+    told.certificate(12, 11, Certifier::SealingKey);
+    told.record();
+    told.certificate(13, 12, Certifier::SealingKey);
+    told.record();
+    told.checkpoint(13);
+    told
+}
+
+fn is_epoch<T: std::fmt::Debug>(proven: Result<T, FirstBad>, seq: u64, why: &str) {
+    match proven {
+        Err(FirstBad { seq: found, cause: Cause::Epoch(said) }) if found == seq && said.contains(why) => {}
+        other => panic!("{other:?} instead of {seq}: {why}"),
+    }
+}
+
+#[test]
+fn each_key_is_certified_by_the_one_before_it_and_the_first_by_the_host() {
+    let proven = story().prove(&[]).unwrap();
+    assert_eq!((proven.records, proven.signed.as_ref().unwrap().through, proven.foreign), (7, 7, 0));
+    let Sealing { lines, last, epochs, asked } = proven.sealing;
+    assert_eq!((lines.len(), lines[0].line, lines[0].accepted, epochs, asked), (1, 1, None, 3, false));
+    assert_eq!(lines[0].host_key, Some(fingerprint(HOST)));
+    assert_eq!(last.map(|last| (last.number, last.seq)), Some((3, 6)));
+    for given in [11, 12, 13] {
+        let line = &story().prove(&[given]).unwrap().sealing.lines[0];
+        assert_eq!(line.given, Some(u64::from(given) - 10));
+    }
+    let unknown = FirstBad { seq: 7, cause: Cause::NoGivenKey };
+    assert_eq!(story().prove(&[99]).unwrap_err(), unknown, "no epoch has this key");
+    assert_eq!(story().prove(&[HOST]).unwrap_err(), unknown, "the host key is no sealing key");
+}
+
+#[test]
+fn a_certificate_covers_all_records_before_it() {
+    let mut told = story();
+    told.checkpoints.clear();
+    let proven = told.prove(&[]).unwrap();
+    assert_eq!((proven.signed.as_ref().unwrap().through, proven.last.seq), (6, 7));
+    // Another record before it, and every link again: the certificate does not hold.
+    told.records[4].1 = told.records[4].1.replace("no-grant", "no-role");
+    let told = told.relinked();
+    is_epoch(told.prove(&[]), 6, "is not certified");
+}
+
+/// What root can do at the time of epoch 3, with the key of this epoch and of the host: everything before is fixed.
+#[test]
+fn a_later_root_forges_no_earlier_epoch() {
+    // Rewrites record 5, and certifies the last key again with what is left.
+    for (by, certified_by) in [(13, Certifier::SealingKey), (HOST, Certifier::SealingKey), (HOST, Certifier::HostKey)] {
+        let mut told = story();
+        told.records.truncate(4);
+        told.checkpoints.truncate(1);
+        (told.number, told.line) = (2, 1);
+        told.record();
+        told.certificate(13, by, certified_by);
+        let why =
+            if certified_by == Certifier::HostKey { "root has not accepted" } else { "not certified by the sealing" };
+        is_epoch(told.prove(&[]), 6, why);
+    }
+    // Signs a record of an earlier epoch with the present key.
+    let mut told = story();
+    told.records.truncate(5);
+    told.checkpoints.truncate(1);
+    told.checkpoint(13);
+    assert!(matches!(told.prove(&[]), Err(FirstBad { seq: 5, cause: Cause::Checkpoint(_) })));
+    told.checkpoints.truncate(1);
+    told.checkpoint(HOST);
+    assert!(matches!(told.prove(&[]), Err(FirstBad { seq: 5, cause: Cause::Checkpoint(_) })));
+}
+
+#[test]
+fn a_new_line_is_reported_and_needs_a_key_of_its_own() {
+    let mut told = story();
+    told.records.truncate(5);
+    told.checkpoints.truncate(1);
+    (told.number, told.line) = (2, 1);
+    let accepted = told.accepted();
+    let begun = told.certificate(20, HOST, Certifier::HostKey);
+    told.record();
+    told.checkpoint(20);
+    let lines = told.prove(&[]).unwrap().sealing.lines;
+    assert_eq!(lines.iter().map(|line| line.accepted).collect::<Vec<_>>(), [None, Some(accepted)]);
+    assert_eq!(told.prove(&[11]).unwrap_err(), FirstBad { seq: begun, cause: Cause::OtherLine });
+    assert_eq!(told.prove(&[11, 20]).unwrap().sealing.lines.len(), 2);
+    assert!(told.prove(&[20]).is_ok(), "what came before is covered by the chain");
+    // The key of another host certifies it: nothing counts any more.
+    let mut other = story();
+    other.accepted();
+    other.certificate(20, 2, Certifier::HostKey);
+    other.record();
+    other.record();
+    other.record();
+    other.checkpoint(20);
+    assert_eq!(other.prove(&[]).unwrap_err().cause, Cause::Unsigned);
+    assert!(other.prove(&[12, 20]).is_ok(), "a key that is known from elsewhere");
+}
+
+#[test]
+fn numbers_lines_and_first_keys_are_checked() {
+    let alter = |change: fn(&mut Told)| {
+        let mut told = Told::default();
+        told.certificate(11, HOST, Certifier::HostKey);
+        change(&mut told);
+        told
+    };
+    let skips = alter(|told| {
+        told.number = 2;
+        told.certificate(12, 11, Certifier::SealingKey);
+    });
+    is_epoch(skips.prove(&[]), 2, "has number 3 and follows epoch 1");
+    let twice = alter(|told| {
+        told.number = 0;
+        told.certificate(12, 11, Certifier::SealingKey);
+    });
+    is_epoch(twice.prove(&[]), 2, "has number 1 and follows epoch 1");
+    let other_line = alter(|told| {
+        told.line = 7;
+        told.certificate(12, 11, Certifier::SealingKey);
+    });
+    is_epoch(other_line.prove(&[]), 2, "is of another line");
+    let mut without = Told { line: 1, number: 1, ..Told::default() };
+    without.record();
+    without.certificate(12, 11, Certifier::SealingKey);
+    is_epoch(without.prove(&[]), 2, "of which there is no record");
+    let mut late = Told { number: 4, ..Told::default() };
+    late.certificate(12, HOST, Certifier::HostKey);
+    is_epoch(late.prove(&[]), 1, "another number than 1");
+}
+
+#[test]
+fn every_altered_key_of_a_certificate_is_found() {
+    let good = story();
+    let body = good.records[3].1.clone();
+    let fields: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&body).unwrap();
+    for (name, value) in &fields {
+        for other in [serde_json::json!(3), serde_json::json!("x"), serde_json::Value::Null] {
+            if other == *value {
+                continue;
+            }
+            let mut altered = fields.clone();
+            if other.is_null() {
+                drop(altered.remove(name))
+            } else {
+                drop(altered.insert(name.clone(), other))
+            }
+            let mut told = good.clone();
+            told.records[3].1 = serde_json::Value::from(altered).to_string();
+            // Everything that follows it is linked again, but nothing signed.
+            let bad = told.relinked_after(3).prove(&[]).unwrap_err();
+            assert!(bad.seq <= 6, "{name}: {bad}");
+        }
+    }
+    for (index, _) in body.char_indices().filter(|(index, _)| index % 3 == 0) {
+        let mut bytes = body.clone().into_bytes();
+        bytes[index] = if bytes[index] == b'A' { b'B' } else { b'A' };
+        let mut told = good.clone();
+        told.records[3].1 = String::from_utf8(bytes).unwrap();
+        assert!(told.prove(&[]).is_err(), "{index}");
+    }
+}
+
+impl Told {
+    /// Links the records behind the one with this index again.
+    fn relinked_after(mut self, index: usize) -> Self {
+        let mut prev = chain::hash(self.records[index].1.as_bytes());
+        for record in self.records.iter_mut().skip(index + 1) {
+            let mut value: serde_json::Value = serde_json::from_str(&record.1).unwrap();
+            value["prev"] = prev.to_string().into();
+            record.1 = value.to_string();
+            prev = chain::hash(record.1.as_bytes());
+        }
+        self
+    }
+}
+
+#[test]
+fn certificates_before_a_part_lead_to_the_key_of_the_host() {
+    let told = story();
+    let certificates = [told.records[0].1.clone(), told.records[3].1.clone()];
+    let host = || Signers::These(vec![key(HOST).public_key()]);
+    let part = |certificates: &[String], given: &[u8]| told.prove_part(Begin::Part(5), certificates, host(), given);
+    assert_eq!(part(&certificates, &[]).unwrap().signed.unwrap().through, 7);
+    assert_eq!(part(&certificates, &[11]).unwrap().sealing.lines[0].given, Some(1));
+    assert_eq!(part(&[], &[]).unwrap_err().cause, Cause::Unsigned, "nothing leads to the key of the host");
+    assert!(part(&[], &[12]).is_ok() && part(&[], &[13]).is_ok());
+    assert_eq!(part(&[], &[11]).unwrap_err().cause, Cause::NoGivenKey);
+    is_epoch(part(&certificates[1..], &[]), 4, "of which there is no record");
+    is_epoch(part(&certificates[..1], &[]), 6, "has number 3");
+    let reversed: Vec<String> = certificates.iter().rev().cloned().collect();
+    assert!(part(&reversed, &[]).is_err());
+    let record = [told.records[1].1.clone()];
+    is_epoch(part(&record, &[]), 2, "stands in the wrong place");
+    let late = [told.records[0].1.clone(), told.records[3].1.clone(), told.records[5].1.clone()];
+    is_epoch(part(&late, &[]), 6, "is behind the beginning");
+    let pruned = Begin::Pruned(Mark { seq: 3, hash: told.records[2].2 });
+    let pruned = told.prove_part(pruned, &certificates[..1], host(), &[11]);
+    assert!(matches!(pruned, Err(FirstBad { seq: 3, cause: Cause::NotPruned })), "{pruned:?}: no prune record");
+    // A part within one epoch.
+    let mut within = Told::default();
+    within.certificate(11, HOST, Certifier::HostKey);
+    within.record();
+    within.record();
+    within.checkpoint(11);
+    assert!(within.prove_part(Begin::Part(2), &[], Signers::Anybody, &[11]).is_err(), "its epoch began in record 1");
+    assert!(within.prove_part(Begin::Part(3), &[], host(), &[]).is_ok(), "at most two records are unsigned");
+}
+
+#[test]
+fn the_signature_of_a_certificate_is_of_its_own_namespace() {
+    let mut told = Told::default();
+    told.certificate(11, HOST, Certifier::HostKey);
+    let mut value: serde_json::Value = serde_json::from_str(&told.records[0].1).unwrap();
+    let (signed, _) = certificate_parts(told.records[0].1.as_bytes()).unwrap();
+    for namespace in [Namespace::Checkpoint, Namespace::Grant, Namespace::Statement] {
+        use base64ct::{Base64, Encoding};
+        value["signature"] = Base64::encode_string(&key(HOST).sign(namespace, &signed)).into();
+        told.records[0].1 = value.to_string();
+        is_epoch(told.prove(&[]), 1, "another purpose");
+    }
+}

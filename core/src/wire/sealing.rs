@@ -1,0 +1,63 @@
+//! The sealing keys of a journal, in the result of its verification.
+
+use crate::evidence::{FoundLine, Sealing};
+use serde::{Deserialize, Serialize};
+
+/// The sealing keys of a journal.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct SealingInfo {
+    /// The lines of sealing keys. In each, every key is certified by the one before it.
+    pub lines: Vec<LineInfo>,
+    /// The number of the last epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<u64>,
+    /// The number of the record that begins it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<u64>,
+    /// Its key, `SHA256:…`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// How many certificates were checked.
+    pub certificates: u64,
+    /// Whether sealing keys were given that the lines must have.
+    pub asked: bool,
+}
+
+/// A line of sealing keys.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct LineInfo {
+    /// The number of the record that begins it.
+    pub line: u64,
+    /// The number of its first epoch.
+    pub first: u64,
+    /// The host key that certified its first sealing key, `SHA256:…`; absent if the records that say so were not read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_key: Option<String>,
+    /// The record with which root had accepted the state of the host before it; absent in the first line of a journal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accepted: Option<u64>,
+    /// The first of its epochs whose key was given. Nothing in the line from this epoch on was forged by a later root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub given: Option<u64>,
+}
+
+impl SealingInfo {
+    /// Describes what was found; `None` if the journal has no sealing keys.
+    pub fn of(sealing: Sealing) -> Option<Self> {
+        let Sealing { lines, last, epochs, asked } = sealing;
+        if lines.is_empty() && last.is_none() {
+            return None;
+        }
+        let (epoch, since) = last.as_ref().map(|last| (last.number, last.seq)).unzip();
+        let key = last.map(|last| last.key.fingerprint());
+        let lines = lines.into_iter().map(Into::into).collect();
+        Some(Self { lines, epoch, since, key, certificates: epochs, asked })
+    }
+}
+
+impl From<FoundLine> for LineInfo {
+    fn from(found: FoundLine) -> Self {
+        let FoundLine { line, first, host_key, accepted, given } = found;
+        Self { line, first, host_key, accepted, given }
+    }
+}
