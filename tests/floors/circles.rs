@@ -18,6 +18,7 @@ const ALLOWED: &[Allowance] = &[
         "src/audit",
         &[
             "checkpoint",
+            "epochs",
             "forks",
             "journal",
             "listing",
