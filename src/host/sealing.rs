@@ -84,7 +84,7 @@ impl Host {
 
     /// Begins the first line of sealing keys of a journal that has none and belongs to this host.
     pub(super) fn begin_sealing(&self, journal: &Journal<'_>) -> Result<(), HostError> {
-        if journal.epoch()?.is_some() || journal.restored()?.is_some() { Ok(()) } else { self.advance_epoch(journal) }
+        if journal.epoch()?.is_some() { Ok(()) } else { self.advance_epoch(journal) }
     }
 
     /// Begins a new line of sealing keys after root has accepted the state of the host, if the present one cannot go on: its key is

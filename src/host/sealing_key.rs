@@ -36,10 +36,8 @@ impl Host {
     ) -> Result<Result<HostKey, Unsealed>, HostError> {
         let is_restored = journal.restored()?.is_some();
         let Some(current) = journal.epoch()? else {
-            if is_restored {
-                return Ok(Err(Unsealed::Because("it certifies no sealing key".to_owned())));
-            }
-            // A journal of an earlier version, or a new one.
+            // A journal of an earlier version, or a new one. In the place of a lost one it begins with a `fork` and an alert, and
+            // root's acceptance begins another line.
             let _ = self.begin_line(journal, moment, own, None)?;
             return Ok(Err(Unsealed::Meanwhile));
         };

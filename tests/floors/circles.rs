@@ -20,6 +20,7 @@ const ALLOWED: &[Allowance] = &[
             "checkpoint",
             "clock_checks",
             "fault",
+            "epochs",
             "forks",
             "journal",
             "listing",

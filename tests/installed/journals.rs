@@ -660,7 +660,13 @@ const DAMAGE: &[Damage] = &[
     // The record of the epoch signs what is before it.
     row!("no checkpoint", false, "checkpoint", "1", "DELETE FROM checkpoint"),
     row!("no epoch", false, "record", "kind = 'epoch'", "DELETE FROM record WHERE ROW"),
-    row!("a certificate is gone", true, "journal_meta", "name LIKE 'certificate:%'", "DELETE FROM journal_meta WHERE ROW"),
+    row!(
+        "a certificate is gone",
+        true,
+        "journal_meta",
+        "name LIKE 'certificate:%'",
+        "DELETE FROM journal_meta WHERE ROW"
+    ),
     row!(
         "a certificate of another key",
         true,

@@ -336,12 +336,12 @@ fn a_database_that_is_put_back_without_its_anchor_gives_no_power() {
     let _ = id(&request(&root, &carol, "self-service", &[]));
     root.run_as(&carol.name, RUN).succeeded();
     both_say_intact(&root);
-    // Nor behind a new database, whose anchor knows no record yet.
+    // Nor behind a new database, whose anchor knows its first record.
     root.script(&format!(
         "rm {DATABASE}* {anchor} {STATE}/sent-* {STATE}/host_key*; jitctl key init; test -s {anchor}"
     ));
     restore(&root);
-    root.run_as(&carol.name, RUN).refused("its anchor: that was made for a new database");
+    root.run_as(&carol.name, RUN).refused("older than its anchor: record 1 with");
     // A new one has its anchor before its first record, and a crash in front of the first mark of it is none of these.
     root.script(&format!(
         "rm {DATABASE}* {anchor} {STATE}/sent-* {STATE}/host_key*; jitctl key init; cp {anchor} /root/first"
