@@ -251,7 +251,7 @@ pub fn events() -> Vec<Event> {
         records: 7,
         size: 3,
         tree: vec![Digest([6; 32]), Digest([7; 32])],
-            policies: vec![Digest([8; 32])],
+        policies: vec![Digest([8; 32])],
         requests_gone: Some(3),
         grants_gone: Some(2),
         requests: Some(2),

@@ -23,12 +23,12 @@ use crate::typed::{RequestSource, word};
 use crate::when;
 
 pub(crate) use audit::{
-    AuditCheckProofWords, AuditExportWords, AuditListWords, AuditProveWords, AuditPruneWords, AuditSearchWords, AuditShowWords, AuditVerb, AuditVerifyWords,
-    ExportFormat, RecordSelection,
+    AuditCheckProofWords, AuditExportWords, AuditListWords, AuditProveWords, AuditPruneWords, AuditSearchWords,
+    AuditShowWords, AuditVerb, AuditVerifyWords, ExportFormat, RecordSelection,
 };
 pub(crate) use policy::{PolicyCheckWords, PolicyImportWords, PolicyShowWords, PolicyTestWords, PolicyVerb};
-pub(crate) use witness::{WitnessCosignWords, WitnessKeyWords, WitnessSizeWords, WitnessVerb};
 pub(crate) use statement::{CancelWords, DenyWords, KeyWords, ReleaseWords, RevokeWords};
+pub(crate) use witness::{WitnessCosignWords, WitnessKeyWords, WitnessSizeWords, WitnessVerb};
 
 const AFTER_HELP: &str = "\
 Durations are written 30s, 15m, 1h, 1h30m or 7d. IDs may be shortened to their first characters.

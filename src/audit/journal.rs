@@ -20,10 +20,10 @@ use crate::policy_index;
 use jit_core::budget::Storage;
 use jit_core::clock::{Moment, Timestamp};
 use jit_core::escape::Word;
-use jit_core::evidence::{Checkpoint, Mark};
 use jit_core::evidence::acceptance;
 use jit_core::evidence::chain;
 use jit_core::evidence::record::{Change, Digest, Edit, End, Event, Keys, Record, RunOutcome, Start};
+use jit_core::evidence::{Checkpoint, Mark};
 use jit_core::names::{GrantId, RunId};
 use sys::signals::block_endings;
 

@@ -71,10 +71,8 @@ impl Journal<'_> {
         ) -> Result<Result<(Option<u64>, Vec<Digest>), NoProof>, JournalError>,
     ) -> Result<Result<TreeProof, NoProof>, JournalError> {
         let snapshot = Transaction::new_unchecked(self.database.connection(), TransactionBehavior::Deferred)?;
-        let last: Option<i64> = snapshot
-            .query_row("SELECT max(seq) FROM checkpoint", [], |row| row.get(0))
-            .optional()?
-            .flatten();
+        let last: Option<i64> =
+            snapshot.query_row("SELECT max(seq) FROM checkpoint", [], |row| row.get(0)).optional()?.flatten();
         let last = last.map_or(0, i64::unsigned_abs);
         let Some(checkpoint) = super::checkpoint::checkpoints(&snapshot, last, last)?.pop() else {
             return Ok(Err(NoProof::Unsigned));

@@ -389,7 +389,10 @@ mod tests {
             format!("INSERT INTO journal_meta VALUES ('pruned', CAST('{:020} {head}' || char(10) AS BLOB))", 1000);
         database.connection().execute(&forged, []).unwrap();
         let bad = journal.prove_records(signers()).unwrap().unwrap_err();
-        assert!(bad.seq == 1000 && matches!(bad.cause, Cause::Checkpoint(_)), "{bad}: it states the tree of 1000 records");
+        assert!(
+            bad.seq == 1000 && matches!(bad.cause, Cause::Checkpoint(_)),
+            "{bad}: it states the tree of 1000 records"
+        );
         database.connection().execute_batch("DELETE FROM checkpoint; DELETE FROM tree").unwrap();
         let bad = journal.prove_records(signers()).unwrap().unwrap_err();
         assert_eq!((bad.seq, bad.cause), (1000, Cause::NotPruned));

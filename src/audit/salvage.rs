@@ -121,7 +121,8 @@ fn record(connection: &Connection, seq: u64) -> Result<Result<Stored, String>, J
 
 /// Returns the checkpoint of a record; none where it cannot be read, because the record counts without it.
 fn checkpoint(connection: &Connection, seq: u64) -> Option<Checkpoint> {
-    let mut statement = connection.prepare_cached("SELECT body, signature, note FROM checkpoint WHERE seq = ?1").ok()?;
+    let mut statement =
+        connection.prepare_cached("SELECT body, signature, note FROM checkpoint WHERE seq = ?1").ok()?;
     let read = statement.query_row([sql_bound(seq)], |row| {
         Ok(Checkpoint { seq, body: row.get(0)?, signature: row.get(1)?, note: row.get(2)? })
     });

@@ -93,7 +93,9 @@ impl<'c> StoredTree<'c> {
         let query = "SELECT place, seq FROM tree WHERE height = ?1 AND place < ?2 ORDER BY place DESC LIMIT 1";
         let mut statement = self.connection.prepare_cached(query)?;
         let found = statement
-            .query_row(params![STEP, sql_bound(limit >> STEP)], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))
+            .query_row(params![STEP, sql_bound(limit >> STEP)], |row| {
+                Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))
+            })
             .optional()?;
         let found = found.map(|(place, seq)| (place.unsigned_abs().saturating_add(1) << STEP, seq.unsigned_abs()));
         // A subtree of pruned records may end before the last of them.
@@ -137,9 +139,9 @@ impl<'c> StoredTree<'c> {
         let found = found.filter(|(place, _)| *place > self.begin.size());
         let (place, last) = found.unwrap_or((self.begin.size(), self.begin_seq));
         let query = history!("SELECT count(*), max(seq) FROM history WHERE seq > ?1 AND seq <= ?2");
-        let (count, found): (i64, Option<i64>) = self
-            .connection
-            .query_row(query, params![sql_bound(last), sql_bound(seq)], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let (count, found): (i64, Option<i64>) =
+            self.connection
+                .query_row(query, params![sql_bound(last), sql_bound(seq)], |row| Ok((row.get(0)?, row.get(1)?)))?;
         let is_there = found.map(i64::unsigned_abs) == Some(seq);
         Ok(is_there.then(|| place.saturating_add(count.unsigned_abs()).saturating_sub(1)))
     }
@@ -149,8 +151,7 @@ impl Subtrees for StoredTree<'_> {
     type Error = JournalError;
 
     fn hash(&self, height: u32, place: u64) -> Result<Digest, JournalError> {
-        let mut statement =
-            self.connection.prepare_cached("SELECT hash FROM tree WHERE height = ?1 AND place = ?2")?;
+        let mut statement = self.connection.prepare_cached("SELECT hash FROM tree WHERE height = ?1 AND place = ?2")?;
         let stored = statement.query_row(params![height, sql_bound(place)], |row| Ok(digest(row, 0))).optional()?;
         if let Some(hash) = stored {
             return hash;
@@ -205,7 +206,8 @@ pub(super) fn differs(
     sealed: u64,
 ) -> Result<Option<(u64, &'static str)>, JournalError> {
     let gone = pruned(connection)?.map_or(0, |last| last.seq);
-    let mut statement = connection.prepare("SELECT height, place, seq, hash FROM tree WHERE seq <> ?1 OR ?1 = 0 ORDER BY seq, height")?;
+    let mut statement = connection
+        .prepare("SELECT height, place, seq, hash FROM tree WHERE seq <> ?1 OR ?1 = 0 ORDER BY seq, height")?;
     let mut rows = statement.query([sql_bound(gone)])?;
     let mut expected = expected.iter().take_while(|(_, seq)| *seq <= sealed);
     loop {

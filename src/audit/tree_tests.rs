@@ -10,11 +10,11 @@ use crate::database::Database;
 use crate::database::tests::Scratch;
 use crate::store;
 use jit_core::clock::Timestamp;
+use jit_core::evidence::TreeHead;
 use jit_core::evidence::chain::hash;
 use jit_core::evidence::checkpoint::Statement;
 use jit_core::evidence::proof::Signers;
 use jit_core::evidence::tree::{check_consistency, check_inclusion};
-use jit_core::evidence::TreeHead;
 use jit_core::grant::HostKey;
 
 const ALL: [&str; 5] = [SCHEMA, store::SCHEMA, store::REVIEW_SCHEMA, store::ROLE_SCHEMA, store::STATEMENT_SCHEMA];

@@ -13,12 +13,12 @@ use super::prune::pruned;
 use super::tables;
 use super::tree;
 use jit_core::clock::Timestamp;
-use jit_core::evidence::{Elsewhere, Inconsistencies};
 use jit_core::evidence::Mark;
 use jit_core::evidence::chain::{Begin, Cause, Chain, Copies, FirstBad, Row, Verified, role_digest};
 use jit_core::evidence::policy_history::PolicyHistory;
 use jit_core::evidence::power::Power;
 use jit_core::evidence::proof::{Proof, Proven, Signers};
+use jit_core::evidence::{Elsewhere, Inconsistencies};
 use jit_core::names::GrantId;
 use jit_core::policy::SourceFile;
 
@@ -47,10 +47,11 @@ impl Journal<'_> {
         let Known { signers, anchor, elsewhere, files, now } = known;
         let snapshot = Transaction::new_unchecked(self.database.connection(), TransactionBehavior::Deferred)?;
         // Only an intact chain allows conclusions about the tables; a record with invalid contents does not hide the others.
-        let (mut proven, mut power, mut inconsistencies) = match records(&snapshot, signers, (anchor, elsewhere), Some(now))? {
-            Ok(proven) => proven,
-            Err(bad) => return Ok(Err(bad)),
-        };
+        let (mut proven, mut power, mut inconsistencies) =
+            match records(&snapshot, signers, (anchor, elsewhere), Some(now))? {
+                Ok(proven) => proven,
+                Err(bad) => return Ok(Err(bad)),
+            };
         power.files(files);
         tables::compare(&snapshot, &mut power)?;
         let compared = power.end();

@@ -12,8 +12,8 @@ use jit_core::evidence::{Checkpoint, Digest, Elsewhere, FirstBad, KnownHead, Mar
 use jit_core::grant::{PublicKey, sshsig};
 use jit_core::names::{GrantId, Person, RunId, UserName};
 use jit_core::wire::{
-    AuditProve, AuditVerify, HeadInfo, ProofInfo, TreeInfo,
-    CheckpointInfo, ExportPage, MarkInfo, PruneInfo, RecordFilter, RecordInfo, RecordPage, VerifyInfo,
+    AuditProve, AuditVerify, CheckpointInfo, ExportPage, HeadInfo, MarkInfo, ProofInfo, PruneInfo, RecordFilter,
+    RecordInfo, RecordPage, TreeInfo, VerifyInfo,
 };
 
 /// The most records in one answer.
@@ -112,10 +112,9 @@ impl Context<'_> {
         let checkpoints = self.journal.checkpoints(begin, last)?.iter().map(checkpoint).collect();
         // A damaged tree does not prevent an export: the file is verified without it.
         let tree = if first > 1 { self.journal.tree_before(first).unwrap_or_default() } else { None };
-        let tree = tree.filter(|tree| tree.size() > 0).map(|tree| TreeInfo {
-            size: tree.size(),
-            tree: tree.hashes().iter().map(ToString::to_string).collect(),
-        });
+        let tree = tree
+            .filter(|tree| tree.size() > 0)
+            .map(|tree| TreeInfo { size: tree.size(), tree: tree.hashes().iter().map(ToString::to_string).collect() });
         Ok(ExportPage { records: page.records, checkpoints, tree, through, more: page.more })
     }
 
@@ -278,10 +277,11 @@ fn known_head(info: &HeadInfo) -> Result<KnownHead, Refused> {
 
 fn unproven(why: &NoProof) -> Refused {
     match why {
-        NoProof::NoRecord(seq) => refused("unknown-record", format!("there is no record {seq}")).hint("jitctl audit list"),
-        NoProof::Unsigned => {
-            refused("unsigned", "the host does not sign this journal, so nothing proves the record").hint("jitctl audit verify")
+        NoProof::NoRecord(seq) => {
+            refused("unknown-record", format!("there is no record {seq}")).hint("jitctl audit list")
         }
+        NoProof::Unsigned => refused("unsigned", "the host does not sign this journal, so nothing proves the record")
+            .hint("jitctl audit verify"),
         NoProof::Pruned(removed) => refused(
             "pruned",
             format!("the first {removed} records were removed, so a proof from fewer records is not possible"),

@@ -20,11 +20,11 @@ use crate::verify::Consent;
 use jit_core::evidence::record::Act;
 use jit_core::policy::PolicyReader;
 use jit_core::wire::{
-    Approve, AuditExport, AuditList, AuditProve, AuditPrune, AuditSalvage, AuditShow, AuditVerify, Cancel, CloseSession, Deny,
-    Documents, Examine, Extend, Grants, Import, ImportStatement, Intervene, KeyAccept, KeyInit, KeyShow, Membership,
-    NewBackup, NewRequest, NewSession, PolicyCheck, PolicyShow, PolicyTest, Question, Recording, Recordings, Release,
-    Requests, Restore, ReviewAssignments, ReviewCertify, ReviewDebts, ReviewSettle, ReviewUnused, Revoke, Roles,
-    Sessions, Show, Sweep, Verb, Wait, Why,
+    Approve, AuditExport, AuditList, AuditProve, AuditPrune, AuditSalvage, AuditShow, AuditVerify, Cancel,
+    CloseSession, Deny, Documents, Examine, Extend, Grants, Import, ImportStatement, Intervene, KeyAccept, KeyInit,
+    KeyShow, Membership, NewBackup, NewRequest, NewSession, PolicyCheck, PolicyShow, PolicyTest, Question, Recording,
+    Recordings, Release, Requests, Restore, ReviewAssignments, ReviewCertify, ReviewDebts, ReviewSettle, ReviewUnused,
+    Revoke, Roles, Sessions, Show, Sweep, Verb, Wait, Why,
 };
 
 /// What must be available to answer a verb.

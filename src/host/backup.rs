@@ -167,7 +167,13 @@ fn check(copy: &Database, name: &str, key: &HostPublicKey, now: Timestamp) -> Re
     {
         return fault(CopyFault::OtherHost);
     }
-    let known = Known { signers: Signers::Host(key.public_key()), anchor: Vec::new(), elsewhere: Elsewhere::default(), files: None, now };
+    let known = Known {
+        signers: Signers::Host(key.public_key()),
+        anchor: Vec::new(),
+        elsewhere: Elsewhere::default(),
+        files: None,
+        now,
+    };
     match Journal::new(copy, name, Vec::new()).prove(known)? {
         Ok(_) => Ok(()),
         Err(bad) => fault(CopyFault::NotIntact(bad)),

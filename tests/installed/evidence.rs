@@ -94,7 +94,8 @@ fn forge(root: &PrivateRoot, count: u64, time: i64) {
             .prepare("INSERT INTO record (seq, kind, uid, run, grant_id, at, high, hash, body) VALUES (?1, ?2, ?3, ?4, NULL, ?5, ?5, ?6, ?7)")
             .unwrap();
         let (mut prev, mut tree) = (Digest::ZERO, Frontier::default());
-        let mut subtree = connection.prepare("INSERT INTO tree (height, place, seq, hash) VALUES (?1, ?2, ?3, ?4)").unwrap();
+        let mut subtree =
+            connection.prepare("INSERT INTO tree (height, place, seq, hash) VALUES (?1, ?2, ?3, ?4)").unwrap();
         for seq in 1..=count {
             let (kind, uid, template) = match seq {
                 1 => &policy,

@@ -11,10 +11,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use harness::{Person, PrivateRoot, project};
 use jit_core::clock::{BootTime, Moment, Timestamp};
+use jit_core::evidence::chain::{Cause, hash};
 use jit_core::evidence::note::signed_by_host;
 use jit_core::evidence::tree::{Frontier, STEP};
 use jit_core::evidence::{Digest, Signers, TreeHead};
-use jit_core::evidence::chain::{Cause, hash};
 use jit_core::grant::sshsig::Namespace;
 use jit_core::grant::{HostKey, PublicKey};
 use jit_core::policy::{StoredRole, row_digest, settings_digest};
@@ -72,7 +72,7 @@ fn a_changed_row_that_gives_permission_is_reported() {
     let text = root.as_root(["jitctl", "audit", "verify"]).intact().to_owned();
     assert!(
         text.contains(
-            "the database agrees: 5 requests, 1 approval, 4 grants, 2 break-glass reviews,\n4 denials, revocations and releases"
+            "the database agrees: 5 requests, 1 approval, 4 grants, 2 break-glass reviews, 4 denials, revocations and releases"
         ),
         "{text}"
     );
@@ -852,7 +852,8 @@ fn tree(db: &Connection, through: i64) -> rusqlite::Result<TreeHead> {
         hashes.push(Digest(row.get(1)?));
     }
     let mut tree = Frontier::new(size, hashes).unwrap();
-    let mut query = db.prepare(&format!("SELECT seq, hash FROM record WHERE seq > {pruned} AND seq <= ?1 ORDER BY seq"))?;
+    let mut query =
+        db.prepare(&format!("SELECT seq, hash FROM record WHERE seq > {pruned} AND seq <= ?1 ORDER BY seq"))?;
     let mut rows = query.query([through])?;
     while let Some(row) = rows.next()? {
         let (seq, mut done) = (row.get::<_, i64>(0)?, Vec::new());
@@ -1440,7 +1441,13 @@ fn verdict(path: &Path, key: &PublicKey) -> (String, String) {
     };
     let journal = Journal::new(&database, "web1", Vec::new());
     let signers = Signers::Host(key.clone());
-    let proven = journal.prove(Known { signers, anchor: Vec::new(), elsewhere: Default::default(), files: None, now: Timestamp::from_seconds(AT) });
+    let proven = journal.prove(Known {
+        signers,
+        anchor: Vec::new(),
+        elsewhere: Default::default(),
+        files: None,
+        now: Timestamp::from_seconds(AT),
+    });
     match proven {
         Err(error) => ("journal".to_owned(), error.to_string()),
         Ok(Ok(_)) => ("intact".to_owned(), String::new()),

@@ -44,18 +44,26 @@ fn a_line_that_any_user_writes_decides_nothing() {
     for (line, disagreeing) in [
         (format!("@cee: {{\"seq\":3,\"head\":\"{zeros}\",\"record\":{{}}}}"), 1),
         (format!("@cee: {{\"seq\":99999,\"head\":\"{zeros}\",\"record\":{{}}}}"), 2),
-        ("@cee: {\"checkpoint\":\"{}\",\"kind\":\"checkpoint\",\"note\":\"NOTE\",\"seq\":3,\"signature\":\"\"}".to_owned(), 2),
+        (
+            "@cee: {\"checkpoint\":\"{}\",\"kind\":\"checkpoint\",\"note\":\"NOTE\",\"seq\":3,\"signature\":\"\"}"
+                .to_owned(),
+            2,
+        ),
     ] {
         let origin = root.read("/root/head").lines().find(|line| line.starts_with("jit-sudo/")).unwrap().to_owned();
         let signature = "A".repeat(91) + "=";
         let note = format!("{origin}\\n1\\n{}=\\n\\n— {origin} {signature}\\n", "A".repeat(43));
         root.write("/tmp/line", 0o644, &line.replace("NOTE", &note));
-        root.run_as(&person.name, ["sh", "-c", "logger -t 'jit-sudo[7]' \"$(cat /tmp/line)\""]).succeeded();
+        root.run_as(&person.name, ["sh", "-c", "logger -p authpriv.notice -t 'jit-sudo[7]' \"$(cat /tmp/line)\""])
+            .succeeded();
         root.syslog();
         assert!(root.read(LOG).contains("jit-sudo[7]"), "the line is in the log");
         let said = verify(&root, &["--anchor", LOG]);
         let text = said.succeeded();
-        assert!(text.contains(&format!("other lines  {disagreeing} without a signature disagree, from record 3 on")), "{text}");
+        assert!(
+            text.contains(&format!("other lines  {disagreeing} without a signature disagree, from record 3 on")),
+            "{text}"
+        );
     }
     root.script(&format!("jitctl audit export -o /root/journal.jsonl; cp {LOG} /root/log; jitctl key show >/root/key"));
     let elsewhere = ["/root/journal.jsonl", "--public-key", "/root/key", "--anchor", "/root/log"];
@@ -75,7 +83,8 @@ fn a_signed_head_in_the_log_shows_a_journal_that_root_has_cut_off() {
     // The whole state of an hour ago, with its anchor: nothing on this host shows it.
     root.script(&format!("rm -r {STATE} && cp -a /root/before {STATE}"));
     verify(&root, &[]).exited(5);
-    verify(&root, &["--anchor", LOG]).refused("the journal ends before it, and a signed head that was kept elsewhere covers");
+    verify(&root, &["--anchor", LOG])
+        .refused("the journal ends before it, and a signed head that was kept elsewhere covers");
     root.run_as(&person.name, RUN).succeeded();
     root.run_as(&person.name, RUN).succeeded();
     sign(&root);
@@ -92,11 +101,16 @@ fn one_record_is_proved_without_the_journal() {
         let words = ["jitctl", "audit", "check-proof", file, "--host-key", "/tmp/key"];
         root.run_as("alice", words)
     };
-    root.script(&format!("jitctl audit prove {seq} >/tmp/proof; jitctl key show >/tmp/key; chmod 644 /tmp/proof /tmp/key"));
+    root.script(&format!(
+        "jitctl audit prove {seq} >/tmp/proof; jitctl key show >/tmp/key; chmod 644 /tmp/proof /tmp/key"
+    ));
     let said = check("/tmp/proof");
     assert!(said.succeeded().contains(&format!("as number {seq} of ")) && said.stdout.contains("needle"), "{said:?}");
     let proof = root.read("/tmp/proof");
-    assert!(proof.starts_with("c2sp.org/tlog-proof@v1\nextra ") && proof.len() < 4_000 + start.body.len() * 2, "{proof}");
+    assert!(
+        proof.starts_with("c2sp.org/tlog-proof@v1\nextra ") && proof.len() < 4_000 + start.body.len() * 2,
+        "{proof}"
+    );
     let lines: Vec<&str> = proof.lines().collect();
     for index in 1..lines.len() {
         let mut altered: Vec<String> = lines.iter().map(|line| (*line).to_owned()).collect();
@@ -147,7 +161,10 @@ fn a_witness_cosigns_a_journal_that_grows_and_refuses_one_that_was_restored() {
     assert!(said.succeeded().contains("witness      cosigned up to record "), "{said:?}");
     let uncosigned = verify(&root, &["--anchor", LOG, "--witness", &key]);
     uncosigned.exited(5);
-    assert!(uncosigned.stdout.contains("not checked: no head with a cosignature of this witness was given"), "{uncosigned:?}");
+    assert!(
+        uncosigned.stdout.contains("not checked: no head with a cosignature of this witness was given"),
+        "{uncosigned:?}"
+    );
     root.script("jitctl audit prove 3 >/root/proof");
     root.as_root(["jitctl", "audit", "check-proof", "/root/proof", "--host-key", "/tmp/host.pub", "--witness", &key])
         .refused("witness witness.example/one has not cosigned the tree");

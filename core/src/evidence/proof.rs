@@ -91,7 +91,18 @@ impl Proof {
         };
         let (marks, forks) = (Forks::heads(anchor, last.seq), Forks::default());
         let tree = TreeCheck::new((begin == Begin::First).then(Frontier::default));
-        Self { chain, signers, other: None, marks, forks, tree, hearsay: Unsigned::default(), unsigned: 0, first: None, found }
+        Self {
+            chain,
+            signers,
+            other: None,
+            marks,
+            forks,
+            tree,
+            hearsay: Unsigned::default(),
+            unsigned: 0,
+            first: None,
+            found,
+        }
     }
 
     /// Sets the tree of the records before the first one. Checkpoints and the record of the pruning must confirm it.

@@ -145,7 +145,8 @@ impl Notes {
 fn note_in(line: &str) -> Option<String> {
     if let Some((_, rest)) = line.split_once(" jit_note=") {
         let digits = rest.split(|c: char| !c.is_ascii_hexdigit()).next()?.to_ascii_lowercase();
-        let bytes = digits.as_bytes().chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok());
+        let bytes =
+            digits.as_bytes().chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok());
         return String::from_utf8(bytes.collect::<Option<Vec<u8>>>()?).ok();
     }
     if !line.contains("note") {
@@ -240,7 +241,9 @@ mod tests {
             let kept = kept(&text);
             let known = KnownHead { head, cosigned: None };
             assert_eq!(kept.heads(&[key.public_key()], &[]), [known], "{text}");
-            assert!(kept.heads(&[HostKey::from_seed([8; 32]).public_key()], &[]).is_empty() && kept.unsigned.is_empty());
+            assert!(
+                kept.heads(&[HostKey::from_seed([8; 32]).public_key()], &[]).is_empty() && kept.unsigned.is_empty()
+            );
         }
     }
 

@@ -2,10 +2,10 @@
 
 use std::io::{BufRead, Read};
 
+use jit_core::escape::unhex;
 use jit_core::evidence::chain::{Begin, Cause};
 use jit_core::evidence::checkpoint::Statement;
 use jit_core::evidence::proof::Proof;
-use jit_core::escape::unhex;
 use jit_core::evidence::tree::Frontier;
 use jit_core::evidence::{Checkpoint, Digest, Elsewhere, FirstBad, Mark, Proven, Signers};
 use jit_core::wire::{GapInfo, TreeInfo};

@@ -68,11 +68,13 @@ fn base64(hashes: &[String]) -> String {
 pub(crate) fn check_proof(words: &AuditCheckProofWords, screen: &Screen) -> Result<Report, Trouble> {
     let keys: Vec<PublicKey> = keys(&words.host_key)?.into_iter().map(|(_, key)| key).collect();
     let witnesses = words.witness.iter().map(|text| witness_key(text)).collect::<Result<Vec<_>, _>>()?;
-    let proof = Proof::parse(&read(&words.file)?).ok_or_else(|| no_proof("the file is not a proof that jitctl has made"))?;
+    let proof =
+        Proof::parse(&read(&words.file)?).ok_or_else(|| no_proof("the file is not a proof that jitctl has made"))?;
     let tree = signed(&proof.note, &keys).ok_or_else(|| no_proof("the host with this key has not signed the tree"))?;
     let cosigned = witnesses.iter().map(|witness| witness.cosigned(&proof.note).ok_or(witness));
     let cosigned = cosigned.collect::<Result<Vec<u64>, _>>();
-    let cosigned = cosigned.map_err(|witness| no_proof(&format!("witness {} has not cosigned the tree", clean(&witness.name))))?;
+    let cosigned =
+        cosigned.map_err(|witness| no_proof(&format!("witness {} has not cosigned the tree", clean(&witness.name))))?;
     let record = hash(proof.record.as_bytes());
     check_inclusion(&tree, proof.index, record, &proof.hashes).map_err(|why| no_proof(&why.to_string()))?;
     Ok(report(&proof, record, &tree, cosigned, screen))
@@ -81,7 +83,8 @@ pub(crate) fn check_proof(words: &AuditCheckProofWords, screen: &Screen) -> Resu
 fn report(proof: &Proof, record: Digest, tree: &TreeHead, cosigned: Vec<u64>, screen: &Screen) -> Report {
     let info = RecordInfo { seq: proof.index + 1, body: proof.record.clone(), hash: record.to_string() };
     let shown = Record::read(&info);
-    let mut text = format!("the record is in the journal, as number {} of {} signed records\n", proof.index + 1, tree.size);
+    let mut text =
+        format!("the record is in the journal, as number {} of {} signed records\n", proof.index + 1, tree.size);
     for time in &cosigned {
         let at = when::short(i64::try_from(*time).unwrap_or(i64::MAX), screen.now);
         text.push_str(&format!("the witness cosigned them at {at}\n"));
@@ -131,7 +134,8 @@ fn read(path: &Path) -> Result<String, Trouble> {
         Some("-") => io::stdin().take(LIMIT).read_to_string(&mut text),
         _ => File::open(path).and_then(|file| file.take(LIMIT).read_to_string(&mut text)),
     };
-    let failed = |error| Trouble::Local("unreadable", Notice::new(format!("cannot read {shown}: {}", sys::plain_words(&error))));
+    let failed =
+        |error| Trouble::Local("unreadable", Notice::new(format!("cannot read {shown}: {}", sys::plain_words(&error))));
     read.map_err(failed)?;
     Ok(text)
 }

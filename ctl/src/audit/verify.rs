@@ -110,7 +110,9 @@ fn report(info: VerifyInfo, asked: Asked, screen: &Screen) -> Report {
     let (verdict, checks) = judge(&info, asked);
     let mut text = lines(&info, verdict, &checks, screen);
     let exit = if verdict == Verdict::Intact { Exit::Done } else { Exit::NotAllChecked };
-    let Some(checked) = &info.recordings else { return Report::done(Output::Verified(Box::new(info)), text).ended(exit) };
+    let Some(checked) = &info.recordings else {
+        return Report::done(Output::Verified(Box::new(info)), text).ended(exit);
+    };
     text.push_str(&format!("recordings intact: {}\n", checked.intact));
     if checked.unsealed > 0 {
         text.push_str(&format!("{} of lost runs have no digest\n", checked.unsealed));

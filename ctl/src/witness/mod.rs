@@ -58,7 +58,8 @@ fn cosign(words: &WitnessCosignWords, now: u64) -> Result<Report, Trouble> {
     }
     let (state, input) = (State::open(&words.state)?, read(words.file.as_deref())?);
     let key = state.key()?;
-    let requests = Request::all(&input).ok_or_else(|| refused("malformed", "the input is not a checkpoint with a proof"))?;
+    let requests =
+        Request::all(&input).ok_or_else(|| refused("malformed", "the input is not a checkpoint with a proof"))?;
     let (mut cosigned, mut text) = (Vec::new(), String::new());
     for request in &requests {
         let line = take(&state, &key, &hosts, request, now)?;
@@ -69,17 +70,12 @@ fn cosign(words: &WitnessCosignWords, now: u64) -> Result<Report, Trouble> {
 }
 
 /// Checks one checkpoint, remembers it, and returns the line with the cosignature.
-fn take(
-    state: &State,
-    key: &WitnessKey,
-    hosts: &[PublicKey],
-    request: &Request,
-    now: u64,
-) -> Result<String, Trouble> {
+fn take(state: &State, key: &WitnessKey, hosts: &[PublicKey], request: &Request, now: u64) -> Result<String, Trouble> {
     let (origin, head) = request.head().ok_or_else(|| refused("malformed", "the note does not state a tree head"))?;
     let host = origin.strip_prefix(ORIGIN).filter(|host| is_host(host));
     let host = host.ok_or_else(|| refused("unknown-host", "the note is not from a host of jit-sudo"))?;
-    signed(&request.note, hosts).ok_or_else(|| refused("unknown-host", "no host key that was given has signed the note"))?;
+    signed(&request.note, hosts)
+        .ok_or_else(|| refused("unknown-host", "no host key that was given has signed the note"))?;
     let _lock = state.lock()?;
     let before = state.last(host)?;
     grows(before.as_ref().map(|(head, _)| head), request.old, &head, &request.proof)?;
@@ -105,7 +101,10 @@ fn grows(before: Option<&TreeHead>, old: u64, head: &TreeHead, proof: &[Digest])
         return if proof.is_empty() { Ok(()) } else { Err(refused("malformed", "a proof from nothing has no hashes")) };
     };
     check_consistency(before, head, proof).map_err(|_| {
-        refused("inconsistent", &format!("the {} records do not begin with the {size} that this witness has cosigned", head.size))
+        refused(
+            "inconsistent",
+            &format!("the {} records do not begin with the {size} that this witness has cosigned", head.size),
+        )
     })
 }
 
@@ -126,7 +125,8 @@ fn read(path: Option<&Path>) -> Result<String, Trouble> {
             (shown, File::open(path).and_then(|file| file.take(LIMIT).read_to_string(&mut text)))
         }
     };
-    let failed = |error| Trouble::Local("unreadable", Notice::new(format!("cannot read {shown}: {}", sys::plain_words(&error))));
+    let failed =
+        |error| Trouble::Local("unreadable", Notice::new(format!("cannot read {shown}: {}", sys::plain_words(&error))));
     read.map_err(failed)?;
     Ok(text)
 }

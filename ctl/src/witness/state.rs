@@ -60,7 +60,8 @@ impl State {
         let path = self.directory.join(KEY);
         if path.exists() {
             let key = self.key()?;
-            let other = || trouble("other-name", format!("this witness has a key with the name {}", clean(&key.public().name)));
+            let other =
+                || trouble("other-name", format!("this witness has a key with the name {}", clean(&key.public().name)));
             return if key.public().name == name { Ok(key) } else { Err(other()) };
         }
         let seed = random().map_err(|error| failed("make", &path, &error))?;

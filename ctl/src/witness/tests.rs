@@ -49,7 +49,9 @@ impl Scene {
     fn cosign(&self, input: &str) -> Result<Vec<String>, String> {
         let state = State::open(&self.directory).unwrap();
         let (key, hosts) = (state.key().unwrap(), [self.host.public_key()]);
-        let code = |trouble: Trouble| serde_json::to_value(trouble.object()).unwrap()["error"]["code"].as_str().unwrap().to_owned();
+        let code = |trouble: Trouble| {
+            serde_json::to_value(trouble.object()).unwrap()["error"]["code"].as_str().unwrap().to_owned()
+        };
         let requests = Request::all(input).ok_or("malformed".to_owned())?;
         requests.iter().map(|request| take(&state, &key, &hosts, request, 99).map_err(code)).collect()
     }

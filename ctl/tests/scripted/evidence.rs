@@ -2,11 +2,11 @@
 
 use std::fs;
 
+use jit_core::evidence::chain::hash;
+use jit_core::evidence::checkpoint::{Statement, VERSION};
 use jit_core::evidence::note::signed_by_host;
 use jit_core::evidence::tree::Frontier;
 use jit_core::evidence::{Digest, TreeHead};
-use jit_core::evidence::chain::hash;
-use jit_core::evidence::checkpoint::{Statement, VERSION};
 use jit_core::grant::HostKey;
 use jit_core::grant::sshsig::{Namespace, armor};
 use jit_core::grant::terms::encode;
@@ -56,7 +56,8 @@ fn tree(size: u64) -> Frontier {
 fn checkpoint(record: &RecordInfo) -> CheckpointInfo {
     let head = Digest(jit_core::escape::unhex(&record.hash).unwrap());
     let TreeHead { size, root } = tree(record.seq).head();
-    let statement = Statement { at: 1_800_000_000, head, host: "h".into(), root, seq: record.seq, size, version: VERSION };
+    let statement =
+        Statement { at: 1_800_000_000, head, host: "h".into(), root, seq: record.seq, size, version: VERSION };
     let body = encode(&statement).unwrap();
     let signature = armor(&key().sign(Namespace::Checkpoint, &body));
     let note = signed_by_host(&key(), "h", &statement.tree()).unwrap().to_string();
@@ -108,7 +109,10 @@ fn an_export_can_be_verified_without_a_broker() {
     let (status, said) = verify(&lines, &[]);
     let head = &records()[11].hash;
     assert_eq!(status, 5, "{said}");
-    assert!(said.starts_with(&format!("chain intact: 12 records, head {head}\nsignatures   signed up to record 12 at ")), "{said}");
+    assert!(
+        said.starts_with(&format!("chain intact: 12 records, head {head}\nsignatures   signed up to record 12 at ")),
+        "{said}"
+    );
     assert!(said.ends_with("intact as far as can be told\n"), "{said}");
     let other = HostKey::from_seed([6; 32]).public_line();
     let broker = Scripted::silent().with("journal", &text);

@@ -64,7 +64,8 @@ fn a_checkpoint_that_states_another_tree_is_found_although_the_host_signed_it() 
     let right = tree(&records).head();
     let verify = |head: TreeHead, noted: TreeHead| {
         let TreeHead { size, root } = head;
-        let statement = Statement { at: 7, head: records[8].2, host: "ab".into(), root, seq: 9, size, version: VERSION };
+        let statement =
+            Statement { at: 7, head: records[8].2, host: "ab".into(), root, seq: 9, size, version: VERSION };
         let body = encode(&statement).unwrap();
         let note = signed_by_host(&key, "ab", &noted).unwrap().to_string();
         let checkpoint = Checkpoint { seq: 9, signature: key.sign(Namespace::Checkpoint, &body), body, note };
@@ -95,10 +96,15 @@ fn heads_of_a_lost_branch_are_explained_by_its_fork_and_others_are_not() {
     let fork = Fork { continues: 10, highest: 15, heads: Vec::new(), sentence: "x".into() };
     append(21, Event::Fork(Box::new(fork)));
     append(22, samples::events().remove(11));
-    let heads = prove(&records, &[head(&lost[..9]), head(&lost[..12]), head(&lost), head(&records)], &[]).unwrap().heads;
+    let heads =
+        prove(&records, &[head(&lost[..9]), head(&lost[..12]), head(&lost), head(&records)], &[]).unwrap().heads;
     assert_eq!((heads.lost, heads.signed.map(|agreed| agreed.size)), (2, Some(12)));
     let far = samples::chain(21);
-    assert_eq!(prove(&records, &[head(&far)], &[]), bad(23, Cause::CutOffHead(21)), "more than the branch can have had");
+    assert_eq!(
+        prove(&records, &[head(&far)], &[]),
+        bad(23, Cause::CutOffHead(21)),
+        "more than the branch can have had"
+    );
     let other = KnownHead { head: TreeHead { size: 10, root: Digest([9; 32]) }, cosigned: None };
     assert_eq!(prove(&records, &[other], &[]), bad(10, Cause::OtherHead(10)), "it is before the branch");
 }
@@ -109,7 +115,8 @@ fn without_the_records_before_a_part_no_head_is_compared() {
     let other = KnownHead { head: TreeHead { size: 7, root: Digest([9; 32]) }, cosigned: None };
     let part = |before: Option<Frontier>| {
         let mut proof = Proof::new(Begin::Part(5), Signers::Anybody, []);
-        proof = before.into_iter().fold(proof, Proof::after).with(Elsewhere { heads: vec![other], unsigned: Vec::new() });
+        proof =
+            before.into_iter().fold(proof, Proof::after).with(Elsewhere { heads: vec![other], unsigned: Vec::new() });
         for (_, body, _) in &records[4..] {
             proof.bare_record(body.as_bytes())?;
         }

@@ -11,9 +11,9 @@ use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use jit_core::escape::Word;
 use jit_core::evidence::Checkpoint;
 use jit_core::grant::sshsig::dearmor;
-use jit_core::escape::Word;
 use jit_core::wire::{AuditExport, CheckpointInfo, ExportPage, RecordInfo};
 use serde_json::{Map, Value};
 

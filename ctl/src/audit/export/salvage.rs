@@ -108,7 +108,12 @@ mod tests {
         let gap = |first, last, why: &str| GapInfo { first, last, why: why.to_owned() };
         SalvagePage {
             records: [2, 5, 6].map(record).into(),
-            checkpoints: vec![CheckpointInfo { seq: 5, body: "x".to_owned(), signature: "y".to_owned(), note: String::new() }],
+            checkpoints: vec![CheckpointInfo {
+                seq: 5,
+                body: "x".to_owned(),
+                signature: "y".to_owned(),
+                note: String::new(),
+            }],
             gaps: vec![gap(1, 1, "a"), gap(3, 4, "b"), gap(7, 7, "b")],
             next: None,
             open_end: true,

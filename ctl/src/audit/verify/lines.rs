@@ -13,8 +13,7 @@ pub(super) fn lines(info: &VerifyInfo, verdict: Verdict, checks: &[Check], scree
     if info.before > 0 {
         text.push_str(&format!("begins after record {}\n", info.before));
     }
-    let rows: Vec<(&str, String)> =
-        checks.iter().map(|check| (row(check), sentence(check, info, screen))).collect();
+    let rows: Vec<(&str, String)> = checks.iter().map(|check| (row(check), sentence(check, info, screen))).collect();
     let compared = info.compared.as_deref().map(|compared| ("tables", tables(compared)));
     for (name, sentence) in rows.into_iter().chain(compared) {
         text.push_str(&format!("{name:<11}  {sentence}\n"));
@@ -44,7 +43,8 @@ fn sentence(check: &Check, info: &VerifyInfo, screen: &Screen) -> String {
     let at = |seconds: i64| when::short(seconds, screen.now);
     let sentence = match check {
         Check::Signed(through, known) => {
-            let (when, key) = info.signed.as_ref().map(|signed| (at(signed.at), clean(&signed.key))).unwrap_or_default();
+            let (when, key) =
+                info.signed.as_ref().map(|signed| (at(signed.at), clean(&signed.key))).unwrap_or_default();
             let whose = if *known { "" } else { " (whose key that is was not asked: --public-key)" };
             format!("signed up to record {through} at {when} by {key}{whose}")
         }
