@@ -54,7 +54,8 @@ fn a_line_that_any_user_writes_decides_nothing() {
         let signature = "A".repeat(91) + "=";
         let note = format!("{origin}\\n1\\n{}=\\n\\n— {origin} {signature}\\n", "A".repeat(43));
         root.write("/tmp/line", 0o644, &line.replace("NOTE", &note));
-        root.run_as(&person.name, ["sh", "-c", "logger -t 'jit-sudo[7]' \"$(cat /tmp/line)\""]).succeeded();
+        root.run_as(&person.name, ["sh", "-c", "logger -p authpriv.notice -t 'jit-sudo[7]' \"$(cat /tmp/line)\""])
+            .succeeded();
         root.syslog();
         assert!(root.read(LOG).contains("jit-sudo[7]"), "the line is in the log");
         let said = verify(&root, &["--anchor", LOG]);
