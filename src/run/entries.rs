@@ -113,7 +113,9 @@ pub(super) fn long(entry: &Entry, settings: &Settings) -> String {
     if !role.authenticate {
         words.push("!authenticate".to_owned());
     }
-    words.extend(differences(&role.options, &settings.options, &["runcwd", "command_timeout"]));
+    // As in the short form, setenv says nothing where ALL implies it.
+    let implied = if role.allows_everything() && role.options.setenv == Some(true) { "setenv" } else { "" };
+    words.extend(differences(&role.options, &settings.options, &["runcwd", "command_timeout", implied]));
     words.sort_by_key(|word| word.trim_start_matches('!') != "setenv");
     if !words.is_empty() {
         text.push_str(&format!("    Options: {}\n", words.join(", ")));

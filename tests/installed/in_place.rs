@@ -19,8 +19,10 @@ fn shared() -> [&'static str; 2] {
 
 /// Runs a bash script in which `$S` is the program.
 fn scripted(root: &PrivateRoot, person: &Person, program: &str, script: &str) -> Output {
-    let run = root.command(&person.name, ["bash", "-c", script]).env("S", program);
-    run.env("PASSWORD", &person.password).cwd("/tmp").run()
+    // By its name, as users type it: getopt(3) prints argv[0] as it is.
+    let (place, name) = program.rsplit_once('/').unwrap_or(("/usr/bin", program));
+    let run = root.command(&person.name, ["bash", "-c", script]).env("S", name);
+    run.env("PATH", format!("{place}:/usr/sbin:/usr/bin")).env("PASSWORD", &person.password).cwd("/tmp").run()
 }
 
 /// Returns the messages without hints and without what sudo says about its plugins.
@@ -102,12 +104,18 @@ fn each_use_renews_a_password_that_is_remembered_for_a_short_time() {
     briefly(&root, &person);
     // Ten seconds in all, with at most 2.5 between two uses; and not after six without a use.
     let uses = "echo \"$PASSWORD\" | $S -S -p '' true; for i in 1 2 3 4; do sleep 2.5; $S -n echo $i || exit; done; \
-                sleep 6.2; $S -n true";
+                sleep 6.2; $S -n true; echo over";
     let said = alike(&root, &person, programs, uses);
-    assert_eq!(said.stdout, "1\n2\n3\n4\n", "{said:?}");
+    assert_eq!(said.stdout, "1\n2\n3\n4\nover\n", "{said:?}");
     assert_eq!(messages(&said), ["sudo: a password is required"]);
     // -v renews too, and for as long.
-    alike(&root, &person, programs, "echo \"$PASSWORD\" | $S -S -p '' -v; sleep 4; $S -n -v; sleep 4; $S -n id -u");
+    let validated = alike(
+        &root,
+        &person,
+        programs,
+        "echo \"$PASSWORD\" | $S -S -p '' -v; sleep 4; $S -n -v; sleep 4; $S -n id -u; exit $?",
+    );
+    assert_eq!(validated.succeeded(), "0");
 }
 
 #[test]
@@ -117,7 +125,7 @@ fn validation_uses_the_pam_service_of_the_role() {
     let role = format!("standing = [\"{}\"]\ncommands = [\"ALL\"]\npam_service = \"strict\"\n", person.name);
     root.add_policy("strict", &format!("[roles.strict]\n{role}"));
     root.script("cp /etc/pam.d/jit-sudo /etc/pam.d/strict");
-    let remembered = "echo \"$PASSWORD\" | jit-sudo -S -p '' -v && jit-sudo -n id -u";
+    let remembered = "echo \"$PASSWORD\" | jit-sudo -S -p '' -v; jit-sudo -n id -u; exit $?";
     assert_eq!(scripted(&root, &person, "jit-sudo", remembered).succeeded().trim(), "0");
     root.script("printf 'auth required pam_deny.so\\naccount required pam_permit.so\\n' >/etc/pam.d/strict");
     let denied = scripted(&root, &person, "jit-sudo", "echo \"$PASSWORD\" | jit-sudo -k -S -p '' -v");
@@ -140,13 +148,13 @@ fn a_denied_account_is_reported_in_sudos_words() {
     stack(&root, "pam_permit.so", "pam_deny.so");
     let said = alike(&root, &person, programs, "$S -n id");
     assert_eq!(messages(&said)[0], "sudo: account validation failure, is your account locked?");
-    alike(&root, &person, programs, "$S -n -v");
+    alike(&root, &person, programs, "$S -n -v").refused("account validation failure");
     let expired = root.person(&["deploy"]);
     root.script(&format!(
         "chage -E 2000-01-01 {}; cp /etc/pam.d/other /etc/pam.d/jit-sudo; cp /etc/pam.d/other /etc/pam.d/sudo",
         expired.name
     ));
-    alike(&root, &expired, programs, "$S -n id");
+    alike(&root, &expired, programs, "$S -n id").refused("");
 }
 
 #[test]
@@ -156,7 +164,7 @@ fn credentials_that_cannot_be_set_stop_no_run_that_needs_no_password() {
     let person = root.person(&["deploy"]);
     // pam_deny fails at pam_setcred(3) too.
     stack(&root, "pam_deny.so", "pam_permit.so");
-    assert_eq!(alike(&root, &person, programs, "$S -n id -u").succeeded(), "0\n");
+    assert_eq!(alike(&root, &person, programs, "$S -n id -u").succeeded(), "0");
 }
 
 #[test]
@@ -166,7 +174,7 @@ fn a_password_line_that_is_too_long_is_one_wrong_try() {
     // sudo 1.9.13 takes the rest of such a line as the next answer.
     let line = "(head -c 5000 /dev/zero | tr '\\0' x; echo; echo \"$PASSWORD\") | $S -S -p '' id -u";
     let said = scripted(root(), &person, programs[1], line);
-    assert_eq!(said.succeeded(), "0\n");
+    assert_eq!(said.succeeded(), "0");
     assert_eq!(said.stderr, "Sorry, try again.\n");
     let endless = "yes no | tr -d '\\n' | head -c 9000 | $S -S -p '' id -u";
     scripted(root(), &person, programs[1], endless).refused("1 incorrect password attempt");
@@ -240,4 +248,35 @@ fn lines_that_were_pasted_do_not_become_the_reason() {
     });
     let records = crate::records_of(root(), &person);
     assert!(!records.iter().any(|record| record.body.to_string().contains("precious")));
+}
+
+/// Runs a command with a second terminal as standard error, and prints what arrived there.
+const OTHER_TERMINAL: &str = r#"import os, pty, select, subprocess, sys
+leader, follower = pty.openpty()
+words = [sys.argv[1], "-n", "sh", "-c", "test -t 2; echo terminal $? >&2; printf 'two\nlines\n' >&2"]
+print(subprocess.run(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=follower).returncode)
+came = b""
+while select.select([leader], [], [], 1)[0]: came += os.read(leader, 100)
+print(came)
+"#;
+
+#[test]
+fn another_terminal_stays_a_terminal_though_its_output_is_recorded() {
+    let root = own_root();
+    let person = root.person(&[]);
+    for record in ["tty", "all"] {
+        let role = format!("standing = [\"{}\"]\nrecord = \"{record}\"\nauthenticate = false\n", person.name);
+        root.add_policy("recorded", &format!("[roles.recorded]\ncommands = [\"ALL\"]\n{role}"));
+        root.write("/etc/sudoers.d/recorded", 0o440, format!("{} ALL=(ALL) NOPASSWD: ALL\n", person.name));
+        let [theirs, ours] = ["sudo", "jit-sudo"].map(|program| {
+            let words = ["python3", "-c", OTHER_TERMINAL, program];
+            // Without a terminal of its own, and with one.
+            let apart = root.run_as(&person.name, words).succeeded().to_owned();
+            let mut session = root.pty_as(&person.name, words);
+            session.wait();
+            (apart, session.screen().replace('\r', ""))
+        });
+        assert_eq!(ours, theirs, "{record}");
+        assert!(ours.0.contains("terminal 0\\r\\ntwo\\r\\nlines"), "{ours:?}");
+    }
 }
