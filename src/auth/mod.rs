@@ -262,9 +262,9 @@ impl Authenticated {
         self.pam.set_user(target)?;
         // Without a call of pam_authenticate(3) before it, modules may have nothing to establish, and pam_setcred(3) reports that as
         // an error. sudo ignores it too. What a module does not give, such as a group, the command does not have.
-        match (self.pam.establish_credentials(Messages::Silent), self.how) {
-            (Err(error), AuthMethod::Password | AuthMethod::Unasked) => return Err(error.into()),
-            (Ok(()) | Err(_), _) => {}
+        let established = self.pam.establish_credentials(Messages::Silent);
+        if matches!(self.how, AuthMethod::Password | AuthMethod::Unasked) {
+            established?;
         }
         self.pam.open_session(Messages::Silent)?;
         let after = Limits::current().map_err(SessionError::Limits)?;

@@ -159,7 +159,8 @@ pub(super) fn table() -> [Row; 45] {
         reader(|context, PolicyTest { user, command }| context.policy_test(&user, &command)),
 
         before("make the host key", |caller, _, KeyInit {}| key_init(caller)),
-        anyone(|context, KeyShow {}| context.key_show()).without_policy(),
+        // A verification asks for it, and changes nothing.
+        anyone(|context, KeyShow {}| context.key_show()).without_policy().touching_nothing(),
         ending(
             Who::Root("accept the state of this host"),
             |_| true,

@@ -37,10 +37,16 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    /// Creates the entry of a role.
-    pub(super) fn of(role: Role) -> Self {
+    /// Creates the entry of a role for a user, who is named where the role has `SELF`.
+    pub(super) fn of(role: Role, user: &str) -> Self {
         let rules = role.commands.iter().map(|rule| escape(rule.to_string().as_bytes())).collect();
-        Self { run_as: role.run_as.as_written(), groups: role.run_as_groups.as_written(), rules, role }
+        let named = |written: String| if written == "SELF" { user.to_owned() } else { written };
+        Self {
+            run_as: role.run_as.as_written().into_iter().map(named).collect(),
+            groups: role.run_as_groups.as_written(),
+            rules,
+            role,
+        }
     }
 
     /// Creates the entry of an exact grant's command, run under `role`: in its directory, with no variables but its own.
@@ -78,7 +84,8 @@ pub(super) fn short(entry: &Entry, settings: &Settings) -> String {
         text.push_str(&format!("TIMEOUT={} ", options.command_timeout.0));
     }
     match options.setenv {
-        Some(true) => text.push_str("SETENV: "),
+        // ALL implies it, so it says nothing (sudoers(5)).
+        Some(true) if !role.allows_everything() => text.push_str("SETENV: "),
         Some(false) if settings.options.setenv != Some(false) => text.push_str("NOSETENV: "),
         _ => {}
     }
@@ -106,7 +113,9 @@ pub(super) fn long(entry: &Entry, settings: &Settings) -> String {
     if !role.authenticate {
         words.push("!authenticate".to_owned());
     }
-    words.extend(differences(&role.options, &settings.options, &["runcwd", "command_timeout"]));
+    // As in the short form, setenv says nothing where ALL implies it.
+    let implied = if role.allows_everything() && role.options.setenv == Some(true) { "setenv" } else { "" };
+    words.extend(differences(&role.options, &settings.options, &["runcwd", "command_timeout", implied]));
     words.sort_by_key(|word| word.trim_start_matches('!') != "setenv");
     if !words.is_empty() {
         text.push_str(&format!("    Options: {}\n", words.join(", ")));

@@ -2,18 +2,19 @@
 //! could be activated.
 
 use crate::console::Console;
-use crate::elevation::{Caller, CallerError, ElevationError, RunAs};
+use crate::elevation::{Caller, CallerError, ElevationError, RunAs, THIS_HOST};
 use crate::host::Host;
-use crate::judge::{counts_here, names, subject};
-use crate::policy_index::PolicyIndex;
+use crate::judge::{names, subject};
 use crate::refusal::Refusal;
+use crate::run::RunContext;
+use crate::run::authorize::{AuthRequest, SERVICE, prove};
 use crate::run::entries::{self, Entry};
 use crate::run::inquiry::{Given, Inquiry};
 use crate::session::ExitStatus;
 use jit_core::cli::{Length, List};
 use jit_core::clock::duration::spell;
 use jit_core::escape::command_line;
-use jit_core::policy::{Assignment, Role, Settings};
+use jit_core::policy::{Assignment, Role, Settings, Target};
 use sys::sanitize::Inherited;
 
 /// Lists what the caller may run, or answers whether they may run one command now.
@@ -21,10 +22,18 @@ pub fn list(wanted: &List, inherited: &Inherited, console: &mut Console) -> Resu
     let caller = Caller::identify(&inherited.identity)?;
     let host = Host::open(caller.host())?;
     let policy = host.policy(Some(&caller))?;
+    let journal = host.journal(&policy.settings().audit);
+    let context = RunContext { host: &host, policy: &policy, journal: &journal, inherited };
     let other = match &wanted.other_user {
         None => None,
-        Some(name) => Some(other(name, &caller, &policy)?),
+        Some(name) => Some(RunAs::resolve(Some(name), None, &caller).map_err(ElevationError::RunAs)?),
     };
+    let permission = match other.as_ref().filter(|other| !caller.person().is(other.uid(), other.name())) {
+        None => Permission::Given,
+        Some(_) => permission(&context, &caller)?,
+    };
+    check_account(&permission, &caller, wanted, &context, console)?;
+    let other = other.map(|other| Caller::described(other.account().clone())).transpose()?;
     let again: &dyn Fn() -> Result<Caller, CallerError> = &|| match &other {
         Some(other) => Caller::described(other.account().clone()),
         None => Caller::identify(&inherited.identity),
@@ -39,14 +48,53 @@ pub fn list(wanted: &List, inherited: &Inherited, console: &mut Console) -> Resu
     }
 }
 
-/// -U: allowed for root and the audit readers.
-fn other(name: &std::ffi::OsStr, caller: &Caller, policy: &PolicyIndex<'_>) -> Result<Caller, Refusal> {
-    let target = RunAs::resolve(Some(name), None, caller).map_err(ElevationError::RunAs)?;
-    let reader = caller.uid() == 0 || names(&policy.settings().audit.readers, &subject(caller)?);
-    if !reader && !caller.person().is(target.uid(), target.name()) {
-        return Err(Refusal::NoRole(caller.name().to_string(), caller.host().to_owned()));
+/// Why a user may see a listing.
+enum Permission {
+    /// It is their own, or they are root or a reader of the audit.
+    Given,
+    /// They may run every command as root now, and so `jit-sudo jit-sudo -l -U`, by this role.
+    ByRole(Box<Role>),
+}
+
+/// -U: allowed for root, for readers of the audit, and for users who may run every command as root now (sudo's rule).
+fn permission(context: &RunContext<'_>, caller: &Caller) -> Result<Permission, Refusal> {
+    if caller.uid() == 0 || names(&context.policy.settings().audit.readers, &subject(caller)?) {
+        return Ok(Permission::Given);
     }
-    Ok(Caller::described(target.account().clone())?)
+    let again: &dyn Fn() -> Result<Caller, CallerError> = &|| Caller::identify(&context.inherited.identity);
+    let (host, policy, now) = (context.host, context.policy, context.host.now()?);
+    let inquiry = Inquiry { host, policy, now, asker: caller, person: caller, again };
+    let groups = || Some(vec![(0, Some("root".to_owned()))]);
+    let root = Target { name: "root", uid: 0, groups: &groups, is_caller: false, lookup: &THIS_HOST };
+    let whole = |role: &Role| role.allows_everything() && role.run_as.allows(&root);
+    let refused = || Refusal::NoRole(caller.name().to_string(), caller.host().to_owned());
+    let role = inquiry.serving()?.into_iter().find(whole).ok_or_else(refused)?;
+    Ok(Permission::ByRole(Box::new(role)))
+}
+
+/// Checks the account of the caller. A listing of one's own needs no password; one of another user needs that of the role by which
+/// it is permitted.
+fn check_account(
+    permission: &Permission,
+    caller: &Caller,
+    wanted: &List,
+    context: &RunContext<'_>,
+    console: &mut Console,
+) -> Result<(), Refusal> {
+    let role = match permission {
+        Permission::Given => None,
+        Permission::ByRole(role) => Some(role.as_ref()),
+    };
+    let service = role.and_then(|role| role.pam_service.as_deref()).unwrap_or(SERVICE);
+    let auth_request = AuthRequest {
+        service,
+        remembered_as: service,
+        password_due: role.is_some_and(|role| role.authenticate),
+        password_of: caller.name().as_str(),
+        target: "root",
+        options: role.map_or(&context.policy.settings().options, |role| &role.options),
+    };
+    prove(&auth_request, caller, &wanted.asking, context, console).map(drop)
 }
 
 fn everything(
@@ -55,20 +103,18 @@ fn everything(
     inquiry: &Inquiry<'_>,
     console: &mut Console,
 ) -> Result<ExitStatus, Refusal> {
-    let index = crate::host::HostError::Index;
     let (caller, policy) = (inquiry.person, inquiry.policy);
-    let subject = subject(caller)?;
-    let here = |roles: Vec<Role>| roles.into_iter().filter(|role| counts_here(role, caller)).collect::<Vec<Role>>();
-    let standing = here(policy.roles_for(&subject, Assignment::Standing).map_err(index)?);
-    let mut later = here(policy.roles_for(&subject, Assignment::Eligible).map_err(index)?);
-    let mut now: Vec<Entry> = standing.into_iter().map(Entry::of).collect();
+    let standing = inquiry.assigned(Assignment::Standing)?;
+    let mut later = inquiry.assigned(Assignment::Eligible)?;
+    let of = |role| Entry::of(role, caller.name().as_str());
+    let mut now: Vec<Entry> = standing.into_iter().map(of).collect();
     for given in inquiry.given(&later)? {
         let entry = match given {
             Given::Role(role) => {
                 later.retain(|other| other.name != role.name);
-                Entry::of(role)
+                of(role)
             }
-            Given::Part(role) => Entry::of(role),
+            Given::Part(role) => of(role),
             Given::Command(role, terms) => Entry::of_command(role, &terms, policy.settings()),
         };
         if !now.contains(&entry) {
@@ -95,7 +141,7 @@ fn everything(
         text.push_str(&format!("\nUser {user} may activate the following roles on {name}:\n"));
         for role in later {
             text.push_str(&format!("    {} (for at most {}):\n", role.name, spell(role.activation.maximum_duration)));
-            text.push_str(&page.entry(&Entry::of(role)));
+            text.push_str(&page.entry(&of(role)));
         }
     }
     console.print(&text);

@@ -46,7 +46,8 @@ pub(super) fn run(
     let signals = SignalQueue::open(&expected).map_err(system("receive signals"))?;
     enforcer.stay_awake().map_err(system("start a timer"))?;
     become_subreaper().map_err(system("adopt the command's orphans"))?;
-    let (mut streams, ends) = CopiedStreams::open(session_recording, [false; 2]).map_err(system("make a pipe"))?;
+    let (mut streams, ends) =
+        CopiedStreams::open(session_recording, [false; 2], launch.owner()).map_err(system("make a pipe"))?;
     session_recording.begin(streams.window(), enforcer)?;
     let command = Child::start(launch, inherited, &ends, enforcer.grace())?;
     drop(ends);

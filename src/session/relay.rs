@@ -106,7 +106,8 @@ pub(super) fn run(
     }
 
     let [_, output, error] = on_terminal;
-    let (mut streams, ends) = CopiedStreams::open(session_recording, [output, error]).map_err(system("make a pipe"))?;
+    let (mut streams, ends) =
+        CopiedStreams::open(session_recording, [output, error], launch.owner()).map_err(system("make a pipe"))?;
     session_recording.begin(Some(window), enforcer)?;
     let mut ours = Some(socket);
     // When the monitor is killed, its orphans come to this process.

@@ -1,4 +1,4 @@
-//! Streams of a recorded command that are no terminal: they are relayed through us, so that they can be recorded. Where they are
+//! Streams of a recorded command that are not its own terminal: they are relayed through us, so that they can be recorded. Where they are
 //! not recorded, the command has the caller's own streams.
 
 use std::fs::File;
@@ -10,8 +10,9 @@ use std::time::Duration;
 use super::buffer::Buffer;
 use super::session_recording::SessionRecording;
 use sys::poll::{Blocking, PollEntry, is_writable, pipe, poll, reopen_pipe_for_writing, set_blocking};
+use sys::pty::Pty;
 use sys::signals::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SignalQueue};
-use sys::terminal::{WindowSize, is_terminal, window};
+use sys::terminal::{Attributes, WindowSize, is_terminal, window};
 
 /// A sink that is no pipe is the caller's own descriptor, which we may not make non-blocking: it gets this many bytes at once.
 const PIECE: usize = 4096;
@@ -65,10 +66,12 @@ impl CopiedStreams {
     /// Creates a copied stream for each of output and error that is not `on_terminal` of the session and is to be recorded: all of
     /// them where the policy records all, otherwise those that are another terminal. Both share one copied stream when they are the
     /// same file, so that their order is kept. A stream that the caller could not write to is left to the command as it is: it
-    /// gains no access through us, and there is nothing to record.
+    /// gains no access through us, and there is nothing to record. In place of another terminal the command gets a terminal, which
+    /// belongs to `owner`.
     pub(super) fn open(
         session_recording: &SessionRecording<'_>,
         on_terminal: [bool; 2],
+        owner: u32,
     ) -> io::Result<(Self, CommandStreams)> {
         let sinks = Sinks::new();
         let [output, error] = [Sink::Output, Sink::Error].map(|sink| sinks.of(sink));
@@ -77,10 +80,10 @@ impl CopiedStreams {
         let [streams_output, streams_error] = [(on_terminal[0], output), (on_terminal[1], error)]
             .map(|(ours, stream)| !ours && is_taken(stream) && is_writable(stream));
         let mut streams = Self(Vec::new());
-        let first = if streams_output { Some(streams.stream(Sink::Output)?) } else { None };
+        let first = if streams_output { Some(streams.stream(Sink::Output, owner)?) } else { None };
         let second = match &first {
             Some(end) if streams_error && same_file(output, error) => Some(end.try_clone()?),
-            _ if streams_error => Some(streams.stream(Sink::Error)?),
+            _ if streams_error => Some(streams.stream(Sink::Error, owner)?),
             _ => None,
         };
         Ok((streams, [first, second]))
@@ -109,8 +112,9 @@ impl CopiedStreams {
     }
 
     /// Creates a copied stream and returns the command's end.
-    fn stream(&mut self, sink: Sink) -> io::Result<OwnedFd> {
-        let (source, end) = pipe()?;
+    fn stream(&mut self, sink: Sink, owner: u32) -> io::Result<OwnedFd> {
+        let (source, end) =
+            if sink.with(is_terminal) { sink.with(|sink| terminal_like(sink, owner))? } else { pipe()? };
         set_blocking(source.as_fd(), Blocking::No)?;
         let own = sink.with(reopen_pipe_for_writing).ok();
         self.0.push(CopiedStream { source: Some(source), sink, own, held: Buffer::new() });
@@ -160,6 +164,14 @@ impl CopiedStreams {
             self.carry(&ready, session_recording);
         }
     }
+}
+
+/// Creates a terminal in place of `sink`, another terminal: programs ask what their output is. It passes all bytes on unchanged, for
+/// `sink` to shape them. Returns our side and the command's.
+fn terminal_like(sink: BorrowedFd<'_>, owner: u32) -> io::Result<(OwnedFd, OwnedFd)> {
+    let modes = Attributes::of(sink)?.raw();
+    let Pty { leader, follower, .. } = Pty::open(window(sink).unwrap_or_default(), Some(&modes), owner, None)?;
+    Ok((leader, follower))
 }
 
 impl CopiedStream {

@@ -234,7 +234,7 @@ fn an_unchanged_file_is_not_written() {
     let file = format!("{directory}/file");
     let before = fs::metadata(root().path(&file)).unwrap();
     for editor in ["true", "touch", "sh -c 'cp $0 $0.x; mv $0.x $0'"] {
-        assert_eq!(edit(&person, editor, &[&file]).stderr, format!("jit-sudo: {file} unchanged\n"), "{editor}");
+        assert_eq!(edit(&person, editor, &[&file]).stderr, format!("jit-sudoedit: {file} unchanged\n"), "{editor}");
     }
     let after = fs::metadata(root().path(&file)).unwrap();
     assert_eq!(

@@ -121,8 +121,8 @@ fn an_extension_that_was_hidden_from_a_revocation_serves_nothing() {
         let back = hide(&root, "grant", &format!("grant_id = '{id}'"));
         let root = &root;
         move || {
-            rows.iter().for_each(|row| drop(sql(&root, row)));
-            sql(&root, &back);
+            rows.iter().for_each(|row| drop(sql(root, row)));
+            sql(root, &back);
         }
     };
     let back = hidden(&first);

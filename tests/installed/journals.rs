@@ -75,7 +75,7 @@ fn a_changed_row_that_gives_permission_is_reported() {
     let text = root.as_root(["jitctl", "audit", "verify"]).intact().to_owned();
     assert!(
         text.contains(
-            "the database agrees: 5 requests, 1 approval, 4 grants, 2 break-glass reviews,\n4 denials, revocations and releases"
+            "the database agrees: 5 requests, 1 approval, 4 grants, 2 break-glass reviews, 4 denials, revocations and releases"
         ),
         "{text}"
     );

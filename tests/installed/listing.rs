@@ -8,7 +8,7 @@ const SUDOERS: &str = r#"
 Defaults env_reset
 Defaults secure_path="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", use_pty
 root ALL=(ALL:ALL) ALL
-alice ALL=(ALL:ALL) SETENV: NOPASSWD: ALL
+alice ALL=(ALL:ALL) NOPASSWD: ALL
 bob ALL=(root, carol : web) SETENV: NOPASSWD: /usr/bin/id -u, !/usr/bin/id -g
 bob ALL=(root) CWD=/usr TIMEOUT=90 SETENV: NOEXEC: /usr/bin/systemctl stop nginx, sudoedit /etc/motd, /usr/bin/systemctl restart nginx
 "#;

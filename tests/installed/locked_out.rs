@@ -114,7 +114,7 @@ fn an_old_copy_of_the_database_works_after_root_accepts_it() {
     root.script("cp -a /root/old/journal.db* /var/lib/jit-sudo/");
     let said = root.run_as(&person.name, ["jit-sudo", "-n", "id"]);
     said.refused(written("the database is older than its anchor"));
-    root.as_root(["bash", "-c", written("jitctl audit verify")]).succeeded();
+    root.as_root(["bash", "-c", written("jitctl audit verify")]).intact();
     root.as_root(["bash", "-c", written("jitctl key accept --reason WHY")]).succeeded();
     // It is unknown which of these grants have ended since, so all are ended.
     root.run_as(&person.name, ["jit-sudo", "-n", "id"]).refused("no active grant");
@@ -155,17 +155,17 @@ fn the_journal_of_another_host_is_not_intact_here_and_that_of_a_host_with_a_new_
     sealed(&root);
     verify().refused(says);
     root.script("rm -r /var/lib/jit-sudo; cp -a /root/own /var/lib/jit-sudo");
-    verify().succeeded();
+    verify().intact();
     // The host's own records, and a new key.
     root.script("rm /var/lib/jit-sudo/host_key*; jitctl key init");
     runs_not(&root, &person);
     verify().refused(says);
     root.as_root(["bash", "-c", written("jitctl key accept --reason WHY")]).succeeded();
     let text = verify();
-    assert!(text.succeeded().contains("checkpoints by other keys count for nothing"), "{text:?}");
+    assert!(text.intact().contains("checkpoints by other keys count for nothing"), "{text:?}");
     crate::request(&root, &person, "self-service", &[]);
     runs(&root, &person);
-    verify().succeeded();
+    verify().intact();
 }
 
 /// Checks that former grants are no longer valid.

@@ -145,7 +145,7 @@ fn the_database_of_another_host_is_a_fork_behind_both() {
     root.run_as(&person.name, RUN).succeeded();
     both_say_intact(&root);
     // A copy of the own anchor is explained; any other head in its place is not.
-    root.script("cp /root/own/anchor /root/kept; jitctl audit verify --anchor /root/kept");
+    root.script("cp /root/own/anchor /root/kept; jitctl audit verify --anchor /root/kept || [ $? -eq 5 ]");
     root.script(&format!("printf '%020d {}\\n' {} >/root/kept", "ab".repeat(32), own.seq));
     root.as_root(["jitctl", "audit", "verify", "--anchor", "/root/kept"]).refused("is not the one in the anchor");
 }
@@ -172,14 +172,14 @@ fn a_restored_database_goes_on_behind_every_number_of_the_lost_branch() {
     root.script("jitctl audit export --output /root/after.jsonl; jitctl key show >/root/key");
     let verify = |words: &[&str]| root.as_root([&["jitctl", "audit", "verify"][..], words].concat());
     let file = ["/root/after.jsonl", "--public-key", "/root/key", "--anchor"];
-    assert!(verify(&[&file[..], &["/root/log"]].concat()).succeeded().contains(&branch));
-    // An export has the heads of its checkpoints.
-    let last = format!("the anchor has record {} of the lost branch", lost.seq);
-    assert!(verify(&[&file[..], &["/root/before.jsonl"]].concat()).succeeded().contains(&last));
+    assert!(verify(&[&file[..], &["/root/log"]].concat()).intact().contains(&branch));
+    // An export has the signed heads of its checkpoints.
+    let said = verify(&[&file[..], &["/root/before.jsonl"]].concat());
+    assert!(said.intact().contains(" belong to records that were lost"), "{said:?}");
     // A part that begins inside of the gap, and what only the product lists.
     let from = (lost.seq + 1).to_string();
     root.script(&format!("jitctl audit export --from {from} --output /root/part.jsonl"));
-    verify(&["/root/part.jsonl", "--from", &from]).succeeded();
+    verify(&["/root/part.jsonl", "--from", &from]).intact();
     assert!(root.as_root(["jitctl", "audit", "list", "--kind", "fork"]).succeeded().contains("continues record"));
     // Another restore of the same backup.
     let second = head(&root);

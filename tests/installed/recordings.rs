@@ -626,7 +626,7 @@ fn a_long_recording_is_compressed_by_an_unprivileged_process_and_replayed_and_ex
 fn recordings_that_were_altered_or_removed_are_found_by_the_verification() {
     let root = strict_root("");
     let verify = || root.as_root(["jitctl", "audit", "verify", "--recordings"]);
-    assert!(verify().succeeded().contains("recordings intact: 0"));
+    assert!(verify().intact().contains("recordings intact: 0"));
     let (_, short) = film(&root, "filmed", "echo short");
     let (_, long) = film(&root, "filmed", "seq 1 20000");
     let (_, gone) = film(&root, "filmed", "echo gone");
@@ -634,7 +634,7 @@ fn recordings_that_were_altered_or_removed_are_found_by_the_verification() {
         let [packed, plain] = [".zst", ""].map(|end| format!("{DONE}/{}.cast{end}", long.text("run")));
         (root.path(&packed).exists() && !root.path(&plain).exists()).then_some(())
     });
-    assert!(verify().succeeded().contains("recordings intact: 3"));
+    assert!(verify().intact().contains("recordings intact: 3"));
     let reading = root.journal().into_iter().rfind(|record| record.kind() == "reading").unwrap();
     assert_eq!((reading.text("purpose"), reading.text("run")), ("verify", ""));
 

@@ -53,8 +53,9 @@ fn a_line_that_any_user_writes_decides_nothing() {
         let origin = root.read("/root/head").lines().find(|line| line.starts_with("jit-sudo/")).unwrap().to_owned();
         let signature = "A".repeat(91) + "=";
         let note = format!("{origin}\\n1\\n{}=\\n\\n— {origin} {signature}\\n", "A".repeat(43));
-        root.write("/tmp/line", 0o644, &line.replace("NOTE", &note));
-        root.run_as(&person.name, ["sh", "-c", "logger -t 'jit-sudo[7]' \"$(cat /tmp/line)\""]).succeeded();
+        root.write("/tmp/line", 0o644, line.replace("NOTE", &note));
+        root.run_as(&person.name, ["sh", "-c", "logger -p authpriv.notice -t 'jit-sudo[7]' \"$(cat /tmp/line)\""])
+            .succeeded();
         root.syslog();
         assert!(root.read(LOG).contains("jit-sudo[7]"), "the line is in the log");
         let said = verify(&root, &["--anchor", LOG]);
@@ -139,7 +140,7 @@ fn a_witness_cosigns_a_journal_that_grows_and_refuses_one_that_was_restored() {
     root.script("jitctl key show | head -n 1 >/tmp/host.pub; chmod 644 /tmp/host.pub");
     witness("cosign --state /tmp/w --host-key /tmp/host.pub </dev/null").refused("this witness has no key");
     let key = witness("key --state /tmp/w --name witness.example/one").succeeded().to_owned();
-    root.write("/tmp/witness.pub", 0o644, &format!("{key}\n"));
+    root.write("/tmp/witness.pub", 0o644, format!("{key}\n"));
     let host = root.read("/root/head").lines().find_map(|line| line.strip_prefix("jit-sudo/")).unwrap().to_owned();
     let size = || witness(&format!("size --state /tmp/w {host}")).succeeded().to_owned();
     let submit = || {

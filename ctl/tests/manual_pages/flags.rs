@@ -25,7 +25,10 @@ fn more(name: FlagName) -> (&'static str, &'static str) {
         FlagName::Askpass => {
             one("`SUDO_ASKPASS` names the program. It runs as the caller, and its argument is the prompt.")
         }
-        FlagName::Background => one("The command is never in the foreground of the caller's terminal."),
+        FlagName::Background => {
+            one("The command is never in the foreground of the caller's terminal. Where its standard \
+                                     input would be the terminal, it is empty.")
+        }
         FlagName::CloseFrom => one("The number must be 3 or more. The role must have `closefrom_override`."),
         FlagName::Chdir => one("The role must have `runcwd = \"*\"`."),
         FlagName::PreserveEnv => (
@@ -72,9 +75,14 @@ fn more(name: FlagName) -> (&'static str, &'static str) {
                                 `-c` of the shell."),
         FlagName::CommandTimeout => one("Write the time as `1h30m`, or as a number of seconds such as `90`. The role \
                                          must have `user_command_timeouts`."),
-        FlagName::OtherUser => one("Only root and readers of the audit may use it."),
+        FlagName::OtherUser => {
+            one("Root, readers of the audit, and users who may run every command as root now may use it.")
+        }
         FlagName::User => one("Write a user id as `#uid`."),
-        FlagName::Validate => one("The credentials are cached for this terminal and session."),
+        FlagName::Validate => {
+            one("The credentials are cached for this terminal and session. No password is required if no command that \
+                 you may run now requires one.")
+        }
         FlagName::For => one("The default is the role's maximum."),
         FlagName::Wait => (
             "The command runs as soon as the request is approved. The wait ends at the deadline of the \
