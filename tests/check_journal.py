@@ -449,6 +449,8 @@ def is_note(note, said, key):
     name = hashlib.sha256(f"{origin}\n".encode() + b"\1" + public).digest()[:4]
     exact = base64.b64encode(signed).decode() == encoded and len(signed) == 68 and signed[:4] == name
     return exact and is_signed(public, text.encode(), signed[4:])
+
+
 class Epochs:
     """The sealing keys of a journal: each certified by the one before it, the first of a line by the key of the host."""
 
@@ -500,7 +502,6 @@ def records(db, key, now):
     consent, begin, proved, high = 0, number, meta is None, None if meta else -(1 << 63)
     pruned = (number, head)
     leftovers(db, number, head)
-    heads, result = {number: head}, []
     tree = removed_tree(db, begin)
     before = tree.size, [top.hex() for top in tree.hashes]
     sealed = {seq for seq, in db.execute("SELECT seq FROM checkpoint")}

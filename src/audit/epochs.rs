@@ -5,10 +5,10 @@
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use super::columns::sql_bound;
+use super::distrust::older;
 use super::error::JournalError;
 use super::history::{history, last};
 use super::journal::{Journal, Written};
-use super::distrust::older;
 use super::meta::{meta, set_meta};
 use crate::database::Durability;
 use jit_core::clock::{Moment, Timestamp};
@@ -217,9 +217,11 @@ mod tests {
     }
 
     fn seals(journal: &Journal<'_>, second: i64, with: u8) -> bool {
-        let host = HostDescriptor::of(&key(sample::HOST_SEED), "web1", "machine").host_id().unwrap();
-        assert!(journal.unsealed(sample::moment(second).wall, Due::Now).unwrap().is_some());
-        journal.seal(&sample::moment(second), &key(with), &host).unwrap()
+        let host = key(sample::HOST_SEED);
+        let id = HostDescriptor::of(&host, "web1", "machine").host_id().unwrap();
+        let last = journal.unsealed(sample::moment(second).wall, Due::Now).unwrap().unwrap();
+        let grown = journal.grown(last).unwrap().unwrap();
+        journal.seal((last, &grown), &sample::moment(second), &key(with), (&host, &id)).unwrap().is_some()
     }
 
     #[test]

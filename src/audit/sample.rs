@@ -21,7 +21,8 @@ pub(crate) fn started(journal: &Journal<'_>, run: &str, second: i64) -> Started 
 pub(super) fn seal(journal: &Journal<'_>, second: i64) {
     let key = HostKey::from_seed([HOST_SEED; 32]);
     let last = journal.unsealed(moment(second).wall, Due::Now).unwrap().unwrap();
-    let (grown, id) = (journal.grown(last).unwrap().unwrap(), HostDescriptor::of(&key, "web1", "machine").host_id().unwrap());
+    let (grown, id) =
+        (journal.grown(last).unwrap().unwrap(), HostDescriptor::of(&key, "web1", "machine").host_id().unwrap());
     assert!(journal.seal((last, &grown), &moment(second), &key, (&key, &id)).unwrap().is_some());
 }
 

@@ -54,7 +54,9 @@ impl Context<'_> {
 impl Context<'_> {
     /// Verifies the journal. If it is not intact, records an alert; where that is impossible, syslog gets it.
     fn verify_and_alert(&self) -> Result<Result<(), Refused>, Refused> {
-        let Err(bad) = self.prove(Vec::new(), Vec::new(), &Elsewhere::default(), Vec::new())? else { return Ok(Ok(())) };
+        let Err(bad) = self.prove(Vec::new(), Vec::new(), &Elsewhere::default(), Vec::new())? else {
+            return Ok(Ok(()));
+        };
         let sentence = format!("the journal is not intact: {bad}");
         match self.journal.tell_altered(self.now.moment(), &sentence) {
             Ok(told) => drop(self.journal.mirror(&[told])),

@@ -94,10 +94,10 @@ fn a_later_root_forges_nothing_of_an_epoch_that_is_over() {
     let keys: Vec<String> = (0..epochs(&root).len()).map(|index| sealing_key(&root, index)).collect();
     assert!(keys.len() >= 3, "{keys:?}");
     for key in &keys {
-        assert!(verify(&root, &[key]).succeeded().contains("no later root has forged"), "{key}");
+        assert!(verify(&root, &[key]).intact().contains("no later root has forged"), "{key}");
     }
     root.script("jitctl audit export -o /root/before.jsonl; jitctl key show >/root/key");
-    verify(&root, &["/root/before.jsonl"]).succeeded();
+    verify(&root, &["/root/before.jsonl"]).intact();
 
     let host_key = HostKey::from_openssh(&root.read(&format!("{STATE}/host_key"))).unwrap();
     in_journal(&root, |database, _| {
@@ -111,7 +111,7 @@ fn a_later_root_forges_nothing_of_an_epoch_that_is_over() {
          \"SELECT printf('%020d ', seq) || lower(hex(hash)) FROM record ORDER BY seq DESC LIMIT 1\" >{STATE}/anchor"
     ));
     assert!(
-        verify(&root, &[]).succeeded().contains("chain intact"),
+        verify(&root, &[]).intact().contains("chain intact"),
         "the key of the host is enough without a sealing key"
     );
     for key in &keys {
@@ -123,7 +123,7 @@ fn a_later_root_forges_nothing_of_an_epoch_that_is_over() {
     let file = |name: &str, key: &str| {
         jitctl(&root, &["audit", "verify", name, "--public-key", "/root/key", "--sealing-key", key])
     };
-    file("/root/before.jsonl", &keys[0]).succeeded();
+    file("/root/before.jsonl", &keys[0]).intact();
     file("/root/after.jsonl", &keys[0]).refused("has one of the given sealing keys");
 }
 
@@ -149,10 +149,10 @@ fn a_lost_sealing_key_is_reported_and_a_new_line_needs_roots_acceptance() {
     both_say_intact(&root);
     let said = verify(&root, &[]);
     let line = last["seq"].as_u64().unwrap();
-    assert!(said.succeeded().contains(&format!("sealing began anew: record {line}")), "{said:?}");
+    assert!(said.intact().contains(&format!("sealing began anew: record {line}")), "{said:?}");
     verify(&root, &[&first]).refused(&format!("record {line} begins a line of sealing keys that has none"));
     let new = sealing_key(&root, before);
-    verify(&root, &[&first, &new]).succeeded();
+    verify(&root, &[&first, &new]).intact();
     // Another acceptance, without a loss, changes nothing of the line.
     jitctl(&root, &["key", "accept", "--reason", "again"]).succeeded();
     assert_eq!(epochs(&root).iter().filter(|epoch| epoch["certified_by"] == "host-key").count(), 2);
@@ -193,8 +193,8 @@ fn certificates_outlive_a_pruning_and_lead_an_export() {
                 .concat(),
         )
     };
-    part(&[]).succeeded();
-    part(&["--sealing-key", &keys[0], "--anchor", "/root/whole.jsonl"]).succeeded();
+    part(&[]).intact();
+    part(&["--sealing-key", &keys[0], "--anchor", "/root/whole.jsonl"]).intact();
     root.script("sed -i '2d' /root/part.jsonl");
     part(&[]).refused("begins an epoch and");
     // What is old enough is removed; the clock of the test cannot be, so the records are.
@@ -213,11 +213,11 @@ fn certificates_outlive_a_pruning_and_lead_an_export() {
     assert!(root.journal()[0].seq > third);
     both_say_intact(&root);
     for key in &keys {
-        assert!(verify(&root, &[key]).succeeded().contains("no later root has forged"), "{key}");
+        assert!(verify(&root, &[key]).intact().contains("no later root has forged"), "{key}");
     }
     root.script("jitctl audit export -o /root/rest.jsonl");
     jitctl(&root, &["audit", "verify", "/root/rest.jsonl", "--public-key", "/root/key", "--sealing-key", &keys[0]])
-        .succeeded();
+        .intact();
     // A certificate that is missing or changed is noticed.
     for harm in [
         "DELETE FROM journal_meta WHERE name = (SELECT min(name) FROM journal_meta WHERE name LIKE 'certificate:%')",
@@ -229,7 +229,7 @@ fn certificates_outlive_a_pruning_and_lead_an_export() {
         verify(&root, &[]).exited(1);
         root.script(&format!("rm -r {STATE}; mv /root/state {STATE}"));
     }
-    verify(&root, &[]).succeeded();
+    verify(&root, &[]).intact();
 }
 
 /// The enforcer of the run signs its end, in its sandbox.

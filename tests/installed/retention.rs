@@ -5,7 +5,7 @@ use harness::{Output, Person, PrivateRoot};
 use jit_core::clock::{BootTime, Moment, Timestamp};
 use jit_core::evidence::record::{Alert, Event};
 use jit_core::grant::{HostDescriptor, HostKey};
-use jit_sudo::audit::JournalError;
+use jit_sudo::audit::{Due, JournalError};
 use jit_sudo::database::Durability;
 use serde_json::Value;
 

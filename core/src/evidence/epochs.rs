@@ -207,6 +207,11 @@ impl Epochs {
         }
     }
 
+    /// Returns the host key that certified the first key of the current line; `None` if that is not known.
+    pub(super) fn host_key(&self) -> Option<&PublicKey> {
+        self.host_key.as_ref()
+    }
+
     /// Returns whether what the current line signs counts.
     pub(super) fn line_standing(&self, signers: &Signers) -> Standing {
         let is_given = self.lines.last().is_some_and(|line| line.given.is_some());

@@ -117,7 +117,20 @@ impl Proof {
         let tree = TreeCheck::new((begin == Begin::First).then(Frontier::default));
         let hearsay = Unsigned::default();
         let epochs = Epochs::new(matches!(begin, Begin::Part(_)), Vec::new());
-        Self { chain, signers, epochs, other: None, marks, forks, tree, hearsay, prunings, unsigned: 0, first: None, found }
+        Self {
+            chain,
+            signers,
+            epochs,
+            other: None,
+            marks,
+            forks,
+            tree,
+            hearsay,
+            prunings,
+            unsigned: 0,
+            first: None,
+            found,
+        }
     }
 
     /// Sets the tree of the records before the first one. Checkpoints and the record of the pruning must confirm it.
@@ -195,8 +208,7 @@ impl Proof {
 
     fn is_foreign(&mut self, seq: u64) {
         self.found.foreign = self.found.foreign.saturating_add(1);
-        // For removed records, the `prune` record counts.
-        self.other = Some(seq).filter(|seq| *seq > self.found.before).or(self.other);
+        self.other = Some(seq);
     }
 
     /// Checks that the last record has the contents of its kind.
@@ -279,7 +291,7 @@ impl Proof {
         if statement.head != last.hash {
             return self.bad_checkpoint(checkpoint, Cause::OtherSigned);
         }
-        if let Err(cause) = self.tree.checkpoint(checkpoint, &statement, &self.signers) {
+        if let Err(cause) = self.tree.checkpoint(checkpoint, &statement, self.epochs.host_key(), &self.signers) {
             return self.bad_checkpoint(checkpoint, cause);
         }
         self.unsigned = 0;

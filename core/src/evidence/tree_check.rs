@@ -14,6 +14,7 @@ use super::note::{self, Note, NoteKey};
 use super::record::parse;
 use super::signers::Signers;
 use super::tree::{Frontier, STEP, Subtree, TreeHead};
+use crate::grant::PublicKey;
 
 /// A tree head that its host has signed, and that was kept elsewhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,11 +137,12 @@ impl TreeCheck {
         self.lost.iter().any(|(after, through)| *after < size && size <= *through)
     }
 
-    /// Checks what a checkpoint that counts states of the tree, and its note.
+    /// Checks what a checkpoint that counts states of the tree, and its note. `host`: the host key of its line, if that is known.
     pub(super) fn checkpoint(
         &self,
         checkpoint: &Checkpoint,
         statement: &Statement,
+        host: Option<&PublicKey>,
         signers: &Signers,
     ) -> Result<(), Cause> {
         let head = statement.tree();
@@ -155,13 +157,14 @@ impl TreeCheck {
             return bad();
         }
         let signed = |key| NoteKey::of_host(&origin, key).is_some_and(|key| key.signed(&note));
-        match signers {
+        let is_signed = match (host, signers) {
+            (Some(host), _) => signed(host),
             // The key of a note is not in the note.
-            Signers::Anybody => Ok(()),
-            Signers::These(keys) if keys.iter().any(signed) => Ok(()),
-            Signers::Host(key) if signed(key) => Ok(()),
-            Signers::These(_) | Signers::Host(_) => bad(),
-        }
+            (None, Signers::Anybody) => true,
+            (None, Signers::These(keys)) => keys.iter().any(signed),
+            (None, Signers::Host(key)) => signed(key),
+        };
+        if is_signed { Ok(()) } else { bad() }
     }
 
     /// Checks what the record of a pruning up to record `before` states of the tree before the first record.

@@ -3,8 +3,10 @@ use crate::evidence::certificate::certify;
 use crate::evidence::chain::{self, Begin};
 use crate::evidence::checkpoint::{Checkpoint, Statement, VERSION};
 use crate::evidence::epoch_event::key_words;
+use crate::evidence::note::signed_by_host;
 use crate::evidence::proof::{Proof, Proven};
 use crate::evidence::record::{Event, Record};
+use crate::evidence::tree::{Frontier, TreeHead};
 use crate::evidence::{Digest, Mark};
 use crate::grant::HostKey;
 use crate::grant::terms::encode;
@@ -27,6 +29,8 @@ struct Told {
     checkpoints: Vec<Checkpoint>,
     number: u64,
     line: u64,
+    /// The host key of the line.
+    host: u8,
 }
 
 impl Told {
@@ -55,7 +59,7 @@ impl Told {
     fn certificate(&mut self, seed: u8, by: u8, certified_by: Certifier) -> u64 {
         let next = self.records.last().map_or(0, |last| last.0) + 1;
         if certified_by == Certifier::HostKey {
-            self.line = next;
+            (self.line, self.host) = (next, by);
         }
         self.number += 1;
         let epoch = Epoch {
@@ -70,9 +74,13 @@ impl Told {
 
     fn checkpoint(&mut self, seed: u8) {
         let (seq, _, head) = self.records.last().unwrap().clone();
-        let statement = Statement { at: 7, head, host: "h".into(), seq, version: VERSION };
+        let mut tree = Frontier::default();
+        self.records.iter().for_each(|(_, _, hash)| tree.push(*hash, |_| ()));
+        let TreeHead { size, root } = tree.head();
+        let statement = Statement { at: 7, head, host: "h".into(), root, seq, size, version: VERSION };
         let body = encode(&statement).unwrap();
-        self.checkpoints.push(Checkpoint { seq, signature: key(seed).sign(Namespace::Checkpoint, &body), body });
+        let note = signed_by_host(&key(self.host), "h", &statement.tree()).unwrap().to_string();
+        self.checkpoints.push(Checkpoint { seq, signature: key(seed).sign(Namespace::Checkpoint, &body), body, note });
     }
 
     fn prove_part(
@@ -220,6 +228,25 @@ fn a_new_line_is_reported_and_needs_a_key_of_its_own() {
 }
 
 #[test]
+fn the_note_of_a_checkpoint_is_by_the_host_key_of_its_line() {
+    let mut told = story();
+    let checkpoint = told.checkpoints.last_mut().unwrap();
+    let tree = Statement::decode(&checkpoint.body).unwrap().tree();
+    for seed in [2, 13] {
+        checkpoint.note = signed_by_host(&key(seed), "h", &tree).unwrap().to_string();
+        let seq = checkpoint.seq;
+        for signers in [Signers::Anybody, Signers::These(vec![key(HOST).public_key(), key(seed).public_key()])] {
+            let proven =
+                Told { checkpoints: vec![checkpoint.clone()], ..story() }.prove_part(Begin::First, &[], signers, &[]);
+            assert!(
+                matches!(proven, Err(FirstBad { seq: found, cause: Cause::Checkpoint(_) }) if found == seq),
+                "{seed}"
+            );
+        }
+    }
+}
+
+#[test]
 fn numbers_lines_and_first_keys_are_checked() {
     let alter = |change: fn(&mut Told)| {
         let mut told = Told::default();
@@ -325,7 +352,9 @@ fn certificates_before_a_part_lead_to_the_key_of_the_host() {
     within.record();
     within.record();
     within.checkpoint(11);
-    assert!(within.prove_part(Begin::Part(2), &[], Signers::Anybody, &[11]).is_err(), "its epoch began in record 1");
+    let within_epoch = |given: &[u8]| within.prove_part(Begin::Part(2), &[], Signers::Anybody, given);
+    assert!(within_epoch(&[11]).is_ok(), "its checkpoint is signed with the given key");
+    assert_eq!(within_epoch(&[12]).unwrap_err().cause, Cause::NoGivenKey);
     assert!(within.prove_part(Begin::Part(3), &[], host(), &[]).is_ok(), "at most two records are unsigned");
 }
 

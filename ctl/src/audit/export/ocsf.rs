@@ -225,7 +225,7 @@ mod tests {
     /// The published schema for the classes and objects that are used here; see CONTRIBUTING.md.
     const PUBLISHED: &str = include_str!("ocsf-1.8.0.json");
 
-    const RECORDS: [&str; 27] = [
+    const RECORDS: [&str; 28] = [
         r#"{"kind":"start","run":"r","uid":7,"user":"alice","run_as":"root","run_as_uid":0,"argv":["/bin/ls","a b"],"path":"/bin/ls","cwd":"/","sha256":"ab","host":"web1","time":1800000000000001}"#,
         r#"{"kind":"end","run":"r","uid":7,"exit":3,"duration_us":5000,"ended_by":"itself","host":"web1","time":1}"#,
         r#"{"kind":"end","run":"r","uid":7,"ended_by":"lost","host":"web1","time":1}"#,

@@ -2,8 +2,8 @@
 
 use jit_core::wire::{ComparedInfo, ForkInfo, VerifyInfo};
 
-use crate::audit::sealing::told;
 use super::verdict::{Check, Verdict};
+use crate::audit::sealing::told;
 use crate::clean::clean;
 use crate::screen::Screen;
 use crate::when;
