@@ -52,8 +52,9 @@ pub(crate) enum PolicyVerb {
     ///
     /// It reads only files that sudo would read: regular files that only root can write to, and included directories
     /// that only root can write to. Root's own group may have write permission. jitctl leaves other included files and
-    /// directories out, and prints their names with the reason. If sudo would not read FILE itself, jitctl prints no
-    /// policy.
+    /// directories out, and prints their names with the reason. If sudo would not read FILE itself, or if users other than
+    /// root can write to its directory, jitctl prints no policy. Like sudo, jitctl does not examine the directory of a file
+    /// that an @include names: include no file from a directory in which other users can exchange it.
     Import(PolicyImportWords),
 }
 
