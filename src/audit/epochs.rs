@@ -276,17 +276,17 @@ mod tests {
         }
         let before = journal.certificates(0, u64::MAX, 99).unwrap();
         assert_eq!(before.iter().map(|(seq, _)| *seq).collect::<Vec<_>>(), [1, 4, 7, 10]);
-        let later = sample::moment(9);
+        let (before, later) = (sample::moment(9).wall, sample::moment(86_400 + 9));
         sample::fill(&journal, 1);
-        let last = journal.prunable(CutOff::by_time(later.wall), &later).unwrap().unwrap();
+        let last = journal.prunable(CutOff::by_time(before), &later).unwrap().unwrap();
         assert_eq!(last.seq, 10);
-        let _ = journal.prune(&later, last, 0, "root", later.wall).unwrap();
+        let _ = journal.prune(&later, last, 0, "root", before).unwrap();
         journal.sweep(|_| Ok::<_, JournalError>(())).unwrap();
         assert_eq!(journal.certificates(0, u64::MAX, 99).unwrap(), before);
         assert_eq!(journal.certificates(4, 10, 99).unwrap(), before[2..3]);
         assert_eq!(journal.epoch().unwrap().as_ref(), Some(&current));
         assert_eq!(journal.host_key_of(&current).unwrap(), Some(key(sample::HOST_SEED).public_key()));
-        assert!(seals(&journal, 9, 14));
+        assert!(seals(&journal, 86_400 + 9, 14));
         let proven = journal.prove_records(own()).unwrap().unwrap();
         assert_eq!((proven.before, proven.sealing.epochs, proven.sealing.lines.len()), (10, 4, 1));
     }

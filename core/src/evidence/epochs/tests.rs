@@ -1,4 +1,5 @@
 use super::*;
+use crate::clock::Timestamp;
 use crate::evidence::certificate::certify;
 use crate::evidence::chain::{self, Begin};
 use crate::evidence::checkpoint::{Checkpoint, Statement, VERSION};
@@ -48,6 +49,13 @@ impl Told {
     /// Appends an ordinary record.
     fn record(&mut self) -> u64 {
         self.append(samples::events().remove(2), None)
+    }
+
+    fn prune(&mut self, last: Mark) {
+        let prune = samples::events().into_iter().find(|event| matches!(event, Event::Prune(_)));
+        let Some(Event::Prune(mut prune)) = prune else { panic!() };
+        (prune.through, prune.head, prune.before) = (last.seq, last.hash, Timestamp(8_000_000));
+        self.append(Event::Prune(prune), None);
     }
 
     fn accepted(&mut self) -> u64 {
@@ -244,6 +252,27 @@ fn the_note_of_a_checkpoint_is_by_the_host_key_of_its_line() {
             );
         }
     }
+}
+
+#[test]
+fn what_another_key_signed_before_a_pruning_needs_roots_acceptance() {
+    let pruned = |is_accepted: bool| {
+        let mut told = Told::default();
+        told.certificate(11, 2, Certifier::HostKey);
+        told.record();
+        told.record();
+        told.checkpoint(11);
+        let begin = Mark { seq: 3, hash: told.records[2].2 };
+        told.prune(begin);
+        if is_accepted {
+            told.accepted();
+            told.certificate(20, HOST, Certifier::HostKey);
+        }
+        let certificates = [told.records[0].1.clone()];
+        told.prove_part(Begin::Pruned(begin), &certificates, Signers::These(vec![key(HOST).public_key()]), &[])
+    };
+    assert_eq!(pruned(false).unwrap_err(), FirstBad { seq: 3, cause: Cause::OtherKey });
+    assert_eq!(pruned(true).unwrap().foreign, 1);
 }
 
 #[test]
