@@ -276,11 +276,11 @@ mod tests {
         }
         let before = journal.certificates(0, u64::MAX, 99).unwrap();
         assert_eq!(before.iter().map(|(seq, _)| *seq).collect::<Vec<_>>(), [1, 4, 7, 10]);
-        let (before, later) = (sample::moment(9).wall, sample::moment(86_400 + 9));
+        let (since, later) = (sample::moment(9).wall, sample::moment(86_400 + 9));
         sample::fill(&journal, 1);
-        let last = journal.prunable(CutOff::by_time(before), &later).unwrap().unwrap();
+        let last = journal.prunable(CutOff::by_time(since), &later).unwrap().unwrap();
         assert_eq!(last.seq, 10);
-        let _ = journal.prune(&later, last, 0, "root", before).unwrap();
+        let _ = journal.prune(&later, last, 0, "root", since).unwrap();
         journal.sweep(|_| Ok::<_, JournalError>(())).unwrap();
         assert_eq!(journal.certificates(0, u64::MAX, 99).unwrap(), before);
         assert_eq!(journal.certificates(4, 10, 99).unwrap(), before[2..3]);
