@@ -25,7 +25,7 @@ impl Context<'_> {
         let identity = self.host.record_identity_for_statements()?;
         let (accepted, written) = self.host.database().write(Durability::Synced, |tx| {
             of_this_host(tx, identity.id.as_str())?;
-            self.journal.rebuild_indexes(tx, self.now.moment())?;
+            let _ = self.journal.rebuild_indexes(tx, self.now.moment())?;
             let alert = Alert {
                 code: jit_core::evidence::acceptance::ACCEPTED.to_owned(),
                 sentence: reason.clone(),

@@ -367,6 +367,7 @@ fn old_segments_are_pruned_and_the_rest_verifies_here_and_elsewhere() {
     let now = root.journal()[0].number("time");
     forge(&root, 3500, now - 10 * 86_400_000_000);
     root.run_as(&person.name, ["jit-sudo", "-n", "true"]).succeeded();
+    signed_through(&root, 3502);
     verify(&root, &[]).intact();
     let size = || sql(&root, "SELECT count(*) FROM record").parse::<u64>().unwrap();
     let before = size();
