@@ -123,9 +123,9 @@ fn forge(root: &PrivateRoot, count: u64, time: i64) {
             }
         }
     });
-    // As whoever sets both back.
+    // As whoever sets back all of it.
     let head = sql(root, "SELECT printf('%020d ', seq) || lower(hex(hash)) FROM record ORDER BY seq DESC LIMIT 1");
-    root.script(&format!("echo '{head}' >{STATE}/anchor"));
+    root.script(&format!("echo '{head}' >{STATE}/anchor; rm -f {STATE}/sent-*"));
 }
 
 fn sign(connection: &Connection, seq: u64, head: Digest, TreeHead { size, root }: TreeHead, key: &HostKey) {
