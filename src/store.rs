@@ -345,16 +345,17 @@ impl<'a> GrantStore<'a> {
             .optional()
     }
 
-    /// Returns every grant that expires after `now` and has not ended, latest expiry last: of one user or of all. Reads the table: an
-    /// index may lack one, and would hide it from whoever revokes.
+    /// Returns every grant that expires after `now` and has not ended, latest expiry last: of one user or of all. For those
+    /// of all it reads the table: an index may lack one, and would hide it from whoever revokes.
     pub fn open_grants(&self, which: GrantScope<'_>, now: i64) -> Result<Legible<StoredGrant>, FindError> {
         let (condition, person) = match which {
-            GrantScope::Of(person) => ("uid = ?1", Some(person)),
-            GrantScope::Pending | GrantScope::Everybody => ("?1 >= 0", None),
+            GrantScope::Of(person) => ("WHERE uid = ?1", Some(person)),
+            GrantScope::Pending | GrantScope::Everybody => ("NOT INDEXED WHERE ?1 >= 0", None),
         };
+        // The time comes first in a row, before what may be on further pages.
         let mut statement = self.connection.prepare(&format!(
-            "SELECT body, ended, ended_by, ended_at, ended_reason, id FROM granted NOT INDEXED \
-             WHERE {condition} AND ended IS NULL AND expires > ?2 ORDER BY expires"
+            "SELECT body, ended, ended_by, ended_at, ended_reason, id FROM granted {condition} \
+             AND expires > ?2 AND ended IS NULL ORDER BY expires"
         ))?;
         let uid = person.map_or(0, |person| person.uid);
         let rows = statement.query_map(params![uid, now], |row| Ok(read_grant(row)))?;

@@ -5,7 +5,7 @@ use std::fmt;
 use rusqlite::Connection;
 
 use super::error::JournalError;
-use super::indexes::damaged;
+use super::indexes::damaged_records;
 use jit_core::escape::escape;
 
 /// What may hide a grant from a search.
@@ -26,10 +26,8 @@ impl fmt::Display for Altered {
     }
 }
 
-/// Returns the record, or what is damaged where there is none.
-pub(super) fn or_damaged(connection: &Connection, record: Option<u64>) -> Result<Option<Altered>, JournalError> {
-    Ok(match record {
-        Some(seq) => Some(Altered::Record(seq)),
-        None => damaged(connection)?.map(Altered::Database),
-    })
+/// Returns how the records are damaged, or else the record.
+pub(super) fn damaged_or(connection: &Connection, record: Option<u64>) -> Result<Option<Altered>, JournalError> {
+    let damage = damaged_records(connection)?.map(Altered::Database);
+    Ok(damage.or(record.map(Altered::Record)))
 }

@@ -25,6 +25,15 @@ pub(super) fn damaged(connection: &Connection) -> Result<Option<String>, Journal
     Ok(Some(line).filter(|line| line != "ok"))
 }
 
+/// Returns how the table of the records or an index of it is damaged. Reads all of it.
+///
+/// # Errors
+/// Fails when the database fails.
+pub(super) fn damaged_records(connection: &Connection) -> Result<Option<String>, JournalError> {
+    let line: String = connection.query_row("PRAGMA integrity_check(record)", [], |row| row.get(0))?;
+    Ok(Some(line).filter(|line| line != "ok"))
+}
+
 /// What the index finds of the records about some requests, to be compared with the table.
 pub(super) struct Indexed<'i> {
     ids: &'i [GrantId],
@@ -83,18 +92,33 @@ impl<'i> Indexed<'i> {
 
 impl Journal<'_> {
     /// Builds the indexes of the grants again if they are damaged, and records that: SQLite changes no row that an index lacks, so no
-    /// such grant could be ended. The log sinks get the record with the next one.
+    /// such grant could be ended. The log sinks get the record with the next one. Reads all grants. Returns whether it did.
     ///
     /// # Errors
     /// Fails when the database fails.
-    pub fn rebuild_indexes(&self, tx: &Transaction<'_>, moment: &Moment) -> Result<(), JournalError> {
+    pub fn rebuild_indexes(&self, tx: &Transaction<'_>, moment: &Moment) -> Result<bool, JournalError> {
         let line: String = tx.query_row("PRAGMA integrity_check(granted)", [], |row| row.get(0))?;
-        if line != "ok" {
-            tx.execute_batch("REINDEX granted; REINDEX request")?;
-            let sentence =
-                format!("an index of the database was damaged and is built again: {}", escape(line.as_bytes()));
-            let _ = self.append(tx, moment, alert("index-damaged", &sentence))?;
+        if line == "ok" {
+            return Ok(false);
         }
+        tx.execute_batch("REINDEX granted; REINDEX request")?;
+        self.tell_rebuilt(tx, moment, &line)?;
+        Ok(true)
+    }
+
+    /// Builds all indexes again, because one is damaged, and records that. `how`: as [`damaged`] returned it. Takes long in a long
+    /// journal.
+    ///
+    /// # Errors
+    /// Fails when the database fails.
+    pub fn rebuild_every_index(&self, tx: &Transaction<'_>, moment: &Moment, how: &str) -> Result<(), JournalError> {
+        tx.execute_batch("REINDEX")?;
+        self.tell_rebuilt(tx, moment, how)
+    }
+
+    fn tell_rebuilt(&self, tx: &Transaction<'_>, moment: &Moment, how: &str) -> Result<(), JournalError> {
+        let sentence = format!("an index of the database was damaged and is built again: {}", escape(how.as_bytes()));
+        let _ = self.append(tx, moment, alert("index-damaged", &sentence))?;
         Ok(())
     }
 }

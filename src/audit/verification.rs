@@ -4,7 +4,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
-use super::altered::{Altered, or_damaged};
+use super::altered::{Altered, damaged_or};
 use super::checkpoint::checkpoints;
 use super::columns::sql_bound;
 use super::epochs::certificates;
@@ -100,7 +100,7 @@ impl Journal<'_> {
         if let Err(bad) = leftovers(&snapshot, begin)? {
             return Ok(Some(Altered::Record(bad.seq)));
         }
-        or_damaged(&snapshot, follow(&snapshot, Chain::new(begin), &mut |_| None)?.0)
+        damaged_or(&snapshot, follow(&snapshot, Chain::new(begin), &mut |_| None)?.0)
     }
 
     /// Verifies the chain alone, from the first record to the last.

@@ -4,7 +4,7 @@
 
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
-use super::altered::{Altered, or_damaged};
+use super::altered::{Altered, damaged_or};
 use super::columns::sql_bound;
 use super::error::JournalError;
 use super::forks::holds;
@@ -65,7 +65,10 @@ impl Journal<'_> {
     /// Fails when the database fails.
     pub fn altered_about(&self, id: &GrantId) -> Result<Option<Altered>, JournalError> {
         let snapshot = Transaction::new_unchecked(self.database.connection(), TransactionBehavior::Deferred)?;
-        or_damaged(&snapshot, altered_about(&snapshot, id)?)
+        match altered_about(&snapshot, id)? {
+            None => Ok(None),
+            found => damaged_or(&snapshot, found),
+        }
     }
 }
 

@@ -177,8 +177,7 @@ impl Context<'_> {
         }
         let mut ids: Vec<GrantId> = Vec::new();
         for some in stated.chunks(ENDED_AT_ONCE) {
-            let done = self.host.database().write(Durability::Synced, |tx| {
-                self.journal.rebuild_indexes(tx, self.now.moment())?;
+            let end = |tx: &Transaction<'_>| {
                 let mut ending = Ending { tx, author, identity: &identity, known: BTreeSet::new(), open: None };
                 // An extension ends in the same transaction as what it extends.
                 ending.known.extend(some.iter().map(|(subject, _)| subject.id().clone()));
@@ -187,7 +186,17 @@ impl Context<'_> {
                     self.end_with_extensions(&mut ending, subject, statement, &mut written)?;
                 }
                 Ok::<_, Refused>(written)
-            });
+            };
+            let database = self.host.database();
+            let mut done = database.write(Durability::Synced, end);
+            // A damaged index is a reason to fail, and is looked for only then: that reads all grants.
+            if done.is_err()
+                && database
+                    .write(Durability::Synced, |tx| self.journal.rebuild_indexes(tx, self.now.moment()))
+                    .unwrap_or(false)
+            {
+                done = database.write(Durability::Synced, end);
+            }
             let (ended, written): (Vec<GrantId>, Vec<Written>) = match done {
                 Err(error) if self.recording == Recording::Impossible && error.unwritten.is_some() => {
                     let left = "their grants could not be ended and stay active until this is repeated";

@@ -26,7 +26,7 @@ impl Context<'_> {
         let is_restored = self.journal.restored()?.is_some();
         let (accepted, written) = self.host.database().write(Durability::Synced, |tx| {
             of_this_host(tx, identity.id.as_str())?;
-            self.journal.rebuild_indexes(tx, self.now.moment())?;
+            let _ = self.journal.rebuild_indexes(tx, self.now.moment())?;
             let alert = Alert {
                 code: jit_core::evidence::acceptance::ACCEPTED.to_owned(),
                 sentence: reason.clone(),

@@ -5,6 +5,7 @@ use super::failure::{DAMAGED, Refused, refused};
 use super::statement::{StatementAuthor, StatementSubject};
 use super::words::given;
 use crate::audit::{Altered, InRecords, OpenInRecords, asked_in_records, by_statements, open_in_records};
+use crate::database::Durability;
 use crate::elevation::Caller;
 use crate::judge::{names, subject};
 use crate::policy_index::Next;
@@ -43,16 +44,30 @@ impl Context<'_> {
     }
 
     pub(super) fn revoke(&self, target: &RevokeTarget, reason: &Word) -> Result<Vec<GrantId>, Refused> {
-        let (reason, author) = (given("reason", reason)?, StatementAuthor::Here(self.caller));
+        let reason = given("reason", reason)?;
+        let found = self.revoke_found(target, reason)?;
+        let Found { altered: Some(Altered::Database(how)), ended } = found else { return found.told() };
+        // An index may have hidden a grant. Built again, it hides none.
+        let moment = self.now.moment();
+        self.host.database().write(Durability::Synced, |tx| self.journal.rebuild_every_index(tx, moment, &how))?;
+        let again = self.revoke_found(target, reason)?;
+        let ended = match (ended, again.ended) {
+            (Ok(first), Ok(more)) => Ok([first, more].concat()),
+            (Ok(first), Err(none)) if !first.is_empty() && is_not_found(&none) => Ok(first),
+            (_, ended) => ended,
+        };
+        Found { altered: again.altered, ended }.told()
+    }
+
+    /// Revokes what a search finds, and looks for what may have hidden a grant from it.
+    fn revoke_found(&self, target: &RevokeTarget, reason: &Word) -> Result<Found, Refused> {
+        let author = StatementAuthor::Here(self.caller);
         let ended = match target {
             RevokeTarget::Id(prefix) => {
                 match self.revocable(prefix, author).and_then(|id| Ok((self.revoke_as(author, &id, reason)?, id))) {
                     // There is no other grant with this id, but extensions of it may be hidden.
                     Ok((ended, id)) => {
-                        return match self.journal.altered_about(&id)? {
-                            Some(what) => Err(altered(&what, &ended)),
-                            None => Ok(ended),
-                        };
+                        return Ok(Found { altered: self.journal.altered_about(&id)?, ended: Ok(ended) });
                     }
                     Err(none) => Err(none),
                 }
@@ -61,16 +76,12 @@ impl Context<'_> {
             RevokeTarget::All => self.revoke_those(author, |_| true, reason),
         };
         let ended = match ended {
-            Err(none) if NOT_FOUND.contains(&none.failure.code.as_str()) && self.revokes_any()? => Err(none),
+            Err(none) if is_not_found(&none) && self.revokes_any()? => Err(none),
             Err(damaged) if damaged.failure.code == DAMAGED => Err(damaged),
             ended => Ok(ended?),
         };
         // Nothing else shows that no record of a grant was hidden from the search. It comes last, because it reads all records.
-        match (self.journal.altered()?, ended) {
-            (Some(what), Err(damaged)) if damaged.failure.code == DAMAGED => Err(altered_too(&what, &damaged)),
-            (Some(what), ended) => Err(altered(&what, ended.as_deref().unwrap_or_default())),
-            (None, ended) => ended,
-        }
+        Ok(Found { altered: self.journal.altered()?, ended })
     }
 
     /// Returns whether the caller may revoke grants of any role, or see those of everybody.
@@ -234,6 +245,27 @@ impl Context<'_> {
             None => Ok(false),
         }
     }
+}
+
+/// The result of a revocation.
+struct Found {
+    /// What may have hidden a grant.
+    altered: Option<Altered>,
+    ended: Result<Vec<GrantId>, Refused>,
+}
+
+impl Found {
+    fn told(self) -> Result<Vec<GrantId>, Refused> {
+        match (self.altered, self.ended) {
+            (Some(what), Err(damaged)) if damaged.failure.code == DAMAGED => Err(altered_too(&what, &damaged)),
+            (Some(what), ended) => Err(altered(&what, ended.as_deref().unwrap_or_default())),
+            (None, ended) => ended,
+        }
+    }
+}
+
+fn is_not_found(refused: &Refused) -> bool {
+    NOT_FOUND.contains(&refused.failure.code.as_str())
 }
 
 /// Returns the error for grants whose holder and request cannot be read: no statement about them is possible.

@@ -364,7 +364,8 @@ const FIRST_SCHEMA: &str = "DROP INDEX record_by_kind; CREATE INDEX record_by_ki
     id INTEGER PRIMARY KEY CHECK (id = 1), format TEXT NOT NULL, text TEXT NOT NULL) STRICT;
     CREATE TABLE policy_settings (
     id INTEGER PRIMARY KEY CHECK (id = 1), body BLOB NOT NULL, sha256 BLOB NOT NULL) STRICT;
-    ALTER TABLE policy_role DROP COLUMN digest;
+    ALTER TABLE policy_role DROP COLUMN digest; DROP TABLE tree; DROP TABLE checkpoint;
+    CREATE TABLE checkpoint (seq INTEGER PRIMARY KEY, body BLOB NOT NULL, signature BLOB NOT NULL) STRICT;
     PRAGMA user_version = 1";
 
 #[test]

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use harness::{Output, PrivateRoot};
 use jit_core::grant::HostKey;
-use jit_sudo::audit::{CutOff, JournalError};
 use serde_json::Value;
 
 use crate::journals::sign_anew;
-use crate::offline::{in_journal, now};
+use crate::offline::in_journal;
+use crate::tampering::cut;
 use crate::{both_say_intact, granted, own_root};
 
 const STATE: &str = "/var/lib/jit-sudo";
@@ -204,12 +204,7 @@ fn certificates_outlive_a_pruning_and_lead_an_export() {
     next_epoch(&root);
     root.as_root(RUN).succeeded(); // the last record is not removed
     let database = format!("{STATE}/journal.db");
-    in_journal(&root, |_, journal| {
-        let moment = now(&root);
-        let last = journal.prunable(CutOff::by_time(moment.wall), &moment).unwrap().unwrap();
-        let _ = journal.prune(&moment, last, 0, "root", moment.wall).unwrap();
-        journal.sweep(|_| Ok::<_, JournalError>(())).unwrap();
-    });
+    cut(&root);
     assert!(root.journal()[0].seq > third);
     both_say_intact(&root);
     for key in &keys {

@@ -161,7 +161,7 @@ fn a_broken_policy_does_not_hide_evidence_from_root() {
         &["key", "show"],
     ] {
         let output = root.as_root([&["jitctl"][..], words].concat());
-        output.succeeded();
+        output.intact();
         assert!(output.stderr.contains("warning") && output.stderr.contains("broken.toml:2"), "{words:?}: {output:?}");
     }
     root.as_root(["jitctl", "policy", "check"]).refused("broken.toml:2");

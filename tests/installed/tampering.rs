@@ -652,7 +652,7 @@ pub(crate) fn pruned(root: &PrivateRoot) {
 }
 
 /// Prunes everything up to the last checkpoint.
-fn cut(root: &PrivateRoot) {
+pub(crate) fn cut(root: &PrivateRoot) {
     in_journal(root, |database, journal| {
         // After the deadline of each request.
         let (now, later) = (now(root), 3 * 86_400_000_000);
