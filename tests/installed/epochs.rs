@@ -197,7 +197,7 @@ fn certificates_outlive_a_pruning_and_lead_an_export() {
     part(&["--sealing-key", &keys[0], "--anchor", "/root/whole.jsonl"]).intact();
     root.script("sed -i '2d' /root/part.jsonl");
     part(&[]).refused("begins an epoch and");
-    // What is old enough is removed; the clock of the test cannot be, so the records are.
+    // All records up to the last checkpoint are pruned, as after a long time.
     root.run_as(&person.name, RUN).succeeded();
     next_epoch(&root);
     root.run_as(&person.name, ["jitctl", "release"]).succeeded();
