@@ -74,7 +74,9 @@ pub(super) fn behind_sinks(
 /// Whether a record that existed is neither in the database, nor one that an earlier fork has told of. A log sink that has got no record
 /// yet names the one before its first, without a hash.
 fn is_missing(connection: &Connection, last: Mark, mark: Mark) -> Result<bool, JournalError> {
-    Ok(mark != last && mark.hash != Digest::ZERO && (mark.seq > last.seq || (!has(connection, mark)? && !is_told(connection, mark)?)))
+    Ok(mark != last
+        && mark.hash != Digest::ZERO
+        && (mark.seq > last.seq || (!has(connection, mark)? && !is_told(connection, mark)?)))
 }
 
 /// Whether a fork names this head of a lost branch.

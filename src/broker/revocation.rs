@@ -66,7 +66,9 @@ impl Context<'_> {
             RevokeTarget::Id(prefix) => {
                 match self.revocable(prefix, author).and_then(|id| Ok((self.revoke_as(author, &id, reason)?, id))) {
                     // There is no other grant with this id, but extensions of it may be hidden.
-                    Ok((ended, id)) => return Ok(Found { altered: self.journal.altered_about(&id)?, ended: Ok(ended) }),
+                    Ok((ended, id)) => {
+                        return Ok(Found { altered: self.journal.altered_about(&id)?, ended: Ok(ended) });
+                    }
                     Err(none) => Err(none),
                 }
             }
