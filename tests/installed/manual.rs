@@ -186,7 +186,9 @@ impl Player {
         for command in commands {
             let filled = command.replace("RUN", &run).replace("GRANT", &self.newest("grant"));
             let filled = filled.replace("NAME", "security").replace("DIRECTORY", "/root/documents");
-            self.root.as_root(["sh", "-c", &filled]).succeeded();
+            let filled = filled.replace("SEQ", "4").replace("FILE", "/home/auditor/record.tlog-proof");
+            let filled = filled.replace("KEY", "/home/auditor/web1.pub");
+            self.root.as_root(["sh", "-c", &filled]).intact();
             tried += 1;
         }
         assert!(tried > 5, "{page}: only {tried} commands were found");
