@@ -230,12 +230,12 @@ fn short_runs_are_signed_when_a_checkpoint_is_due() {
     // After an hour without a run the checkpoint is an hour old.
     let [sealing, host] = ["sealing_key.1", "host_key"]
         .map(|name| HostKey::from_openssh(&root.read(&format!("{STATE}/{name}"))).unwrap());
-    let heads = first.iter().map(|record| Digest(jit_core::escape::unhex(&record.hash).unwrap()));
+    let heads: Vec<_> = first.iter().map(|record| Digest(jit_core::escape::unhex(&record.hash).unwrap())).collect();
     rewrite(&root, |connection| {
         connection.execute_batch("DELETE FROM checkpoint").unwrap();
         let mut tree = Frontier::default();
-        heads.clone().for_each(|head| tree.push(head, |_| ()));
-        sign(connection, 2, heads.last().unwrap(), tree.head(), (&sealing, &host));
+        heads.iter().for_each(|head| tree.push(*head, |_| ()));
+        sign(connection, 2, heads[1], tree.head(), (&sealing, &host));
     });
     root.run_as(&person.name, ["jit-sudo", "-n", "true"]).succeeded();
     signed_through(&root, 12);
