@@ -19,6 +19,9 @@ use jit_core::grant::HostKey;
 
 const ALL: [&str; 5] = [SCHEMA, store::SCHEMA, store::REVIEW_SCHEMA, store::ROLE_SCHEMA, store::STATEMENT_SCHEMA];
 
+/// A pruning removes what is a day old at least, in seconds.
+const DAY: i64 = 86_400;
+
 fn signers() -> Signers {
     Signers::Host(HostKey::from_seed([sample::HOST_SEED; 32]).public_key())
 }
@@ -26,7 +29,7 @@ fn signers() -> Signers {
 fn prune(journal: &Journal<'_>, second: i64) -> u64 {
     let before = sample::moment(second).wall;
     let last = journal.prunable(CutOff::by_time(before), &sample::moment(second)).unwrap().unwrap();
-    let _ = journal.prune(&sample::moment(second), last, 0, "root", before).unwrap();
+    let _ = journal.prune(&sample::moment(DAY + second), last, 0, "root", before).unwrap();
     journal.sweep(|_| Ok::<_, super::JournalError>(())).unwrap();
     last.seq
 }
@@ -71,7 +74,7 @@ fn every_record_is_proved_before_and_after_prunings() {
     let gone = prune(&journal, 2);
     assert_eq!(gone, 1001, "the last record stays, so its thousand does");
     sample::fill(&journal, 700);
-    sample::seal(&journal, 2);
+    sample::seal(&journal, DAY + 2);
     all_are_proved(&journal);
     assert!(journal.prove_records(signers()).unwrap().is_ok());
     assert!(matches!(journal.prove_record(gone).unwrap(), Err(NoProof::NoRecord(_))));
@@ -129,7 +132,7 @@ fn the_tree_of_pruned_records_must_be_that_of_the_record_and_of_the_checkpoint()
             sample::seal(&journal, 1);
         }
         prune(&journal, 2);
-        sample::seal(&journal, 2);
+        sample::seal(&journal, DAY + 2);
         assert!(journal.prove_records(signers()).unwrap().is_ok());
         database.connection().execute(damage, []).unwrap();
         let proven = journal.prove_records(signers()).unwrap();
