@@ -424,18 +424,18 @@ mod tests {
         };
         sample::fill(&journal, 1);
         // A clock that was ahead and has been corrected.
-        write(9 * DAY, crate::audit::state_checks::alert("x", "x"));
+        write(9_000_000, crate::audit::state_checks::alert("x", "x"));
         write(2, crate::audit::state_checks::alert(jit_core::evidence::acceptance::ACCEPTED, "x"));
         sample::seal(&journal, 2);
         sample::fill(&journal, 1);
         let before = sample::moment(3).wall;
         let (written, ..) = pruned_with(&journal, 4, before);
-        assert_eq!(latest(&written), (before, Some(sample::moment(9 * DAY).wall)));
+        assert_eq!(latest(&written), (before, Some(sample::moment(9_000_000).wall)));
         sample::seal(&journal, DAY + 4);
         sample::fill(&journal, 1);
         let before = sample::moment(DAY + 6).wall;
         let (written, ..) = pruned_with(&journal, DAY + 7, before);
-        assert_eq!(latest(&written), (before, Some(sample::moment(9 * DAY).wall)), "also when that record has gone");
+        assert_eq!(latest(&written), (before, Some(sample::moment(9_000_000).wall)), "also when that record has gone");
     }
 
     #[test]

@@ -19,13 +19,13 @@ use jit_core::grant::HostKey;
 
 const ALL: [&str; 5] = [SCHEMA, store::SCHEMA, store::REVIEW_SCHEMA, store::ROLE_SCHEMA, store::STATEMENT_SCHEMA];
 
+/// A pruning removes what is a day old at least, in seconds.
+const DAY: i64 = 86_400;
+
 fn signers() -> Signers {
     Signers::Host(HostKey::from_seed([sample::HOST_SEED; 32]).public_key())
 }
 
-const DAY: i64 = 86_400;
-
-/// Prunes a day after this second.
 fn prune(journal: &Journal<'_>, second: i64) -> u64 {
     let before = sample::moment(second).wall;
     let last = journal.prunable(CutOff::by_time(before), &sample::moment(second)).unwrap().unwrap();

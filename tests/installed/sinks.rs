@@ -35,12 +35,12 @@ pub(crate) fn hostile_runs(root: &PrivateRoot, person: &Person) {
 }
 
 /// The number of the policy record that names the sink; it is the first one that the sink gets.
-const NAMED: u64 = 2;
+const NAMED: u64 = 3;
 
 /// Waits until `read` returns the records of the journal from number `first` on.
 fn same_as_journal(root: &PrivateRoot, first: u64, read: impl Fn() -> Vec<(u64, String)>) {
     let journal = root.journal();
-    assert_eq!((journal[1].kind(), journal[2].kind()), ("policy", "start"));
+    assert_eq!((journal[2].kind(), journal[3].kind()), ("policy", "start"));
     let journal = journal.into_iter().map(|record| (record.seq, record.body)).filter(|(seq, _)| *seq >= first);
     let journal: Vec<(u64, String)> = journal.collect();
     let mut found = Vec::new();

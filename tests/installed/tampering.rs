@@ -277,7 +277,7 @@ fn a_journal_of_another_host_is_reported_and_not_signed() {
     root.script(&format!("cp -a {state} /root/ours; for f in journal.db journal.db-wal journal.db-shm anchor; do rm -f {state}/$f; cp -a /root/theirs/$f {state}/ 2>/dev/null || true; done"));
     sql(&root, &format!("DELETE FROM checkpoint; UPDATE journal_meta SET value = x'{host}' WHERE name = 'host';"));
     let said = verdict(&root);
-    assert!(said.contains("it was signed by another key than this host's"), "{said}");
+    assert!(said.contains("record 1 was signed with another key than this host's"), "{said}");
     // The next run does not make it a journal of this host.
     root.run_as(&person.name, ["jit-sudo", "-n", "id", "-u"]).succeeded();
     root.script("rm -f /root/out; jitctl audit export --output /root/out || true");
@@ -285,7 +285,7 @@ fn a_journal_of_another_host_is_reported_and_not_signed() {
     let alert = "SELECT count(*) FROM record WHERE kind = 'alert' AND CAST(body AS TEXT) LIKE '%journal-not-signed%'";
     assert_eq!(sql(&root, alert), "1", "once");
     let said = verdict(&root);
-    assert!(said.contains("it was signed by another key than this host's"), "{said}");
+    assert!(said.contains("record 1 was signed with another key than this host's"), "{said}");
     // A journal that root accepts is signed, and the acceptance is recorded.
     root.as_root(["jitctl", "key", "accept", "--reason", "moved"]).succeeded();
     intact(&root);
