@@ -6,7 +6,9 @@ use std::path::Path;
 
 use jit_core::escape::hex;
 use jit_core::evidence::checkpoint::{self, Statement};
-use jit_core::evidence::{Mark, Record};
+use jit_core::evidence::note::signed_by_host;
+use jit_core::evidence::tree::Frontier;
+use jit_core::evidence::{Mark, Record, TreeHead};
 use jit_core::grant::sshsig::{Namespace, armor, sign};
 use jit_core::grant::statement::StatementKind;
 use jit_core::grant::terms::{CommandTerms, Extensions, Flag, VERSION, encode};
@@ -235,16 +237,22 @@ fn journal() {
         export.push('\n');
     }
     let (seq, _, head) = records.last().expect("records");
-    let statement =
-        Statement { at: 1_800_000_007, head: *head, host: host().id, seq: *seq, version: checkpoint::VERSION };
+    let mut tree = Frontier::default();
+    records.iter().for_each(|(_, _, head)| tree.push(*head, |_| ()));
+    let TreeHead { size, root } = tree.head();
+    let (at, version, key) = (1_800_000_007, checkpoint::VERSION, HostKey::from_seed([samples::HOST_SEED; 32]));
+    let statement = Statement { at, head: *head, host: host().id, root, seq: *seq, size, version };
+    let note = signed_by_host(&key, &statement.host, &statement.tree()).expect("a note").to_string();
     let statement = encode(&statement).expect("a statement");
     let line = serde_json::json!({
         "checkpoint": String::from_utf8_lossy(&statement),
         "kind": "checkpoint",
+        "note": note,
         "seq": seq,
         "signature": signed(samples::HOST_SEED, Namespace::Checkpoint, &statement),
     });
     seed("journal", "checkpoint", &statement);
+    seed("journal", "note", &note);
     seed("journal", "export", format!("{export}{line}\n"));
     seed("journal", "pruned", format!("{line}\n"));
     seed("journal", "mark", format!("{}\n", Mark { seq: *seq, hash: *head }));

@@ -106,7 +106,7 @@ impl Journal<'_> {
         Ok(true)
     }
 
-    /// Builds all indexes again, because one is damaged, and records that. `how`: as [`damaged`] returned it. Takes long in a long
+    /// Builds all indexes again, because one is damaged, and records that. `how`: the description of the damage. Takes long in a long
     /// journal.
     ///
     /// # Errors
