@@ -131,10 +131,10 @@ fn an_altered_record_is_found() {
     }
     root.script("cp -a /var/lib/jit-sudo /root/state");
     let harm = [
-        "UPDATE record SET body = CAST(replace(CAST(body AS TEXT), '/usr/bin/id', '/usr/bin/ls') AS BLOB) WHERE seq = 4",
-        "DELETE FROM record WHERE seq = 2",
-        "UPDATE record SET hash = zeroblob(32) WHERE seq = 4",
-        "UPDATE record SET seq = seq + 1000 WHERE seq = 5",
+        "UPDATE record SET body = CAST(replace(CAST(body AS TEXT), '/usr/bin/id', '/usr/bin/ls') AS BLOB) WHERE seq = 5",
+        "DELETE FROM record WHERE seq = 3",
+        "UPDATE record SET hash = zeroblob(32) WHERE seq = 5",
+        "UPDATE record SET seq = seq + 1000 WHERE seq = 6",
     ];
     for sql in harm {
         root.script(&format!("sqlite3 /var/lib/jit-sudo/journal.db \"{sql}\""));
