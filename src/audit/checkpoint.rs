@@ -61,8 +61,8 @@ impl Journal<'_> {
         StoredTree::open(&snapshot)?.grow(last, before.filter(|said| said.seq > accepted).as_ref())
     }
 
-    /// Signs the record that [`Self::unsealed`] returned with the tree up to it, and deletes earlier checkpoints of the same thousand records. The very
-    /// first one stays: after a pruning it is all that is left of the pruned records.
+    /// Signs the record that [`Self::unsealed`] returned with the tree up to it, and deletes earlier checkpoints of the same thousand
+    /// records. The very first one stays: after a pruning it is all that is left of the pruned records.
     pub fn seal(
         &self,
         last: Mark,
