@@ -62,9 +62,9 @@ impl Journal<'_> {
         StoredTree::open(&snapshot)?.grow(last, before.filter(|said| said.seq > accepted).as_ref())
     }
 
-    /// Signs the record `last` and the tree up to it with the sealing key of the present epoch, and deletes earlier checkpoints of the
-    /// same thousand records. The very first one stays: after a pruning it is all that is left of the pruned records. The host key
-    /// signs the note. Returns `None` if another epoch has begun; then nothing was signed.
+    /// Signs the record that [`Self::unsealed`] returned and the tree up to it, with the sealing key of the present epoch, and deletes
+    /// earlier checkpoints of the same thousand records. The very first one stays: after a pruning it is all that is left of the pruned
+    /// records. The host key signs the note. Returns `None` if another epoch has begun; then nothing was signed.
     pub fn seal(
         &self,
         (last, grown): (Mark, &Grown),

@@ -215,11 +215,9 @@ pub(super) fn compare(last: &ClockReading, high: Timestamp, now: &Moment) -> Opt
 mod tests {
     use super::*;
     use crate::audit::fault::alert;
-    use crate::audit::journal::Written;
     use crate::audit::{SCHEMA, sample};
     use crate::database::tests::Scratch;
     use crate::database::{Database, Durability};
-    use jit_core::evidence::Record;
     use jit_core::evidence::record::Event;
 
     const HOUR: i64 = 3_600_000_000;
@@ -229,21 +227,12 @@ mod tests {
         Moment { wall: Timestamp(start + wall), boot: BootTime(boot), boot_id: boot_id.to_owned() }
     }
 
-    fn codes(written: &[Written]) -> Vec<String> {
-        let code = |written: &Written| match Record::decode(&written.body).unwrap().event {
-            Event::Alert(alert) => alert.code,
-            Event::Fork(_) => "fork".to_owned(),
-            other => panic!("{other:?}"),
-        };
-        written.iter().map(code).collect()
-    }
-
     #[test]
     fn each_change_of_the_clock_is_recorded_once() {
         let scratch = Scratch::new("checks-clock");
         let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
         let journal = Journal::new(&database, "web1", Vec::new());
-        let seen = |wall, boot, id: &str| codes(&journal.notice(&moment(wall, boot, id), None).unwrap());
+        let seen = |wall, boot, id: &str| sample::codes(&journal.notice(&moment(wall, boot, id), None).unwrap());
         assert!(seen(0, 0, "a").is_empty(), "an empty journal knows no time");
         let record = |moment: &Moment| {
             let event = sample::events().remove(2);

@@ -72,17 +72,6 @@ mod tests {
     use crate::database::Database;
     use crate::database::tests::Scratch;
     use crate::store;
-    use jit_core::evidence::Record;
-    use jit_core::evidence::record::Event;
-
-    fn codes(written: &[Written]) -> Vec<String> {
-        let code = |written: &Written| match Record::decode(&written.body).unwrap().event {
-            Event::Alert(alert) => alert.code,
-            Event::Fork(_) => "fork".to_owned(),
-            other => panic!("{other:?}"),
-        };
-        written.iter().map(code).collect()
-    }
 
     #[test]
     fn another_host_is_recorded_and_the_first_one_is_not() {
@@ -93,7 +82,7 @@ mod tests {
             let [key, machine, name] = ["k", "m", "web1"].map(str::to_owned);
             HostDescriptor { id: id.to_owned(), key, machine, name }
         };
-        let seen = |id| codes(&journal.notice_host(&sample::moment(1), &described(id)).unwrap());
+        let seen = |id| sample::codes(&journal.notice_host(&sample::moment(1), &described(id)).unwrap());
         assert!(seen("a").is_empty());
         assert!(seen("a").is_empty());
         assert_eq!(seen("b"), ["host-changed"]);

@@ -284,7 +284,7 @@ mod tests {
         Signers::These(vec![HostKey::from_seed([sample::HOST_SEED; 32]).public_key()])
     }
 
-    const DAY: i64 = 86_400;
+    use jit_core::evidence::prunings::KEEP_LEAST as DAY;
 
     /// Prunes a day after this second, and returns the record, the last removed record and the runs that were discarded.
     fn pruned_with(journal: &Journal<'_>, second: i64, before: Timestamp) -> (Written, Mark, Vec<String>) {

@@ -3,9 +3,10 @@
 use crate::audit::checkpoint::Due;
 use crate::audit::error::JournalError;
 use crate::audit::history::last;
-use crate::audit::journal::{Journal, Started};
+use crate::audit::journal::{Journal, Started, Written};
 use crate::audit::open_run::Process;
 use crate::database::Durability;
+use jit_core::evidence::Record;
 use jit_core::evidence::record::Event;
 use jit_core::grant::{HostDescriptor, HostKey};
 pub(crate) use jit_core::samples::*;
@@ -39,4 +40,14 @@ pub(super) fn fill(journal: &Journal<'_>, count: usize) {
         Ok::<_, JournalError>(())
     };
     journal.database.write(Durability::Ordered, write).unwrap();
+}
+
+/// Returns the codes of alerts; a fork has no code.
+pub(super) fn codes(written: &[Written]) -> Vec<String> {
+    let code = |written: &Written| match Record::decode(&written.body).unwrap().event {
+        Event::Alert(alert) => alert.code,
+        Event::Fork(_) => "fork".to_owned(),
+        other => panic!("{other:?}"),
+    };
+    written.iter().map(code).collect()
 }

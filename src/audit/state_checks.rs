@@ -146,17 +146,6 @@ mod tests {
     use crate::database::Database;
     use crate::database::tests::Scratch;
     use crate::store;
-    use jit_core::evidence::Record;
-    use jit_core::evidence::record::Event;
-
-    fn codes(written: &[Written]) -> Vec<String> {
-        let code = |written: &Written| match Record::decode(&written.body).unwrap().event {
-            Event::Alert(alert) => alert.code,
-            Event::Fork(_) => "fork".to_owned(),
-            other => panic!("{other:?}"),
-        };
-        written.iter().map(code).collect()
-    }
 
     #[test]
     fn a_database_without_the_anchored_record_is_distrusted_until_it_is_accepted() {
@@ -171,7 +160,7 @@ mod tests {
         }
         assert_eq!(journal.restored().unwrap(), None);
         let ahead = Mark { seq: 9, ..good };
-        assert_eq!(codes(&journal.notice(&now, Some(ahead)).unwrap()), ["fork", "database-older"]);
+        assert_eq!(sample::codes(&journal.notice(&now, Some(ahead)).unwrap()), ["fork", "database-older"]);
         assert!(journal.notice(&now, Some(ahead)).unwrap().is_empty(), "once");
         assert!(journal.restored().unwrap().unwrap().contains("record 9"));
         database.write(Durability::Synced, |tx| accept(tx).map_err(JournalError::from)).unwrap();
@@ -179,7 +168,7 @@ mod tests {
         let other = Mark { seq: 1, hash: Digest([1; 32]) };
         let another_database = origin(&[7; 32]);
         for anchor in [None, Some(other), Some(another_database)] {
-            assert_eq!(codes(&journal.notice(&now, anchor).unwrap()), ["fork", "database-older"], "{anchor:?}");
+            assert_eq!(sample::codes(&journal.notice(&now, anchor).unwrap()), ["fork", "database-older"], "{anchor:?}");
             assert!(journal.notice(&now, anchor).unwrap().is_empty(), "once");
             database.write(Durability::Synced, |tx| accept(tx).map_err(JournalError::from)).unwrap();
         }
@@ -196,7 +185,7 @@ mod tests {
         let now = sample::moment(3);
         assert!(journal.notice(&now, Some(anchor)).unwrap().is_empty());
         database.connection().execute("DELETE FROM record WHERE seq = 1", []).unwrap();
-        assert_eq!(codes(&journal.notice(&now, Some(anchor)).unwrap()), ["fork", "database-older"]);
+        assert_eq!(sample::codes(&journal.notice(&now, Some(anchor)).unwrap()), ["fork", "database-older"]);
         assert!(journal.restored().unwrap().is_some());
     }
 
@@ -223,6 +212,6 @@ mod tests {
             assert!(journal.notice(&later, Some(anchor)).unwrap().is_empty(), "{anchor:?}");
         }
         let other = Mark { hash: Digest([1; 32]), ..last };
-        assert_eq!(codes(&journal.notice(&later, Some(other)).unwrap()), ["fork", "database-older"]);
+        assert_eq!(sample::codes(&journal.notice(&later, Some(other)).unwrap()), ["fork", "database-older"]);
     }
 }

@@ -90,12 +90,17 @@ impl<'c> StoredTree<'c> {
 
     /// Returns how many leaves the stored subtrees cover that end at `limit` or before, and the number of the last of them.
     fn last_stored(&self, limit: u64) -> Result<(u64, u64), JournalError> {
-        let query = "SELECT place, seq FROM tree WHERE height = ?1 AND place < ?2 ORDER BY place DESC LIMIT 1";
+        self.covered(
+            "SELECT place, seq FROM tree WHERE height = ?1 AND place < ?2 ORDER BY place DESC LIMIT 1",
+            limit >> STEP,
+        )
+    }
+
+    /// Does the same for those that `query` finds below this bound.
+    fn covered(&self, query: &str, below: u64) -> Result<(u64, u64), JournalError> {
         let mut statement = self.connection.prepare_cached(query)?;
         let found = statement
-            .query_row(params![STEP, sql_bound(limit >> STEP)], |row| {
-                Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))
-            })
+            .query_row(params![STEP, sql_bound(below)], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))
             .optional()?;
         let found = found.map(|(place, seq)| (place.unsigned_abs().saturating_add(1) << STEP, seq.unsigned_abs()));
         // A subtree of pruned records may end before the last of them.
@@ -130,14 +135,8 @@ impl<'c> StoredTree<'c> {
 
     /// Returns the place of record `seq`.
     pub(super) fn place(&self, seq: u64) -> Result<Option<u64>, JournalError> {
-        let query = "SELECT place, seq FROM tree WHERE height = ?1 AND seq < ?2 ORDER BY place DESC LIMIT 1";
-        let found = self
-            .connection
-            .query_row(query, params![STEP, sql_bound(seq)], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))
-            .optional()?;
-        let found = found.map(|(place, last)| (place.unsigned_abs().saturating_add(1) << STEP, last.unsigned_abs()));
-        let found = found.filter(|(place, _)| *place > self.begin.size());
-        let (place, last) = found.unwrap_or((self.begin.size(), self.begin_seq));
+        let before = "SELECT place, seq FROM tree WHERE height = ?1 AND seq < ?2 ORDER BY place DESC LIMIT 1";
+        let (place, last) = self.covered(before, seq)?;
         let query = history!("SELECT count(*), max(seq) FROM history WHERE seq > ?1 AND seq <= ?2");
         let (count, found): (i64, Option<i64>) =
             self.connection

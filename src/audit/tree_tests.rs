@@ -14,13 +14,11 @@ use jit_core::evidence::TreeHead;
 use jit_core::evidence::chain::hash;
 use jit_core::evidence::checkpoint::Statement;
 use jit_core::evidence::proof::Signers;
+use jit_core::evidence::prunings::KEEP_LEAST as DAY;
 use jit_core::evidence::tree::{check_consistency, check_inclusion};
 use jit_core::grant::HostKey;
 
 const ALL: [&str; 5] = [SCHEMA, store::SCHEMA, store::REVIEW_SCHEMA, store::ROLE_SCHEMA, store::STATEMENT_SCHEMA];
-
-/// A pruning removes what is a day old at least, in seconds.
-const DAY: i64 = 86_400;
 
 fn signers() -> Signers {
     Signers::Host(HostKey::from_seed([sample::HOST_SEED; 32]).public_key())

@@ -15,7 +15,9 @@ use jit_core::grant::extension::extends;
 use jit_core::grant::lifecycle::{Decided, grant_terms};
 use jit_core::grant::sshsig::{Namespace, SignatureFault};
 use jit_core::grant::terms::{Extensions, Flag, RequestTerms, VERSION, decode, encode};
-use jit_core::grant::{CommandTerms, GrantTerms, HostDescriptor, HostId, HostKey, SignedGrant, TermsFault};
+use jit_core::grant::{
+    CommandTerms, GrantTerms, HostDescriptor, HostId, HostKey, HostPublicKey, SignedGrant, TermsFault,
+};
 use jit_core::names::{GrantId, RoleName, UserName};
 use jit_core::policy::{Policy, PolicyText, Role, RolePower};
 
@@ -82,6 +84,11 @@ fn terms() -> GrantTerms {
 }
 
 /// Returns the verdict on one candidate at [`NOW`], with the journal at the same time.
+/// What the host knows where nothing has changed since the approval.
+fn facts<'a>(key: &'a HostPublicKey, host: &'a HostId, now: &'a Now) -> Facts<'a> {
+    Facts { key, host, now, vouchers: None, approved: &|_| None, ended: &|_| false, clock_is_kept: &|| true }
+}
+
 fn verdict(signed: SignedGrant) -> Result<(), GrantFault> {
     verdict_at(signed, &moment(NOW), Some(NOW))
 }
@@ -97,15 +104,8 @@ fn verdict_by(
     clock_is_kept: bool,
 ) -> Result<(), GrantFault> {
     let (key, id) = (host(), id());
-    let facts = Facts {
-        key: &key,
-        host: &id,
-        now: &Now::of(moment.clone(), high_water.map(Timestamp::from_seconds)),
-        vouchers: None,
-        approved: &|_| None,
-        ended: &|_| false,
-        clock_is_kept: &|| clock_is_kept,
-    };
+    let now = Now::of(moment.clone(), high_water.map(Timestamp::from_seconds));
+    let facts = Facts { clock_is_kept: &|| clock_is_kept, ..facts(&key, &id, &now) };
     match verify(vec![signed], eligible(), &facts) {
         Ok(_) => Ok(()),
         Err(refused) => Err(refused.faults[0].1.clone()),
@@ -192,15 +192,7 @@ fn the_nearest_of_several_grants_that_do_not_serve_is_reported() {
     let elsewhere = || exact("bbbbbbbbbb", |command| command.cwd = Word::from("/elsewhere"));
     let told = |grants: Vec<SignedGrant>| {
         let (key, id, at) = (host(), id(), Now::of(moment(NOW), None));
-        let facts = Facts {
-            key: &key,
-            host: &id,
-            now: &at,
-            vouchers: None,
-            approved: &|_| None,
-            ended: &|_| false,
-            clock_is_kept: &|| true,
-        };
+        let facts = facts(&key, &id, &at);
         verify(grants, eligible(), &facts).err().and_then(|refused| refused.nearest())
     };
     let here = std::env::current_dir().unwrap();
@@ -356,15 +348,7 @@ fn the_narrowest_grant_is_used() {
         terms.expires = NOW;
     });
     let (key, id, at) = (host(), id(), Now::of(moment(NOW), None));
-    let facts = Facts {
-        key: &key,
-        host: &id,
-        now: &at,
-        vouchers: None,
-        approved: &|_| None,
-        ended: &|_| false,
-        clock_is_kept: &|| true,
-    };
+    let facts = facts(&key, &id, &at);
     let Ok(grant) = verify(vec![wide, expired, exact], eligible(), &facts) else { panic!("refused") };
     assert_eq!(grant.terms().id.as_str(), "eeeeeeeeee");
     assert_eq!(
@@ -450,15 +434,7 @@ fn role_of(commands: &str) -> Role {
 fn changed(then: &Role, now: &Role, stored: Option<&Role>) -> Result<Role, GrantFault> {
     let (key, id, at) = (host(), id(), Now::of(moment(NOW), None));
     let approved = |digest: &str| stored.map(RolePower::of).filter(|_| digest == then.digest);
-    let facts = Facts {
-        key: &key,
-        host: &id,
-        now: &at,
-        vouchers: None,
-        approved: &approved,
-        ended: &|_| false,
-        clock_is_kept: &|| true,
-    };
+    let facts = Facts { approved: &approved, ..facts(&key, &id, &at) };
     let signed = issue(|terms| terms.role_digest.clone_from(&then.digest));
     let eligible = Eligible::for_tests(elevation(&["env", "true"]), vec![now.clone()]);
     match verify(vec![signed], eligible, &facts) {
@@ -493,15 +469,7 @@ fn a_role_is_held_only_where_it_counts_now_and_did_when_it_was_approved() {
     let held = |then: &Role, now: &Role| {
         let (key, id, at) = (host(), id(), Now::of(moment(NOW), None));
         let approved = |_: &str| Some(RolePower::of(then));
-        let facts = Facts {
-            key: &key,
-            host: &id,
-            now: &at,
-            vouchers: None,
-            approved: &approved,
-            ended: &|_| false,
-            clock_is_kept: &|| true,
-        };
+        let facts = Facts { approved: &approved, ..facts(&key, &id, &at) };
         let signed = issue(|terms| terms.role_digest.clone_from(&then.digest));
         HeldRole::find(&[signed], &holder, std::slice::from_ref(now), &facts).is_some()
     };

@@ -85,7 +85,7 @@ impl Proof {
     pub fn new(begin: Begin, signers: Signers, anchor: impl IntoIterator<Item = Mark>) -> Self {
         let chain = Chain::new(begin);
         let last = chain.last();
-        let found = Proven {
+        let mut found = Proven {
             before: last.seq,
             records: 0,
             last,
@@ -100,7 +100,6 @@ impl Proof {
             compared: None,
         };
         let (mut marks, mut forks) = (Forks::heads(anchor), Forks::default());
-        let mut found = found;
         let pruned = match begin {
             Begin::Pruned(mark) => Some(mark),
             Begin::First | Begin::Part(_) => None,

@@ -341,15 +341,7 @@ impl Trial {
         };
         let (key, id, now) = (host(), id(), Now::of(moment(NOW), None));
         let approved = |digest: &str| (digest == then.digest).then(|| RolePower::of(&then));
-        let facts = Facts {
-            key: &key,
-            host: &id,
-            now: &now,
-            vouchers: None,
-            approved: &approved,
-            ended: &|_| false,
-            clock_is_kept: &|| true,
-        };
+        let facts = Facts { approved: &approved, ..facts(&key, &id, &now) };
         match verify(vec![signed], *eligible, &facts) {
             Ok(grant) => self.ran(&grant, &then, &present, &command, tally),
             Err(refused) => {
