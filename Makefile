@@ -257,14 +257,14 @@ msrv: build-deps
 	packaging/msrv
 
 test: deps
-	RUST_TEST_THREADS=$(TEST_THREADS) $(CARGO) test --locked --workspace
+	CARGO='$(CARGO)' RUST_TEST_THREADS=$(TEST_THREADS) tests/all
 
 check: deps
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --quiet --locked --workspace --all-targets -- -D warnings
 	$(CARGO) clippy --quiet --locked -p jit-sudo -p jit-sudo-shrink -p pam_jit_sudo -- -D warnings
 	$(MAKE) typos
-	RUST_TEST_THREADS=$(TEST_THREADS) $(CARGO) test --locked --workspace
+	CARGO='$(CARGO)' RUST_TEST_THREADS=$(TEST_THREADS) tests/all
 	$(MAKE) ansible
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --quiet --locked --workspace --no-deps
 	$(MAKE) fuzz-check
