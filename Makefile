@@ -177,8 +177,8 @@ flips:
 
 # The lines that the programs contain, after the linker has removed what they do not use.
 contained:
-	$(CARGO) build --locked -p jit-sudo --bin jit-sudo --bin jit-sudo-broker --target-dir $(TARGET)/contained --config 'profile.dev.opt-level=0'
-	$(CARGO) build --locked -p jit-sudo-compile --target-dir $(TARGET)/contained --config 'profile.dev.opt-level=0'
+	$(CARGO) build --locked -p jit-sudo --bin jit-sudo --bin jit-sudo-broker --target-dir $(TARGET)/contained --config 'profile.dev.opt-level=0' --config 'profile.dev.debug="line-tables-only"'
+	$(CARGO) build --locked -p jit-sudo-compile --target-dir $(TARGET)/contained --config 'profile.dev.opt-level=0' --config 'profile.dev.debug="line-tables-only"'
 	for program in jit-sudo jit-sudo-broker jit-sudo-compile; do \
 	    echo $$program; python3 tests/contained.py $(TARGET)/contained/debug/$$program || exit; \
 	done
@@ -210,7 +210,7 @@ million: deps build
 journals: deps build
 	PROFILE=$(PROFILE) $(CARGO) test --quiet --locked --test installed a_thousand_random_journals -- --ignored --nocapture
 
-# Kills runs at each of their system calls, one after the other. Takes ten minutes.
+# Kills runs, and changes of the epoch, at each of their system calls, one after the other. Takes some twenty minutes.
 kills: deps build
 	PROFILE=$(PROFILE) $(CARGO) test --quiet --locked --test installed a_kill_at_each_system_call -- --ignored --nocapture
 

@@ -140,7 +140,7 @@ fn an_altered_record_is_found() {
         root.script(&format!("sqlite3 /var/lib/jit-sudo/journal.db \"{sql}\""));
         let output = root.as_root(["jitctl", "audit", "verify"]);
         assert_eq!(output.status.code(), Some(1), "{sql}: {output:?}");
-        root.script("rm -r /var/lib/jit-sudo && cp -a /root/state /var/lib/jit-sudo");
+        root.script("settle; rm -r /var/lib/jit-sudo && cp -a /root/state /var/lib/jit-sudo");
     }
     root.as_root(["jitctl", "audit", "verify"]).intact();
 }
@@ -226,7 +226,7 @@ fn without_the_journal_nothing_runs() {
         "mv /var/lib/jit-sudo /root/elsewhere && ln -s /root/elsewhere /var/lib/jit-sudo",
         "rm -r /var/lib/jit-sudo",
     ] {
-        root.script(&format!("rm -rf /root/state && cp -a /var/lib/jit-sudo /root/state; {harm}"));
+        root.script(&format!("settle; rm -rf /root/state && cp -a /var/lib/jit-sudo /root/state; {harm}"));
         let output = root.run_as(&person.name, ["jit-sudo", "-n", "sh", "-c", "echo ran"]);
         output.refused("jit-sudo: ");
         root.script("rm -rf /var/lib/jit-sudo /root/elsewhere && cp -a /root/state /var/lib/jit-sudo");

@@ -222,7 +222,7 @@ fn certificates_outlive_a_pruning_and_lead_an_export() {
     ] {
         root.script(&format!("cp -a {STATE} /root/state; sqlite3 {database} \"{harm}\""));
         verify(&root, &[]).exited(1);
-        root.script(&format!("rm -r {STATE}; mv /root/state {STATE}"));
+        root.script(&format!("settle; rm -r {STATE}; mv /root/state {STATE}"));
     }
     verify(&root, &[]).intact();
 }
@@ -269,7 +269,18 @@ fn places(root: &PrivateRoot) -> Vec<(String, u32)> {
 const SEAL: &str = "printf seal | /usr/libexec/jit-sudo/jit-sudo-enforcer";
 
 #[test]
+fn a_kill_at_some_system_calls_of_an_epoch_change_loses_no_key() {
+    kill_at_each(11);
+}
+
+#[test]
+#[ignore = "some minutes: make kills"]
 fn a_kill_at_each_system_call_of_an_epoch_change_loses_no_key() {
+    kill_at_each(1);
+}
+
+/// Kills a process that begins an epoch at each `step`th system call.
+fn kill_at_each(step: usize) {
     let (root, _) = with_epochs();
     // A checkpoint is due, and the epoch is over.
     let due = format!("sqlite3 {STATE}/journal.db 'DELETE FROM checkpoint'; sleep 1.02");
@@ -280,8 +291,9 @@ fn a_kill_at_each_system_call_of_an_epoch_change_loses_no_key() {
     // The calls before the first key is read change nothing.
     let begin = root.read("/root/reference").lines().position(|line| line.contains("\"sealing_key.")).unwrap();
     let calls = &calls[begin.saturating_sub(5)..];
+    let calls: Vec<_> = calls.iter().step_by(step).collect();
     let (mut changed, mut twice) = (0, BTreeSet::new());
-    for (name, at) in calls {
+    for (name, at) in &calls {
         let before = epochs(&root).len();
         root.script(&format!(
             "{due}; printf seal | strace -q -o /dev/null -e inject={name}:signal=KILL:when={at} /usr/libexec/jit-sudo/jit-sudo-enforcer || :"
@@ -296,7 +308,9 @@ fn a_kill_at_each_system_call_of_an_epoch_change_loses_no_key() {
         let last = epochs(&root).pop().unwrap()["number"].as_u64().unwrap();
         assert_eq!(key_files(&root), format!("sealing_key.{last}"), "{name} {at}");
     }
-    assert!(changed > 5 && changed < calls.len() && twice.contains(&2), "{changed} of {}, {twice:?}", calls.len());
+    assert!(changed > 0 && changed < calls.len(), "{changed} of {}", calls.len());
+    // The step may pass over the few calls between the certificate and the end of the old key.
+    assert!(step > 1 || twice.contains(&2), "{twice:?}");
     both_say_intact(&root);
     assert!(root.journal().iter().all(|record| record.text("code") != "journal-not-signed"));
 }

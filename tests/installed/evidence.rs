@@ -267,7 +267,7 @@ fn truncation_is_detected_by_anchor_checkpoint_and_syslog() {
     for more in [syslog, ["--anchor", "/root/whole.jsonl"], ["--anchor", "/root/state/anchor"]] {
         assert!(said(&more).contains("record 9 is missing"), "{more:?}: {}", said(&more));
     }
-    root.script(&format!("rm -r {STATE} && cp -a /root/state {STATE}"));
+    root.script(&format!("settle; rm -r {STATE} && cp -a /root/state {STATE}"));
     verify(&root, &syslog).intact();
 }
 

@@ -266,7 +266,7 @@ fn a_grant_is_bound_to_the_host_that_signed_it() {
     let person = granted(&root, "self-service");
     root.script("cp -a /var/lib/jit-sudo /root/state && rm /var/lib/jit-sudo/host_key* && jitctl key init");
     root.run_as(&person.name, ["jit-sudo", "-n", "id"]).refused("");
-    root.script("rm -r /var/lib/jit-sudo && mv /root/state /var/lib/jit-sudo");
+    root.script("settle; rm -r /var/lib/jit-sudo && mv /root/state /var/lib/jit-sudo");
     root.run_as(&person.name, ["jit-sudo", "-n", "id"]).succeeded();
 }
 

@@ -88,6 +88,6 @@ fn an_edit_and_left_processes_of_a_run_that_never_was_are_reported() {
     ] {
         let said = appended(&root, event);
         assert!(said.contains(sentence), "{said}");
-        root.script("rm -r /var/lib/jit-sudo && cp -a /root/state /var/lib/jit-sudo");
+        root.script("settle; rm -r /var/lib/jit-sudo && cp -a /root/state /var/lib/jit-sudo");
     }
 }

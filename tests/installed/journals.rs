@@ -139,7 +139,7 @@ fn a_changed_row_that_gives_permission_is_reported() {
         if !mended {
             root.as_root(["jitctl", "audit", "prune", "--keep", "1d"]).refused(pruned);
         }
-        root.script(&format!("rm -r {STATE} && cp -a /root/state {STATE}"));
+        root.script(&format!("settle; rm -r {STATE} && cp -a /root/state {STATE}"));
     }
     root.as_root(["jitctl", "audit", "verify"]).intact();
 }
@@ -845,12 +845,13 @@ fn forge(db: &Connection, key: &HostKey, random: &mut Random) -> rusqlite::Resul
             _ => {}
         }
     }
-    sign_anew(db, key)
+    sign_anew(db, key).map(drop)
 }
 
 /// Computes every hash and link again, and signs each checkpoint, with sealing keys that the key of the host certifies anew.
-pub(crate) fn sign_anew(db: &Connection, key: &HostKey) -> rusqlite::Result<()> {
-    let epochs = relink_bytes(db, key)?;
+/// Returns the last one.
+pub(crate) fn sign_anew(db: &Connection, key: &HostKey) -> rusqlite::Result<Option<HostKey>> {
+    let mut epochs = relink_bytes(db, key)?;
     let mut query =
         db.prepare("SELECT c.seq, c.body, lower(hex(r.hash)) FROM checkpoint c JOIN record r ON r.seq = c.seq")?;
     let rows: Vec<(i64, Vec<u8>, String)> =
@@ -867,7 +868,7 @@ pub(crate) fn sign_anew(db: &Connection, key: &HostKey) -> rusqlite::Result<()> 
         let update = "UPDATE checkpoint SET body = ?2, signature = ?3, note = ?4 WHERE seq = ?1";
         db.execute(update, params![seq, body, signature, note])?;
     }
-    Ok(())
+    Ok(epochs.pop().map(|(_, sealing)| sealing))
 }
 
 /// The tree of the records up to this one, with those that were pruned. Stores its complete subtrees.
@@ -1052,7 +1053,7 @@ fn widen(db: &Connection, key: &HostKey, id: &str, change: &serde_json::Value) -
     let (seq, body): (i64, Vec<u8>) = db.query_row(query, [id], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let body = changed(&body, &said).to_string().into_bytes();
     db.execute("UPDATE record SET body = ?2 WHERE seq = ?1", params![seq, body])?;
-    sign_anew(db, key)
+    sign_anew(db, key).map(drop)
 }
 
 /// The key of the host signs a grant, and does not decide what the approvers allowed.

@@ -154,7 +154,7 @@ fn the_journal_of_another_host_is_not_intact_here_and_that_of_a_host_with_a_new_
     let _ = root.as_root(["jit-sudo", "true"]);
     sealed(&root);
     verify().refused(says);
-    root.script("rm -r /var/lib/jit-sudo; cp -a /root/own /var/lib/jit-sudo");
+    root.script("settle; rm -r /var/lib/jit-sudo; cp -a /root/own /var/lib/jit-sudo");
     verify().intact();
     // The host's own records, and a new key.
     root.script("rm /var/lib/jit-sudo/host_key*; jitctl key init");

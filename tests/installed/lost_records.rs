@@ -113,7 +113,7 @@ fn a_deleted_database_does_not_begin_anew_without_a_trace() {
 #[test]
 fn a_new_host_begins_with_record_1_and_without_an_alert() {
     let root = own_root();
-    root.script(&format!("rm -r {STATE}; install -d -m 700 {STATE}; jitctl key init; jitctl key init"));
+    root.script(&format!("settle; rm -r {STATE}; install -d -m 700 {STATE}; jitctl key init; jitctl key init"));
     let person = granted(&root, "self-service");
     root.run_as(&person.name, RUN).succeeded();
     let records = root.journal();
@@ -128,13 +128,13 @@ fn the_database_of_another_host_is_a_fork_behind_both() {
     let person = granted(&root, "self-service");
     let own = head(&root);
     // Another host makes more records than this one.
-    root.script(&format!("cp -a {STATE} /root/own; rm -r {STATE}; install -d -m 700 {STATE}; jitctl key init"));
+    root.script(&format!("cp -a {STATE} /root/own; settle; rm -r {STATE}; install -d -m 700 {STATE}; jitctl key init"));
     request(&root, &person, "self-service", &[]);
     (0..4).for_each(|_| drop(root.run_as(&person.name, RUN)));
     let other = head(&root);
     assert!(other.seq > own.seq + 4);
     root.script(&format!(
-        "sqlite3 {DATABASE} 'PRAGMA wal_checkpoint(TRUNCATE)' >/dev/null; cp {DATABASE} /root/other.db; rm -r {STATE}; \
+        "sqlite3 {DATABASE} 'PRAGMA wal_checkpoint(TRUNCATE)' >/dev/null; cp {DATABASE} /root/other.db; settle; rm -r {STATE}; \
          cp -a /root/own {STATE}; rm {DATABASE}*; cp /root/other.db {DATABASE}; chmod 600 {DATABASE}"
     ));
     root.run_as(&person.name, RUN).refused("");
@@ -227,7 +227,7 @@ fn a_gap_that_no_fork_explains_is_found() {
         let check = "python3 /run/private-root/project/tests/check_journal.py /root/copy.db \
                      \"$(head -n 1 /var/lib/jit-sudo/host_key.pub)\" || true";
         assert!(root.script(check).starts_with("journal: "), "{sql}");
-        root.script(&format!("rm -r {STATE}; cp -a /root/good {STATE}"));
+        root.script(&format!("settle; rm -r {STATE}; cp -a /root/good {STATE}"));
     }
     both_say_intact(&root);
 }
@@ -286,4 +286,24 @@ fn records_that_a_power_failure_lost_leave_their_numbers_unused() {
     let said = root.as_root(["jitctl", "audit", "verify", "--anchor", "/var/log/auth.log"]);
     assert!(said.intact().contains(&format!("the anchor has record {} of the lost branch", lost.seq)), "{said:?}");
     let _ = id(&request(&root, &person, "self-service", &[]));
+}
+
+/// As after a power failure, but in the same boot: whoever can write the database removed the record that only the log has.
+#[test]
+fn a_record_that_vanishes_without_a_power_failure_needs_roots_acceptance() {
+    let root = own_root();
+    let person = granted(&root, "self-service");
+    root.run_as(&person.name, RUN).succeeded();
+    let lost = head(&root);
+    assert!(lost.kind() == "end" && anchored(&root).0 < lost.seq, "only the log names the end: {lost:?}");
+    root.script(&format!(
+        "sqlite3 {DATABASE} 'DELETE FROM record WHERE seq = {0}; DELETE FROM checkpoint WHERE seq = {0}; DELETE FROM precedent'",
+        lost.seq
+    ));
+    let said = distrusted_until_accepted(&root, &person, "/var/log/auth.log");
+    let records = root.journal();
+    let fork = records.iter().find(|record| record.kind() == "fork").unwrap();
+    assert!(fork.seq > lost.seq, "{}", fork.body);
+    assert!(records.iter().any(|record| record.kind() == "alert" && record.text("code") == "database-older"), "{records:?}");
+    assert!(said.contains(&format!("record {} of the lost branch", lost.seq)), "{said}");
 }

@@ -189,7 +189,9 @@ fn a_session_is_frozen_at_expiry_and_goes_on_when_it_is_extended() {
     until(&root, "/tmp/tick", false);
     session.hang_up();
     assert_eq!(end_of(&root, &person).text("ended_by"), "expiry");
-    assert!(!root.as_root(["pgrep", "-f", "echo >>/tmp/tick"]).status.success(), "nothing of it is left");
+    eventually("nothing of it is left", harness::PATIENCE, || {
+        (!root.as_root(["pgrep", "-f", "echo >>/tmp/tick"]).status.success()).then_some(())
+    });
 }
 
 #[test]

@@ -21,7 +21,7 @@ fn host_with_records_of(moment: impl Fn(Moment) -> Moment) -> (PrivateRoot, Pers
     let root = own_root();
     let moment = moment(now(&root));
     // A new host, whose first records these are.
-    root.script("rm -r /var/lib/jit-sudo; install -d -m 700 /var/lib/jit-sudo; jitctl key init");
+    root.script("settle; rm -r /var/lib/jit-sudo; install -d -m 700 /var/lib/jit-sudo; jitctl key init");
     let state = "/var/lib/jit-sudo";
     let [key, sealing] = ["host_key", "sealing_key.1"]
         .map(|name| HostKey::from_openssh(&root.read(&format!("{state}/{name}"))).unwrap());

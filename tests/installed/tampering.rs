@@ -193,7 +193,7 @@ fn a_former_policy_cannot_be_restored_in_the_tables() {
     head().refused("not allowed");
     let said = verdict(&root);
     assert!(said.contains("says that role wide was removed, which contradicts the earlier policy records"), "{said}");
-    root.script("rm -r /var/lib/jit-sudo; cp -a /root/good /var/lib/jit-sudo");
+    root.script("settle; rm -r /var/lib/jit-sudo; cp -a /root/good /var/lib/jit-sudo");
     // With a seal computed by root the old policy is used, until a verification.
     sql(&root, &format!("{delete}{old}\nUPDATE policy_settings SET stamp = {stamp};"));
     sql(&root, &format!("UPDATE policy_settings SET seal = x'{}';", hex(&seal(&root))));
@@ -384,7 +384,7 @@ fn a_run_under_a_temporarily_changed_grant_is_reported() {
     let root = own_root();
     let (alice, bob, approver) = workers(&root);
     root.script("cp -a /var/lib/jit-sudo /root/before");
-    let again = || root.script("rm -r /var/lib/jit-sudo; cp -a /root/before /var/lib/jit-sudo");
+    let again = || root.script("settle; rm -r /var/lib/jit-sudo; cp -a /root/before /var/lib/jit-sudo");
     let run = |person: &Person| root.run_as(&person.name, HEAD).succeeded().to_owned();
     let later = i64::MAX / 4;
 
@@ -519,7 +519,7 @@ fn a_closed_request_is_not_granted_and_a_grant_for_an_expired_one_is_reported() 
     let (alice, _, approver) = workers(&root);
     let forget = "ended_by = NULL, ended_at = NULL, ended_reason = NULL";
     root.script("cp -a /var/lib/jit-sudo /root/before");
-    let again = || root.script("rm -r /var/lib/jit-sudo; cp -a /root/before /var/lib/jit-sudo");
+    let again = || root.script("settle; rm -r /var/lib/jit-sudo; cp -a /root/before /var/lib/jit-sudo");
     for (who, words) in [(&approver, ["deny", "--reason", "no"].as_slice()), (&alice, &["cancel"])] {
         again();
         let wanted = id(&request(&root, &alice, "ops", &[]));
@@ -565,7 +565,7 @@ fn runs_by_an_unaccepted_older_database_are_reported() {
     );
     root.as_root(["jitctl", "revoke", &id, "--reason", "enough"]).succeeded();
     root.run_as(&looker.name, ["jit-sudo", "-n", "id", "-u"]).succeeded();
-    root.script("cp /var/lib/jit-sudo/anchor /root/anchor; rm -r /var/lib/jit-sudo; cp -a /root/old /var/lib/jit-sudo; cp /root/anchor /var/lib/jit-sudo/anchor");
+    root.script("cp /var/lib/jit-sudo/anchor /root/anchor; settle; rm -r /var/lib/jit-sudo; cp -a /root/old /var/lib/jit-sudo; cp /root/anchor /var/lib/jit-sudo/anchor");
     root.run_as(&alice.name, HEAD).refused("older than its anchor");
     root.run_as(&looker.name, ["jit-sudo", "-n", "id", "-u"]).succeeded();
     intact(&root);
@@ -615,7 +615,7 @@ fn unknown_and_changed_roles_are_reported_after_a_pruning() {
     pruned(&root);
     intact(&root);
     root.script("cp -a /var/lib/jit-sudo /root/before");
-    let again = || root.script("rm -r /var/lib/jit-sudo; cp -a /root/before /var/lib/jit-sudo");
+    let again = || root.script("settle; rm -r /var/lib/jit-sudo; cp -a /root/before /var/lib/jit-sudo");
     let changed = ("\"%lookers\"", format!("\"{}\"", other.name));
     let standing = format!("INSERT INTO policy_principal VALUES ('{}', 'standing', 'look');", other.name);
     let before = forge(&root, "look", (changed.0, &changed.1), Care::Everything);
@@ -757,7 +757,7 @@ fn a_temporarily_changed_exact_grant_is_reported() {
         "{said}"
     );
 
-    root.script("rm -r /var/lib/jit-sudo; cp -a /root/before /var/lib/jit-sudo");
+    root.script("settle; rm -r /var/lib/jit-sudo; cp -a /root/before /var/lib/jit-sudo");
     let id = exactly(&["--", "/usr/bin/id", "-u"]);
     let row = resign(&root, &id, &[("one_shot", 1.into())]);
     root.run_as(&alice.name, ["jit-sudo", "-n", "/usr/bin/id", "-u"]).succeeded();

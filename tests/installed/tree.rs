@@ -81,7 +81,7 @@ fn a_signed_head_in_the_log_shows_a_journal_that_root_has_cut_off() {
     sign(&root);
     verify(&root, &["--anchor", LOG]).succeeded();
     // The whole state of an hour ago, with its anchor: nothing on this host shows it.
-    root.script(&format!("rm -r {STATE} && cp -a /root/before {STATE}"));
+    root.script(&format!("settle; rm -r {STATE} && cp -a /root/before {STATE}"));
     verify(&root, &[]).exited(5);
     verify(&root, &["--anchor", LOG])
         .refused("the journal ends before it, and a signed head that was kept elsewhere covers");
@@ -170,7 +170,7 @@ fn a_witness_cosigns_a_journal_that_grows_and_refuses_one_that_was_restored() {
         .refused("witness witness.example/one has not cosigned the tree");
     // The state of before, and a journal that grows from there.
     let before = size();
-    root.script(&format!("rm -r {STATE} && cp -a /root/before {STATE}"));
+    root.script(&format!("settle; rm -r {STATE} && cp -a /root/before {STATE}"));
     root.as_root(["jitctl", "audit", "prove", "--consistency", &before]).refused("the journal has only");
     while root.journal().len() <= before.parse::<usize>().unwrap() {
         root.run_as(&person.name, RUN).succeeded();
