@@ -7,6 +7,7 @@
 
 mod ansible;
 mod approvals;
+mod attacks;
 mod audit;
 mod backup;
 mod binding;
