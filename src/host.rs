@@ -405,7 +405,7 @@ impl Host {
     fn sinks(&self, audit: &AuditSettings) -> Vec<Box<dyn Sink>> {
         let mut sinks: Vec<Box<dyn Sink>> = vec![Box::new(self.anchor())];
         if audit.syslog != SyslogMode::Off {
-            sinks.push(self.outbox("syslog", Syslog::new(DEV_LOG, std::process::id())));
+            sinks.push(self.outbox("syslog", Syslog::new(DEV_LOG, std::process::id()).with(audit.syslog_format)));
         }
         if audit.journald {
             sinks.push(self.outbox("journald", Journald::new(journald::SOCKET)));

@@ -245,6 +245,9 @@ fn settings(settings: &SettingsInfo) -> String {
     options(&mut fields, &settings.options);
     fields.add("request_rate", format!("{} an hour", settings.request_rate));
     fields.add("syslog", &settings.syslog);
+    if let Some(format) = &settings.syslog_format {
+        fields.add("syslog_format", format);
+    }
     let mirrors = [(settings.journald, "journald"), (settings.auditd, "auditd")];
     for (_, name) in mirrors.into_iter().filter(|(on, _)| *on) {
         fields.add(name, "yes");

@@ -12,7 +12,7 @@ use crate::refusal::Refusal;
 use jit_core::clock::duration::Seconds;
 use jit_core::escape::hex;
 use jit_core::names::{RoleName, UserName};
-use jit_core::policy::{Options, Role, Settings, SyslogMode};
+use jit_core::policy::{Options, Role, Settings, SyslogFormat, SyslogMode};
 use jit_core::wire::{CommandWords, Evaluation, PolicyShown, RoleDetails, RoleInfo, SettingsInfo, texts};
 
 impl Context<'_> {
@@ -115,6 +115,10 @@ fn settings(settings: &Settings) -> SettingsInfo {
             SyslogMode::Off => "off",
         }
         .to_owned(),
+        syslog_format: match settings.audit.syslog_format {
+            SyslogFormat::Json => None,
+            SyslogFormat::Sudo => Some("sudo".to_owned()),
+        },
         journald: settings.audit.journald,
         auditd: settings.audit.auditd,
         json_file: settings.audit.json_file.as_ref().map(|file| file.path.display().to_string()),

@@ -4,7 +4,7 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use harness::{Person, PrivateRoot, Record, eventually};
+use harness::{PATIENCE, Person, PrivateRoot, Record, eventually};
 use serde_json::Value;
 
 use crate::own_root;
@@ -326,4 +326,47 @@ fn joined(lines: &str) -> Vec<(u64, String)> {
         }
     }
     records
+}
+
+/// The lines for programs that read those of sudo, beside Debian's sudo.
+#[test]
+fn syslog_has_lines_like_those_of_sudo_where_the_policy_says_so() {
+    let root = own_root();
+    root.add_policy("sudo-lines", "[audit]\nsyslog_format = \"sudo\"\n");
+    let (person, trusted) = (root.person(&["deploy"]), root.person(&["trusted"]));
+    let lines = || -> Vec<String> {
+        let log = root.auth_log();
+        let lines = log.iter().filter_map(|line| Some(line.split_once(" sudo: ")?.1.to_owned()));
+        lines.filter(|text| !text.starts_with("pam_")).collect()
+    };
+    let numbers: Vec<String> = (0..400).map(|number| number.to_string()).collect();
+    let long: Vec<&str> = std::iter::once("/usr/bin/echo").chain(numbers.iter().map(String::as_str)).collect();
+    let cases: [(&str, &[&str]); 7] = [
+        (&person.name, &["/usr/bin/id", "-u"]),
+        (&person.name, &["-u", "bob", "/usr/bin/id"]),
+        (&person.name, &["/usr/bin/printf", "a b", "c\\d", "it's", "", "é;$x*"]),
+        (&person.name, &["/usr/bin/printf", "new\nline\u{7}\u{1b}[1m\u{7f}\t"]),
+        (&person.name, &["/usr/bin/true", "it's a \\ 'test'"]),
+        (&person.name, &long),
+        (&trusted.name, &["/usr/bin/id"]),
+    ];
+    for (name, words) in cases {
+        let [ours, theirs] = ["jit-sudo", "sudo"].map(|program| {
+            let before = lines().len();
+            let _ = root.run_as(name, [&[program, "-n"][..], words].concat());
+            let arrived = eventually("the line is in the log", PATIENCE, || {
+                let lines = lines();
+                (lines.len() > before).then_some(lines)
+            });
+            arrived[before..].to_vec()
+        });
+        assert_eq!(ours, theirs, "{words:?}");
+    }
+    // Over a terminal, with its name.
+    let mut session = root.pty_as(&person.name, ["jit-sudo", "-n", "/usr/bin/true"]);
+    session.wait();
+    let last = eventually("the line is in the log", PATIENCE, || lines().pop().filter(|line| line.contains("TTY=")));
+    assert!(last.contains(" : TTY=pts/") && last.ends_with(" ; USER=root ; COMMAND=/usr/bin/true"), "{last}");
+    root.as_root(["jitctl", "audit", "verify"]).intact();
+    assert!(root.as_root(["jitctl", "policy", "show"]).succeeded().contains("syslog_format"));
 }

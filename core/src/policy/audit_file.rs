@@ -7,13 +7,14 @@ use super::error::PolicyError;
 use super::options::variable_pattern;
 use super::principal::Principal;
 use super::recording::RecordingMode;
-use super::settings::{AuditSettings, JsonFile, SyslogMode};
+use super::settings::{AuditSettings, JsonFile, SyslogFormat, SyslogMode};
 use super::table::Table;
 use crate::clock::duration;
 
 /// Its keys.
 pub(super) const KEYS: &[&str] = &[
     "syslog",
+    "syslog_format",
     "journald",
     "auditd",
     "json_file",
@@ -35,6 +36,9 @@ pub(super) const KEYS: &[&str] = &[
 pub(super) fn read(table: &Table<'_>, audit: &mut AuditSettings) -> Result<(), PolicyError> {
     if let Some(value) = table.parsed("syslog", syslog)? {
         audit.syslog = value;
+    }
+    if let Some(value) = table.parsed("syslog_format", syslog_format)? {
+        audit.syslog_format = value;
     }
     if let Some(value) = table.boolean("journald")? {
         audit.journald = value;
@@ -106,6 +110,14 @@ fn syslog(text: &str) -> Result<SyslogMode, &'static str> {
         "required" => Ok(SyslogMode::Required),
         "off" => Ok(SyslogMode::Off),
         _ => Err("must be \"mirror\", \"required\" or \"off\""),
+    }
+}
+
+fn syslog_format(text: &str) -> Result<SyslogFormat, &'static str> {
+    match text {
+        "json" => Ok(SyslogFormat::Json),
+        "sudo" => Ok(SyslogFormat::Sudo),
+        _ => Err("must be \"json\" or \"sudo\""),
     }
 }
 

@@ -67,7 +67,7 @@ pub use reader::{PolicyReader, PolicyWords};
 pub use recording::{Record, Recording, RecordingMode, RecordingSettings};
 pub use role::{Activation, Answer, Assignment, LONGEST_TICKET, Origin, Question, Role, TicketPattern};
 pub use run_as::{Groups, RunAs, RunAsGroup, RunAsGroups, RunAsUser, Target};
-pub use settings::{AuditSettings, EPOCH, JsonFile, Settings, SyslogMode};
+pub use settings::{AuditSettings, EPOCH, JsonFile, Settings, SyslogFormat, SyslogMode};
 pub use source::Source;
 pub use stored::{StoredRole, row_digest, settings_digest, stamp_seal};
 

@@ -33,6 +33,9 @@ pub struct Settings {
 pub struct AuditSettings {
     /// How records are sent to syslog.
     pub syslog: SyslogMode,
+    /// What else is sent to syslog.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub syslog_format: SyslogFormat,
     /// Whether every record is also sent to systemd's journal.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub journald: bool,
@@ -72,6 +75,17 @@ pub enum SyslogMode {
     Off,
 }
 
+/// `syslog_format` of `[audit]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SyslogFormat {
+    /// Each record as JSON.
+    #[default]
+    Json,
+    /// Runs and refusals also as sudo writes them.
+    Sudo,
+}
+
 /// `json_file`, `json_file_size` and `json_file_count` of `[audit]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JsonFile {
@@ -99,6 +113,7 @@ impl Default for AuditSettings {
     fn default() -> Self {
         Self {
             syslog: SyslogMode::Mirror,
+            syslog_format: SyslogFormat::Json,
             journald: false,
             auditd: false,
             json_file: None,

@@ -86,6 +86,9 @@ pub struct SettingsInfo {
     pub request_rate: u32,
     /// `mirror`, `required` or `off`.
     pub syslog: String,
+    /// What else is sent to syslog: `sudo`, or nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub syslog_format: Option<String>,
     /// Whether records are sent to systemd's journal.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub journald: bool,

@@ -89,6 +89,7 @@ pub(crate) fn policy() -> PolicyShown {
         env_keep: vec!["DISPLAY".into()],
         options: serde_json::Map::new(),
         request_rate: 30,
+        syslog_format: None,
         syslog: "mirror".into(),
         journald: true,
         auditd: true,

@@ -14,6 +14,7 @@ pub mod journald;
 pub mod json_file;
 pub mod outbox;
 mod patience;
+mod sudo_line;
 pub mod syslog;
 
 pub use outbox::Outbox;

@@ -8,10 +8,11 @@ use chrono::{DateTime, Utc};
 use syslog::{Facility, LogFormat, Logger, LoggerBackend, Severity};
 
 use super::patience::Patience;
-use super::{Delivery, Transport};
+use super::{Delivery, Transport, sudo_line};
 use crate::audit::journal::Written;
 use jit_core::clock::Timestamp;
-use jit_core::evidence::Checkpoint;
+use jit_core::evidence::{Checkpoint, Record};
+use jit_core::policy::SyslogFormat;
 
 /// Where syslog daemons listen (syslog(3)).
 pub const DEV_LOG: &str = "/dev/log";
@@ -23,6 +24,7 @@ pub const LINE_LIMIT: usize = 8_000;
 pub struct Syslog {
     socket: PathBuf,
     pid: u32,
+    format: SyslogFormat,
     link: Link,
     patience: Patience,
 }
@@ -37,14 +39,21 @@ enum Link {
 impl Syslog {
     /// Creates a sink on `socket` (normally [`DEV_LOG`]); nothing is opened before the first record.
     pub fn new(socket: impl Into<PathBuf>, pid: u32) -> Self {
-        Self { socket: socket.into(), pid, link: Link::Unconnected, patience: Patience::new() }
+        let format = SyslogFormat::default();
+        Self { socket: socket.into(), pid, format, link: Link::Unconnected, patience: Patience::new() }
+    }
+
+    /// Sets what else is sent besides JSON.
+    #[must_use]
+    pub fn with(self, format: SyslogFormat) -> Self {
+        Self { format, ..self }
     }
 
     /// Sends what the journal could not record: one line of priority alert that belongs to no record.
     pub fn alert(&mut self, time: Timestamp, sentence: &str) -> Delivery {
         let text = serde_json::Value::from(jit_core::escape::escape(sentence.as_bytes()));
         let line = format!("{} jit-sudo[{}]: @cee: {{\"alert\":{text}}}", stamp(time), self.pid);
-        match self.hand_over(Severity::LOG_ALERT, &line) {
+        match self.hand_over(Severity::LOG_ALERT, line.as_bytes()) {
             Ok(()) => Delivery::Delivered,
             Err(_) => Delivery::Missed,
         }
@@ -57,7 +66,7 @@ impl Syslog {
     }
 
     /// Sends one line; reconnects when the daemon was restarted since the last one.
-    fn hand_over(&mut self, severity: Severity, line: &str) -> std::io::Result<()> {
+    fn hand_over(&mut self, severity: Severity, line: &[u8]) -> std::io::Result<()> {
         if matches!(self.link, Link::Unconnected) {
             self.link = Link::Connected(self.connect()?);
         } else if let Err(error) = self.send_once(severity, line) {
@@ -72,9 +81,9 @@ impl Syslog {
         self.send_once(severity, line)
     }
 
-    fn send_lines(&mut self, severity: Severity, lines: &[String]) -> Delivery {
+    fn send_lines(&mut self, severity: Severity, lines: &[impl AsRef<[u8]>]) -> Delivery {
         for line in lines {
-            if self.hand_over(severity, line).is_err() {
+            if self.hand_over(severity, line.as_ref()).is_err() {
                 self.link = Link::GivenUp;
                 return Delivery::Missed;
             }
@@ -82,7 +91,16 @@ impl Syslog {
         Delivery::Delivered
     }
 
-    fn send_once(&mut self, severity: Severity, line: &str) -> std::io::Result<()> {
+    /// Sends what sudo would write about the record.
+    fn send_as_sudo(&mut self, written: &Written) -> Delivery {
+        let Ok(Record { event, .. }) = Record::decode(&written.body) else { return Delivery::Delivered };
+        let severity = if sudo_line::is_refusal(&event) { Severity::LOG_ALERT } else { Severity::LOG_NOTICE };
+        let front = format!("{} sudo: ", stamp(written.time));
+        let whole = |line: Vec<u8>| [front.as_bytes(), &line].concat();
+        self.send_lines(severity, &sudo_line::lines(&event).into_iter().map(whole).collect::<Vec<_>>())
+    }
+
+    fn send_once(&mut self, severity: Severity, line: &[u8]) -> std::io::Result<()> {
         let Link::Connected(logger) = &mut self.link else { return Err(std::io::ErrorKind::NotConnected.into()) };
         if let LoggerBackend::Unix(socket) = &logger.backend {
             socket.set_write_timeout(Some(self.patience.limit()))?;
@@ -100,7 +118,11 @@ impl Transport for Syslog {
         if matches!(self.link, Link::GivenUp) {
             return Delivery::Missed;
         }
-        self.send_lines(severity(written.kind()), &lines(written, self.pid))
+        let sent = self.send_lines(severity(written.kind()), &lines(written, self.pid));
+        if sent == Delivery::Delivered && self.format == SyslogFormat::Sudo {
+            return self.send_as_sudo(written);
+        }
+        sent
     }
 
     fn send_checkpoint(&mut self, checkpoint: &Checkpoint, time: Timestamp) -> Delivery {
@@ -123,11 +145,11 @@ pub(super) fn severity(kind: &str) -> Severity {
 /// The framing. The formatter of the crate would read the local time zone.
 struct Frame;
 
-impl LogFormat<&str> for Frame {
-    fn format<W: std::io::Write>(&self, w: &mut W, severity: Severity, line: &str) -> syslog::Result<()> {
+impl LogFormat<&[u8]> for Frame {
+    fn format<W: std::io::Write>(&self, w: &mut W, severity: Severity, line: &[u8]) -> syslog::Result<()> {
         // One datagram is one line, so it must be one write.
         let priority = Facility::LOG_AUTHPRIV as u8 | severity as u8;
-        w.write_all(format!("<{priority}>{line}").as_bytes()).map_err(syslog::Error::Write)
+        w.write_all(&[format!("<{priority}>").as_bytes(), line].concat()).map_err(syslog::Error::Write)
     }
 }
 
@@ -191,7 +213,7 @@ pub(super) mod tests {
     use crate::audit::sample;
     use crate::database::tests::Scratch;
     use jit_core::evidence::chain;
-    use jit_core::evidence::{Digest, Event, Record};
+    use jit_core::evidence::{Digest, Event};
 
     pub(in crate::audit::sink) fn written(event: Event) -> Written {
         let record = Record::new(7, Digest::ZERO, &sample::moment(1), "web1", event);
