@@ -24,8 +24,7 @@ fn jit_sudo_main() -> ExitStatus {
     speak_as(std::env::args_os().next().map_or(CalledAs::JitSudo, |name| CalledAs::of(&name)));
     let (answer, reader) = match sys::sanitize(c"jit-sudo") {
         Ok(mut inherited) => {
-            stand_apart(&mut inherited);
-            let answer = answer(&inherited, &mut console);
+            let answer = answer(&mut inherited, &mut console);
             inherited.leave_root();
             (answer, PolicyReader::root(inherited.identity.uid()))
         }
@@ -37,19 +36,18 @@ fn jit_sudo_main() -> ExitStatus {
     })
 }
 
-fn answer(inherited: &Inherited, console: &mut Console) -> Result<ExitStatus, Refusal> {
-    match cli::parse(&inherited.arguments)? {
-        Invocation::Run(wanted) => run(&wanted, inherited, console),
-        Invocation::List(wanted) => listing::list(&wanted, inherited, console),
-        Invocation::Validate(wanted) => validate::validate(&wanted, inherited, console),
-        Invocation::InvalidateCache => validate::forget(validate::Extent::ThisSession, inherited),
-        Invocation::RemoveCache => validate::forget(validate::Extent::Everything, inherited),
-        Invocation::Version(name) => say(&cli::version(name), console),
-        Invocation::Help(name) => say(&cli::help(name), console),
-    }
-}
-
-fn say(text: &str, console: &mut Console) -> Result<ExitStatus, Refusal> {
-    console.print(text);
+/// What needs no privilege is printed without it, in the caller's control group and under the caller's limits.
+fn answer(inherited: &mut Inherited, console: &mut Console) -> Result<ExitStatus, Refusal> {
+    let text = match cli::parse(&inherited.arguments)? {
+        Invocation::Run(wanted) => return run(&wanted, stand_apart(inherited), console),
+        Invocation::List(wanted) => return listing::list(&wanted, stand_apart(inherited), console),
+        Invocation::Validate(wanted) => return validate::validate(&wanted, stand_apart(inherited), console),
+        Invocation::InvalidateCache => return validate::forget(validate::Extent::ThisSession, stand_apart(inherited)),
+        Invocation::RemoveCache => return validate::forget(validate::Extent::Everything, stand_apart(inherited)),
+        Invocation::Version(name) => cli::version(name),
+        Invocation::Help(name) => cli::help(name),
+    };
+    inherited.leave_root();
+    console.print(&text);
     Ok(ExitStatus::Code(0))
 }

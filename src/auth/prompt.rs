@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::console::{self, PATIENCE};
 use jit_core::escape::escape;
-use sys::cgroup::Cgroup;
+use sys::cgroup::{self, Cgroup};
 use sys::exec::{Credentials, Directory, ExecError, Execution, Image, Programs};
 use sys::inherited::SchedulingState;
 use sys::interruption::write_all;
@@ -114,7 +114,8 @@ impl Askpass {
             kept: &[],
             programs: Programs::Any,
         };
-        execution.spawn(self.group.as_deref().filter(|group| group.exists())).map_err(ExecError::error)
+        let group = cgroup::started_in(self.group.as_deref())?;
+        execution.spawn(group.as_ref()).map_err(ExecError::error)
     }
 }
 

@@ -6,10 +6,10 @@ use crate::elevation::{Caller, CallerError, ElevationError, RunAs, THIS_HOST};
 use crate::host::Host;
 use crate::judge::{names, subject};
 use crate::refusal::Refusal;
-use crate::run::RunContext;
 use crate::run::authorize::{AuthRequest, SERVICE, prove};
 use crate::run::entries::{self, Entry};
 use crate::run::inquiry::{Given, Inquiry};
+use crate::run::{RunContext, slot_of};
 use crate::session::ExitStatus;
 use jit_core::cli::{Length, List};
 use jit_core::clock::duration::spell;
@@ -20,6 +20,7 @@ use sys::sanitize::Inherited;
 /// Lists what the caller may run, or answers whether they may run one command now.
 pub fn list(wanted: &List, inherited: &Inherited, console: &mut Console) -> Result<ExitStatus, Refusal> {
     let caller = Caller::identify(&inherited.identity)?;
+    let _slot = slot_of(&caller)?;
     let host = Host::open(caller.host())?;
     let policy = host.policy(Some(&caller))?;
     let journal = host.journal(&policy.settings().audit);

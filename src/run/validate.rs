@@ -5,9 +5,9 @@ use crate::console::Console;
 use crate::elevation::{Caller, CallerError};
 use crate::host::Host;
 use crate::refusal::Refusal;
-use crate::run::RunContext;
 use crate::run::authorize::{AuthRequest, SERVICE, prove};
 use crate::run::inquiry::Inquiry;
+use crate::run::{RunContext, slot_of};
 use crate::session::ExitStatus;
 use jit_core::cli::Validate;
 use jit_core::policy::Assignment;
@@ -26,6 +26,7 @@ pub enum Extent {
 /// requires one (`verifypw = all`, sudo's default).
 pub fn validate(wanted: &Validate, inherited: &Inherited, console: &mut Console) -> Result<ExitStatus, Refusal> {
     let caller = Caller::identify(&inherited.identity)?;
+    let _slot = slot_of(&caller)?;
     let host = Host::open(caller.host())?;
     let policy = host.policy(Some(&caller))?;
     let journal = host.journal(&policy.settings().audit);
@@ -56,6 +57,7 @@ pub fn validate(wanted: &Validate, inherited: &Inherited, console: &mut Console)
 /// -k and -K: needs neither a password nor a policy.
 pub fn forget(extent: Extent, inherited: &Inherited) -> Result<ExitStatus, Refusal> {
     let caller = Caller::identify(&inherited.identity)?;
+    let _slot = slot_of(&caller)?;
     let host = Host::open(caller.host())?;
     let cache = CredentialCache::new(host.database().connection(), std::time::Duration::ZERO);
     match extent {

@@ -22,7 +22,7 @@ use crate::elevation::edit::credentials_of_caller;
 use crate::judge::WorkingDirectory;
 use jit_core::escape::Word;
 use jit_core::names::RunId;
-use sys::cgroup::Cgroup;
+use sys::cgroup::{self, Cgroup};
 use sys::disk::is_served_by_kernel;
 use sys::exec::{Credentials, Directory, ExecError, Execution, Image, Programs, Step};
 use sys::held::HeldProgram;
@@ -67,7 +67,7 @@ enum StartGroup {
     /// The group of the process tree, which can be frozen and killed as a whole.
     Ours,
     /// The caller's group, under the limits of their session: the process has only their privileges.
-    Callers(Option<Rc<Cgroup>>),
+    Callers(Option<Cgroup>),
 }
 
 enum PreparedImage {
@@ -131,6 +131,8 @@ impl Launch {
         let RunEnvironment::Editor(environment) = recorded.environment() else {
             return Err(LaunchError::OtherEnvironment);
         };
+        let group = cgroup::started_in(inherited.group.as_deref());
+        let group = group.map_err(|error| LaunchError::System("open your control group", error))?;
         Ok(Self {
             image: PreparedImage::Editor(c_string(editor.path.as_os_str())?),
             argv: c_strings(&editor.words)?,
@@ -145,7 +147,7 @@ impl Launch {
             start: recorded.unsynced(),
             run: recorded.run().clone(),
             process_tree,
-            start_group: StartGroup::Callers(inherited.group.clone()),
+            start_group: StartGroup::Callers(group),
             programs: Programs::Any,
             is_prompt: false,
         })
@@ -188,8 +190,7 @@ impl Launch {
     pub(super) fn start_group(&self) -> Option<&Cgroup> {
         match &self.start_group {
             StartGroup::Ours => self.process_tree.group(),
-            // The caller's session removes it, and it may be gone, since this process has left it.
-            StartGroup::Callers(group) => group.as_deref().filter(|group| group.exists()),
+            StartGroup::Callers(group) => group.as_ref(),
         }
     }
 

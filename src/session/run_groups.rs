@@ -30,7 +30,7 @@ fn share() -> String {
 
 /// Moves this process out of a control group that an ordinary user could freeze or kill. Call it before the process opens the
 /// database or supervises a command. Processes that run as the caller are later started in the group that was left.
-pub fn stand_apart(inherited: &mut Inherited) {
+pub fn stand_apart(inherited: &mut Inherited) -> &Inherited {
     // Our programs are recognized by their files and names. jit-sudo has another name if it was started through a link.
     if !OURS.iter().any(|program| process::name_for(program) == process::own_name()) {
         process::set_name(JIT_SUDO);
@@ -38,6 +38,7 @@ pub fn stand_apart(inherited: &mut Inherited) {
     // When this fails, as on a host without control groups, the caller can delay us. That is no reason to deny the command.
     USER.store(inherited.identity.uid(), Ordering::Relaxed);
     inherited.group = cgroup::leave_foreign(PARENT, &share(), SETTLED).ok().flatten().map(Rc::new);
+    inherited
 }
 
 /// Moves this process, which outlives its caller, out of the caller's session permanently, into a group of at most `most` processes

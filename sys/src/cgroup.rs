@@ -142,11 +142,6 @@ impl Cgroup {
         is_led.then(|| open(&path).ok()).flatten().map(|directory| Self { directory, path, most: None })
     }
 
-    /// Returns whether the group still exists.
-    pub fn exists(&self) -> bool {
-        self.path.is_dir()
-    }
-
     /// Returns the path of the group.
     pub fn path(&self) -> &Path {
         &self.path
@@ -369,6 +364,25 @@ pub fn leave_foreign(parent: &str, name: &str, most: u32) -> io::Result<Option<C
     let left = open(&path).ok();
     settle(parent, name, most)?;
     Ok(left.map(|directory| Cgroup { directory, path, most: None }))
+}
+
+/// Returns the group in which this process was started, for processes that run as its caller. Another process may have moved this
+/// one since. If the caller's own group, which [`leave_foreign`] returned, was removed, it is the nearest group above. `None` without
+/// control groups, and where the group is outside our view of the tree.
+///
+/// # Errors
+/// `NotFound` when a group that only root can remove is gone.
+pub fn started_in(left: Option<&Cgroup>) -> io::Result<Option<Cgroup>> {
+    let (tree, path) = match (left, STAYED.get()) {
+        (Some(left), _) => (tree()?, left.path.clone()),
+        (None, Some((tree, own))) => (tree.clone(), seen(tree, own).ok_or(io::ErrorKind::NotFound)?),
+        (None, None) => return Ok(None),
+    };
+    let depth = if left.is_some() { usize::MAX } else { 1 };
+    let groups = path.ancestors().take_while(|group| group.starts_with(&tree)).take(depth);
+    let mut open_groups =
+        groups.filter_map(|path| Some(Cgroup { directory: open(path).ok()?, path: path.to_owned(), most: None }));
+    open_groups.next().map(Some).ok_or_else(|| io::ErrorKind::NotFound.into())
 }
 
 /// Moves this process to the [`refuge`] `name` below `parent`, wherever it was before. The limits and the end of a

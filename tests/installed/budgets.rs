@@ -274,9 +274,13 @@ fn each_user_has_a_limit_of_runs() {
     root.run_as(&person.name, ["sh", "-c", many]).succeeded();
     let count = || root.script("pgrep -cxf 'sleep 9999' || true").trim() == "200";
     harness::eventually("all run", harness::PATIENCE * 4, || count().then_some(()));
-    for words in
-        [&["jit-sudo", "-n", "true"][..], &["jit-sudo", "-n", "-b", "true"], &["jit-sudo", "-n", "-u", "root", "id"]]
-    {
+    for words in [
+        &["jit-sudo", "-n", "true"][..],
+        &["jit-sudo", "-n", "-b", "true"],
+        &["jit-sudo", "-n", "-u", "root", "id"],
+        &["jit-sudo", "-l"],
+        &["jit-sudo", "-n", "-v"],
+    ] {
         root.run_as(&person.name, words).refused("200 commands of yours run or wait already");
     }
     root.run_as(&other.name, ["jit-sudo", "-n", "true"]).succeeded();

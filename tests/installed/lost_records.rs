@@ -297,7 +297,8 @@ fn a_record_that_vanishes_without_a_power_failure_needs_roots_acceptance() {
     let lost = head(&root);
     assert!(lost.kind() == "end" && anchored(&root).0 < lost.seq, "only the log names the end: {lost:?}");
     root.script(&format!(
-        "sqlite3 {DATABASE} 'DELETE FROM record WHERE seq = {0}; DELETE FROM checkpoint WHERE seq = {0}; DELETE FROM precedent'",
+        "sqlite3 {DATABASE} 'DELETE FROM record WHERE seq = {0}; DELETE FROM checkpoint WHERE seq = {0}; DELETE FROM precedent'
+         sqlite3 {DATABASE} \"INSERT INTO open_run SELECT seq, run, uid, grant_id, 1, 1, 'gone', NULL, 0 FROM record WHERE kind = 'start'\"",
         lost.seq
     ));
     let said = distrusted_until_accepted(&root, &person, "/var/log/auth.log");

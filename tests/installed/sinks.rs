@@ -333,7 +333,7 @@ fn joined(lines: &str) -> Vec<(u64, String)> {
 fn syslog_has_lines_like_those_of_sudo_where_the_policy_says_so() {
     let root = own_root();
     root.add_policy("sudo-lines", "[audit]\nsyslog_format = \"sudo\"\n");
-    let (person, trusted) = (root.person(&["deploy"]), root.person(&["trusted"]));
+    let person = root.person(&["deploy"]);
     let lines = || -> Vec<String> {
         let log = root.auth_log();
         let lines = log.iter().filter_map(|line| Some(line.split_once(" sudo: ")?.1.to_owned()));
@@ -341,20 +341,19 @@ fn syslog_has_lines_like_those_of_sudo_where_the_policy_says_so() {
     };
     let numbers: Vec<String> = (0..400).map(|number| number.to_string()).collect();
     let long: Vec<&str> = std::iter::once("/usr/bin/echo").chain(numbers.iter().map(String::as_str)).collect();
-    let cases: [(&str, &[&str]); 7] = [
+    let cases: [(&str, &[&str]); 6] = [
         (&person.name, &["/usr/bin/id", "-u"]),
         (&person.name, &["-u", "bob", "/usr/bin/id"]),
         (&person.name, &["/usr/bin/printf", "a b", "c\\d", "it's", "", "é;$x*"]),
         (&person.name, &["/usr/bin/printf", "new\nline\u{7}\u{1b}[1m\u{7f}\t"]),
         (&person.name, &["/usr/bin/true", "it's a \\ 'test'"]),
         (&person.name, &long),
-        (&trusted.name, &["/usr/bin/id"]),
     ];
     for (name, words) in cases {
         let [ours, theirs] = ["jit-sudo", "sudo"].map(|program| {
             let before = lines().len();
             let _ = root.run_as(name, [&[program, "-n"][..], words].concat());
-            let arrived = eventually("the line is in the log", PATIENCE, || {
+            let arrived = eventually(&format!("{program} {words:?}"), PATIENCE, || {
                 let lines = lines();
                 (lines.len() > before).then_some(lines)
             });
