@@ -119,7 +119,11 @@ install: $(BINARIES)
 	    complete fish $(FISHCOMP)/$$program.fish || exit; \
 	done
 ifeq ($(DESTDIR),)
-	@if [ "$$(id -u)" = 0 ]; then packaging/hooks-user && $(BINDIR)/jitctl key init; fi
+# A host that was retired gets no other key by that.
+	@if [ "$$(id -u)" = 0 ]; then \
+	    packaging/hooks-user && \
+	    if [ ! -e /var/lib/jit-sudo/journal.db ] || [ -e /var/lib/jit-sudo/host_key ]; then $(BINDIR)/jitctl key init; fi; \
+	fi
 endif
 
 uninstall:

@@ -7,6 +7,7 @@ mod cure;
 mod finished_recordings;
 mod identity;
 mod inspection;
+mod key_life;
 mod knowledge;
 mod lectures;
 mod lost;
@@ -123,6 +124,8 @@ pub enum HostError {
     NoKey(&'static str),
     /// The host key is damaged.
     Key(InvalidHostKey),
+    /// The host was retired then; the fingerprint of the key that it has got since, which root has not accepted.
+    Retired(Timestamp, Option<String>),
     /// The database is an older copy; the text says how that was detected.
     Restored(String),
     /// A copy of the database is not one that can take its place.
@@ -149,6 +152,14 @@ impl fmt::Display for HostError {
             Self::Terms(id, fault) => write!(f, "request {id} cannot be used: {fault}"),
             Self::NoKey(file) => write!(f, "this host has no key: {STATE}/{file} is missing"),
             Self::Key(error) => write!(f, "{STATE}/{HOST_KEY} {error}"),
+            Self::Retired(at, None) => {
+                write!(f, "this host was retired at {}: its private key was removed", at.to_the_second())
+            }
+            Self::Retired(at, Some(key)) => write!(
+                f,
+                "this host was retired at {}, and root has not accepted its new key, {key}, so no grant is given or accepted",
+                at.to_the_second()
+            ),
             Self::Restored(how) => write!(f, "{how}, so no grant is given or accepted"),
             Self::Copy(path, fault) => write!(f, "{}: {fault}", path.display()),
             Self::NoProc => f.write_str("/proc is not mounted, and jit-sudo cannot supervise a command without it"),

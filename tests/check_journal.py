@@ -86,6 +86,8 @@ KINDS = {
     "fork": "continues u highest u heads [lost] sentence w",
     "clock": "confirmed_by synchronised",
     "epoch": "number u line u key s certified_by sealing-key,host-key signature s",
+    "rotation": "uid n user w reason w old_key s identity host old_signature s new_signature s",
+    "retirement": "uid n user w reason w key s signature s",
 }
 ENDED = "itself,expiry,revocation,release,time-limit,signal,not-executed,lost,unrecorded,kill"
 OBJECTS = {
@@ -451,44 +453,92 @@ def is_note(note, said, key):
     return exact and is_signed(public, text.encode(), signed[4:])
 
 
+def signer_of(namespace, record, name, names):
+    """Returns the key of the signature `name` in a record, over the record without the signatures `names`."""
+    seq = record["seq"]
+    signed = {key: value for key, value in record.items() if key not in names and key != "high"}
+    text = json.dumps(signed, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode()
+    raw = base64.b64decode(record[name], validate=True)
+    need(base64.b64encode(raw).decode() == record[name], "journal", f"the signature in record {seq}")
+    by = signer(namespace, text, raw)
+    need(by, "journal", f"{name} in record {seq}")
+    return by
+
+
 class Epochs:
     """The sealing keys of a journal: each certified by the one before it, the first of a line by the key of the host."""
 
     def __init__(self, key):
-        self.own, self.key, self.number, self.line, self.seq, self.host_key = key, None, None, None, None, None
+        self.key, self.number, self.line, self.seq, self.host_key = None, None, None, None, None
         # The last record that belongs to the certificate of another host's key, the first that another one certified.
         self.other, self.signed, self.began = None, None, []
+        # The keys that count: this host's, and those to which rotations lead from it.
+        self.counted = {key}
+        # The last rotation to a key that counts, whether the host is retired, and the last record that was taken.
+        self.vouched, self.retired, self.last = 0, False, None
+
+    def take(self, record, consent):
+        """Takes a record about a sealing key or the host key."""
+        kind, seq = record["kind"], record["seq"]
+        need(lacks(record, COMMON + " " + KINDS[kind]) is None, "journal", f"record {seq} lacks a key")
+        if kind == "epoch":
+            self.certify(record, consent)
+        else:
+            need(not self.retired, "journal", f"record {seq} follows the retirement of the host")
+            if kind == "rotation":
+                self.rotate(record)
+            else:
+                self.retire(record)
+        self.last = seq
+
+    def rotate(self, record):
+        seq, names = record["seq"], ("old_signature", "new_signature")
+        need(is_key(record["old_key"]) and is_host(record["identity"]), "journal", f"a key in record {seq} is none")
+        old, new = record["old_key"].split()[1], record["identity"]["key"].split()[1]
+        by = [signer_of("jit-sudo/rotation/v1", record, name, names) for name in names]
+        need(by == [old, new] and old != new, "journal", f"record {seq} is signed with other keys")
+        need(self.host_key == old, "journal", f"the old key in record {seq} is not the host key")
+        self.host_key = new
+        if old in self.counted:
+            self.counted.add(new)
+        if new in self.counted:
+            self.vouched = seq
+        self.began.append((seq, self.key, new, new in self.counted))
+
+    def retire(self, record):
+        seq = record["seq"]
+        need(is_key(record["key"]), "journal", f"the key in record {seq} is none")
+        key = record["key"].split()[1]
+        by = signer_of("jit-sudo/retirement/v1", record, "signature", ("signature",))
+        need(by == key, "journal", f"record {seq} is signed with another key")
+        need(self.host_key == key, "journal", f"the key in record {seq} is not the host key")
+        self.retired = True
 
     def certify(self, record, consent):
         """Takes the `epoch` record. `consent`: the last acceptance by root; None for a record that was pruned."""
         seq = record["seq"]
-        need(lacks(record, COMMON + " " + KINDS["epoch"]) is None, "journal", f"the epoch in record {seq} lacks a key")
         need(is_key(record["key"]), "journal", f"the key in record {seq} is none")
-        signed = {name: value for name, value in record.items() if name not in ("signature", "high")}
-        text = json.dumps(signed, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode()
-        raw = base64.b64decode(record["signature"], validate=True)
-        need(base64.b64encode(raw).decode() == record["signature"], "journal", f"the signature in record {seq}")
-        by = signer("jit-sudo/epoch/v1", text, raw)
-        need(by, "journal", f"the certificate in record {seq}")
+        by = signer_of("jit-sudo/epoch/v1", record, "signature", ("signature",))
         need(self.number is None or record["number"] == self.number + 1, "journal", f"the number of the epoch in record {seq}")
         if record["certified_by"] == "host-key":
             need(record["line"] == seq, "journal", f"the line in record {seq}")
             need(self.number is not None or record["number"] == 1, "journal", f"the first epoch in record {seq}")
             need(self.number is None or consent is None or consent > self.seq, "journal", f"record {seq} begins a line without consent")
-            self.host_key = by
+            self.host_key, self.retired = by, False
         else:
+            need(not self.retired, "journal", f"record {seq} follows the retirement of the host")
             need((by, record["line"]) == (self.key, self.line), "journal", f"the key in record {seq} is certified by another")
         self.key, self.number, self.line, self.seq = record["key"].split()[1], record["number"], record["line"], seq
-        self.began.append((seq, self.key, self.host_key))
-        if self.host_key == self.own:
+        self.began.append((seq, self.key, self.host_key, self.host_key in self.counted))
+        if self.host_key in self.counted:
             self.signed = seq
         elif consent is not None:
             self.other = seq
 
     def at(self, seq):
-        """Returns the sealing key of a record, and the host key by which it is known."""
+        """Returns the sealing key of a record, the host key by which it is known, and whether that counts."""
         found = [entry[1:] for entry in self.began if entry[0] <= seq]
-        return found[-1] if found else (None, None)
+        return found[-1] if found else (None, None, False)
 
 
 def records(db, key, now):
@@ -510,10 +560,10 @@ def records(db, key, now):
     for _, body in sorted(db.execute("SELECT name, value FROM journal_meta WHERE name BETWEEN 'certificate:' AND ?", (f"certificate:{number:020}",))):
         try:
             record = load(body)
-            need(record["kind"] == "epoch" and record["seq"] <= number, "journal", "a certificate that is none")
+            need(record["kind"] in ("epoch", "rotation", "retirement") and record["seq"] <= number, "journal", "a certificate that is none")
             need(is_canonical(bytes(body).decode(), record), "journal", "a certificate in another form")
-            need(epochs.seq is None or record["seq"] > epochs.seq, "journal", "a certificate in another place")
-            epochs.certify(record, None)
+            need(epochs.last is None or record["seq"] > epochs.last, "journal", "a certificate in another place")
+            epochs.take(record, None)
         except HOSTILE:
             raise Bad("journal", "a certificate that is none") from None
     query = COLUMNS + " WHERE seq > ? OR seq <= 0 ORDER BY seq"
@@ -546,11 +596,11 @@ def records(db, key, now):
         result.append(record)
         if accepted:
             consent = seq
-        if kind == "epoch":
+        if kind in ("epoch", "rotation", "retirement"):
             try:
-                epochs.certify(record, consent)
+                epochs.take(record, consent)
             except HOSTILE:
-                raise Bad("journal", f"record {seq} is no epoch") from None
+                raise Bad("journal", f"record {seq} is no {kind}") from None
     need(proved, "journal", "the beginning is missing")
     kept, changed = None, set()
     prunings = [record for record in result if record["kind"] == "prune" and lacks(record, KINDS["prune"]) is None]
@@ -567,9 +617,9 @@ def records(db, key, now):
         exact = exact and bytes(body) == json.dumps(said, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode()
         need(exact, "journal", f"the checkpoint of record {seq} is none")
         need(said["seq"] == seq, "journal", f"the checkpoint of record {seq} is of another")
-        sealing, host_key = epochs.at(seq)
+        sealing, host_key, counts = epochs.at(seq)
         need(sealing in (None, by), "journal", f"the checkpoint of record {seq} is by another key than that of its epoch")
-        is_own = (by if sealing is None else host_key) == key
+        is_own = by == key if sealing is None else counts
         own = own or is_own
         if not is_own:
             other = max(seq, other or 0)
@@ -584,13 +634,15 @@ def records(db, key, now):
         if is_own:
             need(said["head"] == heads[seq], "journal", f"record {seq} is not the one that was signed")
             need((said["size"], said["root"]) == trees[seq], "journal", f"the checkpoint of record {seq} states another tree")
-            need(is_note(note, said, key), "journal", f"the note of the checkpoint of record {seq}")
+            need(is_note(note, said, host_key or key), "journal", f"the note of the checkpoint of record {seq}")
             signed = max(signed, seq)
     last = max(sealed, default=0)
     stored = [row for row in tree.stored if row[2] <= last]
     rows = db.execute("SELECT height, place, seq, hash FROM tree WHERE seq <> ?1 OR ?1 = 0 ORDER BY seq, height", (begin,))
     need(list(rows) == stored, "journal", "the stored subtrees are not those of the records")
-    right = other is None or (own and consent > other)
+    # From this record on only signatures by this host's key are valid.
+    since = max(consent, epochs.vouched)
+    right = other is None or (own and since > other)
     need(right, "journal", f"record {other} was signed with another key, and nobody has accepted that")
     for record in result:
         if record["kind"] == "prune" and lacks(record, KINDS["prune"]) is None:
@@ -600,8 +652,8 @@ def records(db, key, now):
                 need(right, "journal", f"record {record['seq']} prunes what was signed later than it says")
     young = not result or now - result[0]["time"] / 1_000_000 <= 60
     need(own or young, "journal", "it has no checkpoint by the host's key")
-    need(sum(record["seq"] > signed for record in result) <= 5000, "journal", f"record {signed + 1} and what follows are not signed")
-    return result, begin, consent
+    need(epochs.retired or sum(record["seq"] > signed for record in result) <= 5000, "journal", f"record {signed + 1} and what follows are not signed")
+    return result, begin, consent, since
 
 
 class Policies:
@@ -697,10 +749,10 @@ class Journal:
         self.end, self.starts, self.extended, self.alert, self.settled = {}, {}, {}, set(), {}
         self.stated, self.roles, self.ids, self.doubted, self.unproven = {}, set(), {}, None, {}
         self.lost, self.gone, self.pruned_at, self.accepted = (0, 0), (0, 0), None, None
-        found, begin, self.consent = records(db, key, now)
+        found, begin, self.consent, self.since = records(db, key, now)
         self.pruned, self.begin = bool(begin), begin
         self.open, self.over, self.left, self.ran, self.pruned_until = {}, {}, {}, {}, None
-        self.certified, self.older, self.host_changed, self.identity = {}, 0, 0, None
+        self.certified, self.older, self.host_changed, self.identity, self.rotated = {}, 0, 0, None, 0
         self.became, self.first = [], None
         self.boot_id, self.untold = None, None
         self.policies = Policies(begin, self.faults)
@@ -748,6 +800,11 @@ class Journal:
             self.faults.need(False, f"record {self.untold}: a fork without an alert")
             self.untold = None
         self.boot_id = record["boot_id"]
+        if kind == "retirement":
+            self.older = self.doubted = record["seq"]
+        if kind == "rotation":
+            self.rotated, self.identity = record["seq"], record["identity"]["id"]
+            self.became.append((record["seq"], record["identity"]))
         if kind == "alert" and record["code"] == "state-accepted":
             self.doubted, self.accepted = None, record["seq"]
         if kind == "alert" and record["code"] == "host-changed":
@@ -937,7 +994,7 @@ class Journal:
 
     def counts(self, seq, by, table, id):
         """Checks that signatures after root's last acceptance are by the host's key."""
-        need(not seq or seq <= self.consent or by == self.key, table, f"{id} is by another key than the host's")
+        need(not seq or seq <= self.since or by == self.key, table, f"{id} is by another key than the host's")
 
 
 def told(record, words):
@@ -1580,7 +1637,7 @@ class Tables:
             known = name in ("redaction_key", "host", "restored", "pruned", "unsealed", "backup") or name.startswith(("stored:", "recorded:", "limit:", "failed:", "certificate:"))
             need(known, table, f"nothing is kept as {name}")
             need(name != "redaction_key" or len(value) == 32, table, "the key")
-            if name == "host" and self.newest and self.newest[0] > max(journal.host_changed, journal.consent):
+            if name == "host" and self.newest and self.newest[0] > max(journal.host_changed, journal.rotated, journal.consent):
                 need(value.decode() == self.newest[1], table, "the host")
             need(name != "restored" or older or journal.pruned, table, "nobody said that it was restored")
         need("redaction_key" in self.meta, table, "the key is missing")

@@ -12,7 +12,7 @@ use crate::clock::duration::Seconds;
 use crate::clock::{BootTime, Moment, Timestamp};
 use crate::escape::Word;
 use crate::evidence::record::*;
-use crate::grant::{Approvers, Means, PublicKey, Uncounted};
+use crate::grant::{Approvers, HostDescriptor, Means, PublicKey, Uncounted};
 use crate::names::{GrantId, RoleName, RunId};
 use crate::policy::{Became, FileEntry, Names, PolicyChange, RoleDigests};
 
@@ -354,6 +354,26 @@ pub fn epoch() -> Event {
         certified_by: Certifier::HostKey,
         signature: "AA==".to_owned(),
     }))
+}
+
+/// Returns the events of the life of the keys: those of an epoch, of a rotation and of a retirement. They are not in [`events`],
+/// because their signatures are of no record.
+pub fn key_life() -> [Event; 3] {
+    let (uid, user) = (0, Word::from("root"));
+    let signature = || "AA==".to_owned();
+    let key = |seed: u8| crate::grant::HostKey::from_seed([seed; 32]);
+    let words = |seed| crate::evidence::epoch_event::key_words(&key(seed).public_key());
+    let rotation = Rotation {
+        uid,
+        user: user.clone(),
+        reason: hostile(),
+        old_key: words(HOST_SEED),
+        identity: HostDescriptor::of(&key(HOST_SEED.wrapping_add(1)), "web1", "machine"),
+        old_signature: signature(),
+        new_signature: signature(),
+    };
+    let retirement = Retirement { uid, user, reason: hostile(), key: words(HOST_SEED), signature: signature() };
+    [epoch(), Event::Rotation(Box::new(rotation)), Event::Retirement(Box::new(retirement))]
 }
 
 /// Returns a word with every byte value, escapes, quotes and direction marks.

@@ -55,13 +55,41 @@ pub(crate) struct Request {
     pub(crate) role: RolePower,
     /// The host's key.
     pub(crate) host_key: PublicKey,
+    /// The records by which the host key was replaced, as they came with the request; not checked.
+    pub(crate) rotations: Vec<String>,
 }
+
+/// The word of a record by which a host key was replaced. It may follow a request; it has its signatures inside.
+const ROTATION: &str = "ROTATION";
 
 /// Returns the document as text.
 pub(crate) fn to_text(kind: Kind, document: &Document) -> String {
-    let word = kind.word();
-    let mut text = format!("-----BEGIN JIT-SUDO {word}-----\n");
-    let encoded = Base64::encode_string(document.body.as_bytes());
+    let mut text = block(kind.word(), &document.body);
+    text.push_str(document.signature.as_deref().unwrap_or_default());
+    text
+}
+
+/// Returns the records by which the host key was replaced as text, to follow that of a request.
+pub(crate) fn rotations_text(rotations: &[String]) -> String {
+    rotations.iter().map(|body| block(ROTATION, body)).collect()
+}
+
+/// Returns the records by which a host key was replaced in a text; nothing about them is checked.
+pub(crate) fn rotations(text: &str) -> Vec<String> {
+    let (begin, end) = markers(ROTATION);
+    let (mut found, mut rest) = (Vec::new(), text);
+    while let Some(inside) = between(rest, &begin, &end) {
+        found.extend(decoded(inside));
+        let Some((_, after)) = rest.split_once(&end) else { break };
+        rest = after;
+    }
+    found
+}
+
+fn block(word: &str, body: &str) -> String {
+    let (begin, end) = markers(word);
+    let mut text = format!("{begin}\n");
+    let encoded = Base64::encode_string(body.as_bytes());
     let mut rest = encoded.as_str();
     while !rest.is_empty() {
         let (line, after) = rest.split_at(rest.len().min(76));
@@ -69,9 +97,19 @@ pub(crate) fn to_text(kind: Kind, document: &Document) -> String {
         text.push('\n');
         rest = after;
     }
-    text.push_str(&format!("-----END JIT-SUDO {word}-----\n"));
-    text.push_str(document.signature.as_deref().unwrap_or_default());
+    text.push_str(&format!("{end}\n"));
     text
+}
+
+/// Returns the lines between which a document stands.
+fn markers(word: &str) -> (String, String) {
+    (format!("-----BEGIN JIT-SUDO {word}-----"), format!("-----END JIT-SUDO {word}-----"))
+}
+
+/// Returns the text that is encoded there, without the quotation marks of mail.
+fn decoded(inside: &str) -> Option<String> {
+    let encoded: String = inside.chars().filter(|c| !c.is_whitespace() && *c != '>').collect();
+    String::from_utf8(Base64::decode_vec(&encoded).ok()?).ok()
 }
 
 /// Returns the one document in a text, ignoring the lines before and after it and the quotation marks of mail. An
@@ -79,12 +117,9 @@ pub(crate) fn to_text(kind: Kind, document: &Document) -> String {
 /// prints it.
 pub(crate) fn from_text(text: &str) -> Result<(Kind, Document), Trouble> {
     for kind in [Kind::Request, Kind::Approval, Kind::Statement] {
-        let (begin, end) =
-            (format!("-----BEGIN JIT-SUDO {}-----", kind.word()), format!("-----END JIT-SUDO {}-----", kind.word()));
+        let (begin, end) = markers(kind.word());
         if let Some(inside) = between(text, &begin, &end) {
-            let encoded: String = inside.chars().filter(|c| !c.is_whitespace() && *c != '>').collect();
-            let bytes = Base64::decode_vec(&encoded).map_err(|_| bad("the text is damaged"))?;
-            let body = String::from_utf8(bytes).map_err(|_| bad("the text is damaged"))?;
+            let body = decoded(inside).ok_or_else(|| bad("the text is damaged"))?;
             return Ok((kind, Document { body, signature: signature(text) }));
         }
     }
@@ -110,7 +145,7 @@ pub(crate) fn read<P: AsRef<Path>>(files: &[P]) -> Result<String, Trouble> {
 /// Returns the request in a text, after the checks that need nothing but the document.
 pub(crate) fn request(text: &str) -> Result<Request, Trouble> {
     match from_text(text)? {
-        (Kind::Request, document) => Request::read(&document),
+        (Kind::Request, document) => Ok(Request { rotations: rotations(text), ..Request::read(&document)? }),
         (Kind::Approval, _) => Err(bad("the text is an approval, not a request")),
         (Kind::Statement, _) => Err(bad("the text is a statement, not a request")),
     }
@@ -135,7 +170,7 @@ impl Request {
             _ => return Err(altered()),
         }
         let role = asked_role(&terms, contents.role.as_bytes())?;
-        Ok(Self { terms, bytes: contents.request, role, host_key })
+        Ok(Self { terms, bytes: contents.request, role, host_key, rotations: Vec::new() })
     }
 }
 

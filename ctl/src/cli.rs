@@ -452,6 +452,26 @@ pub(crate) enum KeyVerb {
     /// If the bytes of a grant cannot be read, jitctl ends the grant through its request. If the request cannot be read
     /// either, jitctl prints its id, does not change it, and exits with status 1. Such a grant allows no command.
     Accept(KeyAcceptWords),
+    /// Replace the host's key by a new one; ends every grant and denies every request (root)
+    ///
+    /// A record contains the old and the new public key, and is signed with both. It goes to all log sinks, so that a
+    /// verification with the old public key also accepts what the new key signs. The sealing keys do not change.
+    ///
+    /// Commands that run under a grant end with the grant. If any grant or request would end, jitctl prints how many and
+    /// asks on the terminal before it changes anything. Then tell the new public key (`key show`) to everyone who has the
+    /// old one.
+    ///
+    /// If the database was restored, or the journal is not signed, use `key accept` first.
+    Rotate(KeyChangeWords),
+    /// Remove the host's private key for ever; ends every grant and denies every request (root)
+    ///
+    /// The last record that the host signs says so. After that, requests, approvals, grants and checkpoints are refused,
+    /// and the journal can still be read, exported and verified. Standing assignments keep working: remove their roles
+    /// from the policy, or uninstall jit-sudo.
+    ///
+    /// jitctl asks on the terminal before it changes anything. To use the host again, make another key (`key init`) and
+    /// accept it (`key accept`).
+    Retire(KeyChangeWords),
 }
 
 /// `key accept`
@@ -460,6 +480,17 @@ pub(crate) struct KeyAcceptWords {
     /// The reason, which is recorded
     #[arg(long, value_name = "TEXT", value_parser = word())]
     pub(crate) reason: Word,
+}
+
+/// `key rotate` and `key retire`
+#[derive(Debug, Args)]
+pub(crate) struct KeyChangeWords {
+    /// The reason, which is recorded
+    #[arg(long, value_name = "TEXT", value_parser = word())]
+    pub(crate) reason: Word,
+    /// Do not ask
+    #[arg(long)]
+    pub(crate) yes: bool,
 }
 
 #[cfg(test)]

@@ -32,7 +32,7 @@ const DIGESTS: &str = "sha256sums";
 /// `jitctl show ID --print`, `jitctl request --print`
 pub(crate) fn print(id: IdPrefix, broker: &Broker) -> Result<Report, Trouble> {
     let documents = request_documents::fetch(id, broker)?;
-    let text = armor::to_text(Kind::Request, &documents.request);
+    let text = armor::to_text(Kind::Request, &documents.request) + &armor::rotations_text(&documents.rotations);
     Ok(Report::done(Output::Documents(Box::new(documents)), text))
 }
 
@@ -137,7 +137,7 @@ pub(crate) fn show(screen: &Screen) -> Result<Report, Trouble> {
     let text = armor::read::<&Path>(&[])?;
     let (kind, document) = armor::from_text(&text)?;
     match kind {
-        Kind::Request => foreign::show(&Request::read(&document)?, screen),
+        Kind::Request => foreign::show(&armor::request(&text)?, screen),
         Kind::Statement => statement::show(document, screen),
         Kind::Approval => {
             let (terms, key) = armor::approval(&document)?;

@@ -25,7 +25,7 @@ use crate::when;
 /// The text is not a complete request, or the key of its host has changed, is another host's, or cannot be compared.
 pub(crate) fn to_sign(screen: &Screen) -> Result<Request, Trouble> {
     let request = armor::request(&armor::read::<&Path>(&[])?)?;
-    let host = Host::meet(&request.terms.host, &request.host_key)?;
+    let host = Host::meet(&request.terms.host, &request.host_key, &request.rotations)?;
     host.may_be_signed_for()?;
     if let Some(warning) = host.warning().or_else(|| host.uncompared()) {
         screen.alarm(&warning);
@@ -35,7 +35,7 @@ pub(crate) fn to_sign(screen: &Screen) -> Result<Request, Trouble> {
 
 /// `jitctl show -` of a request.
 pub(crate) fn show(request: &Request, screen: &Screen) -> Result<Report, Trouble> {
-    let host = Host::meet(&request.terms.host, &request.host_key)?;
+    let host = Host::meet(&request.terms.host, &request.host_key, &request.rotations)?;
     if let Some(warning) = host.warning() {
         screen.alarm(&warning);
     }

@@ -39,7 +39,7 @@ pub(crate) fn accept(words: KeyAcceptWords, broker: &Broker) -> Result<Report, T
     Ok(if some_stay { report.but(Exit::Refused, Notice::new(stays)) } else { report })
 }
 
-fn lines(key: &KeyInfo) -> String {
+pub(crate) fn lines(key: &KeyInfo) -> String {
     let sealing = match (key.epoch, &key.sealing_key) {
         (Some(epoch), Some(key)) => format!("sealing key of epoch {epoch}: {}\n", clean(key)),
         _ => String::new(),

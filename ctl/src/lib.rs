@@ -18,6 +18,7 @@ mod foreign;
 mod grant_text;
 mod grants;
 mod key;
+mod key_change;
 mod known_hosts;
 pub mod output;
 mod policy;
@@ -130,6 +131,8 @@ fn carry_out(verb: Verb, broker: &Broker, screen: &Screen) -> Result<Report, Tro
         Verb::Key(KeyVerb::Init) => key::init(broker),
         Verb::Key(KeyVerb::Show) => key::show(broker),
         Verb::Key(KeyVerb::Accept(words)) => key::accept(words, broker),
+        Verb::Key(KeyVerb::Rotate(words)) => key_change::rotate(&words, broker),
+        Verb::Key(KeyVerb::Retire(words)) => key_change::retire(&words, broker, screen),
         Verb::Backup(words) => backup::backup(&words, broker),
         Verb::Restore(words) => backup::restore(&words, broker),
         Verb::Doctor => doctor::doctor(broker),

@@ -5,8 +5,8 @@ use jit_core::escape::Word;
 use jit_core::names::{GrantId, RunId};
 use jit_core::wire::{
     AcceptedInfo, ApprovalDocument, AssignmentInfo, BackupInfo, DebtInfo, DocumentsInfo, Evaluation, Finding, GapInfo,
-    GrantInfo, ImportInfo, KeyInfo, PolicyInfo, PolicyShown, PruneInfo, RecordPage, RecordingInfo, RestoreInfo,
-    RoleInfo, SessionInfo, StatedInfo, StatementDocument, SweepInfo, VerifyInfo, WhyInfo,
+    GrantInfo, ImportInfo, KeyChangeInfo, KeyInfo, PolicyInfo, PolicyShown, PruneInfo, RecordPage, RecordingInfo,
+    RestoreInfo, RoleInfo, SessionInfo, StatedInfo, StatementDocument, SweepInfo, VerifyInfo, WhyInfo,
 };
 use serde::Serialize;
 
@@ -54,6 +54,8 @@ pub enum Output {
     Restored(RestoreInfo),
     /// `key init` and `key show`
     HostKey(KeyInfo),
+    /// `key rotate` and `key retire`
+    KeyChanged(Box<KeyChangeInfo>),
     /// `policy show`
     Policy(Box<PolicyShown>),
     /// `policy test`

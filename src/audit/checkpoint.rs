@@ -9,6 +9,7 @@ use super::epochs::epoch_at;
 use super::error::JournalError;
 use super::history::{self, Last};
 use super::journal::Journal;
+use super::key_life::host_key_at;
 use super::provenance::accepted;
 use super::tree::{self, Grown, StoredTree};
 use crate::database::Durability;
@@ -64,7 +65,8 @@ impl Journal<'_> {
 
     /// Signs the record that [`Self::unsealed`] returned and the tree up to it, with the sealing key of the present epoch, and deletes
     /// earlier checkpoints of the same thousand records. The very first one stays: after a pruning it is all that is left of the pruned
-    /// records. The host key signs the note. Returns `None` if another epoch has begun; then nothing was signed.
+    /// records. The host key signs the note. Returns `None` if another epoch has begun, or another host key has taken the place of this
+    /// one before the record; then nothing was signed.
     pub fn seal(
         &self,
         (last, grown): (Mark, &Grown),
@@ -90,7 +92,10 @@ impl Journal<'_> {
         // Synced: the log sinks get it, and no power failure may remove what a witness has seen.
         let is_signed = self.database.write(Durability::Synced, |tx| {
             let epoch = epoch_at(tx, u64::MAX)?;
-            if epoch.is_some_and(|current| current.epoch.key != sealing.public_key()) {
+            if let Some(current) = epoch
+                && (current.epoch.key != sealing.public_key()
+                    || host_key_at(tx, &current, last.seq)?.is_some_and(|own| own != key.public_key()))
+            {
                 return Ok(false);
             }
             tree::store(tx, grown)?;

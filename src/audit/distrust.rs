@@ -50,6 +50,11 @@ pub(super) fn older(connection: &Connection) -> rusqlite::Result<Option<String>>
     Ok(text.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
 }
 
+/// Marks the database as one that is not trusted for grants, inside the transaction that records why.
+pub(super) fn mark(tx: &Transaction<'_>, how: &str) -> rusqlite::Result<()> {
+    set_meta(tx, RESTORED, how.as_bytes())
+}
+
 /// Removes the mark of a restored database, inside the transaction that records the acceptance.
 pub fn accept(tx: &Transaction<'_>) -> rusqlite::Result<()> {
     clear_meta(tx, RESTORED)?;

@@ -1,5 +1,5 @@
-//! The epochs of the journal: which sealing key signs now, and the records that certify one. The certificates of records that were
-//! pruned are kept beside the chain.
+//! The epochs of the journal: which sealing key signs now, and the records that certify one. These records, and those about the host
+//! key, are kept beside the chain when they are pruned.
 //! May not: read a clock or a key file; both come in as arguments.
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
@@ -9,10 +9,10 @@ use super::distrust::older;
 use super::error::JournalError;
 use super::history::{history, last};
 use super::journal::{Journal, Written};
-use super::meta::{meta, set_meta};
+use super::meta::set_meta;
 use crate::database::Durability;
 use jit_core::clock::{Moment, Timestamp};
-use jit_core::evidence::certificate::{certifier, certify};
+use jit_core::evidence::certificate::certify;
 use jit_core::evidence::epoch_event::{Certifier, Epoch, key_words};
 use jit_core::evidence::record::{Event, Record};
 use jit_core::evidence::{FoundEpoch, Mark};
@@ -110,27 +110,11 @@ impl Journal<'_> {
         Ok(self.database.connection().query_row(query, [line], |row| row.get(0))?)
     }
 
-    /// Returns the exact bytes of all `epoch` records before number `before`, with their numbers, in their order: at most `limit`
+    /// Returns the exact bytes of all records about sealing keys and the host key before number `before`, with their numbers, in their order: at most `limit`
     /// behind number `after`.
     pub fn certificates(&self, after: u64, before: u64, limit: u32) -> Result<Vec<(u64, Vec<u8>)>, JournalError> {
         certificates(self.database.connection(), after, before, limit)
     }
-
-    /// Returns the host key by which the line of this epoch is known: the one that certified its first key.
-    pub fn host_key_of(&self, current: &CurrentEpoch) -> Result<Option<PublicKey>, JournalError> {
-        host_key_of(self.database.connection(), current)
-    }
-}
-
-pub(super) fn host_key_of(connection: &Connection, current: &CurrentEpoch) -> Result<Option<PublicKey>, JournalError> {
-    let query = history!("SELECT body FROM history WHERE seq = ?1");
-    let line = current.epoch.line;
-    let body: Option<Vec<u8>> = connection.query_row(query, [sql_bound(line)], |row| row.get(0)).optional()?;
-    let body = match body {
-        Some(body) => Some(body),
-        None => meta(connection, &kept_name(line))?,
-    };
-    Ok(body.and_then(|body| certifier(&body)))
 }
 
 /// Returns the epoch of record `seq`.
@@ -142,8 +126,8 @@ pub(super) fn epoch_at(connection: &Connection, seq: u64) -> Result<Option<Curre
     let body = match body {
         Some(body) => Some(body),
         None => {
-            let query =
-                "SELECT value FROM journal_meta WHERE name BETWEEN 'certificate:' AND ?1 ORDER BY name DESC LIMIT 1";
+            let query = "SELECT value FROM journal_meta WHERE name BETWEEN 'certificate:' AND ?1 \
+                         AND instr(value, CAST('\"kind\":\"epoch\"' AS BLOB)) > 0 ORDER BY name DESC LIMIT 1";
             connection.query_row(query, [kept_name(seq)], |row| row.get(0)).optional()?
         }
     };
@@ -168,7 +152,7 @@ pub(super) fn certificates(
     let query = history!(
         "SELECT CAST(substr(name, 13) AS INTEGER) AS number, value FROM journal_meta \
          WHERE name > ?1 AND name < ?2 UNION ALL SELECT seq, body FROM history \
-         WHERE kind = 'epoch' AND kind NOT IN ('start', 'end') AND seq > ?3 AND seq < ?4 ORDER BY number LIMIT ?5"
+         WHERE kind IN ('epoch', 'rotation', 'retirement') AND kind NOT IN ('start', 'end') AND seq > ?3 AND seq < ?4 ORDER BY number LIMIT ?5"
     );
     let mut statement = connection.prepare(query)?;
     let bounds = params![kept_name(after), kept_name(before), sql_bound(after), sql_bound(before), limit];
@@ -176,7 +160,7 @@ pub(super) fn certificates(
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// Keeps the `epoch` records up to `last`, which is about to be pruned.
+/// Keeps the records about sealing keys and the host key up to `last`, which is about to be pruned.
 pub(super) fn keep(tx: &Transaction<'_>, last: Mark) -> Result<(), JournalError> {
     // Those that an earlier pruning kept are there already.
     for (seq, body) in certificates(tx, 0, last.seq.saturating_add(1), u32::MAX)? {
@@ -185,7 +169,7 @@ pub(super) fn keep(tx: &Transaction<'_>, last: Mark) -> Result<(), JournalError>
     Ok(())
 }
 
-fn kept_name(seq: u64) -> String {
+pub(super) fn kept_name(seq: u64) -> String {
     format!("{KEPT}{seq:020}")
 }
 

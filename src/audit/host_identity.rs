@@ -6,15 +6,17 @@ use super::error::JournalError;
 use super::fault::Fault;
 use super::history::history;
 use super::journal::{Journal, Written};
-use super::meta::{meta, set_meta};
+use super::meta::{HOST, meta, set_meta};
 use crate::database::Durability;
 use jit_core::clock::Moment;
 use jit_core::grant::HostDescriptor;
 
-/// The id of the host, in `journal_meta`.
-const HOST: &str = "host";
-
 impl Journal<'_> {
+    /// Returns whether the journal knows the host by this identity.
+    pub fn knows_host(&self, host: &HostDescriptor) -> Result<bool, JournalError> {
+        Ok(meta(self.database.connection(), HOST)?.as_deref() == Some(host.id.as_bytes()))
+    }
+
     /// Stores the identity of the host, and records when it has changed.
     pub fn notice_host(&self, moment: &Moment, host: &HostDescriptor) -> Result<Vec<Written>, JournalError> {
         let id = host.id.as_bytes();
@@ -40,10 +42,10 @@ impl Journal<'_> {
 /// Returns the former identity of the host if its row is missing: from the latest record that contains it, or else from
 /// the newest request. Ignores what cannot be decoded, which a verification reports.
 fn told(tx: &Transaction<'_>) -> rusqlite::Result<Option<String>> {
-    // Alerts come before prune records, which repeat the identity of pruned ones.
+    // Alerts and rotations come before prune records, which repeat the identity of pruned ones.
     let records = history!(
-        "SELECT body FROM history WHERE kind IN ('alert', 'prune') AND kind NOT IN ('start', 'end') \
-                   ORDER BY kind, seq DESC"
+        "SELECT body FROM history WHERE kind IN ('alert', 'prune', 'rotation') AND kind NOT IN ('start', 'end') \
+                   ORDER BY kind = 'prune', seq DESC"
     );
     for (query, key) in [(records, "identity"), ("SELECT body FROM request ORDER BY rowid DESC", "host")] {
         let mut statement = tx.prepare(query)?;

@@ -2,6 +2,9 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+/// The name of the id of the host.
+pub(super) const HOST: &str = "host";
+
 /// Returns the value with this name.
 pub(super) fn meta(connection: &Connection, name: &str) -> rusqlite::Result<Option<Vec<u8>>> {
     let mut statement = connection.prepare_cached("SELECT value FROM journal_meta WHERE name = ?1")?;

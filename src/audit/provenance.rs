@@ -7,11 +7,12 @@ use serde::Deserialize;
 
 use super::columns::{digest, sql_bound};
 use super::distrust::UNSEALED;
-use super::epochs::{epoch_at, host_key_of};
+use super::epochs::epoch_at;
 use super::error::JournalError;
 use super::fault::alert;
 use super::history::history;
 use super::journal::{Journal, Written};
+use super::key_life::{host_key_at, rotated};
 use super::meta::{meta, set_meta};
 use crate::database::Durability;
 use jit_core::clock::Moment;
@@ -32,7 +33,7 @@ impl Journal<'_> {
         let connection = self.database.connection();
         let current = epoch_at(connection, u64::MAX)?;
         if let Some(current) = &current
-            && host_key_of(connection, current)?.as_ref() != Some(own)
+            && host_key_at(connection, current, u64::MAX)?.as_ref() != Some(own)
         {
             return Ok(Some("its sealing keys were certified by another key than this host's".to_owned()));
         }
@@ -58,7 +59,8 @@ impl Journal<'_> {
                 return Ok(Some("it is older than a minute and has no checkpoint".to_owned()));
             }
         }
-        let foreign = foreign_request(connection, from, own)?;
+        // Requests before a rotation name the key of that time.
+        let foreign = foreign_request(connection, from.max(rotated(connection)?), own)?;
         Ok(foreign.map(|id| format!("request {id} was made with another key than this host's")))
     }
 

@@ -105,10 +105,17 @@ fn identity(connection: &Connection, last: Mark) -> Result<Option<HostDescriptor
     struct IdentityKey {
         identity: Option<HostDescriptor>,
     }
+    #[derive(Deserialize)]
+    struct Place {
+        seq: u64,
+    }
     let told = |body: &[u8]| serde_json::from_slice::<IdentityKey>(body).ok()?.identity;
-    let alerts = each_of(connection, "alert", last.seq, told)?;
+    let named = |body: &[u8]| Some((serde_json::from_slice::<Place>(body).ok()?.seq, told(body)?));
+    let alert = each_of(connection, "alert", last.seq, named)?.into_iter().next();
+    let rotation = each_of(connection, "rotation", last.seq, named)?.into_iter().next();
+    let latest = alert.into_iter().chain(rotation).max_by_key(|(seq, _)| *seq).map(|(_, host)| host);
     let prunes = each_of(connection, "prune", u64::MAX, told)?;
-    Ok(alerts.into_iter().next().or_else(|| prunes.into_iter().next()))
+    Ok(latest.or_else(|| prunes.into_iter().next()))
 }
 
 /// Returns what `read` finds in the records of a kind up to number `through`, the latest first. Ignores what cannot be decoded,

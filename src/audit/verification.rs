@@ -129,7 +129,7 @@ fn records(
     })?;
     Ok(done.map(|(proven, known)| {
         power.policies(known.policies);
-        power.keys(keys, known.accepted);
+        power.keys(keys, known.accepted_keys, known.accepted);
         (proven, power, known.inconsistencies)
     }))
 }
@@ -148,6 +148,7 @@ struct ChainEnd {
     inconsistencies: Inconsistencies,
     policies: Option<PolicyHistory>,
     accepted: u64,
+    accepted_keys: u64,
 }
 
 /// Verifies the chain and its checkpoints; `feed` gets each good record, and the digest of the role that it names.
@@ -203,7 +204,8 @@ fn chained(
         }
         check(&mut proof, row.seq)
     })?;
-    let told = ChainEnd { policies: proof.policies().cloned(), accepted: proof.accepted(), inconsistencies };
+    let (accepted, accepted_keys) = (proof.accepted(), proof.accepted_keys());
+    let told = ChainEnd { policies: proof.policies().cloned(), accepted, accepted_keys, inconsistencies };
     let done = match done.and_then(|()| check(&mut proof, u64::MAX)) {
         Ok(()) => tree::differs(snapshot, proof.stored(), sealed)?
             .map_or(Ok(()), |(seq, what)| Err(FirstBad { seq, cause: Cause::Tree(what.to_owned()) })),

@@ -61,7 +61,8 @@ impl Context<'_> {
         }
         let signers = signers.into_iter().collect();
         let (id, you, request) = (terms.id.clone(), self.caller.name().clone(), Document { body, signature });
-        Ok(DocumentsInfo { id, you, request, approvals, grant, statements, signers })
+        let rotations = self.journal.rotations()?;
+        Ok(DocumentsInfo { id, you, request, approvals, grant, statements, signers, rotations })
     }
 }
 

@@ -38,12 +38,10 @@ impl Context<'_> {
             };
             let doomed = self.doomed(tx)?;
             // The first record, because it names the host identity for which the following statements are signed.
-            let mut written = vec![self.journal.append(tx, self.now.moment(), Event::Alert(Box::new(alert)))?];
-            let mut accepted = AcceptedInfo { grants: Vec::new(), requests: Vec::new(), damaged: Vec::new() };
-            self.end_all(tx, &doomed, reason, &identity, (&mut accepted, &mut written))?;
-            self.deny_all(tx, reason, &identity, (&mut accepted, &mut written))?;
+            let alert = self.journal.append(tx, self.now.moment(), Event::Alert(Box::new(alert)))?;
+            let (accepted, statements) = self.end_everything(tx, &doomed, reason, &identity)?;
             state_checks::accept(tx)?;
-            Ok::<_, Refused>((accepted, written))
+            Ok::<_, Refused>((accepted, [vec![alert], statements].concat()))
         })?;
         let _ = self.journal.mirror(&written);
         self.host.begin_line_after_acceptance(self.journal, is_restored)?;
@@ -53,9 +51,24 @@ impl Context<'_> {
         Ok(accepted)
     }
 
+    /// Ends all grants and denies all requests.
+    pub(super) fn end_everything(
+        &self,
+        tx: &rusqlite::Transaction<'_>,
+        doomed: &[GrantId],
+        reason: &Word,
+        identity: &Identity,
+    ) -> Result<(AcceptedInfo, Vec<Written>), Refused> {
+        let mut written = Vec::new();
+        let mut ended = AcceptedInfo { grants: Vec::new(), requests: Vec::new(), damaged: Vec::new() };
+        self.end_all(tx, doomed, reason, identity, (&mut ended, &mut written))?;
+        self.deny_all(tx, reason, identity, (&mut ended, &mut written))?;
+        Ok((ended, written))
+    }
+
     /// Returns the grants that are to end though their rows do not ask for it: those that are open by their records, and those under
     /// which a command still runs. Reads the records before the acceptance, by which each of them counts as ended.
-    fn doomed(&self, tx: &rusqlite::Transaction<'_>) -> Result<Vec<GrantId>, Refused> {
+    pub(super) fn doomed(&self, tx: &rusqlite::Transaction<'_>) -> Result<Vec<GrantId>, Refused> {
         let recorded = open_in_records(tx, self.now.moment().wall.seconds())?;
         let mut ids: Vec<GrantId> = recorded.into_iter().map(|open| open.id).collect();
         for id in self.journal.grants_in_use()? {

@@ -13,6 +13,7 @@ mod failure;
 mod grants;
 mod host;
 mod key;
+mod key_life;
 mod page;
 mod pam_membership;
 mod pam_sessions;

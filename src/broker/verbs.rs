@@ -22,9 +22,9 @@ use jit_core::policy::PolicyReader;
 use jit_core::wire::{
     Approve, AuditExport, AuditList, AuditProve, AuditPrune, AuditSalvage, AuditShow, AuditVerify, Cancel,
     CloseSession, Deny, Documents, Examine, Extend, Grants, Import, ImportStatement, Intervene, KeyAccept, KeyInit,
-    KeyShow, Membership, NewBackup, NewRequest, NewSession, PolicyCheck, PolicyShow, PolicyTest, Question, Recording,
-    Recordings, Release, Requests, Restore, ReviewAssignments, ReviewCertify, ReviewDebts, ReviewSettle, ReviewUnused,
-    Revoke, Roles, Sessions, Show, Sweep, Verb, Wait, Why,
+    KeyRetire, KeyRotate, KeyShow, Membership, NewBackup, NewRequest, NewSession, PolicyCheck, PolicyShow, PolicyTest,
+    Question, Recording, Recordings, Release, Requests, Restore, ReviewAssignments, ReviewCertify, ReviewDebts,
+    ReviewSettle, ReviewUnused, Revoke, Roles, Sessions, Show, Sweep, Verb, Wait, Why,
 };
 
 /// What must be available to answer a verb.
@@ -97,7 +97,7 @@ pub(super) fn of(question: Question) -> Result<(Row, Answered), Refused> {
 
 /// Returns the rows of all verbs. The compiler checks that each closure takes one verb and returns its answer.
 #[rustfmt::skip]
-pub(super) fn table() -> [Row; 45] {
+pub(super) fn table() -> [Row; 47] {
     [
         anyone(|context, Roles {}| context.roles()),
         anyone(|context, Why { user, command }| context.why(user.as_ref(), &command)),
@@ -166,6 +166,8 @@ pub(super) fn table() -> [Row; 45] {
             |_| true,
             |context, KeyAccept { reason }| context.key_accept(&reason),
         ).without_policy(),
+        root("replace the host key", |context, KeyRotate { reason, dry_run }| context.key_rotate(&reason, dry_run)).without_policy(),
+        root("retire this host", |context, KeyRetire { reason, dry_run }| context.key_retire(&reason, dry_run)).without_policy(),
 
         // Approvers of the role, about others; root and readers see everything.
         anyone(|context, ReviewDebts {}| context.review_debts()),

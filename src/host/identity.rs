@@ -27,25 +27,34 @@ impl Host {
 
     /// Does the same for verification only.
     pub fn record_public_identity(&self) -> Result<Identity<HostPublicKey>, HostError> {
-        self.accepted(self.recorded(self.identified(self.public_key()?)?)?)
+        self.accepted(self.recorded(|| self.identified(self.public_key()?))?)
     }
 
     /// Returns the identity for signing statements, even while the database is an older copy: a withdrawal of permission must
     /// always be possible.
     pub fn record_identity_for_statements(&self) -> Result<Identity, HostError> {
-        self.recorded(self.identified(self.key()?)?)
+        self.recorded(|| self.identified(self.key()?))
     }
 
     fn accepted<K>(&self, identity: Identity<K>) -> Result<Identity<K>, HostError> {
         match self.journal(&AuditSettings::default()).restored()? {
-            Some(how) => Err(HostError::Restored(how)),
+            Some(how) => Err(self.retired_since()?.unwrap_or(HostError::Restored(how))),
             None => Ok(identity),
         }
     }
 
     /// Records an identity that differs from the journal's before anything is signed by it.
-    fn recorded<K>(&self, identity: Identity<K>) -> Result<Identity<K>, HostError> {
+    fn recorded<K>(&self, read: impl Fn() -> Result<Identity<K>, HostError>) -> Result<Identity<K>, HostError> {
         let journal = self.journal(&AuditSettings::default());
+        let identity = read()?;
+        if journal.knows_host(&identity.host)? {
+            return Ok(identity);
+        }
+        // A rotation may have been interrupted, or have ended since the key was read.
+        if self.is_unsettled() {
+            self.settle_key()?;
+        }
+        let identity = read()?;
         let noticed = journal.notice_host(&self.clocks()?, &identity.host)?;
         let _ = journal.mirror(&noticed);
         Ok(identity)
@@ -61,6 +70,38 @@ impl Host {
 
     /// Returns the key of this host.
     pub fn key(&self) -> Result<HostKey, HostError> {
+        match self.present_key() {
+            Ok(key) => self.unretired(key),
+            Err(error @ (HostError::NoKey(_) | HostError::Key(_))) => match self.retired_since()? {
+                // Its file may be overwritten and not removed yet.
+                Some(retired @ HostError::Retired(_, None)) => {
+                    self.finish_retirement()?;
+                    Err(retired)
+                }
+                _ => Err(error),
+            },
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Returns the key of this host, even if it signs nothing but the last record of a retired host.
+    pub(super) fn present_key(&self) -> Result<HostKey, HostError> {
+        if self.is_unsettled() {
+            self.settle_key()?;
+        }
+        match self.read_key() {
+            // Another process may have been putting a new key in its place.
+            Err(HostError::NoKey(_) | HostError::Key(_)) => {
+                if self.is_unsettled() {
+                    self.settle_key()?;
+                }
+                self.read_key()
+            }
+            read => read,
+        }
+    }
+
+    fn read_key(&self) -> Result<HostKey, HostError> {
         let key = HostKey::from_openssh(&key_file(&self.state, HOST_KEY)?)?;
         // The two halves must match: nothing could verify what such a key signs.
         if self.public_key()?.public_line() == key.public_line() { Ok(key) } else { Err(InvalidHostKey.into()) }

@@ -61,7 +61,7 @@ impl Host {
         key: &HostKey,
     ) -> Result<HostKey, HostError> {
         let number = current.epoch.number.saturating_add(1);
-        let next = self.prepared(number)?;
+        let next = self.prepared(&name(number))?;
         match journal.next_epoch(moment, current, key, &next.public_key())? {
             Some(written) => {
                 let _ = journal.mirror(&[written]); // the journal has it; a sink never decides
@@ -93,7 +93,7 @@ impl Host {
             }
             // Nobody else makes a key meanwhile. A key that is there was certified by records that are lost, or never.
             self.erase_keys(|_| true)?;
-            let first = self.prepared(number)?;
+            let first = self.prepared(&name(number))?;
             Ok::<_, HostError>(journal.begin_line(tx, moment, &host_key, &first.public_key())?)
         })?;
         if let Some(written) = &written {
@@ -113,7 +113,7 @@ impl Host {
         Ok(self.key_of(current)?.is_some())
     }
 
-    fn stored(&self, name: &OsStr) -> Result<Option<HostKey>, HostError> {
+    pub(super) fn stored(&self, name: &OsStr) -> Result<Option<HostKey>, HostError> {
         let file = match self.state.file(name) {
             Ok(file) => file,
             Err(TrustError::Missing { .. }) => return Ok(None),
@@ -124,18 +124,18 @@ impl Host {
         Ok(text.and_then(|text| HostKey::from_openssh(&text)).ok())
     }
 
-    /// Returns a key for epoch `number`, synced; that of a process that was killed before it was certified, if there is one.
-    fn prepared(&self, number: u64) -> Result<HostKey, HostError> {
-        let name = name(number);
-        if let Some(key) = self.stored(&name)? {
+    /// Returns the key in this file, or a new one that is in it, synced. A process that was killed before its key was certified
+    /// has left one.
+    pub(super) fn prepared(&self, name: &OsStr) -> Result<HostKey, HostError> {
+        if let Some(key) = self.stored(name)? {
             return Ok(key);
         }
-        let key = HostKey::from_seed(random("make a sealing key")?);
-        let check = u32::from_le_bytes(random("make a sealing key")?);
-        match self.state.create(&name, key.to_openssh(check).as_bytes(), 0o600) {
+        let key = HostKey::from_seed(random("make a key")?);
+        let check = u32::from_le_bytes(random("make a key")?);
+        match self.state.create(name, key.to_openssh(check).as_bytes(), 0o600) {
             Ok(()) => Ok(key),
             Err(TrustError::Io { error, .. }) if error.kind() == ErrorKind::AlreadyExists => {
-                self.stored(&name)?.ok_or(HostError::Key(InvalidHostKey))
+                self.stored(name)?.ok_or(HostError::Key(InvalidHostKey))
             }
             Err(error) => Err(error.into()),
         }

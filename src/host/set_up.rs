@@ -22,7 +22,7 @@ impl Host {
     /// installation. `name` is the host name in records.
     pub fn set_up(name: &str) -> Result<bool, HostError> {
         let state = state_directory()?;
-        let has_key = Path::new(STATE).join(HOST_KEY).exists();
+        let has_key = has_key(name);
         set_up_database(&state, name, has_key)?;
         // With content, so that it can be rung when the disk is full.
         if !std::fs::metadata(Path::new(STATE).join(BELL)).is_ok_and(|bell| bell.len() > 0) {
@@ -54,6 +54,15 @@ impl Host {
 fn is_new() -> Result<bool, HostError> {
     let state = state_directory()?;
     Ok(state.entries()?.is_empty())
+}
+
+/// Whether there is a host key. Finishes a rotation or a retirement that was interrupted; what is wrong with the key is reported when
+/// it is needed.
+fn has_key(name: &str) -> bool {
+    if let Ok(host) = Host::open(name) {
+        let _ = host.key();
+    }
+    Path::new(STATE).join(HOST_KEY).exists()
 }
 
 fn set_up_database(state: &TrustedDirectory, name: &str, has_key: bool) -> Result<(), HostError> {

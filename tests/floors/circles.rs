@@ -24,6 +24,7 @@ const ALLOWED: &[Allowance] = &[
             "epochs",
             "forks",
             "journal",
+            "key_life",
             "listing",
             "open_run",
             "precedent",

@@ -54,7 +54,7 @@ enum Who {
 }
 
 /// Each verb with its required arguments.
-const VERBS: [(&str, &str, Who); 42] = [
+const VERBS: [(&str, &str, Who); 44] = [
     ("roles", "", Who::Anyone),
     ("why", r#","command":["id"]"#, Who::Anyone),
     ("request", r#","role":"no-such-role","reason":"x""#, Who::Anyone),
@@ -85,6 +85,8 @@ const VERBS: [(&str, &str, Who); 42] = [
     ("policy-show", "", Who::Reader),
     ("policy-test", r#","user":"alice","command":["id"]"#, Who::Reader),
     ("key-accept", r#","reason":"x""#, Who::Root),
+    ("key-rotate", r#","reason":"x","dry_run":true"#, Who::Root),
+    ("key-retire", r#","reason":"x","dry_run":true"#, Who::Root),
     ("review-debts", "", Who::Anyone),
     ("review-settle", r#","id":"zzzzzzzzzz","comment":"x""#, Who::Anyone),
     ("review-unused", r#","since":1"#, Who::Anyone),

@@ -161,6 +161,10 @@ for ((step = 0; step < 8 * COPIES; step++)); do
     if ((step % 5 == 4)); then
         jitctl audit export --output - >/dev/null 2>&1
     fi
+    # Root replaces the host key, also one that the backup of the next step does not know.
+    if ((ROTATIONS && step % 28 == 13)); then
+        jitctl key rotate --yes --reason "$(any 9 x 'é \\x')" >/dev/null 2>&1
+    fi
     # Root restores a backup: the journal goes on behind a fork.
     if ((step % 80 == 44)); then
         sqlite3 $db ".restore /copies/$((step / 8 - 1)).db"
@@ -299,6 +303,29 @@ macro_rules! row {
 }
 
 const DAMAGE: &[Damage] = &[
+    row!("a rotation is gone", true, "record", "kind = 'rotation'", "DELETE FROM record WHERE ROW"),
+    ("a rotation by another key", true, |db, random| {
+        let which = "kind = 'rotation'";
+        let statement = "UPDATE record SET body = CAST(replace(body, '\"old_key\":\"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI', \
+                         '\"old_key\":\"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAJ') AS BLOB) WHERE ROW";
+        let changed = at(db, random, "record", which, statement)?;
+        relink(db)?;
+        Ok(changed)
+    }),
+    ("a rotation that both keys have signed elsewhere", true, |db, random| {
+        let statement =
+            "UPDATE record SET body = CAST(replace(body, '\"reason\":\"', '\"reason\":\"y') AS BLOB) WHERE ROW";
+        let changed = at(db, random, "record", "kind = 'rotation'", statement)?;
+        relink(db)?;
+        Ok(changed)
+    }),
+    row!(
+        "the certificate of a removed rotation is gone",
+        false,
+        "journal_meta",
+        "name LIKE 'certificate:%' AND instr(value, CAST('\"kind\":\"rotation\"' AS BLOB)) > 0",
+        "DELETE FROM journal_meta WHERE ROW"
+    ),
     row!("a fork is gone", true, "record", "kind = 'fork'", "DELETE FROM record WHERE ROW"),
     row!(
         "a fork in another place",
@@ -951,7 +978,8 @@ fn relink_bytes(db: &Connection, key: &HostKey) -> rusqlite::Result<Vec<(i64, Ho
 fn both_checkers_agree_on_hostile_bytes_with_valid_signatures() {
     let root = own_root();
     let copies = 6;
-    random_journals(&root, copies, 1138);
+    // The old keys, which would have to sign again, are erased.
+    random_journals(&root, copies, 1138, NO_ROTATIONS);
     let place = Place::new("hostile");
     let mut random = Random(0x2545_f491_4f6c_dd1d);
     let mut cases = Vec::new();
@@ -1523,8 +1551,12 @@ fn verdict(path: &Path, key: &PublicKey) -> (String, String) {
     }
 }
 
+/// Whether the host key is replaced now and then.
+const ROTATIONS: &str = "ROTATIONS=1";
+const NO_ROTATIONS: &str = "ROTATIONS=0";
+
 /// Runs the script, which leaves copies of the database.
-fn random_journals(root: &PrivateRoot, copies: usize, seed: u64) {
+fn random_journals(root: &PrivateRoot, copies: usize, seed: u64, rotations: &str) {
     root.add_policy("journals", POLICY);
     let groups: [&[&str]; 4] = [
         &["reviewed", "quorum", "once", "urgent", "approvers"],
@@ -1533,7 +1565,7 @@ fn random_journals(root: &PrivateRoot, copies: usize, seed: u64) {
         &["reviewed", "urgent", "self-service"],
     ];
     let names: Vec<String> = groups.iter().map(|groups| root.person(groups).name).collect();
-    let script = format!("COPIES={copies} PEOPLE='{}' RANDOM={seed}\n{SCRIPT}", names.join(" "));
+    let script = format!("{rotations} COPIES={copies} PEOPLE='{}' RANDOM={seed}\n{SCRIPT}", names.join(" "));
     let output = root.command("root", ["bash", "-c", &script]).patience(Duration::from_secs(500)).run();
     output.succeeded();
     assert_eq!(output.stderr, "");
@@ -1598,7 +1630,7 @@ fn checker(cases: &[Case]) -> Vec<String> {
 fn compare(copies: usize, each: usize) {
     let root = own_root();
     let began = Instant::now();
-    random_journals(&root, copies, 4711);
+    random_journals(&root, copies, 4711, ROTATIONS);
     let made = began.elapsed().as_secs_f64();
     let place = Place::new("journals");
     let cases = cases(&root, copies, each, &place.0, &mut Random(0x9e37_79b9_7f4a_7c15));
@@ -1607,6 +1639,11 @@ fn compare(copies: usize, each: usize) {
         |case: &&Case| Connection::open(&case.path).unwrap().query_row(has_fork, [], |row| row.get(0)) == Ok(true);
     let forked = cases.iter().filter(forked).count();
     assert!(forked > copies, "{forked} journals with a fork");
+    let has_rotation = "SELECT EXISTS (SELECT 1 FROM record WHERE kind = 'rotation')";
+    let rotated =
+        |case: &&Case| Connection::open(&case.path).unwrap().query_row(has_rotation, [], |row| row.get(0)) == Ok(true);
+    let rotated = cases.iter().filter(rotated).count();
+    assert!(rotated > copies, "{rotated} journals with a rotation");
     let began = Instant::now();
     let ours: Vec<(String, String)> = cases.iter().map(|case| verdict(&case.path, &case.key)).collect();
     let verified = began.elapsed().as_secs_f64();

@@ -23,7 +23,7 @@ break_glass      = true
 "#;
 
 /// The verb of each line of [`calls`]; the unit tests of jitctl check that no verb is missing.
-const VERBS: [&str; 51] = [
+const VERBS: [&str; 53] = [
     "roles",
     "why",
     "request",
@@ -70,6 +70,8 @@ const VERBS: [&str; 51] = [
     "key init",
     "key show",
     "key accept",
+    "key rotate",
+    "key retire",
     "doctor",
     "sweep",
     "review",
@@ -232,6 +234,7 @@ fn calls(root: &PrivateRoot, person: &Person, approver: &Person) -> BTreeMap<&'s
     said.extend([
         call("replay", "root", &["replay", &run], ""),
         call("audit search --recordings", "root", &["audit", "search", "needle", "--recordings"], ""),
+        call("key rotate", "root", &["key", "rotate", "--yes", "--reason", "x"], ""),
     ]);
     said
 }
@@ -241,7 +244,10 @@ fn every_verb_prints_one_object_as_it_is_documented() {
     let root = own_root();
     root.add_policy("json", POLICY);
     let (person, approver) = (root.person(&["json"]), root.person(&["approvers"]));
-    let said = calls(&root, &person, &approver);
+    let mut said = calls(&root, &person, &approver);
+    // Nothing else could be tried after it.
+    let retire = ["jitctl", "--json", "key", "retire", "--yes", "--reason", "x"];
+    said.insert("key retire", own_root().as_root(retire).json());
     let rows = table("# What", "| verb |");
     for verb in VERBS {
         let value = &said[verb];

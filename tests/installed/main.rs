@@ -46,6 +46,8 @@ mod jitctl;
 mod journals;
 mod json;
 mod key_accept;
+mod key_life;
+mod key_life_kills;
 mod killed;
 mod knowledge;
 mod listing;

@@ -8,8 +8,11 @@ use super::canonical;
 use super::certificate::certificate_parts;
 use super::epoch_event::{Certifier, EPOCH, Epoch};
 use super::faults::{Cause, FirstBad};
+use super::key_event::{RETIREMENT, ROTATION};
+use super::key_statement::{retired, rotated};
 use super::record::{VERSION, parse};
 use super::signers::Signers;
+use crate::clock::Timestamp;
 use crate::grant::PublicKey;
 use crate::grant::sshsig::{Namespace, signer};
 
@@ -41,6 +44,30 @@ pub struct FoundLine {
     pub given: Option<u64>,
 }
 
+/// A rotation of the host key: the old key and the new one have both signed its record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundRotation {
+    /// The number of its record.
+    pub seq: u64,
+    /// Its time, in seconds since 1970.
+    pub at: i64,
+    /// The key before it.
+    pub old: PublicKey,
+    /// The key from it on.
+    pub new: PublicKey,
+}
+
+/// The retirement of the host: its key has signed the record, and was removed then.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundRetirement {
+    /// The number of its record.
+    pub seq: u64,
+    /// Its time, in seconds since 1970.
+    pub at: i64,
+    /// The key.
+    pub key: PublicKey,
+}
+
 /// Which sealing keys a journal has.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Sealing {
@@ -50,6 +77,10 @@ pub struct Sealing {
     pub last: Option<FoundEpoch>,
     /// The number of epochs of which a record was read.
     pub epochs: u64,
+    /// The rotations of the host key.
+    pub rotations: Vec<FoundRotation>,
+    /// The retirement of the host, unless another host key has begun a line since.
+    pub retired: Option<FoundRetirement>,
     /// Whether keys were given that the lines must have.
     pub asked: bool,
 }
@@ -77,15 +108,26 @@ pub(super) struct Epochs {
     host_key: Option<PublicKey>,
     lines: Vec<FoundLine>,
     epochs: u64,
+    rotations: Vec<FoundRotation>,
+    retired: Option<FoundRetirement>,
 }
 
 impl Epochs {
     /// `given`: fingerprints of sealing keys that are known from elsewhere.
     pub(super) fn new(is_part: bool, given: Vec<String>) -> Self {
-        Self { given, is_part, current: None, host_key: None, lines: Vec::new(), epochs: 0 }
+        Self {
+            given,
+            is_part,
+            current: None,
+            host_key: None,
+            lines: Vec::new(),
+            epochs: 0,
+            rotations: Vec::new(),
+            retired: None,
+        }
     }
 
-    /// Processes the `epoch` record of an earlier part of the journal.
+    /// Processes the `epoch`, `rotation` or `retirement` record of an earlier part of the journal.
     pub(super) fn certificate(&mut self, body: &[u8]) -> Result<u64, FirstBad> {
         #[derive(Deserialize)]
         struct Place<'b> {
@@ -96,27 +138,69 @@ impl Epochs {
         // A record of the chain has been checked for this.
         canonical::text(body).map_err(|why| bad(0, &format!("is no record: {why}")))?;
         let place: Place<'_> = parse(body).map_err(|error| bad(0, &format!("cannot be read: {error}")))?;
-        if place.kind != EPOCH
+        if ![EPOCH, ROTATION, RETIREMENT].contains(&place.kind)
             || place.version != VERSION
-            || self.current.as_ref().is_some_and(|current| place.seq <= current.seq)
+            || self.last().is_some_and(|last| place.seq <= last)
         {
             return Err(bad(place.seq, "stands in the wrong place"));
         }
         self.is_part = false;
-        self.certified(place.seq, body, None)?;
+        self.record(place.seq, place.kind, body, None)?;
         Ok(place.seq)
     }
 
-    /// Processes record `seq`. `accepted`: the last record with which root accepted the state of the host. Returns the key that
-    /// signed it, for an `epoch` record.
+    /// Returns the number of the last record that was processed.
+    fn last(&self) -> Option<u64> {
+        let others = self.rotations.last().map(|rotation| rotation.seq);
+        let others = others.max(self.retired.as_ref().map(|retired| retired.seq));
+        others.max(self.current.as_ref().map(|current| current.seq))
+    }
+
+    /// Processes record `seq`. `accepted`: the last record with which root accepted the state of the host; `None` if that is not
+    /// known. Returns the key that signed it, for an `epoch` record.
     pub(super) fn record(
         &mut self,
         seq: u64,
         kind: &str,
         body: &[u8],
-        accepted: u64,
+        accepted: Option<u64>,
     ) -> Result<Option<PublicKey>, FirstBad> {
-        if kind == EPOCH { self.certified(seq, body, Some(accepted)).map(Some) } else { Ok(None) }
+        match kind {
+            EPOCH => self.certified(seq, body, accepted).map(Some),
+            ROTATION => self.rotates(seq, body).map(|()| None),
+            RETIREMENT => self.retires(seq, body).map(|()| None),
+            _ => Ok(None),
+        }
+    }
+
+    /// Another host key takes the place of the one by which the line is known. The sealing keys stay as they are.
+    fn rotates(&mut self, seq: u64, body: &[u8]) -> Result<(), FirstBad> {
+        let (old, new) = rotated(body).map_err(|why| bad_key(seq, why))?;
+        self.is_by(seq, &old)?;
+        self.rotations.push(FoundRotation { seq, at: time_of(body), old, new: new.clone() });
+        self.host_key = Some(new);
+        Ok(())
+    }
+
+    fn retires(&mut self, seq: u64, body: &[u8]) -> Result<(), FirstBad> {
+        let key = retired(body).map_err(|why| bad_key(seq, why))?;
+        self.is_by(seq, &key)?;
+        self.retired = Some(FoundRetirement { seq, at: time_of(body), key });
+        Ok(())
+    }
+
+    /// Checks that record `seq` is signed with the host key of the line.
+    fn is_by(&self, seq: u64, key: &PublicKey) -> Result<(), FirstBad> {
+        if let Some(retired) = &self.retired {
+            return Err(bad_key(seq, format!("follows the retirement of the host in record {}", retired.seq)));
+        }
+        match &self.host_key {
+            Some(own) if own == key => Ok(()),
+            Some(_) => Err(bad_key(seq, "is not by the host key of its line".to_owned())),
+            // The records before a part may have begun the line.
+            None if self.is_part => Ok(()),
+            None => Err(bad_key(seq, "is by a host key that has certified no sealing key".to_owned())),
+        }
     }
 
     fn certified(&mut self, seq: u64, body: &[u8], accepted: Option<u64>) -> Result<PublicKey, FirstBad> {
@@ -126,6 +210,9 @@ impl Epochs {
         let by = signer(Namespace::Epoch, &signed, &signature)
             .map_err(|fault| bad(seq, &format!("is not certified: {fault}")))?;
         let before = self.current.take();
+        if let (Some(retired), Certifier::SealingKey) = (&self.retired, epoch.certified_by) {
+            return Err(bad(seq, &format!("follows the retirement of the host in record {}", retired.seq)));
+        }
         if let Some(before) = &before
             && before.number.checked_add(1) != Some(epoch.number)
         {
@@ -193,7 +280,44 @@ impl Epochs {
         let host_key = Some(by.fingerprint());
         self.lines.push(FoundLine { line: seq, first: epoch.number, host_key, accepted, given: None });
         self.host_key = Some(by.clone());
+        self.retired = None;
         Ok(())
+    }
+
+    /// Returns whether signatures by this host key count: it is given, or a rotation by a key that counts leads to it.
+    fn counts(&self, key: &PublicKey, signers: &Signers) -> bool {
+        let mut key = key;
+        for rotation in self.rotations.iter().rev() {
+            if signers.count(key) {
+                return true;
+            }
+            if rotation.new == *key {
+                key = &rotation.old;
+            }
+        }
+        signers.count(key)
+    }
+
+    /// Returns the last rotation to a key that counts: that key signs what came before, too.
+    pub(super) fn vouched(&self, signers: &Signers) -> u64 {
+        let counts = |rotation: &&FoundRotation| self.counts(&rotation.new, signers);
+        self.rotations.iter().rev().find(counts).map_or(0, |rotation| rotation.seq)
+    }
+
+    /// Returns the number of the record that begins the current line, and its host key, if that does not count.
+    pub(super) fn other_line(&self, signers: &Signers) -> Option<(u64, String)> {
+        let key = self.host_key.as_ref().filter(|key| !self.counts(key, signers))?;
+        Some((self.lines.last()?.line, key.fingerprint()))
+    }
+
+    /// Returns whether record `seq` begins a line.
+    pub(super) fn begins_at(&self, seq: u64) -> bool {
+        self.lines.last().is_some_and(|line| line.line == seq)
+    }
+
+    /// Returns whether the host was retired, and no other host key has begun a line since.
+    pub(super) fn is_retired(&self) -> bool {
+        self.retired.is_some()
     }
 
     /// Returns whether a signature by `key` counts as evidence for the record before it.
@@ -216,7 +340,7 @@ impl Epochs {
     pub(super) fn line_standing(&self, signers: &Signers) -> Standing {
         let is_given = self.lines.last().is_some_and(|line| line.given.is_some());
         let counts = match &self.host_key {
-            Some(key) => signers.count(key),
+            Some(key) => self.counts(key, signers),
             None => matches!(signers, Signers::Anybody),
         };
         if counts || is_given { Standing::Counts } else { Standing::Foreign }
@@ -236,7 +360,14 @@ impl Epochs {
                 return Err(FirstBad { seq: other.line, cause: Cause::OtherLine });
             }
         }
-        Ok(Sealing { lines: self.lines, last: self.current, epochs: self.epochs, asked: !self.given.is_empty() })
+        Ok(Sealing {
+            lines: self.lines,
+            last: self.current,
+            epochs: self.epochs,
+            rotations: self.rotations,
+            retired: self.retired,
+            asked: !self.given.is_empty(),
+        })
     }
 }
 
@@ -245,4 +376,17 @@ mod tests;
 
 fn bad(seq: u64, why: &str) -> FirstBad {
     FirstBad { seq, cause: Cause::Epoch(why.to_owned()) }
+}
+
+fn bad_key(seq: u64, why: String) -> FirstBad {
+    FirstBad { seq, cause: Cause::KeyLife(why) }
+}
+
+/// Returns the time of a record, in seconds; the chain has checked that it has one.
+fn time_of(body: &[u8]) -> i64 {
+    #[derive(Deserialize)]
+    struct Time {
+        time: Timestamp,
+    }
+    parse::<Time>(body).map_or(0, |said| said.time.seconds())
 }

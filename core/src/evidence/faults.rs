@@ -45,6 +45,10 @@ pub enum Cause {
     Checkpoint(String),
     /// It begins an epoch, and its sealing key is not certified; the text says why.
     Epoch(String),
+    /// It replaces or removes the host key, and is not signed as it must be; the text says why.
+    KeyLife(String),
+    /// It begins a line of sealing keys by another host key, to which no rotation by a key that counts leads: its fingerprint.
+    NotRotated(String),
     /// It is the last record, and no epoch has one of the given sealing keys.
     NoGivenKey,
     /// It begins a line of sealing keys that has none of the given keys.
@@ -129,6 +133,11 @@ impl fmt::Display for FirstBad {
             ),
             Cause::Checkpoint(why) => write!(f, "the checkpoint of record {seq} {why}"),
             Cause::Epoch(why) => write!(f, "record {seq} begins an epoch and {why}"),
+            Cause::KeyLife(why) => write!(f, "record {seq} changes the host key and {why}"),
+            Cause::NotRotated(key) => write!(
+                f,
+                "record {seq} begins a line of sealing keys by another host key, {key}, and no rotation by a key that counts leads to it"
+            ),
             Cause::NoGivenKey => write!(
                 f,
                 "no epoch up to record {seq} has one of the given sealing keys: the journal was rewritten, is that of another host, or has \

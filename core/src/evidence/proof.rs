@@ -6,6 +6,7 @@ use super::checkpoint::{Checkpoint, EVERY_SECONDS, Statement};
 use super::epochs::{Epochs, Sealing, Standing};
 use super::faults::{Cause, FirstBad};
 use super::forks::{Forks, FoundFork, Heads};
+use super::key_event::ROTATION;
 use super::mark::Mark;
 use super::policy_history::PolicyHistory;
 use super::power::Compared;
@@ -67,6 +68,8 @@ pub struct Proof {
     epochs: Epochs,
     /// The last checkpoint by a key that does not count, after the first record.
     other: Option<u64>,
+    /// The number of such checkpoints in the current line.
+    foreign_in_line: u64,
     /// Heads kept elsewhere that are still to be compared.
     marks: Heads,
     forks: Forks,
@@ -121,6 +124,7 @@ impl Proof {
             signers,
             epochs,
             other: None,
+            foreign_in_line: 0,
             marks,
             forks,
             tree,
@@ -192,8 +196,17 @@ impl Proof {
     /// Processes the last record for the sealing keys. The signature of an `epoch` record covers all records up to it.
     fn seal(&mut self, kind: &str, body: &[u8]) -> Result<(), FirstBad> {
         let (last, accepted) = (self.chain.last(), self.chain.accepted());
-        let by = self.epochs.record(last.seq, kind, body, accepted);
-        let Some(key) = by.map_err(|bad| self.first_of(bad))? else { return Ok(()) };
+        let by = self.epochs.record(last.seq, kind, body, Some(accepted));
+        let Some(key) = by.map_err(|bad| self.first_of(bad))? else {
+            // The new key vouches for what the old one has signed.
+            if kind == ROTATION && self.epochs.vouched(&self.signers) == last.seq {
+                self.found.foreign = self.found.foreign.saturating_sub(std::mem::take(&mut self.foreign_in_line));
+            }
+            return Ok(());
+        };
+        if self.epochs.begins_at(last.seq) {
+            self.foreign_in_line = 0;
+        }
         match self.epochs.line_standing(&self.signers) {
             Standing::Counts => {
                 let at = Record::decode(&String::from_utf8_lossy(body)).map_or(0, |record| record.time.seconds());
@@ -207,6 +220,7 @@ impl Proof {
 
     fn is_foreign(&mut self, seq: u64) {
         self.found.foreign = self.found.foreign.saturating_add(1);
+        self.foreign_in_line = self.foreign_in_line.saturating_add(1);
         self.other = Some(seq);
     }
 
@@ -312,9 +326,15 @@ impl Proof {
         self.chain.accepted()
     }
 
+    /// Returns the last record after which only signatures by keys that count are valid: root's acceptance, or a rotation.
+    pub fn accepted_keys(&self) -> u64 {
+        self.chain.accepted().max(self.epochs.vouched(&self.signers))
+    }
+
     /// Ends the verification. At most `tail` records at the end may lack a checkpoint. `now`: given on the journal's
     /// own host, where the journal must have a checkpoint of the host one minute after its first record.
     pub fn end(self, tail: u64, now: Option<Timestamp>) -> Result<Proven, FirstBad> {
+        let accepted_keys = self.accepted_keys();
         let verified = self.chain.end()?;
         let last = self.chain.last();
         if let Some(differing) = self.forks.differing() {
@@ -328,7 +348,7 @@ impl Proof {
         // Of what was pruned, only the signature of its checkpoint is left: on no machine is that of an unknown key enough.
         let is_due = |seq: &u64| matches!(self.signers, Signers::Host(_)) || *seq <= self.found.before;
         if let Some(seq) = self.other.filter(is_due)
-            && (self.found.signed.is_none() || self.chain.accepted() <= seq)
+            && (self.found.signed.is_none() || accepted_keys <= seq)
         {
             return Err(FirstBad { seq, cause: Cause::OtherKey });
         }
@@ -338,8 +358,14 @@ impl Proof {
         {
             return Err(FirstBad { seq: self.found.before.saturating_add(1), cause: Cause::NoCheckpoint });
         }
+        // Nobody can sign what follows a retirement.
+        let tail = if self.epochs.is_retired() { u64::MAX } else { tail };
+        let not_rotated = self.epochs.other_line(&self.signers);
         let sealing = self.epochs.end(last.seq, self.found.signed.as_ref().map(|signed| &signed.key))?;
         if self.unsigned > tail {
+            if let (Signers::These(_), Some((seq, key))) = (&self.signers, not_rotated) {
+                return Err(FirstBad { seq, cause: Cause::NotRotated(key) });
+            }
             let through = self.found.signed.as_ref().map_or(self.found.before, |signed| signed.through);
             return Err(FirstBad { seq: through.saturating_add(1), cause: Cause::Unsigned });
         }

@@ -18,6 +18,7 @@ pub use super::fork_event::{Fork, LostHead};
 pub use super::grant_event::{
     Approval, Cancellation, Denial, Grant, Limit, Release, Request, Revocation, UncountedApproval,
 };
+pub use super::key_event::{Retirement, Rotation};
 pub use super::policy_event::{CompiledBy, PolicyRecord};
 pub use super::prune_event::Prune;
 pub use super::review_event::{Review, Verdict};
@@ -108,6 +109,8 @@ impl Record {
             "fork" => read::<Fork>,
             "clock" => read::<ClockConfirmed>,
             "epoch" => read::<Epoch>,
+            "rotation" => read::<Rotation>,
+            "retirement" => read::<Retirement>,
             _ => return Ok(()),
         };
         of_kind(body)
@@ -174,6 +177,10 @@ pub enum Event {
     Clock(ClockConfirmed),
     /// An epoch begins: another key signs the checkpoints from here on.
     Epoch(Box<Epoch>),
+    /// The host key was replaced.
+    Rotation(Box<Rotation>),
+    /// The host key was removed for ever.
+    Retirement(Box<Retirement>),
 }
 
 /// An `end` without the outcome of the run.
@@ -226,6 +233,8 @@ impl Event {
             Self::Fork(_) => ("fork", None, None, None),
             Self::Clock(_) => ("clock", None, None, None),
             Self::Epoch(_) => ("epoch", None, None, None),
+            Self::Rotation(e) => ("rotation", Some(e.uid), None, None),
+            Self::Retirement(e) => ("retirement", Some(e.uid), None, None),
             Self::Review(e) => ("review", Some(e.uid), None, e.grant.as_ref().map(GrantId::as_str)),
             Self::Edit(e) => ("edit", Some(e.uid), Some(e.run.as_str()), e.grant.as_ref().map(GrantId::as_str)),
             Self::Reading(e) => ("reading", Some(e.uid), e.run.as_ref().map(RunId::as_str), None),
@@ -261,7 +270,7 @@ mod tests {
 
     #[test]
     fn every_kind_is_valid_and_invalid_without_one_of_its_keys() {
-        for (seq, event) in (1..).zip(samples::events().into_iter().chain([samples::epoch()])) {
+        for (seq, event) in (1..).zip(samples::events().into_iter().chain(samples::key_life())) {
             let kind = event.keys().kind;
             let body = Record::new(seq, Digest::ZERO, &samples::moment(1), "web1", event).encode().unwrap();
             assert!(is_one(kind, body.as_bytes()), "{body}");
@@ -303,7 +312,7 @@ mod tests {
 
     #[test]
     fn every_kind_survives_the_round_trip() {
-        for event in samples::events().into_iter().chain([samples::epoch()]) {
+        for event in samples::events().into_iter().chain(samples::key_life()) {
             let record = Record::new(7, Digest([5; 32]), &samples::moment(1), "web1", event);
             let body = record.encode().unwrap();
             assert_eq!(Record::decode(&body).unwrap(), record);

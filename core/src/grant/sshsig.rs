@@ -26,6 +26,10 @@ pub enum Namespace {
     Epoch,
     /// The host, or a user with a key, confirms what a user did: denied, cancelled, revoked, released, reviewed.
     Statement,
+    /// The old key of the host and the new one confirm that the one follows the other.
+    Rotation,
+    /// The host signs its last record.
+    Retirement,
 }
 
 impl Namespace {
@@ -38,6 +42,8 @@ impl Namespace {
             Self::Checkpoint => "jit-sudo/checkpoint/v1",
             Self::Epoch => "jit-sudo/epoch/v1",
             Self::Statement => "jit-sudo/statement/v1",
+            Self::Rotation => "jit-sudo/rotation/v1",
+            Self::Retirement => "jit-sudo/retirement/v1",
         }
     }
 }

@@ -97,6 +97,9 @@ pub struct DocumentsInfo {
     /// present only if this host's list gives the key to the author now.
     #[serde(default)]
     pub signers: Vec<String>,
+    /// The exact bytes of the records by which the host key was replaced, for readers who know a former key.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rotations: Vec<String>,
 }
 
 /// Exact bytes and the armored SSHSIG over them.

@@ -29,6 +29,53 @@ pub struct KeyAccept {
 
 verb!("key-accept", KeyAccept => "accepted", AcceptedInfo);
 
+/// Replace the host key by a new one; every open grant and request ends: root only.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyRotate {
+    /// Kept in the record.
+    pub reason: Word,
+    /// Only say what would end.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+verb!("key-rotate", KeyRotate => "key-change", KeyChangeInfo);
+
+/// Remove the host key for ever; every open grant and request ends: root only.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyRetire {
+    /// Kept in the record.
+    pub reason: Word,
+    /// Only say what would end.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+verb!("key-retire", KeyRetire => "key-change", KeyChangeInfo);
+
+/// What a rotation or a retirement changed, or would change.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct KeyChangeInfo {
+    /// Whether it was done.
+    pub done: bool,
+    /// When, in seconds since 1970.
+    pub at: i64,
+    /// The fingerprint of the key until then, `SHA256:…`.
+    pub old: String,
+    /// The new key, after a rotation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub new: Option<KeyInfo>,
+    /// Grants that were revoked.
+    pub grants: Vec<GrantId>,
+    /// Requests that were denied.
+    pub requests: Vec<GrantId>,
+    /// Ids of grants and requests that cannot be read, and therefore permit nothing; they are unchanged.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub damaged: Vec<Word>,
+}
+
 /// The host's key.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct KeyInfo {

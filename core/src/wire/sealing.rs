@@ -1,6 +1,6 @@
 //! The sealing keys of a journal, in the result of its verification.
 
-use crate::evidence::{FoundLine, Sealing};
+use crate::evidence::{FoundLine, FoundRetirement, FoundRotation, Sealing};
 use serde::{Deserialize, Serialize};
 
 /// The sealing keys of a journal.
@@ -21,6 +21,36 @@ pub struct SealingInfo {
     pub certificates: u64,
     /// Whether sealing keys were given that the lines must have.
     pub asked: bool,
+    /// The rotations of the host key.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rotations: Vec<RotationInfo>,
+    /// The retirement of the host, unless another host key has begun a line since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retired: Option<RetirementInfo>,
+}
+
+/// A rotation of the host key.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct RotationInfo {
+    /// The number of its record.
+    pub seq: u64,
+    /// When, in seconds since 1970.
+    pub at: i64,
+    /// The old key, `SHA256:…`.
+    pub old: String,
+    /// The new key, `SHA256:…`.
+    pub new: String,
+}
+
+/// The retirement of the host.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct RetirementInfo {
+    /// The number of its record.
+    pub seq: u64,
+    /// When, in seconds since 1970.
+    pub at: i64,
+    /// The key, `SHA256:…`.
+    pub key: String,
 }
 
 /// A line of sealing keys.
@@ -44,14 +74,38 @@ pub struct LineInfo {
 impl SealingInfo {
     /// Describes what was found; `None` if the journal has no sealing keys.
     pub fn of(sealing: Sealing) -> Option<Self> {
-        let Sealing { lines, last, epochs, asked } = sealing;
-        if lines.is_empty() && last.is_none() {
+        let Sealing { lines, last, epochs, rotations, retired, asked } = sealing;
+        if lines.is_empty() && last.is_none() && rotations.is_empty() && retired.is_none() {
             return None;
         }
         let (epoch, since) = last.as_ref().map(|last| (last.number, last.seq)).unzip();
         let key = last.map(|last| last.key.fingerprint());
         let lines = lines.into_iter().map(Into::into).collect();
-        Some(Self { lines, epoch, since, key, certificates: epochs, asked })
+        let rotations = rotations.into_iter().map(Into::into).collect();
+        Some(Self {
+            lines,
+            epoch,
+            since,
+            key,
+            certificates: epochs,
+            asked,
+            rotations,
+            retired: retired.map(Into::into),
+        })
+    }
+}
+
+impl From<FoundRotation> for RotationInfo {
+    fn from(found: FoundRotation) -> Self {
+        let FoundRotation { seq, at, old, new } = found;
+        Self { seq, at, old: old.fingerprint(), new: new.fingerprint() }
+    }
+}
+
+impl From<FoundRetirement> for RetirementInfo {
+    fn from(found: FoundRetirement) -> Self {
+        let FoundRetirement { seq, at, key } = found;
+        Self { seq, at, key: key.fingerprint() }
     }
 }
 

@@ -185,6 +185,8 @@ impl<'a> Record<'a> {
             "prune" => format!("records up to {} were removed", self.or_dash("through")),
             "fork" => format!("continues record {}: {}", self.or_dash("continues"), self.or_dash("sentence")),
             "epoch" => format!("epoch {} begins: another sealing key signs the journal", self.or_dash("number")),
+            "rotation" => format!("the host key was replaced: {}", self.or_dash("reason")),
+            "retirement" => format!("this host was retired: {}", self.or_dash("reason")),
             "clock" => format!("the clock is confirmed: {}", self.or_dash("confirmed_by")),
             _ => self.unknown_summary(),
         }

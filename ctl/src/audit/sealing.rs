@@ -5,10 +5,11 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 
 use jit_core::grant::PublicKey;
-use jit_core::wire::{LineInfo, SealingInfo};
+use jit_core::wire::{LineInfo, RetirementInfo, RotationInfo, SealingInfo};
 
 use crate::clean::clean;
 use crate::speech::{Notice, Trouble};
+use crate::when;
 
 /// The longest line that is examined, in bytes.
 const LINE_LIMIT: u64 = 1 << 20;
@@ -71,8 +72,8 @@ fn in_line(line: &str) -> Option<PublicKey> {
     PublicKey::from_words(words.next()?, words.next()?)
 }
 
-/// Tells what is proved, and each line of sealing keys after the first.
-pub(super) fn told(sealing: &SealingInfo) -> String {
+/// Tells what is proved, each line of sealing keys after the first, and each change of the host key.
+pub(super) fn told(sealing: &SealingInfo, now: i64) -> String {
     let mut text = String::new();
     for (index, line) in sealing.lines.iter().enumerate() {
         if index > 0 {
@@ -84,6 +85,14 @@ pub(super) fn told(sealing: &SealingInfo) -> String {
             ));
             text.push_str(", or in a later epoch that is over\n");
         }
+    }
+    for RotationInfo { seq, at, old, new } in &sealing.rotations {
+        let (old, new, at) = (clean(old), clean(new), when::long(*at, now));
+        text.push_str(&format!("host key: record {seq} replaces {old} by {new}, {at}; both have signed that\n"));
+    }
+    if let Some(RetirementInfo { seq, at, key }) = &sealing.retired {
+        let (key, at) = (clean(key), when::long(*at, now));
+        text.push_str(&format!("retired: this host was retired {at}, with record {seq}, the last that {key} signs\n"));
     }
     text
 }

@@ -117,7 +117,7 @@ pub(crate) struct RecordSelection {
     /// At most this many records
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) limit: u32,
-    /// Only this kind: start, end, reject, request, approval, denial, cancellation, grant, revocation, release, alert, review, prune, backup, reading, intervention, policy, edit, left-running, left-ended, epoch
+    /// Only this kind: start, end, reject, request, approval, denial, cancellation, grant, revocation, release, alert, review, prune, backup, reading, intervention, policy, edit, left-running, left-ended, epoch, rotation, retirement
     #[arg(long, value_name = "KIND", value_parser = kind)]
     pub(crate) kind: Option<String>,
     /// Only actions of this user

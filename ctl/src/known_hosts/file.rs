@@ -48,6 +48,27 @@ pub(super) fn name_of(path: &Path, id: &str) -> Option<String> {
     parse(&read(path).ok()?).ok()?.name_of(id).map(str::to_owned)
 }
 
+/// Returns the id of the host with this name and key, if the file can be read and contains it.
+pub(super) fn id_of(path: &Path, name: &str, key: &PublicKey) -> Option<String> {
+    parse(&read(path).ok()?).ok()?.id_of(name, key).map(str::to_owned)
+}
+
+/// Puts the present key and id of a host in the place of its key `old`, and returns the number of the line. The line stays as it is
+/// otherwise.
+///
+/// # Errors
+/// The reason why nothing was written.
+pub(super) fn succeed(path: &Path, host: &HostDescriptor, old: &PublicKey) -> Result<usize, String> {
+    let failed = |error: &io::Error| sys::plain_words(error);
+    let target = followed(path).map_err(|error| failed(&error))?;
+    let directory = target.parent().unwrap_or(Path::new("/"));
+    let _lock = Locked::at(&directory.join(LOCK), PATIENCE).map_err(|error| failed(&error))?;
+    let text = read(&target)?;
+    let (text, line) = parse(&text)?.succeeded(&text, host, old).ok_or("it changes while it is read")?;
+    replace(&target, &text).map_err(|error| failed(&error))?;
+    Ok(line)
+}
+
 /// Adds a host that the file does not contain, and returns its line number; if another process added it first, what that
 /// one wrote.
 ///

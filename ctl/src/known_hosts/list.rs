@@ -69,6 +69,26 @@ impl List {
         self.0.iter().find(|known| known.id == id).map(|known| known.name.as_str())
     }
 
+    /// Returns the id of the host with this name and key.
+    pub(super) fn id_of(&self, name: &str, key: &PublicKey) -> Option<&str> {
+        self.of(name, key).map(|known| known.id.as_str())
+    }
+
+    fn of(&self, name: &str, key: &PublicKey) -> Option<&KnownHost> {
+        self.0.iter().find(|known| known.name.eq_ignore_ascii_case(name) && known.key == *key)
+    }
+
+    /// Returns `text`, which is that of this list, with the present key and id of a host in the place of its key `old`, and the
+    /// number of the line.
+    pub(super) fn succeeded(&self, text: &str, host: &HostDescriptor, old: &PublicKey) -> Option<(String, usize)> {
+        let known = self.of(&host.name, old)?;
+        let day = known.seen.as_ref().map(|day| format!(" {SEEN}{day}")).unwrap_or_default();
+        let new = format!("{} {} {}{day}", known.name, host.key, host.id);
+        let lines =
+            text.lines().zip(1..).map(|(content, line)| if line == known.line { new.as_str() } else { content });
+        Some((lines.map(|content| format!("{content}\n")).collect(), known.line))
+    }
+
     /// Looks up a host. Host names are compared without regard to case (RFC 4343).
     pub(super) fn find(&self, host: &HostDescriptor, key: &PublicKey) -> Found {
         let named = |known: &&KnownHost| known.name.eq_ignore_ascii_case(&host.name);

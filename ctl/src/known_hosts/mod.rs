@@ -7,12 +7,13 @@ mod list;
 use std::path::Path;
 
 use jit_core::escape::escape;
+use jit_core::evidence::key_statement::leads;
 use jit_core::grant::{HostDescriptor, PublicKey};
 use jit_core::wire::HostInfo;
 
 use crate::speech::{Notice, Trouble};
 use crate::surface::Tone;
-use file::{look, name_of, pin, place};
+use file::{id_of, look, name_of, pin, place, succeed};
 use list::Found;
 
 pub(crate) use list::is_plain_name;
@@ -24,6 +25,9 @@ pub(crate) enum HostStatus {
     Known(String),
     /// As `Known`, but the user has not compared the key since that day: `FILE:LINE`.
     Seen(String, String),
+    /// Seen before with another key, which has signed for this one; the fingerprint of that key, and the line, which has the new key
+    /// now, or why it has not.
+    Rotated(String, Result<String, String>),
     /// Seen for the first time; the line where it was added, or why it was not.
     New(Result<String, String>),
     /// Key and id were seen before under this other name: `FILE:LINE`.
@@ -42,13 +46,17 @@ pub(crate) struct Host<'p> {
 }
 
 impl<'p> Host<'p> {
-    /// Looks the host up in the list, and adds it if it is new.
+    /// Looks the host up in the list, and adds it if it is new. `rotations`: records by which its key may have been replaced.
     ///
     /// # Errors
-    /// The host is known with another key.
-    pub(crate) fn meet(described: &'p HostDescriptor, key: &'p PublicKey) -> Result<Self, Trouble> {
+    /// The host is known with another key, and no rotation leads from that to this one.
+    pub(crate) fn meet(
+        described: &'p HostDescriptor,
+        key: &'p PublicKey,
+        rotations: &[String],
+    ) -> Result<Self, Trouble> {
         let standing = match place() {
-            Some(path) => standing(&path, described, key)?,
+            Some(path) => standing(&path, described, key, rotations)?,
             None => HostStatus::New(Err("neither HOME nor XDG_CONFIG_HOME names a directory".to_owned())),
         };
         Ok(Self { described, key, standing })
@@ -65,6 +73,10 @@ impl<'p> Host<'p> {
         match &self.standing {
             HostStatus::Known(line) => (format!("yes, by {line}"), Tone::Good),
             HostStatus::Seen(day, line) => (format!("seen since {day}, not compared: {line}"), Tone::Waiting),
+            HostStatus::Rotated(old, Ok(line)) => {
+                (format!("yes: the key {old} has signed for it, now in {line}"), Tone::Waiting)
+            }
+            HostStatus::Rotated(old, Err(_)) => (format!("yes: the key {old} has signed for it"), Tone::Waiting),
             HostStatus::New(Ok(line)) => (format!("NO: seen for the first time, now in {line}"), Tone::Bad),
             HostStatus::New(Err(_)) => ("NO: seen for the first time".to_owned(), Tone::Bad),
             HostStatus::Renamed(name, line) => (format!("as {name}, by {line}"), Tone::Waiting),
@@ -79,6 +91,14 @@ impl<'p> Host<'p> {
         let compare = format!("compare it with `jitctl key show` on {name}");
         Some(match &self.standing {
             HostStatus::Known(_) | HostStatus::Seen(..) => return None,
+            HostStatus::Rotated(old, kept) => {
+                let unkept = kept.as_ref().err().map(|cause| format!("; it was not written down: {cause}"));
+                let message = format!(
+                    "{name} has another key, {print}, for which the known one, {old}, has signed{}",
+                    unkept.unwrap_or_default()
+                );
+                Notice::new(message).with_hint(format!("if the old key may have been stolen, {compare}"))
+            }
             HostStatus::New(pinned) => {
                 let unpinned = pinned
                     .as_ref()
@@ -115,7 +135,11 @@ impl<'p> Host<'p> {
     /// Its key is that of another machine, or the list cannot be used.
     pub(crate) fn may_be_signed_for(&self) -> Result<(), Trouble> {
         match &self.standing {
-            HostStatus::Known(_) | HostStatus::Seen(..) | HostStatus::New(_) | HostStatus::Renamed(..) => Ok(()),
+            HostStatus::Known(_)
+            | HostStatus::Seen(..)
+            | HostStatus::Rotated(..)
+            | HostStatus::New(_)
+            | HostStatus::Renamed(..) => Ok(()),
             HostStatus::Cloned(..) => Err(untrusted(self.cloned())),
             HostStatus::Unchecked(_) => Err(untrusted(self.warning())),
         }
@@ -126,6 +150,7 @@ impl<'p> Host<'p> {
         let standing = match &self.standing {
             HostStatus::Known(_) => "known",
             HostStatus::Seen(..) => "seen",
+            HostStatus::Rotated(..) => "rotated",
             HostStatus::New(_) => "new",
             HostStatus::Renamed(..) => "renamed",
             HostStatus::Cloned(..) => "cloned",
@@ -167,7 +192,7 @@ pub(crate) fn found(text: &str, host: &HostDescriptor, key: &PublicKey) -> Resul
     list::List::parse(text).map(|list| format!("{:?}", list.find(host, key))).map_err(|broken| broken.to_string())
 }
 
-fn standing(path: &Path, host: &HostDescriptor, key: &PublicKey) -> Result<HostStatus, Trouble> {
+fn standing(path: &Path, host: &HostDescriptor, key: &PublicKey, rotations: &[String]) -> Result<HostStatus, Trouble> {
     let file = escape(path.as_os_str().as_encoded_bytes());
     let found = match look(path, host, key) {
         Ok(Found::Nowhere) => match pin(path, host, key) {
@@ -183,9 +208,19 @@ fn standing(path: &Path, host: &HostDescriptor, key: &PublicKey) -> Result<HostS
         Found::Here(line, Some(day)) => HostStatus::Seen(day, format!("{file}:{line}")),
         Found::UnderName(line, name) => HostStatus::Renamed(name, format!("{file}:{line}")),
         Found::OtherMachine(line, name) => HostStatus::Cloned(name, format!("{file}:{line}")),
+        Found::OtherKey(_, old) if is_succeeded(path, host, &old, rotations) => {
+            let kept = succeed(path, host, &old).map_err(|cause| format!("{file}: {cause}"));
+            HostStatus::Rotated(old.fingerprint(), kept.map(|line| format!("{file}:{line}")))
+        }
         Found::OtherKey(line, old) => return Err(changed(host, key, &old, &format!("line {line} of {file}"))),
         Found::Nowhere => HostStatus::Unchecked(format!("{file} changes while it is read")),
     })
+}
+
+/// Whether the known key of a host has signed for its present one, directly or through others.
+fn is_succeeded(path: &Path, host: &HostDescriptor, old: &PublicKey, rotations: &[String]) -> bool {
+    let id = id_of(path, &host.name, old);
+    id.is_some_and(|id| leads(rotations.iter().map(String::as_str), old, &id, host))
 }
 
 fn changed(host: &HostDescriptor, key: &PublicKey, old: &PublicKey, line: &str) -> Trouble {
@@ -209,7 +244,7 @@ mod tests {
     use super::*;
 
     fn met(path: &Path, host: &HostDescriptor) -> Result<HostStatus, String> {
-        standing(path, host, &host.public_key().unwrap()).map_err(|trouble| trouble.notice().message)
+        standing(path, host, &host.public_key().unwrap(), &[]).map_err(|trouble| trouble.notice().message)
     }
 
     fn said(host: &HostDescriptor, standing: HostStatus) -> (String, bool) {
@@ -241,6 +276,54 @@ mod tests {
         let unchecked =
             format!("{file}: line 1 is not \"NAME ssh-ed25519 KEY HOSTID\", perhaps with \"seen=YYYY-MM-DD\"");
         assert_eq!(met(&path, &web1), Ok(HostStatus::Unchecked(unchecked)));
+        fs::remove_dir_all(&place).unwrap();
+    }
+
+    #[test]
+    fn a_key_for_which_the_known_one_has_signed_takes_its_place() {
+        use jit_core::clock::{BootTime, Moment, Timestamp};
+        use jit_core::evidence::epoch_event::key_words;
+        use jit_core::evidence::key_statement::sign_rotation;
+        use jit_core::evidence::record::{Digest, Event, Record, Rotation};
+        use jit_core::grant::HostKey;
+
+        let place = std::env::temp_dir().join(format!("jitctl-rotated-{}", std::process::id()));
+        let path = place.join("known_hosts");
+        let (old, new) = (described(1, "web1", "m"), described(2, "web1", "m"));
+        let moment = Moment { wall: Timestamp(7), boot: BootTime(7), boot_id: "b".to_owned() };
+        let event = Event::Rotation(Box::new(Rotation {
+            uid: 0,
+            user: "root".into(),
+            reason: "yearly".into(),
+            old_key: key_words(&old.public_key().unwrap()),
+            identity: new.clone(),
+            old_signature: String::new(),
+            new_signature: String::new(),
+        }));
+        let record = Record::new(9, Digest::ZERO, &moment, "web1", event);
+        let (first, second) = (HostKey::from_seed([1; 32]), HostKey::from_seed([2; 32]));
+        let body = sign_rotation(record, &first, &second).unwrap().encode().unwrap();
+        let met = |host: &HostDescriptor, rotations: &[String]| {
+            standing(&path, host, &host.public_key().unwrap(), rotations).map_err(|trouble| trouble.notice().message)
+        };
+        let before = "# mine\nweb0 ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAINdamAGCsQq31Uv+08lkBzoO4XLz2qYjJa8CGmj3B1Ea ";
+        let before = format!("{before}{}\n", "a".repeat(64));
+        fs::create_dir_all(&place).unwrap();
+        fs::write(&path, format!("{before}WEB1 {} {}\n", old.key, old.id)).unwrap();
+        let text = || fs::read_to_string(&path).unwrap();
+        let altered = body.replace("yearly", "monthly");
+        for rotations in [vec![], vec!["{}".to_owned()], vec![altered]] {
+            assert!(met(&new, &rotations).unwrap_err().contains("CHANGED"), "{rotations:?}");
+        }
+        let known = format!("{}:3", path.display());
+        let print = old.public_key().unwrap().fingerprint();
+        let rotated = HostStatus::Rotated(print.clone(), Ok(known.clone()));
+        assert_eq!(met(&new, &["{}".to_owned(), body.clone()]), Ok(rotated.clone()));
+        assert_eq!(text(), format!("{before}WEB1 {} {}\n", new.key, new.id));
+        assert_eq!(met(&new, &[]), Ok(HostStatus::Known(known)));
+        assert!(met(&old, &[body]).unwrap_err().contains("CHANGED"), "the old key is not valid any more");
+        let (message, signs) = said(&new, rotated);
+        assert!(signs && message.contains(&print), "{message}");
         fs::remove_dir_all(&place).unwrap();
     }
 

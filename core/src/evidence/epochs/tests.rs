@@ -13,6 +13,8 @@ use crate::grant::HostKey;
 use crate::grant::terms::encode;
 use crate::samples;
 
+mod host_key;
+
 const HOST: u8 = 1;
 
 fn key(seed: u8) -> HostKey {
@@ -157,7 +159,7 @@ fn is_epoch<T: std::fmt::Debug>(proven: Result<T, FirstBad>, seq: u64, why: &str
 fn each_key_is_certified_by_the_one_before_it_and_the_first_by_the_host() {
     let proven = story().prove(&[]).unwrap();
     assert_eq!((proven.records, proven.signed.as_ref().unwrap().through, proven.foreign), (7, 7, 0));
-    let Sealing { lines, last, epochs, asked } = proven.sealing;
+    let Sealing { lines, last, epochs, asked, .. } = proven.sealing;
     assert_eq!((lines.len(), lines[0].line, lines[0].accepted, epochs, asked), (1, 1, None, 3, false));
     assert_eq!(lines[0].host_key, Some(fingerprint(HOST)));
     assert_eq!(last.map(|last| (last.number, last.seq)), Some((3, 6)));
@@ -231,7 +233,7 @@ fn a_new_line_is_reported_and_needs_a_key_of_its_own() {
     other.record();
     other.record();
     other.checkpoint(20);
-    assert_eq!(other.prove(&[]).unwrap_err().cause, Cause::Unsigned);
+    assert_eq!(other.prove(&[]).unwrap_err().cause, Cause::NotRotated(fingerprint(2)));
     assert!(other.prove(&[12, 20]).is_ok(), "a key that is known from elsewhere");
 }
 

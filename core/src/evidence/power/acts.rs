@@ -16,10 +16,8 @@ impl Power {
     /// counts.
     pub(super) fn act(&mut self, seq: u64, id: Id, act: Act) -> (&mut Recorded, Result<(), FirstBad>) {
         let doubted = self.kept.doubted.filter(|_| act.gives_power()).map_or(Ok(()), |alert| {
-            let what = format!(
-                "is {} of {id}, but according to record {alert} the database was an older copy then",
-                act.phrase()
-            );
+            let was = if self.kept.retired == alert { "host was retired" } else { "database was an older copy" };
+            let what = format!("is {} of {id}, but according to record {alert} the {was} then", act.phrase());
             Err(inconsistency(seq, what))
         });
         let now = Timestamp(self.last).seconds();

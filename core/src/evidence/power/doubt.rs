@@ -38,7 +38,7 @@ impl Power {
             if !is_power_failure(before, self.pruned.is_some(), body) {
                 (self.kept.doubted, self.doubt.untold) = (Some(seq), Some(seq));
             }
-        } else if self.kept.doubted.is_some_and(|doubted| doubted == seq) {
+        } else if kind == "alert" && self.kept.doubted.is_some_and(|doubted| doubted == seq) {
             // Its alert.
             self.doubt.untold = None;
         } else if kind != "alert" {

@@ -15,7 +15,7 @@ use crate::grant::{HostDescriptor, PublicKey};
 #[derive(Debug)]
 pub(super) struct Hosts {
     signers: Signers,
-    /// The last record with which root accepted the state of the host.
+    /// The last record after which only signatures by the accepted keys are valid: root's acceptance, or a rotation.
     accepted: u64,
     /// Which host this was from the record with this number on, if the record says so.
     became: Vec<(u64, Option<Host>)>,
@@ -163,9 +163,9 @@ fn other_key(key: &PublicKey) -> String {
 }
 
 impl Power {
-    /// Sets the accepted keys, and the record of the acceptance; called before any row.
-    pub fn keys(&mut self, signers: Signers, accepted: u64) {
-        (self.hosts.signers, self.hosts.accepted) = (signers, accepted);
+    /// Sets the accepted keys, the record from which on they count, and that of root's acceptance; called before any row.
+    pub fn keys(&mut self, signers: Signers, since: u64, accepted: u64) {
+        (self.hosts.signers, self.hosts.accepted) = (signers, since);
         self.accepted = accepted;
     }
 }

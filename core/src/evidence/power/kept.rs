@@ -15,6 +15,7 @@ use crate::escape::Word;
 use crate::evidence::acceptance::ACCEPTED;
 use crate::evidence::copies::Copies;
 use crate::evidence::faults::{Cause, FirstBad};
+use crate::evidence::key_event::{RETIREMENT, ROTATION};
 use crate::evidence::record::parse;
 use crate::grant::HostDescriptor;
 
@@ -52,6 +53,9 @@ pub(super) struct Kept {
     /// The last record so far by which root accepted the state of the host.
     pub(super) accepted: Option<u64>,
     pub(super) host_changed: u64,
+    /// The last rotation of the host key, and the last retirement.
+    rotated: u64,
+    pub(super) retired: u64,
     /// The id of the host since then; `None` when no record gives it.
     pub(super) identity: Option<u32>,
     redaction_key: bool,
@@ -66,6 +70,11 @@ struct Certified<'a> {
     role: &'a str,
     verdict: &'a str,
     comment: Word,
+}
+
+#[derive(Deserialize)]
+struct Rotated {
+    identity: HostDescriptor,
 }
 
 #[derive(Deserialize)]
@@ -108,6 +117,15 @@ impl Power {
                     self.hosts.became(seq, said.identity.as_ref())?;
                 }
             }
+            (ROTATION, _) => {
+                let said: Rotated = parse(body).map_err(malformed)?;
+                (self.kept.rotated, self.kept.identity) = (seq, Some(self.names.of(said.identity.id.as_bytes())));
+                self.hosts.became(seq, Some(&said.identity))?;
+            }
+            // As an older database, a retired host permits nothing until root accepts its state.
+            (RETIREMENT, _) => {
+                (self.kept.older, self.kept.doubted, self.kept.retired) = (seq, Some(seq), seq);
+            }
             _ => {}
         }
         Ok(())
@@ -143,8 +161,8 @@ impl Power {
             }
             "host" => {
                 self.kept.host = true;
-                let named =
-                    self.hosts.newest.as_ref().filter(|(seq, _)| *seq > self.kept.host_changed.max(self.accepted));
+                let since = self.kept.host_changed.max(self.kept.rotated).max(self.accepted);
+                let named = self.hosts.newest.as_ref().filter(|(seq, _)| *seq > since);
                 let other = named.is_some_and(|(_, id)| id.as_bytes() != row.value);
                 other.then_some("it is not the host of the newest request")
             }

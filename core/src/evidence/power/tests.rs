@@ -202,6 +202,22 @@ fn nothing_gives_power_while_the_database_is_an_older_copy() {
 }
 
 #[test]
+fn nothing_gives_power_on_a_retired_host_until_root_accepts_another_key() {
+    let mut story = Story::new(None);
+    story.granted("0000000001");
+    story.record("retirement", None, "{}");
+    let said = story.tried("start", Some("0000000001"), 100, &start("ops")).unwrap_err();
+    assert_eq!(
+        said,
+        "record 4 is the start of a run of 0000000001, but according to record 3 the host was retired then"
+    );
+    let mut other = Story::new(None);
+    other.record("retirement", None, "{}");
+    other.record("alert", None, r#"{"code":"state-accepted"}"#);
+    other.granted("0000000001");
+}
+
+#[test]
 fn a_denied_or_expired_request_is_neither_approved_nor_granted() {
     let id = Some("0000000001");
     let words = r#"{"reason":"no","user":"bob","uid":1001}"#;

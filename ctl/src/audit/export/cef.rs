@@ -64,7 +64,7 @@ pub(super) fn line(entry: &Entry<'_>) -> String {
 fn severity(entry: &Entry<'_>) -> u8 {
     match entry.kind() {
         "alert" | "fork" => 9,
-        "reject" | "denial" | "revocation" | "prune" | "policy" => 6,
+        "reject" | "denial" | "revocation" | "prune" | "policy" | "rotation" | "retirement" => 6,
         "start" | "request" | "approval" | "grant" | "review" => 3,
         _ => 1,
     }

@@ -56,7 +56,7 @@ fn class(entry: &Entry<'_>) -> Class {
         "prune" => (1008, 1, 2),
         "backup" => (1008, 1, 3),
         "clock" => (1008, 1, OTHER),
-        "epoch" => (1008, 1, OTHER),
+        "epoch" | "rotation" | "retirement" => (1008, 1, OTHER),
         // Created or updated.
         "policy" => (3004, 3, if entry.text("replaces").is_none() { 1 } else { 3 }),
         _ => (0, 0, OTHER),
@@ -97,7 +97,7 @@ fn common(entry: &Entry<'_>, class: &Class) -> Map<String, Value> {
 fn severity(entry: &Entry<'_>) -> i64 {
     match entry.kind() {
         "alert" | "fork" => 4,
-        "reject" | "denial" | "revocation" | "prune" | "policy" => 3,
+        "reject" | "denial" | "revocation" | "prune" | "policy" | "rotation" | "retirement" => 3,
         "grant" | "review" => 2,
         _ => 1,
     }
@@ -225,7 +225,7 @@ mod tests {
     /// The published schema for the classes and objects that are used here; see CONTRIBUTING.md.
     const PUBLISHED: &str = include_str!("ocsf-1.8.0.json");
 
-    const RECORDS: [&str; 28] = [
+    const RECORDS: [&str; 30] = [
         r#"{"kind":"start","run":"r","uid":7,"user":"alice","run_as":"root","run_as_uid":0,"argv":["/bin/ls","a b"],"path":"/bin/ls","cwd":"/","sha256":"ab","host":"web1","time":1800000000000001}"#,
         r#"{"kind":"end","run":"r","uid":7,"exit":3,"duration_us":5000,"ended_by":"itself","host":"web1","time":1}"#,
         r#"{"kind":"end","run":"r","uid":7,"ended_by":"lost","host":"web1","time":1}"#,
@@ -251,6 +251,8 @@ mod tests {
         r#"{"kind":"left-ended","run":"r","uid":7,"ended_by":"expiry","host":"web1","time":1}"#,
         r#"{"kind":"fork","continues":10,"highest":30,"heads":[],"sentence":"records are lost","host":"web1","time":1}"#,
         r#"{"kind":"clock","confirmed_by":"synchronised","host":"web1","time":1}"#,
+        r#"{"kind":"rotation","uid":0,"user":"root","reason":"yearly","old_key":"ssh-ed25519 AAAA","host":"web1","time":1}"#,
+        r#"{"kind":"retirement","uid":0,"user":"root","reason":"scrapped","key":"ssh-ed25519 AAAA","host":"web1","time":1}"#,
         r#"{"kind":"epoch","number":2,"line":1,"key":"ssh-ed25519 AAAA","certified_by":"sealing-key","signature":"AA==","host":"web1","time":1}"#,
         r#"{"kind":"novel","host":"web1","time":1}"#,
         "not a record",

@@ -20,7 +20,7 @@ pub(super) fn lines(info: &VerifyInfo, verdict: Verdict, checks: &[Check], scree
         text.push_str(&format!("{name:<11}  {sentence}\n"));
     }
     if let Some(sealing) = &info.sealing {
-        text.push_str(&told(sealing));
+        text.push_str(&told(sealing, screen.now));
     }
     for fork in &info.forks {
         text.push_str(&forked(fork));

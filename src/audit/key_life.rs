@@ -1,0 +1,166 @@
+//! The life of the host key in the journal: the records that replace it by another one, and the one that retires the host. Both are
+//! signed with the key itself, and kept beside the chain when they are pruned, as certificates are.
+//! May not: read a clock or a key file; both come in as arguments.
+
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
+
+use super::columns::sql_bound;
+use super::distrust;
+use super::epochs::{CurrentEpoch, certificates, epoch_at, kept_name};
+use super::error::JournalError;
+use super::forks::names_a_record;
+use super::history::{history, last};
+use super::journal::{Journal, Written};
+use super::meta::{HOST, set_meta};
+use jit_core::clock::{Moment, Timestamp};
+use jit_core::evidence::certificate::certifier;
+use jit_core::evidence::key_event::{RETIREMENT, ROTATION};
+use jit_core::evidence::key_statement::{sign_retirement, sign_rotation};
+use jit_core::evidence::record::{Event, Record, Retirement, Rotation};
+use jit_core::grant::{HostKey, PublicKey};
+
+/// The retirement of this host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retired {
+    /// When.
+    pub at: Timestamp,
+    /// The key, which was removed.
+    pub key: PublicKey,
+}
+
+impl Journal<'_> {
+    /// Records that the host key `new` takes the place of `old`, inside the caller's transaction, and who the host is from now on.
+    ///
+    /// # Errors
+    /// The journal is that of another key, or the database lacks records.
+    pub fn rotate(
+        &self,
+        tx: &Transaction<'_>,
+        moment: &Moment,
+        (old, new): (&HostKey, &HostKey),
+        rotation: Rotation,
+    ) -> Result<Written, JournalError> {
+        set_meta(tx, HOST, rotation.identity.id.as_bytes())?;
+        let event = Event::Rotation(Box::new(rotation));
+        self.append_by(tx, moment, old, event, |record| sign_rotation(record, old, new))
+    }
+
+    /// Records that the host is retired, inside the caller's transaction. No grant is given or accepted after that until root
+    /// accepts the state of the host.
+    ///
+    /// # Errors
+    /// As [`Self::rotate`].
+    pub fn retire(
+        &self,
+        tx: &Transaction<'_>,
+        moment: &Moment,
+        by: &HostKey,
+        retirement: Retirement,
+    ) -> Result<Written, JournalError> {
+        distrust::mark(tx, &format!("this host was retired at {}", moment.wall.to_the_second()))?;
+        let event = Event::Retirement(Box::new(retirement));
+        self.append_by(tx, moment, by, event, |record| sign_retirement(record, by))
+    }
+
+    /// Appends a record of the host key by which the present line of sealing keys is known.
+    fn append_by(
+        &self,
+        tx: &Transaction<'_>,
+        moment: &Moment,
+        by: &HostKey,
+        event: Event,
+        sign: impl FnOnce(Record) -> Result<Record, serde_json::Error>,
+    ) -> Result<Written, JournalError> {
+        let last = last(tx)?;
+        let seq = last.map_or(0, |last| last.mark.seq);
+        if self.anchor_ahead(seq).is_some_and(names_a_record) {
+            return Err(JournalError::Older("the database lacks records that its anchor names".to_owned()));
+        }
+        if own_key(tx)? != Some(by.public_key()) {
+            return Err(JournalError::OtherHost);
+        }
+        self.put_signed(tx, moment, (seq.saturating_add(1), last), event, sign)
+    }
+
+    /// Returns the retirement of this host, unless another host key has begun a line of sealing keys since.
+    pub fn retired(&self) -> Result<Option<Retired>, JournalError> {
+        let connection = self.database.connection();
+        let since = epoch_at(connection, u64::MAX)?.map_or(0, |current| current.epoch.line);
+        let Some(body) = last_of(connection, RETIREMENT, since, u64::MAX)? else { return Ok(None) };
+        let record = decoded(&body)?;
+        let Event::Retirement(retirement) = &record.event else { return Err(DAMAGED) };
+        Ok(Some(Retired { at: record.time, key: retirement.public_key().ok_or(DAMAGED)? }))
+    }
+
+    /// Returns the exact bytes of all records by which the host key was replaced, in their order.
+    pub fn rotations(&self) -> Result<Vec<String>, JournalError> {
+        let all = certificates(self.database.connection(), 0, u64::MAX, u32::MAX)?;
+        let texts = all.into_iter().filter_map(|(_, body)| String::from_utf8(body).ok());
+        Ok(texts.filter(|body| matches!(Record::decode(body), Ok(Record { event: Event::Rotation(_), .. }))).collect())
+    }
+
+    /// Returns the host key by which the line of this epoch is known now.
+    pub fn host_key_of(&self, current: &CurrentEpoch) -> Result<Option<PublicKey>, JournalError> {
+        host_key_at(self.database.connection(), current, u64::MAX)
+    }
+
+    /// Returns the host key by which the present line of sealing keys is known; `None` if the journal has no line.
+    pub fn own_key(&self) -> Result<Option<PublicKey>, JournalError> {
+        own_key(self.database.connection())
+    }
+}
+
+const DAMAGED: JournalError = JournalError::Damaged("a record about the host key");
+
+fn own_key(connection: &Connection) -> Result<Option<PublicKey>, JournalError> {
+    match epoch_at(connection, u64::MAX)? {
+        Some(current) => host_key_at(connection, &current, u64::MAX),
+        None => Ok(None),
+    }
+}
+
+/// Returns the host key by which the line of this epoch is known at record `seq`: the one that certified its first key, or the one
+/// that has taken its place since.
+pub(super) fn host_key_at(
+    connection: &Connection,
+    current: &CurrentEpoch,
+    seq: u64,
+) -> Result<Option<PublicKey>, JournalError> {
+    let line = current.epoch.line;
+    if let Some(body) = last_of(connection, ROTATION, line, seq)? {
+        let Event::Rotation(rotation) = decoded(&body)?.event else { return Err(DAMAGED) };
+        return Ok(rotation.identity.public_key());
+    }
+    let query =
+        history!("SELECT body FROM history WHERE seq = ?1 UNION ALL SELECT value FROM journal_meta WHERE name = ?2");
+    let bounds = params![sql_bound(line), kept_name(line)];
+    let body: Option<Vec<u8>> = connection.query_row(query, bounds, |row| row.get(0)).optional()?;
+    Ok(body.and_then(|body| certifier(&body)))
+}
+
+/// Returns the number of the last rotation that was not pruned; 0 without one.
+pub(super) fn rotated(connection: &Connection) -> Result<u64, JournalError> {
+    let query = history!("SELECT max(seq) FROM history WHERE kind = 'rotation' AND kind NOT IN ('start', 'end')");
+    let last: Option<i64> = connection.query_row(query, [], |row| row.get(0))?;
+    Ok(last.map_or(0, i64::unsigned_abs))
+}
+
+/// Returns the last record of this kind behind number `after` and up to `through`, pruned or not.
+fn last_of(connection: &Connection, kind: &str, after: u64, through: u64) -> Result<Option<Vec<u8>>, JournalError> {
+    let query = history!(
+        "SELECT body FROM history WHERE kind = ?1 AND kind NOT IN ('start', 'end') AND seq > ?2 AND seq <= ?3 \
+         ORDER BY seq DESC LIMIT 1"
+    );
+    let bounds = params![kind, sql_bound(after), sql_bound(through)];
+    let body: Option<Vec<u8>> = connection.query_row(query, bounds, |row| row.get(0)).optional()?;
+    if body.is_some() {
+        return Ok(body);
+    }
+    let query = "SELECT value FROM journal_meta WHERE name > ?1 AND name <= ?2 AND instr(value, ?3) > 0 ORDER BY name DESC LIMIT 1";
+    let bounds = params![kept_name(after), kept_name(through), format!("\"kind\":\"{kind}\"").into_bytes()];
+    Ok(connection.query_row(query, bounds, |row| row.get(0)).optional()?)
+}
+
+fn decoded(body: &[u8]) -> Result<Record, JournalError> {
+    Ok(Record::decode(std::str::from_utf8(body).map_err(|_| DAMAGED)?)?)
+}
