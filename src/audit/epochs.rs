@@ -9,7 +9,7 @@ use super::distrust::older;
 use super::error::JournalError;
 use super::history::{history, last};
 use super::journal::{Journal, Written};
-use super::meta::{meta, set_meta};
+use super::meta::{meta, metas, set_meta};
 use jit_core::clock::{Moment, Timestamp};
 use jit_core::evidence::certificate::{certifier, certify};
 use jit_core::evidence::epoch_event::{Certifier, Epoch, key_words};
@@ -181,6 +181,18 @@ pub(super) fn certificates(
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
+/// Returns the number that a kept certificate has by its name, if that is not the name of its record, or if the record is not before
+/// number `first`: no search finds it.
+pub(super) fn misnamed(connection: &Connection, first: u64) -> Result<Option<u64>, JournalError> {
+    for (name, body) in metas(connection, KEPT)? {
+        let record = std::str::from_utf8(&body).ok().and_then(|body| Record::decode(body).ok());
+        if record.is_none_or(|record| record.seq >= first || kept_name(record.seq) != name) {
+            return Ok(Some(name.trim_start_matches(KEPT).parse().unwrap_or(0)));
+        }
+    }
+    Ok(None)
+}
+
 /// Keeps the `epoch` records up to `last`, which is about to be pruned.
 pub(super) fn keep(tx: &Transaction<'_>, last: Mark) -> Result<(), JournalError> {
     // Those that an earlier pruning kept are there already.
@@ -263,6 +275,28 @@ mod tests {
         let first = begun(&journal, 1, 11);
         assert!(!journal.distrust(&sample::moment(2), "it was restored").unwrap().is_empty());
         assert_eq!(follows(&journal, 9, &first, 11, 12), None);
+    }
+
+    #[test]
+    fn a_kept_certificate_has_the_name_of_its_record() {
+        let scratch = Scratch::new("epochs-misnamed");
+        let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
+        let journal = Journal::new(&database, "web1", Vec::new());
+        let _ = begun(&journal, 1, 11);
+        let body = journal.certificates(0, 2, 1).unwrap().remove(0).1;
+        let connection = database.connection();
+        let misnamed_as = |name: &str, body: &[u8]| {
+            set_meta(connection, name, body).unwrap();
+            let found = misnamed(connection, 2).unwrap();
+            connection.execute("DELETE FROM journal_meta WHERE name LIKE 'certificate:%'", []).unwrap();
+            found
+        };
+        assert_eq!(misnamed_as(&kept_name(1), &body), None);
+        assert_eq!(misnamed_as(&kept_name(2), &body), Some(2));
+        assert_eq!((misnamed_as("certificate:1", &body), misnamed_as(KEPT, &body)), (Some(1), Some(0)));
+        assert_eq!(misnamed_as(&kept_name(1), b"{}"), Some(1));
+        set_meta(connection, &kept_name(1), &body).unwrap();
+        assert_eq!(misnamed(connection, 1).unwrap(), Some(1), "its record was not pruned");
     }
 
     #[test]

@@ -215,6 +215,7 @@ fn certificates_outlive_a_pruning_and_lead_an_export() {
         .intact();
     // A certificate that is missing or changed is noticed.
     for harm in [
+        "UPDATE journal_meta SET name = printf('certificate:%020d', substr(name, 13) + 1) WHERE name LIKE 'certificate:%'",
         "DELETE FROM journal_meta WHERE name = (SELECT min(name) FROM journal_meta WHERE name LIKE 'certificate:%')",
         "DELETE FROM journal_meta WHERE name = (SELECT max(name) FROM journal_meta WHERE name LIKE 'certificate:%')",
         "UPDATE journal_meta SET value = CAST(replace(CAST(value AS TEXT), 'number' || char(34) || ':2', 'number' || char(34) || ':3') AS BLOB) \
@@ -222,6 +223,9 @@ fn certificates_outlive_a_pruning_and_lead_an_export() {
     ] {
         root.script(&format!("cp -a {STATE} /root/state; sqlite3 {database} \"{harm}\""));
         verify(&root, &[]).exited(1);
+        root.script(&format!("sqlite3 {database} 'PRAGMA wal_checkpoint(TRUNCATE)'; cp {database} /root/copy.db"));
+        let check = "/run/private-root/project/tests/check_journal.py /root/copy.db \"$(head -n 1 /root/key)\"";
+        root.script(&format!("! python3 {check}"));
         root.script(&format!("settle; rm -r {STATE}; mv /root/state {STATE}"));
     }
     verify(&root, &[]).intact();
