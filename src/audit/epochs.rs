@@ -210,8 +210,8 @@ fn kept_name(seq: u64) -> String {
 mod tests {
     use super::*;
     use crate::audit::{CutOff, Due, SCHEMA, sample};
-    use crate::database::{Database, Durability};
     use crate::database::tests::Scratch;
+    use crate::database::{Database, Durability};
     use crate::store;
     use jit_core::evidence::proof::Signers;
     use jit_core::grant::HostDescriptor;
