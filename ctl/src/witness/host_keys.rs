@@ -35,40 +35,43 @@ impl HostKeys {
 
     /// Checks that a key which may sign for this host has signed the note. `before`: the last note of the host that was cosigned.
     pub(super) fn check(&self, state: &State, host: &str, note: &Note, before: Option<&Note>) -> Result<(), Trouble> {
-        let by = |note: &Note, key: &HostKey| signed(note, std::slice::from_ref(&key.key)).is_some();
-        let signer = self.0.iter().find(|key| by(note, key));
+        let by = |note: &Note, key: &PublicKey| signed(note, std::slice::from_ref(key)).is_some();
+        let signer = self.0.iter().map(|given| &given.key).find(|key| by(note, key));
         let signer = signer.ok_or_else(|| refused("unknown-host", "no host key that was given has signed the note"))?;
-        if let Some(named) = signer.host.as_deref().filter(|named| *named != host) {
+        let named = self.hosts_of(signer);
+        if !named.is_empty() && !named.contains(&host) {
+            let named = named.join(", ");
             return Err(refused(
                 "other-host",
                 &format!("the note is of host {host}, and its key is that of host {named}"),
             ));
         }
-        if self.0.iter().any(|key| key.host.as_deref() == Some(host) && key.key != signer.key) {
+        if named.is_empty() && self.0.iter().any(|given| given.host.as_deref() == Some(host)) {
             return Err(refused("other-host", &format!("the note is of host {host}, which has another key")));
         }
         match before {
             Some(before) if by(before, signer) => Ok(()),
             Some(_) => Err(other_key(state, host)),
-            None => self.check_first(state, host, signer),
+            None if named.is_empty() => self.check_first(state, host, signer),
+            None => Ok(()),
         }
     }
 
-    /// Checks that a host which the witness does not know yet may have this key.
-    fn check_first(&self, state: &State, host: &str, signer: &HostKey) -> Result<(), Trouble> {
-        if let Some(other) = state.host_of(&signer.key)? {
-            let notice = Notice::new(format!(
-                "not cosigned: the note is of host {host}, and its key has signed for host {other}"
-            ));
+    /// Returns the hosts that the operator has named for this key.
+    fn hosts_of(&self, key: &PublicKey) -> Vec<&str> {
+        self.0.iter().filter(|given| given.key == *key).filter_map(|given| given.host.as_deref()).collect()
+    }
+
+    /// Checks that a host which neither the witness nor the operator has named may have this key.
+    fn check_first(&self, state: &State, host: &str, signer: &PublicKey) -> Result<(), Trouble> {
+        if let Some(other) = state.host_of(signer)? {
+            let why = format!("not cosigned: the note is of host {host}, and its key has signed for host {other}");
             let file = state.note_of(&other);
             let hint = format!("if the host has got another id: check its journal, then remove {file}");
-            return Err(Trouble::Local("other-host", notice.with_hint(hint)));
+            return Err(Trouble::Local("other-host", Notice::new(why).with_hint(hint)));
         }
-        if signer.host.is_some() {
-            return Ok(());
-        }
-        for other in self.0.iter().filter(|key| key.host.is_none() && key.key != signer.key) {
-            if state.host_of(&other.key)?.is_none() {
+        for other in self.0.iter().map(|given| &given.key).filter(|key| *key != signer) {
+            if self.hosts_of(other).is_empty() && state.host_of(other)?.is_none() {
                 let why =
                     format!("not cosigned: nothing says which of the keys that were given is that of host {host}");
                 let hint = "on that host: jitctl audit prove --note-key; write what follows jit-sudo/ there behind its key in the \

@@ -174,6 +174,8 @@ fn with_several_keys_a_first_contact_needs_the_name_of_its_host() {
     assert_eq!(plain.cosign(&scene.body(&records(9), 0)), Err("unnamed-host".to_owned()));
     let listed = scene.given(&[format!("{} {HOST} seen=2026-01-01", line(&scene.host)), line(&second)]);
     assert_eq!(listed.cosign(&claim), Err("other-host".to_owned()));
+    let twice = scene.given(&[line(&scene.host), format!("{} {HOST}", line(&scene.host)), line(&second)]);
+    assert_eq!(twice.cosign(&claim), Err("other-host".to_owned()));
     let named = scene.given(&[line(&scene.host), format!("web2 {} {OTHER}", line(&second))]);
     assert_eq!(named.cosign(&claim), Err("other-host".to_owned()));
     assert_eq!(named.cosign(&body(&second, OTHER, &records(5), 0)).unwrap().len(), 1);
