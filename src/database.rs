@@ -227,10 +227,15 @@ impl Database {
     ) -> Result<T, E> {
         let value = self.commit(durability, change)?;
         match durability {
-            Durability::Synced => self.wal()?.sync_data().map_err(|error| self.unsynced(error))?,
+            Durability::Synced => self.sync_commits()?,
             Durability::Ordered => {}
         }
         Ok(value)
+    }
+
+    /// Waits until all commits so far are on the disk, those of other processes too.
+    pub fn sync_commits(&self) -> Result<(), DatabaseError> {
+        self.wal()?.sync_data().map_err(|error| self.unsynced(error))
     }
 
     /// Does the same as `write` with [`Durability::Synced`], but does not wait for the disk.

@@ -557,9 +557,10 @@ def records(db, key, now):
     sealed = {seq for seq, in db.execute("SELECT seq FROM checkpoint")}
     trees = {number: tree.head()}
     heads, result, epochs = {number: head}, [], Epochs(key)
-    for _, body in sorted(db.execute("SELECT name, value FROM journal_meta WHERE name BETWEEN 'certificate:' AND ?", (f"certificate:{number:020}",))):
+    for name, body in sorted(db.execute("SELECT name, value FROM journal_meta WHERE name >= 'certificate:' AND name < 'certificate;'")):
         try:
             record = load(body)
+            need(name == f"certificate:{record['seq']:020}", "journal", f"{name} is not the name of its record")
             need(record["kind"] in ("epoch", "rotation", "retirement") and record["seq"] <= number, "journal", "a certificate that is none")
             need(is_canonical(bytes(body).decode(), record), "journal", "a certificate in another form")
             need(epochs.last is None or record["seq"] > epochs.last, "journal", "a certificate in another place")

@@ -21,7 +21,8 @@ pub(crate) enum Exit {
     Pending = 3,
     /// `doctor` found nothing worse than warnings.
     Warned = 4,
-    /// `audit verify` found the journal intact, and could not compare it with a signed head from elsewhere.
+    /// `audit verify` found the journal intact, and could not compare it with a signed head from elsewhere; or a proof rests on the key
+    /// of the host alone.
     NotAllChecked = 5,
 }
 

@@ -15,7 +15,7 @@ use super::tree::{self, Grown, StoredTree};
 use crate::database::Durability;
 use jit_core::clock::{Moment, Timestamp};
 use jit_core::evidence::checkpoint::{Checkpoint, EVERY_RECORDS, EVERY_SECONDS, Statement, VERSION};
-use jit_core::evidence::note::signed_by_host;
+use jit_core::evidence::note::{Note, signed_by_host};
 use jit_core::evidence::{Mark, TreeHead};
 use jit_core::grant::sshsig::Namespace;
 use jit_core::grant::terms::encode;
@@ -110,6 +110,16 @@ impl Journal<'_> {
             Ok::<_, JournalError>(true)
         })?;
         Ok(is_signed.then_some(Checkpoint { seq: last.seq, body, signature, note }))
+    }
+
+    /// Returns the notes of all checkpoints. Leaves out what cannot be decoded, which a verification reports.
+    pub fn notes(&self) -> Result<Vec<Note>, JournalError> {
+        let mut statement = self.database.connection().prepare("SELECT note FROM checkpoint")?;
+        let (mut rows, mut notes) = (statement.query([])?, Vec::new());
+        while let Some(row) = rows.next()? {
+            notes.extend(row.get_ref(0)?.as_str().ok().and_then(Note::parse));
+        }
+        Ok(notes)
     }
 
     /// Returns the checkpoints of records `from` to `through`, in their order.

@@ -9,8 +9,7 @@ use super::distrust::older;
 use super::error::JournalError;
 use super::history::{history, last};
 use super::journal::{Journal, Written};
-use super::meta::set_meta;
-use crate::database::Durability;
+use super::meta::{metas, set_meta};
 use jit_core::clock::{Moment, Timestamp};
 use jit_core::evidence::certificate::certify;
 use jit_core::evidence::epoch_event::{Certifier, Epoch, key_words};
@@ -43,28 +42,34 @@ impl Journal<'_> {
         !(0..most).contains(&age)
     }
 
-    /// Begins the next epoch: certifies its key with that of the `current` one. Returns `None` if another process has begun it, or if
-    /// the database lacks records.
+    /// Returns whether the epoch is still `before`, and the database lacks no records: only then another epoch may begin. For use inside
+    /// the write that begins it, before its key is made.
+    pub fn may_follow(&self, tx: &Transaction<'_>, before: Option<&CurrentEpoch>) -> Result<bool, JournalError> {
+        let seq = last(tx)?.map_or(0, |last| last.mark.seq);
+        Ok(epoch_at(tx, u64::MAX)?.as_ref() == before && self.anchor_ahead(seq).is_none())
+    }
+
+    /// Begins the next epoch, inside the caller's transaction: certifies its key with that of the `current` one. Returns `None` if
+    /// another process has begun it, or if the database lacks records.
     pub fn next_epoch(
         &self,
+        tx: &Transaction<'_>,
         moment: &Moment,
         current: &CurrentEpoch,
         by: &HostKey,
         next: &PublicKey,
     ) -> Result<Option<Written>, JournalError> {
-        self.database.write(Durability::Synced, |tx| {
-            if epoch_at(tx, u64::MAX)?.as_ref() != Some(current) || older(tx)?.is_some() {
-                return Ok(None);
-            }
-            let epoch = Epoch {
-                number: current.epoch.number.saturating_add(1),
-                line: current.epoch.line,
-                key: key_words(next),
-                certified_by: Certifier::SealingKey,
-                signature: String::new(),
-            };
-            self.certify(tx, moment, epoch, by)
-        })
+        if epoch_at(tx, u64::MAX)?.as_ref() != Some(current) || older(tx)?.is_some() {
+            return Ok(None);
+        }
+        let epoch = Epoch {
+            number: current.epoch.number.saturating_add(1),
+            line: current.epoch.line,
+            key: key_words(next),
+            certified_by: Certifier::SealingKey,
+            signature: String::new(),
+        };
+        self.certify(tx, moment, epoch, by)
     }
 
     /// Begins a line of sealing keys, inside the caller's transaction: the key of the host certifies its first key. Returns `None` if
@@ -160,6 +165,18 @@ pub(super) fn certificates(
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
+/// Returns the number that a kept certificate has by its name, if that is not the name of its record, or if the record is not before
+/// number `first`: no search finds it.
+pub(super) fn misnamed(connection: &Connection, first: u64) -> Result<Option<u64>, JournalError> {
+    for (name, body) in metas(connection, KEPT)? {
+        let record = std::str::from_utf8(&body).ok().and_then(|body| Record::decode(body).ok());
+        if record.is_none_or(|record| record.seq >= first || kept_name(record.seq) != name) {
+            return Ok(Some(name.trim_start_matches(KEPT).parse().unwrap_or(0)));
+        }
+    }
+    Ok(None)
+}
+
 /// Keeps the records about sealing keys and the host key up to `last`, which is about to be pruned.
 pub(super) fn keep(tx: &Transaction<'_>, last: Mark) -> Result<(), JournalError> {
     // Those that an earlier pruning kept are there already.
@@ -177,8 +194,8 @@ pub(super) fn kept_name(seq: u64) -> String {
 mod tests {
     use super::*;
     use crate::audit::{CutOff, Due, SCHEMA, sample};
-    use crate::database::Database;
     use crate::database::tests::Scratch;
+    use crate::database::{Database, Durability};
     use crate::store;
     use jit_core::evidence::proof::Signers;
     use jit_core::grant::HostDescriptor;
@@ -200,6 +217,12 @@ mod tests {
         journal.epoch().unwrap().unwrap()
     }
 
+    fn follows(journal: &Journal<'_>, second: i64, current: &CurrentEpoch, by: u8, next: u8) -> Option<Written> {
+        let next = key(next).public_key();
+        let begin = |tx: &Transaction<'_>| journal.next_epoch(tx, &sample::moment(second), current, &key(by), &next);
+        journal.database.write(Durability::Synced, begin).unwrap()
+    }
+
     fn seals(journal: &Journal<'_>, second: i64, with: u8) -> bool {
         let host = key(sample::HOST_SEED);
         let id = HostDescriptor::of(&host, "web1", "machine").host_id().unwrap();
@@ -218,12 +241,7 @@ mod tests {
         assert_eq!((first.epoch.number, first.epoch.seq, first.epoch.line), (1, 1, 1));
         let over = |second| journal.is_epoch_over(&first, sample::moment(second).wall);
         assert_eq!((over(1), over(10), over(11), over(0)), (false, false, true, true), "a clock set back ends it too");
-        let next = |with: u8| {
-            journal
-                .next_epoch(&sample::moment(12), &first, &key(11), &key(with).public_key())
-                .unwrap()
-                .map(|told| told.seq)
-        };
+        let next = |with: u8| follows(&journal, 12, &first, 11, with).map(|told| told.seq);
         assert_eq!((next(12), next(13)), (Some(2), None), "two processes have read the same epoch");
         let second = journal.epoch().unwrap().unwrap();
         assert_eq!((second.epoch.number, second.epoch.key), (2, key(12).public_key()));
@@ -240,7 +258,29 @@ mod tests {
         let journal = Journal::new(&database, "web1", Vec::new());
         let first = begun(&journal, 1, 11);
         assert!(!journal.distrust(&sample::moment(2), "it was restored").unwrap().is_empty());
-        assert_eq!(journal.next_epoch(&sample::moment(9), &first, &key(11), &key(12).public_key()).unwrap(), None);
+        assert_eq!(follows(&journal, 9, &first, 11, 12), None);
+    }
+
+    #[test]
+    fn a_kept_certificate_has_the_name_of_its_record() {
+        let scratch = Scratch::new("epochs-misnamed");
+        let database = Database::create(&scratch.path(), &[SCHEMA]).unwrap();
+        let journal = Journal::new(&database, "web1", Vec::new());
+        let _ = begun(&journal, 1, 11);
+        let body = journal.certificates(0, 2, 1).unwrap().remove(0).1;
+        let connection = database.connection();
+        let misnamed_as = |name: &str, body: &[u8]| {
+            set_meta(connection, name, body).unwrap();
+            let found = misnamed(connection, 2).unwrap();
+            connection.execute("DELETE FROM journal_meta WHERE name LIKE 'certificate:%'", []).unwrap();
+            found
+        };
+        assert_eq!(misnamed_as(&kept_name(1), &body), None);
+        assert_eq!(misnamed_as(&kept_name(2), &body), Some(2));
+        assert_eq!((misnamed_as("certificate:1", &body), misnamed_as(KEPT, &body)), (Some(1), Some(0)));
+        assert_eq!(misnamed_as(&kept_name(1), b"{}"), Some(1));
+        set_meta(connection, &kept_name(1), &body).unwrap();
+        assert_eq!(misnamed(connection, 1).unwrap(), Some(1), "its record was not pruned");
     }
 
     #[test]
@@ -252,9 +292,7 @@ mod tests {
         let mut current = begun(&journal, 1, 11);
         for number in 12..15 {
             sample::fill(&journal, 2);
-            let next = key(number).public_key();
-            let by = key(number - 1);
-            let _ = journal.next_epoch(&sample::moment(1), &current, &by, &next).unwrap().unwrap();
+            let _ = follows(&journal, 1, &current, number - 1, number).unwrap();
             current = journal.epoch().unwrap().unwrap();
             assert!(seals(&journal, 1, number));
         }

@@ -11,6 +11,7 @@ use super::error::JournalError;
 use super::history::history;
 use super::journal::Journal;
 use super::state_checks::alert;
+use crate::database::Durability;
 use jit_core::clock::Moment;
 use jit_core::escape::escape;
 use jit_core::evidence::chain::Row;
@@ -104,6 +105,15 @@ impl Journal<'_> {
         tx.execute_batch("REINDEX granted; REINDEX request")?;
         self.tell_rebuilt(tx, moment, &line)?;
         Ok(true)
+    }
+
+    /// Builds all indexes again if one is damaged, and records that. Reads the whole database, before it keeps others from writing.
+    ///
+    /// # Errors
+    /// Fails when the database fails.
+    pub fn repair_indexes(&self, moment: &Moment) -> Result<(), JournalError> {
+        let Some(how) = damaged(self.database.connection())? else { return Ok(()) };
+        self.database.write(Durability::Synced, |tx| self.rebuild_every_index(tx, moment, &how))
     }
 
     /// Builds all indexes again, because one is damaged, and records that. `how`: the description of the damage. Takes long in a long

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 use super::altered::{Altered, damaged_or};
 use super::checkpoint::checkpoints;
 use super::columns::sql_bound;
-use super::epochs::certificates;
+use super::epochs::{certificates, misnamed};
 use super::error::JournalError;
 use super::indexes::damaged;
 use super::journal::Journal;
@@ -170,6 +170,10 @@ fn chained(
         proof = proof.after(removed);
     }
     proof = proof.with(elsewhere);
+    if let Some(seq) = misnamed(snapshot, first_of(begin))? {
+        let why = "is kept under a name that is not that of its record".to_owned();
+        return Ok(Err(FirstBad { seq, cause: Cause::Epoch(why) }));
+    }
     for (_, body) in certificates(snapshot, 0, first_of(begin), u32::MAX)? {
         if let Err(bad) = proof.certificate(&body) {
             return Ok(Err(bad));

@@ -9,7 +9,7 @@ use jit_core::clock::duration::Seconds;
 use jit_core::escape::{escape, unhex};
 use jit_core::evidence::filter::{Span, Status, Words};
 use jit_core::evidence::{
-    Checkpoint, Digest, Elsewhere, FirstBad, KnownHead, Mark, Record, Signers, TreeHead, prunings,
+    Checkpoint, Digest, Elsewhere, FirstBad, KnownHead, Mark, Origins, Record, SignedHead, Signers, TreeHead, prunings,
 };
 use jit_core::grant::{PublicKey, sshsig};
 use jit_core::names::{GrantId, Person, RunId, UserName};
@@ -80,13 +80,27 @@ impl Context<'_> {
 
     pub(super) fn audit_verify(&self, asked: &AuditVerify) -> Result<VerifyInfo, Refused> {
         let marks = |list: &[MarkInfo]| list.iter().map(mark).collect::<Result<Vec<Mark>, Refused>>();
-        let heads = asked.heads.iter().map(known_head).collect::<Result<_, Refused>>()?;
+        let keys = asked.keys.iter().map(|line| public_key(line)).collect::<Result<Vec<PublicKey>, Refused>>()?;
+        let heads = asked.heads.iter().map(signed_head).collect::<Result<Vec<SignedHead>, Refused>>()?;
+        let heads = self.heads_of_this_journal(heads, &keys)?;
         let elsewhere = Elsewhere { heads, unsigned: marks(&asked.unsigned)? };
-        let (marks, keys) = (marks(&asked.anchor)?, &asked.keys);
-        let keys = keys.iter().map(|line| public_key(line)).collect::<Result<Vec<PublicKey>, Refused>>()?;
+        let marks = marks(&asked.anchor)?;
         Ok(match self.prove(keys, marks, &elsewhere, asked.sealing_keys.clone())? {
             Ok(proven) => proven.into(),
             Err(bad) => bad.into(),
+        })
+    }
+
+    /// Returns the heads that may decide about this journal.
+    fn heads_of_this_journal(&self, heads: Vec<SignedHead>, keys: &[PublicKey]) -> Result<Vec<KnownHead>, Refused> {
+        if heads.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut origins = Origins::default();
+        self.journal.notes()?.iter().for_each(|note| origins.add(note));
+        Ok(match keys {
+            [] => origins.of_journal(heads, &[self.host.public_key()?.public_key()]),
+            keys => origins.of_journal(heads, keys),
         })
     }
 
@@ -277,10 +291,16 @@ fn mark(info: &MarkInfo) -> Result<Mark, Refused> {
     Ok(Mark { seq: info.seq, hash: Digest(hash) })
 }
 
-fn known_head(info: &HeadInfo) -> Result<KnownHead, Refused> {
+fn signed_head(info: &HeadInfo) -> Result<SignedHead, Refused> {
     let root =
         unhex(&info.root).ok_or_else(|| refused("malformed", "the root of a tree is not 64 hexadecimal digits"))?;
-    Ok(KnownHead { head: TreeHead { size: info.size, root: Digest(root) }, cosigned: info.cosigned })
+    Ok(SignedHead {
+        head: TreeHead { size: info.size, root: Digest(root) },
+        origin: info.origin.clone(),
+        key: public_key(&info.key)?,
+        cosigned: info.cosigned,
+        witnesses: info.witnesses,
+    })
 }
 
 fn unproven(why: &NoProof) -> Refused {

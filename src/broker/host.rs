@@ -169,6 +169,11 @@ impl Findings {
         let (said, fix) = match found {
             Ok(Some((current, true))) => {
                 let (number, key) = (current.epoch.number, current.epoch.key.fingerprint());
+                match host.other_sealing_keys(&current) {
+                    Ok(left) if left.is_empty() => {}
+                    Ok(left) => return self.left_keys(&left),
+                    Err(error) => return self.fault("sealing key", &error),
+                }
                 return self.good("sealing key", format!("{key} signs the journal in epoch {number}"));
             }
             Ok(Some((current, false))) => (
@@ -179,6 +184,11 @@ impl Findings {
             Err(error) => return self.fault("sealing key", &error),
         };
         self.add("sealing key", Severity::Error, said, Some(fix.to_owned()));
+    }
+
+    fn left_keys(&mut self, left: &[String]) {
+        let said = format!("not erased in {STATE}: {}, which sign nothing any more", left.join(", "));
+        self.add("sealing key", Severity::Warning, said, Some("jitctl sweep".to_owned()));
     }
 
     fn anchor(&mut self, host: &Host, journal: &Journal<'_>) {

@@ -24,6 +24,9 @@ impl Context<'_> {
         let reason = given("reason", reason)?;
         let identity = self.host.record_identity_for_statements()?;
         let is_restored = self.journal.restored()?.is_some();
+        // An index may hide the records of a grant whose rows are gone. Where the tables themselves are damaged, all that can be ended
+        // ends below.
+        let _ = self.journal.repair_indexes(self.now.moment());
         let (accepted, written) = self.host.database().write(Durability::Synced, |tx| {
             of_this_host(tx, identity.id.as_str())?;
             let _ = self.journal.rebuild_indexes(tx, self.now.moment())?;

@@ -22,7 +22,7 @@ impl Host {
     /// Returns the identity under the next host key, whose file is synced. Called inside the transaction that records it: nobody
     /// else makes or removes a key meanwhile.
     pub fn next_identity(&self) -> Result<Identity, HostError> {
-        self.identified(self.prepared(NEXT.as_ref())?)
+        self.identified(self.fresh(NEXT.as_ref())?)
     }
 
     /// Whether a rotation was begun whose files are not in their places.

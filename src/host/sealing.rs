@@ -72,7 +72,8 @@ impl Host {
                         Err(why) => Err(why),
                     };
                     match signed {
-                        Ok(()) => return Ok(()),
+                        // After the signature: a file that cannot be erased leaves the journal signed.
+                        Ok(()) => return self.erase_others(journal),
                         Err(Unsealed::Meanwhile) => continue,
                         // Its alert says already that root has to accept the state of the host.
                         Err(Unsealed::Because(_)) if journal.restored()?.is_some() => return Ok(()),
@@ -109,7 +110,8 @@ impl Host {
         if goes_on && !is_restored {
             return Ok(());
         }
-        self.begin_line(journal, &moment, &own, current.as_ref()).map(drop)
+        self.begin_line(journal, &moment, &own, current.as_ref())?;
+        self.erase_others(journal)
     }
 
     /// Whether enough records were written, or enough time has passed, for a checkpoint to be due.

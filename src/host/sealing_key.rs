@@ -1,9 +1,8 @@
 //! The sealing keys of this host: one for each epoch, in the file `sealing_key.N` of epoch N. The key of an epoch that is over is
 //! erased once the record that certifies the next key is on the disk. A process that is killed in between leaves more keys than
-//! are needed, never fewer.
+//! are needed, never fewer; whoever signs next erases all but the present one.
 
 use std::ffi::{OsStr, OsString};
-use std::io::ErrorKind;
 
 use super::{Host, HostError, KEY_LIMIT, random};
 use crate::audit::{CurrentEpoch, Journal, Written};
@@ -51,8 +50,7 @@ impl Host {
         self.next_epoch(journal, moment, &current, &key).map(Ok)
     }
 
-    /// Begins the next epoch: its key is on the disk before it is certified, and the former key is erased after that. Returns the
-    /// key that signs from then on.
+    /// Begins the next epoch: its key is on the disk before it is certified. Returns the key that signs from then on.
     fn next_epoch(
         &self,
         journal: &Journal<'_>,
@@ -61,11 +59,17 @@ impl Host {
         key: &HostKey,
     ) -> Result<HostKey, HostError> {
         let number = current.epoch.number.saturating_add(1);
-        let next = self.prepared(&name(number))?;
-        match journal.next_epoch(moment, current, key, &next.public_key())? {
-            Some(written) => {
+        let begun = self.database.write(Durability::Synced, |tx| {
+            if !journal.may_follow(tx, Some(current))? || journal.restored()?.is_some() {
+                return Ok(None);
+            }
+            let next = self.fresh(&name(number))?;
+            let written = journal.next_epoch(tx, moment, current, key, &next.public_key())?;
+            Ok::<_, HostError>(written.map(|written| (next, written)))
+        })?;
+        match begun {
+            Some((next, written)) => {
                 let _ = journal.mirror(&[written]); // the journal has it; a sink never decides
-                self.erase_keys(|other| other < number)?;
                 Ok(next)
             }
             // Another process was faster, or the database lacks records: the caller finds out.
@@ -73,8 +77,8 @@ impl Host {
         }
     }
 
-    /// Begins a line of sealing keys if the last epoch is still `before`: the host's key certifies a new key, and all others are
-    /// erased. Returns `None` if it is not, or if the database lacks records.
+    /// Begins a line of sealing keys if the last epoch is still `before`: the host's key certifies a new key. Returns `None`
+    /// if it is not, or if the database lacks records.
     pub(super) fn begin_line(
         &self,
         journal: &Journal<'_>,
@@ -88,12 +92,10 @@ impl Host {
         }
         let number = before.map_or(1, |current| current.epoch.number.saturating_add(1));
         let written = self.database.write(Durability::Synced, |tx| {
-            if journal.epoch()?.as_ref() != before {
+            if !journal.may_follow(tx, before)? {
                 return Ok(None);
             }
-            // Nobody else makes a key meanwhile. A key that is there was certified by records that are lost, or never.
-            self.erase_keys(|_| true)?;
-            let first = self.prepared(&name(number))?;
+            let first = self.fresh(&name(number))?;
             Ok::<_, HostError>(journal.begin_line(tx, moment, &host_key, &first.public_key())?)
         })?;
         if let Some(written) = &written {
@@ -124,33 +126,55 @@ impl Host {
         Ok(text.and_then(|text| HostKey::from_openssh(&text)).ok())
     }
 
-    /// Returns the key in this file, or a new one that is in it, synced. A process that was killed before its key was certified
-    /// has left one.
-    pub(super) fn prepared(&self, name: &OsStr) -> Result<HostKey, HostError> {
-        if let Some(key) = self.stored(name)? {
-            return Ok(key);
-        }
+    /// Makes a key in this file, on the disk when this returns; for use inside a write, so that nobody else makes or certifies one. A
+    /// file that is there has a key that was never certified, or whose certificate is lost: whoever may have put it there knows it.
+    pub(super) fn fresh(&self, name: &OsStr) -> Result<HostKey, HostError> {
+        self.state.erase(name)?;
         let key = HostKey::from_seed(random("make a key")?);
         let check = u32::from_le_bytes(random("make a key")?);
-        match self.state.create(name, key.to_openssh(check).as_bytes(), 0o600) {
-            Ok(()) => Ok(key),
-            Err(TrustError::Io { error, .. }) if error.kind() == ErrorKind::AlreadyExists => {
-                self.stored(name)?.ok_or(HostError::Key(InvalidHostKey))
-            }
-            Err(error) => Err(error.into()),
+        self.state.create(name, key.to_openssh(check).as_bytes(), 0o600)?;
+        Ok(key)
+    }
+
+    /// Erases all sealing keys except that of the present epoch: those of epochs that are over, and what a killed process has left. Erases
+    /// none if the present one is missing, or if the database lacks records: the key may be that of a lost record.
+    pub(super) fn erase_others(&self, journal: &Journal<'_>) -> Result<(), HostError> {
+        let Some(current) = journal.epoch()? else { return Ok(()) };
+        let number = current.epoch.number;
+        if self.key_numbers()?.iter().all(|(other, _)| *other == number)
+            || self.key_of(&current)?.is_none()
+            || journal.restored()?.is_some()
+        {
+            return Ok(());
         }
+        // The certificate that this process has read is on the disk after this: a power failure leaves it no earlier epoch.
+        self.database.sync_commits()?;
+        // Nobody makes a key during a write.
+        self.database.write(Durability::Ordered, |_| {
+            if journal.epoch()?.as_ref() == Some(&current) { self.erase_keys(|other| other != number) } else { Ok(()) }
+        })
+    }
+
+    /// Returns the names of the sealing keys that are not that of the present epoch.
+    pub fn other_sealing_keys(&self, current: &CurrentEpoch) -> Result<Vec<String>, HostError> {
+        let others = self.key_numbers()?.into_iter().filter(|(number, _)| *number != current.epoch.number);
+        Ok(others.map(|(_, name)| name.to_string_lossy().into_owned()).collect())
     }
 
     /// Erases the keys of these epochs.
     pub(super) fn erase_keys(&self, which: impl Fn(u64) -> bool) -> Result<(), HostError> {
-        for name in self.state.entries()? {
-            let number =
-                name.to_str().and_then(|name| name.strip_prefix(SEALING_KEY)).and_then(|digits| digits.parse().ok());
-            if number.is_some_and(&which) {
+        for (number, name) in self.key_numbers()? {
+            if which(number) {
                 self.state.erase(&name)?;
             }
         }
         Ok(())
+    }
+
+    /// Returns the numbers of the epochs for which there is a file, with its name.
+    fn key_numbers(&self) -> Result<Vec<(u64, OsString)>, HostError> {
+        let number = |name: &OsString| name.to_str()?.strip_prefix(SEALING_KEY)?.parse().ok();
+        Ok(self.state.entries()?.into_iter().filter_map(|name| Some((number(&name)?, name))).collect())
     }
 }
 

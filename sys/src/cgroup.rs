@@ -752,7 +752,7 @@ mod tests {
     fn no_child_starts_elsewhere_when_the_group_is_gone() {
         let Some(group) = Cgroup::create("sys-tests", "gone").ok() else { return };
         fs::remove_dir(&group.path).unwrap();
-        assert!(!group.exists() && fork_into(Some(&group), || exit_now(0)).is_err());
+        assert!(!group.path().is_dir() && fork_into(Some(&group), || exit_now(0)).is_err());
     }
 
     #[test]
@@ -784,20 +784,20 @@ mod tests {
         let Some(group) = refuge("sys-tests", &name, 99).ok() else { return };
         let parent = group.path.parent().unwrap().to_owned();
         sweep(&parent);
-        assert!(!group.exists());
+        assert!(!group.path().is_dir());
         let child = fork_into(Some(&group), || {
             loop {
                 std::thread::sleep(Duration::from_secs(60));
             }
         })
         .unwrap();
-        assert!(group.exists() && group.holds(child));
+        assert!(group.path().is_dir() && group.holds(child));
         sweep(&parent);
-        assert!(group.exists());
+        assert!(group.path().is_dir());
         process::kill(child, libc::SIGKILL).unwrap();
         wait(child, Waiting::ForEnd).unwrap();
         sweep(&parent);
-        assert!(!group.exists());
+        assert!(!group.path().is_dir());
         for (name, is) in [("a-5", true), ("a", false), ("a.7-5", false), ("a-b", false), ("a-4294967296", false)] {
             assert_eq!(is_share(name), is, "{name}");
         }

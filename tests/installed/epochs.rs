@@ -215,6 +215,7 @@ fn certificates_outlive_a_pruning_and_lead_an_export() {
         .intact();
     // A certificate that is missing or changed is noticed.
     for harm in [
+        "UPDATE journal_meta SET name = printf('certificate:%020d', substr(name, 13) + 1) WHERE name LIKE 'certificate:%'",
         "DELETE FROM journal_meta WHERE name = (SELECT min(name) FROM journal_meta WHERE name LIKE 'certificate:%')",
         "DELETE FROM journal_meta WHERE name = (SELECT max(name) FROM journal_meta WHERE name LIKE 'certificate:%')",
         "UPDATE journal_meta SET value = CAST(replace(CAST(value AS TEXT), 'number' || char(34) || ':2', 'number' || char(34) || ':3') AS BLOB) \
@@ -222,6 +223,9 @@ fn certificates_outlive_a_pruning_and_lead_an_export() {
     ] {
         root.script(&format!("cp -a {STATE} /root/state; sqlite3 {database} \"{harm}\""));
         verify(&root, &[]).exited(1);
+        root.script(&format!("sqlite3 {database} 'PRAGMA wal_checkpoint(TRUNCATE)'; cp {database} /root/copy.db"));
+        let check = "/run/private-root/project/tests/check_journal.py /root/copy.db \"$(head -n 1 /root/key)\"";
+        root.script(&format!("! python3 {check}"));
         root.script(&format!("settle; rm -r {STATE}; mv /root/state {STATE}"));
     }
     verify(&root, &[]).intact();
@@ -249,6 +253,69 @@ fn the_sweep_begins_an_epoch_on_an_idle_host() {
     jitctl(&root, &["sweep"]).succeeded();
     assert_eq!(epochs(&root).len(), before + 1);
     both_say_intact(&root);
+}
+
+/// Root of an earlier time has left the key of a later epoch, and knows it; or the file has no key at all.
+#[test]
+fn a_key_that_is_there_before_its_epoch_never_signs() {
+    let (root, _) = with_epochs();
+    root.script("ssh-keygen -q -t ed25519 -N '' -f /root/planted");
+    let planted = root.read("/root/planted.pub").split(' ').nth(1).unwrap().to_owned();
+    for content in ["cat /root/planted", "true", "echo junk"] {
+        let next = epochs(&root).len() + 1;
+        root.script(&format!(
+            "for n in {next} {} 99; do ({content}) >{STATE}/sealing_key.$n; chmod 600 {STATE}/sealing_key.$n; done",
+            next + 1
+        ));
+        std::thread::sleep(Duration::from_millis(1100));
+        jitctl(&root, &["sweep"]).succeeded();
+        let last = epochs(&root).len();
+        assert!(last >= next, "{content}: no epoch begins any more");
+        assert_eq!(key_files(&root), format!("sealing_key.{last}"), "{content}");
+        root.script("jitctl audit export >/dev/null");
+    }
+    jitctl(&root, &["key", "accept", "--reason", "again"]).succeeded();
+    assert!(epochs(&root).iter().all(|epoch| !epoch["key"].as_str().unwrap().ends_with(&planted)), "{planted}");
+    both_say_intact(&root);
+}
+
+#[test]
+fn a_key_that_a_killed_process_has_left_is_reported_and_erased() {
+    let (root, _) = with_epochs();
+    root.add_policy("epochs", "[audit]\nepoch = \"7d\"\n");
+    let present = key_files(&root);
+    root.script(&format!("cp -p {STATE}/{present} {STATE}/sealing_key.1; ln {STATE}/sealing_key.1 /root/kept"));
+    let doctor = jitctl(&root, &["doctor"]);
+    assert!(doctor.stdout.contains("not erased in /var/lib/jit-sudo: sealing_key.1, which sign nothing"), "{doctor:?}");
+    jitctl(&root, &["sweep"]).succeeded();
+    assert_eq!(key_files(&root), present);
+    let left = std::fs::read(root.path("/root/kept")).unwrap();
+    assert!(left.len() > 100 && left.iter().all(|byte| *byte == 0), "the key is not overwritten");
+    assert!(jitctl(&root, &["doctor"]).stdout.contains("signs the journal in epoch"));
+    both_say_intact(&root);
+}
+
+/// The key that signs is erased only when the next one is certified on the disk.
+#[test]
+fn an_acceptance_that_is_killed_leaves_a_key_that_signs() {
+    for place in 1..3 {
+        let (root, person) = with_epochs();
+        root.add_policy("epochs", "[audit]\nepoch = \"7d\"\n");
+        jitctl(&root, &["backup", "/root/backup.db"]).succeeded();
+        root.run_as(&person.name, RUN).succeeded();
+        jitctl(&root, &["restore", "/root/backup.db"]).succeeded();
+        root.script(&format!(
+            "strace -f -qq -o /root/trace -e trace=unlinkat -e inject=unlinkat:signal=SIGKILL:when={place} \
+             jitctl key accept --reason restored || :"
+        ));
+        assert!(root.read("/root/trace").contains("killed by SIGKILL"), "{place}");
+        jitctl(&root, &["sweep"]).succeeded();
+        root.script("jitctl audit export >/dev/null");
+        assert_eq!(key_files(&root).lines().count(), 1, "{place}");
+        let doctor = jitctl(&root, &["doctor"]);
+        assert!(doctor.stdout.contains("signs the journal in epoch"), "{place}: {doctor:?}");
+        assert!(root.journal().iter().all(|record| record.text("code") != "journal-not-signed"), "{place}");
+    }
 }
 
 /// Returns the system calls of a process that begins an epoch, as strace(1) counts them.

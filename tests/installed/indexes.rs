@@ -98,6 +98,22 @@ fn a_grant_without_rows_that_the_indexes_lack_is_revoked() {
     }
 }
 
+/// The rows of an open grant are gone, and no index leads to its records: an acceptance ends it all the same.
+#[test]
+fn an_acceptance_ends_a_grant_without_rows_that_the_indexes_lack() {
+    let root = own_root();
+    let person = granted(&root, "self-service");
+    let grant = sql(&root, "SELECT id FROM granted");
+    sql(&root, "DELETE FROM request; DELETE FROM granted");
+    partial(&root, &format!("grant_id IS NOT '{grant}'"), RECORDS);
+    let said = root.as_root(["jitctl", "key", "accept", "--reason", "as it is"]);
+    assert!(said.succeeded().contains(&format!("grant {grant}: revoked")), "{said:?}");
+    let alert = |record: &harness::Record| record.kind() == "alert" && record.text("code") == "index-damaged";
+    assert!(root.journal().iter().any(alert));
+    assert_eq!(sql(&root, "PRAGMA integrity_check"), "ok");
+    root.run_as(&person.name, RUN).refused("");
+}
+
 #[test]
 fn a_denial_and_an_approval_that_the_indexes_lack_hold() {
     let root = own_root();

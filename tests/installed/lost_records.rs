@@ -288,6 +288,37 @@ fn records_that_a_power_failure_lost_leave_their_numbers_unused() {
     let _ = id(&request(&root, &person, "self-service", &[]));
 }
 
+/// Runs the command with `strace` as this user, and returns how many times it has waited for the disk.
+fn syncs(root: &PrivateRoot, person: &Person, command: &str) -> usize {
+    // No checkpoint is due for a minute.
+    root.script("jitctl audit export >/dev/null");
+    let traced = format!("strace -f -qq -o /root/trace -e trace=fdatasync,fsync -u {} {command}", person.name);
+    root.script(&format!("{traced} || :"));
+    root.read("/root/trace").matches("sync(").count()
+}
+
+/// Has records written until the next one has a number with this rest by 32.
+fn until_next(root: &PrivateRoot, person: &Person, rest: u64) {
+    while (head(root).seq + 1) % 32 != rest {
+        root.run_as(&person.name, ["jit-sudo", "-n", "false"]).refused("");
+    }
+}
+
+/// No power failure loses more records than it may: refusals, for which nobody waits for the disk, wait now and then.
+#[test]
+fn one_of_many_refusals_waits_for_the_disk_and_a_short_run_waits_once() {
+    let root = own_root();
+    let (person, other) = (granted(&root, "self-service"), root.person(&[]));
+    root.run_as(&person.name, RUN).succeeded();
+    until_next(&root, &other, 31);
+    assert_eq!(syncs(&root, &other, "jit-sudo -n false"), 0);
+    assert_eq!(syncs(&root, &other, "jit-sudo -n false"), 1, "record {}", head(&root).seq);
+    until_next(&root, &other, 31);
+    assert_eq!(syncs(&root, &person, "jit-sudo -n id -u"), 1, "record {}", head(&root).seq);
+    assert_eq!((head(&root).kind(), head(&root).seq % 32), ("end", 0));
+    both_say_intact(&root);
+}
+
 /// As after a power failure, but in the same boot: whoever can write the database removed the record that only the log has.
 #[test]
 fn a_record_that_vanishes_without_a_power_failure_needs_roots_acceptance() {

@@ -5,6 +5,12 @@ use std::time::Duration;
 
 use harness::{PrivateRoot, eventually};
 
+use jit_core::evidence::TreeHead;
+use jit_core::evidence::chain::hash;
+use jit_core::evidence::note::{Note, signed_by_host};
+use jit_core::evidence::tree::leaf;
+use jit_core::grant::HostKey;
+
 use crate::own_root;
 
 const STATE: &str = "/var/lib/jit-sudo";
@@ -105,7 +111,9 @@ fn one_record_is_proved_without_the_journal() {
         "jitctl audit prove {seq} >/tmp/proof; jitctl key show >/tmp/key; chmod 644 /tmp/proof /tmp/key"
     ));
     let said = check("/tmp/proof");
-    assert!(said.succeeded().contains(&format!("as number {seq} of ")) && said.stdout.contains("needle"), "{said:?}");
+    said.exited(5);
+    assert!(said.stdout.contains(&format!("as number {seq} of ")) && said.stdout.contains("needle"), "{said:?}");
+    assert!(said.stdout.contains("by the key of the host only"), "{said:?}");
     let proof = root.read("/tmp/proof");
     assert!(
         proof.starts_with("c2sp.org/tlog-proof@v1\nextra ") && proof.len() < 4_000 + start.body.len() * 2,
@@ -126,6 +134,11 @@ fn one_record_is_proved_without_the_journal() {
     }
     root.script("ssh-keygen -q -t ed25519 -N '' -f /tmp/other && cp /tmp/other.pub /tmp/key");
     check("/tmp/proof").refused("the host with this key has not signed the tree");
+    // Whoever has the key can sign the tree of what is no record.
+    let (key, leaf) = (HostKey::from_openssh(&root.read("/tmp/other")).unwrap(), leaf(hash(b"hello")));
+    let note = signed_by_host(&key, &"0".repeat(64), &TreeHead { size: 1, root: leaf }).unwrap();
+    root.write("/tmp/none", 0o644, format!("c2sp.org/tlog-proof@v1\nextra aGVsbG8=\nindex 0\n\n{note}"));
+    check("/tmp/none").refused("what the host has signed is no record of a journal");
     root.as_root(["jitctl", "audit", "prove", "99999"]).refused("there is no record 99999");
     root.run_as(&person.name, ["jitctl", "audit", "prove", &seq]).refused("");
 }
@@ -162,8 +175,18 @@ fn a_witness_cosigns_a_journal_that_grows_and_refuses_one_that_was_restored() {
     let uncosigned = verify(&root, &["--anchor", LOG, "--witness", &key]);
     uncosigned.exited(5);
     assert!(
-        uncosigned.stdout.contains("not checked: no head with a cosignature of this witness was given"),
+        uncosigned
+            .stdout
+            .contains("not checked: no head of this journal with a cosignature of witness.example/one was given"),
         "{uncosigned:?}"
+    );
+    // Each witness that is named has to have cosigned.
+    let second = witness("key --state /tmp/w2 --name witness.example/two").succeeded().to_owned();
+    let both = verify(&root, &["--anchor", "/root/note", "--witness", &second, "--witness", &key]);
+    both.exited(5);
+    assert!(
+        both.stdout.contains("cosigned up to record ") && both.stdout.contains("witness.example/two was"),
+        "{both:?}"
     );
     root.script("jitctl audit prove 3 >/root/proof");
     root.as_root(["jitctl", "audit", "check-proof", "/root/proof", "--host-key", "/tmp/host.pub", "--witness", &key])
@@ -178,4 +201,61 @@ fn a_witness_cosigns_a_journal_that_grows_and_refuses_one_that_was_restored() {
     submit().refused("do not begin with the");
     assert_eq!(size(), before);
     verify(&root, &["--anchor", "/root/note", "--witness", &key]).refused("are not those of a signed head");
+}
+
+/// A note counts for the journal whose checkpoints have its origin and its key: not one of another host in a common log, and none
+/// that root signs with the key of the host under another origin.
+#[test]
+fn a_note_of_another_origin_or_key_confirms_and_breaks_nothing() {
+    let (root, _) = signed();
+    root.script("jitctl audit export -o /root/journal.jsonl; jitctl key show | head -n 1 >/root/host.pub");
+    let notes = root.read("/root/head");
+    let own = Note::parse(notes.split_once("\n\n").map(|(_, note)| note).unwrap()).unwrap();
+    let tree = own.head().unwrap().1;
+    let key = HostKey::from_openssh(&root.read(&format!("{STATE}/host_key"))).unwrap();
+    let other = HostKey::from_seed([9; 32]);
+    let note = |key: &HostKey, size: u64| {
+        signed_by_host(key, &"c0ffee00".repeat(8), &TreeHead { size, root: tree.root }).unwrap().to_string()
+    };
+    root.script("cat /root/host.pub >/root/all.pub");
+    let words = jit_core::evidence::epoch_event::key_words(&other.public_key());
+    root.script(&format!("echo '{words}' >>/root/all.pub"));
+    let check = |note: &str| {
+        root.write("/root/note", 0o600, note);
+        let words = ["/root/journal.jsonl", "--public-key", "/root/all.pub", "--anchor", "/root/note"];
+        (verify(&root, &words), verify(&root, &["--anchor", "/root/note"]))
+    };
+    let invented = note(&key, tree.size);
+    let (file, host) = check(&invented);
+    for said in [file, host] {
+        said.exited(5);
+        assert!(said.stdout.contains("not checked: no signed head of this journal"), "{said:?}");
+    }
+    check(&note(&key, tree.size + 1)).0.refused("the journal ends before it");
+    // With an honest note of another host the own one decides.
+    let honest = note(&other, 70_000);
+    check(&honest).0.exited(5);
+    check(&format!("{own}\n{honest}")).0.succeeded();
+    // From a pipe, too.
+    root.script("cat /root/journal.jsonl | jitctl audit verify - --public-key /root/all.pub --anchor /root/note");
+    // The witness takes no first checkpoint of a key that it knows.
+    root.script("jitctl witness key --state /root/w --name w");
+    let cosign = |body: &str| {
+        root.write("/root/body", 0o600, body);
+        root.as_root([
+            "jitctl",
+            "witness",
+            "cosign",
+            "--state",
+            "/root/w",
+            "--host-key",
+            "/root/host.pub",
+            "/root/body",
+        ])
+    };
+    cosign(&notes).succeeded();
+    cosign(&format!("old 0\n\n{invented}")).refused("its key has signed for host");
+    let two = cosign(&format!("old x\n{}", notes.replacen("old 0", &format!("old {}", tree.size), 1)));
+    two.exited(1);
+    assert!(two.stdout.starts_with("— w ") && two.stderr.contains("checkpoint 1: not cosigned"), "{two:?}");
 }

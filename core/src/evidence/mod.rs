@@ -23,6 +23,7 @@ pub mod key_event;
 pub mod key_statement;
 mod mark;
 pub mod note;
+mod origins;
 mod policies;
 mod policy_event;
 pub mod policy_history;
@@ -49,6 +50,7 @@ pub use epochs::{FoundEpoch, FoundLine, FoundRetirement, FoundRotation, Sealing}
 pub use faults::{FirstBad, Inconsistencies};
 pub use forks::FoundFork;
 pub use mark::Mark;
+pub use origins::{Origins, SignedHead};
 pub use proof::{Proven, Signed};
 pub use record::{Event, Record};
 pub use signers::Signers;

@@ -48,7 +48,7 @@ pub struct NoteSignature {
     /// The name of the key.
     pub name: String,
     /// The id of the key.
-    id: [u8; 4],
+    pub(super) id: [u8; 4],
     /// What the kind of key defines.
     bytes: Vec<u8>,
 }
@@ -174,7 +174,7 @@ impl NoteKey {
         VerifyingKey::from_bytes(&self.point).ok().filter(|key| !key.is_weak())
     }
 
-    fn id(&self) -> [u8; 4] {
+    pub(super) fn id(&self) -> [u8; 4] {
         let hash = Sha256::new_with_prefix(&self.name).chain_update([b'\n', self.kind as u8]).chain_update(self.point);
         let hash: [u8; 32] = hash.finalize().into();
         hash.first_chunk().copied().unwrap_or_default()

@@ -23,6 +23,10 @@ pub struct KnownHead {
     pub head: TreeHead,
     /// When a witness cosigned it, in seconds since 1970; `None` if none did.
     pub cosigned: Option<u64>,
+    /// Which of the named witnesses did, one bit for each.
+    pub witnesses: u64,
+    /// Whether its origin and key are those of the journal. Another head does not confirm the journal.
+    pub is_own: bool,
 }
 
 /// What was kept elsewhere besides heads that decide by their number.
@@ -52,6 +56,8 @@ pub struct Compared {
     pub signed: Option<Agreed>,
     /// The last cosigned head that agrees.
     pub cosigned: Option<Agreed>,
+    /// Which of the named witnesses have cosigned a head that agrees, one bit for each.
+    pub witnesses: u64,
     /// The number of signed heads of branches that were lost.
     pub lost: u64,
     /// The number of signed heads that could not be compared, because the records before the file are not known.
@@ -124,7 +130,9 @@ impl TreeCheck {
     fn compare(&mut self, known: &KnownHead, head: TreeHead, seq: u64) {
         let agreed = Agreed { seq, size: head.size, at: known.cosigned };
         match (known.head == head, self.is_lost(head.size)) {
+            (true, _) if !known.is_own => {}
             (true, _) => {
+                self.found.witnesses |= known.witnesses;
                 self.found.signed = Some(Agreed { at: None, ..agreed });
                 self.found.cosigned = if known.cosigned.is_some() { Some(agreed) } else { self.found.cosigned };
             }

@@ -164,9 +164,16 @@ pub struct HeadInfo {
     pub size: u64,
     /// The root of their tree, lower-case hexadecimal.
     pub root: String,
+    /// The origin of its note.
+    pub origin: String,
+    /// The key that signed it, as `ssh-ed25519 AAAA…`.
+    pub key: String,
     /// When a witness cosigned it, in seconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cosigned: Option<u64>,
+    /// Which of the named witnesses did, one bit for each.
+    #[serde(default)]
+    pub witnesses: u64,
 }
 
 /// A proof with the Merkle tree.
@@ -334,6 +341,9 @@ pub struct HeadsInfo {
     /// When the witness cosigned it, in seconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cosigned_at: Option<u64>,
+    /// Which of the named witnesses have cosigned a head that agrees: the lowest bit stands for the first.
+    #[serde(default)]
+    pub witnesses: u64,
     /// How many signed heads belong to branches that were lost.
     #[serde(default)]
     pub lost: u64,
@@ -357,6 +367,7 @@ impl From<crate::evidence::ComparedHeads> for HeadsInfo {
             signed: heads.signed.map(|agreed| agreed.seq),
             cosigned: heads.cosigned.map(|agreed| agreed.seq),
             cosigned_at: heads.cosigned.and_then(|agreed| agreed.at),
+            witnesses: heads.witnesses,
             lost: heads.lost,
             uncompared: heads.uncompared,
             unsigned: heads.unsigned,

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use jit_core::escape::unhex;
 use jit_core::evidence::note::{Note, NoteKey, ORIGIN};
-use jit_core::evidence::{Digest, KnownHead, Mark, TreeHead};
+use jit_core::evidence::{Digest, Mark, SignedHead, TreeHead};
 use jit_core::grant::PublicKey;
 use serde_json::Value;
 
@@ -39,17 +39,26 @@ impl Kept {
         !self.notes.is_empty()
     }
 
-    /// Returns the tree heads that one of these keys of the host has signed, with the latest cosignature of one of the witnesses.
-    pub(super) fn heads(&self, keys: &[PublicKey], witnesses: &[NoteKey]) -> Vec<KnownHead> {
-        let mut heads: BTreeMap<TreeHead, Option<u64>> = BTreeMap::new();
+    /// Returns the tree heads that one of these host keys has signed, with the latest cosignature of one of the witnesses.
+    pub(super) fn heads(&self, keys: &[PublicKey], witnesses: &[NoteKey]) -> Vec<SignedHead> {
+        let mut heads: BTreeMap<(TreeHead, String, usize), (Option<u64>, u64)> = BTreeMap::new();
         for note in self.notes.iter().filter_map(|text| Note::parse(text)) {
-            if let Some(head) = signed(&note, keys) {
-                let cosigned = witnesses.iter().filter_map(|witness| witness.cosigned(&note)).max();
-                let known = heads.entry(head).or_default();
-                *known = (*known).max(cosigned);
+            let by = (0..).zip(keys).filter_map(|(by, key)| Some((by, signed(&note, std::slice::from_ref(key))?)));
+            for (by, head) in by {
+                let origin = note.head().map(|(origin, _)| origin.to_owned()).unwrap_or_default();
+                let (latest, which) = heads.entry((head, origin, by)).or_default();
+                for (bit, witness) in (0..u64::BITS).zip(witnesses) {
+                    let at = witness.cosigned(&note);
+                    *latest = (*latest).max(at);
+                    *which |= u64::from(at.is_some()) << bit;
+                }
             }
         }
-        heads.into_iter().map(|(head, cosigned)| KnownHead { head, cosigned }).collect()
+        let head = |((head, origin, by), (cosigned, witnesses))| {
+            let key: &PublicKey = keys.get::<usize>(by)?;
+            Some(SignedHead { head, origin, key: key.clone(), cosigned, witnesses })
+        };
+        heads.into_iter().filter_map(head).collect()
     }
 }
 
@@ -239,8 +248,9 @@ mod tests {
             format!("{parsed:#}").replace('\n', ""),
         ] {
             let kept = kept(&text);
-            let known = KnownHead { head, cosigned: None };
-            assert_eq!(kept.heads(&[key.public_key()], &[]), [known], "{text}");
+            let (origin, key) = ("jit-sudo/ab12".to_owned(), key.public_key());
+            let known = SignedHead { head, origin, key: key.clone(), cosigned: None, witnesses: 0 };
+            assert_eq!(kept.heads(&[key], &[]), [known], "{text}");
             assert!(
                 kept.heads(&[HostKey::from_seed([8; 32]).public_key()], &[]).is_empty() && kept.unsigned.is_empty()
             );

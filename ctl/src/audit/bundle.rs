@@ -155,7 +155,7 @@ pub(crate) fn prove(
 }
 
 /// Reads a line; empty at the end of the file.
-fn read_line(lines: &mut impl BufRead, line: &mut Vec<u8>) -> std::io::Result<()> {
+pub(super) fn read_line(lines: &mut impl BufRead, line: &mut Vec<u8>) -> std::io::Result<()> {
     line.clear();
     lines.by_ref().take(LINE_LIMIT).read_until(b'\n', line)?;
     if line.last() == Some(&b'\n') {

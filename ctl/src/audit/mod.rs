@@ -3,6 +3,7 @@
 pub(crate) mod anchor;
 pub(crate) mod bundle;
 mod export;
+mod origins;
 mod proofs;
 mod record;
 mod sealing;
@@ -25,7 +26,7 @@ use record::Record;
 
 pub(crate) use export::export;
 pub(crate) use proofs::{check_proof, hash_lines, prove};
-pub(crate) use verify::{keys as verify_keys, verify};
+pub(crate) use verify::{key_lines as verify_key_lines, verify};
 
 /// `jitctl audit list`: one line per record, the oldest first.
 pub(crate) fn list(words: AuditListWords, broker: &Broker, screen: &Screen) -> Result<Report, Trouble> {

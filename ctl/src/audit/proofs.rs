@@ -9,19 +9,19 @@ use jit_core::escape::unhex;
 use jit_core::evidence::chain::hash;
 use jit_core::evidence::note::{Note, NoteKey};
 use jit_core::evidence::tree::check_inclusion;
-use jit_core::evidence::{Digest, TreeHead};
+use jit_core::evidence::{Digest, Record, TreeHead};
 use jit_core::grant::PublicKey;
 use jit_core::wire::{AuditProve, KeyShow, ProofInfo, RecordInfo};
 
 use super::anchor::signed;
-use super::record::Record;
+use super::record::Record as Shown;
 use super::verify::{keys, witness_key};
 use crate::broker::Broker;
 use crate::clean::clean;
 use crate::cli::{AuditCheckProofWords, AuditProveWords};
 use crate::output::{Output, ProvenRecord};
 use crate::screen::{Report, Screen};
-use crate::speech::{Notice, Trouble};
+use crate::speech::{Exit, Notice, Trouble};
 use crate::when;
 
 /// The first line of a proof.
@@ -76,22 +76,31 @@ pub(crate) fn check_proof(words: &AuditCheckProofWords, screen: &Screen) -> Resu
     let cosigned =
         cosigned.map_err(|witness| no_proof(&format!("witness {} has not cosigned the tree", clean(&witness.name))))?;
     let record = hash(proof.record.as_bytes());
+    // No record has a smaller number than its place.
+    Record::decode(&proof.record)
+        .ok()
+        .filter(|record| record.seq > proof.index)
+        .ok_or_else(|| no_proof("what the host has signed is no record of a journal"))?;
     check_inclusion(&tree, proof.index, record, &proof.hashes).map_err(|why| no_proof(&why.to_string()))?;
     Ok(report(&proof, record, &tree, cosigned, screen))
 }
 
 fn report(proof: &Proof, record: Digest, tree: &TreeHead, cosigned: Vec<u64>, screen: &Screen) -> Report {
     let info = RecordInfo { seq: proof.index + 1, body: proof.record.clone(), hash: record.to_string() };
-    let shown = Record::read(&info);
+    let shown = Shown::read(&info);
     let mut text =
         format!("the record is in the journal, as number {} of {} signed records\n", proof.index + 1, tree.size);
     for time in &cosigned {
         let at = when::short(i64::try_from(*time).unwrap_or(i64::MAX), screen.now);
         text.push_str(&format!("the witness cosigned them at {at}\n"));
     }
+    if cosigned.is_empty() {
+        text.push_str("by the key of the host only: its root can have signed another journal (--witness KEY)\n");
+    }
+    let exit = if cosigned.is_empty() { Exit::NotAllChecked } else { Exit::Done };
     text.push_str(&format!("\n{}", shown.details(screen.now)));
     let proven = ProvenRecord { index: proof.index, size: tree.size, cosigned, record: proof.record.clone() };
-    Report::done(Output::Proven(proven), text)
+    Report::done(Output::Proven(proven), text).ended(exit)
 }
 
 fn no_proof(why: &str) -> Trouble {

@@ -5,15 +5,17 @@ mod verdict;
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
+use std::os::fd::AsFd;
 use std::path::Path;
 
+use jit_core::evidence::epoch_event::key_words;
 use jit_core::evidence::note::{KeyKind, NoteKey};
-use jit_core::evidence::{Elsewhere, Mark, Signers};
+use jit_core::evidence::{Elsewhere, Mark, SignedHead, Signers};
 use jit_core::grant::PublicKey;
 use jit_core::wire::{AuditVerify, DifferenceInfo, HeadInfo, KeyShow, MarkInfo, VerifyInfo};
 
 use super::anchor::{self, Kept};
-use super::{bundle, sealing};
+use super::{bundle, origins, sealing};
 use crate::broker::Broker;
 use crate::clean::clean;
 use crate::cli::AuditVerifyWords;
@@ -30,6 +32,9 @@ const MARKS: usize = 10_000;
 /// How many signed heads fit into it besides.
 const HEADS: usize = 8_000;
 
+/// How many witnesses can be named.
+const WITNESSES: usize = 64;
+
 /// How many faults are shown; the JSON output has up to a hundred.
 const TOLD: usize = 10;
 
@@ -41,29 +46,36 @@ pub(crate) fn verify(words: &AuditVerifyWords, broker: &Broker, screen: &Screen)
     let kept = anchor::read(&words.anchor)?;
     let keys = words.public_key.as_deref().map(keys).transpose()?.unwrap_or_default();
     let witnesses = words.witness.iter().map(|text| witness_key(text)).collect::<Result<Vec<_>, _>>()?;
+    if witnesses.len() > WITNESSES {
+        return Err(Trouble::Usage(Notice::new(format!("at most {WITNESSES} witnesses can be named"))));
+    }
     let mut signers: Vec<PublicKey> = keys.iter().map(|(_, key)| key.clone()).collect();
     if words.file.is_none() && signers.is_empty() && kept.has_notes() {
-        signers.extend(key(&broker.ask(&KeyShow {})?.public_key).map(|(_, key)| key));
+        signers.extend(key(&broker.ask(&KeyShow {})?.public_key).map(|(_, key, _)| key));
     }
     let heads = spread(kept.heads(&signers, &witnesses), HEADS);
+    let names: Vec<String> = witnesses.iter().map(|witness| witness.name.clone()).collect();
     let asked = Asked {
         key: words.file.is_none() || !keys.is_empty(),
-        witness: !witnesses.is_empty(),
+        witnesses: names.len(),
         unreadable_heads: signers.is_empty() && kept.has_notes(),
     };
     let Kept { marks, unsigned, .. } = kept;
     let sealing_keys = sealing::keys(&words.sealing_key)?;
     let info = match &words.file {
-        Some(file) => of_file(file, words.from, &keys, (marks, Elsewhere { heads, unsigned }), sealing_keys)?,
+        Some(file) => of_file(file, words.from, &keys, (marks, heads, unsigned), sealing_keys)?,
         None => {
             let info = |mark: Mark| MarkInfo { seq: mark.seq, head: mark.hash.to_string() };
             let keys = keys.iter().map(|(line, _)| line.clone()).collect();
             let anchor = spread(marks, MARKS).into_iter().map(info).collect();
             let unsigned = spread(unsigned, MARKS).into_iter().map(info).collect();
-            let heads = heads.into_iter().map(|known| HeadInfo {
-                size: known.head.size,
-                root: known.head.root.to_string(),
-                cosigned: known.cosigned,
+            let heads = heads.into_iter().map(|signed| HeadInfo {
+                size: signed.head.size,
+                root: signed.head.root.to_string(),
+                origin: signed.origin,
+                key: key_words(&signed.key),
+                cosigned: signed.cosigned,
+                witnesses: signed.witnesses,
             });
             broker.ask(&AuditVerify { anchor, heads: heads.collect(), unsigned, keys, sealing_keys })?
         }
@@ -71,23 +83,29 @@ pub(crate) fn verify(words: &AuditVerifyWords, broker: &Broker, screen: &Screen)
     // A broken journal proves nothing about recordings.
     let checks = words.recordings && info.intact;
     let recordings = if checks { Some(check(broker)?) } else { None };
-    Ok(report(VerifyInfo { recordings, ..info }, asked, screen))
+    Ok(report(VerifyInfo { recordings, ..info }, asked, &names, screen))
 }
 
 fn of_file(
     path: &Path,
     from: Option<u64>,
     keys: &[(String, PublicKey)],
-    (marks, elsewhere): (Vec<Mark>, Elsewhere),
+    (marks, heads, unsigned): (Vec<Mark>, Vec<SignedHead>, Vec<Mark>),
     sealing_keys: Vec<String>,
 ) -> Result<VerifyInfo, Trouble> {
     let shown = clean(&path.display().to_string());
     let failed =
         |error| Trouble::Local("unreadable", Notice::new(format!("cannot read {shown}: {}", sys::plain_words(&error))));
-    let input: Box<dyn Read> = match path.to_str() {
-        Some("-") => Box::new(io::stdin()),
-        _ => Box::new(File::open(path).map_err(failed)?),
+    let mut input = match path.to_str() {
+        Some("-") => File::from(io::stdin().as_fd().try_clone_to_owned().map_err(failed)?),
+        _ => File::open(path).map_err(failed)?,
     };
+    let mut elsewhere = Elsewhere { heads: Vec::new(), unsigned };
+    if !heads.is_empty() {
+        let (origins, whole) = origins::of_export(input).map_err(failed)?;
+        let keys: Vec<PublicKey> = keys.iter().map(|(_, key)| key.clone()).collect();
+        (elsewhere.heads, input) = (origins.of_journal(heads, &keys), whole);
+    }
     let signers = match keys {
         [] => Signers::Anybody,
         keys => Signers::These(keys.iter().map(|(_, key)| key.clone()).collect()),
@@ -97,7 +115,7 @@ fn of_file(
     Ok(proven.map_or_else(Into::into, Into::into))
 }
 
-fn report(info: VerifyInfo, asked: Asked, screen: &Screen) -> Report {
+fn report(info: VerifyInfo, asked: Asked, witnesses: &[String], screen: &Screen) -> Report {
     if !info.intact {
         let bad = sentence(&info);
         let notice = match info.differences.first().filter(|_| info.inconsistencies.is_empty()) {
@@ -111,7 +129,7 @@ fn report(info: VerifyInfo, asked: Asked, screen: &Screen) -> Report {
         return Report::done(Output::Verified(Box::new(info)), String::new()).but(Exit::Refused, notice);
     }
     let (verdict, checks) = judge(&info, asked);
-    let mut text = lines(&info, verdict, &checks, screen);
+    let mut text = lines(&info, verdict, &checks, witnesses, screen);
     let exit = if verdict == Verdict::Intact { Exit::Done } else { Exit::NotAllChecked };
     let Some(checked) = &info.recordings else {
         return Report::done(Output::Verified(Box::new(info)), text).ended(exit);
@@ -188,7 +206,12 @@ pub(super) fn witness_key(text: &str) -> Result<NoteKey, Trouble> {
 }
 
 /// Returns the keys that a text or a file contains, each with its two fields.
-pub(crate) fn keys(text: &str) -> Result<Vec<(String, PublicKey)>, Trouble> {
+pub(super) fn keys(text: &str) -> Result<Vec<(String, PublicKey)>, Trouble> {
+    Ok(key_lines(text)?.into_iter().map(|(words, key, _)| (words, key)).collect())
+}
+
+/// Returns the keys that a text or a file contains, each with its two fields and what follows them.
+pub(crate) fn key_lines(text: &str) -> Result<Vec<(String, PublicKey, String)>, Trouble> {
     if let Some(key) = key(text) {
         return Ok(vec![key]);
     }
@@ -206,12 +229,13 @@ pub(crate) fn keys(text: &str) -> Result<Vec<(String, PublicKey)>, Trouble> {
     Ok(found)
 }
 
-/// Returns the key of a line, wherever its two fields are (a public key file, or a list of allowed signers).
-fn key(line: &str) -> Option<(String, PublicKey)> {
+/// Returns the key of a line, wherever its two fields are (a public key file, or a list of allowed signers), and what follows them.
+fn key(line: &str) -> Option<(String, PublicKey, String)> {
     let words: Vec<&str> = line.split_ascii_whitespace().collect();
-    words.windows(2).find_map(|pair| {
+    words.windows(2).enumerate().find_map(|(place, pair)| {
         let [algorithm, encoded] = pair else { return None };
-        Some((pair.join(" "), PublicKey::from_words(algorithm, encoded)?))
+        let rest = words.get(place + 2..).unwrap_or_default().join(" ");
+        Some((pair.join(" "), PublicKey::from_words(algorithm, encoded)?, rest))
     })
 }
 

@@ -43,8 +43,9 @@ pub(crate) enum AuditVerb {
     ///
     /// Prints one line for each check, also for those that could not be made. The status is 0 if the journal is intact and
     /// a signed head that was kept elsewhere agrees. It is 5 if nothing is wrong, but no such head was given, or the key
-    /// of the host, or the cosignature of a witness that you named: root of the host could then have rewritten the whole
-    /// journal. It is 1 if the journal is not intact.
+    /// of the host, or the cosignature of each witness that you named: root of the host could then have rewritten the
+    /// whole journal. It is 1 if the journal is not intact. A head is of this journal if its host id and its key are those
+    /// of the checkpoints; heads of other hosts are left out.
     ///
     /// It changes nothing. Root and readers of the audit may verify this host. Any user may verify a file. A file must
     /// begin with the first record, with the first record that was not pruned, or with the record of `--from`. It must
@@ -60,7 +61,8 @@ pub(crate) enum AuditVerb {
     /// Check a proof of `jitctl audit prove` on any machine
     ///
     /// Prints the record. The status is 0 only if the host with this key has signed a tree that contains the record, and
-    /// each witness that you name has cosigned that tree.
+    /// each witness that you name has cosigned that tree. It is 5 if you name no witness: whoever has become root of the
+    /// host has its key, and can sign a tree with a record that the journal never had.
     CheckProof(AuditCheckProofWords),
     /// List the records that contain a text
     ///
@@ -187,7 +189,7 @@ pub(crate) struct AuditVerifyWords {
     /// too, but any user can write such lines. If they disagree, jitctl reports it, and it changes no result.
     #[arg(long, value_name = "FILE")]
     pub(crate) anchor: Vec<PathBuf>,
-    /// Require the cosignature of this witness on a head in a file of --anchor: a key that `jitctl witness key` prints, or a file with it (may be repeated)
+    /// Require the cosignature of this witness on a head in a file of --anchor: a key that `jitctl witness key` prints, or a file with it (may be repeated: each of them is required)
     #[arg(long, value_name = "KEY")]
     pub(crate) witness: Vec<String>,
     /// Only checkpoints count whose sealing keys this host key certified: a line "ssh-ed25519 AAAA…", or a file of such lines [default: this host's own]

@@ -17,9 +17,11 @@ pub(crate) enum WitnessVerb {
     /// that the journal begins with the records that this witness has cosigned before. Then stores the checkpoint in
     /// `DIRECTORY/HOST.note`, and prints the line with the cosignature. Give that file to `audit verify --anchor`.
     ///
-    /// Otherwise it prints one line with the reason, changes nothing, and exits with status 1. The first checkpoint of
-    /// a host is accepted without a proof. The format is that of C2SP tlog-witness, and the cosignature that of C2SP
-    /// tlog-cosignature, version 1.
+    /// Each checkpoint is taken by itself. For one that is refused it prints the reason, changes nothing, and exits with
+    /// status 1. The first checkpoint of a host is accepted without a proof, and binds the host id and its key to each
+    /// other: no other host can use them. If you give the keys of several hosts, write the host id behind each key, as in
+    /// the list of known hosts; otherwise the first checkpoint of a host is refused while another key has none. The format
+    /// is that of C2SP tlog-witness, and the cosignature that of C2SP tlog-cosignature, version 1.
     Cosign(WitnessCosignWords),
 }
 
@@ -51,7 +53,7 @@ pub(crate) struct WitnessCosignWords {
     /// The directory of the witness
     #[arg(long, value_name = "DIRECTORY")]
     pub(crate) state: PathBuf,
-    /// The public key of the host: a line "ssh-ed25519 AAAA…", or a file of such lines (may be repeated)
+    /// The public key of the host: a line "ssh-ed25519 AAAA…", or a file of such lines, each with the host id behind the key if there are several (may be repeated)
     #[arg(long, value_name = "KEY", required = true)]
     pub(crate) host_key: Vec<String>,
     /// The checkpoint with its proof [default: standard input]

@@ -1,6 +1,7 @@
 //! `jitctl witness`: remembers the tree head of each host, cosigns those that only grow, and refuses all others. Runs without
 //! privilege, on another machine or as another user, and never talks to the broker.
 
+mod host_keys;
 mod request;
 mod state;
 
@@ -11,15 +12,13 @@ use std::path::Path;
 use jit_core::evidence::note::{Note, ORIGIN, WitnessKey};
 use jit_core::evidence::tree::check_consistency;
 use jit_core::evidence::{Digest, TreeHead};
-use jit_core::grant::PublicKey;
 
-use crate::audit::anchor::signed;
-use crate::audit::verify_keys;
 use crate::clean::clean;
 use crate::cli::{WitnessCosignWords, WitnessKeyWords, WitnessSizeWords, WitnessVerb};
 use crate::output::{Cosigned, Output};
 use crate::screen::{Report, Screen};
-use crate::speech::{Notice, Trouble};
+use crate::speech::{Exit, Notice, Trouble};
+use host_keys::HostKeys;
 use request::Request;
 use state::State;
 
@@ -52,38 +51,55 @@ fn size(words: &WitnessSizeWords) -> Result<Report, Trouble> {
 }
 
 fn cosign(words: &WitnessCosignWords, now: u64) -> Result<Report, Trouble> {
-    let mut hosts = Vec::new();
-    for text in &words.host_key {
-        hosts.extend(verify_keys(text)?.into_iter().map(|(_, key)| key));
-    }
+    let hosts = HostKeys::read(&words.host_key)?;
     let (state, input) = (State::open(&words.state)?, read(words.file.as_deref())?);
     let key = state.key()?;
-    let requests =
-        Request::all(&input).ok_or_else(|| refused("malformed", "the input is not a checkpoint with a proof"))?;
-    let (mut cosigned, mut text) = (Vec::new(), String::new());
-    for request in &requests {
-        let line = take(&state, &key, &hosts, request, now)?;
-        text.push_str(&format!("{line}\n"));
-        cosigned.push(Cosigned { size: request.head().map_or(0, |(_, head)| head.size), signature: line });
+    let bodies = Request::bodies(&input);
+    let (mut cosigned, mut text, mut failed) = (Vec::new(), String::new(), Vec::new());
+    // Each by itself: what one host sends does not stop another.
+    for (number, body) in (1..).zip(&bodies) {
+        match take(&state, &key, &hosts, body, now) {
+            Ok((size, line)) => {
+                text.push_str(&format!("{line}\n"));
+                cosigned.push(Cosigned { size, signature: line });
+            }
+            Err(trouble) => failed.push((number, trouble)),
+        }
     }
-    Ok(Report::done(Output::Cosigned(cosigned), text))
+    let refused = match failed.len() {
+        0 => return Ok(Report::done(Output::Cosigned(cosigned), text)),
+        1 if bodies.len() == 1 => return Err(failed.swap_remove(0).1),
+        _ => failed.iter().map(|(number, trouble)| format!("checkpoint {number}: {}", told(trouble))),
+    };
+    let notice = Notice::new(refused.collect::<Vec<_>>().join("; "));
+    Ok(Report::done(Output::Cosigned(cosigned), text).but(Exit::Refused, notice))
 }
 
-/// Checks one checkpoint, remembers it, and returns the line with the cosignature.
-fn take(state: &State, key: &WitnessKey, hosts: &[PublicKey], request: &Request, now: u64) -> Result<String, Trouble> {
+fn told(trouble: &Trouble) -> String {
+    let Notice { message, hint } = trouble.notice();
+    hint.map_or(message.clone(), |hint| format!("{message} ({hint})"))
+}
+
+/// Checks one checkpoint, remembers it, and returns its size and the line with the cosignature.
+fn take(state: &State, key: &WitnessKey, hosts: &HostKeys, body: &str, now: u64) -> Result<(u64, String), Trouble> {
+    let request =
+        Request::parse(body).ok_or_else(|| refused("malformed", "the input is not a checkpoint with a proof"))?;
     let (origin, head) = request.head().ok_or_else(|| refused("malformed", "the note does not state a tree head"))?;
     let host = origin.strip_prefix(ORIGIN).filter(|host| is_host(host));
     let host = host.ok_or_else(|| refused("unknown-host", "the note is not from a host of jit-sudo"))?;
-    signed(&request.note, hosts)
-        .ok_or_else(|| refused("unknown-host", "no host key that was given has signed the note"))?;
+    // By one key: whoever adds another signature to the note of a host must not be known as this host.
+    let mut by_host = request.note.signatures.iter().filter(|signature| signature.name == origin).cloned();
+    let (Some(signature), None) = (by_host.next(), by_host.next()) else {
+        return Err(refused("unknown-host", "the note does not have one signature of its host"));
+    };
     let _lock = state.lock()?;
     let before = state.last(host)?;
+    hosts.check(state, host, &request.note, before.as_ref().map(|(_, note)| note))?;
     grows(before.as_ref().map(|(head, _)| head), request.old, &head, &request.proof)?;
     let line = key.cosign(&request.note.text, now);
-    let host_alone = request.note.signatures.iter().filter(|signature| signature.name == origin).cloned();
-    let signatures = host_alone.chain([line.clone()]).collect();
+    let signatures = vec![signature, line.clone()];
     state.remember(host, &Note { text: request.note.text.clone(), signatures })?;
-    Ok(line.to_string())
+    Ok((head.size, line.to_string()))
 }
 
 /// Checks that the tree is the one that is known, or has grown from it.

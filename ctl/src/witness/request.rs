@@ -18,14 +18,18 @@ pub(super) struct Request {
 }
 
 impl Request {
-    /// Parses one body after the other; `None` if one is malformed, or if there is none.
-    pub(super) fn all(text: &str) -> Option<Vec<Self>> {
-        let rest = text.strip_prefix("old ")?;
-        rest.split("\nold ").map(|body| Self::parse(body.strip_suffix('\n').unwrap_or(body))).collect()
+    /// Splits the input into bodies, one after the other; at least one.
+    pub(super) fn bodies(text: &str) -> Vec<&str> {
+        let mut begins: Vec<usize> = text.match_indices("\nold ").map(|(place, _)| place + 1).collect();
+        begins.insert(0, 0);
+        begins.push(text.len());
+        begins.windows(2).filter_map(|pair| text.get(*pair.first()?..*pair.last()?)).collect()
     }
 
-    /// Parses a body without its first word and its last line feed.
-    fn parse(body: &str) -> Option<Self> {
+    /// Parses a body; `None` if it is malformed.
+    pub(super) fn parse(body: &str) -> Option<Self> {
+        let body = body.strip_prefix("old ")?;
+        let body = body.strip_suffix('\n').unwrap_or(body);
         let (old, rest) = body.split_once('\n')?;
         let (proof, note) = match rest.strip_prefix('\n') {
             Some(note) => ("", note),

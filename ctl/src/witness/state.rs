@@ -8,14 +8,20 @@ use std::time::Duration;
 
 use jit_core::evidence::TreeHead;
 use jit_core::evidence::note::{Note, WitnessKey};
+use jit_core::grant::PublicKey;
 use sys::lock::Locked;
 use sys::random::random;
 
+use super::is_host;
+use crate::audit::anchor::signed;
 use crate::clean::clean;
 use crate::speech::{Notice, Trouble};
 
 const KEY: &str = "key";
 const LOCK: &str = "lock";
+
+/// The end of the names of the files with notes; the host id precedes it.
+const NOTE: &str = ".note";
 
 /// How long another process may hold the lock.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -86,6 +92,25 @@ impl State {
         Ok(Some((head, note)))
     }
 
+    /// Returns the host whose last note this key has signed.
+    pub(super) fn host_of(&self, key: &PublicKey) -> Result<Option<String>, Trouble> {
+        let entries = fs::read_dir(&self.directory).map_err(|error| failed("read", &self.directory, &error))?;
+        for entry in entries {
+            let file = entry.map_err(|error| failed("read", &self.directory, &error))?.file_name();
+            let host = file.to_str().and_then(|file| file.strip_suffix(NOTE)).filter(|host| is_host(host));
+            let Some(host) = host else { continue };
+            if self.last(host)?.is_some_and(|(_, note)| signed(&note, std::slice::from_ref(key)).is_some()) {
+                return Ok(Some(host.to_owned()));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Returns the path of the note of a host, for messages.
+    pub(super) fn note_of(&self, host: &str) -> String {
+        shown(&self.directory.join(name(host)))
+    }
+
     /// Stores the cosigned note of a host; it is on the disk when this returns.
     pub(super) fn remember(&self, host: &str, note: &Note) -> Result<(), Trouble> {
         self.replace(&name(host), &note.to_string())
@@ -105,7 +130,7 @@ impl State {
 }
 
 fn name(host: &str) -> String {
-    format!("{host}.note")
+    format!("{host}{NOTE}")
 }
 
 fn shown(path: &Path) -> String {

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use jit_core::evidence::epoch_event::key_words;
 use jit_core::evidence::note::{NoteKey, signed_by_host};
 use jit_core::evidence::tree::{Frontier, Subtrees, consistency, leaf, node};
 use jit_core::grant::HostKey;
@@ -26,6 +27,8 @@ impl Subtrees for Leaves {
 struct Scene {
     directory: PathBuf,
     host: HostKey,
+    /// What `--host-key` gives.
+    given: Vec<String>,
 }
 
 impl Scene {
@@ -33,27 +36,28 @@ impl Scene {
         let directory = std::env::temp_dir().join(format!("jit-sudo-witness-{name}-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&directory);
         State::open(&directory).unwrap().make_key("witness.example/w").unwrap();
-        Self { directory, host: HostKey::from_seed([7; 32]) }
+        let host = HostKey::from_seed([7; 32]);
+        let given = vec![line(&host)];
+        Self { directory, host, given }
     }
 
-    /// The body for a journal of these records, for a witness that has `old` of them.
+    fn given(&self, given: &[String]) -> Self {
+        Self { directory: self.directory.clone(), host: HostKey::from_seed([7; 32]), given: given.to_vec() }
+    }
+
     fn body(&self, records: &[Digest], old: u64) -> String {
-        let mut tree = Frontier::default();
-        records.iter().for_each(|record| tree.push(*record, |_| ()));
-        let proof = consistency(&Leaves(records.to_vec()), old.min(tree.size()), tree.size()).unwrap();
-        let proof: String = proof.iter().map(|hash| base64(hash) + "\n").collect();
-        format!("old {old}\n{proof}\n{}", signed_by_host(&self.host, HOST, &tree.head()).unwrap())
+        body(&self.host, HOST, records, old)
     }
 
     /// Takes the input as the verb does; the error is its code.
     fn cosign(&self, input: &str) -> Result<Vec<String>, String> {
         let state = State::open(&self.directory).unwrap();
-        let (key, hosts) = (state.key().unwrap(), [self.host.public_key()]);
+        let (key, hosts) = (state.key().unwrap(), HostKeys::read(&self.given).unwrap());
         let code = |trouble: Trouble| {
             serde_json::to_value(trouble.object()).unwrap()["error"]["code"].as_str().unwrap().to_owned()
         };
-        let requests = Request::all(input).ok_or("malformed".to_owned())?;
-        requests.iter().map(|request| take(&state, &key, &hosts, request, 99).map_err(code)).collect()
+        let bodies = Request::bodies(input);
+        bodies.iter().map(|body| take(&state, &key, &hosts, body, 99).map(|(_, line)| line).map_err(code)).collect()
     }
 
     fn known(&self) -> Option<(TreeHead, Note)> {
@@ -65,6 +69,20 @@ impl Drop for Scene {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.directory);
     }
+}
+
+/// The body for a journal of these records of a host, for a witness that has `old` of them.
+fn body(key: &HostKey, host: &str, records: &[Digest], old: u64) -> String {
+    let mut tree = Frontier::default();
+    records.iter().for_each(|record| tree.push(*record, |_| ()));
+    let proof = consistency(&Leaves(records.to_vec()), old.min(tree.size()), tree.size()).unwrap();
+    let proof: String = proof.iter().map(|hash| base64(hash) + "\n").collect();
+    format!("old {old}\n{proof}\n{}", signed_by_host(key, host, &tree.head()).unwrap())
+}
+
+/// The line of the public key.
+fn line(key: &HostKey) -> String {
+    key_words(&key.public_key())
 }
 
 fn base64(hash: &Digest) -> String {
@@ -119,9 +137,62 @@ fn a_journal_that_was_rewritten_cut_off_or_restored_is_refused() {
     refused(&whole.replace(ORIGIN, "example.com/"), "unknown-host");
     refused("", "malformed");
     refused("old 9\n", "malformed");
-    let stranger = Scene { host: HostKey::from_seed([8; 32]), directory: PathBuf::from("/nonexistent") };
-    refused(&stranger.body(&records(20), 9), "unknown-host");
+    refused(&body(&HostKey::from_seed([8; 32]), HOST, &records(20), 9), "unknown-host");
     assert_eq!(scene.cosign(&whole).unwrap().len(), 1);
+}
+
+const OTHER: &str = "ffeeddccbbaa99887766554433221100ffeeddccbbaa99887766554433221100";
+
+/// A rewritten journal, signed by the same host under another id, is no first contact.
+#[test]
+fn a_key_signs_for_one_host_and_a_host_has_one_key() {
+    let scene = Scene::new("bound");
+    scene.cosign(&scene.body(&records(9), 0)).unwrap();
+    let rewritten: Vec<Digest> = (100..109).map(|number| Digest([number; 32])).collect();
+    assert_eq!(scene.cosign(&body(&scene.host, OTHER, &rewritten, 0)), Err("other-host".to_owned()));
+    let second = HostKey::from_seed([8; 32]);
+    let both = scene.given(&[line(&scene.host), line(&second)]);
+    assert_eq!(both.cosign(&body(&second, HOST, &records(20), 9)), Err("other-key".to_owned()));
+    // A note of the host with another signature does not make the other key one of the host.
+    let mut note = signed_by_host(&second, HOST, &TreeHead { size: 9, root: Digest([1; 32]) }).unwrap();
+    note.signatures.extend(scene.known().unwrap().1.signatures);
+    assert_eq!(both.cosign(&format!("old 9\n\n{note}")), Err("unknown-host".to_owned()));
+    // The operator has checked the journal, and says so.
+    std::fs::remove_file(scene.directory.join(format!("{HOST}.note"))).unwrap();
+    assert_eq!(scene.cosign(&body(&scene.host, OTHER, &rewritten, 0)).unwrap().len(), 1);
+    assert_eq!(scene.cosign(&scene.body(&records(9), 0)), Err("other-host".to_owned()));
+}
+
+/// One host cannot take the place of another that the witness has not seen yet.
+#[test]
+fn with_several_keys_a_first_contact_needs_the_name_of_its_host() {
+    let scene = Scene::new("several");
+    let second = HostKey::from_seed([8; 32]);
+    let claim = body(&second, HOST, &records(200), 0);
+    let plain = scene.given(&[line(&scene.host), line(&second)]);
+    assert_eq!(plain.cosign(&claim), Err("unnamed-host".to_owned()));
+    assert_eq!(plain.cosign(&scene.body(&records(9), 0)), Err("unnamed-host".to_owned()));
+    let listed = scene.given(&[format!("{} {HOST} seen=2026-01-01", line(&scene.host)), line(&second)]);
+    assert_eq!(listed.cosign(&claim), Err("other-host".to_owned()));
+    let twice = scene.given(&[line(&scene.host), format!("{} {HOST}", line(&scene.host)), line(&second)]);
+    assert_eq!(twice.cosign(&claim), Err("other-host".to_owned()));
+    let named = scene.given(&[line(&scene.host), format!("web2 {} {OTHER}", line(&second))]);
+    assert_eq!(named.cosign(&claim), Err("other-host".to_owned()));
+    assert_eq!(named.cosign(&body(&second, OTHER, &records(5), 0)).unwrap().len(), 1);
+    // Where all others are known, the last key can only be that of the new host.
+    assert_eq!(plain.cosign(&scene.body(&records(9), 0)).unwrap().len(), 1);
+    assert_eq!(plain.cosign(&body(&second, OTHER, &records(7), 5)).unwrap().len(), 1);
+}
+
+#[test]
+fn each_checkpoint_of_an_input_is_taken_by_itself() {
+    let scene = Scene::new("batch");
+    let state = State::open(&scene.directory).unwrap();
+    let (key, hosts) = (state.key().unwrap(), HostKeys::read(&scene.given).unwrap());
+    let input = format!("{}old x\n{}", scene.body(&records(9), 0), scene.body(&records(12), 9));
+    let taken: Vec<_> = Request::bodies(&input).iter().map(|body| take(&state, &key, &hosts, body, 99)).collect();
+    assert!(matches!(taken[..], [Ok((9, _)), Err(_), Ok((12, _))]), "{taken:?}");
+    assert_eq!(scene.known().unwrap().0.size, 12);
 }
 
 #[test]

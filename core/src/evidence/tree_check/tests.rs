@@ -20,7 +20,7 @@ fn tree(records: &[Chained]) -> Frontier {
 }
 
 fn head(records: &[Chained]) -> KnownHead {
-    KnownHead { head: tree(records).head(), cosigned: None }
+    KnownHead { head: tree(records).head(), cosigned: None, witnesses: 0, is_own: true }
 }
 
 fn mark((seq, _, hash): &Chained) -> Mark {
@@ -50,7 +50,16 @@ fn signed_heads_decide_and_unsigned_ones_do_not() {
     let heads = prove(&records, &[cosigned, head(&records[..15])], &[]).unwrap().heads;
     assert_eq!(heads.cosigned, Some(Agreed { seq: 7, size: 7, at: Some(99) }));
     assert_eq!((heads.signed.unwrap().seq, heads.disagreeing), (15, 0));
-    let altered = KnownHead { head: TreeHead { size: 7, root: other }, cosigned: None };
+    // A head of another origin confirms nothing, and is a fault where it differs.
+    let foreign = |records| KnownHead { is_own: false, witnesses: 1, cosigned: Some(9), ..head(records) };
+    let heads = prove(&records, &[foreign(&records[..7])], &[]).unwrap().heads;
+    assert_eq!((heads.signed, heads.cosigned, heads.witnesses), (None, None, 0));
+    assert_eq!(prove(&records[..14], &[foreign(&records[..15])], &[]), bad(15, Cause::CutOffHead(15)));
+    // Each witness may have cosigned another head.
+    let by = |records, witnesses| KnownHead { witnesses, ..head(records) };
+    let heads = prove(&records, &[by(&records[..7], 2), by(&records[..15], 1)], &[]).unwrap().heads;
+    assert_eq!(heads.witnesses, 3);
+    let altered = KnownHead { head: TreeHead { size: 7, root: other }, cosigned: None, witnesses: 0, is_own: true };
     assert_eq!(prove(&records, &[altered, head(&records)], &[]), bad(7, Cause::OtherHead(7)));
     assert_eq!(prove(&records[..14], &[head(&records[..15])], &[]), bad(15, Cause::CutOffHead(15)));
     let forged = [Mark { seq: 7, hash: other }, Mark { seq: 900, hash: other }, mark(&records[3])];
@@ -105,14 +114,16 @@ fn heads_of_a_lost_branch_are_explained_by_its_fork_and_others_are_not() {
         bad(23, Cause::CutOffHead(21)),
         "more than the branch can have had"
     );
-    let other = KnownHead { head: TreeHead { size: 10, root: Digest([9; 32]) }, cosigned: None };
+    let other =
+        KnownHead { head: TreeHead { size: 10, root: Digest([9; 32]) }, cosigned: None, witnesses: 0, is_own: true };
     assert_eq!(prove(&records, &[other], &[]), bad(10, Cause::OtherHead(10)), "it is before the branch");
 }
 
 #[test]
 fn without_the_records_before_a_part_no_head_is_compared() {
     let records = samples::chain(9);
-    let other = KnownHead { head: TreeHead { size: 7, root: Digest([9; 32]) }, cosigned: None };
+    let other =
+        KnownHead { head: TreeHead { size: 7, root: Digest([9; 32]) }, cosigned: None, witnesses: 0, is_own: true };
     let part = |before: Option<Frontier>| {
         let mut proof = Proof::new(Begin::Part(5), Signers::Anybody, []);
         proof =

@@ -9,12 +9,19 @@ use crate::screen::Screen;
 use crate::when;
 
 /// Describes the checks of a journal in which nothing is wrong.
-pub(super) fn lines(info: &VerifyInfo, verdict: Verdict, checks: &[Check], screen: &Screen) -> String {
+pub(super) fn lines(
+    info: &VerifyInfo,
+    verdict: Verdict,
+    checks: &[Check],
+    witnesses: &[String],
+    screen: &Screen,
+) -> String {
     let mut text = format!("chain intact: {} records, head {}\n", info.records, clean(&info.head));
     if info.before > 0 {
         text.push_str(&format!("begins after record {}\n", info.before));
     }
-    let rows: Vec<(&str, String)> = checks.iter().map(|check| (row(check), sentence(check, info, screen))).collect();
+    let rows: Vec<(&str, String)> =
+        checks.iter().map(|check| (row(check), sentence(check, info, witnesses, screen))).collect();
     let compared = info.compared.as_deref().map(|compared| ("tables", tables(compared)));
     for (name, sentence) in rows.into_iter().chain(compared) {
         text.push_str(&format!("{name:<11}  {sentence}\n"));
@@ -40,12 +47,12 @@ fn row(check: &Check) -> &'static str {
         Check::Head(_) | Check::NoHead | Check::HeadsOfUnknownKey | Check::LostHeads(_) | Check::PrunedHeads(_) => {
             "kept heads"
         }
-        Check::Witness(..) | Check::NoCosignature | Check::NoWitness => "witness",
+        Check::Witness(..) | Check::NoCosignature(_) | Check::NoWitness => "witness",
         Check::Disagreeing(..) => "other lines",
     }
 }
 
-fn sentence(check: &Check, info: &VerifyInfo, screen: &Screen) -> String {
+fn sentence(check: &Check, info: &VerifyInfo, witnesses: &[String], screen: &Screen) -> String {
     let at = |seconds: i64| when::short(seconds, screen.now);
     let sentence = match check {
         Check::Signed(through, known) => {
@@ -61,12 +68,15 @@ fn sentence(check: &Check, info: &VerifyInfo, screen: &Screen) -> String {
         Check::NoTree => "the records before this file are unknown".to_owned(),
         Check::Anchor(seq) => format!("the anchor agrees up to record {seq}"),
         Check::Head(seq) => format!("a signed head that was kept elsewhere agrees up to record {seq}"),
-        Check::NoHead => "no signed head that was kept elsewhere was given (--anchor FILE)".to_owned(),
+        Check::NoHead => "no signed head of this journal that was kept elsewhere was given (--anchor FILE)".to_owned(),
         Check::HeadsOfUnknownKey => "the key that signed them was not given (--public-key KEY)".to_owned(),
         Check::Witness(seq, time) => {
             format!("cosigned up to record {seq} at {}", at(i64::try_from(*time).unwrap_or(i64::MAX)))
         }
-        Check::NoCosignature => "no head with a cosignature of this witness was given (--anchor FILE)".to_owned(),
+        Check::NoCosignature(witness) => format!(
+            "no head of this journal with a cosignature of {} was given (--anchor FILE)",
+            witnesses.get(*witness).map(|name| clean(name)).unwrap_or_default()
+        ),
         Check::NoWitness => "no witness was named (--witness KEY)".to_owned(),
         Check::LostHeads(count) => format!("{count} belong to records that were lost"),
         Check::PrunedHeads(count) => format!("{count} are of records that were pruned, and not compared"),

@@ -19,8 +19,8 @@ pub(super) enum Verdict {
 pub(super) struct Asked {
     /// The key of the host is known: it was named, or this is the host.
     pub(super) key: bool,
-    /// A witness was named.
-    pub(super) witness: bool,
+    /// How many witnesses were named.
+    pub(super) witnesses: usize,
     /// A file of heads has signed heads, but the key of the host is not known.
     pub(super) unreadable_heads: bool,
 }
@@ -48,8 +48,8 @@ pub(super) enum Check {
     HeadsOfUnknownKey,
     /// A witness has cosigned the head up to this record, at this time.
     Witness(u64, u64),
-    /// The witness that was named has cosigned none of the heads.
-    NoCosignature,
+    /// This witness, which was named, has cosigned no head that agrees.
+    NoCosignature(usize),
     /// No witness was named.
     NoWitness,
     /// So many signed heads belong to branches that were lost.
@@ -67,7 +67,7 @@ impl Check {
     pub(super) fn is_missing(&self) -> bool {
         match self {
             Self::Signed(_, known) => !known,
-            Self::Unsigned | Self::NoTree | Self::NoHead | Self::HeadsOfUnknownKey | Self::NoCosignature => true,
+            Self::Unsigned | Self::NoTree | Self::NoHead | Self::HeadsOfUnknownKey | Self::NoCosignature(_) => true,
             Self::UnsignedEnd(..)
             | Self::Tree
             | Self::Anchor(_)
@@ -119,11 +119,14 @@ fn elsewhere(info: &VerifyInfo, asked: Asked) -> Vec<Check> {
         None if asked.unreadable_heads => Check::HeadsOfUnknownKey,
         None => Check::NoHead,
     });
-    checks.push(match (heads.cosigned.zip(heads.cosigned_at), asked.witness) {
-        (Some((seq, at)), _) => Check::Witness(seq, at),
-        (None, true) => Check::NoCosignature,
-        (None, false) => Check::NoWitness,
-    });
+    checks.extend(heads.cosigned.zip(heads.cosigned_at).map(|(seq, at)| Check::Witness(seq, at)));
+    let has_cosigned = |witness: &usize| {
+        heads.witnesses.checked_shr(u32::try_from(*witness).unwrap_or(u32::MAX)).is_some_and(|bits| bits & 1 == 1)
+    };
+    checks.extend((0..asked.witnesses).filter(|witness| !has_cosigned(witness)).map(Check::NoCosignature));
+    if asked.witnesses == 0 {
+        checks.push(Check::NoWitness);
+    }
     if heads.lost > 0 {
         checks.push(Check::LostHeads(heads.lost));
     }
@@ -148,7 +151,7 @@ mod tests {
         VerifyInfo { intact: true, last: 9, signed, tree: true, heads, ..VerifyInfo::default() }
     }
 
-    const ASKED: Asked = Asked { key: true, witness: false, unreadable_heads: false };
+    const ASKED: Asked = Asked { key: true, witnesses: 0, unreadable_heads: false };
 
     #[test]
     fn a_journal_is_intact_with_a_signed_head_from_elsewhere_and_the_key_of_its_host() {
@@ -160,10 +163,12 @@ mod tests {
         assert_eq!(verdict(&VerifyInfo { tree: false, ..info() }, ASKED), less);
         assert_eq!(verdict(&VerifyInfo { heads: HeadsInfo::default(), ..info() }, ASKED), less);
         assert_eq!(verdict(&VerifyInfo { anchored: Some(9), heads: HeadsInfo::default(), ..info() }, ASKED), less);
-        assert_eq!(verdict(&info(), Asked { witness: true, ..ASKED }), less, "the witness has cosigned nothing");
-        let cosigned = HeadsInfo { cosigned: Some(8), cosigned_at: Some(5), ..info().heads };
+        assert_eq!(verdict(&info(), Asked { witnesses: 1, ..ASKED }), less, "the witness has cosigned nothing");
+        let cosigned = HeadsInfo { cosigned: Some(8), cosigned_at: Some(5), witnesses: 1, ..info().heads };
         let cosigned = VerifyInfo { heads: cosigned, ..info() };
-        assert_eq!(verdict(&cosigned, Asked { witness: true, ..ASKED }), Verdict::Intact);
+        assert_eq!(verdict(&cosigned, Asked { witnesses: 1, ..ASKED }), Verdict::Intact);
+        let (some, checks) = judge(&cosigned, Asked { witnesses: 2, ..ASKED });
+        assert!(some == less && checks.contains(&Check::NoCosignature(1)), "each witness that is named: {checks:?}");
         assert_eq!(verdict(&VerifyInfo { intact: false, ..info() }, ASKED), Verdict::Broken);
     }
 
