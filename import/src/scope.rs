@@ -26,7 +26,7 @@ pub(super) fn apply(
             continue;
         };
         // A tag takes precedence over a setting.
-        let applies = |key: &str| !role.tagged.contains(key) && !(is_root_itself(&role) && RESTRICTING.contains(&key));
+        let applies = |key: &str| !(role.tagged.contains(key) || is_root_itself(&role) && RESTRICTING.contains(&key));
         let untagged: Terms = keys.iter().filter(|(key, _)| applies(key)).map(owned).collect();
         let changing = settings.changing(terms, &untagged);
         if changing.is_empty() {
