@@ -4,12 +4,13 @@
 use chrono::{DateTime, Utc};
 
 use super::command::{self, Effect, Linked, Rule};
-use super::defaults::Settings;
 use super::finding::Findings;
 use super::grammar::allows_all;
 use super::members::{self, Lists};
 use super::moment;
-use super::role::{MOST_ROLES, Role, Terms};
+use super::role::{MOST_ROLES, Role};
+use super::settings::Settings;
+use super::terms::Terms;
 use super::toml::{accepted, quoted};
 use super::tree::{CommandSpec, Kind, MemberKind, Opt, Position, Say, Scope, Sudoers, Tag, UserSpec};
 

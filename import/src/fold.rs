@@ -7,7 +7,7 @@ use super::finding::Findings;
 use super::meaning::{self, Meaning, Relation};
 use super::members::simplified;
 use super::role::Role;
-use super::write::People;
+use super::terms::People;
 
 /// How many roles before a new one are compared with it, so that a file with many rules takes little time.
 const COMPARED: usize = 200;

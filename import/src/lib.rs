@@ -16,8 +16,10 @@ mod names;
 mod pam;
 mod role;
 mod scope;
+mod settings;
 mod sound;
 mod source;
+mod terms;
 mod token;
 mod toml;
 mod tree;
@@ -32,9 +34,9 @@ use chrono::{DateTime, Utc};
 use jit_core::escape::{command_line, escape};
 
 use finding::{Findings, Weight};
+pub use terms::People;
 pub use trust::Authors;
 use trust::Distrust;
-pub use write::People;
 
 /// The conversion that is requested.
 #[derive(Debug)]

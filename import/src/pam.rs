@@ -4,8 +4,8 @@
 use std::fs;
 use std::path::Path;
 
-use super::defaults::Settings;
 use super::finding::Findings;
+use super::settings::Settings;
 use super::toml::quoted;
 use super::tree::Position;
 

@@ -1,12 +1,10 @@
 //! A role to be written.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::command::{Effect, Rule};
+use super::terms::Terms;
 use super::tree::Position;
-
-/// Keys of a role with their values in TOML.
-pub(super) type Terms = BTreeMap<String, String>;
 
 /// A role to be written.
 #[derive(Debug, Clone)]

@@ -3,11 +3,12 @@
 //! the setting, and is followed by a copy without the setting, from whose list the affected names are excluded.
 
 use super::command::{self, Effect, Rule};
-use super::defaults::{Settings, add_term};
 use super::fold;
 use super::meaning::{self, Meaning, Relation};
 use super::members::{Lists, simplified};
-use super::role::{MOST_ROLES, Role, Terms};
+use super::role::{MOST_ROLES, Role};
+use super::settings::{Settings, add_term};
+use super::terms::Terms;
 use super::tree::{Kind, Member, MemberKind, Scope};
 
 /// Adds `keys` to the part of the roles that `scope` affects.

@@ -2,7 +2,7 @@
 
 use jit_core::policy::{Policy, PolicyReader, PolicyText, Role, Settings};
 
-use super::role::Terms;
+use super::terms::Terms;
 
 /// Returns a TOML string: basic, or literal if that needs no backslashes.
 pub(super) fn quoted(text: &str) -> String {

@@ -1,20 +1,13 @@
 //! Writes the policy as readable TOML: with the origin of each role, and only the keys that differ from the defaults.
 
 use super::command::Effect;
-use super::defaults::{Settings, toml_list};
-use super::role::{Role, Terms};
+use super::defaults::toml_list;
+use super::role::Role;
+use super::settings::Settings;
+use super::terms::{People, Terms};
 use super::toml::{entry, quoted};
 use super::tree::Position;
 use super::{fold, names};
-
-/// How users get the roles.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum People {
-    /// They have standing assignments, as in sudo.
-    Standing,
-    /// They are eligible and activate them; only root has standing assignments.
-    Eligible,
-}
 
 /// The maximum length of a line in a list.
 const WIDTH: usize = 110;
