@@ -49,6 +49,7 @@ help:
 	@echo 'make soak           kills 10,000 runs with SIGKILL at random moments, and checks that no record is lost'
 	@echo 'make million        verifies, exports and lists 1,000,000 records'
 	@echo 'make import-compare converts 5,000 generated sudoers files, and compares the decisions with sudo'"'"'s (FILES= SEED=)'
+	@echo 'make import-corpus  converts sudoers files in the style of real ones, and compares the decisions with sudo'"'"'s'
 	@echo 'make journals       verifies 1,000 random journals, half of them damaged, with jitctl and with a second implementation'
 	@echo 'make past           measures how long each verb of jitctl takes with 100,000 past grants'
 	@echo 'make kills          kills runs at each of their system calls'
@@ -236,6 +237,10 @@ SEED  ?= 1
 import-compare: deps build
 	IMPORT_COMPARE='$(FILES) $(SEED)' PROFILE=$(PROFILE) $(CARGO) test --quiet --locked --test installed many_generated -- --ignored --nocapture
 
+# Sudoers files in the style of real ones. Takes two minutes; the ordinary tests ask fewer questions.
+import-corpus: deps build
+	PROFILE=$(PROFILE) $(CARGO) test --quiet --locked --test installed more_questions_about -- --ignored --nocapture
+
 # From PyPI, as the project publishes it, installed below the target directory.
 typos: $(TARGET)/typos
 	$(TARGET)/typos/bin/typos --format brief
@@ -291,4 +296,4 @@ build-deps:
 clean:
 	$(CARGO) clean
 
-.PHONY: contained figures typos deny advisories msrv all help man book build install uninstall deb rpm package-test package-deps demo demo-shell bench crowd siege recording-cost past flips fuzz fuzz-check journals soak kills trials million test check deps build-deps clean ansible import-compare
+.PHONY: contained figures typos deny advisories msrv all help man book build install uninstall deb rpm package-test package-deps demo demo-shell bench crowd siege recording-cost past flips fuzz fuzz-check journals soak kills trials million test check deps build-deps clean ansible import-compare import-corpus

@@ -106,6 +106,10 @@ pub struct ImportedPolicy {
     pub roles: usize,
     /// What could not be converted: `FILE:LINE: what`.
     pub left_out: Vec<String>,
+    /// What the policy allows or does in addition to sudo: `FILE:LINE: what`.
+    pub wider: Vec<String>,
+    /// What changes no answer: `FILE:LINE: what`.
+    pub notes: Vec<String>,
     /// With `--untrusted`, the files and directories that sudo would not read, and why.
     pub untrusted: Vec<String>,
 }

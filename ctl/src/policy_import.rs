@@ -19,15 +19,21 @@ pub(crate) fn import(words: &PolicyImportWords, screen: &Screen) -> Result<Repor
         now: Utc::now(),
         people: if words.eligible { People::Eligible } else { People::Standing },
     };
-    let Imported { policy, roles, left_out, untrusted } = import::import(&wanted).map_err(trouble)?;
+    let Imported { policy, roles, left_out, wider, notes, untrusted } = import::import(&wanted).map_err(trouble)?;
     for line in &untrusted {
         screen.note(&Notice::new(format!("warning: {line}, so sudo would not read it")));
+    }
+    for line in &notes {
+        screen.note(&Notice::new(format!("note: {line}")));
+    }
+    for line in &wider {
+        screen.note(&Notice::new(format!("warning: {line}")));
     }
     for line in &left_out {
         screen.note(&Notice::new(line));
     }
-    let count = left_out.len();
-    let answer = ImportedPolicy { policy: policy.clone(), roles, left_out, untrusted };
+    let count = left_out.len() + wider.len();
+    let answer = ImportedPolicy { policy: policy.clone(), roles, left_out, wider, notes, untrusted };
     let report = Report::done(Output::PolicyImported(answer), policy);
     match count {
         0 => Ok(report),

@@ -19,11 +19,13 @@ pub(super) struct Rule {
     pub(super) effect: Effect,
     /// The command that it matches.
     pub(super) of: Command,
+    /// Its only program, if there is only one.
+    program: Option<String>,
 }
 
 impl Rule {
     fn new(toml: String, effect: Effect, of: &Command) -> Self {
-        Self { toml, effect, of: of.clone() }
+        Self { toml, effect, of: of.clone(), program: program(of) }
     }
 
     /// Returns whether it matches every command.
@@ -32,12 +34,42 @@ impl Rule {
     }
 
     /// Returns its only program, if there is only one.
-    fn program(&self) -> Option<String> {
-        match self.of.path.as_str() {
-            "sudoedit" => Some(self.of.path.clone()),
-            path if is_plain(path) && !path.ends_with('/') => Some(place_of(path)),
-            _ => None,
+    pub(super) fn program(&self) -> Option<String> {
+        self.program.clone()
+    }
+
+    /// Returns the arguments, if there is only one line of them.
+    pub(super) fn plain_arguments(&self) -> Option<String> {
+        match self.of.args.as_deref()? {
+            "\"\"" => Some(String::new()),
+            args if is_expression(args) || self.of.blanks => None,
+            args => literal(args),
         }
+    }
+
+    /// Returns whether no command certainly matches both, where both allow.
+    pub(super) fn is_apart_from(&self, other: &Self) -> bool {
+        match (&self.program, &other.program) {
+            (Some(own), Some(program)) if own != program => true,
+            (Some(own), Some(_)) if own != EDIT => {
+                let arguments = self.plain_arguments().zip(other.plain_arguments());
+                arguments.is_some_and(|(own, theirs)| own != theirs)
+            }
+            (Some(own), None) => other.of.path != ALL && !other.means(own),
+            (None, Some(program)) => self.of.path != ALL && !self.means(program),
+            _ => false,
+        }
+    }
+
+    /// Returns a rule that denies what this one allows; `None` if only a rule that denies everything would.
+    pub(super) fn denial(&self) -> Option<Self> {
+        let exact = rules(&self.of, Effect::Deny).ok().filter(|rules| rules.len() == 1)?.pop();
+        exact.filter(Self::is_accepted)
+    }
+
+    /// Returns whether the policy accepts it.
+    pub(super) fn is_accepted(&self) -> bool {
+        policy(&format!("[roles.x]\ncommands = [{}]\n", self.toml)).is_ok()
     }
 
     /// Returns whether it matches any arguments and digests.
@@ -92,6 +124,9 @@ pub(super) enum Effect {
 /// The path that matches every command.
 const ALL: &str = "ALL";
 
+/// The program of rules for editing.
+const EDIT: &str = "sudoedit";
+
 /// Any arguments.
 const ANY: &str = "**";
 
@@ -100,7 +135,15 @@ pub(super) fn everything(digests: &[String], effect: Effect) -> Rule {
     let all = format!("{}ALL", sign(effect));
     let toml = if digests.is_empty() { quoted(&all) } else { table(&[("path", quoted(&all))], digests) };
     let of = Command { path: ALL.to_owned(), args: None, blanks: false, digests: digests.to_vec() };
-    Rule { toml, effect, of }
+    Rule { toml, effect, of, program: None }
+}
+
+fn program(of: &Command) -> Option<String> {
+    match of.path.as_str() {
+        EDIT => Some(EDIT.to_owned()),
+        path if is_plain(path) && !path.ends_with('/') => Some(place_of(path)),
+        _ => None,
+    }
 }
 
 /// Returns the rules with the meaning of the command; the error is a sentence fragment.
@@ -114,7 +157,10 @@ pub(super) fn rules(command: &Command, effect: Effect) -> Result<Vec<Rule>, Stri
         }
         Some(b'/') if !is_plain(path) => globbed(command, effect),
         Some(b'/') if path.ends_with('/') => {
-            let directory = canonical(path.trim_end_matches('/'));
+            let directory = match linked(path) {
+                Some(Linked::To(..)) if effect == Effect::Deny => path.trim_end_matches('/').to_owned(),
+                _ => canonical(path.trim_end_matches('/')),
+            };
             let toml = words(&format!("{}/*", escaped(&directory)), Some(ANY), &command.digests, effect);
             Ok(vec![Rule::new(toml, effect, command)])
         }
@@ -132,12 +178,44 @@ pub(super) fn at_least(command: &Command) -> Option<Rule> {
         let path = if path.ends_with('/') { format!("{}*", escaped(&path)) } else { escaped(&path) };
         let toml = words(&path, Some(ANY), &[], Effect::Deny);
         let of = Command { args: None, digests: Vec::new(), ..command.clone() };
-        Rule { toml, effect: Effect::Deny, of }
+        Rule::new(toml, Effect::Deny, &of)
     })
 }
 
+/// A rule that denies names the path as it was written: the policy follows its links at each run, as sudo does.
+fn named_by(path: &str, effect: Effect) -> String {
+    match (effect, linked(path)) {
+        (Effect::Deny, Some(Linked::To(..))) => path.to_owned(),
+        _ => place_of(path),
+    }
+}
+
+/// The directory of a path, where it may lead elsewhere later.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Linked {
+    /// A link in it leads to this directory now.
+    To(String, String),
+    /// It does not exist here.
+    Nowhere(String),
+}
+
+/// Returns whether the directory of a path contains a link, other than those of a merged `/usr`, or does not exist.
+pub(super) fn linked(path: &str) -> Option<Linked> {
+    let wild = path.find(['*', '?', '[', ']', '\\']).unwrap_or(path.len());
+    let (directory, _) = path.get(..wild)?.rsplit_once('/')?;
+    if directory.is_empty() {
+        return None;
+    }
+    match std::fs::canonicalize(directory).map(|found| found.into_os_string().into_string()) {
+        Ok(Ok(found)) if found == directory || found == format!("/usr{directory}") => None,
+        Ok(Ok(found)) => Some(Linked::To(directory.to_owned(), found)),
+        Ok(Err(_)) => None,
+        Err(_) => Some(Linked::Nowhere(directory.to_owned())),
+    }
+}
+
 fn named(command: &Command, effect: Effect) -> Result<Vec<Rule>, String> {
-    let path = place_of(&command.path);
+    let path = named_by(&command.path, effect);
     let toml = match argument_words(command, effect) {
         Some(arguments) => words(&escaped(&path), arguments.as_deref(), &command.digests, effect),
         None => {
@@ -149,7 +227,10 @@ fn named(command: &Command, effect: Effect) -> Result<Vec<Rule>, String> {
 }
 
 fn globbed(command: &Command, effect: Effect) -> Result<Vec<Rule>, String> {
-    let pattern = canonical_glob(&command.path);
+    let pattern = match linked(&command.path) {
+        Some(Linked::To(..)) if effect == Effect::Deny => command.path.clone(),
+        _ => canonical_glob(&command.path),
+    };
     let said = |pattern: &str| ("path_glob", quoted(&format!("{}{pattern}", sign(effect))));
     let rule = |toml| Rule::new(toml, effect, command);
     if pattern.ends_with('/') {
@@ -210,13 +291,16 @@ fn with_arguments(path: (&str, String), command: &Command) -> Result<String, Str
 /// expression cannot know.
 fn program_expression(posix: &str) -> Result<String, String> {
     let translated = expression::translate(posix).map_err(|why| format!("the expression {posix}: {why}"))?;
-    let linked = ["bin", "sbin", "lib"].iter().find(|name| {
-        let link = Path::new("/").join(name);
-        posix.starts_with(&format!("^/{name}/")) && link.is_symlink()
-    });
-    match linked {
-        Some(name) => Err(format!("the expression {posix}: programs of /{name} are identified by /usr/{name} here")),
-        None => Ok(translated),
+    let plain = posix.trim_start_matches('^');
+    let plain = plain.get(
+        ..plain.find(['\\', '.', '+', '*', '?', '(', ')', '|', '[', ']', '{', '}', '^', '$']).unwrap_or(plain.len()),
+    );
+    let directory = plain.and_then(|plain| plain.rsplit_once('/')).map_or("", |(directory, _)| directory);
+    match canonical(directory) {
+        found if found != directory => {
+            Err(format!("the expression {posix}: programs of {directory} are identified by {found} here"))
+        }
+        _ => Ok(translated),
     }
 }
 

@@ -1,21 +1,22 @@
 //! Converts the rules of a sudoers file to roles: the lists without aliases, the tags as keys of a role, and an order
 //! where the last matching rule has to decide.
 
-use chrono::{DateTime, NaiveDateTime, Utc};
+use chrono::{DateTime, Utc};
 
-use super::command::{self, Effect, Rule};
-use super::defaults::Settings;
+use super::command::{self, Effect, Linked, Rule};
 use super::finding::Findings;
 use super::grammar::allows_all;
 use super::members::{self, Lists};
-use super::role::{MOST_ROLES, Role, Terms};
+use super::moment;
+use super::role::{MOST_ROLES, Role};
+use super::settings::Settings;
+use super::terms::Terms;
 use super::toml::{accepted, quoted};
 use super::tree::{CommandSpec, Kind, MemberKind, Opt, Position, Say, Scope, Sudoers, Tag, UserSpec};
 
 /// Returns all roles, in the order of the file.
 pub(super) fn roles(sudoers: &Sudoers, settings: &Settings, now: DateTime<Utc>, findings: &mut Findings) -> Vec<Role> {
-    let scoped = sudoers.defaults.iter().any(|default| default.scope != Scope::Everywhere);
-    let mut carrier = Carrier { sudoers, settings, scoped, now, findings, roles: Vec::new() };
+    let mut carrier = Carrier { sudoers, settings, now, findings, roles: Vec::new() };
     for spec in &sudoers.specs {
         carrier.spec(spec);
         if carrier.roles.len() > MOST_ROLES {
@@ -23,14 +24,18 @@ pub(super) fn roles(sudoers: &Sudoers, settings: &Settings, now: DateTime<Utc>, 
             break;
         }
     }
-    carrier.roles
+    let mut roles = carrier.roles;
+    if sudoers.defaults.iter().all(|default| default.scope == Scope::Everywhere) {
+        // No setting competes with a tag.
+        roles.iter_mut().for_each(|role| role.tagged.clear());
+        settings.tidy(&mut roles);
+    }
+    roles
 }
 
 struct Carrier<'a> {
     sudoers: &'a Sudoers,
     settings: &'a Settings,
-    /// Whether there are settings for some users, hosts, run-as users or commands, which do not override tags.
-    scoped: bool,
     now: DateTime<Utc>,
     findings: &'a mut Findings,
     roles: Vec<Role>,
@@ -53,8 +58,12 @@ impl Carrier<'_> {
                 };
                 let tagged = terms.iter().flat_map(|terms| terms.keys().cloned()).collect();
                 let role = Role {
-                    place: command.place.clone(),
+                    places: vec![command.place.clone()],
                     name: name.clone(),
+                    from_alias: match &command.command.what {
+                        MemberKind::Alias(name) if !command.command.negated => Some(name.clone()),
+                        _ => None,
+                    },
                     users: users.clone(),
                     hosts: hosts.clone(),
                     run_as,
@@ -112,7 +121,12 @@ impl Carrier<'_> {
         let known = |rule: &Rule| accepted(&format!("[roles.x]\ncommands = [{}]\n", rule.toml));
         let said = command::rules(what, effect).and_then(|rules| rules.iter().try_for_each(known).map(|()| rules));
         let why = match said {
-            Ok(rules) => return Some(rules),
+            Ok(rules) => {
+                if effect == Effect::Allow {
+                    self.links(what, place);
+                }
+                return Some(rules);
+            }
             Err(why) => why,
         };
         let shown = format!("{} {}", what.path, what.args.as_deref().unwrap_or_default());
@@ -133,6 +147,21 @@ impl Carrier<'_> {
         }
     }
 
+    /// Tells where a link decides which program a rule is for: the policy names the program.
+    fn links(&mut self, what: &super::tree::Command, place: &Position) {
+        match command::linked(&what.path) {
+            Some(Linked::To(link, found)) => {
+                let why = format!("{link} leads to {found} now, which the rule names: import again when that changes");
+                self.findings.lost(place, format!("command {}: {why}", what.path));
+            }
+            Some(Linked::Nowhere(directory)) => {
+                let why = format!("{directory} does not exist here: import again if it becomes a link");
+                self.findings.note(place, why);
+            }
+            None => {}
+        }
+    }
+
     /// Adds a role, or adds its commands to the last one if only they differ.
     fn add(&mut self, role: Role) {
         if let Some(last) = self.roles.last_mut() {
@@ -143,6 +172,12 @@ impl Carrier<'_> {
                 if last.terms.is_none() {
                     last.terms = role.terms;
                     last.tagged = role.tagged;
+                }
+                last.places.extend(
+                    role.places.iter().filter(|place| !last.places.contains(place)).cloned().collect::<Vec<_>>(),
+                );
+                if last.from_alias != role.from_alias {
+                    last.from_alias = None;
                 }
                 last.commands.extend(role.commands);
                 return;
@@ -191,9 +226,6 @@ impl Carrier<'_> {
             }
             Tag::Mail | Tag::Follow | Tag::Intercept => return,
         };
-        if !self.scoped && self.settings.is_usual(key, &value) {
-            return;
-        }
         match accepted(&format!("[roles.x]\ncommands = \"ALL\"\n{key} = {value}\n")) {
             Ok(()) => {
                 terms.insert(key.to_owned(), value);
@@ -202,21 +234,37 @@ impl Carrier<'_> {
         }
     }
 
+    /// A rule that is valid only at times is converted if it is valid from now on, and otherwise told.
+    fn period(&mut self, option: Opt, value: &str, place: &Position) -> Conversion {
+        let name = option.name();
+        let Some(moments) = moment::parse(value) else {
+            self.findings.lost(place, format!("{name}={value}: a time that sudo rejects; what it allows is denied"));
+            return Conversion::No;
+        };
+        match option {
+            Opt::NotBefore if moments.latest <= self.now => Conversion::Yes,
+            Opt::NotBefore => {
+                self.findings.lost(place, format!("{name}={value}: a rule that is not valid yet"));
+                Conversion::Never
+            }
+            _ if moments.earliest < self.now => {
+                self.findings.note(place, format!("{name}={value}: a rule that is no longer valid"));
+                Conversion::Never
+            }
+            _ => {
+                let why = "a role has no end; what it allows is denied";
+                self.findings.lost(place, format!("{name}={value}: {why}"));
+                Conversion::No
+            }
+        }
+    }
+
     fn option(&mut self, option: Opt, value: &str, place: &Position, terms: &mut Terms) -> Conversion {
         let name = option.name();
         let (key, said) = match option {
             Opt::Cwd => ("runcwd", Some(quoted(value))),
             Opt::Timeout => ("command_timeout", super::defaults::timeout(value).map(|text| quoted(&text))),
-            Opt::NotBefore => {
-                return match moment(value) {
-                    Some(begin) if begin <= self.now => Conversion::Yes,
-                    _ => {
-                        self.findings.lost(place, format!("NOTBEFORE={value}: a rule that is not valid yet"));
-                        Conversion::Never
-                    }
-                };
-            }
-            Opt::NotAfter if moment(value).is_some_and(|end| end < self.now) => return Conversion::Never,
+            Opt::NotBefore | Opt::NotAfter => return self.period(option, value, place),
             _ => ("", None),
         };
         let known = said
@@ -249,15 +297,4 @@ enum CommandOutcome {
     /// It has conditions that cannot be expressed, so it is denied.
     Refused,
     Never,
-}
-
-/// Parses `20300101000000Z` (sudoers(5), "Date_Spec"); local times are not supported.
-fn moment(text: &str) -> Option<DateTime<Utc>> {
-    let digits = text.strip_suffix('Z')?;
-    let whole = match digits.len() {
-        10 => format!("{digits}0000"),
-        12 => format!("{digits}00"),
-        _ => digits.to_owned(),
-    };
-    NaiveDateTime::parse_from_str(&whole, "%Y%m%d%H%M%S").ok().map(|time| time.and_utc())
 }

@@ -7,17 +7,11 @@ use super::finding::Findings;
 use super::members::Lists;
 use super::role::Role;
 use super::scope;
-use super::toml::{accepted, entry, quoted};
+use super::settings::{LISTS, Settings, add_term, needed};
+use super::terms::Terms;
+use super::toml::{self, accepted, entry, quoted};
 use super::tree::{Default, Scope, Sudoers, Value};
-
-/// The settings for the whole file.
-#[derive(Debug)]
-pub(super) struct Settings {
-    /// The run-as user of a rule without a runas list.
-    pub(super) runas_default: String,
-    /// `[defaults]`: keys with their values in TOML.
-    pub(super) keys: BTreeMap<String, String>,
-}
+use super::unsupported;
 
 /// Flags that are on by default in sudo; all others are off.
 const ON: [&str; 34] = [
@@ -57,21 +51,8 @@ const ON: [&str; 34] = [
     "use_pty",
 ];
 
-/// Settings of the environment that are lists.
-const LISTS: [&str; 3] = ["env_check", "env_delete", "env_keep"];
-
-impl Settings {
-    /// Returns whether this is the default, so that a role need not set it.
-    pub(super) fn is_usual(&self, key: &str, value: &str) -> bool {
-        let usual = match key {
-            "authenticate" => self.keys.get(key).map_or("true", String::as_str),
-            "noexec" | "record_input" => self.keys.get(key).map_or("false", String::as_str),
-            "record" => self.keys.get(key).map_or("\"none\"", String::as_str),
-            _ => return false,
-        };
-        usual == value
-    }
-}
+/// Settings that have a value by default.
+const GIVEN: [&str; 3] = ["listpw", "secure_path", "verifypw"];
 
 /// Converts the settings for the whole file.
 pub(super) fn everywhere(sudoers: &Sudoers, findings: &mut Findings) -> Settings {
@@ -101,36 +82,103 @@ pub(super) fn everywhere(sudoers: &Sudoers, findings: &mut Findings) -> Settings
         };
         keep(key, "[defaults]\n", default, findings, &mut settings.keys);
     }
+    if let Some(default) =
+        sudoers.defaults.iter().find(|default| is_without_pty(default) && default.scope == Scope::Everywhere)
+    {
+        without_recording(default, &mut settings.keys, findings);
+    }
+    settings.keys = needed(&settings.keys, toml::defaults);
     settings
+}
+
+fn is_without_pty(default: &Default) -> bool {
+    default.name == "use_pty" && default.value == Value::Off
+}
+
+/// A recorded session has a terminal of its own, so one without is not recorded.
+fn without_recording(default: &Default, keys: &mut Terms, findings: &mut Findings) {
+    if keys.get("use_pty").is_some_and(|value| value == "false") {
+        match keys.get("record") {
+            None => {
+                keys.insert("record".to_owned(), quoted("none"));
+                findings.note(
+                    &default.place,
+                    told(default, "a recorded session has its own terminal, so these are not recorded"),
+                );
+            }
+            Some(record) if *record != quoted("none") => {
+                findings.lost(&default.place, told(default, "a recorded session has its own terminal"));
+            }
+            Some(_) => {}
+        }
+    }
 }
 
 /// Applies the settings for some users, hosts, run-as users or commands: roles get the keys, or a copy with them that
 /// follows immediately.
-pub(super) fn somewhere(sudoers: &Sudoers, mut roles: Vec<Role>, findings: &mut Findings) -> Vec<Role> {
-    // sudo applies those for commands and run-as users after the others.
-    let late = |default: &&Default| matches!(default.scope, Scope::RunAs(_) | Scope::Commands(_));
-    let scoped: Vec<&Default> = sudoers.defaults.iter().filter(|default| default.scope != Scope::Everywhere).collect();
-    let (after, before): (Vec<&Default>, Vec<&Default>) = scoped.into_iter().partition(late);
-    let ordered: Vec<&Default> = before.into_iter().chain(after).collect();
-    for group in ordered.chunk_by(|one, other| one.place == other.place) {
-        let Some(first) = group.first() else { continue };
-        let mut keys = BTreeMap::new();
-        for default in group {
-            let name = default.name.as_str();
-            let key = if LISTS.contains(&name) {
-                Ok(Some((name.to_owned(), role_list(&default.value))))
-            } else {
-                key(default)
-            };
-            keep(key, "[roles.x]\ncommands = \"ALL\"\n", default, findings, &mut keys);
+pub(super) fn somewhere(
+    sudoers: &Sudoers,
+    settings: &Settings,
+    mut roles: Vec<Role>,
+    findings: &mut Findings,
+) -> Vec<Role> {
+    // sudo applies those for commands after all others.
+    let late = |(_, default): &(usize, &Default)| matches!(default.scope, Scope::Commands(_));
+    let scoped = sudoers.defaults.iter().enumerate().filter(|(_, default)| default.scope != Scope::Everywhere);
+    let (after, before): (Vec<_>, Vec<_>) = scoped.partition(late);
+    let ordered: Vec<(usize, &Default)> = before.into_iter().chain(after).collect();
+    for group in ordered.chunk_by(|(_, one), (_, other)| one.place == other.place) {
+        let Some((_, first)) = group.first() else { continue };
+        let mut keys = Terms::new();
+        for (index, default) in group {
+            scoped_key(*index, default, sudoers, findings, &mut keys);
+        }
+        if let Some((_, default)) = group.iter().find(|(_, default)| is_without_pty(default))
+            && !settings.keys.contains_key("record")
+        {
+            without_recording(default, &mut keys, findings);
         }
         if keys.is_empty() {
             continue;
         }
         let lists = Lists { sudoers, findings, place: &first.place };
-        roles = scope::apply(roles, &first.scope, &keys, lists);
+        roles = scope::apply(roles, &first.scope, &keys, settings, lists);
     }
+    for role in &mut roles {
+        role.tagged.clear();
+    }
+    settings.tidy(&mut roles);
     roles
+}
+
+/// Adds the key of a setting. Of the settings for all, users, hosts and run-as users, sudo uses the last one in the
+/// file; those for commands come after them.
+fn scoped_key(index: usize, default: &Default, sudoers: &Sudoers, findings: &mut Findings, keys: &mut Terms) {
+    let name = default.name.as_str();
+    let later: Vec<&Default> = match default.scope {
+        Scope::Commands(_) => Vec::new(),
+        _ => sudoers
+            .defaults
+            .iter()
+            .skip(index + 1)
+            .filter(|later| later.scope == Scope::Everywhere && later.name == name)
+            .collect(),
+    };
+    let key = if LISTS.contains(&name) {
+        let values = std::iter::once(&default.value).chain(later.iter().map(|later| &later.value));
+        Ok(Some((name.to_owned(), toml_list(&values.flat_map(role_list).collect::<Vec<_>>()))))
+    } else if let Some(later) = later.first() {
+        findings
+            .note(&default.place, told(default, &format!("has no effect, because {} sets it for all", later.place)));
+        return;
+    } else if name == "secure_path" {
+        let why = "commands get it as PATH, but are searched in the secure_path of [defaults]";
+        findings.lost(&default.place, told(default, why));
+        key(default)
+    } else {
+        key(default)
+    };
+    keep(key, "[roles.x]\ncommands = \"ALL\"\n", default, findings, keys);
 }
 
 /// Stores a key if the policy accepts it, and otherwise reports it.
@@ -139,8 +187,14 @@ fn keep(
     before: &str,
     default: &Default,
     findings: &mut Findings,
-    keys: &mut BTreeMap<String, String>,
+    keys: &mut Terms,
 ) {
+    if let Ok(None) = key
+        && !is_default(default)
+    {
+        let (weight, why) = unsupported::meaning(default);
+        findings.add(&default.place, &told(default, why), weight);
+    }
     let taken = key.and_then(|key| match key {
         Some((key, value)) => {
             let known = accepted(&format!("{before}{}\n", entry(&key, &value)));
@@ -150,6 +204,7 @@ fn keep(
         None => Ok(None),
     });
     match taken {
+        Ok(Some((key, value))) if before.starts_with("[roles") => add_term(keys, &key, &value),
         Ok(Some((key, value))) => {
             keys.insert(key, value);
         }
@@ -162,7 +217,6 @@ fn keep(
 fn key(default: &Default) -> Result<Option<(String, String)>, String> {
     let name = default.name.as_str();
     let said = |key: &str, value: String| Ok(Some((key.to_owned(), value)));
-    let none = || Err("has no counterpart".to_owned());
     match (name, &default.value) {
         (
             "authenticate"
@@ -208,14 +262,14 @@ fn key(default: &Default) -> Result<Option<(String, String)>, String> {
         ) => said(name, quoted(text)),
         (_, Value::Set(text)) if name.starts_with("rlimit_") => said(name, quoted(text)),
         _ if is_default(default) => Ok(None),
-        _ => none(),
+        _ => Ok(None),
     }
 }
 
 fn is_default(default: &Default) -> bool {
     match default.value {
         Value::On => ON.contains(&default.name.as_str()),
-        Value::Off => !ON.contains(&default.name.as_str()),
+        Value::Off => !ON.contains(&default.name.as_str()) && !GIVEN.contains(&default.name.as_str()),
         Value::Set(_) | Value::Add(_) | Value::Remove(_) => false,
     }
 }
@@ -285,19 +339,18 @@ fn change(list: &mut Vec<String>, value: &Value) {
     }
 }
 
-/// Formats a list of a role, which changes that of `[defaults]`.
-fn role_list(value: &Value) -> String {
+/// Returns the entries of a list of a role, which changes that of `[defaults]`.
+fn role_list(value: &Value) -> Vec<String> {
     let words =
         |text: &str, sign: &str| text.split_whitespace().map(|word| format!("{sign}{word}")).collect::<Vec<_>>();
     let all_gone = "!*".to_owned();
-    let list = match value {
+    match value {
         Value::On => Vec::new(),
         Value::Off => vec![all_gone],
         Value::Set(text) => std::iter::once(all_gone).chain(words(text, "")).collect(),
         Value::Add(text) => words(text, ""),
         Value::Remove(text) => words(text, "!"),
-    };
-    toml_list(&list)
+    }
 }
 
 pub(super) fn toml_list(list: &[String]) -> String {

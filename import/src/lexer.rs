@@ -31,11 +31,13 @@ pub(super) struct Lexer<'a> {
     state: State,
     /// The last line break was escaped.
     continued: bool,
+    /// The end has been reported as one inside a line that continues.
+    cut: bool,
 }
 
 impl<'a> Lexer<'a> {
     pub(super) fn new(text: &'a str) -> Self {
-        Self { text, at: 0, line: 1, state: State::Initial, continued: false }
+        Self { text, at: 0, line: 1, state: State::Initial, continued: false, cut: false }
     }
 
     /// Returns the line of the next token.
@@ -46,6 +48,12 @@ impl<'a> Lexer<'a> {
     /// Returns the next token; always [`Token::End`] at the end. A last line without a line break gets one, as in sudo.
     pub(super) fn next(&mut self) -> Token {
         loop {
+            if self.rest().is_empty() && self.ends_inside_a_line() && !self.cut {
+                self.cut = true;
+                return Token::Wrong(
+                    "the end of the file inside a line that continues, for which sudo rejects the file",
+                );
+            }
             if self.rest().is_empty() {
                 let unfinished = self.at > 0 && !self.text.ends_with('\n') && self.at == self.text.len();
                 self.at += usize::from(unfinished);
@@ -62,6 +70,12 @@ impl<'a> Lexer<'a> {
                 return token;
             }
         }
+    }
+
+    /// Returns whether the last line ends with an escaped line break.
+    fn ends_inside_a_line(&self) -> bool {
+        let before = self.text.strip_suffix('\n').map(|text| text.strip_suffix('\r').unwrap_or(text));
+        self.continued && before.is_some_and(|text| text.trim_end_matches([' ', '\t']).ends_with('\\'))
     }
 
     fn rest(&self) -> &'a str {
@@ -152,6 +166,9 @@ impl<'a> Lexer<'a> {
 
     fn in_defaults(&mut self) -> Option<Token> {
         let rest = self.rest();
+        if escaped_break(rest.as_bytes()).is_some() {
+            return self.anywhere();
+        }
         for (sign, token) in [("+=", Token::Add), ("-=", Token::Remove), ("=", Token::Equals), (",", Token::Comma)] {
             // `+=` is longer than any word that begins with it, but `+x` is a word.
             if rest.starts_with(sign) {
@@ -284,6 +301,10 @@ impl<'a> Lexer<'a> {
 
     fn longest(&mut self) -> Option<Token> {
         let rest = self.rest();
+        // Longer than the word `\ ` that it begins with.
+        if escaped_break(rest.as_bytes()).is_some() {
+            return self.anywhere();
+        }
         let mut best = Found { length: 0, kind: Rule::Nothing };
         let mut consider = |length: usize, kind: Rule| {
             if length > best.length {

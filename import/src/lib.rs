@@ -6,17 +6,25 @@ mod convert;
 mod defaults;
 mod expression;
 mod finding;
+mod fold;
 mod grammar;
 mod lexer;
 mod meaning;
 mod members;
+mod moment;
+mod names;
+mod pam;
 mod role;
 mod scope;
+mod settings;
+mod sound;
 mod source;
+mod terms;
 mod token;
 mod toml;
 mod tree;
 mod trust;
+mod unsupported;
 mod write;
 
 use std::fmt;
@@ -25,10 +33,10 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, Utc};
 use jit_core::escape::{command_line, escape};
 
-use finding::Findings;
+use finding::{Findings, Weight};
+pub use terms::People;
 pub use trust::Authors;
 use trust::Distrust;
-pub use write::People;
 
 /// The conversion that is requested.
 #[derive(Debug)]
@@ -54,6 +62,10 @@ pub struct Imported {
     pub roles: usize,
     /// What could not be converted: `FILE:LINE: what`.
     pub left_out: Vec<String>,
+    /// What the policy allows or does in addition to sudo: `FILE:LINE: what`.
+    pub wider: Vec<String>,
+    /// What changes no answer: `FILE:LINE: what`.
+    pub notes: Vec<String>,
     /// Files that sudo would not read, but that were read: one line each.
     pub untrusted: Vec<String>,
 }
@@ -112,13 +124,38 @@ pub fn import(wanted: &Sudoers<'_>) -> Result<Imported, ImportError> {
 
 fn converted(wanted: &Sudoers<'_>, source: source::Source, mut findings: Findings) -> Result<Imported, ImportError> {
     let source::Source { sudoers, untrusted } = source;
-    let settings = defaults::everywhere(&sudoers, &mut findings);
+    let mut settings = defaults::everywhere(&sudoers, &mut findings);
+    // A copy of the file of another host says nothing about the services of this one.
+    if wanted.authors == Authors::Root {
+        pam::carry_over(Path::new("/etc/pam.d"), &mut settings, &mut findings);
+    }
     let roles = convert::roles(&sudoers, &settings, wanted.now, &mut findings);
-    let roles = defaults::somewhere(&sudoers, roles, &mut findings);
+    let roles = fold::fold(roles, &mut findings);
+    let roles = defaults::somewhere(&sudoers, &settings, roles, &mut findings);
+    let mut roles = fold::fold(fold::fold(roles, &mut findings), &mut findings);
+    if wanted.people == People::Eligible {
+        fold::say_exceptions(&mut roles);
+    }
     let name = escape(wanted.file.as_os_str().as_encoded_bytes());
-    let policy = write::policy(&name, &untrusted, &settings, &roles, wanted.people);
-    toml::accepted(&policy).map_err(|why| ImportError::NoPolicy(wanted.file.to_owned(), why))?;
-    Ok(Imported { policy, roles: roles.len(), left_out: findings.lines(), untrusted })
+    let no_policy = |why| ImportError::NoPolicy(wanted.file.to_owned(), why);
+    let written = |roles: &[role::Role]| write::policy(&name, &untrusted, &settings, roles, wanted.people);
+    let (roles, policy) = match written(&roles) {
+        policy if toml::accepted(&policy).is_ok() => (roles, policy),
+        _ => {
+            let roles = sound::sound(roles, &mut findings).map_err(no_policy)?;
+            let policy = written(&roles);
+            toml::accepted(&policy).map_err(no_policy)?;
+            (roles, policy)
+        }
+    };
+    Ok(Imported {
+        policy,
+        roles: roles.len(),
+        left_out: findings.lines(Weight::Less),
+        wider: findings.lines(Weight::More),
+        notes: findings.lines(Weight::Note),
+        untrusted,
+    })
 }
 
 /// Converts the text of a sudoers file; included files are reported, not read.

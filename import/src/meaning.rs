@@ -18,12 +18,41 @@ pub(super) type Meaning = fn(&str, &str) -> Relation;
 
 /// Relates users.
 pub(super) fn user(line: &str, name: &str) -> Relation {
-    let plain = |line: &str| !line.starts_with(['!', '%', '+', '#']) && line != "ALL" && line != "SELF";
     match line {
         "ALL" => Relation::Holds,
         _ if line == name => Relation::Holds,
-        _ if plain(line) && plain(name) => Relation::Apart,
+        _ if is_plain(line) && is_plain(name) => Relation::Apart,
         _ => Relation::Unknown,
+    }
+}
+
+/// Relates users as [`user`] does, and a user to a group by its present members.
+pub(super) fn present_user(line: &str, name: &str) -> Relation {
+    match user(line, name) {
+        Relation::Unknown => match line.strip_prefix('%') {
+            Some(group) if is_plain(name) && !group.starts_with(['#', ':']) && !is_member(name, group) => {
+                Relation::Apart
+            }
+            _ => Relation::Unknown,
+        },
+        known => known,
+    }
+}
+
+fn is_plain(line: &str) -> bool {
+    !line.starts_with(['!', '%', '+', '#']) && line != "ALL" && line != "SELF"
+}
+
+/// Returns whether the user is in the group here; true if that is unknown.
+fn is_member(user: &str, group: &str) -> bool {
+    let Ok(account) = sys::users::account_by_name(user) else { return true };
+    let Some(account) = account else { return false };
+    match sys::users::group_by_name(group) {
+        Ok(None) => false,
+        Ok(Some(group)) => {
+            sys::users::groups_of(&account.name, account.gid).map_or(true, |ids| ids.contains(&group.gid))
+        }
+        Err(_) => true,
     }
 }
 

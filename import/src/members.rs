@@ -63,7 +63,7 @@ impl Lists<'_, '_> {
             Kind::Runas => RunAsUser::read(text).map(|_| ()),
             _ => Principal::parse(text).map(|_| ()),
         };
-        let lines = simplified(self.lines(members, kind, user, check)?);
+        let lines = simplified(self.lines(members, kind, user, user_number, check)?);
         match (lines.is_empty(), kind) {
             (false, _) => Some(lines),
             // Commands that only change the group are not handled here.
@@ -74,13 +74,15 @@ impl Lists<'_, '_> {
 
     /// Converts hosts.
     pub(super) fn hosts(&mut self, members: &[Member]) -> Option<Vec<String>> {
-        let lines = simplified(self.lines(members, Kind::Host, host, |text| Hosts::read(text).map(|_| ()))?);
+        let lines =
+            simplified(self.lines(members, Kind::Host, host, |_| None, |text| Hosts::read(text).map(|_| ()))?);
         (!lines.is_empty()).then_some(lines)
     }
 
     /// Converts groups for -g. An exclusion counts by itself: otherwise the groups of the user would be permitted.
     pub(super) fn groups(&mut self, members: &[Member]) -> Option<Vec<String>> {
-        let mut lines = self.lines(members, Kind::Runas, group, |text| RunAsGroup::read(text).map(|_| ()))?;
+        let mut lines =
+            self.lines(members, Kind::Runas, group, group_number, |text| RunAsGroup::read(text).map(|_| ()))?;
         let last = lines.iter().rposition(|line| line == "ALL" || line == "!ALL").unwrap_or(0);
         lines.drain(..last);
         lines.dedup();
@@ -96,11 +98,16 @@ impl Lists<'_, '_> {
         members: &[Member],
         kind: Kind,
         text: impl Fn(&MemberKind) -> String,
+        number: impl Fn(&MemberKind) -> Option<String>,
         check: impl Fn(&str) -> Result<(), String>,
     ) -> Option<Vec<String>> {
         let mut lines: Vec<String> = Vec::new();
         for member in self.flat(members, kind) {
-            let line = text(&member.what);
+            let mut line = text(&member.what);
+            if let (true, Some(number)) = (line.contains(char::is_whitespace), number(&member.what)) {
+                self.findings.note(self.place, format!("{line} is {number} in the policy, where a name has no blank"));
+                line = number;
+            }
             match check(&line) {
                 Ok(()) if member.negated => lines.push(format!("!{line}")),
                 Ok(()) => lines.push(line),
@@ -130,6 +137,18 @@ pub(super) fn simplified(lines: Vec<String>) -> Vec<String> {
         rest.truncate(1);
     }
     rest
+}
+
+/// Returns the members of a group of this host by number. A user with such a name cannot use jit-sudo at all.
+fn user_number(what: &MemberKind) -> Option<String> {
+    let MemberKind::Group(name) = what else { return None };
+    Some(format!("%#{}", sys::users::group_by_name(name.strip_prefix('%')?).ok()??.gid))
+}
+
+/// Returns a group of this host by number, for -g.
+fn group_number(what: &MemberKind) -> Option<String> {
+    let MemberKind::Word(name) = what else { return None };
+    Some(format!("#{}", sys::users::group_by_name(name).ok()??.gid))
 }
 
 fn user(what: &MemberKind) -> String {

@@ -1,20 +1,20 @@
 //! A role to be written.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::command::{Effect, Rule};
+use super::terms::Terms;
 use super::tree::Position;
-
-/// Keys of a role with their values in TOML.
-pub(super) type Terms = BTreeMap<String, String>;
 
 /// A role to be written.
 #[derive(Debug, Clone)]
 pub(super) struct Role {
-    /// The position of its rule.
-    pub(super) place: Position,
-    /// Its name, before others of the same name are numbered.
+    /// The positions of its rules.
+    pub(super) places: Vec<Position>,
+    /// What its users are called.
     pub(super) name: String,
+    /// The alias that all its commands are from.
+    pub(super) from_alias: Option<String>,
     pub(super) users: Vec<String>,
     pub(super) hosts: Vec<String>,
     pub(super) run_as: Vec<String>,

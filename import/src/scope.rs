@@ -2,38 +2,86 @@
 //! one that matches decides. The intersection of lists is computed from their names if possible. Otherwise one copy has
 //! the setting, and is followed by a copy without the setting, from whose list the affected names are excluded.
 
-use std::collections::BTreeMap;
-
 use super::command::{self, Effect, Rule};
+use super::fold;
 use super::meaning::{self, Meaning, Relation};
 use super::members::{Lists, simplified};
 use super::role::{MOST_ROLES, Role};
+use super::settings::{Settings, add_term};
+use super::terms::Terms;
 use super::tree::{Kind, Member, MemberKind, Scope};
 
-/// Keys with their values in TOML.
-type Keys = BTreeMap<String, String>;
-
 /// Adds `keys` to the part of the roles that `scope` affects.
-pub(super) fn apply(roles: Vec<Role>, scope: &Scope, keys: &Keys, mut lists: Lists<'_, '_>) -> Vec<Role> {
+pub(super) fn apply(
+    roles: Vec<Role>,
+    scope: &Scope,
+    keys: &Terms,
+    settings: &Settings,
+    mut lists: Lists<'_, '_>,
+) -> Vec<Role> {
     let Some(wanted) = ScopeNames::of(scope, &mut lists) else { return roles };
     let mut out = Vec::with_capacity(roles.len());
     for role in roles {
-        if role.terms.is_none() {
+        let Some(terms) = role.terms.as_ref() else {
+            out.push(role);
+            continue;
+        };
+        // A tag takes precedence over a setting.
+        let applies = |key: &str| !(role.tagged.contains(key) || is_root_itself(&role) && RESTRICTING.contains(&key));
+        let untagged: Terms = keys.iter().filter(|(key, _)| applies(key)).map(owned).collect();
+        let changing = settings.changing(terms, &untagged);
+        if changing.is_empty() {
             out.push(role);
             continue;
         }
-        let copies = if out.len() > MOST_ROLES { None } else { wanted.copies(&role, keys) };
+        let loosens = changing.iter().all(|(key, value)| loosens(key, value));
+        let copies = if out.len() > MOST_ROLES { None } else { wanted.copies(&role, &changing, loosens) };
         match copies {
             Some(copies) => out.extend(copies),
             None => {
                 let names: Vec<&str> = keys.keys().map(String::as_str).collect();
-                let (names, from) = (names.join(", "), &role.place);
+                let (names, from) = (names.join(", "), shown(&role));
                 lists.findings.lost(lists.place, format!("{names} for what the rule of {from} shares with it"));
                 out.push(role);
             }
         }
     }
     out
+}
+
+/// Returns whether the policy allows less without the setting.
+fn loosens(key: &str, value: &str) -> bool {
+    let lax = |key, value| match key {
+        "authenticate" | "noexec" | "requiretty" | "record_input" => value == "false",
+        "record" => value == "\"none\"",
+        _ => false,
+    };
+    lax(key, value) || key == "env_keep" && !value.contains("\"!")
+}
+
+/// Settings that mean nothing where root runs every command: root needs no password, and can do everything itself.
+const RESTRICTING: [&str; 9] = [
+    "authenticate",
+    "badpass_message",
+    "lecture",
+    "noexec",
+    "passprompt",
+    "passwd_timeout",
+    "passwd_tries",
+    "timestamp_timeout",
+    "timestamp_type",
+];
+
+fn is_root_itself(role: &Role) -> bool {
+    fold::is_root(role) && !role.refuses() && role.commands.iter().any(Rule::is_everything)
+}
+
+fn owned((key, value): (&String, &String)) -> (String, String) {
+    (key.clone(), value.clone())
+}
+
+fn shown(role: &Role) -> String {
+    role.places.first().map(ToString::to_string).unwrap_or_default()
 }
 
 /// The names in a scope.
@@ -57,11 +105,10 @@ impl ScopeNames {
     }
 
     /// Returns copies of the role with the keys and without them; `None` if the intersection is unknown.
-    fn copies(&self, role: &Role, keys: &Keys) -> Option<Vec<Role>> {
+    fn copies(&self, role: &Role, keys: &Terms, loosens: bool) -> Option<Vec<Role>> {
+        let user = if loosens { meaning::present_user } else { meaning::user };
         match self {
-            Self::Users(users) => {
-                Some(parted(&role.users, users, meaning::user, |users| Role { users, ..role.clone() }, keys))
-            }
+            Self::Users(users) => Some(parted(&role.users, users, user, |users| Role { users, ..role.clone() }, keys)),
             Self::Hosts(hosts) => {
                 Some(parted(&role.hosts, hosts, meaning::host, |hosts| Role { hosts, ..role.clone() }, keys))
             }
@@ -78,7 +125,11 @@ fn commands(members: &[Member], lists: &mut Lists<'_, '_>) -> Option<Vec<Rule>> 
         match &member.what {
             MemberKind::All(digests) => wanted.push(command::everything(digests, effect)),
             MemberKind::Command(what) => match command::rules(what, effect) {
-                Ok(rules) => wanted.extend(rules),
+                Ok(rules) if rules.iter().all(|rule| rule.is_accepted()) => wanted.extend(rules),
+                Ok(_) => {
+                    lists.findings.lost(lists.place, format!("a setting for {}, which no rule can name", what.path));
+                    return None;
+                }
                 Err(why) => {
                     lists.findings.lost(lists.place, why);
                     return None;
@@ -90,13 +141,11 @@ fn commands(members: &[Member], lists: &mut Lists<'_, '_>) -> Option<Vec<Rule>> 
     Some(wanted)
 }
 
-/// Adds the keys. A tag takes precedence over a setting.
-fn with(mut role: Role, keys: &Keys) -> Role {
+/// Adds the keys.
+fn with(mut role: Role, keys: &Terms) -> Role {
     let terms = role.terms.get_or_insert_default();
     for (key, value) in keys {
-        if !role.tagged.contains(key) {
-            terms.insert(key.clone(), value.clone());
-        }
+        add_term(terms, key, value);
     }
     role
 }
@@ -107,7 +156,7 @@ fn parted(
     wanted: &[String],
     meaning: Meaning,
     copy: impl Fn(Vec<String>) -> Role,
-    keys: &Keys,
+    keys: &Terms,
 ) -> Vec<Role> {
     if own == wanted {
         return vec![with(copy(own.to_vec()), keys)];
@@ -117,6 +166,15 @@ fn parted(
         return match both.is_empty() {
             true => vec![copy(own.to_vec())],
             false if whole => vec![with(copy(own.to_vec()), keys)],
+            // Nobody has both copies, so that their order does not matter.
+            false if own.iter().all(|line| both.contains(line) || are_apart(line, &both, meaning)) => {
+                let rest = own.iter().filter(|line| !both.contains(line)).cloned().collect();
+                vec![copy(rest), with(copy(both), keys)]
+            }
+            false if *own == ["ALL"] => {
+                let rest = own.iter().cloned().chain(both.iter().map(|name| format!("!{name}"))).collect();
+                vec![copy(rest), with(copy(both), keys)]
+            }
             false => vec![copy(own.to_vec()), with(copy(both), keys)],
         };
     }
@@ -140,18 +198,33 @@ fn parted(
     copies
 }
 
-/// With `-g` alone the command runs as the caller, so the setting depends on the caller.
-fn run_as(role: &Role, wanted: &[String], keys: &Keys) -> Vec<Role> {
-    let nobody = ["!ALL".to_owned()];
-    let mut copies = Vec::new();
-    if role.run_as != nobody {
-        copies = parted(&role.run_as, wanted, meaning::user, |run_as| Role { run_as, ..role.clone() }, keys);
+fn are_apart(line: &str, names: &[String], meaning: Meaning) -> bool {
+    !line.starts_with('!') && names.iter().all(|name| meaning(line, name) == Relation::Apart)
+}
+
+/// With `-g`, sudo applies the setting only if the group is one of the run-as user's own: otherwise the role remains
+/// as it is.
+fn run_as(role: &Role, wanted: &[String], keys: &Terms) -> Vec<Role> {
+    if *role.run_as == ["!ALL"] {
+        return vec![role.clone()];
     }
-    if copies.is_empty() || !role.run_as_groups.is_empty() && copies.len() > 1 {
-        let themselves = Role { run_as: nobody.to_vec(), ..role.clone() };
-        copies.extend(parted(&role.users, wanted, meaning::user, |users| Role { users, ..themselves.clone() }, keys));
+    let own_groups = Role { run_as_groups: exclusions(&role.run_as_groups), ..role.clone() };
+    let copy = |run_as| Role { run_as, ..own_groups.clone() };
+    let copies = parted(&role.run_as, wanted, meaning::user, copy, keys);
+    let unchanged = copies.iter().all(|copy| copy.terms == role.terms);
+    match (role.run_as_groups.is_empty(), unchanged) {
+        (_, true) => vec![role.clone()],
+        (true, false) => copies,
+        (false, false) => std::iter::once(role.clone()).chain(copies).collect(),
     }
-    copies
+}
+
+/// Returns the groups that remain excluded where no other group than the run-as user's own may be named.
+fn exclusions(groups: &[String]) -> Vec<String> {
+    let first = groups.iter().position(|line| line.starts_with('!')).unwrap_or(groups.len());
+    let (_, rest) = groups.split_at(first);
+    // What is included again after an exclusion cannot be said for one's own groups only.
+    if rest.iter().all(|line| line.starts_with('!')) { rest.to_vec() } else { groups.to_vec() }
 }
 
 /// Returns the names of `wanted` that `own` matches too; `None` if that is unknown.
@@ -191,7 +264,7 @@ fn without(own: &[String], names: &[&str], meaning: Meaning) -> Vec<String> {
 }
 
 /// Splits off the commands that the role shares with each group of `wanted`.
-fn with_commands(role: &Role, wanted: &[Rule], keys: &Keys) -> Option<Vec<Role>> {
+fn with_commands(role: &Role, wanted: &[Rule], keys: &Terms) -> Option<Vec<Role>> {
     let mut copies = vec![role.clone()];
     for stretch in wanted.chunk_by(|one, other| one.effect == other.effect) {
         let on = stretch.iter().all(|rule| rule.effect == Effect::Allow);

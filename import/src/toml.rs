@@ -1,6 +1,8 @@
 //! Formats texts as TOML, and checks whether the policy accepts a key.
 
-use jit_core::policy::{Policy, PolicyReader, PolicyText};
+use jit_core::policy::{Policy, PolicyReader, PolicyText, Role, Settings};
+
+use super::terms::Terms;
 
 /// Returns a TOML string: basic, or literal if that needs no backslashes.
 pub(super) fn quoted(text: &str) -> String {
@@ -28,6 +30,23 @@ pub(super) fn entry(key: &str, value: &str) -> String {
 /// Checks that the policy accepts this text; the error is its message.
 pub(super) fn accepted(text: &str) -> Result<(), String> {
     policy(text).map(|_| ())
+}
+
+/// Returns what a role with these keys is, below these of `[defaults]`; the error is the parser's message.
+pub(super) fn role(defaults: &Terms, terms: &Terms) -> Result<Vec<Role>, String> {
+    // The role comes first, so that its position is always the same.
+    let text = format!("[roles.x]\ncommands = \"ALL\"\n{}[defaults]\n{}", entries(terms), entries(defaults));
+    policy(&text).map(|policy| policy.roles().to_vec())
+}
+
+/// Returns the settings with these keys of `[defaults]`, and what a role without keys is.
+pub(super) fn defaults(keys: &Terms) -> Result<(Settings, Vec<Role>), String> {
+    let policy = policy(&format!("[roles.x]\ncommands = \"ALL\"\n[defaults]\n{}", entries(keys)))?;
+    Ok((policy.settings().clone(), policy.roles().to_vec()))
+}
+
+fn entries(terms: &Terms) -> String {
+    terms.iter().map(|(key, value)| format!("{}\n", entry(key, value))).collect()
 }
 
 /// Parses this text as a policy.

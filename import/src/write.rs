@@ -1,23 +1,19 @@
 //! Writes the policy as readable TOML: with the origin of each role, and only the keys that differ from the defaults.
 
-use std::collections::BTreeMap;
-
-use super::defaults::{Settings, toml_list};
+use super::command::Effect;
+use super::defaults::toml_list;
 use super::role::Role;
-use super::toml::entry;
+use super::settings::Settings;
+use super::terms::{People, Terms};
+use super::toml::{entry, quoted};
 use super::tree::Position;
-
-/// How users get the roles.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum People {
-    /// They have standing assignments, as in sudo.
-    Standing,
-    /// They are eligible and activate them; only root has standing assignments.
-    Eligible,
-}
+use super::{fold, names};
 
 /// The maximum length of a line in a list.
 const WIDTH: usize = 110;
+
+/// The highest `order`.
+const HIGHEST: u32 = 1_000_000;
 
 /// Returns the whole file.
 pub(super) fn policy(
@@ -36,48 +32,40 @@ pub(super) fn policy(
         text.push_str("\n[defaults]\n");
         lines(settings.keys.iter().map(|(key, value)| (key.clone(), value.clone())).collect(), &mut text);
     }
-    let ordered = roles.len() > 1 && needs_order(roles);
-    let mut names: BTreeMap<String, usize> = BTreeMap::new();
-    let mut last: Option<&Position> = None;
-    for (index, role) in roles.iter().enumerate() {
+    let levels = fold::levels(roles, people);
+    let mut last: &[Position] = &[];
+    for ((role, name), level) in roles.iter().zip(names::names(roles)).zip(levels) {
         text.push('\n');
-        if last != Some(&role.place) {
-            text.push_str(&format!("# {}\n", role.place));
+        if last != role.places {
+            let places: Vec<String> = role.places.iter().map(ToString::to_string).collect();
+            text.push_str(&format!("# {}\n", places.join(", ")));
         }
-        last = Some(&role.place);
-        text.push_str(&format!("[roles.{}]\n", name(role, &mut names)));
-        lines(keys(role, people, ordered.then_some((index + 1) * 10)), &mut text);
+        last = &role.places;
+        text.push_str(&format!("[roles.{}]\n", if name.contains('.') { quoted(&name) } else { name }));
+        lines(keys(role, people, settings, level), &mut text);
     }
     text
 }
 
-/// Returns whether the order of the roles matters.
-fn needs_order(roles: &[Role]) -> bool {
-    let mut terms = roles.iter().filter_map(|role| role.terms.as_ref());
-    let first = terms.next();
-    roles.iter().any(Role::refuses) || terms.any(|other| Some(other) != first)
+/// Returns a policy with this role only.
+pub(super) fn role(role: &Role) -> String {
+    let mut text = "[roles.x]\n".to_owned();
+    let settings = Settings { runas_default: String::new(), keys: Terms::new() };
+    lines(keys(role, People::Standing, &settings, 0), &mut text);
+    text
 }
 
-/// Returns a unique name, in quotes if it contains a dot.
-fn name(role: &Role, names: &mut BTreeMap<String, usize>) -> String {
-    let mut name = role.name.clone();
-    loop {
-        let count = names.entry(name.clone()).or_insert(0);
-        *count += 1;
-        if *count == 1 {
-            return if name.contains('.') { format!("\"{name}\"") } else { name };
-        }
-        // Another role may already have this name.
-        name = format!("{}-{count}", role.name);
-    }
-}
-
-fn keys(role: &Role, people: People, order: Option<usize>) -> Vec<(String, String)> {
+fn keys(role: &Role, people: People, settings: &Settings, level: u32) -> Vec<(String, String)> {
     let mut keys = Vec::new();
     let mut add = |key: &str, value: String| keys.push((key.to_owned(), value));
-    let root = role.users.iter().all(|user| user == "root" || user == "#0");
-    let assignment = if people == People::Standing || root { "standing" } else { "eligible" };
-    add(assignment, toml_list(&role.users));
+    let plain = role.users.iter().all(|user| !user.starts_with('!'));
+    let (root, others): (Vec<String>, Vec<String>) =
+        role.users.iter().cloned().partition(|user| people == People::Standing || plain && fold::is_root_user(user));
+    for (assignment, users) in [("standing", root), ("eligible", others)] {
+        if !users.is_empty() {
+            add(assignment, toml_list(&users));
+        }
+    }
     if *role.hosts != ["ALL"] {
         add("hosts", toml_list(&role.hosts));
     }
@@ -89,16 +77,23 @@ fn keys(role: &Role, people: People, order: Option<usize>) -> Vec<(String, Strin
         add("run_as_groups", if all { "\"ALL\"".to_owned() } else { toml_list(&role.run_as_groups) });
     }
     for (key, value) in role.terms.iter().flatten() {
-        add(key, value.clone());
+        // A role that allows every command has it without the key.
+        if key != "setenv" || value != "true" || settings.keys.contains_key(key) || !allows_everything(role) {
+            add(key, value.clone());
+        }
     }
-    if let Some(order) = order {
-        add("order", order.to_string());
+    if level > 0 {
+        add("order", (level * 10).min(HIGHEST).to_string());
     }
     let rules: Vec<&str> = role.commands.iter().map(|rule| rule.toml.as_str()).collect();
     let short = format!("[{}]", rules.join(", "));
     let commands = if short.len() <= WIDTH { short } else { format!("[\n  {},\n]", rules.join(",\n  ")) };
     add("commands", commands);
     keys
+}
+
+fn allows_everything(role: &Role) -> bool {
+    role.commands.iter().rev().find(|rule| rule.is_everything()).is_some_and(|rule| rule.effect == Effect::Allow)
 }
 
 /// Writes keys and values with aligned equals signs.

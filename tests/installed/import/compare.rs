@@ -3,7 +3,7 @@
 //! with `jit-sudo -l`.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
@@ -27,7 +27,10 @@ pub(super) fn compare_many(files: u64, seed: u64) {
 }
 
 #[derive(Default)]
-struct Tally {
+pub(super) struct Tally {
+    /// The roles of each file for each of its rule lines, in hundredths.
+    folding: Vec<usize>,
+    worst: String,
     questions: u64,
     allowed: u64,
     installed: u64,
@@ -36,7 +39,7 @@ struct Tally {
 }
 
 impl Tally {
-    fn report(&self, files: u64, seed: u64) {
+    pub(super) fn report(&self, files: u64, seed: impl Display) {
         println!("Not converted, with how often:");
         for (what, count) in &self.incomplete {
             println!("  {count:6} {what}");
@@ -49,15 +52,46 @@ impl Tally {
             self.differences.len(),
             self.installed
         );
+        let mut folding = self.folding.clone();
+        folding.sort_unstable();
+        let shown = |index: usize| folding.get(index).map_or(0.0, |part| *part as f64 / 100.0);
+        println!(
+            "Roles for each rule line: median {:.2}, worst {:.2}, more than 2 in {} files",
+            shown(folding.len() / 2),
+            shown(folding.len().saturating_sub(1)),
+            folding.iter().filter(|part| **part > 200).count()
+        );
+        println!("The worst:\n{}", self.worst);
         let first: Vec<&str> = self.differences.iter().take(5).map(String::as_str).collect();
         assert!(first.is_empty(), "{}", first.join("\n\n"));
     }
 }
 
+impl Tally {
+    fn folded(&mut self, text: &str, roles: usize, policy: &str) {
+        let part = roles * 100 / rule_lines(text).max(1);
+        if self.folding.iter().all(|known| part > *known) {
+            self.worst = format!("{text}--- became\n{policy}");
+        }
+        self.folding.push(part);
+    }
+}
+
+/// Returns the number of lines with a rule; a line that continues another is part of it.
+fn rule_lines(text: &str) -> usize {
+    let joined = text.replace("\\\n", " ");
+    let other = |line: &str| {
+        let comment = line.starts_with('#') && !line[1..].starts_with(|c: char| c.is_ascii_digit());
+        let word = ["Defaults", "@include", "User_Alias", "Host_Alias", "Runas_Alias", "Cmnd_Alias"];
+        line.is_empty() || comment || word.iter().any(|word| line.starts_with(word))
+    };
+    joined.lines().filter(|line| !other(line.trim())).count()
+}
+
 pub(super) struct Question {
-    pub(super) user: &'static str,
-    pub(super) run_as: Option<&'static str>,
-    pub(super) group: Option<&'static str>,
+    pub(super) user: String,
+    pub(super) run_as: Option<String>,
+    pub(super) group: Option<String>,
     pub(super) words: Vec<String>,
 }
 
@@ -68,7 +102,7 @@ impl Question {
         let mut words = vec![program, "-n"];
         words.extend(self.asked());
         if self.group.is_some() {
-            let mut person = vec!["--reuid", self.user, "--regid", self.user, "--init-groups", "--reset-env", "--"];
+            let mut person = vec!["--reuid", &self.user, "--regid", &self.user, "--init-groups", "--reset-env", "--"];
             person.extend(words);
             return succeeds("setpriv", &person);
         }
@@ -78,7 +112,7 @@ impl Question {
     /// Runs an allowed command, as the user; returns whether `program` requires a password first.
     fn needs_password(&self, program: &str) -> bool {
         let mut words =
-            vec!["--reuid", self.user, "--regid", self.user, "--init-groups", "--reset-env", "--", program, "-n"];
+            vec!["--reuid", &self.user, "--regid", &self.user, "--init-groups", "--reset-env", "--", program, "-n"];
         words.extend(self.target());
         words.extend(self.words.iter().map(String::as_str));
         String::from_utf8_lossy(&output(Command::new("setpriv").args(words)).stderr).contains("a password is required")
@@ -92,7 +126,7 @@ impl Question {
     fn asked(&self) -> Vec<&str> {
         let mut words = vec!["-l"];
         if self.group.is_none() {
-            words.extend(["-U", self.user]);
+            words.extend(["-U", &self.user]);
         }
         words.extend(self.target());
         words.extend(self.words.iter().map(String::as_str));
@@ -100,7 +134,8 @@ impl Question {
     }
 }
 
-fn compare(text: &str, part: &str, questions: &[Question], install: bool, tally: &mut Tally) {
+/// Compares the answers to the questions about one file, and with `install` those of the installed programs too.
+pub(super) fn compare(text: &str, part: &str, questions: &[Question], install: bool, tally: &mut Tally) {
     // Listing requires no password, so that there is no prompt; the rest is imported.
     write("/etc/sudoers", 0o440, &format!("Defaults listpw=never\n{text}"));
     write("/root/sudoers", 0o440, text);
@@ -111,6 +146,8 @@ fn compare(text: &str, part: &str, questions: &[Question], install: bool, tally:
         tally.differences.push(format!("{text}\nis not imported: {imported}"));
         return;
     };
+    let roles = imported["policy-imported"]["roles"].as_u64().unwrap_or_default() as usize;
+    tally.folded(text, roles, policy);
     let mut settings_lost = false;
     for line in imported["policy-imported"]["left_out"].as_array().into_iter().flatten() {
         let what = line.as_str().unwrap_or_default().splitn(3, ':').nth(2).unwrap_or_default();
@@ -157,11 +194,11 @@ fn case(question: &Question, allowed: bool) -> String {
     let words: Vec<String> = question.words.iter().map(quoted).collect();
     let mut text = format!("[[case]]\nuser = \"{}\"\ncommand = [{}]\n", question.user, words.join(", "));
     // With -g alone the command runs as the invoking user.
-    let run_as = question.run_as.or(question.group.and(Some(question.user)));
+    let run_as = question.run_as.as_ref().or(question.group.as_ref().and(Some(&question.user)));
     if let Some(user) = run_as {
         let _ = writeln!(text, "run_as = \"{user}\"");
     }
-    if let Some(group) = question.group {
+    if let Some(group) = &question.group {
         let _ = writeln!(text, "run_as_group = \"{group}\"");
     }
     let _ = writeln!(text, "expect = \"{}\"", if allowed { "standing" } else { "denied" });
@@ -172,11 +209,11 @@ fn succeeds(program: &str, words: &[&str]) -> bool {
     output(Command::new(program).args(words)).status.success()
 }
 
-fn output(command: &mut Command) -> std::process::Output {
+pub(super) fn output(command: &mut Command) -> std::process::Output {
     command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("{command:?}: {error}"))
 }
 
-fn write(path: &str, mode: u32, text: &str) {
+pub(super) fn write(path: &str, mode: u32, text: &str) {
     let done = fs::write(path, text).and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(mode)));
     done.unwrap_or_else(|error| panic!("{path}: {error}"));
 }
@@ -190,7 +227,7 @@ pub(super) struct Host {
 }
 
 /// Creates users in groups and netgroups, and programs to ask about.
-fn prepare() -> Host {
+pub(super) fn prepare() -> Host {
     let script = "set -e
         for group in ops web night; do getent group $group >/dev/null || groupadd $group; done
         usermod -aG ops,web alice; usermod -aG web bob

@@ -322,6 +322,7 @@ impl<'a> Generator<'a> {
             // The default user of sudo is not converted.
             run_as = run_as.or(Some("root"));
         }
-        Question { user, run_as, group, words }
+        let owned = |name: Option<&str>| name.map(str::to_owned);
+        Question { user: user.to_owned(), run_as: owned(run_as), group: owned(group), words }
     }
 }
