@@ -215,7 +215,8 @@ fn certificates_outlive_a_pruning_and_lead_an_export() {
         .intact();
     // A certificate that is missing or changed is noticed.
     for harm in [
-        "UPDATE journal_meta SET name = printf('certificate:%020d', substr(name, 13) + 1) WHERE name LIKE 'certificate:%'",
+        "UPDATE journal_meta SET name = printf('certificate:%020d', substr(name, 13) + 1) WHERE name = (SELECT min(name) FROM journal_meta \
+             WHERE name LIKE 'certificate:%')",
         "DELETE FROM journal_meta WHERE name = (SELECT min(name) FROM journal_meta WHERE name LIKE 'certificate:%')",
         "DELETE FROM journal_meta WHERE name = (SELECT max(name) FROM journal_meta WHERE name LIKE 'certificate:%')",
         "UPDATE journal_meta SET value = CAST(replace(CAST(value AS TEXT), 'number' || char(34) || ':2', 'number' || char(34) || ':3') AS BLOB) \

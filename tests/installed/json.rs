@@ -134,7 +134,7 @@ fn calls(root: &PrivateRoot, person: &Person, approver: &Person) -> BTreeMap<&'s
     root.write("/etc/sudoers.d/json", 0o440, "nobody ALL = /usr/bin/id\n");
     let call = |verb: &'static str, who: &str, words: &[&str], stdin: &str| {
         let output = root.command(who, [&["jitctl", "--json"][..], words].concat()).cwd("/tmp").stdin(stdin).run();
-        if verb == "audit verify" {
+        if ["audit verify", "audit check-proof"].contains(&verb) {
             output.exited(5)
         } else {
             output.exited(0)
