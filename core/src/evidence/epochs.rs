@@ -37,8 +37,11 @@ pub struct FoundLine {
     pub host_key: Option<String>,
     /// The record with which root had accepted the state of the host before it; `None` for the first line of a journal.
     pub accepted: Option<u64>,
-    /// The first of its epochs whose key was given.
+    /// The first of its epochs whose key was given and has signed something. A key that a record only names proves nothing, because
+    /// whoever writes the record chooses it.
     pub given: Option<u64>,
+    /// The last record that this key, or one that it leads to, has signed.
+    pub proved: Option<u64>,
 }
 
 /// Which sealing keys a journal has.
@@ -135,11 +138,10 @@ impl Epochs {
             Certifier::SealingKey => self.continues(seq, &epoch, before.as_ref(), &by)?,
             Certifier::HostKey => self.begins(seq, &epoch, before.as_ref(), &by, accepted)?,
         }
-        self.epochs = self.epochs.saturating_add(1);
-        let given = self.given.contains(&key.fingerprint());
-        if let Some(line) = self.lines.last_mut().filter(|line| given && line.given.is_none()) {
-            line.given = Some(epoch.number);
+        if matches!(epoch.certified_by, Certifier::SealingKey) {
+            self.signed(seq, epoch.number.saturating_sub(1), &by);
         }
+        self.epochs = self.epochs.saturating_add(1);
         self.current = Some(FoundEpoch { number: epoch.number, seq, line: epoch.line, key });
         Ok(by)
     }
@@ -159,9 +161,9 @@ impl Epochs {
             }
             Some(_) => Ok(()),
             None if self.is_part && epoch.line < seq => {
-                let given = self.given.contains(&by.fingerprint()).then(|| epoch.number.saturating_sub(1));
                 let first = epoch.number.saturating_sub(1);
-                self.lines.push(FoundLine { line: epoch.line, first, host_key: None, accepted: None, given });
+                let (given, proved) = (None, None);
+                self.lines.push(FoundLine { line: epoch.line, first, host_key: None, accepted: None, given, proved });
                 Ok(())
             }
             None => Err(bad(seq, "is certified by a sealing key of which there is no record")),
@@ -191,13 +193,33 @@ impl Epochs {
         }
         let accepted = accepted.filter(|accepted| *accepted > 0 && before.is_some());
         let host_key = Some(by.fingerprint());
-        self.lines.push(FoundLine { line: seq, first: epoch.number, host_key, accepted, given: None });
+        let (given, proved) = (None, None);
+        self.lines.push(FoundLine { line: seq, first: epoch.number, host_key, accepted, given, proved });
         self.host_key = Some(by.clone());
         Ok(())
     }
 
+    /// Processes a valid signature up to record `seq` by the sealing key of epoch `number` of the current line.
+    fn signed(&mut self, seq: u64, number: u64, by: &PublicKey) {
+        let Some(line) = self.lines.last_mut() else { return };
+        if line.given.is_none() && self.given.contains(&by.fingerprint()) {
+            line.given = Some(number);
+        }
+        if line.given.is_some() {
+            line.proved = Some(seq);
+        }
+    }
+
+    /// Processes a checkpoint of record `seq` with a valid signature by `key`. Returns whether it counts as evidence.
+    pub(super) fn checkpoint(&mut self, seq: u64, key: &PublicKey, signers: &Signers) -> Standing {
+        if let Some(number) = self.current.as_ref().filter(|current| current.key == *key).map(|current| current.number) {
+            self.signed(seq, number, key);
+        }
+        self.standing(key, signers)
+    }
+
     /// Returns whether a signature by `key` counts as evidence for the record before it.
-    pub(super) fn standing(&self, key: &PublicKey, signers: &Signers) -> Standing {
+    fn standing(&self, key: &PublicKey, signers: &Signers) -> Standing {
         match &self.current {
             Some(current) if current.key != *key => Standing::Wrong,
             Some(_) => self.line_standing(signers),

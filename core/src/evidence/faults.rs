@@ -45,9 +45,9 @@ pub enum Cause {
     Checkpoint(String),
     /// It begins an epoch, and its sealing key is not certified; the text says why.
     Epoch(String),
-    /// It is the last record, and no epoch has one of the given sealing keys.
+    /// It is the last record, and none of the given sealing keys has signed anything.
     NoGivenKey,
-    /// It begins a line of sealing keys that has none of the given keys.
+    /// It begins a line of sealing keys in which none of the given keys has signed anything.
     OtherLine,
     /// The host signed another record with this number.
     OtherSigned,
@@ -131,12 +131,12 @@ impl fmt::Display for FirstBad {
             Cause::Epoch(why) => write!(f, "record {seq} begins an epoch and {why}"),
             Cause::NoGivenKey => write!(
                 f,
-                "no epoch up to record {seq} has one of the given sealing keys: the journal was rewritten, is that of another host, or has \
-                 lost these epochs by a pruning of an earlier version"
+                "none of the given sealing keys has signed anything up to record {seq}: the journal was rewritten, is that of another host, \
+                 has lost these epochs by a pruning of an earlier version, or the epoch has just begun (then repeat this after: jitctl audit export)"
             ),
             Cause::OtherLine => write!(
                 f,
-                "record {seq} begins a line of sealing keys that has none of the given keys: whoever was root then may have rewritten what \
+                "record {seq} begins a line of sealing keys in which no given key has signed: whoever was root then may have rewritten what \
                  came before; if that was an accepted restore, give a sealing key of this line too"
             ),
             Cause::OtherSigned => {

@@ -147,8 +147,8 @@ impl Proof {
         self
     }
 
-    /// Demands that the journal has sealing keys with these fingerprints, which are known from elsewhere; called before any record.
-    /// At least one of them must be there, and each line of sealing keys from it on must have one.
+    /// Demands that sealing keys with these fingerprints, which are known from elsewhere, have signed the journal; called before any
+    /// record. At least one of them must have signed something, and one in each line of sealing keys from it on.
     #[must_use]
     pub fn with_sealing_keys(self, begin: Begin, given: Vec<String>) -> Self {
         Self { epochs: Epochs::new(matches!(begin, Begin::Part(_)), given), ..self }
@@ -273,7 +273,7 @@ impl Proof {
             Ok(key) => key,
             Err(fault) => return self.bad_checkpoint(checkpoint, Cause::Checkpoint(format!("does not hold: {fault}"))),
         };
-        let standing = self.epochs.standing(&key, &self.signers);
+        let standing = self.epochs.checkpoint(checkpoint.seq, &key, &self.signers);
         let pruned = self.prunings.checkpoint(checkpoint.seq, statement.at, matches!(standing, Standing::Counts));
         pruned.map_err(|bad| self.first_of(bad))?;
         match standing {

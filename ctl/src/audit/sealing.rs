@@ -78,11 +78,11 @@ pub(super) fn told(sealing: &SealingInfo) -> String {
         if index > 0 {
             text.push_str(&begun(line));
         }
-        if let Some(given) = line.given {
+        if let Some((given, proved)) = line.given.zip(line.proved) {
             text.push_str(&format!(
-                "sealed: epoch {given} has a given key, so no later root has forged what is before it"
+                "sealed: the given key of epoch {given}, or one that it leads to, has signed up to record {proved}, so no root of a later \
+                 epoch than a record's has forged it\n"
             ));
-            text.push_str(", or in a later epoch that is over\n");
         }
     }
     text

@@ -208,6 +208,43 @@ fn a_later_root_forges_no_earlier_epoch() {
     assert!(matches!(told.prove(&[]), Err(FirstBad { seq: 5, cause: Cause::Checkpoint(_) })));
 }
 
+/// Root has the key of the host and no sealing key: writes all records anew, and certifies the key that the reader has noted.
+#[test]
+fn a_key_that_is_only_named_proves_nothing() {
+    let named = |given: u8, twice: bool| {
+        let mut told = Told::default();
+        told.record();
+        told.certificate(given, HOST, Certifier::HostKey);
+        if twice {
+            told.record();
+            told.accepted();
+            told.certificate(given, HOST, Certifier::HostKey);
+        }
+        told
+    };
+    for (given, twice) in [(11, false), (13, false), (11, true)] {
+        let forged = named(given, twice);
+        assert!(forged.prove(&[]).is_ok(), "the key of the host is enough without a sealing key");
+        assert_eq!(forged.prove(&[given]).unwrap_err().cause, Cause::NoGivenKey, "{given} {twice}");
+    }
+    // The same behind genuine records, in a line of its own.
+    let mut told = story();
+    told.accepted();
+    let begun = told.certificate(12, HOST, Certifier::HostKey);
+    assert_eq!(told.prove(&[11, 12, 13]).unwrap_err(), FirstBad { seq: begun, cause: Cause::OtherLine });
+    // It counts with what it signs, and leads to the later ones.
+    let mut told = Told::default();
+    told.certificate(11, HOST, Certifier::HostKey);
+    assert_eq!(told.prove(&[11]).unwrap_err().cause, Cause::NoGivenKey);
+    told.record();
+    told.checkpoint(11);
+    assert_eq!(told.prove(&[11]).unwrap().sealing.lines[0].proved, Some(2));
+    told.certificate(12, 11, Certifier::SealingKey);
+    assert_eq!(told.prove(&[11]).unwrap().sealing.lines[0].proved, Some(3));
+    assert_eq!(told.prove(&[12]).unwrap_err().cause, Cause::NoGivenKey);
+    assert_eq!(story().prove(&[11]).unwrap().sealing.lines[0].proved, Some(7));
+}
+
 #[test]
 fn a_new_line_is_reported_and_needs_a_key_of_its_own() {
     let mut told = story();
