@@ -325,7 +325,8 @@ def may_follow(record, seq, number):
     if record["kind"] == "fork" and lacks(record, KINDS["fork"]) is None:
         continues, highest = record["continues"], record["highest"]
         right = continues == number if number is not None else continues < seq
-        return right and continues <= highest < seq and (number is None or number < seq)
+        right = right and all(lost["seq"] <= highest for lost in record["heads"])
+        return right and continues <= highest < seq <= highest + 1_000_000 and (number is None or number < seq)
     return number is None or seq == number + 1
 
 
@@ -458,6 +459,8 @@ class Epochs:
         self.own, self.key, self.number, self.line, self.seq, self.host_key = key, None, None, None, None, None
         # The last record that belongs to the certificate of another host's key, the first that another one certified.
         self.other, self.signed, self.began = None, None, []
+        # The latest time of an epoch of this line.
+        self.latest = None
 
     def certify(self, record, consent):
         """Takes the `epoch` record. `consent`: the last acceptance by root; None for a record that was pruned."""
@@ -475,20 +478,21 @@ class Epochs:
             need(record["line"] == seq, "journal", f"the line in record {seq}")
             need(self.number is not None or record["number"] == 1, "journal", f"the first epoch in record {seq}")
             need(self.number is None or consent is None or consent > self.seq, "journal", f"record {seq} begins a line without consent")
-            self.host_key = by
+            self.host_key, self.latest = by, record["time"]
         else:
             need((by, record["line"]) == (self.key, self.line), "journal", f"the key in record {seq} is certified by another")
         self.key, self.number, self.line, self.seq = record["key"].split()[1], record["number"], record["line"], seq
-        self.began.append((seq, self.key, self.host_key))
+        self.latest = record["time"] if self.latest is None else max(self.latest, record["time"])
+        self.began.append((seq, self.key, self.host_key, record["time"]))
         if self.host_key == self.own:
             self.signed = seq
         elif consent is not None:
             self.other = seq
 
     def at(self, seq):
-        """Returns the sealing key of a record, and the host key by which it is known."""
+        """Returns the sealing key of a record, the host key by which it is known, and when its epoch began."""
         found = [entry[1:] for entry in self.began if entry[0] <= seq]
-        return found[-1] if found else (None, None)
+        return found[-1] if found else (None, None, -2**63)
 
 
 def records(db, key, now):
@@ -516,6 +520,7 @@ def records(db, key, now):
             epochs.certify(record, None)
         except HOSTILE:
             raise Bad("journal", "a certificate that is none") from None
+    certified = epochs.latest
     query = COLUMNS + " WHERE seq > ? OR seq <= 0 ORDER BY seq"
     for seq, kind, uid, run, grant, at, column_high, stored, body in db.execute(query, (begin,)):
         need(hashlib.sha256(body).digest() == stored, "journal", f"the hash of record {seq}")
@@ -552,11 +557,8 @@ def records(db, key, now):
             except HOSTILE:
                 raise Bad("journal", f"record {seq} is no epoch") from None
     need(proved, "journal", "the beginning is missing")
-    kept, changed = None, set()
-    prunings = [record for record in result if record["kind"] == "prune" and lacks(record, KINDS["prune"]) is None]
-    for record in result:
-        if record["kind"] == "alert" and record.get("code") in ("clock-set-back", "clock-behind-after-boot", "state-accepted"):
-            changed.add(record["seq"])
+    kept, prunings = None, {record["seq"]: record for record in result if record["kind"] == "prune" and lacks(record, KINDS["prune"]) is None}
+    unsigned, foreign = set(prunings), 0
     own, other, signed = epochs.signed is not None and epochs.signed > begin, epochs.other, max(begin, epochs.signed or 0)
     for seq, body, signature, note in db.execute("SELECT seq, body, signature, note FROM checkpoint ORDER BY seq"):
         need(seq in heads, "journal", f"the checkpoint of record {seq} has no record")
@@ -567,7 +569,7 @@ def records(db, key, now):
         exact = exact and bytes(body) == json.dumps(said, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode()
         need(exact, "journal", f"the checkpoint of record {seq} is none")
         need(said["seq"] == seq, "journal", f"the checkpoint of record {seq} is of another")
-        sealing, host_key = epochs.at(seq)
+        sealing, host_key, began = epochs.at(seq)
         need(sealing in (None, by), "journal", f"the checkpoint of record {seq} is by another key than that of its epoch")
         is_own = (by if sealing is None else host_key) == key
         own = own or is_own
@@ -575,12 +577,13 @@ def records(db, key, now):
             other = max(seq, other or 0)
         if meta and seq == begin:
             kept = said["at"]
-        covered = [record for record in prunings if record["seq"] <= seq and is_own]
-        for record in covered:
-            wrong = any(record["seq"] < alert <= seq for alert in changed)
-            late = record["time"] > (said["at"] + 1) * 1_000_000 + 60_000_000
-            need(wrong or not late, "journal", f"record {record['seq']} is later than the checkpoint that covers it")
-            prunings.remove(record)
+        need(said["at"] >= began // 1_000_000 - 60, "journal", f"the checkpoint of record {seq} is older than its key")
+        if seq in prunings:
+            late = prunings[seq]["time"] > (said["at"] + 1) * 1_000_000 + 60_000_000
+            need(not late, "journal", f"record {seq} is later than its checkpoint")
+            unsigned.discard(seq)
+            if not is_own:
+                foreign = seq
         if is_own:
             need(said["head"] == heads[seq], "journal", f"record {seq} is not the one that was signed")
             need((said["size"], said["root"]) == trees[seq], "journal", f"the checkpoint of record {seq} states another tree")
@@ -598,6 +601,10 @@ def records(db, key, now):
             if meta and record["through"] == begin:
                 right = kept is not None and kept * 1_000_000 <= record["before"]
                 need(right, "journal", f"record {record['seq']} prunes what was signed later than it says")
+                right = certified is None or certified < record["before"]
+                need(right, "journal", f"record {record['seq']} prunes an epoch that began later")
+    need(not unsigned, "journal", f"the pruning in record {min(unsigned, default=0)} has no checkpoint of its own")
+    need(not foreign or foreign < consent <= signed, "journal", f"the pruning in record {foreign} is by another key")
     young = not result or now - result[0]["time"] / 1_000_000 <= 60
     need(own or young, "journal", "it has no checkpoint by the host's key")
     need(sum(record["seq"] > signed for record in result) <= 5000, "journal", f"record {signed + 1} and what follows are not signed")
@@ -801,8 +808,8 @@ class Journal:
     def is_power_failure(self, fork):
         """Whether a fork follows a boot and lacks only a few records, all of them the last ones and not synced."""
         heads = all(head["seq"] > fork["continues"] and head["source"] != "anchor" for head in fork["heads"])
-        booted = self.boot_id != fork["boot_id"] and (self.boot_id or self.pruned)
-        return booted and fork["highest"] - fork["continues"] <= 64 and heads
+        booted = self.boot_id != fork["boot_id"] if self.boot_id is not None else self.pruned
+        return booted and fork["seq"] - fork["highest"] <= 1000 and fork["highest"] - fork["continues"] <= 64 and heads
 
     def check_narrower(self, record, id):
         """Checks that an approval is not wider than an earlier one by the same person."""

@@ -182,9 +182,10 @@ impl Context<'_> {
         let mut recordings = 0;
         if let Some(last) = last.filter(|_| !dry_run) {
             let (uid, user) = (self.caller.uid(), self.caller.name().as_str());
-            let written = self.journal.prune(self.now.moment(), last, uid, user, before)?;
-            let _ = self.journal.mirror(&[written]);
-            self.host.seal(self.journal, Due::Now)?;
+            if self.host.prune(self.journal, self.now.moment(), last, (uid, user), before)?.is_none() {
+                let sentence = "the journal cannot be signed, so nothing is removed";
+                return Err(refused("not-signed", sentence).hint("jitctl doctor"));
+            }
         }
         if !dry_run {
             // This also removes what an interrupted pruning left.
@@ -280,7 +281,7 @@ fn mark(info: &MarkInfo) -> Result<Mark, Refused> {
 fn known_head(info: &HeadInfo) -> Result<KnownHead, Refused> {
     let root =
         unhex(&info.root).ok_or_else(|| refused("malformed", "the root of a tree is not 64 hexadecimal digits"))?;
-    Ok(KnownHead { head: TreeHead { size: info.size, root: Digest(root) }, cosigned: info.cosigned })
+    Ok(KnownHead { head: TreeHead { size: info.size, root: Digest(root) }, cosigned: info.cosigned, seq: info.seq })
 }
 
 fn unproven(why: &NoProof) -> Refused {

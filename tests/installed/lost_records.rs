@@ -304,6 +304,9 @@ fn a_record_that_vanishes_without_a_power_failure_needs_roots_acceptance() {
     let records = root.journal();
     let fork = records.iter().find(|record| record.kind() == "fork").unwrap();
     assert!(fork.seq > lost.seq, "{}", fork.body);
-    assert!(records.iter().any(|record| record.kind() == "alert" && record.text("code") == "database-older"), "{records:?}");
+    assert!(
+        records.iter().any(|record| record.kind() == "alert" && record.text("code") == "database-older"),
+        "{records:?}"
+    );
     assert!(said.contains(&format!("record {} of the lost branch", lost.seq)), "{said}");
 }

@@ -10,6 +10,7 @@ use super::epoch_event::{Certifier, EPOCH, Epoch};
 use super::faults::{Cause, FirstBad};
 use super::record::{VERSION, parse};
 use super::signers::Signers;
+use crate::clock::{TOLERANCE_US, Timestamp};
 use crate::grant::PublicKey;
 use crate::grant::sshsig::{Namespace, signer};
 
@@ -68,6 +69,13 @@ pub(super) enum Standing {
     Wrong,
 }
 
+/// The times of the current epoch and its line.
+#[derive(Debug, Clone, Copy)]
+struct Began {
+    time: Timestamp,
+    latest: Timestamp,
+}
+
 /// The sealing keys so far.
 #[derive(Debug)]
 pub(super) struct Epochs {
@@ -76,6 +84,8 @@ pub(super) struct Epochs {
     /// Whether records before the first one may have begun a line.
     is_part: bool,
     current: Option<FoundEpoch>,
+    /// When the current epoch began, and the latest time of an epoch of its line, by their records.
+    began: Option<Began>,
     /// The host key by which the current line is known.
     host_key: Option<PublicKey>,
     lines: Vec<FoundLine>,
@@ -85,7 +95,7 @@ pub(super) struct Epochs {
 impl Epochs {
     /// `given`: fingerprints of sealing keys that are known from elsewhere.
     pub(super) fn new(is_part: bool, given: Vec<String>) -> Self {
-        Self { given, is_part, current: None, host_key: None, lines: Vec::new(), epochs: 0 }
+        Self { given, is_part, current: None, began: None, host_key: None, lines: Vec::new(), epochs: 0 }
     }
 
     /// Processes the `epoch` record of an earlier part of the journal.
@@ -142,8 +152,30 @@ impl Epochs {
             self.signed(seq, epoch.number.saturating_sub(1), &by);
         }
         self.epochs = self.epochs.saturating_add(1);
+        self.began = Some(self.begins_at(body, &epoch).map_err(|error| bad(seq, &format!("cannot be read: {error}")))?);
         self.current = Some(FoundEpoch { number: epoch.number, seq, line: epoch.line, key });
         Ok(by)
+    }
+
+    fn begins_at(&self, body: &[u8], epoch: &Epoch) -> Result<Began, serde_json::Error> {
+        #[derive(Deserialize)]
+        struct Time {
+            time: Timestamp,
+        }
+        let Time { time } = parse(body)?;
+        let before = self.began.filter(|_| matches!(epoch.certified_by, Certifier::SealingKey));
+        Ok(Began { time, latest: before.map_or(time, |before| before.latest.max(time)) })
+    }
+
+    /// Returns the latest time of an epoch of the current line.
+    pub(super) fn latest(&self) -> Option<Timestamp> {
+        self.began.map(|began| began.latest)
+    }
+
+    /// Whether a signature at this time, in seconds since 1970, is older than the certificate of its key.
+    pub(super) fn is_too_early(&self, at: i64) -> bool {
+        let tolerance = TOLERANCE_US / 1_000_000;
+        self.began.is_some_and(|began| at.saturating_add(tolerance) < began.time.seconds())
     }
 
     /// Checks a key that the one before it certified.
@@ -212,7 +244,8 @@ impl Epochs {
 
     /// Processes a checkpoint of record `seq` with a valid signature by `key`. Returns whether it counts as evidence.
     pub(super) fn checkpoint(&mut self, seq: u64, key: &PublicKey, signers: &Signers) -> Standing {
-        if let Some(number) = self.current.as_ref().filter(|current| current.key == *key).map(|current| current.number) {
+        if let Some(number) = self.current.as_ref().filter(|current| current.key == *key).map(|current| current.number)
+        {
             self.signed(seq, number, key);
         }
         self.standing(key, signers)

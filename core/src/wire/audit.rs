@@ -167,6 +167,9 @@ pub struct HeadInfo {
     /// When a witness cosigned it, in seconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cosigned: Option<u64>,
+    /// The number of the last record that it covers, as the lines say that have it: the greatest one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seq: Option<u64>,
 }
 
 /// A proof with the Merkle tree.
@@ -337,6 +340,12 @@ pub struct HeadsInfo {
     /// How many signed heads belong to branches that were lost.
     #[serde(default)]
     pub lost: u64,
+    /// How many signed heads differ, and nothing shows whether they are of a branch that was lost.
+    #[serde(default)]
+    pub undecided: u64,
+    /// How many signed heads are of fewer records than were pruned.
+    #[serde(default)]
+    pub pruned: u64,
     /// How many signed heads could not be compared: the records before the file are not known.
     #[serde(default)]
     pub uncompared: u64,
@@ -358,6 +367,8 @@ impl From<crate::evidence::ComparedHeads> for HeadsInfo {
             cosigned: heads.cosigned.map(|agreed| agreed.seq),
             cosigned_at: heads.cosigned.and_then(|agreed| agreed.at),
             lost: heads.lost,
+            undecided: heads.undecided,
+            pruned: heads.pruned,
             uncompared: heads.uncompared,
             unsigned: heads.unsigned,
             disagreeing: heads.disagreeing,

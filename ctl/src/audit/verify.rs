@@ -64,6 +64,7 @@ pub(crate) fn verify(words: &AuditVerifyWords, broker: &Broker, screen: &Screen)
                 size: known.head.size,
                 root: known.head.root.to_string(),
                 cosigned: known.cosigned,
+                seq: known.seq,
             });
             broker.ask(&AuditVerify { anchor, heads: heads.collect(), unsigned, keys, sealing_keys })?
         }

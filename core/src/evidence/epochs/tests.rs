@@ -1,5 +1,4 @@
 use super::*;
-use crate::clock::Timestamp;
 use crate::evidence::certificate::certify;
 use crate::evidence::chain::{self, Begin};
 use crate::evidence::checkpoint::{Checkpoint, Statement, VERSION};
@@ -14,6 +13,9 @@ use crate::grant::terms::encode;
 use crate::samples;
 
 const HOST: u8 = 1;
+
+/// The second of a pruning, days after the records.
+const LATER: i64 = 200_000;
 
 fn key(seed: u8) -> HostKey {
     HostKey::from_seed([seed; 32])
@@ -36,9 +38,14 @@ struct Told {
 
 impl Told {
     fn append(&mut self, event: Event, by: Option<&HostKey>) -> u64 {
+        let second = self.records.last().map_or(1, |last| last.0 + 1);
+        self.append_at(second as i64, event, by)
+    }
+
+    fn append_at(&mut self, second: i64, event: Event, by: Option<&HostKey>) -> u64 {
         let prev = self.records.last().map_or(Digest::ZERO, |last| last.2);
         let seq = self.records.last().map_or(0, |last| last.0) + 1;
-        let record = Record::new(seq, prev, &samples::moment(seq as i64), "web1", event);
+        let record = Record::new(seq, prev, &samples::moment(second), "web1", event);
         let record = by.map_or(Ok(record.clone()), |by| certify(record, by)).unwrap();
         let body = record.encode().unwrap();
         let hash = chain::hash(body.as_bytes());
@@ -54,8 +61,8 @@ impl Told {
     fn prune(&mut self, last: Mark) {
         let prune = samples::events().into_iter().find(|event| matches!(event, Event::Prune(_)));
         let Some(Event::Prune(mut prune)) = prune else { panic!() };
-        (prune.through, prune.head, prune.before) = (last.seq, last.hash, Timestamp(8_000_000));
-        self.append(Event::Prune(prune), None);
+        (prune.through, prune.head, prune.before) = (last.seq, last.hash, samples::moment(LATER - 86_400).wall);
+        self.append_at(LATER, Event::Prune(prune), None);
     }
 
     fn accepted(&mut self) -> u64 {
@@ -81,11 +88,17 @@ impl Told {
     }
 
     fn checkpoint(&mut self, seed: u8) {
+        let last = self.records.last().unwrap().0;
+        self.checkpoint_at(seed, last as i64);
+    }
+
+    fn checkpoint_at(&mut self, seed: u8, second: i64) {
+        let at = samples::moment(second).wall.seconds();
         let (seq, _, head) = self.records.last().unwrap().clone();
         let mut tree = Frontier::default();
         self.records.iter().for_each(|(_, _, hash)| tree.push(*hash, |_| ()));
         let TreeHead { size, root } = tree.head();
-        let statement = Statement { at: 7, head, host: "h".into(), root, seq, size, version: VERSION };
+        let statement = Statement { at, head, host: "h".into(), root, seq, size, version: VERSION };
         let body = encode(&statement).unwrap();
         let note = signed_by_host(&key(self.host), "h", &statement.tree()).unwrap().to_string();
         self.checkpoints.push(Checkpoint { seq, signature: key(seed).sign(Namespace::Checkpoint, &body), body, note });
@@ -301,6 +314,7 @@ fn what_another_key_signed_before_a_pruning_needs_roots_acceptance() {
         told.checkpoint(11);
         let begin = Mark { seq: 3, hash: told.records[2].2 };
         told.prune(begin);
+        told.checkpoint_at(11, LATER);
         if is_accepted {
             told.accepted();
             told.certificate(20, HOST, Certifier::HostKey);
@@ -308,8 +322,51 @@ fn what_another_key_signed_before_a_pruning_needs_roots_acceptance() {
         let certificates = [told.records[0].1.clone()];
         told.prove_part(Begin::Pruned(begin), &certificates, Signers::These(vec![key(HOST).public_key()]), &[])
     };
-    assert_eq!(pruned(false).unwrap_err(), FirstBad { seq: 3, cause: Cause::OtherKey });
+    let bad = pruned(false).unwrap_err();
+    assert!(bad.seq == 4 && bad.to_string().contains("another key signed"), "{bad}");
     assert_eq!(pruned(true).unwrap().foreign, 1);
+}
+
+/// Root has the present sealing key: signs the last record of the present epoch as of a time before it, or begins an epoch then.
+#[test]
+fn nothing_is_signed_before_its_key_was_certified() {
+    let signed = |second| {
+        let mut told = story();
+        told.checkpoints.pop();
+        told.checkpoint_at(13, second);
+        told.prove(&[11])
+    };
+    assert!(signed(6).is_ok() && signed(6 - 60).is_ok());
+    for second in [6 - 61, -40_000_000, -1_900_000_000, i64::MIN / 2_000_000] {
+        let bad = signed(second).unwrap_err();
+        assert!(bad.seq == 7 && bad.to_string().contains("was not certified yet"), "{second}: {bad}");
+    }
+    // A pruning of all that came before, with the genuine certificates.
+    let pruned = |began: i64| {
+        let mut told = story();
+        (told.number, told.line, told.host) = (3, 1, HOST);
+        told.number += 1;
+        let epoch = Epoch {
+            number: 4,
+            line: 1,
+            key: key_words(&key(14).public_key()),
+            certified_by: Certifier::SealingKey,
+            signature: String::new(),
+        };
+        told.append_at(began, Event::Epoch(Box::new(epoch)), Some(&key(13)));
+        told.checkpoint_at(14, began);
+        let (seq, _, hash) = *told.records.last().map(|(seq, body, hash)| (seq, body, hash)).as_ref().unwrap();
+        let begin = Mark { seq: *seq, hash: *hash };
+        told.prune(begin);
+        told.checkpoint_at(14, LATER);
+        let is_epoch = |body: &&String| body.contains(r#""kind":"epoch""#);
+        let bodies = told.records.iter().map(|(_, body, _)| body);
+        let certificates: Vec<String> = bodies.filter(is_epoch).cloned().collect();
+        told.prove_part(Begin::Pruned(begin), &certificates, Signers::These(vec![key(HOST).public_key()]), &[11])
+    };
+    assert_eq!(pruned(8).unwrap().before, 8);
+    assert!(pruned(LATER - 86_400 - 1).is_ok());
+    assert!(pruned(LATER - 86_400).unwrap_err().to_string().contains("epoch began later"));
 }
 
 #[test]

@@ -37,9 +37,14 @@ fn row(check: &Check) -> &'static str {
         Check::Signed(..) | Check::Unsigned | Check::UnsignedEnd(..) | Check::Foreign(_) => "signatures",
         Check::Tree | Check::NoTree => "tree heads",
         Check::Anchor(_) => "anchor",
-        Check::Head(_) | Check::NoHead | Check::HeadsOfUnknownKey | Check::LostHeads(_) | Check::PrunedHeads(_) => {
-            "kept heads"
-        }
+        Check::Head(_)
+        | Check::NoHead
+        | Check::OnlyPrunedHeads
+        | Check::UndecidedHeads(_)
+        | Check::HeadsOfUnknownKey
+        | Check::LostHeads(_)
+        | Check::PrunedHeads(_) => "kept heads",
+        Check::UnacceptedFork(_) => "forks",
         Check::Witness(..) | Check::NoCosignature | Check::NoWitness => "witness",
         Check::Disagreeing(..) => "other lines",
     }
@@ -62,11 +67,20 @@ fn sentence(check: &Check, info: &VerifyInfo, screen: &Screen) -> String {
         Check::Anchor(seq) => format!("the anchor agrees up to record {seq}"),
         Check::Head(seq) => format!("a signed head that was kept elsewhere agrees up to record {seq}"),
         Check::NoHead => "no signed head that was kept elsewhere was given (--anchor FILE)".to_owned(),
+        Check::OnlyPrunedHeads => "the signed heads that were given are of records that were pruned".to_owned(),
+        Check::UndecidedHeads(count) => format!(
+            "{count} differ, and nothing shows whether they are of records that were lost or of the journal after that loss"
+        ),
+        Check::UnacceptedFork(seq) => {
+            format!("root has not accepted that records were lost before record {seq} (jitctl key accept --reason WHY)")
+        }
         Check::HeadsOfUnknownKey => "the key that signed them was not given (--public-key KEY)".to_owned(),
         Check::Witness(seq, time) => {
             format!("cosigned up to record {seq} at {}", at(i64::try_from(*time).unwrap_or(i64::MAX)))
         }
-        Check::NoCosignature => "no head with a cosignature of this witness was given (--anchor FILE)".to_owned(),
+        Check::NoCosignature => {
+            "no head with a cosignature of this witness that could be compared was given (--anchor FILE)".to_owned()
+        }
         Check::NoWitness => "no witness was named (--witness KEY)".to_owned(),
         Check::LostHeads(count) => format!("{count} belong to records that were lost"),
         Check::PrunedHeads(count) => format!("{count} are of records that were pruned, and not compared"),
