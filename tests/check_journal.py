@@ -420,6 +420,15 @@ def point_of(data):
     return x, y, 1, x * y % P
 
 
+def is_strong(public):
+    """Whether these bytes are a public key: the only encoding of a point that is not of low order."""
+    point = point_of(public)
+    if point is None:
+        return False
+    x, y, z, _ = point_mul(8, point)
+    return not (x % P == 0 and (y - z) % P == 0)
+
+
 def is_signed(public, message, signature):
     """Verifies an ed25519 signature (RFC 8032, 5.1.7)."""
     question = (public, message, signature)
@@ -466,8 +475,9 @@ class Epochs:
         """Takes the `epoch` record. `consent`: the last acceptance by root; None for a record that was pruned."""
         seq = record["seq"]
         need(lacks(record, COMMON + " " + KINDS["epoch"]) is None, "journal", f"the epoch in record {seq} lacks a key")
-        need(is_key(record["key"]), "journal", f"the key in record {seq} is none")
-        signed = {name: value for name, value in record.items() if name not in ("signature", "high")}
+        strong = is_key(record["key"]) and is_strong(base64.b64decode(record["key"].split()[1])[-32:])
+        need(strong, "journal", f"the key in record {seq} is none")
+        signed = {name: value for name, value in record.items() if name != "signature"}
         text = json.dumps(signed, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode()
         raw = base64.b64decode(record["signature"], validate=True)
         need(base64.b64encode(raw).decode() == record["signature"], "journal", f"the signature in record {seq}")
@@ -511,10 +521,11 @@ def records(db, key, now):
     sealed = {seq for seq, in db.execute("SELECT seq FROM checkpoint")}
     trees = {number: tree.head()}
     heads, result, epochs = {number: head}, [], Epochs(key)
-    for _, body in sorted(db.execute("SELECT name, value FROM journal_meta WHERE name BETWEEN 'certificate:' AND ?", (f"certificate:{number:020}",))):
+    for name, body in sorted(db.execute("SELECT name, value FROM journal_meta WHERE substr(name, 1, 12) = 'certificate:'")):
         try:
             record = load(body)
             need(record["kind"] == "epoch" and record["seq"] <= number, "journal", "a certificate that is none")
+            need(name == f"certificate:{record['seq']:020}" and record["seq"] > 0, "journal", "a certificate under another name")
             need(is_canonical(bytes(body).decode(), record), "journal", "a certificate in another form")
             need(epochs.seq is None or record["seq"] > epochs.seq, "journal", "a certificate in another place")
             epochs.certify(record, None)
@@ -553,7 +564,7 @@ def records(db, key, now):
             consent = seq
         if kind == "epoch":
             try:
-                epochs.certify(record, consent)
+                epochs.certify(load(body), consent)
             except HOSTILE:
                 raise Bad("journal", f"record {seq} is no epoch") from None
     need(proved, "journal", "the beginning is missing")

@@ -189,6 +189,25 @@ pub(super) fn certificates(
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
+/// Returns the name of a kept certificate that is not the number of its record, or not of a pruned one. `last`: the last that was pruned.
+pub(super) fn misnamed(connection: &Connection, last: u64) -> Result<Option<String>, JournalError> {
+    #[derive(serde::Deserialize)]
+    struct Place {
+        seq: u64,
+    }
+    let mut statement = connection
+        .prepare("SELECT name, value FROM journal_meta WHERE substr(name, 1, 12) = 'certificate:' ORDER BY name")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let name: String = row.get(0)?;
+        let place = serde_json::from_slice::<Place>(row.get_ref(1)?.as_bytes().unwrap_or_default());
+        if !place.is_ok_and(|place| (1..=last).contains(&place.seq) && kept_name(place.seq) == name) {
+            return Ok(Some(name));
+        }
+    }
+    Ok(None)
+}
+
 /// Keeps the `epoch` records up to `last`, which is about to be pruned.
 pub(super) fn keep(tx: &Transaction<'_>, last: Mark) -> Result<(), JournalError> {
     // Those that an earlier pruning kept are there already.
@@ -301,5 +320,16 @@ mod tests {
         assert_eq!(journal.host_key_of(&current).unwrap(), Some(key(sample::HOST_SEED).public_key()));
         let proven = journal.prove_records(own()).unwrap().unwrap();
         assert_eq!((proven.before, proven.sealing.epochs, proven.sealing.lines.len()), (10, 4, 1));
+        for change in [
+            "UPDATE journal_meta SET name = 'certificate:00000000000000000002' WHERE name LIKE 'certificate:%1'",
+            "INSERT INTO journal_meta SELECT 'certificate:', value FROM journal_meta WHERE name LIKE 'certificate:%7'",
+            "INSERT INTO journal_meta SELECT 'certificate:00000000000000000000', value FROM journal_meta WHERE name LIKE 'certificate:%7'",
+            "INSERT INTO journal_meta SELECT 'certificate:00000000000000000099', value FROM journal_meta WHERE name LIKE 'certificate:%7'",
+        ] {
+            database.connection().execute_batch("BEGIN").unwrap();
+            assert_eq!(database.connection().execute(change, []).unwrap(), 1, "{change}");
+            assert!(journal.prove_records(own()).unwrap().is_err(), "{change}");
+            database.connection().execute_batch("ROLLBACK").unwrap();
+        }
     }
 }

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 use super::altered::{Altered, damaged_or};
 use super::checkpoint::checkpoints;
 use super::columns::sql_bound;
-use super::epochs::certificates;
+use super::epochs::{certificates, misnamed};
 use super::error::JournalError;
 use super::indexes::damaged;
 use super::journal::Journal;
@@ -169,6 +169,10 @@ fn chained(
         proof = proof.after(removed);
     }
     proof = proof.with(elsewhere);
+    if let Some(name) = misnamed(snapshot, first_of(begin).saturating_sub(1))? {
+        let what = format!("is not the one that is kept as {name}, or was not pruned");
+        return Ok(Err(FirstBad { seq: 0, cause: Cause::Epoch(what) }));
+    }
     for (_, body) in certificates(snapshot, 0, first_of(begin), u32::MAX)? {
         if let Err(bad) = proof.certificate(&body) {
             return Ok(Err(bad));
