@@ -9,7 +9,7 @@ use jit_core::clock::duration::Seconds;
 use jit_core::escape::{escape, unhex};
 use jit_core::evidence::filter::{Span, Status, Words};
 use jit_core::evidence::{
-    Checkpoint, Digest, Elsewhere, FirstBad, KnownHead, Mark, Record, Signers, TreeHead, prunings,
+    Checkpoint, Digest, Elsewhere, FirstBad, KnownEpoch, KnownHead, Mark, Record, Signers, TreeHead, prunings,
 };
 use jit_core::grant::{PublicKey, sshsig};
 use jit_core::names::{GrantId, Person, RunId, UserName};
@@ -81,7 +81,8 @@ impl Context<'_> {
     pub(super) fn audit_verify(&self, asked: &AuditVerify) -> Result<VerifyInfo, Refused> {
         let marks = |list: &[MarkInfo]| list.iter().map(mark).collect::<Result<Vec<Mark>, Refused>>();
         let heads = asked.heads.iter().map(known_head).collect::<Result<_, Refused>>()?;
-        let elsewhere = Elsewhere { heads, unsigned: marks(&asked.unsigned)? };
+        let epochs = asked.epochs.iter().map(|known| KnownEpoch { seq: known.seq, key: known.key.clone() }).collect();
+        let elsewhere = Elsewhere { heads, epochs, unsigned: marks(&asked.unsigned)? };
         let (marks, keys) = (marks(&asked.anchor)?, &asked.keys);
         let keys = keys.iter().map(|line| public_key(line)).collect::<Result<Vec<PublicKey>, Refused>>()?;
         Ok(match self.prove(keys, marks, &elsewhere, asked.sealing_keys.clone())? {

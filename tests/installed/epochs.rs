@@ -150,7 +150,8 @@ fn a_lost_sealing_key_is_reported_and_a_new_line_needs_roots_acceptance() {
     let said = verify(&root, &[]);
     let line = last["seq"].as_u64().unwrap();
     assert!(said.intact().contains(&format!("sealing began anew: record {line}")), "{said:?}");
-    verify(&root, &[&first]).refused(&format!("record {line} begins a line of sealing keys that has none"));
+    verify(&root, &[&first])
+        .refused(&format!("record {line} begins a line of sealing keys in which no given key has signed"));
     let new = sealing_key(&root, before);
     verify(&root, &[&first, &new]).intact();
     // Another acceptance, without a loss, changes nothing of the line.

@@ -2,14 +2,18 @@
 //! is certified by the one before it, which was erased then. So whoever has the present key, and that of the host, can make neither
 //! an earlier checkpoint nor another certificate of an earlier key.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 
 use super::canonical;
 use super::certificate::certificate_parts;
 use super::epoch_event::{Certifier, EPOCH, Epoch};
 use super::faults::{Cause, FirstBad};
+use super::forks::Forks;
 use super::record::{VERSION, parse};
 use super::signers::Signers;
+use super::tree_check::KnownEpoch;
 use crate::clock::{TOLERANCE_US, Timestamp};
 use crate::grant::PublicKey;
 use crate::grant::sshsig::{Namespace, signer};
@@ -90,12 +94,32 @@ pub(super) struct Epochs {
     host_key: Option<PublicKey>,
     lines: Vec<FoundLine>,
     epochs: u64,
+    /// `epoch` records elsewhere that have not come yet, by their number, and those in whose place another record came.
+    expected: BTreeMap<u64, Vec<String>>,
+    missing: Vec<u64>,
 }
 
 impl Epochs {
     /// `given`: fingerprints of sealing keys that are known from elsewhere.
     pub(super) fn new(is_part: bool, given: Vec<String>) -> Self {
-        Self { given, is_part, current: None, began: None, host_key: None, lines: Vec::new(), epochs: 0 }
+        Self {
+            given,
+            is_part,
+            current: None,
+            began: None,
+            host_key: None,
+            lines: Vec::new(),
+            epochs: 0,
+            expected: BTreeMap::new(),
+            missing: Vec::new(),
+        }
+    }
+
+    /// Demands these `epoch` records, which were kept elsewhere.
+    pub(super) fn expect(&mut self, epochs: Vec<KnownEpoch>) {
+        for KnownEpoch { seq, key } in epochs {
+            self.expected.entry(seq).or_default().push(key);
+        }
     }
 
     /// Processes the `epoch` record of an earlier part of the journal.
@@ -150,6 +174,9 @@ impl Epochs {
         }
         if matches!(epoch.certified_by, Certifier::SealingKey) {
             self.signed(seq, epoch.number.saturating_sub(1), &by);
+        }
+        if self.expected.remove(&seq).is_some_and(|keys| keys.iter().any(|other| *other != key.fingerprint())) {
+            self.missing.push(seq);
         }
         self.epochs = self.epochs.saturating_add(1);
         self.began = Some(self.begins_at(body, &epoch).map_err(|error| bad(seq, &format!("cannot be read: {error}")))?);
@@ -277,8 +304,20 @@ impl Epochs {
         if counts || is_given { Standing::Counts } else { Standing::Foreign }
     }
 
-    /// Ends the verification. `last`: the number of the last record.
-    pub(super) fn end(self, last: u64, signed_by: Option<&PublicKey>) -> Result<Sealing, FirstBad> {
+    /// Returns the first `epoch` record elsewhere that is neither here nor of a lost branch. `before`: the number before the first record.
+    fn lacks(&self, before: u64, forks: &Forks) -> Option<FirstBad> {
+        let known = |seq: &&u64| !(self.is_part && **seq <= before) && !forks.has_lost_record(**seq);
+        let seq = self.expected.keys().chain(&self.missing).filter(known).min()?;
+        Some(FirstBad { seq: *seq, cause: Cause::OtherEpoch })
+    }
+
+    /// Ends the verification. `last`: the number of the last record; `before`: that before the first one.
+    pub(super) fn end(
+        self,
+        (before, last): (u64, u64),
+        signed_by: Option<&PublicKey>,
+        forks: &Forks,
+    ) -> Result<Sealing, FirstBad> {
         if !self.given.is_empty() {
             // A part within one epoch has its key in its checkpoints alone.
             let is_one = self.lines.is_empty()
@@ -290,6 +329,9 @@ impl Epochs {
             if let Some(other) = self.lines.iter().skip(first).find(|line| line.given.is_none()) {
                 return Err(FirstBad { seq: other.line, cause: Cause::OtherLine });
             }
+        }
+        if let Some(lacking) = self.lacks(before, forks) {
+            return Err(lacking);
         }
         Ok(Sealing { lines: self.lines, last: self.current, epochs: self.epochs, asked: !self.given.is_empty() })
     }

@@ -49,6 +49,8 @@ pub enum Cause {
     NoGivenKey,
     /// It begins a line of sealing keys in which none of the given keys has signed anything.
     OtherLine,
+    /// An `epoch` record with this number was kept elsewhere, and the journal has another record, or none, in its place.
+    OtherEpoch,
     /// The host signed another record with this number.
     OtherSigned,
     /// The anchor has another record with this number.
@@ -138,6 +140,11 @@ impl fmt::Display for FirstBad {
                 f,
                 "record {seq} begins a line of sealing keys in which no given key has signed: whoever was root then may have rewritten what \
                  came before; if that was an accepted restore, give a sealing key of this line too"
+            ),
+            Cause::OtherEpoch => write!(
+                f,
+                "record {seq} begins an epoch according to a certified record that was kept elsewhere, and the journal has not this record: \
+                 it was rewritten or cut off"
             ),
             Cause::OtherSigned => {
                 write!(f, "record {seq} is not the one that the host signed: the chain up to it was rewritten")

@@ -168,6 +168,15 @@ impl Forks {
         lost.next().map(|(seq, _)| FirstBad { seq, cause: Cause::OtherAnchored })
     }
 
+    /// Whether a record with this number may be of a lost branch.
+    pub(super) fn has_lost_record(&self, seq: u64) -> bool {
+        self.found.iter().filter(|fork| !fork.is_of_unsynced()).any(|fork| {
+            let replaced =
+                fork.heads.iter().map(|lost| lost.seq).filter(|lost| *lost <= fork.continues).max().unwrap_or(0);
+            seq <= replaced || (fork.continues < seq && seq < fork.seq)
+        })
+    }
+
     /// Returns the fork in record `seq`.
     pub(super) fn at(&self, seq: u64) -> Option<&FoundFork> {
         self.found.iter().find(|fork| fork.seq == seq)

@@ -139,10 +139,11 @@ impl Proof {
         self
     }
 
-    /// Sets what else was kept elsewhere; comes after [`Self::after`].
+    /// Sets what else was kept elsewhere; comes after [`Self::after`] and [`Self::with_sealing_keys`].
     #[must_use]
     pub fn with(mut self, elsewhere: Elsewhere) -> Self {
         self.tree.expect(elsewhere.heads);
+        self.epochs.expect(elsewhere.epochs);
         self.hearsay = Unsigned::new(elsewhere.unsigned, self.found.before);
         self
     }
@@ -349,7 +350,11 @@ impl Proof {
         {
             return Err(FirstBad { seq: self.found.before.saturating_add(1), cause: Cause::NoCheckpoint });
         }
-        let sealing = self.epochs.end(last.seq, self.found.signed.as_ref().map(|signed| &signed.key))?;
+        let sealing = self.epochs.end(
+            (self.found.before, last.seq),
+            self.found.signed.as_ref().map(|signed| &signed.key),
+            &self.forks,
+        )?;
         if self.unsigned > tail {
             let through = self.found.signed.as_ref().map_or(self.found.before, |signed| signed.through);
             return Err(FirstBad { seq: through.saturating_add(1), cause: Cause::Unsigned });

@@ -28,9 +28,20 @@ pub struct KnownHead {
     pub seq: Option<u64>,
 }
 
+/// An `epoch` record that was kept elsewhere, and whose certificate the caller has verified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownEpoch {
+    /// Its number.
+    pub seq: u64,
+    /// The fingerprint of the sealing key that it certifies.
+    pub key: String,
+}
+
 /// What was kept elsewhere besides heads that decide by their number.
 #[derive(Debug, Clone, Default)]
 pub struct Elsewhere {
+    /// Certified `epoch` records. Each is one of the journal, or of a branch that was lost.
+    pub epochs: Vec<KnownEpoch>,
     /// Tree heads with a signature of the host that the caller has verified. They decide.
     pub heads: Vec<KnownHead>,
     /// Heads without a signature, which any user may have written. They are compared, and decide nothing.

@@ -66,6 +66,19 @@ pub struct AuditVerify {
     /// Fingerprints of sealing keys that were kept elsewhere: the journal must have them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sealing_keys: Vec<String>,
+    /// Certified `epoch` records that were kept elsewhere; the caller has verified their certificates.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub epochs: Vec<EpochInfo>,
+}
+
+/// An `epoch` record that was stored elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EpochInfo {
+    /// The number of the record.
+    pub seq: u64,
+    /// The sealing key that it certifies, `SHA256:…`.
+    pub key: String,
 }
 
 verb!("audit-verify", AuditVerify => "verified", VerifyInfo);

@@ -10,7 +10,7 @@ use std::path::Path;
 use jit_core::evidence::note::{KeyKind, NoteKey};
 use jit_core::evidence::{Elsewhere, Mark, Signers};
 use jit_core::grant::PublicKey;
-use jit_core::wire::{AuditVerify, DifferenceInfo, HeadInfo, KeyShow, MarkInfo, VerifyInfo};
+use jit_core::wire::{AuditVerify, DifferenceInfo, EpochInfo, HeadInfo, KeyShow, MarkInfo, VerifyInfo};
 
 use super::anchor::{self, Kept};
 use super::{bundle, sealing};
@@ -42,7 +42,7 @@ pub(crate) fn verify(words: &AuditVerifyWords, broker: &Broker, screen: &Screen)
     let keys = words.public_key.as_deref().map(keys).transpose()?.unwrap_or_default();
     let witnesses = words.witness.iter().map(|text| witness_key(text)).collect::<Result<Vec<_>, _>>()?;
     let mut signers: Vec<PublicKey> = keys.iter().map(|(_, key)| key.clone()).collect();
-    if words.file.is_none() && signers.is_empty() && kept.has_notes() {
+    if words.file.is_none() && signers.is_empty() && (kept.has_notes() || !words.sealing_key.is_empty()) {
         signers.extend(key(&broker.ask(&KeyShow {})?.public_key).map(|(_, key)| key));
     }
     let heads = spread(kept.heads(&signers, &witnesses), HEADS);
@@ -52,9 +52,9 @@ pub(crate) fn verify(words: &AuditVerifyWords, broker: &Broker, screen: &Screen)
         unreadable_heads: signers.is_empty() && kept.has_notes(),
     };
     let Kept { marks, unsigned, .. } = kept;
-    let sealing_keys = sealing::keys(&words.sealing_key)?;
+    let (sealing_keys, epochs) = sealing::keys(&words.sealing_key, &signers)?;
     let info = match &words.file {
-        Some(file) => of_file(file, words.from, &keys, (marks, Elsewhere { heads, unsigned }), sealing_keys)?,
+        Some(file) => of_file(file, words.from, &keys, (marks, Elsewhere { heads, unsigned, epochs }), sealing_keys)?,
         None => {
             let info = |mark: Mark| MarkInfo { seq: mark.seq, head: mark.hash.to_string() };
             let keys = keys.iter().map(|(line, _)| line.clone()).collect();
@@ -66,7 +66,8 @@ pub(crate) fn verify(words: &AuditVerifyWords, broker: &Broker, screen: &Screen)
                 cosigned: known.cosigned,
                 seq: known.seq,
             });
-            broker.ask(&AuditVerify { anchor, heads: heads.collect(), unsigned, keys, sealing_keys })?
+            let epochs = epochs.into_iter().map(|known| EpochInfo { seq: known.seq, key: known.key }).collect();
+            broker.ask(&AuditVerify { anchor, heads: heads.collect(), unsigned, keys, sealing_keys, epochs })?
         }
     };
     // A broken journal proves nothing about recordings.

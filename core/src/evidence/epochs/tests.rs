@@ -258,6 +258,28 @@ fn a_key_that_is_only_named_proves_nothing() {
     assert_eq!(story().prove(&[11]).unwrap().sealing.lines[0].proved, Some(7));
 }
 
+/// A log that goes on after root has rewritten the journal has the new keys, and still the former ones.
+#[test]
+fn every_certified_epoch_elsewhere_is_one_of_the_journal_or_of_a_lost_branch() {
+    let proven = |told: &Told, known: &[(u64, u8)]| {
+        let epochs = known.iter().map(|(seq, seed)| KnownEpoch { seq: *seq, key: fingerprint(*seed) }).collect();
+        let elsewhere = crate::evidence::Elsewhere { epochs, ..Default::default() };
+        let mut proof = Proof::new(Begin::First, Signers::These(vec![key(HOST).public_key()]), []).with(elsewhere);
+        for (seq, body, _) in &told.records {
+            proof.bare_record(body.as_bytes())?;
+            for checkpoint in told.checkpoints.iter().filter(|checkpoint| checkpoint.seq == *seq) {
+                proof.checkpoint(checkpoint)?;
+            }
+        }
+        proof.end(2, None)
+    };
+    assert!(proven(&story(), &[(1, 11), (4, 12), (6, 13)]).is_ok());
+    for (known, seq) in [((1, 21), 1), ((4, 11), 4), ((2, 21), 2), ((9, 14), 9)] {
+        let bad = proven(&story(), &[(1, 11), known]).unwrap_err();
+        assert_eq!(bad, FirstBad { seq, cause: Cause::OtherEpoch });
+    }
+}
+
 #[test]
 fn a_new_line_is_reported_and_needs_a_key_of_its_own() {
     let mut told = story();

@@ -28,7 +28,7 @@ fn mark((seq, _, hash): &Chained) -> Mark {
 }
 
 fn prove(records: &[Chained], heads: &[KnownHead], unsigned: &[Mark]) -> Result<Proven, FirstBad> {
-    let elsewhere = Elsewhere { heads: heads.to_vec(), unsigned: unsigned.to_vec() };
+    let elsewhere = Elsewhere { heads: heads.to_vec(), unsigned: unsigned.to_vec(), epochs: Vec::new() };
     let mut proof = Proof::new(Begin::First, Signers::Anybody, []).with(elsewhere);
     for (seq, body, hash) in records {
         proof.record(&Row { seq: *seq, body: body.as_bytes(), hash: &hash.0, copies: None })?;
@@ -173,7 +173,7 @@ fn without_the_records_before_a_part_no_head_is_compared() {
     let part = |before: Option<Frontier>| {
         let mut proof = Proof::new(Begin::Part(5), Signers::Anybody, []);
         proof =
-            before.into_iter().fold(proof, Proof::after).with(Elsewhere { heads: vec![other], unsigned: Vec::new() });
+            before.into_iter().fold(proof, Proof::after).with(Elsewhere { heads: vec![other], ..Elsewhere::default() });
         for (_, body, _) in &records[4..] {
             proof.bare_record(body.as_bytes())?;
         }
