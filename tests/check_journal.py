@@ -327,7 +327,8 @@ def may_follow(record, seq, number):
     if record["kind"] == "fork" and lacks(record, KINDS["fork"]) is None:
         continues, highest = record["continues"], record["highest"]
         right = continues == number if number is not None else continues < seq
-        return right and continues <= highest < seq and (number is None or number < seq)
+        right = right and all(lost["seq"] <= highest for lost in record["heads"])
+        return right and continues <= highest < seq <= highest + 1_000_000 and (number is None or number < seq)
     return number is None or seq == number + 1
 
 
@@ -421,6 +422,15 @@ def point_of(data):
     return x, y, 1, x * y % P
 
 
+def is_strong(public):
+    """Whether these bytes are a public key: the only encoding of a point that is not of low order."""
+    point = point_of(public)
+    if point is None:
+        return False
+    x, y, z, _ = point_mul(8, point)
+    return not (x % P == 0 and (y - z) % P == 0)
+
+
 def is_signed(public, message, signature):
     """Verifies an ed25519 signature (RFC 8032, 5.1.7)."""
     question = (public, message, signature)
@@ -456,7 +466,7 @@ def is_note(note, said, key):
 def signer_of(namespace, record, name, names):
     """Returns the key of the signature `name` in a record, over the record without the signatures `names`."""
     seq = record["seq"]
-    signed = {key: value for key, value in record.items() if key not in names and key != "high"}
+    signed = {key: value for key, value in record.items() if key not in names}
     text = json.dumps(signed, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode()
     raw = base64.b64decode(record[name], validate=True)
     need(base64.b64encode(raw).decode() == record[name], "journal", f"the signature in record {seq}")
@@ -472,6 +482,8 @@ class Epochs:
         self.key, self.number, self.line, self.seq, self.host_key = None, None, None, None, None
         # The last record that belongs to the certificate of another host's key, the first that another one certified.
         self.other, self.signed, self.began = None, None, []
+        # The latest time of an epoch of this line, and that of the present one.
+        self.latest, self.since = None, -2**63
         # The keys that count: this host's, and those to which rotations lead from it.
         self.counted = {key}
         # The last rotation to a key that counts, whether the host is retired, and the last record that was taken.
@@ -503,7 +515,7 @@ class Epochs:
             self.counted.add(new)
         if new in self.counted:
             self.vouched = seq
-        self.began.append((seq, self.key, new, new in self.counted))
+        self.began.append((seq, self.key, new, new in self.counted, self.since))
 
     def retire(self, record):
         seq = record["seq"]
@@ -517,28 +529,31 @@ class Epochs:
     def certify(self, record, consent):
         """Takes the `epoch` record. `consent`: the last acceptance by root; None for a record that was pruned."""
         seq = record["seq"]
-        need(is_key(record["key"]), "journal", f"the key in record {seq} is none")
+        strong = is_key(record["key"]) and is_strong(base64.b64decode(record["key"].split()[1])[-32:])
+        need(strong, "journal", f"the key in record {seq} is none")
         by = signer_of("jit-sudo/epoch/v1", record, "signature", ("signature",))
         need(self.number is None or record["number"] == self.number + 1, "journal", f"the number of the epoch in record {seq}")
         if record["certified_by"] == "host-key":
             need(record["line"] == seq, "journal", f"the line in record {seq}")
             need(self.number is not None or record["number"] == 1, "journal", f"the first epoch in record {seq}")
             need(self.number is None or consent is None or consent > self.seq, "journal", f"record {seq} begins a line without consent")
-            self.host_key, self.retired = by, False
+            self.host_key, self.retired, self.latest = by, False, record["time"]
         else:
             need(not self.retired, "journal", f"record {seq} follows the retirement of the host")
             need((by, record["line"]) == (self.key, self.line), "journal", f"the key in record {seq} is certified by another")
         self.key, self.number, self.line, self.seq = record["key"].split()[1], record["number"], record["line"], seq
-        self.began.append((seq, self.key, self.host_key, self.host_key in self.counted))
+        self.since = record["time"]
+        self.latest = self.since if self.latest is None else max(self.latest, self.since)
+        self.began.append((seq, self.key, self.host_key, self.host_key in self.counted, self.since))
         if self.host_key in self.counted:
             self.signed = seq
         elif consent is not None:
             self.other = seq
 
     def at(self, seq):
-        """Returns the sealing key of a record, the host key by which it is known, and whether that counts."""
+        """Returns the sealing key of a record, the host key by which it is known, whether that counts, and when its epoch began."""
         found = [entry[1:] for entry in self.began if entry[0] <= seq]
-        return found[-1] if found else (None, None, False)
+        return found[-1] if found else (None, None, False, -2**63)
 
 
 def records(db, key, now):
@@ -557,16 +572,17 @@ def records(db, key, now):
     sealed = {seq for seq, in db.execute("SELECT seq FROM checkpoint")}
     trees = {number: tree.head()}
     heads, result, epochs = {number: head}, [], Epochs(key)
-    for name, body in sorted(db.execute("SELECT name, value FROM journal_meta WHERE name >= 'certificate:' AND name < 'certificate;'")):
+    for name, body in sorted(db.execute("SELECT name, value FROM journal_meta WHERE substr(name, 1, 12) = 'certificate:'")):
         try:
             record = load(body)
-            need(name == f"certificate:{record['seq']:020}", "journal", f"{name} is not the name of its record")
             need(record["kind"] in ("epoch", "rotation", "retirement") and record["seq"] <= number, "journal", "a certificate that is none")
+            need(name == f"certificate:{record['seq']:020}" and record["seq"] > 0, "journal", "a certificate under another name")
             need(is_canonical(bytes(body).decode(), record), "journal", "a certificate in another form")
             need(epochs.last is None or record["seq"] > epochs.last, "journal", "a certificate in another place")
             epochs.take(record, None)
         except HOSTILE:
             raise Bad("journal", "a certificate that is none") from None
+    certified = epochs.latest
     query = COLUMNS + " WHERE seq > ? OR seq <= 0 ORDER BY seq"
     for seq, kind, uid, run, grant, at, column_high, stored, body in db.execute(query, (begin,)):
         need(hashlib.sha256(body).digest() == stored, "journal", f"the hash of record {seq}")
@@ -599,15 +615,12 @@ def records(db, key, now):
             consent = seq
         if kind in ("epoch", "rotation", "retirement"):
             try:
-                epochs.take(record, consent)
+                epochs.take(load(body), consent)
             except HOSTILE:
                 raise Bad("journal", f"record {seq} is no {kind}") from None
     need(proved, "journal", "the beginning is missing")
-    kept, changed = None, set()
-    prunings = [record for record in result if record["kind"] == "prune" and lacks(record, KINDS["prune"]) is None]
-    for record in result:
-        if record["kind"] == "alert" and record.get("code") in ("clock-set-back", "clock-behind-after-boot", "state-accepted"):
-            changed.add(record["seq"])
+    kept, prunings = None, {record["seq"]: record for record in result if record["kind"] == "prune" and lacks(record, KINDS["prune"]) is None}
+    unsigned, foreign = set(prunings), 0
     own, other, signed = epochs.signed is not None and epochs.signed > begin, epochs.other, max(begin, epochs.signed or 0)
     for seq, body, signature, note in db.execute("SELECT seq, body, signature, note FROM checkpoint ORDER BY seq"):
         need(seq in heads, "journal", f"the checkpoint of record {seq} has no record")
@@ -618,7 +631,7 @@ def records(db, key, now):
         exact = exact and bytes(body) == json.dumps(said, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode()
         need(exact, "journal", f"the checkpoint of record {seq} is none")
         need(said["seq"] == seq, "journal", f"the checkpoint of record {seq} is of another")
-        sealing, host_key, counts = epochs.at(seq)
+        sealing, host_key, counts, began = epochs.at(seq)
         need(sealing in (None, by), "journal", f"the checkpoint of record {seq} is by another key than that of its epoch")
         is_own = by == key if sealing is None else counts
         own = own or is_own
@@ -626,12 +639,13 @@ def records(db, key, now):
             other = max(seq, other or 0)
         if meta and seq == begin:
             kept = said["at"]
-        covered = [record for record in prunings if record["seq"] <= seq and is_own]
-        for record in covered:
-            wrong = any(record["seq"] < alert <= seq for alert in changed)
-            late = record["time"] > (said["at"] + 1) * 1_000_000 + 60_000_000
-            need(wrong or not late, "journal", f"record {record['seq']} is later than the checkpoint that covers it")
-            prunings.remove(record)
+        need(said["at"] >= began // 1_000_000 - 60, "journal", f"the checkpoint of record {seq} is older than its key")
+        if seq in prunings:
+            late = prunings[seq]["time"] > (said["at"] + 1) * 1_000_000 + 60_000_000
+            need(not late, "journal", f"record {seq} is later than its checkpoint")
+            unsigned.discard(seq)
+            if not is_own:
+                foreign = seq
         if is_own:
             need(said["head"] == heads[seq], "journal", f"record {seq} is not the one that was signed")
             need((said["size"], said["root"]) == trees[seq], "journal", f"the checkpoint of record {seq} states another tree")
@@ -651,6 +665,10 @@ def records(db, key, now):
             if meta and record["through"] == begin:
                 right = kept is not None and kept * 1_000_000 <= record["before"]
                 need(right, "journal", f"record {record['seq']} prunes what was signed later than it says")
+                right = certified is None or certified < record["before"]
+                need(right, "journal", f"record {record['seq']} prunes an epoch that began later")
+    need(not unsigned, "journal", f"the pruning in record {min(unsigned, default=0)} has no checkpoint of its own")
+    need(not foreign or foreign < consent <= signed, "journal", f"the pruning in record {foreign} is by another key")
     young = not result or now - result[0]["time"] / 1_000_000 <= 60
     need(own or young, "journal", "it has no checkpoint by the host's key")
     need(epochs.retired or sum(record["seq"] > signed for record in result) <= 5000, "journal", f"record {signed + 1} and what follows are not signed")
@@ -859,8 +877,8 @@ class Journal:
     def is_power_failure(self, fork):
         """Whether a fork follows a boot and lacks only a few records, all of them the last ones and not synced."""
         heads = all(head["seq"] > fork["continues"] and head["source"] != "anchor" for head in fork["heads"])
-        booted = self.boot_id != fork["boot_id"] and (self.boot_id or self.pruned)
-        return booted and fork["highest"] - fork["continues"] <= 64 and heads
+        booted = self.boot_id != fork["boot_id"] if self.boot_id is not None else self.pruned
+        return booted and fork["seq"] - fork["highest"] <= 1000 and fork["highest"] - fork["continues"] <= 64 and heads
 
     def check_narrower(self, record, id):
         """Checks that an approval is not wider than an earlier one by the same person."""

@@ -13,7 +13,7 @@ use super::key_life::host_key_at;
 use super::provenance::accepted;
 use super::tree::{self, Grown, StoredTree};
 use crate::database::Durability;
-use jit_core::clock::{Moment, Timestamp};
+use jit_core::clock::{Moment, TOLERANCE_US, Timestamp};
 use jit_core::evidence::checkpoint::{Checkpoint, EVERY_RECORDS, EVERY_SECONDS, Statement, VERSION};
 use jit_core::evidence::note::{Note, signed_by_host};
 use jit_core::evidence::{Mark, TreeHead};
@@ -55,18 +55,13 @@ impl Journal<'_> {
     /// checkpoint.
     pub fn grown(&self, last: Mark) -> Result<Option<Grown>, JournalError> {
         let snapshot = Transaction::new_unchecked(self.database.connection(), TransactionBehavior::Deferred)?;
-        let query = "SELECT body FROM checkpoint ORDER BY seq DESC LIMIT 1";
-        let before: Option<Vec<u8>> = snapshot.query_row(query, [], |row| row.get(0)).optional()?;
-        let before = before.and_then(|body| Statement::decode(&body));
-        // Root accepts the records as they are.
-        let accepted = accepted(&snapshot)?;
-        StoredTree::open(&snapshot)?.grow(last, before.filter(|said| said.seq > accepted).as_ref())
+        grown_in(&snapshot, last)
     }
 
     /// Signs the record that [`Self::unsealed`] returned and the tree up to it, with the sealing key of the present epoch, and deletes
     /// earlier checkpoints of the same thousand records. The very first one stays: after a pruning it is all that is left of the pruned
-    /// records. The host key signs the note. Returns `None` if another epoch has begun, or another host key has taken the place of this
-    /// one before the record; then nothing was signed.
+    /// records. That of the record of a pruning stays too. The host key signs the note. Returns `None` if another epoch has begun, or
+    /// another host key has taken the place of this one before the record; then nothing was signed.
     pub fn seal(
         &self,
         (last, grown): (Mark, &Grown),
@@ -74,42 +69,16 @@ impl Journal<'_> {
         sealing: &HostKey,
         (key, host): (&HostKey, &HostId),
     ) -> Result<Option<Checkpoint>, JournalError> {
-        let TreeHead { size, root } = grown.head;
-        let statement = Statement {
-            at: moment.wall.seconds(),
-            head: last.hash,
-            host: host.as_str().to_owned(),
-            root,
-            seq: last.seq,
-            size,
-            version: VERSION,
-        };
-        let body = encode(&statement)?;
-        let signature = sealing.sign(Namespace::Checkpoint, &body);
-        let seq = sql_integer(last.seq)?;
-        let note = signed_by_host(key, host.as_str(), &grown.head).map(|note| note.to_string());
-        let note = note.unwrap_or_default();
+        let checkpoint = signed((last, grown), moment, sealing, (key, host))?;
         // Synced: the log sinks get it, and no power failure may remove what a witness has seen.
         let is_signed = self.database.write(Durability::Synced, |tx| {
-            let epoch = epoch_at(tx, u64::MAX)?;
-            if let Some(current) = epoch
-                && (current.epoch.key != sealing.public_key()
-                    || host_key_at(tx, &current, last.seq)?.is_some_and(|own| own != key.public_key()))
-            {
+            if !signs(tx, sealing, moment)? || !is_host_key(tx, key, last.seq)? {
                 return Ok(false);
             }
-            tree::store(tx, grown)?;
-            tx.execute(
-                "DELETE FROM checkpoint WHERE seq < ?1 AND (seq - 1) / ?2 = (?1 - 1) / ?2 AND seq > (SELECT min(seq) FROM checkpoint)",
-                params![seq, sql_bound(EVERY_RECORDS)],
-            )?;
-            tx.execute(
-                "INSERT OR REPLACE INTO checkpoint (seq, body, signature, note) VALUES (?1, ?2, ?3, ?4)",
-                params![seq, body, signature, note],
-            )?;
+            store(tx, grown, &checkpoint)?;
             Ok::<_, JournalError>(true)
         })?;
-        Ok(is_signed.then_some(Checkpoint { seq: last.seq, body, signature, note }))
+        Ok(is_signed.then_some(checkpoint))
     }
 
     /// Returns the notes of all checkpoints. Leaves out what cannot be decoded, which a verification reports.
@@ -126,6 +95,77 @@ impl Journal<'_> {
     pub fn checkpoints(&self, from: u64, through: u64) -> Result<Vec<Checkpoint>, JournalError> {
         checkpoints(self.database.connection(), from, through)
     }
+}
+
+/// Whether this is the sealing key of the present epoch, and the epoch has begun at this time. Otherwise the next epoch has to begin first.
+pub(super) fn signs(tx: &Transaction<'_>, sealing: &HostKey, moment: &Moment) -> Result<bool, JournalError> {
+    let epoch = epoch_at(tx, u64::MAX)?;
+    Ok(epoch.is_none_or(|current| {
+        let is_early = current.began.0.saturating_sub(moment.wall.0) > TOLERANCE_US;
+        current.epoch.key == sealing.public_key() && !is_early
+    }))
+}
+
+/// Whether no other host key has taken the place of this one before record `seq`.
+fn is_host_key(tx: &Transaction<'_>, key: &HostKey, seq: u64) -> Result<bool, JournalError> {
+    let Some(current) = epoch_at(tx, u64::MAX)? else { return Ok(true) };
+    Ok(host_key_at(tx, &current, seq)?.is_none_or(|own| own == key.public_key()))
+}
+
+/// Signs the tree up to this record with a sealing key; the host key signs the note.
+fn signed(
+    (last, grown): (Mark, &Grown),
+    moment: &Moment,
+    sealing: &HostKey,
+    (key, host): (&HostKey, &HostId),
+) -> Result<Checkpoint, JournalError> {
+    let TreeHead { size, root } = grown.head;
+    let (at, host_id, seq) = (moment.wall.seconds(), host.as_str().to_owned(), last.seq);
+    let statement = Statement { at, head: last.hash, host: host_id, root, seq, size, version: VERSION };
+    let body = encode(&statement)?;
+    let signature = sealing.sign(Namespace::Checkpoint, &body);
+    let note = signed_by_host(key, host.as_str(), &grown.head).map(|note| note.to_string());
+    Ok(Checkpoint { seq, body, signature, note: note.unwrap_or_default() })
+}
+
+/// Signs and stores the last record, inside the transaction that has written it.
+pub(super) fn seal_in(
+    tx: &Transaction<'_>,
+    last: Mark,
+    moment: &Moment,
+    sealing: &HostKey,
+    host: (&HostKey, &HostId),
+) -> Result<Checkpoint, JournalError> {
+    let grown =
+        grown_in(tx, last)?.ok_or(JournalError::Damaged("a tree that does not agree with the last checkpoint"))?;
+    let checkpoint = signed((last, &grown), moment, sealing, host)?;
+    store(tx, &grown, &checkpoint)?;
+    Ok(checkpoint)
+}
+
+fn store(tx: &Transaction<'_>, grown: &Grown, checkpoint: &Checkpoint) -> Result<(), JournalError> {
+    let Checkpoint { seq, body, signature, note } = checkpoint;
+    let seq = sql_integer(*seq)?;
+    tree::store(tx, grown)?;
+    tx.execute(
+        "DELETE FROM checkpoint WHERE seq < ?1 AND (seq - 1) / ?2 = (?1 - 1) / ?2 AND seq > (SELECT min(seq) FROM checkpoint) \
+         AND seq NOT IN (SELECT seq FROM record WHERE kind = 'prune' AND kind NOT IN ('start', 'end'))",
+        params![seq, sql_bound(EVERY_RECORDS)],
+    )?;
+    tx.execute(
+        "INSERT OR REPLACE INTO checkpoint (seq, body, signature, note) VALUES (?1, ?2, ?3, ?4)",
+        params![seq, body, signature, note],
+    )?;
+    Ok(())
+}
+
+fn grown_in(connection: &Connection, last: Mark) -> Result<Option<Grown>, JournalError> {
+    let query = "SELECT body FROM checkpoint ORDER BY seq DESC LIMIT 1";
+    let before: Option<Vec<u8>> = connection.query_row(query, [], |row| row.get(0)).optional()?;
+    let before = before.and_then(|body| Statement::decode(&body));
+    // Root accepts the records as they are.
+    let accepted = accepted(connection)?;
+    StoredTree::open(connection)?.grow(last, before.filter(|said| said.seq > accepted).as_ref())
 }
 
 pub(super) fn checkpoints(connection: &Connection, from: u64, through: u64) -> Result<Vec<Checkpoint>, JournalError> {

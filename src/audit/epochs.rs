@@ -115,6 +115,11 @@ impl Journal<'_> {
         Ok(self.database.connection().query_row(query, [line], |row| row.get(0))?)
     }
 
+    /// Whether an epoch of the present line began later than `now`, by a clock that was ahead. No pruning removes such a record.
+    pub fn has_epochs_to_come(&self, now: Timestamp) -> Result<bool, JournalError> {
+        Ok(latest_until(self.database.connection(), u64::MAX)?.is_some_and(|latest| latest > now))
+    }
+
     /// Returns the exact bytes of all records about sealing keys and the host key before number `before`, with their numbers, in their order: at most `limit`
     /// behind number `after`.
     pub fn certificates(&self, after: u64, before: u64, limit: u32) -> Result<Vec<(u64, Vec<u8>)>, JournalError> {
@@ -137,6 +142,14 @@ pub(super) fn epoch_at(connection: &Connection, seq: u64) -> Result<Option<Curre
         }
     };
     body.map(|body| read(&body)).transpose()
+}
+
+/// Returns the latest time at which an epoch began: of the line of record `seq`, and up to this record.
+pub(super) fn latest_until(connection: &Connection, seq: u64) -> Result<Option<Timestamp>, JournalError> {
+    let Some(current) = epoch_at(connection, seq)? else { return Ok(None) };
+    let line = certificates(connection, current.epoch.line.saturating_sub(1), seq.saturating_add(1), u32::MAX)?;
+    // Ignores what cannot be decoded, which a verification reports.
+    Ok(line.iter().filter_map(|(_, body)| read(body).ok()).map(|epoch| epoch.began).max())
 }
 
 fn read(body: &[u8]) -> Result<CurrentEpoch, JournalError> {
@@ -302,14 +315,24 @@ mod tests {
         sample::fill(&journal, 1);
         let last = journal.prunable(CutOff::by_time(since), &later).unwrap().unwrap();
         assert_eq!(last.seq, 10);
-        let _ = journal.prune(&later, last, 0, "root", since).unwrap();
+        let _ = sample::prune_with(&journal, 86_400 + 9, last, since, &key(14));
         journal.sweep(|_| Ok::<_, JournalError>(())).unwrap();
         assert_eq!(journal.certificates(0, u64::MAX, 99).unwrap(), before);
         assert_eq!(journal.certificates(4, 10, 99).unwrap(), before[2..3]);
         assert_eq!(journal.epoch().unwrap().as_ref(), Some(&current));
         assert_eq!(journal.host_key_of(&current).unwrap(), Some(key(sample::HOST_SEED).public_key()));
-        assert!(seals(&journal, 86_400 + 9, 14));
         let proven = journal.prove_records(own()).unwrap().unwrap();
         assert_eq!((proven.before, proven.sealing.epochs, proven.sealing.lines.len()), (10, 4, 1));
+        for change in [
+            "UPDATE journal_meta SET name = 'certificate:00000000000000000002' WHERE name LIKE 'certificate:%1'",
+            "INSERT INTO journal_meta SELECT 'certificate:', value FROM journal_meta WHERE name LIKE 'certificate:%7'",
+            "INSERT INTO journal_meta SELECT 'certificate:00000000000000000000', value FROM journal_meta WHERE name LIKE 'certificate:%7'",
+            "INSERT INTO journal_meta SELECT 'certificate:00000000000000000099', value FROM journal_meta WHERE name LIKE 'certificate:%7'",
+        ] {
+            database.connection().execute_batch("BEGIN").unwrap();
+            assert_eq!(database.connection().execute(change, []).unwrap(), 1, "{change}");
+            assert!(journal.prove_records(own()).unwrap().is_err(), "{change}");
+            database.connection().execute_batch("ROLLBACK").unwrap();
+        }
     }
 }

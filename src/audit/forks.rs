@@ -9,6 +9,7 @@ use super::error::JournalError;
 use super::fault::Fault;
 use super::history::{history, last};
 use super::journal::{Journal, Written};
+use super::provenance::accepted;
 use super::prune::pruned;
 use super::sent::Sent;
 use jit_core::clock::Moment;
@@ -55,11 +56,11 @@ pub(super) fn behind_sinks(
 ) -> Result<Option<Fault>, JournalError> {
     let mut lost = None;
     for Sent { sink, last: mark, synced } in sent {
-        if !is_missing(connection, last, *mark)? {
+        if !is_missing(connection, last, *mark, Told::OfAny)? {
             continue;
         }
         let is_unsynced = match synced {
-            Some(synced) => synced.seq == 0 || !is_missing(connection, last, *synced)?,
+            Some(synced) => synced.seq == 0 || !is_missing(connection, last, *synced, Told::OfSynced)?,
             None => false,
         };
         let behind = mark.seq.checked_sub(last.seq).filter(|behind| *behind > 0);
@@ -73,15 +74,31 @@ pub(super) fn behind_sinks(
 
 /// Whether a record that existed is neither in the database, nor one that an earlier fork has told of. A log sink that has got no record
 /// yet names the one before its first, without a hash.
-fn is_missing(connection: &Connection, last: Mark, mark: Mark) -> Result<bool, JournalError> {
+fn is_missing(connection: &Connection, last: Mark, mark: Mark, told: Told) -> Result<bool, JournalError> {
     Ok(mark != last
         && mark.hash != Digest::ZERO
-        && (mark.seq > last.seq || (!has(connection, mark)? && !is_told(connection, mark)?)))
+        && (mark.seq > last.seq || (!has(connection, mark)? && !is_told(connection, mark, told)?)))
+}
+
+/// Which forks count as an explanation.
+#[derive(Debug, Clone, Copy)]
+enum Told {
+    /// Any.
+    OfAny,
+    /// One that an alert or root's acceptance follows: a power failure loses no synced record.
+    OfSynced,
 }
 
 /// Whether a fork names this head of a lost branch.
-fn is_told(connection: &Connection, mark: Mark) -> Result<bool, JournalError> {
-    let query = history!("SELECT body FROM history WHERE kind = 'fork' AND kind NOT IN ('start', 'end')");
+fn is_told(connection: &Connection, mark: Mark, told: Told) -> Result<bool, JournalError> {
+    let query = match told {
+        Told::OfAny => history!("SELECT body FROM history WHERE kind = 'fork' AND kind NOT IN ('start', 'end')"),
+        Told::OfSynced => history!(
+            "SELECT body FROM history AS f WHERE kind = 'fork' AND kind NOT IN ('start', 'end') AND EXISTS (\
+             SELECT 1 FROM history AS a WHERE a.kind = 'alert' AND a.kind NOT IN ('start', 'end') AND a.seq > f.seq AND (\
+             instr(a.body, CAST('\"code\":\"database-older\"' AS BLOB)) > 0 OR instr(a.body, CAST('\"code\":\"state-accepted\"' AS BLOB)) > 0))"
+        ),
+    };
     let mut statement = connection.prepare(query)?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
@@ -109,14 +126,15 @@ impl Journal<'_> {
         fault: &Fault,
     ) -> Result<Written, JournalError> {
         let anchor = anchor.filter(|anchor| names_a_record(*anchor));
-        let margin = if anchor.is_some() { MARGIN } else { WIDE_MARGIN };
+        let is_known = anchor.is_some() || matches!(fault, Fault::Unsynced(..));
+        let margin = if is_known { MARGIN } else { WIDE_MARGIN };
         let last = last(tx)?;
         let head = last.map_or(Mark { seq: 0, hash: Digest::ZERO }, |last| last.mark);
         let continues = head.seq;
         let mut heads = Vec::new();
         let sent = self.sent().into_iter().map(|sent| (sent.sink, sent.last));
         for (source, mark) in anchor.map(|anchor| ("anchor".to_owned(), anchor)).into_iter().chain(sent) {
-            if is_missing(tx, head, mark)? {
+            if is_missing(tx, head, mark, Told::OfAny)? {
                 heads.push(LostHead { seq: mark.seq, head: mark.hash, source });
             }
         }
@@ -143,6 +161,15 @@ impl Journal<'_> {
         let _ = self.fork(tx, moment, Some(anchor), &fault)?;
         let _ = self.record_loss(tx, moment, &fault)?;
         self.append(tx, moment, event)
+    }
+
+    /// Returns the last fork, if root has not accepted the state of the host since.
+    pub fn unaccepted_fork(&self) -> Result<Option<u64>, JournalError> {
+        let connection = self.database.connection();
+        let query = history!("SELECT max(seq) FROM history WHERE kind = 'fork' AND kind NOT IN ('start', 'end')");
+        let last: Option<i64> = connection.query_row(query, [], |row| row.get(0))?;
+        let accepted = accepted(connection)?;
+        Ok(last.map(i64::unsigned_abs).filter(|last| *last > accepted))
     }
 
     /// Returns the anchor if it names a later record than the last one, `seq`. Whatever it names was committed before it was

@@ -6,6 +6,7 @@ use rusqlite::{Connection, params};
 
 use serde::Deserialize;
 
+use super::checkpoint::{seal_in, signs};
 use super::columns::{digest, sql_bound};
 use super::decided;
 use super::epochs;
@@ -18,9 +19,9 @@ use super::tree;
 use crate::database::Durability;
 use jit_core::clock::{Moment, Timestamp};
 use jit_core::evidence::Mark;
-use jit_core::evidence::checkpoint::Statement;
+use jit_core::evidence::checkpoint::{Checkpoint, Statement};
 use jit_core::evidence::record::{Digest, Event, Prune};
-use jit_core::grant::HostDescriptor;
+use jit_core::grant::{HostDescriptor, HostId, HostKey};
 
 /// The name in `journal_meta`.
 const PRUNED: &str = "pruned";
@@ -191,6 +192,12 @@ impl Journal<'_> {
             let signed = Statement::decode(row.get_ref(2)?.as_bytes().unwrap_or_default());
             if signed.is_some_and(|signed| Timestamp::from_seconds(signed.at) <= old.before) {
                 let mark = Mark { seq: row.get::<_, i64>(0)?.unsigned_abs(), hash: digest(row, 1)? };
+                // What remains of an epoch is its record, which must not say that it began later.
+                if epochs::latest_until(self.database.connection(), mark.seq)?
+                    .is_some_and(|latest| latest >= old.before)
+                {
+                    continue;
+                }
                 return Ok(Some(mark).filter(|mark| mark.seq > 0));
             }
         }
@@ -198,16 +205,21 @@ impl Journal<'_> {
     }
 
     /// Records that everything up to `last` is removed. Once the record is on the disk, the following [`Journal::sweep`] may be
-    /// interrupted: the remaining records do not count, and the next sweep deletes them.
+    /// interrupted: the remaining records do not count, and the next sweep deletes them. The same transaction signs the record, so that
+    /// its time is proved. Returns `None` if another epoch has begun; then nothing was done.
     pub fn prune(
         &self,
         moment: &Moment,
         last: Mark,
-        uid: u32,
-        user: &str,
+        (uid, user): (u32, &str),
         before: Timestamp,
-    ) -> Result<Written, JournalError> {
+        sealing: &HostKey,
+        host: (&HostKey, &HostId),
+    ) -> Result<Option<(Written, Checkpoint)>, JournalError> {
         self.database.write(Durability::Synced, |tx| {
+            if !signs(tx, sealing, moment)? {
+                return Ok(None);
+            }
             let gone = pruned(tx)?.map_or(0, |mark| mark.seq);
             let count = count(tx, gone, last.seq)?;
             let remembered = policies(tx, last.seq)?;
@@ -236,7 +248,10 @@ impl Journal<'_> {
             };
             set_meta(tx, PRUNED, format!("{last}\n").as_bytes())?;
             tx.execute("DELETE FROM checkpoint WHERE seq < ?1", [sql_bound(last.seq)])?;
-            self.append(tx, moment, Event::Prune(Box::new(prune)))
+            let written = self.append(tx, moment, Event::Prune(Box::new(prune)))?;
+            let mark = Mark { seq: written.seq, hash: written.hash };
+            let checkpoint = seal_in(tx, mark, moment, sealing, host)?;
+            Ok(Some((written, checkpoint)))
         })
     }
 
@@ -283,7 +298,6 @@ mod tests {
     use jit_core::evidence::chain::Cause;
     use jit_core::evidence::proof::Signers;
     use jit_core::evidence::record::{PolicyRecord, Record, Start};
-    use jit_core::grant::HostKey;
 
     const ALL: [&str; 5] = [SCHEMA, store::SCHEMA, store::REVIEW_SCHEMA, store::ROLE_SCHEMA, store::STATEMENT_SCHEMA];
 
@@ -296,7 +310,7 @@ mod tests {
     /// Prunes a day after this second, and returns the record, the last removed record and the runs that were discarded.
     fn pruned_with(journal: &Journal<'_>, second: i64, before: Timestamp) -> (Written, Mark, Vec<String>) {
         let last = journal.prunable(CutOff::by_time(before), &sample::moment(second)).unwrap().unwrap();
-        let written = journal.prune(&sample::moment(DAY + second), last, 0, "root", before).unwrap();
+        let written = sample::prune(journal, DAY + second, last, before);
         let mut runs = Vec::new();
         let noted = journal.sweep(|run| {
             runs.push(run.to_owned());
@@ -331,7 +345,6 @@ mod tests {
         assert_eq!(last.seq, 2000, "the last record stays, so its segment does");
         assert_eq!(written.seq, 3011);
         assert_eq!(journal.first_since(Timestamp(0)).unwrap(), 2001);
-        sample::seal(&journal, DAY + 9);
         let proven = journal.prove_records(signers()).unwrap().unwrap();
         assert_eq!((proven.before, proven.records, proven.last.seq), (2000, 1011, 3011));
         assert_eq!(journal.verify_all().unwrap().unwrap().records, 1011);
@@ -339,7 +352,6 @@ mod tests {
         sample::seal(&journal, DAY + 9);
         sample::fill(&journal, 1);
         let (_, again, _) = pruned_with(&journal, DAY + 10, sample::moment(DAY + 10).wall);
-        sample::seal(&journal, 2 * DAY + 10);
         assert_eq!(journal.prove_records(signers()).unwrap().unwrap().before, again.seq);
     }
 
@@ -379,7 +391,6 @@ mod tests {
         start(3);
         let (written, last, _) = pruned_with(&journal, 9, sample::moment(2).wall);
         assert_eq!((last.seq, remembered(&written)), (3, vec![Digest([2; 32]), Digest([1; 32])]));
-        sample::seal(&journal, DAY + 9);
         assert_eq!(journal.prove_records(signers()).unwrap().unwrap().records, 6);
         start(3);
         sample::seal(&journal, DAY + 9);
@@ -438,7 +449,6 @@ mod tests {
         let before = sample::moment(3).wall;
         let (written, ..) = pruned_with(&journal, 4, before);
         assert_eq!(latest(&written), (before, Some(sample::moment(9_000_000).wall)));
-        sample::seal(&journal, DAY + 4);
         sample::fill(&journal, 1);
         let before = sample::moment(DAY + 6).wall;
         let (written, ..) = pruned_with(&journal, DAY + 7, before);
@@ -504,7 +514,7 @@ mod tests {
         sample::seal(&journal, 1);
         sample::fill(&journal, 1);
         let last = journal.prunable(CutOff::by_time(sample::moment(2).wall), &sample::moment(2)).unwrap().unwrap();
-        let _ = journal.prune(&sample::moment(3), last, 0, "root", sample::moment(2).wall).unwrap();
+        let _ = sample::prune(&journal, 3, last, sample::moment(2).wall);
         let refused = journal.sweep(|_| Err(JournalError::Damaged("a shelf")));
         let there = || {
             database.connection().query_row(
@@ -531,7 +541,6 @@ mod tests {
         database.connection().execute_batch("CREATE TEMP TABLE kept AS SELECT * FROM record").unwrap();
         let before = sample::moment(2).wall;
         let _ = pruned_with(&journal, 9, before);
-        sample::seal(&journal, DAY + 9);
         let put = |rows: &str| database.connection().execute_batch(&format!("INSERT INTO record {rows}")).unwrap();
         let refused = |what: &str| {
             let bad = journal.prove_records(signers()).unwrap().unwrap_err();

@@ -6,8 +6,9 @@ use crate::audit::history::last;
 use crate::audit::journal::{Journal, Started, Written};
 use crate::audit::open_run::Process;
 use crate::database::Durability;
-use jit_core::evidence::Record;
+use jit_core::clock::Timestamp;
 use jit_core::evidence::record::Event;
+use jit_core::evidence::{Mark, Record};
 use jit_core::grant::{HostDescriptor, HostKey};
 pub(crate) use jit_core::samples::*;
 
@@ -27,13 +28,34 @@ pub(super) fn seal(journal: &Journal<'_>, second: i64) {
     assert!(journal.seal((last, &grown), &moment(second), &key, (&key, &id)).unwrap().is_some());
 }
 
-/// Appends `count` records of all kinds.
+/// Prunes as the host at `second`.
+pub(super) fn prune(journal: &Journal<'_>, second: i64, last: Mark, before: Timestamp) -> Written {
+    prune_with(journal, second, last, before, &HostKey::from_seed([HOST_SEED; 32]))
+}
+
+/// Does the same with this sealing key.
+pub(super) fn prune_with(
+    journal: &Journal<'_>,
+    second: i64,
+    last: Mark,
+    before: Timestamp,
+    sealing: &HostKey,
+) -> Written {
+    let key = HostKey::from_seed([HOST_SEED; 32]);
+    let id = HostDescriptor::of(&key, "web1", "machine").host_id().unwrap();
+    journal.prune(&moment(second), last, (0, "root"), before, sealing, (&key, &id)).unwrap().unwrap().0
+}
+
+/// Appends `count` records of all kinds but that of a pruning, which the host signs.
 pub(super) fn fill(journal: &Journal<'_>, count: usize) {
     let write = |tx: &rusqlite::Transaction<'_>| {
         for mut event in events().into_iter().cycle().take(count) {
             if let Event::Fork(fork) = &mut event {
                 let last = last(tx)?.map_or(0, |last| last.mark.seq);
                 (fork.continues, fork.highest) = (last, last);
+            }
+            if let Event::Prune(_) = event {
+                event = events().remove(2);
             }
             let _ = journal.append(tx, &moment(1), event)?;
         }

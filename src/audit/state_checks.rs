@@ -206,7 +206,7 @@ mod tests {
         let (third, last) = (head(3), head(11));
         sample::fill(&journal, 1);
         let later = sample::moment(9);
-        let _ = journal.prune(&later, last, 0, "root", later.wall).unwrap();
+        let _ = sample::prune(&journal, 9, last, later.wall);
         journal.sweep(|_| Ok::<_, JournalError>(())).unwrap();
         for anchor in [third, last, journal.origin().unwrap()] {
             assert!(journal.notice(&later, Some(anchor)).unwrap().is_empty(), "{anchor:?}");

@@ -9,7 +9,8 @@ use jit_core::clock::duration::Seconds;
 use jit_core::escape::{escape, unhex};
 use jit_core::evidence::filter::{Span, Status, Words};
 use jit_core::evidence::{
-    Checkpoint, Digest, Elsewhere, FirstBad, KnownHead, Mark, Origins, Record, SignedHead, Signers, TreeHead, prunings,
+    Checkpoint, Digest, Elsewhere, FirstBad, KnownEpoch, KnownHead, Mark, Origins, Record, SignedHead, Signers,
+    TreeHead, prunings,
 };
 use jit_core::grant::{PublicKey, sshsig};
 use jit_core::names::{GrantId, Person, RunId, UserName};
@@ -83,7 +84,8 @@ impl Context<'_> {
         let keys = asked.keys.iter().map(|line| public_key(line)).collect::<Result<Vec<PublicKey>, Refused>>()?;
         let heads = asked.heads.iter().map(signed_head).collect::<Result<Vec<SignedHead>, Refused>>()?;
         let heads = self.heads_of_this_journal(heads, &keys)?;
-        let elsewhere = Elsewhere { heads, unsigned: marks(&asked.unsigned)? };
+        let epochs = asked.epochs.iter().map(|known| KnownEpoch { seq: known.seq, key: known.key.clone() }).collect();
+        let elsewhere = Elsewhere { heads, epochs, unsigned: marks(&asked.unsigned)? };
         let marks = marks(&asked.anchor)?;
         Ok(match self.prove(keys, marks, &elsewhere, asked.sealing_keys.clone())? {
             Ok(proven) => proven.into(),
@@ -196,9 +198,10 @@ impl Context<'_> {
         let mut recordings = 0;
         if let Some(last) = last.filter(|_| !dry_run) {
             let (uid, user) = (self.caller.uid(), self.caller.name().as_str());
-            let written = self.journal.prune(self.now.moment(), last, uid, user, before)?;
-            let _ = self.journal.mirror(&[written]);
-            self.host.seal(self.journal, Due::Now)?;
+            if self.host.prune(self.journal, self.now.moment(), last, (uid, user), before)?.is_none() {
+                let sentence = "the journal cannot be signed, so nothing is removed";
+                return Err(refused("not-signed", sentence).hint("jitctl doctor"));
+            }
         }
         if !dry_run {
             // This also removes what an interrupted pruning left.
@@ -300,6 +303,7 @@ fn signed_head(info: &HeadInfo) -> Result<SignedHead, Refused> {
         key: public_key(&info.key)?,
         cosigned: info.cosigned,
         witnesses: info.witnesses,
+        seq: info.seq,
     })
 }
 

@@ -193,9 +193,22 @@ impl Findings {
 
     fn anchor(&mut self, host: &Host, journal: &Journal<'_>) {
         match host.tend(journal).and_then(|()| Ok(journal.restored()?)) {
-            Ok(None) => self.good("anchor", "the database has every record that its anchor names"),
+            Ok(None) => self.fork(journal),
             Ok(Some(how)) => self.fault("anchor", &HostError::Restored(how)),
             Err(error) => self.fault("anchor", &error),
+        }
+    }
+
+    /// Reports records that a power failure has lost, which root has not accepted.
+    fn fork(&mut self, journal: &Journal<'_>) {
+        match journal.unaccepted_fork() {
+            Ok(None) => self.good("anchor", "the database has every record that its anchor names"),
+            Ok(Some(seq)) => {
+                let said = format!("records before record {seq} were lost, and root has not accepted that");
+                let fix = "jitctl audit verify --anchor FILE, with heads of another host, then jitctl key accept --reason 'WHY'";
+                self.add("anchor", Severity::Warning, said, Some(fix.to_owned()));
+            }
+            Err(error) => self.fault("anchor", &error.into()),
         }
     }
 

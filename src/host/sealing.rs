@@ -1,14 +1,15 @@
 //! Checkpoints are signed by a process that serves no caller, so that processes that do serve one never load the private key.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use super::sealing_key::Unsealed;
 use super::{Host, HostError, Identity};
-use crate::audit::{Due, Journal};
+use crate::audit::{Due, Journal, Written};
 use crate::programs::start_enforcer;
 use crate::session::refuge;
-use jit_core::clock::Moment;
+use jit_core::clock::{Moment, Timestamp};
+use jit_core::evidence::Mark;
 use jit_core::grant::HostKey;
 
 /// The command that tells the enforcer to sign what is due, and nothing else.
@@ -40,6 +41,32 @@ impl Host {
             journal.send_checkpoint(&checkpoint, moment.wall);
             Ok(Ok(()))
         })
+    }
+
+    /// Records and signs in one transaction that everything up to `last` is removed. Returns `None` if the journal cannot be signed.
+    pub fn prune(
+        &self,
+        journal: &Journal<'_>,
+        moment: &Moment,
+        last: Mark,
+        by: (u32, &str),
+        before: Timestamp,
+    ) -> Result<Option<Written>, HostError> {
+        self.sealing.set(true);
+        let done = RefCell::new(None);
+        self.sealed_by(journal, moment, |key, identity| {
+            let host = (&identity.key, &identity.id);
+            let Some(pruned) = journal.prune(moment, last, by, before, key, host)? else {
+                return Ok(Err(Unsealed::Meanwhile));
+            };
+            done.replace(Some(pruned));
+            Ok(Ok(()))
+        })?;
+        Ok(done.into_inner().map(|(written, checkpoint)| {
+            let _ = journal.mirror(std::slice::from_ref(&written)); // the journal has it; a sink never decides
+            journal.send_checkpoint(&checkpoint, moment.wall);
+            written
+        }))
     }
 
     /// Begins the next epoch if the present one is over, also if nothing was recorded meanwhile.
@@ -103,6 +130,7 @@ impl Host {
             Some(current) => {
                 journal.host_key_of(current)?.as_ref() == Some(&own)
                     && !journal.is_of_another_host(current)?
+                    && !journal.has_epochs_to_come(moment.wall)?
                     && self.has_sealing_key(current)?
             }
             None => false,

@@ -94,7 +94,7 @@ fn a_later_root_forges_nothing_of_an_epoch_that_is_over() {
     let keys: Vec<String> = (0..epochs(&root).len()).map(|index| sealing_key(&root, index)).collect();
     assert!(keys.len() >= 3, "{keys:?}");
     for key in &keys {
-        assert!(verify(&root, &[key]).intact().contains("no later root has forged"), "{key}");
+        assert!(verify(&root, &[key]).intact().contains("or one that it leads to, has signed up to"), "{key}");
     }
     root.script("jitctl audit export -o /root/before.jsonl; jitctl key show >/root/key");
     verify(&root, &["/root/before.jsonl"]).intact();
@@ -115,16 +115,16 @@ fn a_later_root_forges_nothing_of_an_epoch_that_is_over() {
         "the key of the host is enough without a sealing key"
     );
     for key in &keys {
-        verify(&root, &[key]).refused("has one of the given sealing keys");
+        verify(&root, &[key]).refused("none of the given sealing keys has signed anything");
     }
-    verify(&root, &["/root/before.jsonl"]).refused("has one of the given sealing keys");
+    verify(&root, &["/root/before.jsonl"]).refused("none of the given sealing keys has signed anything");
     // The same for a file, on any machine.
     root.script("jitctl audit export -o /root/after.jsonl");
     let file = |name: &str, key: &str| {
         jitctl(&root, &["audit", "verify", name, "--public-key", "/root/key", "--sealing-key", key])
     };
     file("/root/before.jsonl", &keys[0]).intact();
-    file("/root/after.jsonl", &keys[0]).refused("has one of the given sealing keys");
+    file("/root/after.jsonl", &keys[0]).refused("none of the given sealing keys has signed anything");
 }
 
 #[test]
@@ -150,7 +150,8 @@ fn a_lost_sealing_key_is_reported_and_a_new_line_needs_roots_acceptance() {
     let said = verify(&root, &[]);
     let line = last["seq"].as_u64().unwrap();
     assert!(said.intact().contains(&format!("sealing began anew: record {line}")), "{said:?}");
-    verify(&root, &[&first]).refused(&format!("record {line} begins a line of sealing keys that has none"));
+    verify(&root, &[&first])
+        .refused(&format!("record {line} begins a line of sealing keys in which no given key has signed"));
     let new = sealing_key(&root, before);
     verify(&root, &[&first, &new]).intact();
     // Another acceptance, without a loss, changes nothing of the line.
@@ -208,7 +209,7 @@ fn certificates_outlive_a_pruning_and_lead_an_export() {
     assert!(root.journal()[0].seq > third);
     both_say_intact(&root);
     for key in &keys {
-        assert!(verify(&root, &[key]).intact().contains("no later root has forged"), "{key}");
+        assert!(verify(&root, &[key]).intact().contains("or one that it leads to, has signed up to"), "{key}");
     }
     root.script("jitctl audit export -o /root/rest.jsonl");
     jitctl(&root, &["audit", "verify", "/root/rest.jsonl", "--public-key", "/root/key", "--sealing-key", &keys[0]])

@@ -16,7 +16,7 @@ use jit_core::evidence::note::signed_by_host;
 use jit_core::evidence::tree::{Frontier, STEP};
 use jit_core::evidence::{Digest, Signers, TreeHead};
 use jit_core::grant::sshsig::Namespace;
-use jit_core::grant::{HostKey, PublicKey};
+use jit_core::grant::{HostDescriptor, HostKey, PublicKey};
 use jit_core::policy::{StoredRole, row_digest, settings_digest};
 use jit_sudo::audit::{CutOff, Journal, JournalError, Known};
 use jit_sudo::host::open_database;
@@ -198,6 +198,7 @@ for ((step = 0; step < 8 * COPIES; step++)); do
         number=$((step / 8))
         sqlite3 $db ".backup /copies/$number.db"
         cp $state/host_key /copies/$number.key
+        cp "$(ls -v $state/sealing_key.* | tail -n 1)" /copies/$number.sealing
     fi
 done
 true
@@ -1507,14 +1508,18 @@ fn now() -> Moment {
 }
 
 /// Removes all records that may be removed; returns whether there were any.
-fn prune(path: &Path) -> bool {
+fn prune(path: &Path, key: &HostKey, sealing: &HostKey) -> bool {
     let database = open_database(path).unwrap();
     let journal = Journal::new(&database, "web1", Vec::new());
     // After the deadline of each request.
     let moment = Moment { wall: Timestamp(AT * 1_000_000), ..now() };
     let before = moment.wall.plus_seconds(-86_400);
     let Some(last) = journal.prunable(CutOff::by_time(before), &moment).unwrap() else { return false };
-    let _ = journal.prune(&moment, last, 0, "root", before).unwrap();
+    let id = HostDescriptor::of(key, "web1", "machine").host_id().unwrap();
+    // A restored copy may be of another epoch.
+    if journal.prune(&moment, last, (0, "root"), before, sealing, (key, &id)).unwrap().is_none() {
+        return false;
+    }
     journal.sweep(|_| Ok::<_, JournalError>(())).unwrap();
     true
 }
@@ -1585,11 +1590,12 @@ fn cases(root: &PrivateRoot, copies: usize, each: usize, place: &Path, random: &
     for copy in 0..copies {
         let from = root.path(&format!("/copies/{copy}.db"));
         let key = HostKey::from_openssh(&root.read(&format!("/copies/{copy}.key"))).unwrap();
+        let sealing = HostKey::from_openssh(&root.read(&format!("/copies/{copy}.sealing"))).unwrap();
         for number in 0..each {
             let path = place.join(format!("{copy}-{number}.db"));
             std::fs::copy(&from, &path).unwrap();
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
-            let pruned = number % 5 == 0 && prune(&path);
+            let pruned = number % 5 == 0 && prune(&path, &key, &sealing);
             let db = Connection::open(&path).unwrap();
             let mut damage = None;
             // A damage that changes nothing does not count.

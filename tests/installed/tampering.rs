@@ -6,8 +6,8 @@ use std::time::Duration;
 use harness::{Person, PrivateRoot};
 use jit_core::clock::{BootTime, Moment, Timestamp};
 use jit_core::evidence::record::{Alert, Event};
-use jit_core::grant::HostKey;
 use jit_core::grant::sshsig::Namespace;
+use jit_core::grant::{HostDescriptor, HostKey};
 use jit_core::policy::{Role, RolePower, StoredRole, role_digest, row_digest, stamp_seal};
 use jit_sudo::audit::{CutOff, JournalError};
 use jit_sudo::database::Durability;
@@ -653,6 +653,10 @@ pub(crate) fn pruned(root: &PrivateRoot) {
 
 /// Prunes everything up to the last checkpoint.
 pub(crate) fn cut(root: &PrivateRoot) {
+    let key_file = "cd /var/lib/jit-sudo && cat $(ls -v sealing_key.* | tail -n 1)";
+    let sealing = HostKey::from_openssh(&root.script(key_file)).unwrap();
+    let key = HostKey::from_openssh(&root.read("/var/lib/jit-sudo/host_key")).unwrap();
+    let id = HostDescriptor::of(&key, "web1", "machine").host_id().unwrap();
     in_journal(root, |database, journal| {
         // After the deadline of each request.
         let (now, later) = (now(root), 3 * 86_400_000_000);
@@ -663,9 +667,9 @@ pub(crate) fn cut(root: &PrivateRoot) {
         let moment = Moment { wall, boot: BootTime(now.boot.0 + later), boot_id };
         let before = moment.wall.plus_seconds(-86_400);
         let last = journal.prunable(CutOff::by_time(before), &moment).unwrap().unwrap();
-        let _ = journal.prune(&moment, last, 0, "root", before).unwrap();
+        assert!(journal.prune(&moment, last, (0, "root"), before, &sealing, (&key, &id)).unwrap().is_some());
         journal.sweep(|_| Ok::<_, JournalError>(())).unwrap();
-        // Otherwise the next signature shows that the record was of a time to come.
+        // The host records this as soon as it notices it.
         let back = Event::Alert(Box::new(Alert::new("clock-set-back", "the clock was set back by 3 days")));
         let append = |tx: &rusqlite::Transaction<'_>| journal.append(tx, &now, back);
         let _ = database.write::<_, JournalError>(Durability::Ordered, append).unwrap();

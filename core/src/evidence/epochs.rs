@@ -2,17 +2,21 @@
 //! is certified by the one before it, which was erased then. So whoever has the present key, and that of the host, can make neither
 //! an earlier checkpoint nor another certificate of an earlier key.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 
 use super::canonical;
 use super::certificate::certificate_parts;
 use super::epoch_event::{Certifier, EPOCH, Epoch};
 use super::faults::{Cause, FirstBad};
+use super::forks::Forks;
 use super::key_event::{RETIREMENT, ROTATION};
 use super::key_statement::{retired, rotated};
 use super::record::{VERSION, parse};
 use super::signers::Signers;
-use crate::clock::Timestamp;
+use super::tree_check::KnownEpoch;
+use crate::clock::{TOLERANCE_US, Timestamp};
 use crate::grant::PublicKey;
 use crate::grant::sshsig::{Namespace, signer};
 
@@ -40,8 +44,11 @@ pub struct FoundLine {
     pub host_key: Option<String>,
     /// The record with which root had accepted the state of the host before it; `None` for the first line of a journal.
     pub accepted: Option<u64>,
-    /// The first of its epochs whose key was given.
+    /// The first of its epochs whose key was given and has signed something. A key that a record only names proves nothing, because
+    /// whoever writes the record chooses it.
     pub given: Option<u64>,
+    /// The last record that this key, or one that it leads to, has signed.
+    pub proved: Option<u64>,
 }
 
 /// A rotation of the host key: the old key and the new one have both signed its record.
@@ -96,6 +103,13 @@ pub(super) enum Standing {
     Wrong,
 }
 
+/// The times of the current epoch and its line.
+#[derive(Debug, Clone, Copy)]
+struct Began {
+    time: Timestamp,
+    latest: Timestamp,
+}
+
 /// The sealing keys so far.
 #[derive(Debug)]
 pub(super) struct Epochs {
@@ -104,12 +118,17 @@ pub(super) struct Epochs {
     /// Whether records before the first one may have begun a line.
     is_part: bool,
     current: Option<FoundEpoch>,
+    /// When the current epoch began, and the latest time of an epoch of its line, by their records.
+    began: Option<Began>,
     /// The host key by which the current line is known.
     host_key: Option<PublicKey>,
     lines: Vec<FoundLine>,
     epochs: u64,
     rotations: Vec<FoundRotation>,
     retired: Option<FoundRetirement>,
+    /// `epoch` records elsewhere that have not come yet, by their number, and those in whose place another record came.
+    expected: BTreeMap<u64, Vec<String>>,
+    missing: Vec<u64>,
 }
 
 impl Epochs {
@@ -119,11 +138,21 @@ impl Epochs {
             given,
             is_part,
             current: None,
+            began: None,
             host_key: None,
             lines: Vec::new(),
             epochs: 0,
             rotations: Vec::new(),
             retired: None,
+            expected: BTreeMap::new(),
+            missing: Vec::new(),
+        }
+    }
+
+    /// Demands these `epoch` records, which were kept elsewhere.
+    pub(super) fn expect(&mut self, epochs: Vec<KnownEpoch>) {
+        for KnownEpoch { seq, key } in epochs {
+            self.expected.entry(seq).or_default().push(key);
         }
     }
 
@@ -222,13 +251,37 @@ impl Epochs {
             Certifier::SealingKey => self.continues(seq, &epoch, before.as_ref(), &by)?,
             Certifier::HostKey => self.begins(seq, &epoch, before.as_ref(), &by, accepted)?,
         }
-        self.epochs = self.epochs.saturating_add(1);
-        let given = self.given.contains(&key.fingerprint());
-        if let Some(line) = self.lines.last_mut().filter(|line| given && line.given.is_none()) {
-            line.given = Some(epoch.number);
+        if matches!(epoch.certified_by, Certifier::SealingKey) {
+            self.signed(seq, epoch.number.saturating_sub(1), &by);
         }
+        if self.expected.remove(&seq).is_some_and(|keys| keys.iter().any(|other| *other != key.fingerprint())) {
+            self.missing.push(seq);
+        }
+        self.epochs = self.epochs.saturating_add(1);
+        self.began = Some(self.begins_at(body, &epoch).map_err(|error| bad(seq, &format!("cannot be read: {error}")))?);
         self.current = Some(FoundEpoch { number: epoch.number, seq, line: epoch.line, key });
         Ok(by)
+    }
+
+    fn begins_at(&self, body: &[u8], epoch: &Epoch) -> Result<Began, serde_json::Error> {
+        #[derive(Deserialize)]
+        struct Time {
+            time: Timestamp,
+        }
+        let Time { time } = parse(body)?;
+        let before = self.began.filter(|_| matches!(epoch.certified_by, Certifier::SealingKey));
+        Ok(Began { time, latest: before.map_or(time, |before| before.latest.max(time)) })
+    }
+
+    /// Returns the latest time of an epoch of the current line.
+    pub(super) fn latest(&self) -> Option<Timestamp> {
+        self.began.map(|began| began.latest)
+    }
+
+    /// Whether a signature at this time, in seconds since 1970, is older than the certificate of its key.
+    pub(super) fn is_too_early(&self, at: i64) -> bool {
+        let tolerance = TOLERANCE_US / 1_000_000;
+        self.began.is_some_and(|began| at.saturating_add(tolerance) < began.time.seconds())
     }
 
     /// Checks a key that the one before it certified.
@@ -246,9 +299,9 @@ impl Epochs {
             }
             Some(_) => Ok(()),
             None if self.is_part && epoch.line < seq => {
-                let given = self.given.contains(&by.fingerprint()).then(|| epoch.number.saturating_sub(1));
                 let first = epoch.number.saturating_sub(1);
-                self.lines.push(FoundLine { line: epoch.line, first, host_key: None, accepted: None, given });
+                let (given, proved) = (None, None);
+                self.lines.push(FoundLine { line: epoch.line, first, host_key: None, accepted: None, given, proved });
                 Ok(())
             }
             None => Err(bad(seq, "is certified by a sealing key of which there is no record")),
@@ -278,7 +331,8 @@ impl Epochs {
         }
         let accepted = accepted.filter(|accepted| *accepted > 0 && before.is_some());
         let host_key = Some(by.fingerprint());
-        self.lines.push(FoundLine { line: seq, first: epoch.number, host_key, accepted, given: None });
+        let (given, proved) = (None, None);
+        self.lines.push(FoundLine { line: seq, first: epoch.number, host_key, accepted, given, proved });
         self.host_key = Some(by.clone());
         self.retired = None;
         Ok(())
@@ -311,7 +365,7 @@ impl Epochs {
     }
 
     /// Returns whether record `seq` begins a line.
-    pub(super) fn begins_at(&self, seq: u64) -> bool {
+    pub(super) fn begins_line_at(&self, seq: u64) -> bool {
         self.lines.last().is_some_and(|line| line.line == seq)
     }
 
@@ -320,8 +374,28 @@ impl Epochs {
         self.retired.is_some()
     }
 
+    /// Processes a valid signature up to record `seq` by the sealing key of epoch `number` of the current line.
+    fn signed(&mut self, seq: u64, number: u64, by: &PublicKey) {
+        let Some(line) = self.lines.last_mut() else { return };
+        if line.given.is_none() && self.given.contains(&by.fingerprint()) {
+            line.given = Some(number);
+        }
+        if line.given.is_some() {
+            line.proved = Some(seq);
+        }
+    }
+
+    /// Processes a checkpoint of record `seq` with a valid signature by `key`. Returns whether it counts as evidence.
+    pub(super) fn checkpoint(&mut self, seq: u64, key: &PublicKey, signers: &Signers) -> Standing {
+        if let Some(number) = self.current.as_ref().filter(|current| current.key == *key).map(|current| current.number)
+        {
+            self.signed(seq, number, key);
+        }
+        self.standing(key, signers)
+    }
+
     /// Returns whether a signature by `key` counts as evidence for the record before it.
-    pub(super) fn standing(&self, key: &PublicKey, signers: &Signers) -> Standing {
+    fn standing(&self, key: &PublicKey, signers: &Signers) -> Standing {
         match &self.current {
             Some(current) if current.key != *key => Standing::Wrong,
             Some(_) => self.line_standing(signers),
@@ -346,8 +420,20 @@ impl Epochs {
         if counts || is_given { Standing::Counts } else { Standing::Foreign }
     }
 
-    /// Ends the verification. `last`: the number of the last record.
-    pub(super) fn end(self, last: u64, signed_by: Option<&PublicKey>) -> Result<Sealing, FirstBad> {
+    /// Returns the first `epoch` record elsewhere that is neither here nor of a lost branch. `before`: the number before the first record.
+    fn lacks(&self, before: u64, forks: &Forks) -> Option<FirstBad> {
+        let known = |seq: &&u64| !(self.is_part && **seq <= before) && !forks.has_lost_record(**seq);
+        let seq = self.expected.keys().chain(&self.missing).filter(known).min()?;
+        Some(FirstBad { seq: *seq, cause: Cause::OtherEpoch })
+    }
+
+    /// Ends the verification. `last`: the number of the last record; `before`: that before the first one.
+    pub(super) fn end(
+        self,
+        (before, last): (u64, u64),
+        signed_by: Option<&PublicKey>,
+        forks: &Forks,
+    ) -> Result<Sealing, FirstBad> {
         if !self.given.is_empty() {
             // A part within one epoch has its key in its checkpoints alone.
             let is_one = self.lines.is_empty()
@@ -359,6 +445,9 @@ impl Epochs {
             if let Some(other) = self.lines.iter().skip(first).find(|line| line.given.is_none()) {
                 return Err(FirstBad { seq: other.line, cause: Cause::OtherLine });
             }
+        }
+        if let Some(lacking) = self.lacks(before, forks) {
+            return Err(lacking);
         }
         Ok(Sealing {
             lines: self.lines,

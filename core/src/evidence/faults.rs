@@ -49,10 +49,12 @@ pub enum Cause {
     KeyLife(String),
     /// It begins a line of sealing keys by another host key, to which no rotation by a key that counts leads: its fingerprint.
     NotRotated(String),
-    /// It is the last record, and no epoch has one of the given sealing keys.
+    /// It is the last record, and none of the given sealing keys has signed anything.
     NoGivenKey,
-    /// It begins a line of sealing keys that has none of the given keys.
+    /// It begins a line of sealing keys in which none of the given keys has signed anything.
     OtherLine,
+    /// An `epoch` record with this number was kept elsewhere, and the journal has another record, or none, in its place.
+    OtherEpoch,
     /// The host signed another record with this number.
     OtherSigned,
     /// The anchor has another record with this number.
@@ -140,13 +142,18 @@ impl fmt::Display for FirstBad {
             ),
             Cause::NoGivenKey => write!(
                 f,
-                "no epoch up to record {seq} has one of the given sealing keys: the journal was rewritten, is that of another host, or has \
-                 lost these epochs by a pruning of an earlier version"
+                "none of the given sealing keys has signed anything up to record {seq}: the journal was rewritten, is that of another host, \
+                 has lost these epochs by a pruning of an earlier version, or the epoch has just begun (then repeat this after: jitctl audit export)"
             ),
             Cause::OtherLine => write!(
                 f,
-                "record {seq} begins a line of sealing keys that has none of the given keys: whoever was root then may have rewritten what \
+                "record {seq} begins a line of sealing keys in which no given key has signed: whoever was root then may have rewritten what \
                  came before; if that was an accepted restore, give a sealing key of this line too"
+            ),
+            Cause::OtherEpoch => write!(
+                f,
+                "record {seq} begins an epoch according to a certified record that was kept elsewhere, and the journal has not this record: \
+                 it was rewritten or cut off"
             ),
             Cause::OtherSigned => {
                 write!(f, "record {seq} is not the one that the host signed: the chain up to it was rewritten")

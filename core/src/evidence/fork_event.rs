@@ -51,6 +51,8 @@ impl Fork {
     /// Returns whether it may be record `seq` after record `last`. `whole`: every record up to `last` is known.
     pub(super) fn leads(&self, last: u64, seq: u64, whole: bool) -> bool {
         let follows = if whole { self.continues == last } else { self.continues <= last };
-        follows && self.continues <= self.highest && self.highest < seq
+        let is_near = seq.checked_sub(self.highest).is_some_and(|gap| (1..=WIDE_MARGIN).contains(&gap));
+        let are_known = self.heads.iter().all(|lost| lost.seq <= self.highest);
+        follows && self.continues <= self.highest && is_near && are_known
     }
 }

@@ -9,6 +9,8 @@ use super::faults::{Cause, FirstBad};
 use super::fork_event::{FORK, Fork, LostHead};
 use super::mark::Mark;
 use super::record::parse;
+use super::tree_check::KnownHead;
+use crate::clock::Timestamp;
 
 /// Decodes a record if it is a fork.
 pub(super) fn read(body: &[u8]) -> Option<Fork> {
@@ -35,9 +37,38 @@ pub struct FoundFork {
     pub accepted: Option<u64>,
     /// The first and the last number of the heads elsewhere that belong to the lost branch.
     pub elsewhere: Option<(u64, u64)>,
+    /// Whether an alert follows that says that the database is an older copy. Otherwise the fork says that a power failure has lost
+    /// records that were not synced.
+    pub told: bool,
+    /// The times of its record and of that of the acceptance, in seconds since 1970.
+    pub times: (i64, Option<i64>),
 }
 
+/// The code of the alert after a fork.
+const OLDER: &str = "database-older";
+
 impl FoundFork {
+    /// Whether it explains only the loss of records that nobody signed or anchored: those are synced first.
+    fn is_of_unsynced(&self) -> bool {
+        !self.told && self.accepted.is_none()
+    }
+
+    /// Returns whether a signed tree head of its lost sizes, which is not that of the journal, is of the lost branch; `None` if that
+    /// cannot be told. The new branch has heads of the same sizes.
+    pub(super) fn has_lost(&self, known: &KnownHead) -> Option<bool> {
+        if self.is_of_unsynced() {
+            return Some(false);
+        }
+        let (began, Some(accepted)) = self.times else { return Some(true) };
+        let second = |time| u64::try_from(time).unwrap_or(0);
+        match (known.cosigned, known.seq) {
+            (Some(at), _) if at <= second(began) => Some(true),
+            (Some(at), _) if at > second(accepted) => Some(false),
+            (None, Some(seq)) if seq < self.seq => Some(true),
+            _ => None,
+        }
+    }
+
     /// Adds other heads elsewhere that belong to the lost branch, by the number of the fork.
     pub(super) fn with(mut self, others: &[(u64, (u64, u64))]) -> Self {
         for (_, (first, last)) in others.iter().filter(|(seq, _)| *seq == self.seq) {
@@ -56,6 +87,26 @@ pub(super) type Heads = BTreeMap<u64, Vec<Digest>>;
 pub(super) struct Forks {
     found: Vec<FoundFork>,
     differing: Heads,
+    /// Whether only alerts have come since the last fork.
+    is_open: bool,
+}
+
+#[derive(Deserialize)]
+struct Told<'b> {
+    #[serde(borrow)]
+    kind: std::borrow::Cow<'b, str>,
+    #[serde(borrow)]
+    code: Option<std::borrow::Cow<'b, str>>,
+}
+
+#[derive(Deserialize)]
+struct Time {
+    time: Timestamp,
+}
+
+/// Returns the time of a record, in seconds since 1970. A record of the chain has one.
+fn seconds(body: &[u8]) -> i64 {
+    parse::<Time>(body).map_or(0, |record| record.time.seconds())
 }
 
 impl Forks {
@@ -76,7 +127,7 @@ impl Forks {
 
     /// Processes the fork in record `seq`. Takes the heads of the lost branch from `marks`: all that are in the gap, and, if the
     /// chain has another record in the place of a head that the fork names, those that differ up to that place.
-    pub(super) fn fork(&mut self, seq: u64, fork: &Fork, marks: &mut Heads) -> Result<(), FirstBad> {
+    pub(super) fn fork(&mut self, seq: u64, fork: &Fork, body: &[u8], marks: &mut Heads) -> Result<(), FirstBad> {
         let replaced = fork.heads.iter().map(|lost| lost.seq).filter(|lost| *lost <= fork.continues).max().unwrap_or(0);
         let behind = self.differing.split_off(&replaced.saturating_add(1));
         let mut lost = std::mem::replace(&mut self.differing, behind);
@@ -92,13 +143,51 @@ impl Forks {
         }
         let elsewhere = lost.keys().next().copied().zip(lost.keys().next_back().copied());
         let Fork { continues, highest, heads, .. } = fork.clone();
-        self.found.push(FoundFork { seq, continues, highest, heads, accepted: None, elsewhere });
+        let (told, times) = (false, (seconds(body), None));
+        self.found.push(FoundFork { seq, continues, highest, heads, accepted: None, elsewhere, told, times });
+        self.is_open = true;
         Ok(())
     }
 
+    /// Processes a record that is no fork.
+    pub(super) fn record(&mut self, body: &[u8]) {
+        if !self.is_open {
+            return;
+        }
+        let told = parse::<Told<'_>>(body);
+        let code = told.as_ref().ok().filter(|told| told.kind == "alert").map(|told| told.code.as_deref());
+        self.is_open = code.is_some_and(|code| code != Some(OLDER));
+        if let (Some(Some(OLDER)), Some(last)) = (code, self.found.last_mut()) {
+            last.told = true;
+        }
+    }
+
+    /// Returns the first head elsewhere that was synced, and that a power failure can therefore not have lost.
+    pub(super) fn unexplained(&self) -> Option<FirstBad> {
+        let mut lost = self.found.iter().filter(|fork| fork.is_of_unsynced()).filter_map(|fork| fork.elsewhere);
+        lost.next().map(|(seq, _)| FirstBad { seq, cause: Cause::OtherAnchored })
+    }
+
+    /// Whether a record with this number may be of a lost branch.
+    pub(super) fn has_lost_record(&self, seq: u64) -> bool {
+        self.found.iter().filter(|fork| !fork.is_of_unsynced()).any(|fork| {
+            let replaced =
+                fork.heads.iter().map(|lost| lost.seq).filter(|lost| *lost <= fork.continues).max().unwrap_or(0);
+            seq <= replaced || (fork.continues < seq && seq < fork.seq)
+        })
+    }
+
+    /// Returns the fork in record `seq`.
+    pub(super) fn at(&self, seq: u64) -> Option<&FoundFork> {
+        self.found.iter().find(|fork| fork.seq == seq)
+    }
+
     /// Processes root's acceptance of the state of the host.
-    pub(super) fn accepted(&mut self, seq: u64) {
-        self.found.iter_mut().filter(|fork| fork.accepted.is_none()).for_each(|fork| fork.accepted = Some(seq));
+    pub(super) fn accepted(&mut self, seq: u64, body: &[u8]) {
+        let at = seconds(body);
+        for fork in self.found.iter_mut().filter(|fork| fork.accepted.is_none()) {
+            (fork.accepted, fork.times.1) = (Some(seq), Some(at));
+        }
     }
 
     /// Returns what was found.
@@ -120,6 +209,7 @@ impl Forks {
 mod tests {
     use super::*;
     use crate::evidence::chain::{self, Begin, Row};
+    use crate::evidence::fork_event::WIDE_MARGIN;
     use crate::evidence::proof::{Proof, Proven, Signers};
     use crate::evidence::record::{Event, Record};
     use crate::samples;
@@ -140,7 +230,9 @@ mod tests {
     }
 
     fn alert() -> Event {
-        samples::events().remove(11)
+        let Event::Alert(mut alert) = samples::events().remove(11) else { panic!() };
+        alert.code = OLDER.to_owned();
+        Event::Alert(alert)
     }
 
     /// Returns the records of a journal that was restored: 1 to 10, a fork in record 1015, one more.
@@ -193,6 +285,7 @@ mod tests {
         let mut foreign = samples::chain(19);
         let (first, second) = (mark(&lost[0]), Mark { seq: 12, hash: Digest([7; 32]) });
         append(&mut foreign, 1019, fork(19, 19, &[second]));
+        append(&mut foreign, 1020, alert());
         assert_eq!(prove(&foreign, &[first, other(3), second]).unwrap().forks[0].elsewhere, Some((3, 12)));
         assert_eq!(prove(&foreign, &[other(13)]), bad(13, Cause::OtherAnchored));
         assert_eq!(prove(&foreign, &[other(12)]), bad(12, Cause::OtherAnchored));
@@ -209,6 +302,15 @@ mod tests {
         assert_eq!(without(10), bad(11, Cause::Gap { found: 1016 }));
         assert_eq!(without(9), bad(10, Cause::Gap { found: 1015 }));
         assert_eq!(without(4), bad(5, Cause::Gap { found: 6 }));
+        let mut far = records[..10].to_vec();
+        append(&mut far, 15 + WIDE_MARGIN, fork(10, 15, &[]));
+        assert!(prove(&far, &[]).is_ok());
+        far.pop();
+        append(&mut far, 16 + WIDE_MARGIN, fork(10, 15, &[]));
+        assert_eq!(prove(&far, &[]), bad(11, Cause::Gap { found: 16 + WIDE_MARGIN }), "no loss makes such a gap");
+        far.pop();
+        append(&mut far, 1015, fork(10, 15, &[Mark { seq: 16, hash: Digest([7; 32]) }]));
+        assert_eq!(prove(&far, &[]), bad(11, Cause::Gap { found: 1015 }), "a head that is higher than the highest");
         for (continues, highest) in [(9, 15), (11, 15), (10, 9), (10, 1015), (0, 15), (10, u64::MAX)] {
             let mut records = records[..10].to_vec();
             append(&mut records, 1015, fork(continues, highest, &[]));
@@ -238,6 +340,23 @@ mod tests {
         };
         assert_eq!((part(1030), part(20)), (Ok(1), Ok(1)));
         assert!(part(1031).is_err());
+    }
+
+    /// Without a key: a fork that says that a power failure has lost the last records, over records that were synced.
+    #[test]
+    fn a_power_failure_explains_no_anchored_record() {
+        let lost = samples::chain(15);
+        let mut records = lost[..10].to_vec();
+        append(&mut records, 1015, fork(10, 15, &[]));
+        append(&mut records, 1016, samples::events().remove(2));
+        assert!(!prove(&records, &[]).unwrap().forks[0].told);
+        assert_eq!(prove(&records, &[mark(&lost[12])]), bad(13, Cause::OtherAnchored));
+        let Event::Alert(mut alert) = alert() else { panic!() };
+        append(&mut records, 1017, Event::Alert(alert.clone()));
+        assert!(!prove(&records, &[]).unwrap().forks[0].told, "the alert comes before any other record");
+        alert.code = crate::evidence::acceptance::ACCEPTED.to_owned();
+        append(&mut records, 1018, Event::Alert(alert));
+        assert_eq!(prove(&records, &[mark(&lost[12])]).unwrap().forks[0].accepted, Some(1018));
     }
 
     #[test]

@@ -55,4 +55,4 @@ pub use proof::{Proven, Signed};
 pub use record::{Event, Record};
 pub use signers::Signers;
 pub use tree::TreeHead;
-pub use tree_check::{Agreed, Compared as ComparedHeads, Elsewhere, KnownHead, Stored as StoredSubtree};
+pub use tree_check::{Agreed, Compared as ComparedHeads, Elsewhere, KnownEpoch, KnownHead, Stored as StoredSubtree};

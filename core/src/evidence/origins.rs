@@ -21,6 +21,8 @@ pub struct SignedHead {
     pub cosigned: Option<u64>,
     /// Which witnesses did, one bit for each.
     pub witnesses: u64,
+    /// The number of the last record that it covers, as the lines say that have it. No signature of the note proves it.
+    pub seq: Option<u64>,
 }
 
 /// The origins and keys of the checkpoints of a journal.
@@ -48,6 +50,7 @@ impl Origins {
             head: signed.head,
             cosigned: signed.cosigned,
             witnesses: signed.witnesses,
+            seq: signed.seq,
         };
         heads.into_iter().filter(may_decide).map(known).collect()
     }
@@ -71,7 +74,14 @@ mod tests {
 
     fn signed(seed: u8, host: &str) -> SignedHead {
         let head = TreeHead { size: u64::from(seed), root: Digest([seed; 32]) };
-        SignedHead { head, origin: origin(host), key: key(seed).public_key(), cosigned: Some(9), witnesses: 1 }
+        SignedHead {
+            head,
+            origin: origin(host),
+            key: key(seed).public_key(),
+            cosigned: Some(9),
+            witnesses: 1,
+            seq: None,
+        }
     }
 
     #[test]

@@ -143,16 +143,17 @@ impl Proof {
         self
     }
 
-    /// Sets what else was kept elsewhere; comes after [`Self::after`].
+    /// Sets what else was kept elsewhere; comes after [`Self::after`] and [`Self::with_sealing_keys`].
     #[must_use]
     pub fn with(mut self, elsewhere: Elsewhere) -> Self {
         self.tree.expect(elsewhere.heads);
+        self.epochs.expect(elsewhere.epochs);
         self.hearsay = Unsigned::new(elsewhere.unsigned, self.found.before);
         self
     }
 
-    /// Demands that the journal has sealing keys with these fingerprints, which are known from elsewhere; called before any record.
-    /// At least one of them must be there, and each line of sealing keys from it on must have one.
+    /// Demands that sealing keys with these fingerprints, which are known from elsewhere, have signed the journal; called before any
+    /// record. At least one of them must have signed something, and one in each line of sealing keys from it on.
     #[must_use]
     pub fn with_sealing_keys(self, begin: Begin, given: Vec<String>) -> Self {
         Self { epochs: Epochs::new(matches!(begin, Begin::Part(_)), given), ..self }
@@ -165,6 +166,7 @@ impl Proof {
             let why = "is behind the beginning of this part".to_owned();
             return Err(FirstBad { seq, cause: Cause::Epoch(why) });
         }
+        self.prunings.certified(self.epochs.latest());
         Ok(())
     }
 
@@ -176,7 +178,7 @@ impl Proof {
             return told.map_err(|bad| self.first_of(bad));
         }
         self.first = self.first.or(row.copies.map(|copies| copies.at));
-        self.compare()?;
+        self.compare(row.body)?;
         let Some(copies) = row.copies else { return told };
         let of_kind = self.is_of(copies.kind, row.body);
         self.seal(copies.kind, row.body)?;
@@ -187,7 +189,7 @@ impl Proof {
     /// Verifies the next record of an export, which has no columns.
     pub fn bare_record(&mut self, body: &[u8]) -> Result<(), FirstBad> {
         let kind = self.chain.feed_bare(body).map_err(|bad| self.first_of(bad))?;
-        self.compare()?;
+        self.compare(body)?;
         self.seal(kind, body)?;
         self.is_of(kind, body)?;
         self.prunings.record(self.chain.last().seq, kind, body)
@@ -204,7 +206,7 @@ impl Proof {
             }
             return Ok(());
         };
-        if self.epochs.begins_at(last.seq) {
+        if self.epochs.begins_line_at(last.seq) {
             self.foreign_in_line = 0;
         }
         match self.epochs.line_standing(&self.signers) {
@@ -241,16 +243,17 @@ impl Proof {
         self.tree.stored()
     }
 
-    fn compare(&mut self) -> Result<(), FirstBad> {
+    fn compare(&mut self, body: &[u8]) -> Result<(), FirstBad> {
         let last = self.chain.last();
         self.unsigned = self.unsigned.saturating_add(1);
-        if let Some(fork) = self.chain.fork() {
-            self.forks.fork(last.seq, fork, &mut self.marks)?;
+        match self.chain.fork() {
+            Some(fork) => self.forks.fork(last.seq, fork, body, &mut self.marks)?,
+            None => self.forks.record(body),
         }
         self.tree.record(last, self.chain.fork());
-        self.hearsay.record(last, self.chain.fork());
+        self.hearsay.record(last, self.chain.fork(), body);
         if self.chain.accepted() == last.seq {
-            self.forks.accepted(last.seq);
+            self.forks.accepted(last.seq, body);
         }
         match self.marks.remove(&last.seq) {
             Some(heads) if heads.iter().any(|head| *head != last.hash) => self.forks.differ(last.seq, heads),
@@ -287,9 +290,13 @@ impl Proof {
             Ok(key) => key,
             Err(fault) => return self.bad_checkpoint(checkpoint, Cause::Checkpoint(format!("does not hold: {fault}"))),
         };
-        let standing = self.epochs.standing(&key, &self.signers);
+        let standing = self.epochs.checkpoint(checkpoint.seq, &key, &self.signers);
         let pruned = self.prunings.checkpoint(checkpoint.seq, statement.at, matches!(standing, Standing::Counts));
         pruned.map_err(|bad| self.first_of(bad))?;
+        if self.epochs.is_too_early(statement.at) {
+            let why = "states a time at which its key was not certified yet".to_owned();
+            return self.bad_checkpoint(checkpoint, Cause::Checkpoint(why));
+        }
         match standing {
             Standing::Counts => {}
             Standing::Foreign => {
@@ -335,12 +342,16 @@ impl Proof {
     /// own host, where the journal must have a checkpoint of the host one minute after its first record.
     pub fn end(self, tail: u64, now: Option<Timestamp>) -> Result<Proven, FirstBad> {
         let accepted_keys = self.accepted_keys();
+        let accepted = self.chain.accepted();
         let verified = self.chain.end()?;
         let last = self.chain.last();
         if let Some(differing) = self.forks.differing() {
             return Err(differing);
         }
-        let mut heads = self.tree.end(last.seq)?;
+        if let Some(unexplained) = self.forks.unexplained() {
+            return Err(unexplained);
+        }
+        let mut heads = self.tree.end(last.seq, &self.forks)?;
         let lost = self.hearsay.end(&mut heads);
         if let Some(known) = self.marks.keys().next_back() {
             return Err(FirstBad { seq: last.seq.saturating_add(1), cause: Cause::CutOff(*known) });
@@ -352,6 +363,7 @@ impl Proof {
         {
             return Err(FirstBad { seq, cause: Cause::OtherKey });
         }
+        self.prunings.end(accepted, self.found.signed.as_ref().map_or(0, |signed| signed.through))?;
         let age = now.zip(self.first).map_or(0, |(now, first)| now.0.saturating_sub(first).saturating_div(1_000_000));
         if let (Signers::Host(_), None) = (&self.signers, &self.found.signed)
             && age > EVERY_SECONDS
@@ -361,7 +373,11 @@ impl Proof {
         // Nobody can sign what follows a retirement.
         let tail = if self.epochs.is_retired() { u64::MAX } else { tail };
         let not_rotated = self.epochs.other_line(&self.signers);
-        let sealing = self.epochs.end(last.seq, self.found.signed.as_ref().map(|signed| &signed.key))?;
+        let sealing = self.epochs.end(
+            (self.found.before, last.seq),
+            self.found.signed.as_ref().map(|signed| &signed.key),
+            &self.forks,
+        )?;
         if self.unsigned > tail {
             if let (Signers::These(_), Some((seq, key))) = (&self.signers, not_rotated) {
                 return Err(FirstBad { seq, cause: Cause::NotRotated(key) });

@@ -9,6 +9,7 @@ use super::checkpoint::{Checkpoint, Statement};
 use super::digest::Digest;
 use super::faults::{Cause, FirstBad};
 use super::fork_event::Fork;
+use super::forks::Forks;
 use super::mark::Mark;
 use super::note::{self, Note, NoteKey};
 use super::record::parse;
@@ -27,11 +28,24 @@ pub struct KnownHead {
     pub witnesses: u64,
     /// Whether its origin and key are those of the journal. Another head does not confirm the journal.
     pub is_own: bool,
+    /// The number of the last record that it covers, as the lines say that have it: the greatest one. No signature of the note proves it.
+    pub seq: Option<u64>,
+}
+
+/// An `epoch` record that was kept elsewhere, and whose certificate the caller has verified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownEpoch {
+    /// Its number.
+    pub seq: u64,
+    /// The fingerprint of the sealing key that it certifies.
+    pub key: String,
 }
 
 /// What was kept elsewhere besides heads that decide by their number.
 #[derive(Debug, Clone, Default)]
 pub struct Elsewhere {
+    /// Certified `epoch` records. Each is one of the journal, or of a branch that was lost.
+    pub epochs: Vec<KnownEpoch>,
     /// Tree heads with a signature of the host that the caller has verified. They decide.
     pub heads: Vec<KnownHead>,
     /// Heads without a signature, which any user may have written. They are compared, and decide nothing.
@@ -60,6 +74,10 @@ pub struct Compared {
     pub witnesses: u64,
     /// The number of signed heads of branches that were lost.
     pub lost: u64,
+    /// The number of signed heads that differ, and of which nothing shows whether they are of a branch that was lost.
+    pub undecided: u64,
+    /// The number of signed heads of fewer records than were pruned.
+    pub pruned: u64,
     /// The number of signed heads that could not be compared, because the records before the file are not known.
     pub uncompared: u64,
     /// The last unsigned head that agrees.
@@ -83,8 +101,10 @@ pub(super) struct TreeCheck {
     heads: BTreeMap<u64, Vec<KnownHead>>,
     /// The sizes of signed heads that differ, each with the number of the last record of that size.
     differing: BTreeMap<u64, u64>,
-    /// For each fork the sizes of the lost branch: more than the first number, at most the second one.
-    lost: Vec<(u64, u64)>,
+    /// For each fork the sizes of the lost branch, and its number: more than the first, at most the second one.
+    lost: Vec<(u64, u64, u64)>,
+    /// Heads of such sizes that differ, with the number of the last record of that size.
+    doubtful: Vec<(KnownHead, u64)>,
     stored: Vec<Stored>,
     found: Compared,
 }
@@ -98,8 +118,12 @@ impl TreeCheck {
     /// Adds the signed heads that were kept elsewhere.
     pub(super) fn expect(&mut self, heads: Vec<KnownHead>) {
         let before = self.begin.as_ref().map_or(0, Frontier::size);
-        for known in heads.into_iter().filter(|known| known.head.size > before) {
-            self.heads.entry(known.head.size).or_default().push(known);
+        for known in heads {
+            if known.head.size > before {
+                self.heads.entry(known.head.size).or_default().push(known);
+            } else {
+                self.found.pruned += 1;
+            }
         }
     }
 
@@ -108,7 +132,7 @@ impl TreeCheck {
         let Some(frontier) = &mut self.frontier else { return };
         if let Some(fork) = fork {
             let (place, span) = (frontier.size(), last.seq.saturating_sub(fork.continues).saturating_sub(1));
-            self.lost.push((place, place.saturating_add(span)));
+            self.lost.push((place, place.saturating_add(span), last.seq));
             // The numbers of a branch are not smaller than its sizes.
             let replaced = fork.heads.iter().map(|lost| lost.seq).filter(|lost| *lost <= fork.continues).max();
             let behind = self.differing.split_off(&replaced.unwrap_or(0).saturating_add(1));
@@ -136,13 +160,13 @@ impl TreeCheck {
                 self.found.signed = Some(Agreed { at: None, ..agreed });
                 self.found.cosigned = if known.cosigned.is_some() { Some(agreed) } else { self.found.cosigned };
             }
-            (false, true) => self.found.lost += 1,
+            (false, true) => self.doubtful.push((*known, seq)),
             (false, false) => drop(self.differing.insert(head.size, seq)),
         }
     }
 
     fn is_lost(&self, size: u64) -> bool {
-        self.lost.iter().any(|(after, through)| *after < size && size <= *through)
+        self.lost.iter().any(|(after, through, _)| *after < size && size <= *through)
     }
 
     /// Checks what a checkpoint that counts states of the tree, and its note. `host`: the host key of its line, if that is known.
@@ -203,20 +227,39 @@ impl TreeCheck {
     }
 
     /// Ends the comparison. `last`: the number of the last record.
-    pub(super) fn end(mut self, last: u64) -> Result<Compared, FirstBad> {
+    pub(super) fn end(mut self, last: u64, forks: &Forks) -> Result<Compared, FirstBad> {
         if let Some(bad) = self.differing() {
             return Err(bad);
         }
-        for size in self.heads.keys() {
-            if self.frontier.is_none() {
-                self.found.uncompared += 1;
-            } else if self.is_lost(*size) {
-                self.found.lost += 1;
-            } else {
-                return Err(FirstBad { seq: last.saturating_add(1), cause: Cause::CutOffHead(*size) });
+        for (known, seq) in std::mem::take(&mut self.doubtful) {
+            self.count(&known, forks).map_err(|()| FirstBad { seq, cause: Cause::OtherHead(known.head.size) })?;
+        }
+        for (size, heads) in std::mem::take(&mut self.heads) {
+            for known in heads {
+                let cut_off = FirstBad { seq: last.saturating_add(1), cause: Cause::CutOffHead(size) };
+                self.count(&known, forks).map_err(|()| cut_off)?;
             }
         }
         Ok(self.found)
+    }
+
+    /// Counts a head that does not agree. Fails if no fork explains it.
+    fn count(&mut self, known: &KnownHead, forks: &Forks) -> Result<(), ()> {
+        let size = known.head.size;
+        let may_be = |(after, through, _): &&(u64, u64, u64)| *after < size && size <= *through;
+        let of = self.lost.iter().filter(may_be).filter_map(|(_, _, seq)| forks.at(*seq));
+        let told: Vec<Option<bool>> = of.map(|fork| fork.has_lost(known)).collect();
+        let counted = if self.frontier.is_none() {
+            &mut self.found.uncompared
+        } else if told.contains(&Some(true)) {
+            &mut self.found.lost
+        } else if told.contains(&None) {
+            &mut self.found.undecided
+        } else {
+            return Err(());
+        };
+        *counted += 1;
+        Ok(())
     }
 }
 

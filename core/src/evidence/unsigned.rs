@@ -23,11 +23,11 @@ impl Unsigned {
     }
 
     /// Adds a record.
-    pub(super) fn record(&mut self, last: Mark, fork: Option<&Fork>) {
+    pub(super) fn record(&mut self, last: Mark, fork: Option<&Fork>, body: &[u8]) {
         if self.heads.is_empty() && fork.is_none() {
             return;
         }
-        if let Some(Err(bad)) = fork.map(|fork| self.forks.fork(last.seq, fork, &mut self.heads)) {
+        if let Some(Err(bad)) = fork.map(|fork| self.forks.fork(last.seq, fork, body, &mut self.heads)) {
             self.disagrees(bad.seq);
         }
         match self.heads.remove(&last.seq) {

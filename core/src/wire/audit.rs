@@ -66,6 +66,19 @@ pub struct AuditVerify {
     /// Fingerprints of sealing keys that were kept elsewhere: the journal must have them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sealing_keys: Vec<String>,
+    /// Certified `epoch` records that were kept elsewhere; the caller has verified their certificates.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub epochs: Vec<EpochInfo>,
+}
+
+/// An `epoch` record that was stored elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EpochInfo {
+    /// The number of the record.
+    pub seq: u64,
+    /// The sealing key that it certifies, `SHA256:…`.
+    pub key: String,
 }
 
 verb!("audit-verify", AuditVerify => "verified", VerifyInfo);
@@ -174,6 +187,9 @@ pub struct HeadInfo {
     /// Which of the named witnesses did, one bit for each.
     #[serde(default)]
     pub witnesses: u64,
+    /// The number of the last record that it covers, as the lines say that have it: the greatest one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seq: Option<u64>,
 }
 
 /// A proof with the Merkle tree.
@@ -347,6 +363,12 @@ pub struct HeadsInfo {
     /// How many signed heads belong to branches that were lost.
     #[serde(default)]
     pub lost: u64,
+    /// How many signed heads differ, and nothing shows whether they are of a branch that was lost.
+    #[serde(default)]
+    pub undecided: u64,
+    /// How many signed heads are of fewer records than were pruned.
+    #[serde(default)]
+    pub pruned: u64,
     /// How many signed heads could not be compared: the records before the file are not known.
     #[serde(default)]
     pub uncompared: u64,
@@ -369,6 +391,8 @@ impl From<crate::evidence::ComparedHeads> for HeadsInfo {
             cosigned_at: heads.cosigned.and_then(|agreed| agreed.at),
             witnesses: heads.witnesses,
             lost: heads.lost,
+            undecided: heads.undecided,
+            pruned: heads.pruned,
             uncompared: heads.uncompared,
             unsigned: heads.unsigned,
             disagreeing: heads.disagreeing,

@@ -66,9 +66,13 @@ pub struct LineInfo {
     /// The record with which root had accepted the state of the host before it; absent in the first line of a journal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accepted: Option<u64>,
-    /// The first of its epochs whose key was given. Nothing in the line from this epoch on was forged by a later root.
+    /// The first of its epochs whose key was given and has signed something.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub given: Option<u64>,
+    /// The last record that this key, or one that it leads to, has signed. No later root has forged the records up to this one, except
+    /// those of an epoch of which that root has the key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proved: Option<u64>,
 }
 
 impl SealingInfo {
@@ -111,7 +115,7 @@ impl From<FoundRetirement> for RetirementInfo {
 
 impl From<FoundLine> for LineInfo {
     fn from(found: FoundLine) -> Self {
-        let FoundLine { line, first, host_key, accepted, given } = found;
-        Self { line, first, host_key, accepted, given }
+        let FoundLine { line, first, host_key, accepted, given, proved } = found;
+        Self { line, first, host_key, accepted, given, proved }
     }
 }

@@ -27,6 +27,8 @@ pub(crate) struct Kept {
     pub(crate) unsigned: Vec<Mark>,
     /// Signed tree heads, not verified yet.
     notes: BTreeSet<String>,
+    /// The greatest number of a record that a line with a note says for its tree head. Any user can write such a line.
+    numbers: BTreeMap<TreeHead, u64>,
 }
 
 impl Kept {
@@ -56,7 +58,8 @@ impl Kept {
         }
         let head = |((head, origin, by), (cosigned, witnesses))| {
             let key: &PublicKey = keys.get::<usize>(by)?;
-            Some(SignedHead { head, origin, key: key.clone(), cosigned, witnesses })
+            let seq = self.numbers.get(&head).copied();
+            Some(SignedHead { head, origin, key: key.clone(), cosigned, witnesses, seq })
         };
         heads.into_iter().filter_map(head).collect()
     }
@@ -107,7 +110,14 @@ pub(crate) fn read_lines(mut lines: impl BufRead, kept: &mut Kept) -> std::io::R
         mark = mark.or_else(|| Mark::parse(&line));
         kept.unsigned.extend(head(&text).map(|(seq, hash)| Mark { seq, hash: Digest(hash) }));
         kept.notes.extend(notes.line(text.trim_end_matches(['\n', '\r'])));
-        kept.notes.extend(note_in(&text));
+        if let Some((note, seq)) = note_in(&text) {
+            let head = Note::parse(&note).and_then(|note| note.head().map(|(_, head)| head));
+            if let Some((head, seq)) = head.zip(seq) {
+                let known = kept.numbers.entry(head).or_default();
+                *known = (*known).max(seq);
+            }
+            kept.notes.insert(note);
+        }
     }
     kept.notes.extend(notes.end());
     // A file with more lines may be a log, into which any user can write.
@@ -150,13 +160,15 @@ impl Notes {
     }
 }
 
-/// Returns the note in a line of a log sink or of an export, or in the same as another program has stored it.
-fn note_in(line: &str) -> Option<String> {
-    if let Some((_, rest)) = line.split_once(" jit_note=") {
+/// Returns the note in a line of a log sink or of an export, or in the same as another program has stored it, and the number of the
+/// record that the line names.
+fn note_in(line: &str) -> Option<(String, Option<u64>)> {
+    if let Some((before, rest)) = line.split_once(" jit_note=") {
+        let seq = before.split_once(" jit_seq=").and_then(|(_, seq)| seq.split(' ').next()?.parse().ok());
         let digits = rest.split(|c: char| !c.is_ascii_hexdigit()).next()?.to_ascii_lowercase();
         let bytes =
             digits.as_bytes().chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok());
-        return String::from_utf8(bytes.collect::<Option<Vec<u8>>>()?).ok();
+        return Some((String::from_utf8(bytes.collect::<Option<Vec<u8>>>()?).ok()?, seq));
     }
     if !line.contains("note") {
         return None;
@@ -165,7 +177,8 @@ fn note_in(line: &str) -> Option<String> {
     let value: Value = serde_json::Deserializer::from_str(object).into_iter().next()?.ok()?;
     let inner = value.get("JIT_SUDO_CHECKPOINT").and_then(Value::as_str);
     let inner = inner.and_then(|text| serde_json::from_str::<Value>(text).ok());
-    inner.as_ref().unwrap_or(&value).get("note")?.as_str().map(str::to_owned)
+    let value = inner.as_ref().unwrap_or(&value);
+    Some((value.get("note")?.as_str()?.to_owned(), value.get("seq").and_then(Value::as_u64)))
 }
 
 /// Returns the head that a line states, if it states one.
@@ -248,8 +261,9 @@ mod tests {
             format!("{parsed:#}").replace('\n', ""),
         ] {
             let kept = kept(&text);
+            let seq = text.contains("seq").then_some(12);
             let (origin, key) = ("jit-sudo/ab12".to_owned(), key.public_key());
-            let known = SignedHead { head, origin, key: key.clone(), cosigned: None, witnesses: 0 };
+            let known = SignedHead { head, origin, key: key.clone(), cosigned: None, witnesses: 0, seq };
             assert_eq!(kept.heads(&[key], &[]), [known], "{text}");
             assert!(
                 kept.heads(&[HostKey::from_seed([8; 32]).public_key()], &[]).is_empty() && kept.unsigned.is_empty()

@@ -67,7 +67,8 @@ mod tests {
         let (mut whole, key) = (String::new(), key.public_key());
         rest.read_to_string(&mut whole).unwrap();
         assert_eq!(whole, text);
-        let head = SignedHead { head, origin: origin("ab12"), key: key.clone(), cosigned: None, witnesses: 0 };
+        let head =
+            SignedHead { head, origin: origin("ab12"), key: key.clone(), cosigned: None, witnesses: 0, seq: None };
         assert!(origins.of_journal(vec![head], &[key])[0].is_own);
     }
 }

@@ -10,9 +10,9 @@ use std::path::Path;
 
 use jit_core::evidence::epoch_event::key_words;
 use jit_core::evidence::note::{KeyKind, NoteKey};
-use jit_core::evidence::{Elsewhere, Mark, SignedHead, Signers};
+use jit_core::evidence::{Elsewhere, KnownEpoch, Mark, SignedHead, Signers};
 use jit_core::grant::PublicKey;
-use jit_core::wire::{AuditVerify, DifferenceInfo, HeadInfo, KeyShow, MarkInfo, VerifyInfo};
+use jit_core::wire::{AuditVerify, DifferenceInfo, EpochInfo, HeadInfo, KeyShow, MarkInfo, VerifyInfo};
 
 use super::anchor::{self, Kept};
 use super::{bundle, origins, sealing};
@@ -50,7 +50,7 @@ pub(crate) fn verify(words: &AuditVerifyWords, broker: &Broker, screen: &Screen)
         return Err(Trouble::Usage(Notice::new(format!("at most {WITNESSES} witnesses can be named"))));
     }
     let mut signers: Vec<PublicKey> = keys.iter().map(|(_, key)| key.clone()).collect();
-    if words.file.is_none() && signers.is_empty() && kept.has_notes() {
+    if words.file.is_none() && signers.is_empty() && (kept.has_notes() || !words.sealing_key.is_empty()) {
         signers.extend(key(&broker.ask(&KeyShow {})?.public_key).map(|(_, key, _)| key));
     }
     let heads = spread(kept.heads(&signers, &witnesses), HEADS);
@@ -61,9 +61,9 @@ pub(crate) fn verify(words: &AuditVerifyWords, broker: &Broker, screen: &Screen)
         unreadable_heads: signers.is_empty() && kept.has_notes(),
     };
     let Kept { marks, unsigned, .. } = kept;
-    let sealing_keys = sealing::keys(&words.sealing_key)?;
+    let (sealing_keys, epochs) = sealing::keys(&words.sealing_key, &signers)?;
     let info = match &words.file {
-        Some(file) => of_file(file, words.from, &keys, (marks, heads, unsigned), sealing_keys)?,
+        Some(file) => of_file(file, words.from, &keys, (marks, heads, unsigned, epochs), sealing_keys)?,
         None => {
             let info = |mark: Mark| MarkInfo { seq: mark.seq, head: mark.hash.to_string() };
             let keys = keys.iter().map(|(line, _)| line.clone()).collect();
@@ -76,8 +76,10 @@ pub(crate) fn verify(words: &AuditVerifyWords, broker: &Broker, screen: &Screen)
                 key: key_words(&signed.key),
                 cosigned: signed.cosigned,
                 witnesses: signed.witnesses,
+                seq: signed.seq,
             });
-            broker.ask(&AuditVerify { anchor, heads: heads.collect(), unsigned, keys, sealing_keys })?
+            let epochs = epochs.into_iter().map(|known| EpochInfo { seq: known.seq, key: known.key }).collect();
+            broker.ask(&AuditVerify { anchor, heads: heads.collect(), unsigned, keys, sealing_keys, epochs })?
         }
     };
     // A broken journal proves nothing about recordings.
@@ -90,7 +92,7 @@ fn of_file(
     path: &Path,
     from: Option<u64>,
     keys: &[(String, PublicKey)],
-    (marks, heads, unsigned): (Vec<Mark>, Vec<SignedHead>, Vec<Mark>),
+    (marks, heads, unsigned, epochs): (Vec<Mark>, Vec<SignedHead>, Vec<Mark>, Vec<KnownEpoch>),
     sealing_keys: Vec<String>,
 ) -> Result<VerifyInfo, Trouble> {
     let shown = clean(&path.display().to_string());
@@ -100,7 +102,7 @@ fn of_file(
         Some("-") => File::from(io::stdin().as_fd().try_clone_to_owned().map_err(failed)?),
         _ => File::open(path).map_err(failed)?,
     };
-    let mut elsewhere = Elsewhere { heads: Vec::new(), unsigned };
+    let mut elsewhere = Elsewhere { heads: Vec::new(), unsigned, epochs };
     if !heads.is_empty() {
         let (origins, whole) = origins::of_export(input).map_err(failed)?;
         let keys: Vec<PublicKey> = keys.iter().map(|(_, key)| key.clone()).collect();

@@ -197,12 +197,13 @@ pub(crate) struct AuditVerifyWords {
     /// If you verify a file without this option, checkpoints by any key count, and the fingerprint of the key is shown.
     #[arg(long, value_name = "KEY")]
     pub(crate) public_key: Option<String>,
-    /// The journal must have this sealing key: a fingerprint "SHA256:…", or a file with sealing keys (may be repeated)
+    /// This sealing key must have signed the journal: a fingerprint "SHA256:…", or a file with sealing keys (may be repeated)
     ///
     /// Proves that whoever became root later has forged nothing that was recorded before, also without a copy of it
     /// elsewhere. `jitctl key show` prints the fingerprint of the present sealing key; note it on another machine. A
     /// file may be an earlier export, a JSON file or syslog lines of jit-sudo, which contain `epoch` records, or a list
-    /// of public keys. Give only files that you trust. If root has accepted a restored database or another host key
+    /// of public keys. An `epoch` record counts only if its certificate leads back to the key of the host or a given
+    /// fingerprint, and each one that counts must be in the journal. If root has accepted a restored database or another host key
     /// since, a new line of sealing keys began; the verification fails unless you give a key of this line too.
     #[arg(long, value_name = "KEY")]
     pub(crate) sealing_key: Vec<String>,

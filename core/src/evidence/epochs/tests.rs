@@ -1,5 +1,4 @@
 use super::*;
-use crate::clock::Timestamp;
 use crate::evidence::certificate::certify;
 use crate::evidence::chain::{self, Begin};
 use crate::evidence::checkpoint::{Checkpoint, Statement, VERSION};
@@ -16,6 +15,9 @@ use crate::samples;
 mod host_key;
 
 const HOST: u8 = 1;
+
+/// The second of a pruning, days after the records.
+const LATER: i64 = 200_000;
 
 fn key(seed: u8) -> HostKey {
     HostKey::from_seed([seed; 32])
@@ -38,9 +40,14 @@ struct Told {
 
 impl Told {
     fn append(&mut self, event: Event, by: Option<&HostKey>) -> u64 {
+        let second = self.records.last().map_or(1, |last| last.0 + 1);
+        self.append_at(second as i64, event, by)
+    }
+
+    fn append_at(&mut self, second: i64, event: Event, by: Option<&HostKey>) -> u64 {
         let prev = self.records.last().map_or(Digest::ZERO, |last| last.2);
         let seq = self.records.last().map_or(0, |last| last.0) + 1;
-        let record = Record::new(seq, prev, &samples::moment(seq as i64), "web1", event);
+        let record = Record::new(seq, prev, &samples::moment(second), "web1", event);
         let record = by.map_or(Ok(record.clone()), |by| certify(record, by)).unwrap();
         let body = record.encode().unwrap();
         let hash = chain::hash(body.as_bytes());
@@ -56,8 +63,8 @@ impl Told {
     fn prune(&mut self, last: Mark) {
         let prune = samples::events().into_iter().find(|event| matches!(event, Event::Prune(_)));
         let Some(Event::Prune(mut prune)) = prune else { panic!() };
-        (prune.through, prune.head, prune.before) = (last.seq, last.hash, Timestamp(8_000_000));
-        self.append(Event::Prune(prune), None);
+        (prune.through, prune.head, prune.before) = (last.seq, last.hash, samples::moment(LATER - 86_400).wall);
+        self.append_at(LATER, Event::Prune(prune), None);
     }
 
     fn accepted(&mut self) -> u64 {
@@ -83,11 +90,17 @@ impl Told {
     }
 
     fn checkpoint(&mut self, seed: u8) {
+        let last = self.records.last().unwrap().0;
+        self.checkpoint_at(seed, last as i64);
+    }
+
+    fn checkpoint_at(&mut self, seed: u8, second: i64) {
+        let at = samples::moment(second).wall.seconds();
         let (seq, _, head) = self.records.last().unwrap().clone();
         let mut tree = Frontier::default();
         self.records.iter().for_each(|(_, _, hash)| tree.push(*hash, |_| ()));
         let TreeHead { size, root } = tree.head();
-        let statement = Statement { at: 7, head, host: "h".into(), root, seq, size, version: VERSION };
+        let statement = Statement { at, head, host: "h".into(), root, seq, size, version: VERSION };
         let body = encode(&statement).unwrap();
         let note = signed_by_host(&key(self.host), "h", &statement.tree()).unwrap().to_string();
         self.checkpoints.push(Checkpoint { seq, signature: key(seed).sign(Namespace::Checkpoint, &body), body, note });
@@ -210,6 +223,65 @@ fn a_later_root_forges_no_earlier_epoch() {
     assert!(matches!(told.prove(&[]), Err(FirstBad { seq: 5, cause: Cause::Checkpoint(_) })));
 }
 
+/// Root has the key of the host and no sealing key: writes all records anew, and certifies the key that the reader has noted.
+#[test]
+fn a_key_that_is_only_named_proves_nothing() {
+    let named = |given: u8, twice: bool| {
+        let mut told = Told::default();
+        told.record();
+        told.certificate(given, HOST, Certifier::HostKey);
+        if twice {
+            told.record();
+            told.accepted();
+            told.certificate(given, HOST, Certifier::HostKey);
+        }
+        told
+    };
+    for (given, twice) in [(11, false), (13, false), (11, true)] {
+        let forged = named(given, twice);
+        assert!(forged.prove(&[]).is_ok(), "the key of the host is enough without a sealing key");
+        assert_eq!(forged.prove(&[given]).unwrap_err().cause, Cause::NoGivenKey, "{given} {twice}");
+    }
+    // The same behind genuine records, in a line of its own.
+    let mut told = story();
+    told.accepted();
+    let begun = told.certificate(12, HOST, Certifier::HostKey);
+    assert_eq!(told.prove(&[11, 12, 13]).unwrap_err(), FirstBad { seq: begun, cause: Cause::OtherLine });
+    // It counts with what it signs, and leads to the later ones.
+    let mut told = Told::default();
+    told.certificate(11, HOST, Certifier::HostKey);
+    assert_eq!(told.prove(&[11]).unwrap_err().cause, Cause::NoGivenKey);
+    told.record();
+    told.checkpoint(11);
+    assert_eq!(told.prove(&[11]).unwrap().sealing.lines[0].proved, Some(2));
+    told.certificate(12, 11, Certifier::SealingKey);
+    assert_eq!(told.prove(&[11]).unwrap().sealing.lines[0].proved, Some(3));
+    assert_eq!(told.prove(&[12]).unwrap_err().cause, Cause::NoGivenKey);
+    assert_eq!(story().prove(&[11]).unwrap().sealing.lines[0].proved, Some(7));
+}
+
+/// A log that goes on after root has rewritten the journal has the new keys, and still the former ones.
+#[test]
+fn every_certified_epoch_elsewhere_is_one_of_the_journal_or_of_a_lost_branch() {
+    let proven = |told: &Told, known: &[(u64, u8)]| {
+        let epochs = known.iter().map(|(seq, seed)| KnownEpoch { seq: *seq, key: fingerprint(*seed) }).collect();
+        let elsewhere = crate::evidence::Elsewhere { epochs, ..Default::default() };
+        let mut proof = Proof::new(Begin::First, Signers::These(vec![key(HOST).public_key()]), []).with(elsewhere);
+        for (seq, body, _) in &told.records {
+            proof.bare_record(body.as_bytes())?;
+            for checkpoint in told.checkpoints.iter().filter(|checkpoint| checkpoint.seq == *seq) {
+                proof.checkpoint(checkpoint)?;
+            }
+        }
+        proof.end(2, None)
+    };
+    assert!(proven(&story(), &[(1, 11), (4, 12), (6, 13)]).is_ok());
+    for (known, seq) in [((1, 21), 1), ((4, 11), 4), ((2, 21), 2), ((9, 14), 9)] {
+        let bad = proven(&story(), &[(1, 11), known]).unwrap_err();
+        assert_eq!(bad, FirstBad { seq, cause: Cause::OtherEpoch });
+    }
+}
+
 #[test]
 fn a_new_line_is_reported_and_needs_a_key_of_its_own() {
     let mut told = story();
@@ -266,6 +338,7 @@ fn what_another_key_signed_before_a_pruning_needs_roots_acceptance() {
         told.checkpoint(11);
         let begin = Mark { seq: 3, hash: told.records[2].2 };
         told.prune(begin);
+        told.checkpoint_at(11, LATER);
         if is_accepted {
             told.accepted();
             told.certificate(20, HOST, Certifier::HostKey);
@@ -273,8 +346,51 @@ fn what_another_key_signed_before_a_pruning_needs_roots_acceptance() {
         let certificates = [told.records[0].1.clone()];
         told.prove_part(Begin::Pruned(begin), &certificates, Signers::These(vec![key(HOST).public_key()]), &[])
     };
-    assert_eq!(pruned(false).unwrap_err(), FirstBad { seq: 3, cause: Cause::OtherKey });
-    assert_eq!(pruned(true).unwrap().foreign, 1);
+    let bad = pruned(false).unwrap_err();
+    assert!(bad.seq == 4 && bad.to_string().contains("another key signed"), "{bad}");
+    assert_eq!(pruned(true).unwrap().foreign, 2);
+}
+
+/// Root has the present sealing key: signs the last record of the present epoch as of a time before it, or begins an epoch then.
+#[test]
+fn nothing_is_signed_before_its_key_was_certified() {
+    let signed = |second| {
+        let mut told = story();
+        told.checkpoints.pop();
+        told.checkpoint_at(13, second);
+        told.prove(&[11])
+    };
+    assert!(signed(6).is_ok() && signed(6 - 60).is_ok());
+    for second in [6 - 61, -40_000_000, -1_900_000_000, i64::MIN / 2_000_000] {
+        let bad = signed(second).unwrap_err();
+        assert!(bad.seq == 7 && bad.to_string().contains("was not certified yet"), "{second}: {bad}");
+    }
+    // A pruning of all that came before, with the genuine certificates.
+    let pruned = |began: i64| {
+        let mut told = story();
+        (told.number, told.line, told.host) = (3, 1, HOST);
+        told.number += 1;
+        let epoch = Epoch {
+            number: 4,
+            line: 1,
+            key: key_words(&key(14).public_key()),
+            certified_by: Certifier::SealingKey,
+            signature: String::new(),
+        };
+        told.append_at(began, Event::Epoch(Box::new(epoch)), Some(&key(13)));
+        told.checkpoint_at(14, began);
+        let (seq, _, hash) = *told.records.last().map(|(seq, body, hash)| (seq, body, hash)).as_ref().unwrap();
+        let begin = Mark { seq: *seq, hash: *hash };
+        told.prune(begin);
+        told.checkpoint_at(14, LATER);
+        let is_epoch = |body: &&String| body.contains(r#""kind":"epoch""#);
+        let bodies = told.records.iter().map(|(_, body, _)| body);
+        let certificates: Vec<String> = bodies.filter(is_epoch).cloned().collect();
+        told.prove_part(Begin::Pruned(begin), &certificates, Signers::These(vec![key(HOST).public_key()]), &[11])
+    };
+    assert_eq!(pruned(8).unwrap().before, 8);
+    assert!(pruned(LATER - 86_400 - 1).is_ok());
+    assert!(pruned(LATER - 86_400).unwrap_err().to_string().contains("epoch began later"));
 }
 
 #[test]

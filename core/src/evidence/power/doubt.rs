@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::acts::inconsistency;
 use super::{FirstBad, Power};
-use crate::evidence::fork_event::{FORK, Fork};
+use crate::evidence::fork_event::{FORK, Fork, MARGIN};
 use crate::evidence::record::parse;
 
 /// How many records a power failure may lose at most.
@@ -26,6 +26,8 @@ pub(super) struct Doubt {
 struct Boot<'a> {
     #[serde(borrow)]
     boot_id: std::borrow::Cow<'a, str>,
+    #[serde(default)]
+    seq: u64,
 }
 
 impl Power {
@@ -66,7 +68,9 @@ fn is_power_failure(before: Option<&[u8]>, is_pruned: bool, body: &[u8]) -> bool
         None => is_pruned,
     };
     let is_lost = |head: &crate::evidence::record::LostHead| head.seq > fork.continues && head.source != ANCHOR;
-    follows_boot && fork.highest.saturating_sub(fork.continues) <= UNSYNCED && fork.heads.iter().all(is_lost)
+    // The anchor is there, so the highest number is known.
+    let is_near = now.seq.saturating_sub(fork.highest) <= MARGIN;
+    follows_boot && is_near && fork.highest.saturating_sub(fork.continues) <= UNSYNCED && fork.heads.iter().all(is_lost)
 }
 
 #[cfg(test)]
@@ -75,8 +79,11 @@ mod tests {
 
     fn fork(boot: &str, highest: u64, head: (u64, &str)) -> Vec<u8> {
         let heads = format!(r#"[{{"head":"{}","seq":{},"source":"{}"}}]"#, "a".repeat(64), head.0, head.1);
-        format!(r#"{{"boot_id":"{boot}","continues":7,"heads":{heads},"highest":{highest},"sentence":"x"}}"#)
-            .into_bytes()
+        let seq = highest + MARGIN;
+        format!(
+            r#"{{"boot_id":"{boot}","continues":7,"heads":{heads},"highest":{highest},"sentence":"x","seq":{seq}}}"#
+        )
+        .into_bytes()
     }
 
     #[test]
@@ -88,6 +95,8 @@ mod tests {
         assert!(!explains(&fork("b", 72, (72, "syslog"))), "too many");
         assert!(!explains(&fork("b", 8, (8, "anchor"))), "a synced record");
         assert!(!explains(&fork("b", 8, (7, "syslog"))), "not the last ones");
+        let far = String::from_utf8(fork("b", 8, (8, "syslog"))).unwrap().replace("1008", "1009");
+        assert!(!explains(far.as_bytes()), "a gap that only an unknown number explains");
         let first = |is_pruned| is_power_failure(None, is_pruned, &fork("b", 8, (8, "syslog")));
         assert!(!explains(b"{}") && !first(false) && first(true));
     }

@@ -20,7 +20,7 @@ fn tree(records: &[Chained]) -> Frontier {
 }
 
 fn head(records: &[Chained]) -> KnownHead {
-    KnownHead { head: tree(records).head(), cosigned: None, witnesses: 0, is_own: true }
+    KnownHead { head: tree(records).head(), cosigned: None, witnesses: 0, is_own: true, seq: None }
 }
 
 fn mark((seq, _, hash): &Chained) -> Mark {
@@ -28,7 +28,7 @@ fn mark((seq, _, hash): &Chained) -> Mark {
 }
 
 fn prove(records: &[Chained], heads: &[KnownHead], unsigned: &[Mark]) -> Result<Proven, FirstBad> {
-    let elsewhere = Elsewhere { heads: heads.to_vec(), unsigned: unsigned.to_vec() };
+    let elsewhere = Elsewhere { heads: heads.to_vec(), unsigned: unsigned.to_vec(), epochs: Vec::new() };
     let mut proof = Proof::new(Begin::First, Signers::Anybody, []).with(elsewhere);
     for (seq, body, hash) in records {
         proof.record(&Row { seq: *seq, body: body.as_bytes(), hash: &hash.0, copies: None })?;
@@ -59,7 +59,8 @@ fn signed_heads_decide_and_unsigned_ones_do_not() {
     let by = |records, witnesses| KnownHead { witnesses, ..head(records) };
     let heads = prove(&records, &[by(&records[..7], 2), by(&records[..15], 1)], &[]).unwrap().heads;
     assert_eq!(heads.witnesses, 3);
-    let altered = KnownHead { head: TreeHead { size: 7, root: other }, cosigned: None, witnesses: 0, is_own: true };
+    let altered =
+        KnownHead { head: TreeHead { size: 7, root: other }, cosigned: None, witnesses: 0, is_own: true, seq: None };
     assert_eq!(prove(&records, &[altered, head(&records)], &[]), bad(7, Cause::OtherHead(7)));
     assert_eq!(prove(&records[..14], &[head(&records[..15])], &[]), bad(15, Cause::CutOffHead(15)));
     let forged = [Mark { seq: 7, hash: other }, Mark { seq: 900, hash: other }, mark(&records[3])];
@@ -104,7 +105,9 @@ fn heads_of_a_lost_branch_are_explained_by_its_fork_and_others_are_not() {
     };
     let fork = Fork { continues: 10, highest: 15, heads: Vec::new(), sentence: "x".into() };
     append(21, Event::Fork(Box::new(fork)));
-    append(22, samples::events().remove(11));
+    let Event::Alert(mut alert) = samples::events().remove(11) else { panic!() };
+    alert.code = "database-older".to_owned();
+    append(22, Event::Alert(alert));
     let heads =
         prove(&records, &[head(&lost[..9]), head(&lost[..12]), head(&lost), head(&records)], &[]).unwrap().heads;
     assert_eq!((heads.lost, heads.signed.map(|agreed| agreed.size)), (2, Some(12)));
@@ -114,20 +117,85 @@ fn heads_of_a_lost_branch_are_explained_by_its_fork_and_others_are_not() {
         bad(23, Cause::CutOffHead(21)),
         "more than the branch can have had"
     );
-    let other =
-        KnownHead { head: TreeHead { size: 10, root: Digest([9; 32]) }, cosigned: None, witnesses: 0, is_own: true };
+    let other = KnownHead {
+        head: TreeHead { size: 10, root: Digest([9; 32]) },
+        cosigned: None,
+        witnesses: 0,
+        is_own: true,
+        seq: None,
+    };
     assert_eq!(prove(&records, &[other], &[]), bad(10, Cause::OtherHead(10)), "it is before the branch");
+}
+
+/// After a restore the new branch has heads of the same sizes as the lost one. Root puts the directory back once more.
+#[test]
+fn a_head_of_the_new_branch_is_not_explained_by_the_fork_before_it() {
+    let lost = samples::chain(15);
+    let mut records = lost[..10].to_vec();
+    let mut append = |seq: u64, second: i64, event: Event| {
+        let prev = records.last().map_or(Digest::ZERO, |last| last.2);
+        let body = Record::new(seq, prev, &samples::moment(second), "web1", event).encode().unwrap();
+        records.push((seq, body.clone(), chain::hash(body.as_bytes())));
+    };
+    let alert = |code: &str| {
+        let Event::Alert(mut alert) = samples::events().remove(11) else { panic!() };
+        alert.code = code.to_owned();
+        Event::Alert(alert)
+    };
+    let fork = Fork { continues: 10, highest: 15, heads: Vec::new(), sentence: "x".into() };
+    append(1015, 99, Event::Fork(Box::new(fork)));
+    append(1016, 99, alert("database-older"));
+    append(1017, 200, alert(super::super::acceptance::ACCEPTED));
+    append(1018, 300, samples::events().remove(2));
+    let told =
+        |head: KnownHead| prove(&records, &[head], &[]).map(|proven| (proven.heads.lost, proven.heads.undecided));
+    let at = |second: i64| Some(samples::moment(second).wall.seconds().unsigned_abs());
+    for (size, of_the_end) in [(12, false), (15, true)] {
+        let head = head(&lost[..size]);
+        let differs = match of_the_end {
+            true => FirstBad { seq: 1019, cause: Cause::CutOffHead(15) },
+            false => FirstBad { seq: 1016, cause: Cause::OtherHead(12) },
+        };
+        assert_eq!(told(KnownHead { cosigned: at(99), ..head }), Ok((1, 0)));
+        assert_eq!(
+            told(KnownHead { cosigned: at(201), ..head }),
+            Err(differs),
+            "cosigned after root had accepted the fork"
+        );
+        assert_eq!(told(KnownHead { cosigned: at(150), ..head }), Ok((0, 1)), "in between");
+        assert_eq!(told(KnownHead { seq: Some(1014), ..head }), Ok((1, 0)));
+        assert_eq!(told(KnownHead { seq: Some(1015), ..head }), Ok((0, 1)), "any user can write such a line");
+        assert_eq!(told(head), Ok((0, 1)), "nothing shows when it was signed");
+    }
+}
+
+#[test]
+fn a_power_failure_explains_no_signed_head() {
+    let lost = samples::chain(15);
+    let mut records = lost[..10].to_vec();
+    let fork = Fork { continues: 10, highest: 15, heads: Vec::new(), sentence: "x".into() };
+    let body =
+        Record::new(1015, records[9].2, &samples::moment(99), "web1", Event::Fork(Box::new(fork))).encode().unwrap();
+    records.push((1015, body.clone(), chain::hash(body.as_bytes())));
+    assert_eq!(prove(&records, &[head(&lost)], &[]), bad(1016, Cause::CutOffHead(15)));
+    assert_eq!(prove(&records, &[head(&lost[..11])], &[]), bad(1015, Cause::OtherHead(11)));
+    assert!(prove(&records, &[head(&lost[..10])], &[mark(&lost[12])]).is_ok(), "what nobody signed may be lost");
 }
 
 #[test]
 fn without_the_records_before_a_part_no_head_is_compared() {
     let records = samples::chain(9);
-    let other =
-        KnownHead { head: TreeHead { size: 7, root: Digest([9; 32]) }, cosigned: None, witnesses: 0, is_own: true };
+    let other = KnownHead {
+        head: TreeHead { size: 7, root: Digest([9; 32]) },
+        cosigned: None,
+        witnesses: 0,
+        is_own: true,
+        seq: None,
+    };
     let part = |before: Option<Frontier>| {
         let mut proof = Proof::new(Begin::Part(5), Signers::Anybody, []);
         proof =
-            before.into_iter().fold(proof, Proof::after).with(Elsewhere { heads: vec![other], unsigned: Vec::new() });
+            before.into_iter().fold(proof, Proof::after).with(Elsewhere { heads: vec![other], ..Elsewhere::default() });
         for (_, body, _) in &records[4..] {
             proof.bare_record(body.as_bytes())?;
         }

@@ -44,9 +44,14 @@ fn row(check: &Check) -> &'static str {
         Check::Signed(..) | Check::Unsigned | Check::UnsignedEnd(..) | Check::Foreign(_) => "signatures",
         Check::Tree | Check::NoTree => "tree heads",
         Check::Anchor(_) => "anchor",
-        Check::Head(_) | Check::NoHead | Check::HeadsOfUnknownKey | Check::LostHeads(_) | Check::PrunedHeads(_) => {
-            "kept heads"
-        }
+        Check::Head(_)
+        | Check::NoHead
+        | Check::OnlyPrunedHeads
+        | Check::UndecidedHeads(_)
+        | Check::HeadsOfUnknownKey
+        | Check::LostHeads(_)
+        | Check::PrunedHeads(_) => "kept heads",
+        Check::UnacceptedFork(_) => "forks",
         Check::Witness(..) | Check::NoCosignature(_) | Check::NoWitness => "witness",
         Check::Disagreeing(..) => "other lines",
     }
@@ -69,12 +74,19 @@ fn sentence(check: &Check, info: &VerifyInfo, witnesses: &[String], screen: &Scr
         Check::Anchor(seq) => format!("the anchor agrees up to record {seq}"),
         Check::Head(seq) => format!("a signed head that was kept elsewhere agrees up to record {seq}"),
         Check::NoHead => "no signed head of this journal that was kept elsewhere was given (--anchor FILE)".to_owned(),
+        Check::OnlyPrunedHeads => "the signed heads that were given are of records that were pruned".to_owned(),
+        Check::UndecidedHeads(count) => format!(
+            "{count} differ, and nothing shows whether they are of records that were lost or of the journal after that loss"
+        ),
+        Check::UnacceptedFork(seq) => {
+            format!("root has not accepted that records were lost before record {seq} (jitctl key accept --reason WHY)")
+        }
         Check::HeadsOfUnknownKey => "the key that signed them was not given (--public-key KEY)".to_owned(),
         Check::Witness(seq, time) => {
             format!("cosigned up to record {seq} at {}", at(i64::try_from(*time).unwrap_or(i64::MAX)))
         }
         Check::NoCosignature(witness) => format!(
-            "no head of this journal with a cosignature of {} was given (--anchor FILE)",
+            "no head of this journal with a cosignature of {} that could be compared was given (--anchor FILE)",
             witnesses.get(*witness).map(|name| clean(name)).unwrap_or_default()
         ),
         Check::NoWitness => "no witness was named (--witness KEY)".to_owned(),

@@ -44,6 +44,12 @@ pub(super) enum Check {
     Head(u64),
     /// There is no signed head elsewhere that could be compared.
     NoHead,
+    /// All signed heads elsewhere are of records that were pruned.
+    OnlyPrunedHeads,
+    /// So many signed heads differ, and nothing shows whether they are of a branch that was lost.
+    UndecidedHeads(u64),
+    /// Records were lost by this fork, and root has not accepted that.
+    UnacceptedFork(u64),
     /// There are signed heads, but nobody said whose key signs them.
     HeadsOfUnknownKey,
     /// A witness has cosigned the head up to this record, at this time.
@@ -67,7 +73,14 @@ impl Check {
     pub(super) fn is_missing(&self) -> bool {
         match self {
             Self::Signed(_, known) => !known,
-            Self::Unsigned | Self::NoTree | Self::NoHead | Self::HeadsOfUnknownKey | Self::NoCosignature(_) => true,
+            Self::Unsigned
+            | Self::NoTree
+            | Self::NoHead
+            | Self::OnlyPrunedHeads
+            | Self::UndecidedHeads(_)
+            | Self::UnacceptedFork(_)
+            | Self::HeadsOfUnknownKey
+            | Self::NoCosignature(_) => true,
             Self::UnsignedEnd(..)
             | Self::Tree
             | Self::Anchor(_)
@@ -116,6 +129,7 @@ fn elsewhere(info: &VerifyInfo, asked: Asked) -> Vec<Check> {
     let mut checks: Vec<Check> = info.anchored.map(Check::Anchor).into_iter().collect();
     checks.push(match heads.signed {
         Some(seq) => Check::Head(seq),
+        None if heads.pruned > 0 => Check::OnlyPrunedHeads,
         None if asked.unreadable_heads => Check::HeadsOfUnknownKey,
         None => Check::NoHead,
     });
@@ -130,9 +144,15 @@ fn elsewhere(info: &VerifyInfo, asked: Asked) -> Vec<Check> {
     if heads.lost > 0 {
         checks.push(Check::LostHeads(heads.lost));
     }
-    if info.pruned_heads > 0 {
-        checks.push(Check::PrunedHeads(info.pruned_heads));
+    if heads.undecided > 0 {
+        checks.push(Check::UndecidedHeads(heads.undecided));
     }
+    let pruned = info.pruned_heads.saturating_add(heads.pruned);
+    if pruned > 0 {
+        checks.push(Check::PrunedHeads(pruned));
+    }
+    let unaccepted = info.forks.iter().filter(|fork| fork.accepted.is_none());
+    checks.extend(unaccepted.map(|fork| Check::UnacceptedFork(fork.seq)));
     if heads.disagreeing > 0 {
         checks.push(Check::Disagreeing(heads.disagreeing, heads.first_disagreeing.unwrap_or_default()));
     }
@@ -141,7 +161,7 @@ fn elsewhere(info: &VerifyInfo, asked: Asked) -> Vec<Check> {
 
 #[cfg(test)]
 mod tests {
-    use jit_core::wire::{HeadsInfo, SignedInfo};
+    use jit_core::wire::{ForkInfo, HeadsInfo, SignedInfo};
 
     use super::*;
 
@@ -170,6 +190,28 @@ mod tests {
         let (some, checks) = judge(&cosigned, Asked { witnesses: 2, ..ASKED });
         assert!(some == less && checks.contains(&Check::NoCosignature(1)), "each witness that is named: {checks:?}");
         assert_eq!(verdict(&VerifyInfo { intact: false, ..info() }, ASKED), Verdict::Broken);
+    }
+
+    #[test]
+    fn a_loss_that_root_has_not_accepted_and_a_head_of_an_unknown_branch_are_not_intact() {
+        let fork = |accepted| ForkInfo {
+            seq: 1015,
+            continues: 10,
+            highest: 15,
+            heads: Vec::new(),
+            accepted,
+            first_elsewhere: None,
+            last_elsewhere: None,
+        };
+        let judged = |accepted| judge(&VerifyInfo { forks: vec![fork(accepted)], ..info() }, ASKED);
+        assert!(judged(None).0 == Verdict::AsFarAsCanBeTold && judged(None).1.contains(&Check::UnacceptedFork(1015)));
+        assert_eq!(judged(Some(1017)).0, Verdict::Intact);
+        let heads = HeadsInfo { undecided: 1, ..info().heads };
+        assert_eq!(judge(&VerifyInfo { heads, ..info() }, ASKED).0, Verdict::AsFarAsCanBeTold);
+        let heads = HeadsInfo { signed: None, pruned: 2, ..info().heads };
+        let (verdict, checks) = judge(&VerifyInfo { heads, ..info() }, ASKED);
+        assert_eq!(verdict, Verdict::AsFarAsCanBeTold);
+        assert!(checks.contains(&Check::OnlyPrunedHeads) && checks.contains(&Check::PrunedHeads(2)), "{checks:?}");
     }
 
     #[test]
