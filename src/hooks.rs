@@ -209,7 +209,7 @@ pub fn fault() -> Option<(String, String)> {
     let hooks = match hooks() {
         Ok(hooks) => hooks,
         Err(error) => {
-            return Some((format!("no hook is run: {error}"), format!("chown root:root {HOOKS} && chmod 755 {HOOKS}")));
+            return Some((format!("no hook is run: {error}"), format!("chown root:root {HOOKS} && chmod 711 {HOOKS}")));
         }
     };
     if let Some((name, Err(error))) = hooks.iter().find(|(_, path)| path.is_err()) {

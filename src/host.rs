@@ -320,7 +320,7 @@ impl Host {
     /// Returns the resource limit of this process that would keep hooks from running, if there are hooks. It is inherited from
     /// the caller where root may not raise it (no CAP_SYS_RESOURCE, capabilities(7)).
     pub fn deafening_limit(&self) -> Option<&'static str> {
-        let limits = std::fs::read_dir(HOOKS).ok()?.next().and_then(|_| Limits::current().ok())?;
+        let limits = Limits::current().ok().filter(|_| hooks::exist(Path::new(HOOKS)))?;
         HOOKS_NEED.iter().find_map(|(name, least, words)| {
             limits.named(name).is_some_and(|limit| limit.soft < *least).then_some(*words)
         })

@@ -29,6 +29,8 @@ install_it() {
 600 /var/lib/jit-sudo/host_key
 600 /var/lib/jit-sudo/journal.db
 755 /etc/jit-sudo
+700 /etc/jit-sudo/policy.d
+711 /etc/jit-sudo/hooks.d
 640 /etc/jit-sudo/policy.toml
 644 /etc/pam.d/jit-sudo
 MODES

@@ -170,6 +170,7 @@ impl Sources {
         let mut files = vec![configuration.file(POLICY.as_ref())?];
         match configuration.directory(POLICY_DIRECTORY.as_ref()) {
             Ok(directory) => {
+                directory.closed()?;
                 for name in directory.entries()? {
                     let text = name.to_string_lossy();
                     if text.ends_with(".toml") && !text.starts_with('.') {

@@ -1,0 +1,101 @@
+//! A user who may list a directory can keep every other process from using it: the kernel holds the lock of a directory while it
+//! writes the names to memory of the user, which may be a page that is never delivered. No run, no end of a grant and no log of
+//! the database depends on a directory that other users may list.
+
+use std::time::Duration;
+
+use harness::{Output, Person, PrivateRoot, eventually};
+
+use crate::unanswered::install;
+use crate::{id, own_root, request};
+
+/// How long a command may take on a busy machine; one that waits for a directory does not end.
+const AT_ONCE: Duration = Duration::from_secs(10);
+
+const CONFIGURATION: &str = "/etc/jit-sudo";
+
+/// Returns a root with a copy of the configuration on a file system of its own: in the overlay of the root, other directories than
+/// those of the installation would be held.
+fn with_own_configuration() -> PrivateRoot {
+    let root = own_root();
+    install(&root, "held_directory.py", include_str!("held_directory.py"));
+    root.script(&format!("cp -a {CONFIGURATION} /run/configuration; mount --bind /run/configuration {CONFIGURATION}"));
+    root
+}
+
+/// Has this user hold a directory. Returns whether that was possible. It is held as long as the root.
+fn hold(root: &PrivateRoot, person: &Person, directory: &str) -> bool {
+    let prefix = format!("/tmp/{}", directory.replace('/', "-"));
+    let tool = format!("unshare -Urm python3 /usr/local/lib/held_directory.py {prefix} {directory}");
+    root.run_as(&person.name, ["sh", "-c", &format!("{tool} </dev/null >/dev/null 2>&1 &")]).succeeded();
+    eventually(&format!("{directory} is held or refused"), harness::PATIENCE, || {
+        let is_marked = |what: &str| root.path(&format!("{prefix}.{what}")).exists();
+        (is_marked("held") || is_marked("refused")).then(|| is_marked("held"))
+    })
+}
+
+/// Runs the command as this user, and kills it after [`AT_ONCE`] if it waits.
+fn at_once(root: &PrivateRoot, user: &str, words: &[&str]) -> Output {
+    let limit = AT_ONCE.as_secs().to_string();
+    root.run_as(user, [&["timeout", "-s", "KILL", &limit], words].concat())
+}
+
+#[test]
+fn no_run_and_no_end_waits_for_a_directory_of_the_configuration() {
+    let root = with_own_configuration();
+    let (person, other) = (root.person(&["self-service"]), root.person(&[]));
+    let grant = id(&request(&root, &person, "self-service", &["--for", "10m"]));
+    root.write("/etc/jit-sudo/hooks.d/10-file", 0o755, "#!/bin/sh\ncat >>/tmp/events\n");
+    root.script("install -d -m 1777 /tmp; install -m 666 /dev/null /tmp/events");
+    for directory in ["policy.d", "hooks.d", ""] {
+        let directory = format!("{CONFIGURATION}/{directory}");
+        let is_held = hold(&root, &other, directory.trim_end_matches('/'));
+        at_once(&root, "root", &["jit-sudo", "-n", "true"]).succeeded();
+        at_once(&root, &person.name, &["jit-sudo", "-n", "true"]).succeeded();
+        at_once(&root, "root", &["jitctl", "sweep"]).succeeded();
+        assert_eq!(is_held, directory.ends_with('/'), "{directory}: users look up what is there, but may not list it");
+    }
+    at_once(&root, "root", &["jitctl", "revoke", &grant, "--reason", "over"]).succeeded();
+    at_once(&root, &person.name, &["jit-sudo", "-n", "true"]).refused("");
+    eventually("a hook ran", harness::PATIENCE, || root.read("/tmp/events").contains("revocation").then_some(()));
+}
+
+#[test]
+fn a_policy_directory_that_others_may_list_is_refused_and_locks_nobody_out() {
+    let root = own_root();
+    let person = root.person(&["self-service"]);
+    let grant = id(&request(&root, &person, "self-service", &["--for", "10m"]));
+    let directory = "/etc/jit-sudo/policy.d";
+    let cure = format!("hint: as root: chmod 700 {directory}");
+    for mode in ["755", "711", "704", "750 -g adm"] {
+        let (mode, group) = mode.split_once(" -g ").unwrap_or((mode, "root"));
+        root.script(&format!("chgrp {group} {directory}; chmod {mode} {directory}"));
+        let sentence = format!("{directory} is open to other users (mode 0{mode})");
+        for user in ["root", &person.name] {
+            let said = root.run_as(user, ["jit-sudo", "-n", "true"]);
+            assert!(said.refused(&sentence).contains(&cure), "{said:?}");
+        }
+        let checked = root.as_root(["jitctl", "policy", "check"]);
+        assert!(checked.refused(&sentence).contains(&format!("chmod 700 {directory}")), "{checked:?}");
+    }
+    // A grant is ended all the same, and the cure is what the message says.
+    let said = root.as_root(["jitctl", "revoke", &grant, "--reason", "over"]);
+    said.succeeded();
+    assert!(said.stderr.contains("is open to other users") && said.stderr.contains("chmod 700"), "{said:?}");
+    for mode in ["750", "710", "700"] {
+        root.script(&format!("chgrp root {directory}; chmod {mode} {directory}"));
+        root.as_root(["jit-sudo", "-n", "true"]).succeeded();
+    }
+    // Users see what the policy allows them through the broker.
+    assert!(root.run_as(&person.name, ["jitctl", "roles"]).succeeded().contains("self-service"));
+}
+
+#[test]
+fn an_installation_closes_the_directories() {
+    let root = own_root();
+    root.script("chmod 755 /etc/jit-sudo/policy.d /etc/jit-sudo/hooks.d");
+    let profile = std::env::var("PROFILE").unwrap_or_else(|_| "dev".to_owned());
+    root.command("root", ["sh", "-c", crate::host::INSTALL]).env("PROFILE", profile).run().succeeded();
+    assert_eq!(root.script("stat -c %a /etc/jit-sudo/policy.d /etc/jit-sudo/hooks.d"), "700\n711\n");
+    root.as_root(["jit-sudo", "-n", "true"]).succeeded();
+}
