@@ -99,3 +99,37 @@ fn an_installation_closes_the_directories() {
     assert_eq!(root.script("stat -c %a /etc/jit-sudo/policy.d /etc/jit-sudo/hooks.d"), "700\n711\n");
     root.as_root(["jit-sudo", "-n", "true"]).succeeded();
 }
+
+/// The length of the log of the database, in bytes.
+fn log(root: &PrivateRoot) -> u64 {
+    std::fs::metadata(root.path("/var/lib/jit-sudo/journal.db-wal")).unwrap().len()
+}
+
+#[test]
+fn the_log_of_the_database_does_not_wait_for_a_directory_of_the_caller() {
+    let root = with_own_configuration();
+    let person = root.person(&[]);
+    root.script(&format!("install -d -o {0} /run/of-{0}; for i in $(seq 100); do jit-sudo -n true; done", person.name));
+    let before = log(&root);
+    let directory = format!("/run/of-{}", person.name);
+    assert!(hold(&root, &person, &directory));
+    let program = format!("{directory}/program");
+    let waiting = [
+        format!("jit-sudo -n {program}"),
+        format!("SHELL={program} jit-sudo -n -s"),
+        format!("cd {directory} && jit-sudo -n ./program"),
+        format!("jit-sudo -n -e {program}"),
+        format!("EDITOR={program} jit-sudo -n -e /etc/motd"),
+        format!("jit-sudo -n -D {directory}/sub id"),
+        format!("jit-sudo -n -l {program}"),
+        format!("jitctl why -- {program}"),
+    ];
+    for words in &waiting {
+        root.run_as(&person.name, ["sh", "-c", &format!("({words}) </dev/null >/dev/null 2>&1 &")]).succeeded();
+    }
+    let hanging = "grep -l '^State:.D' /proc/[0-9]*/status 2>/dev/null | xargs -r grep -l '^Name:.jit-sudo' | wc -l";
+    eventually("they wait", harness::PATIENCE, || (root.script(hanging).trim().parse() >= Ok(4)).then_some(()));
+    root.script("for i in $(seq 300); do jit-sudo -n true; done");
+    let after = log(&root);
+    assert!(after <= before.max(1 << 20), "the log grew from {before} to {after} bytes");
+}
