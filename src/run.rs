@@ -95,7 +95,7 @@ fn perform(
     let (recorded, outcome) = edit::around(recorded, &context, &mut watch, &mut unsaid, |recorded, editor, watch| {
         Session::open(recorded, process_tree, inherited, grace).editing(editor).run(watch, &mut session_recording)
     });
-    watch.catch_up(); // not done yet when the command could not be started
+    watch.finish_catching_up();
     if matches!(outcome, Err(LaunchError::Unsupervised(_))) {
         watch.cannot_supervise();
     }

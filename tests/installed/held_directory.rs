@@ -2,7 +2,7 @@
 //! writes the names to memory of the user, which may be a page that is never delivered. No run, no end of a grant and no log of
 //! the database depends on a directory that other users may list.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use harness::{Output, Person, PrivateRoot, eventually};
 
@@ -132,4 +132,59 @@ fn the_log_of_the_database_does_not_wait_for_a_directory_of_the_caller() {
     root.script("for i in $(seq 300); do jit-sudo -n true; done");
     let after = log(&root);
     assert!(after <= before.max(1 << 20), "the log grew from {before} to {after} bytes");
+}
+
+/// A line of the policy for a file in this directory that is rotated soon.
+fn file_in(directory: &str) -> String {
+    let file = format!("json_file = \"{directory}/audit.jsonl\"");
+    format!("[audit]\n{file}\njson_file_size = \"8K\"\njson_file_count = 3\n")
+}
+
+#[test]
+fn no_end_waits_for_the_directory_of_the_log_file() {
+    let root = with_own_configuration();
+    let (person, other) = (root.person(&["self-service"]), root.person(&[]));
+    root.script("install -d -m 755 /run/logs");
+    root.add_policy("file", &file_in("/run/logs"));
+    let grant = id(&request(&root, &person, "self-service", &["--for", "10m"]));
+    let command = "jit-sudo -n sh -c 'trap \"\" TERM; while :; do sleep 4711; done' </dev/null >/dev/null 2>&1 &";
+    root.run_as(&person.name, ["sh", "-c", command]).succeeded();
+    let lives = || root.script("pgrep -fxc 'sleep 4711' || :").trim() == "1";
+    eventually("the command runs", harness::PATIENCE, || lives().then_some(()));
+    hold(&root, &other, "/run/logs");
+    for _ in 0..3 {
+        at_once(&root, "root", &["jit-sudo", "-n", "true", &"x".repeat(3000)]);
+    }
+    let begun = Instant::now();
+    let reason = "y".repeat(3000);
+    at_once(&root, "root", &["jitctl", "revoke", &grant, "--reason", &reason]).succeeded();
+    eventually("the command ends", harness::PATIENCE, || (!lives()).then_some(()));
+    assert!(begun.elapsed() < AT_ONCE, "{:?}", begun.elapsed());
+}
+
+#[test]
+fn a_log_file_where_others_may_list_is_reported_and_not_written() {
+    let root = own_root();
+    root.script("install -d -m 755 /var/log/jit-sudo");
+    root.add_policy("file", &file_in("/var/log/jit-sudo"));
+    let cure = "chmod o= /var/log/jit-sudo";
+    let checked = root.as_root(["jitctl", "policy", "check"]);
+    let said = checked.refused("/var/log/jit-sudo is open to other users (mode 0755)");
+    assert!(said.contains(cure), "{said}");
+    root.as_root(["jit-sudo", "-n", "true"]).succeeded();
+    assert!(root.script("ls /var/log/jit-sudo").is_empty());
+    let findings = root.as_root(["jitctl", "--json", "doctor"]).json().to_string();
+    assert!(findings.contains("is open to other users") && findings.contains(cure), "{findings}");
+    let alerts = || {
+        let is_told = |record: &harness::Record| record.text("code") == "log-file-open";
+        root.journal().iter().filter(|record| record.kind() == "alert" && is_told(record)).count()
+    };
+    root.as_root(["jitctl", "sweep"]).succeeded();
+    root.as_root(["jitctl", "sweep"]).succeeded();
+    assert_eq!(alerts(), 1);
+    root.script(cure);
+    root.as_root(["jitctl", "policy", "check"]).succeeded();
+    root.as_root(["jit-sudo", "-n", "true"]).succeeded();
+    let lines = root.read("/var/log/jit-sudo/audit.jsonl");
+    assert!(lines.contains("log-file-open"), "the file gets what it has missed: {lines}");
 }
