@@ -34,7 +34,7 @@ fn the_installed_files_have_the_owners_and_modes_that_they_need() {
         ("/usr/bin/jit-sudo", 0o4755),
         ("/usr/libexec/jit-sudo/jit-sudo-broker", 0o4755),
         ("/usr/bin/jitctl", 0o755),
-        ("/etc/jit-sudo", 0o755),
+        ("/etc/jit-sudo", 0o711),
         ("/etc/jit-sudo/policy.d", 0o700),
         ("/etc/jit-sudo/hooks.d", 0o711),
         ("/etc/jit-sudo/policy.toml", 0o640),
