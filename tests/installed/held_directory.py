@@ -24,6 +24,7 @@ def mark(what):
 
 def held():
     if os.fork() == 0:
+        os.close(device)  # otherwise the file system would outlive its server, and the lock with it
         try:
             os.mkdir(directory + "/never")
         except OSError:
