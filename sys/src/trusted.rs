@@ -292,22 +292,6 @@ impl TrustedDirectory {
         &self.path
     }
 
-    /// Checks that its mode is exactly 0700.
-    pub fn private(&self) -> Result<(), TrustError> {
-        if self.mode == 0o700 { Ok(()) } else { Err(TrustError::Readable { path: self.path.clone(), mode: self.mode }) }
-    }
-
-    /// Checks that no user outside of its group may list or search it. While a process lists a directory, it holds the lock of
-    /// the directory, and for ever if the names go to a page that is never delivered (FUSE). Then every process that creates a
-    /// name there waits, whether it may or not, and so does every later one that opens or lists.
-    pub fn closed(&self) -> Result<(), TrustError> {
-        if self.mode & 0o007 == 0 { Ok(()) } else { Err(self.listable()) }
-    }
-
-    fn listable(&self) -> TrustError {
-        TrustError::Listable { path: self.path.clone(), mode: self.mode }
-    }
-
     /// Returns the names in it, sorted by their bytes, without `.` and `..`.
     ///
     /// # Errors
