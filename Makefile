@@ -92,7 +92,9 @@ install: $(BINARIES)
 	    grep -qF '$(STATEDIR)' $(BUILT)/jit-sudo || \
 	    { echo 'the programs in $(BUILT) were built for other directories; run `make` with the same PREFIX, SYSCONFDIR and STATEDIR first'; exit 1; }
 	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(LIBEXECDIR) $(DESTDIR)$(SYSCONFDIR)/pam.d
-	install -d -m 755 $(addprefix $(DESTDIR)$(SYSCONFDIR)/jit-sudo,/ /policy.d /hooks.d)
+	install -d -m 711 $(DESTDIR)$(SYSCONFDIR)/jit-sudo
+	install -d -m 700 $(DESTDIR)$(SYSCONFDIR)/jit-sudo/policy.d
+	install -d -m 711 $(DESTDIR)$(SYSCONFDIR)/jit-sudo/hooks.d
 	install -d -m 700 $(DESTDIR)$(STATEDIR)
 	$(SETUID) $(BUILT)/jit-sudo $(DESTDIR)$(BINDIR)/jit-sudo
 	$(SETUID) $(BUILT)/jit-sudo-broker $(DESTDIR)$(LIBEXECDIR)/jit-sudo-broker

@@ -178,8 +178,7 @@ fn submit(
         if is_awaited() { Ok((activation, written)) } else { Err(ActivationError::Left) }
     });
     let (activation, written) = stored?;
-    let _ = journal.mirror(&written);
-    host.ring();
+    host.announce(&journal, &written);
     Ok(activation)
 }
 

@@ -10,12 +10,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::audit::{Between, Filter, Journal, Order};
-use crate::database::Durability;
+use crate::audit::Journal;
 use crate::host::Host;
 use jit_core::escape::escape;
-use jit_core::evidence::Record;
-use jit_core::evidence::record::{Alert, Event};
 use jit_core::places::HOOKS;
 use jit_core::policy::AuditSettings;
 use sys::exec::{Credentials, Directory, Execution, Image, Programs};
@@ -43,9 +40,6 @@ pub const LIMIT: Duration = Duration::from_secs(10);
 
 /// The maximum size of the events in bytes: a few records of the longest commands.
 const EVENTS_LIMIT: u64 = 64 << 20;
-
-/// How many of the newest alerts are searched for one that is made only once.
-const LOOK_BACK: u32 = 100;
 
 /// The only variable in the environment of a hook.
 const PATH: &std::ffi::CStr = c"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -209,7 +203,7 @@ pub fn fault() -> Option<(String, String)> {
     let hooks = match hooks() {
         Ok(hooks) => hooks,
         Err(error) => {
-            return Some((format!("no hook is run: {error}"), format!("chown root:root {HOOKS} && chmod 755 {HOOKS}")));
+            return Some((format!("no hook is run: {error}"), format!("chown root:root {HOOKS} && chmod 711 {HOOKS}")));
         }
     };
     if let Some((name, Err(error))) = hooks.iter().find(|(_, path)| path.is_err()) {
@@ -277,15 +271,7 @@ fn recorded(sentence: &str, record: impl FnOnce(&Host, &Journal<'_>) -> Option<(
 }
 
 fn record_once(host: &Host, journal: &Journal<'_>, code: &str, sentence: &str) -> Option<()> {
-    let filter = Filter { kind: Some("alert"), ..Filter::default() };
-    let newest = journal.list(Between::after(0), LOOK_BACK, Order::Newest, &filter).ok()?;
-    let same = |event: Event| matches!(event, Event::Alert(alert) if alert.code == code);
-    if newest.records.iter().any(|record| Record::decode(&record.body).is_ok_and(|record| same(record.event))) {
-        return Some(());
-    }
-    let event = Event::Alert(Box::new(Alert::new(code, sentence)));
-    let moment = host.clocks().ok()?;
-    let written = host.database().write(Durability::Synced, |tx| journal.append(tx, &moment, event)).ok()?;
-    let _ = journal.mirror(&[written]);
+    let written = journal.alert_once(&host.clocks().ok()?, code, sentence).ok()?;
+    let _ = journal.mirror(written.as_slice());
     Some(())
 }

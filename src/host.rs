@@ -34,7 +34,7 @@ use crate::audit::sink::journald::{self, Journald};
 use crate::audit::sink::json_file::JsonFile;
 use crate::audit::sink::syslog::{DEV_LOG, Syslog};
 use crate::audit::sink::{Outbox, Sink, Transport};
-use crate::audit::{self, Journal, JournalError, Sweep, Traces};
+use crate::audit::{self, Journal, JournalError, Sweep, Traces, Written};
 use crate::console::{self, Console};
 use crate::database::{Database, DatabaseError, Unwritten};
 use crate::policy_index::IndexError;
@@ -331,7 +331,7 @@ impl Host {
     /// Returns the resource limit of this process that would keep hooks from running, if there are hooks. It is inherited from
     /// the caller where root may not raise it (no CAP_SYS_RESOURCE, capabilities(7)).
     pub fn deafening_limit(&self) -> Option<&'static str> {
-        let limits = std::fs::read_dir(HOOKS).ok()?.next().and_then(|_| Limits::current().ok())?;
+        let limits = Limits::current().ok().filter(|_| hooks::exist(Path::new(HOOKS)))?;
         HOOKS_NEED.iter().find_map(|(name, least, words)| {
             limits.named(name).is_some_and(|limit| limit.soft < *least).then_some(*words)
         })
@@ -347,9 +347,16 @@ impl Host {
         Bell::open(&Path::new(STATE).join(BELL)).map_err(|error| HostError::System("open the bell", error))
     }
 
+    /// Tells of a change of requests, grants or sessions, which was committed with these records: first the processes that wait for
+    /// it or end a run, then the log sinks, which may take their time. Only this function rings, so nothing comes before.
+    pub fn announce(&self, journal: &Journal<'_>, written: &[Written]) {
+        self.ring();
+        let _ = journal.mirror(written); // the journal has the records; a sink never decides
+    }
+
     /// Wakes all processes that wait for a request or watch a grant. Supervisors see an end only by the bell, so it may use the
     /// reserve on a full disk.
-    pub fn ring(&self) {
+    fn ring(&self) {
         let is_rung = || self.bell().is_ok_and(|bell| bell.ring().is_ok());
         if !is_rung()
             && let Some(mut loan) = Loan::begin()

@@ -76,10 +76,12 @@ fn perform(
     let context = RunContext { host: &host, policy: &policy, journal: &journal, inherited };
     edit::mind_the_name(run, console);
     let reading = host.database().reading(console);
-    host.notice(&journal)?;
+    let noticed = host.notice(&journal);
+    let console = reading.close(); // what the caller named is looked up next
+    noticed?;
 
     let attempt = Attempt::of(run, &caller);
-    let (mut recorded, process_tree) = authorize(run, caller, &context, reading)
+    let (mut recorded, process_tree) = authorize(run, caller, &context, console)
         .and_then(|authorized| record(authorized, &context, console)) // committed; the exec waits for the disk
         .map_err(|refusal| attempt.reject(refusal, &context, console))?;
 
@@ -93,7 +95,7 @@ fn perform(
     let (recorded, outcome) = edit::around(recorded, &context, &mut watch, &mut unsaid, |recorded, editor, watch| {
         Session::open(recorded, process_tree, inherited, grace).editing(editor).run(watch, &mut session_recording)
     });
-    watch.catch_up(); // not done yet when the command could not be started
+    watch.finish_catching_up();
     if matches!(outcome, Err(LaunchError::Unsupervised(_))) {
         watch.cannot_supervise();
     }

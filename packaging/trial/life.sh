@@ -28,7 +28,9 @@ install_it() {
 700 /var/lib/jit-sudo
 600 /var/lib/jit-sudo/host_key
 600 /var/lib/jit-sudo/journal.db
-755 /etc/jit-sudo
+711 /etc/jit-sudo
+700 /etc/jit-sudo/policy.d
+711 /etc/jit-sudo/hooks.d
 640 /etc/jit-sudo/policy.toml
 644 /etc/pam.d/jit-sudo
 MODES

@@ -13,6 +13,8 @@ rpms() (
 755 /usr/bin/jitctl
 755 /usr/lib64/security/pam_jit_sudo.so
 700 /var/lib/jit-sudo
+700 /etc/jit-sudo/policy.d
+711 /etc/jit-sudo/hooks.d
 640 /etc/jit-sudo/policy.toml
 644 /etc/pam.d/jit-sudo
 MODES

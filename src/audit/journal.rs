@@ -275,12 +275,29 @@ impl<'a> Journal<'a> {
 
     /// Sends committed records to every sink; returns `Missed` when any sink missed any of them.
     pub fn mirror(&self, written: &[Written]) -> Delivery {
+        self.send(written, &|_| true)
+    }
+
+    /// Sends committed records to the sinks that cannot wait for a file system. For a process that must not wait, because it alone
+    /// ends a run: the other sinks get the records with the next ones, or by [`Self::mirror_rest`].
+    pub fn mirror_promptly(&self, written: &[Written]) {
+        let _ = self.send(written, &|sink| sink.is_prompt()); // once the command runs, a failing sink changes nothing
+    }
+
+    /// Sends the records of [`Self::mirror_promptly`] to the other sinks.
+    pub fn mirror_rest(&self, written: &[Written]) {
+        let _ = self.send(written, &|sink| !sink.is_prompt()); // as above
+    }
+
+    fn send(&self, written: &[Written], is_meant: &dyn Fn(&dyn Sink) -> bool) -> Delivery {
         if written.is_empty() {
             return Delivery::Delivered;
         }
         let missed = |sink: &mut Box<dyn Sink>| sink.mirror(written, self) == Delivery::Missed;
         // Sends to every sink, even after one of them failed.
-        let missed = self.sinks.borrow_mut().iter_mut().map(missed).filter(|missed| *missed).count();
+        let mut sinks = self.sinks.borrow_mut();
+        let missed = sinks.iter_mut().filter(|sink| is_meant(&***sink)).map(missed).filter(|missed| *missed).count();
+        drop(sinks);
         self.have_sealed(written);
         if missed == 0 { Delivery::Delivered } else { Delivery::Missed }
     }

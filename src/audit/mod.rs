@@ -1,6 +1,7 @@
 //! The evidence: records, their hash chain, the durable journal and its log sinks.
 //! May not: decide anything about a run, or read a clock (time comes in as a `Moment`).
 
+mod alert_once;
 mod altered;
 mod approved;
 pub mod backup;

@@ -170,8 +170,7 @@ impl Context<'_> {
             }
             Ok::<_, Refused>((approvals.len(), written))
         })?;
-        let _ = self.journal.mirror(&written);
-        self.host.ring();
+        self.host.announce(self.journal, &written);
         Ok(count)
     }
 

@@ -205,8 +205,7 @@ impl Context<'_> {
                 done => done?.into_iter().unzip(),
             };
             ids.extend(ended);
-            let _ = self.journal.mirror(&written);
-            self.host.ring();
+            self.host.announce(self.journal, &written);
         }
         Ok(ids)
     }

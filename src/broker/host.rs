@@ -268,7 +268,7 @@ impl Findings {
                 None => self.good(mirror.name, "accepts records and has all of them"),
                 Some(fault) => {
                     let after = if required { ": the policy requires it, so nothing runs" } else { "" };
-                    self.add(mirror.name, worst, format!("{fault}{after}"), Some(mirror.fix.to_owned()));
+                    self.add(mirror.name, worst, format!("{fault}{after}"), Some(mirror.fix));
                 }
             }
         }

@@ -46,11 +46,10 @@ impl Context<'_> {
             state_checks::accept(tx)?;
             Ok::<_, Refused>((accepted, [vec![alert], statements].concat()))
         })?;
-        let _ = self.journal.mirror(&written);
+        self.host.announce(self.journal, &written);
         self.host.begin_line_after_acceptance(self.journal, is_restored)?;
         // Signed with the present key: a verification demands that where another key signed before.
         self.host.seal(self.journal, Due::Now)?;
-        self.host.ring();
         Ok(accepted)
     }
 

@@ -167,8 +167,10 @@ fn answer(
     let policy = match policy {
         Err(error) if needs == Needs::Verdict && error.is_of_policy() => return Err(unchecked(error)),
         Err(error) if needs != Needs::Policy && caller.uid() == 0 => {
+            let cure = error.cure().map_or_else(String::new, |cure| format!(": {cure}"));
             let sentence = Refused::from(error).told_to(PolicyReader::root(caller.uid()).as_ref()).message;
-            console.say(&format!("jitctl: warning: {sentence}; no role is available until the policy is fixed\n"));
+            console
+                .say(&format!("jitctl: warning: {sentence}; no role is available until the policy is fixed{cure}\n"));
             nothing = rusqlite::Connection::open_in_memory()?;
             PolicyIndex::empty(&nothing)?
         }

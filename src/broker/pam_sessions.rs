@@ -122,7 +122,7 @@ impl Context<'_> {
         let mut watch = RemovalWatch::over(watched, self.host, self.journal, &looking);
         let grace = self.policy.settings().grace_period;
         let ending = session.supervise(std::io::stdin().as_fd(), &mut watch, grace);
-        watch.grant().catch_up();
+        watch.grant().finish_catching_up();
         self.close(&started, watch.grant().complete(ending));
         let _ = out.write_all(b"\n"); // for a program that waits for the end
         let grants = watch.grant().held().to_vec();

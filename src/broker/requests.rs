@@ -144,8 +144,7 @@ impl Context<'_> {
             let written = self.carry_out(tx, &statement, &subject)?;
             written.ok_or_else(|| refused("not-pending", format!("request {id} was decided meanwhile")))
         })?;
-        let _ = self.journal.mirror(&[written]);
-        self.host.ring();
+        self.host.announce(self.journal, &[written]);
         Ok(())
     }
 

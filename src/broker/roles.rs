@@ -99,6 +99,7 @@ impl Context<'_> {
     pub(super) fn policy_check(&self) -> Result<PolicyInfo, Refused> {
         let (policy, files) = Host::parsed_policy().map_err(unchecked)?;
         let approvers = self.host.approvers().map_err(unchecked)?;
+        Host::log_file_is_closed(&policy.settings().audit).map_err(unchecked)?;
         let warnings = policy_warnings(&policy, &approvers);
         Ok(PolicyInfo { files, roles: policy.roles().len(), rules: policy.rule_count(), warnings })
     }

@@ -68,8 +68,7 @@ impl Context<'_> {
             Ok(Intervened::Over) => return Err(over(run)),
             Ok(Intervened::Overruled(standing)) => return Err(overruled(run, &standing)),
         };
-        let _ = self.journal.mirror(&[written]); // the journal has the record; a failing sink does not matter
-        self.host.ring();
+        self.host.announce(self.journal, &[written]);
         Ok(self.session(&OpenRun { wish: Some(wish), ..open })?.into_iter().collect())
     }
 

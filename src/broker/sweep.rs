@@ -17,6 +17,7 @@ impl Context<'_> {
         let verified = self.verify_and_alert()?;
         let closed = self.host.close_every_lost(self.journal)?;
         let strays = self.host.end_strays(self.journal)?;
+        self.host.tell_of_log_file(&self.policy.settings().audit, self.journal)?;
         let running = self.journal.open_runs()?;
         let (lost, left) = (count(closed.runs), count(closed.left + strays));
         let mut info = SweepInfo { lost, left, shelved: 0, compressed: 0, pruned: None, refused: None };

@@ -23,6 +23,7 @@ pub use hidden::Hidden;
 pub use lookup::THIS_HOST;
 pub use run_as::{RunAs, RunAsError};
 
+use crate::console::Console;
 use jit_core::cli::{EnvironmentWish, Mode, Run};
 use jit_core::clock::duration::Seconds;
 use sys::directory::{OpenedDirectory, reason};
@@ -108,12 +109,14 @@ impl From<CommandError> for ElevationError {
 
 impl Elevation {
     /// Resolves the arguments: names through NSS, the command in `secure_path`, opened once. `reveal` decides what the caller
-    /// learns about a command in a directory that they may not look into.
+    /// learns about a command in a directory that they may not look into. The look-up of a path that the caller typed may wait
+    /// for ever. So it takes the console, which nobody has while the database is read.
     pub fn resolve<E: From<ElevationError>>(
         run: &Run,
         caller: Caller,
         secure_path: &str,
         inherited: &Inherited,
+        _: &mut Console,
         reveal: impl FnOnce(Box<Hidden>, &Caller, &RunAs) -> Result<Result<Command, CommandError>, E>,
     ) -> Result<Self, E> {
         let run_as = RunAs::resolve(run.run_as.as_deref(), run.run_as_group.as_deref(), &caller)

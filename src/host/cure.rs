@@ -9,7 +9,7 @@ use super::{HOST_KEY, HostError, PUBLIC_KEY};
 use crate::audit::JournalError;
 use crate::database::{DatabaseError, Distrust, Unwritten};
 use jit_core::escape::command_line;
-use jit_core::places::{CONFIGURATION, STATE};
+use jit_core::places::{CONFIGURATION, HOOKS, STATE};
 use sys::trusted::TrustError;
 
 impl HostError {
@@ -69,6 +69,11 @@ fn trust(error: &TrustError) -> String {
         TrustError::Writable { path, .. } if path == Path::new(STATE) => private(path),
         TrustError::Writable { path, .. } => format!("chmod go-w {}", shell(path)),
         TrustError::Readable { path, .. } => private(path),
+        // The user of the hooks must be able to execute them.
+        TrustError::Listable { path, .. } if path == Path::new(HOOKS) => format!("chmod 711 {}", shell(path)),
+        TrustError::Listable { path, .. } if path.starts_with(CONFIGURATION) => format!("chmod 700 {}", shell(path)),
+        // The file of a log sink: its group may read it.
+        TrustError::Listable { path, .. } => format!("chmod o= {}", shell(path)),
         TrustError::Symlink { path } => {
             let path = shell(path);
             format!("replace the symbolic link by its target: f=$(readlink -f {path}) && rm {path} && mv \"$f\" {path}")
@@ -139,6 +144,7 @@ mod tests {
             TrustError::NotRootOwned { path: path.clone(), uid: 1 },
             TrustError::Symlink { path: path.clone() },
             TrustError::Readable { path: path.clone(), mode: 0o755 },
+            TrustError::Listable { path: path.clone(), mode: 0o755 },
         ] {
             let cure = HostError::Trust(error).cure().unwrap();
             assert!(cure.contains(&shell(&path)) && !cure.contains('\n'), "{cure}");

@@ -9,11 +9,12 @@ use std::path::Path;
 
 use super::{HOST_KEY, Host, HostError};
 use crate::audit::sink::journald;
+use crate::audit::sink::json_file::directory_of;
 use crate::audit::sink::syslog::DEV_LOG;
 use crate::audit::{Journal, Sent};
 use jit_core::places::PAM_SERVICES;
 use jit_core::policy::{AuditSettings, SyslogMode};
-use sys::trusted::{free_space, is_read_only};
+use sys::trusted::{TrustError, free_space, is_read_only};
 
 /// A log sink that the policy names.
 pub struct Mirror {
@@ -22,8 +23,11 @@ pub struct Mirror {
     /// What is wrong with it.
     pub fault: Option<String>,
     /// The command or advice that fixes it.
-    pub fix: &'static str,
+    pub fix: String,
 }
+
+/// The code of the alert that the file of a log sink is not written.
+const NOT_WRITTEN: &str = "log-file-open";
 
 /// The longest PAM service file, in bytes.
 const SERVICE_LIMIT: u64 = 64 << 10;
@@ -59,7 +63,7 @@ impl Host {
     pub fn key_is_private(&self) -> Result<(), HostError> {
         match self.state.file(HOST_KEY.as_ref()) {
             Ok(file) => Ok(file.private()?),
-            Err(sys::trusted::TrustError::Missing { .. }) => Err(HostError::NoKey(HOST_KEY)),
+            Err(TrustError::Missing { .. }) => Err(HostError::NoKey(HOST_KEY)),
             Err(error) => Err(error.into()),
         }
     }
@@ -86,13 +90,35 @@ impl Host {
         wanted
             .map(|(_, name, socket, fix)| {
                 let deaf = socket.and_then(|path| Some((path, listens(path).err()?)));
+                if let ("json_file", Err(error)) = (name, Self::log_file_is_closed(audit)) {
+                    let fix = error.cure().unwrap_or_default();
+                    return Mirror { name, fault: Some(format!("{error}: nothing is written")), fix };
+                }
                 let fault = match deaf {
                     Some((path, error)) => Some(format!("no daemon listens at {path}: {error}")),
                     None => self.behind(name, journal).map(|count| format!("{count} records have not arrived")),
                 };
-                Mirror { name, fault, fix }
+                Mirror { name, fault, fix: fix.to_owned() }
             })
             .collect()
+    }
+
+    /// Checks that only root can write to the directory of `json_file`, and only root and its group can list it. A missing
+    /// directory may be created later.
+    pub fn log_file_is_closed(audit: &AuditSettings) -> Result<(), HostError> {
+        match audit.json_file.as_ref().map(directory_of) {
+            None | Some(Ok(_) | Err(TrustError::Missing { .. })) => Ok(()),
+            Some(Err(error)) => Err(error.into()),
+        }
+    }
+
+    /// Records an alert if that is not so, unless an earlier one is among the newest.
+    pub fn tell_of_log_file(&self, audit: &AuditSettings, journal: &Journal<'_>) -> Result<(), HostError> {
+        let Err(error) = Self::log_file_is_closed(audit) else { return Ok(()) };
+        let sentence = format!("{error}: no record is written to json_file");
+        let written = journal.alert_once(&self.clocks()?, NOT_WRITTEN, &sentence)?;
+        let _ = journal.mirror(written.as_slice()); // the journal has it; a sink never decides
+        Ok(())
     }
 
     /// Returns the number of records that a sink lacks; `None` where it lacks none, or never received one.

@@ -126,9 +126,9 @@ impl Host {
             Ok::<_, HostError>(Some(journal.append(tx, &moment, event(change, caller))?))
         })?;
         if let Some(written) = written {
-            let _ = journal.mirror(std::slice::from_ref(&written)); // the journal has it; a sink never decides
+            self.announce(&journal, std::slice::from_ref(&written)); // running commands check whether their role still applies
             self.tell_former(&written, before.filter(|before| before != now));
-            self.ring(); // running commands check whether their role still applies
+            let _ = self.tell_of_log_file(now, &journal); // the sweep tries again
         }
         Ok(())
     }
@@ -170,6 +170,7 @@ impl Sources {
         let mut files = vec![configuration.file(POLICY.as_ref())?];
         match configuration.directory(POLICY_DIRECTORY.as_ref()) {
             Ok(directory) => {
+                directory.closed()?;
                 for name in directory.entries()? {
                     let text = name.to_string_lossy();
                     if text.ends_with(".toml") && !text.starts_with('.') {

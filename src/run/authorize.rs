@@ -11,7 +11,6 @@ use crate::auth::prompt::{Askpass, PromptWords, Replaces, Source, expand};
 use crate::auth::{AuthError, AuthMethod, Authenticated, Demand};
 use crate::authorized::{Authorized, password_due};
 use crate::console::Console;
-use crate::database::ReadTransaction;
 use crate::elevation::edit::credentials_of_caller;
 use crate::elevation::{Caller, Elevation, Hidden, RunAs};
 use crate::judge::RunOptions;
@@ -34,12 +33,12 @@ const LOGIN_SERVICE: &str = "jit-sudo-i";
 /// The PAM service of everything else, unless the role names a stricter one.
 pub(super) const SERVICE: &str = "jit-sudo";
 
-/// Passes the gate, or returns why not. The transaction `reading` lasts until the user is prompted or shown something.
+/// Passes the gate, or returns why not.
 pub(super) fn authorize(
     run: &Run,
     caller: Caller,
     context: &RunContext<'_>,
-    reading: ReadTransaction<'_>,
+    console: &mut Console,
 ) -> Result<Authorized, Refusal> {
     let path = context.policy.settings().options.path_variable();
     let now = context.host.now()?;
@@ -49,8 +48,8 @@ pub(super) fn authorize(
         unsaid = Some(HiddenCommand::of(&hidden, caller, run_as));
         disclosure.reveal::<Refusal>(hidden, caller, run_as)
     };
-    let elevation = Elevation::resolve(run, caller, &path, context.inherited, reveal);
-    let authorized = elevation.and_then(|elevation| decide(elevation, run, context, &now, reading));
+    let elevation = Elevation::resolve(run, caller, &path, context.inherited, console, reveal);
+    let authorized = elevation.and_then(|elevation| decide(elevation, run, context, &now, console));
     // A caller who may not run the command now gets the same message whether it exists or not, for whatever reason.
     match (authorized, unsaid) {
         (Err(refusal), Some(command)) if refusal.tells_of_command() => Err(Refusal::Hidden(Box::new(command))),
@@ -58,14 +57,15 @@ pub(super) fn authorize(
     }
 }
 
-/// Judges the elevation, and leads it to the gate.
+/// Judges the elevation in one state of the database, and leads it to the gate.
 fn decide(
     elevation: Elevation,
     run: &Run,
     context: &RunContext<'_>,
     now: &Now,
-    reading: ReadTransaction<'_>,
+    console: &mut Console,
 ) -> Result<Authorized, Refusal> {
+    let reading = context.host.database().reading(console);
     // By the wall clock: a caller whose grant has expired only by the journal's time is told about the clock.
     let wall = now.moment().wall.seconds();
     let (roles, grants) = context.host.store().held(elevation.caller().person(), wall)?;
@@ -83,8 +83,8 @@ fn decide(
             Ok(Authorized::by_standing(*standing, proof)?)
         }
         Judgement::Eligible(eligible) => {
+            let console = reading.close(); // an exact grant is compared with the directory of -D, which may not answer
             let found = find_grant(*eligible, grants, context, now);
-            let console = reading.close();
             let grant = match found {
                 Err(Refusal::NoGrant(refused)) if !refused.eligible.elevation().command().is_hidden() => {
                     let eligible = offer::activate(*refused, run, context, console)?;

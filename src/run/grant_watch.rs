@@ -135,17 +135,25 @@ impl<'a> GrantWatch<'a> {
     }
 
     /// Does the work that was put off until after the start of the command, unless it was done before. The journal has the start
-    /// record already; a failing log sink changes nothing here.
-    pub(crate) fn catch_up(&mut self) {
+    /// record already; a failing log sink changes nothing here. Waits for no file system: nobody else may end the run yet.
+    fn catch_up(&mut self) {
         if std::mem::replace(&mut self.caught_up, true) {
             return;
         }
-        if let Some(written) = self.unsent.take() {
-            let _ = self.journal.mirror(&[written]);
+        if let Some(written) = &self.unsent {
+            self.journal.mirror_promptly(std::slice::from_ref(written));
             let _ = self.host.close_some_lost_apart(self.journal); // otherwise a later run does
         }
         self.is_sealing_due = self.host.is_sealing_due(self.journal);
         self.host.database().tidy();
+    }
+
+    /// Does the rest of this work: when another process ends the run in time, or the command has ended.
+    pub(crate) fn finish_catching_up(&mut self) {
+        self.catch_up(); // not done yet when the command could not be started
+        if let Some(written) = self.unsent.take() {
+            self.journal.mirror_rest(&[written]);
+        }
     }
 
     /// Whether a checkpoint was due when the command had begun.
@@ -347,7 +355,7 @@ impl<'a> GrantWatch<'a> {
             self.host.database().write(Durability::Synced, append).map_err(|error| error.to_string())
         });
         match written {
-            Ok(written) => drop(self.journal.mirror(&[written])), // once the command runs, a failing sink does not end it
+            Ok(written) => self.journal.mirror_promptly(&[written]),
             Err(error) => self.host.alert(&format!("{why}, and this cannot be recorded: {error}")),
         }
     }
@@ -421,6 +429,7 @@ impl Watch for GrantWatch<'_> {
         match Charge::new(watched, enforced_run, self.run_as).and_then(|charge| charge.hand_over()) {
             Ok(enforcer) => {
                 self.handed_over = true;
+                self.finish_catching_up();
                 Some(enforcer)
             }
             Err(error) => {

@@ -80,13 +80,13 @@ impl Left<'_> {
         };
         let recorded = journal.left_running(&host.clocks()?, left, own);
         let written = recorded.inspect_err(|_| end_it())?; // as above
-        let _ = journal.mirror(&[written]); // the journal has it; a failing sink changes nothing
+        journal.mirror_promptly(&[written]); // no other process ends them
 
         let mut watch = RemovalWatch::over(self.watched(), host, journal, looks);
         let ended_by = ended_by(outwatch(&mut watch));
         let ended = LeftEnded { run: self.run.clone(), start, uid: self.uid, grant, ended_by };
         if let Some(written) = journal.left_ended(&host.clocks()?, ended)? {
-            let _ = journal.mirror(&[written]); // as above
+            let _ = journal.mirror(&[written]); // the journal has it; a failing sink changes nothing
         }
         Ok(())
     }

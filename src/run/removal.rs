@@ -149,12 +149,10 @@ impl Holding {
             reason: Word::from(why),
         };
         let wish = Wish { act: Act::Kill, by: BY.to_owned() };
-        if let Intervened::Done(written) =
-            journal.intervene(&moment, RunKey { start, run: self.run.as_str() }, &wish, intervention)?
-        {
-            let _ = journal.mirror(&[written]); // the journal has it; a failing sink changes nothing
+        match journal.intervene(&moment, RunKey { start, run: self.run.as_str() }, &wish, intervention)? {
+            Intervened::Done(written) => host.announce(journal, &[written]),
+            Intervened::Over | Intervened::Overruled(_) => host.announce(journal, &[]),
         }
-        host.ring();
         Ok(())
     }
 }

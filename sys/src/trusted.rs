@@ -92,6 +92,13 @@ pub enum TrustError {
         /// Its mode bits.
         mode: u32,
     },
+    /// Users other than root may list it or search it, so they could keep every other process from using it.
+    Listable {
+        /// The path.
+        path: PathBuf,
+        /// Its mode bits.
+        mode: u32,
+    },
     /// It lies on a file system whose contents users other than root control.
     FileSystem {
         /// The mount point.
@@ -121,6 +128,9 @@ impl fmt::Display for TrustError {
             Self::NotCanonical { path } => write!(f, "{} is not an absolute path without '..'", Shown(path)),
             Self::TooLarge { path, limit } => write!(f, "{} is larger than {limit}", Shown(path)),
             Self::Readable { path, mode } => write!(f, "{} is open to others (mode {mode:04o})", Shown(path)),
+            Self::Listable { path, mode } => {
+                write!(f, "{} is open to other users (mode {mode:04o}), who could block everybody there", Shown(path))
+            }
             Self::FileSystem { path, kind } => {
                 write!(f, "{} is on {kind}, where users other than root may control what a path refers to", Shown(path))
             }
@@ -258,6 +268,7 @@ pub struct TrustedDirectory {
     fd: OwnedFd,
     path: PathBuf,
     mode: u32,
+    gid: u32,
 }
 
 impl TrustedDirectory {
@@ -272,7 +283,8 @@ impl TrustedDirectory {
         let file = File::from(fd);
         let metadata = file.metadata().map_err(|error| TrustError::Io { path: path.to_owned(), error })?;
         root_only(&metadata, path)?;
-        Ok(Self { fd: file.into(), path: path.to_owned(), mode: metadata.permissions().mode() & 0o7777 })
+        let mode = metadata.permissions().mode() & 0o7777;
+        Ok(Self { fd: file.into(), path: path.to_owned(), mode, gid: metadata.gid() })
     }
 
     /// Returns the path at which it was opened.
@@ -280,13 +292,14 @@ impl TrustedDirectory {
         &self.path
     }
 
-    /// Checks that its mode is exactly 0700.
-    pub fn private(&self) -> Result<(), TrustError> {
-        if self.mode == 0o700 { Ok(()) } else { Err(TrustError::Readable { path: self.path.clone(), mode: self.mode }) }
-    }
-
     /// Returns the names in it, sorted by their bytes, without `.` and `..`.
+    ///
+    /// # Errors
+    /// [`TrustError::Listable`] when users other than root, or a group other than root's, may list it (see [`Self::closed`]).
     pub fn entries(&self) -> Result<Vec<OsString>, TrustError> {
+        if self.mode & 0o004 != 0 || (self.mode & 0o040 != 0 && self.gid != 0) {
+            return Err(self.listable());
+        }
         let io_failed = |error| TrustError::Io { path: self.path.clone(), error };
         let fd = self.fd.try_clone().map_err(io_failed)?;
         let mut directory = nix::dir::Dir::from_fd(fd).map_err(|errno| failed(self.path.clone(), errno))?;

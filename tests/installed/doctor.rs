@@ -269,6 +269,7 @@ fn mistakes_with_the_policy_are_reported_and_fixed() {
     mistake(&root, &format!("chmod o+w {policy}"), "is writable by everybody", "policy", "policy.toml");
     mistake(&root, &format!("chown daemon {policy}"), "is owned by uid 1, should be 0", "policy", "policy.toml");
     mistake(&root, "chmod g+w /etc/jit-sudo/policy.d", "is writable by its group", "policy", "policy.d");
+    mistake(&root, "chmod 755 /etc/jit-sudo/policy.d", "is open to other users (mode 0755)", "policy", "policy.d");
     mistake(
         &root,
         &format!("mv {policy} /etc/real.toml; ln -s /etc/real.toml {policy}"),

@@ -127,6 +127,19 @@ fn a_hook_directory_that_others_may_write_is_not_used() {
 }
 
 #[test]
+fn a_hook_directory_that_others_may_list_is_not_used() {
+    let root = own_root();
+    hook(&root, "10-file", 0o755, "touch /tmp/never");
+    root.script("chmod 755 /etc/jit-sudo/hooks.d");
+    let _ = granted(&root, "self-service");
+    eventually("an alert is recorded", PATIENCE, || (!alerts(&root).is_empty()).then_some(()));
+    assert!(alerts(&root)[0].text("sentence").contains("/etc/jit-sudo/hooks.d is open to other users (mode 0755)"));
+    assert!(!root.path("/tmp/never").exists());
+    let doctor = root.as_root(["jitctl", "doctor"]);
+    assert!(doctor.stdout.contains("chmod 711 /etc/jit-sudo/hooks.d"), "{doctor:?}");
+}
+
+#[test]
 fn without_the_user_no_hook_runs_and_one_alert_says_so() {
     let root = own_root();
     root.script("userdel jit-sudo-hooks");

@@ -9,7 +9,7 @@ use harness::{Output, PrivateRoot};
 
 use crate::own_root;
 
-const INSTALL: &str = "make --silent -C /run/private-root/project install CARGO_TARGET_DIR=/run/private-root/target PROFILE=${PROFILE:-dev}";
+pub(crate) const INSTALL: &str = "make --silent -C /run/private-root/project install CARGO_TARGET_DIR=/run/private-root/target PROFILE=${PROFILE:-dev}";
 
 #[test]
 fn installing_again_keeps_what_the_administrator_wrote() {
@@ -34,8 +34,9 @@ fn the_installed_files_have_the_owners_and_modes_that_they_need() {
         ("/usr/bin/jit-sudo", 0o4755),
         ("/usr/libexec/jit-sudo/jit-sudo-broker", 0o4755),
         ("/usr/bin/jitctl", 0o755),
-        ("/etc/jit-sudo", 0o755),
-        ("/etc/jit-sudo/policy.d", 0o755),
+        ("/etc/jit-sudo", 0o711),
+        ("/etc/jit-sudo/policy.d", 0o700),
+        ("/etc/jit-sudo/hooks.d", 0o711),
         ("/etc/jit-sudo/policy.toml", 0o640),
         ("/var/lib/jit-sudo", 0o700),
         ("/var/lib/jit-sudo/host_key", 0o600),

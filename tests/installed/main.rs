@@ -31,6 +31,7 @@ mod full_disk;
 mod grant_life;
 mod grants;
 mod held;
+mod held_directory;
 mod helpers;
 mod hidden;
 mod hooks;

@@ -103,7 +103,7 @@ fn a_policy_that_others_could_have_written_is_not_read() {
         (format!("chmod g+w {file}"), format!("chmod 640 {file}")),
         (format!("chmod o+w {file}"), format!("chmod 640 {file}")),
         (format!("chown alice {file}"), format!("chown root {file}")),
-        ("chmod o+w /etc/jit-sudo/policy.d".to_owned(), "chmod 755 /etc/jit-sudo/policy.d".to_owned()),
+        ("chmod o+w /etc/jit-sudo/policy.d".to_owned(), "chmod 700 /etc/jit-sudo/policy.d".to_owned()),
         (format!("mv {file} /root/ && ln -s /root/tests.toml {file}"), format!("mv /root/tests.toml {file}")),
     ];
     for (break_it, mend_it) in spoil {

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::rc::Rc;
 
+use sys::trusted::{TrustError, TrustedDirectory};
+
 use super::{Backlog, Delivery, Sink};
 use crate::audit::journal::Written;
 
@@ -31,10 +33,13 @@ impl Hooks {
     pub fn started_by(directory: impl Into<PathBuf>, starter: Starter) -> Self {
         Self { directory: directory.into(), starter }
     }
+}
 
-    /// Whether there are hooks. The runner checks whether they are trusted.
-    fn exist(&self) -> bool {
-        std::fs::read_dir(&self.directory).is_ok_and(|mut entries| entries.next().is_some())
+/// Whether there are hooks in `directory`, or it cannot be listed safely: then the runner says why no hook runs.
+pub fn exist(directory: &Path) -> bool {
+    match TrustedDirectory::open(directory).and_then(|directory| directory.entries()) {
+        Ok(names) => !names.is_empty(),
+        Err(error) => !matches!(error, TrustError::Missing { .. }),
     }
 }
 
@@ -61,7 +66,7 @@ pub fn start(runner: &Path, events: &[u8]) -> io::Result<()> {
 impl Sink for Hooks {
     fn mirror(&mut self, commit: &[Written], _: &dyn Backlog) -> Delivery {
         let events = events(commit);
-        if !events.is_empty() && self.exist() {
+        if !events.is_empty() && exist(&self.directory) {
             // If the runner cannot be started, no hook runs; the journal has the records, and the command continues.
             let _ = (self.starter)(events.as_bytes());
         }
@@ -77,6 +82,8 @@ fn events(commit: &[Written]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::super::NoBacklog;
     use super::super::syslog::tests::written;
     use super::*;
@@ -94,13 +101,16 @@ mod tests {
 
     #[test]
     fn a_runner_is_started_only_when_there_is_a_hook() {
-        let directory = std::env::temp_dir().join(format!("jit-sudo-hooks-{}", std::process::id()));
+        // Only root may write there, as the directory of hooks requires.
+        let directory = Path::new("/var/lib").join(format!("jit-sudo-test-hooks-{}", std::process::id()));
         std::fs::create_dir_all(&directory).unwrap();
         let (runner, proof) = (directory.join("runner"), directory.with_extension("ran"));
         let hooks = directory.join("hooks.d");
         std::fs::create_dir_all(&hooks).unwrap();
+        let set_mode = |mode| std::fs::set_permissions(&hooks, std::fs::Permissions::from_mode(mode)).unwrap();
+        set_mode(0o711);
         std::fs::write(&runner, format!("#!/bin/sh\ncat >{}\n", proof.display())).unwrap();
-        std::fs::set_permissions(&runner, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        std::fs::set_permissions(&runner, std::fs::Permissions::from_mode(0o755)).unwrap();
         let commit: Vec<Written> = sample::events().into_iter().map(written).collect();
         let mut sink = Hooks::new(&hooks, &runner);
         assert_eq!(sink.mirror(&commit, &NoBacklog), Delivery::Delivered);
@@ -108,6 +118,12 @@ mod tests {
         std::fs::write(hooks.join("mail"), "").unwrap();
         assert_eq!(sink.mirror(&commit, &NoBacklog), Delivery::Delivered);
         assert_eq!(std::fs::read_to_string(&proof).unwrap(), events(&commit));
+        // The runner says that no hook runs, where others may list the directory.
+        std::fs::remove_file(hooks.join("mail")).unwrap();
+        std::fs::remove_file(&proof).unwrap();
+        set_mode(0o755);
+        assert_eq!(sink.mirror(&commit, &NoBacklog), Delivery::Delivered);
+        assert!(proof.exists());
         std::fs::remove_dir_all(&directory).unwrap();
         std::fs::remove_file(proof).unwrap();
     }

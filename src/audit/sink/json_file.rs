@@ -61,7 +61,7 @@ impl JsonFile {
     }
 
     fn begin(&self) -> Result<Open, TrustError> {
-        let directory = TrustedDirectory::open(self.rules.path.parent().unwrap_or(Path::new("/")))?;
+        let directory = directory_of(&self.rules)?;
         let file = directory.append(self.name(), MODE)?;
         let failed = |error| TrustError::Io { path: self.rules.path.clone(), error };
         let length = file.metadata().map_err(failed)?.len();
@@ -87,7 +87,21 @@ impl JsonFile {
     }
 }
 
+/// Opens the directory of the file.
+///
+/// # Errors
+/// Fails where users other than root could write to it, or outside of its group could list it (see [`TrustedDirectory::closed`]).
+pub fn directory_of(rules: &Rules) -> Result<TrustedDirectory, TrustError> {
+    let directory = TrustedDirectory::open(rules.path.parent().unwrap_or(Path::new("/")))?;
+    directory.closed()?;
+    Ok(directory)
+}
+
 impl Transport for JsonFile {
+    fn is_prompt(&self) -> bool {
+        false
+    }
+
     fn send(&mut self, record: &Written) -> Delivery {
         let line = format!("{{\"seq\":{},\"head\":\"{}\",\"record\":{}}}\n", record.seq, record.hash, record.body);
         if self.write(&line).is_ok() { Delivery::Delivered } else { Delivery::Missed }
@@ -112,6 +126,7 @@ mod tests {
     fn directory(name: &str) -> std::path::PathBuf {
         let path = Path::new("/var/lib").join(format!("jit-sudo-test-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&path).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o750)).unwrap();
         path
     }
 
@@ -144,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_symlink_and_a_directory_that_others_can_write_are_rejected() {
+    fn a_symlink_and_a_directory_that_others_can_write_or_list_are_rejected() {
         let directory = directory("link");
         symlink("/etc/passwd", directory.join("audit.jsonl")).unwrap();
         let rules = |path| Rules { path, size: 5_000, count: 3 };
@@ -152,6 +167,9 @@ mod tests {
         assert_eq!(JsonFile::new(rules(directory.join("audit.jsonl"))).send(&record), Delivery::Missed);
         assert_eq!(JsonFile::new(rules("/tmp/jit-sudo-audit.jsonl".into())).send(&record), Delivery::Missed);
         assert!(!Path::new("/tmp/jit-sudo-audit.jsonl").exists());
+        std::fs::set_permissions(&directory, std::fs::Permissions::from_mode(0o755)).unwrap();
+        assert_eq!(JsonFile::new(rules(directory.join("new.jsonl"))).send(&record), Delivery::Missed);
+        assert!(!directory.join("new.jsonl").exists());
         std::fs::remove_dir_all(&directory).unwrap();
     }
 }

@@ -34,12 +34,23 @@ pub trait Sink {
     /// Sends the records of one commit, in bounded time; `journal` has the earlier ones.
     fn mirror(&mut self, commit: &[Written], journal: &dyn Backlog) -> Delivery;
 
+    /// Whether it cannot wait for a file system, which may not answer. A process that alone ends a run or what it left running
+    /// sends to no other sink.
+    fn is_prompt(&self) -> bool {
+        true
+    }
+
     /// Sends a checkpoint, in bounded time. A later one covers the records of one that does not arrive.
     fn checkpoint(&mut self, _: &Checkpoint, _: Timestamp) {}
 }
 
 /// A connection that sends one record after the other.
 pub trait Transport {
+    /// See [`Sink::is_prompt`].
+    fn is_prompt(&self) -> bool {
+        true
+    }
+
     /// Sends one record, in bounded time.
     fn send(&mut self, record: &Written) -> Delivery;
 

@@ -97,6 +97,10 @@ impl<T: Transport> Sink for Outbox<T> {
         }
     }
 
+    fn is_prompt(&self) -> bool {
+        self.transport.is_prompt()
+    }
+
     fn checkpoint(&mut self, checkpoint: &Checkpoint, time: Timestamp) {
         let locked = Locked::at(&self.cursor, TURN);
         if locked.as_ref().err().is_none_or(|error| error.kind() != io::ErrorKind::TimedOut) {

@@ -1,4 +1,5 @@
-//! Files in a directory of our own that are written over a long time and then moved, all by the directory's descriptor.
+//! Who may list a directory; and files in a directory of our own that are written over a long time and then moved, all by the
+//! descriptor of the directory.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -14,6 +15,22 @@ use nix::sys::statvfs::{FsFlags, fstatvfs, statvfs};
 use super::{TrustError, TrustedDirectory, TrustedFile};
 
 impl TrustedDirectory {
+    /// Checks that its mode is exactly 0700.
+    pub fn private(&self) -> Result<(), TrustError> {
+        if self.mode == 0o700 { Ok(()) } else { Err(TrustError::Readable { path: self.path.clone(), mode: self.mode }) }
+    }
+
+    /// Checks that no user outside of its group may list or search it. While a process lists a directory, it holds the lock of
+    /// the directory, and for ever if the names go to a page that is never delivered (FUSE). Then every process that creates a
+    /// name there waits, whether it may or not, and so does every later one that opens or lists.
+    pub fn closed(&self) -> Result<(), TrustError> {
+        if self.mode & 0o007 == 0 { Ok(()) } else { Err(self.listable()) }
+    }
+
+    pub(super) fn listable(&self) -> TrustError {
+        TrustError::Listable { path: self.path.clone(), mode: self.mode }
+    }
+
     /// Opens and checks a subdirectory to which only root has access; creates it if it is missing.
     pub fn private_directory(&self, name: &OsStr) -> Result<Self, TrustError> {
         let directory = match self.directory(name) {

@@ -139,6 +139,29 @@ fn a_directory_open_to_others_is_not_private() {
 }
 
 #[test]
+fn a_directory_that_others_may_list_is_not_listed() {
+    let place = TestDir::new();
+    let found = |mode: u32, gid: u32| {
+        chown(&place.0, None, Some(gid)).unwrap();
+        fs::set_permissions(&place.0, fs::Permissions::from_mode(mode)).unwrap();
+        let directory = TrustedDirectory::open(&place.0).unwrap();
+        let refused = |result| matches!(result, Err(TrustError::Listable { mode: found, .. }) if found == mode);
+        (refused(directory.entries().map(drop)), refused(directory.closed()))
+    };
+    for (mode, gid, expected) in [
+        (0o700, 0, (false, false)),
+        (0o750, 0, (false, false)),
+        (0o750, 4, (true, false)),
+        (0o710, 4, (false, false)),
+        (0o711, 0, (false, true)),
+        (0o704, 0, (true, true)),
+        (0o755, 0, (true, true)),
+    ] {
+        assert_eq!(found(mode, gid), expected, "{mode:o} {gid}");
+    }
+}
+
+#[test]
 fn a_system_program_is_trusted() {
     let program = crate::program::OpenedProgram::open(Path::new("/bin/sh")).unwrap();
     assert_eq!(program.roots_name().unwrap().path(), program.place());
