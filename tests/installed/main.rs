@@ -48,6 +48,7 @@ mod key_accept;
 mod killed;
 mod knowledge;
 mod listing;
+mod locked_directory;
 mod locked_out;
 mod lost_records;
 mod manual;
