@@ -14,8 +14,9 @@ commands     = ["ALL"]
 authenticate = false
 "#;
 
-/// How late the processes of a run may end when the process that ends them waits: longer than the silence that its watchdog bears.
-const LATE: Duration = Duration::from_secs(12);
+/// How late the processes of a run may end when the process that ends them waits, after the seconds that it takes to lock a directory:
+/// longer than the silence that its watchdog bears.
+const LATE: Duration = Duration::from_secs(6);
 
 /// How long the grant lasts.
 const GRANT: Duration = Duration::from_secs(8);

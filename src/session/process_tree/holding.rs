@@ -3,6 +3,7 @@
 use super::{ProcessTree, UNBORN};
 use crate::session::hold::{Held, Purpose, RunHandles};
 use crate::session::watchdog::Watchdog;
+use sys::cgroup::Cgroup;
 use sys::handle::ProcessHandle;
 use sys::process::{Pid, signal_if};
 use sys::procfs::{name_of, status};
@@ -56,14 +57,15 @@ impl ProcessTree {
         let _ = signal_if(command, SIGKILL, &is_unborn); // it may have ended
     }
 
-    /// Holds the processes for an enforcer that is late, and kills them in the end, our own programs too. Looks up nothing: what the
-    /// enforcer waits for may be such a look-up. Returns false where there is no group, and when even this had no effect.
+    /// Holds the processes for an enforcer that is late, and kills them in the end, our own programs too. Looks up nothing in
+    /// /proc: what the enforcer waits for may be such a look-up. Returns false where there is no group, when no process of it lives, and
+    /// when even this had no effect.
     pub(in crate::session) fn hold_for_enforcer(&self) -> bool {
         let late = self.progress.late();
         let _ = self.hold(Purpose::Kill);
         if late > 0 {
             self.handles().kill();
         }
-        self.group.is_some() && late < 2
+        self.group.as_ref().is_some_and(Cgroup::is_populated) && late < 2
     }
 }
