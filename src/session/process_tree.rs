@@ -39,6 +39,10 @@ const KILL_ROUNDS: u32 = 100;
 /// After this many rounds (a second) our own programs are killed too: the processes they supervise are gone by then.
 const PATIENT_ROUNDS: u32 = 50;
 
+/// A run that was held for this long before it could be asked to end has had its grace period: a user delays that, and would choose when
+/// it goes on.
+const DELAYED: Duration = Duration::from_secs(2);
+
 /// The number of orphans that are reaped before a supervisor turns to its other duties.
 const REAPED_AT_ONCE: u32 = 1000;
 
@@ -362,9 +366,13 @@ impl ProcessTree {
         if self.group.as_ref().is_some_and(Cgroup::is_set_to_freeze) {
             return self.kill();
         }
+        let begun = Instant::now();
         let held = self.hold(Purpose::Terminate);
         self.take_ours_out(held);
         self.kill_unborn(held);
+        if begun.elapsed() > DELAYED {
+            return self.kill();
+        }
         let members = self.members();
         for signal in [SIGTERM, SIGCONT] {
             for pid in &members {
