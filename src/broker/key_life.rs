@@ -52,7 +52,6 @@ impl Context<'_> {
         self.host.settle_key()?;
         // Signed with the present key: a verification on the host asks for that.
         self.host.seal(self.journal, Due::Now)?;
-        self.host.ring();
         let new = key_info(&self.host.public_key()?, self.journal, true)?;
         Ok(KeyChangeInfo { done: true, ..self.changed(&old, ended, Some(new)) })
     }
@@ -78,7 +77,6 @@ impl Context<'_> {
             return Ok(self.changed(&own, ended, None));
         }
         self.host.finish_retirement()?;
-        self.host.ring();
         Ok(KeyChangeInfo { done: true, ..self.changed(&own, ended, None) })
     }
 
@@ -96,7 +94,7 @@ impl Context<'_> {
         }
     }
 
-    /// Commits what `change` does, and sends its records; with `dry_run` nothing is committed.
+    /// Commits what `change` does, and announces it; with `dry_run` nothing is committed.
     fn change(
         &self,
         dry_run: bool,
@@ -110,7 +108,7 @@ impl Context<'_> {
         });
         match done {
             Ok((ended, written)) => {
-                let _ = self.journal.mirror(&written); // the journal has it; a sink never decides
+                self.host.announce(self.journal, &written);
                 Ok(ended)
             }
             Err(Halt::Counted(ended)) => Ok(ended),

@@ -52,8 +52,12 @@ const LAST: u8 = b'!';
 const DONE: u64 = 1;
 const FAILED: u64 = 0;
 
-/// How long an answer may take. No task depends on another service, and nothing urgent waits for the answer.
+/// How long an answer may take. No task depends on another service.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long the answer may take that an end of the run waits for. Any user can delay it for ever. Shorter than the silence that the
+/// watchdog bears.
+const URGENT: Duration = Duration::from_secs(3);
 
 /// The connection to the helper, or its tasks done in this process.
 pub(super) enum Helper {
@@ -111,7 +115,7 @@ impl Helper {
     fn ask(&self, tag: u8, what: &[u8]) -> io::Result<u64> {
         let order = [&[tag], what].concat();
         match self {
-            Self::Apart(line, _) => line.ask(&order),
+            Self::Apart(line, _) => line.ask(&order, if matches!(tag, LOOK | WHICH) { URGENT } else { PATIENCE }),
             Self::Here(errands) => errands.run(&order).ok_or_else(|| io::ErrorKind::InvalidInput.into()),
         }
     }
@@ -129,10 +133,10 @@ impl Line {
         Ok(Self { line, is_lost: Cell::new(false) })
     }
 
-    fn ask(&self, order: &[u8]) -> io::Result<u64> {
-        self.wait_until(&mut [PollEntry::writing(self.line.as_fd())])?;
+    fn ask(&self, order: &[u8], patience: Duration) -> io::Result<u64> {
+        self.wait_until(&mut [PollEntry::writing(self.line.as_fd())], patience)?;
         write(self.line.as_fd(), order)?;
-        self.wait_until(&mut [PollEntry::reading(self.line.as_fd())])?;
+        self.wait_until(&mut [PollEntry::reading(self.line.as_fd())], patience)?;
         let mut answer = [0; 8];
         match read(self.line.as_fd(), &mut answer)? {
             8 => Ok(u64::from_le_bytes(answer)),
@@ -140,8 +144,8 @@ impl Line {
         }
     }
 
-    fn wait_until(&self, ready: &mut [PollEntry<'_>]) -> io::Result<()> {
-        if !self.is_lost.get() && poll(ready, Some(PATIENCE))? > 0 {
+    fn wait_until(&self, ready: &mut [PollEntry<'_>], patience: Duration) -> io::Result<()> {
+        if !self.is_lost.get() && poll(ready, Some(patience))? > 0 {
             return Ok(());
         }
         self.is_lost.set(true);

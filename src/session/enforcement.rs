@@ -14,7 +14,7 @@ use super::watch::{EndReason, Watch};
 use crate::programs::Ours;
 use sys::poll::{PollEntry, poll};
 use sys::process::{self, Earlier, Pid};
-use sys::procfs;
+use sys::procfs::{self, StatusFile};
 use sys::signals::SIGCONT;
 
 /// The interval between two checks of processes that are being ended.
@@ -33,6 +33,8 @@ pub struct Enforcement {
     others: Vec<Known>,
     /// The supervisor's pidfd; `None` when it had ended before, and on kernels without pidfds.
     line: Option<OwnedFd>,
+    /// The supervisor's status; `None` when it had ended before.
+    status: Option<StatusFile>,
     process_tree: ProcessTree,
     /// Moves processes that PAM has moved out of the group back into it; returns how many.
     take_back: Box<dyn Fn() -> usize>,
@@ -60,14 +62,18 @@ impl Enforcement {
         ours: Rc<dyn Ours>,
         take_back: Box<dyn Fn() -> usize>,
     ) -> Self {
+        let process_tree = ProcessTree::of(parent, command, group, ours);
+        process_tree.start_watchdog();
         let line = supervisor.line();
+        // Opened before the check, as the pidfd.
+        let opened = supervisor.pid().and_then(|pid| StatusFile::open(pid).ok());
+        let status = opened.filter(|_| supervisor.pid().is_some());
         // Asked now, because in its sandbox this process can ask no process who it is that it has not asked before.
         let _ = parent.pid();
         let others =
             [Some(parent).filter(|parent| *parent != supervisor), relay_process.and_then(|pid| Known::of(pid).ok())];
         let others = others.into_iter().flatten().collect();
-        let enforcement =
-            Self { supervisor, others, line, process_tree: ProcessTree::of(parent, command, group, ours), take_back };
+        let enforcement = Self { supervisor, others, line, status, process_tree, take_back };
         if let Some(supervisor) = supervisor.pid() {
             settle_beside(supervisor);
             enforcement.others.iter().filter_map(|other| other.pid()).for_each(settle_beside);
@@ -164,13 +170,18 @@ impl Enforcement {
     fn has_ended(&self, patience: Option<Duration>) -> bool {
         let Some(line) = &self.line else {
             std::thread::sleep(patience.unwrap_or(ROUND).min(ROUND));
-            return !self.supervisor.pid().is_some_and(procfs::lives);
+            return !self.supervisor_lives();
         };
         let mut entries = [PollEntry::reading(line.as_fd())];
         let patience = patience.map_or(DEAD_WITHIN, |patience| patience.min(DEAD_WITHIN));
         let is_over =
             poll(&mut entries, Some(patience)).is_ok() && entries.iter().any(|entry| entry.ready_read || entry.hangup);
         // The pidfd of a supervisor that is kept from ending tells nothing.
-        is_over || !self.supervisor.pid().is_some_and(procfs::lives)
+        is_over || !self.supervisor_lives()
+    }
+
+    /// Looks up nothing, because this happens all the time.
+    fn supervisor_lives(&self) -> bool {
+        self.status.as_ref().is_some_and(StatusFile::lives)
     }
 }

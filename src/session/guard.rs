@@ -7,10 +7,11 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use super::ending::WOKEN_AFTER;
+use super::hold::RunHandles;
 use sys::cgroup::Cgroup;
 use sys::poll::{PollEntry, poll, read, socket_pair, write};
-use sys::process::{Pid, Waiting, exit_now, fork_into, kill, new_session, process_start, wait};
-use sys::procfs::{is_stopped_by_signal, lives_since};
+use sys::process::{Pid, Waiting, exit_now, fork_into, kill, new_session, wait};
+use sys::procfs::StatusFile;
 use sys::sandbox::close_but;
 use sys::signals::{SIGCONT, SIGKILL};
 
@@ -30,14 +31,15 @@ pub(super) struct Guard {
 
 impl Guard {
     /// Starts the guard in `refuge`, where ending the caller's session does not reach it. The guard calls `end` when this
-    /// process is killed, or when this process cannot go on because it is stopped again and again.
-    pub(super) fn post(refuge: Option<&Cgroup>, end: impl FnOnce()) -> io::Result<Self> {
-        let supervisor = Supervisor { pid: Pid::own(), began: process_start(Pid::own())? };
+    /// process is killed, or when this process cannot go on because it is stopped again and again. It keeps the files of `handles`
+    /// open.
+    pub(super) fn post(refuge: Option<&Cgroup>, handles: RunHandles<'_>, end: impl FnOnce()) -> io::Result<Self> {
+        let supervisor = Pid::own();
         let (line, theirs) = socket_pair()?;
         let mut ours = Some(line);
         let pid = fork_into(refuge, || {
             ours = None; // closes it in the guard, so that the guard notices the end of the supervisor
-            keep(&theirs, supervisor, end)
+            keep(&theirs, supervisor, handles, end)
         })?;
         let line = ours.ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected))?;
         Ok(Self { pid, line })
@@ -60,17 +62,18 @@ impl Guard {
 }
 
 /// Runs the guard until it ends. It keeps no file of the caller open.
-fn keep(line: &OwnedFd, supervisor: Supervisor, end: impl FnOnce()) -> Infallible {
+fn keep(line: &OwnedFd, supervisor: Pid, handles: RunHandles<'_>, end: impl FnOnce()) -> Infallible {
     let _ = new_session(); // it is no session leader yet
-    let _ = close_but(&[line.as_fd()]);
-    if !is_relieved(line, supervisor) {
+    let kept: Vec<_> = handles.files().chain([line.as_fd()]).collect();
+    let _ = close_but(&kept);
+    if !is_relieved(line, &Supervisor::open(supervisor)) {
         end();
     }
     exit_now(0)
 }
 
 /// Waits until the supervisor needs the guard no more; returns false when it was killed, or is kept from going on.
-fn is_relieved(line: &OwnedFd, supervisor: Supervisor) -> bool {
+fn is_relieved(line: &OwnedFd, supervisor: &Supervisor) -> bool {
     let mut in_vain = 0;
     while poll_line(line, if in_vain == 0 { WOKEN_AFTER } else { ROUND }) {
         // The line of a supervisor that was killed may stay open.
@@ -93,24 +96,31 @@ fn poll_line(line: &OwnedFd, patience: Duration) -> bool {
 }
 
 /// The process that waits for the command.
-#[derive(Clone, Copy)]
 struct Supervisor {
     pid: Pid,
-    began: u64,
+    /// `None` when it had ended before.
+    status: Option<StatusFile>,
 }
 
 impl Supervisor {
+    /// Opens the state of the parent of this process.
+    fn open(pid: Pid) -> Self {
+        // Opened before the check, so that the pid cannot be reused between the two.
+        let status = StatusFile::open(pid).ok().filter(|_| Pid::parent() == Some(pid));
+        Self { pid, status }
+    }
+
     /// Sends SIGCONT if the supervisor is stopped: it does not stop of its own accord before it hands the run over.
     /// Returns whether it was stopped.
-    fn wake(self) -> bool {
-        is_stopped_by_signal(self.pid) && self.signal(SIGCONT)
+    fn wake(&self) -> bool {
+        self.status.as_ref().is_some_and(StatusFile::is_stopped_by_signal) && self.signal(SIGCONT)
     }
 
-    fn lives(self) -> bool {
-        lives_since(self.pid, self.began)
+    fn lives(&self) -> bool {
+        self.status.as_ref().is_some_and(StatusFile::lives)
     }
 
-    fn signal(self, signal: i32) -> bool {
+    fn signal(&self, signal: i32) -> bool {
         self.lives() && kill(self.pid, signal).is_ok()
     }
 }

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::hold::RunHandles;
 use super::known::{Known, tell_to_end};
 use super::run_groups::{PARENT, SUPERVISORS};
+use super::watchdog::Watchdog;
 use crate::authorized::environment::RUN_VARIABLE;
 use crate::programs;
 use jit_core::budget::SETTLED;
@@ -82,17 +84,25 @@ pub struct Ended {
 pub fn end_lost(lost: &LostRun) -> Ended {
     let (ours, mark) = (programs::ours(), Mark::new(RUN_VARIABLE, &lost.run));
     let made = Cgroup::named(PARENT, &lost.run);
-    // Held before anything is looked at, which may take time.
+    // Held before anything is looked at, which may take for ever: the watchdogs then kill what is held.
     for group in &made {
         let _ = group.freeze(); // it may be gone
+    }
+    let start = |group| Watchdog::start(RunHandles::of(Some(group), None)).ok();
+    let watchdogs: Vec<Watchdog> = made.iter().filter(|group| group.is_populated()).filter_map(start).collect();
+    let report = || watchdogs.iter().for_each(|watchdog| watchdog.report(true));
+    report();
+    for group in &made {
         take_ours_out_of(group, &ours);
     }
+    report();
     // Searched before anything is killed: the leader of a login session is known only by the id in its environment, and its
     // descendants only by that session.
     let leads = |pid| lost.may_have(pid) && Cgroup::of_session_led_by(pid).is_some();
     let leaders = mark.processes(lost.since, &leads);
     let led: Vec<Cgroup> = leaders.found.into_iter().filter_map(Cgroup::of_session_led_by).collect();
     let mut ended = 0;
+    report();
     for group in made.iter().chain(&led) {
         ended += take_ours_out_of(group, &ours);
         end_group(group);
@@ -103,6 +113,7 @@ pub fn end_lost(lost: &LostRun) -> Ended {
     };
     let killed = mark
         .kill(lost.since, &|pid| lost.may_have(pid) && !is_of_another(pid) && lives(pid) && ours.run_by(pid).is_none());
+    watchdogs.into_iter().for_each(Watchdog::stop);
     for group in made {
         let _ = group.remove_if_empty(); // otherwise a later run removes it
     }

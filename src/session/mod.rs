@@ -8,10 +8,12 @@ pub mod enforcement;
 
 mod buffer;
 mod closing;
+mod dead;
 mod direct;
 mod ending;
 mod freeze;
 mod guard;
+mod hold;
 mod hosted;
 mod known;
 mod launch;
@@ -30,6 +32,7 @@ mod run_groups;
 mod session_recording;
 mod streams;
 mod subreaper;
+mod watchdog;
 
 use std::time::{Duration, Instant};
 

@@ -2,26 +2,32 @@
 //! either: as members of the run's control group (a PAM module may move a process out of it), and as descendants of this process,
 //! which is a subreaper.
 
-use std::cell::{Cell, RefCell};
+mod holding;
+
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashSet;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use super::dead::{are_dead, is_dead};
 use super::freeze::Hold;
 use super::guard::Guard;
+use super::hold::{Held, Progress, Purpose};
 use super::known::{Known, Spared, tell_to_end};
 use super::lost::{LostRun, end_lost};
 use super::run_groups::{PARENT, refuge, settle_beside};
 use super::watch::EnforcedRun;
+use super::watchdog::Watchdog;
 use crate::programs::{self, Ours};
 use jit_core::places::JIT_SUDO;
 use sys::cgroup::Cgroup;
+use sys::handle::ProcessHandle;
 use sys::process::{
     self, Earlier, Pid, Waiting, bury_the_dead, children_of, descendants, has_children, kill_descendants,
-    signal_descendants, signal_if,
+    signal_descendants,
 };
-use sys::procfs::{is_awake, lives, name_of, status};
+use sys::procfs::{is_awake, lives};
 use sys::signals::{SIGCONT, SIGKILL, SIGSTOP, SIGTERM};
 
 /// The interval between two checks of processes that are being ended.
@@ -33,6 +39,10 @@ const KILL_ROUNDS: u32 = 100;
 /// After this many rounds (a second) our own programs are killed too: the processes they supervise are gone by then.
 const PATIENT_ROUNDS: u32 = 50;
 
+/// A run that was held for this long before it could be asked to end has had its grace period: a user delays that, and would choose when
+/// it goes on.
+const DELAYED: Duration = Duration::from_secs(2);
+
 /// The number of orphans that are reaped before a supervisor turns to its other duties.
 const REAPED_AT_ONCE: u32 = 1000;
 
@@ -42,19 +52,6 @@ const TAKING_ROUNDS: u32 = 16;
 /// The name of a process that was started to execute a command and has not done so. A command may take this name too, and is then
 /// killed where others are asked to end.
 pub(super) const UNBORN: &str = "jit-sudo: start";
-
-/// Whether all processes that `list` returns are dead. False when it returns none: the list of a group with threads in nested groups
-/// cannot be read.
-fn are_dead(list: &dyn Fn() -> Vec<Pid>, is_dead: &dyn Fn(Pid) -> bool) -> bool {
-    let members = list();
-    // One that has forked another and died since the first look is followed by that one in the second.
-    !members.is_empty() && members.iter().all(|pid| is_dead(*pid)) && list() == members
-}
-
-/// Whether a member of a group is known to be dead. One that does not show it counts as alive.
-fn is_dead(pid: Pid) -> bool {
-    status(pid).is_ok_and(|status| status.is_dead())
-}
 
 /// The processes of one run.
 pub struct ProcessTree {
@@ -68,6 +65,10 @@ pub struct ProcessTree {
     /// The process that was started to execute the command, even when it has not done so yet. Nothing else about it is stored: its
     /// user can delay each reader of its start time.
     command: Cell<Option<Pid>>,
+    /// The same process, without a group.
+    command_handle: OnceCell<ProcessHandle>,
+    /// What was done to the processes.
+    progress: Progress,
     /// Descendants that do not belong to the run: the relay process and the enforcer.
     spared: RefCell<Vec<Spared>>,
     /// Descendants that the caller had before the run.
@@ -107,6 +108,8 @@ impl ProcessTree {
             is_own,
             parent: Cell::new(None),
             command: Cell::new(None),
+            command_handle: OnceCell::new(),
+            progress: Progress::default(),
             spared: RefCell::default(),
             earlier: RefCell::default(),
             is_removed: Cell::new(false),
@@ -132,24 +135,12 @@ impl ProcessTree {
     /// Records which process was started to execute the command. It is a child of ours, or of the monitor or subreaper.
     pub(super) fn begins_with(&self, command: Pid) {
         self.command.set(Some(command));
+        self.open_command(command);
     }
 
     /// Returns the process that was started to execute the command, once it is known.
     pub(super) fn command(&self) -> Option<Pid> {
         self.command.get()
-    }
-
-    /// Kills the process that was started to execute the command, if it has not done so. No milder end is possible: the command may
-    /// ignore SIGTERM from its first moment on, and a process that was stopped before the exec would begin by SIGCONT.
-    fn kill_unborn(&self) {
-        let Some(command) = self.command() else { return };
-        // The pid may belong to another process by now.
-        let is_one = || match &self.group {
-            Some(group) => group.holds(command),
-            None => self.root().is_some_and(|root| status(command).is_ok_and(|status| status.parent == root.raw())),
-        };
-        let is_unborn = || name_of(command).is_some_and(|name| name == UNBORN.as_bytes()) && is_one();
-        let _ = signal_if(command, SIGKILL, &is_unborn); // it may have ended
     }
 
     /// Returns what the enforcer has to know. The processes descend from `parent`, as does `relay_process`, which does not belong
@@ -162,6 +153,7 @@ impl ProcessTree {
 
     /// Looks whether files of our programs were replaced. Call it several times a second.
     pub(super) fn keep_up(&self) {
+        self.progress.report(self.handles());
         self.ours.keep_up();
     }
 
@@ -172,10 +164,15 @@ impl ProcessTree {
             return Ok(());
         }
         let (group, own, command) = (self.group.as_ref().map(Cgroup::path), Known::of(Pid::own())?, self.command.get());
-        let guard = Guard::post(refuge().as_ref(), || {
+        let guard = Guard::post(refuge().as_ref(), self.handles(), || {
+            // Before this process looks up anything.
+            let _ = self.hold(Purpose::Terminate);
+            let watchdog = Watchdog::start(self.handles()).inspect(|watchdog| watchdog.report(true));
             let process_tree = Self::of(own, command, group, Rc::clone(&self.ours));
+            let _ = watchdog.map(|watchdog| process_tree.progress.tell(watchdog)); // as in `start_watchdog`
             // The guard has closed the files of this process.
             process_tree.spare_earlier(Earlier::with(self.earlier.borrow().numbers()));
+            self.handles().thaw(); // `terminate` treats a frozen run otherwise, and freezes it at once
             process_tree.terminate();
             process_tree.end_leftovers(Instant::now());
             let _ = end_lost(&LostRun { run: run.to_owned(), user: None, since: own.began() }); // whoever closes the run writes the record
@@ -327,8 +324,9 @@ impl ProcessTree {
     /// Stops all processes but our own programs until [`Self::thaw`]: members of the group by the freezer, which their parents do
     /// not see; the others by SIGSTOP, which others can undo with SIGCONT.
     pub(super) fn freeze(&self) -> Hold {
-        let is_held = self.group.as_ref().is_some_and(|group| group.freeze().is_ok());
-        self.take_ours_out();
+        let held = self.hold(Purpose::Freeze);
+        let is_held = held.is_frozen;
+        self.take_ours_out(held);
         let awake = Cell::new(0);
         let meant = |pid: Pid| {
             let is_meant = (!is_held || self.is_outside(pid)) && self.ours.run_by(pid).is_none();
@@ -339,7 +337,7 @@ impl ProcessTree {
         Hold { is_held, awake: awake.get() }
     }
 
-    fn take_ours_out(&self) {
+    fn take_ours_out(&self, _: Held) {
         self.ours.look();
         // Repeated, because the supervisor of a session inside the run may be moving its programs at the same time.
         for _ in 0..TAKING_ROUNDS {
@@ -356,6 +354,7 @@ impl ProcessTree {
     /// Lets all processes continue.
     pub(super) fn thaw(&self) {
         let is_held = self.group.as_ref().is_some_and(|group| group.thaw().is_ok());
+        self.progress.did(None, self.handles());
         self.signal(SIGCONT, &|pid| !is_held || self.is_outside(pid));
     }
 
@@ -367,16 +366,20 @@ impl ProcessTree {
         if self.group.as_ref().is_some_and(Cgroup::is_set_to_freeze) {
             return self.kill();
         }
-        self.kill_unborn();
-        self.of_group(Cgroup::freeze);
-        self.take_ours_out();
+        let begun = Instant::now();
+        let held = self.hold(Purpose::Terminate);
+        self.take_ours_out(held);
+        self.kill_unborn(held);
+        if begun.elapsed() > DELAYED {
+            return self.kill();
+        }
         let members = self.members();
         for signal in [SIGTERM, SIGCONT] {
             for pid in &members {
                 let _ = process::kill(*pid, signal); // it may have ended
             }
         }
-        self.of_group(Cgroup::thaw);
+        self.handles().thaw();
         let obeys = |pid| !members.contains(&pid) && self.ours.run_by(pid).is_none_or(|program| program == JIT_SUDO);
         self.signal(SIGTERM, &obeys);
         self.signal(SIGCONT, &obeys);
@@ -391,16 +394,15 @@ impl ProcessTree {
     /// Sends SIGKILL to all processes but our own programs. Members of the group die at once, so that no fork escapes. The next
     /// round kills what could not be seen in this one; the caller must make one.
     pub(super) fn kill(&self) {
-        self.kill_unborn();
-        // Held before anything is looked at, which may take time.
-        self.of_group(Cgroup::freeze);
-        self.take_ours_out();
+        let held = self.hold(Purpose::Kill);
+        self.take_ours_out(held);
         self.group.iter().for_each(Cgroup::kill);
         self.kill_descendants(&|pid| self.ours.run_by(pid).is_none());
     }
 
     /// Sends SIGKILL to all processes, our own programs too. For callers that do not check again.
     pub(super) fn kill_all(&self) {
+        self.handles().kill();
         self.group.iter().for_each(Cgroup::kill);
         self.kill_descendants(&|_| true);
     }
@@ -408,6 +410,7 @@ impl ProcessTree {
     /// Waits until `deadline` for the processes that the command left behind to end, then kills them.
     pub(super) fn end_leftovers(&self, deadline: Instant) {
         while self.is_left() && Instant::now() < deadline {
+            self.progress.report(self.handles());
             std::thread::sleep(ROUND);
         }
         for round in 0..KILL_ROUNDS {
@@ -453,11 +456,6 @@ impl ProcessTree {
         let _ = self.root().map(|root| signal_descendants(root, number, &|pid| self.is_meant(pid) && meant(pid)));
     }
 
-    fn of_group(&self, act: fn(&Cgroup) -> std::io::Result<()>) {
-        // Older kernels have no cgroup.kill, and the group may be gone: the descendants are signalled in any case.
-        let _ = self.group.as_ref().map(act);
-    }
-
     fn is_outside(&self, pid: Pid) -> bool {
         !self.group.as_ref().is_some_and(|group| group.holds(pid))
     }
@@ -472,28 +470,6 @@ impl Drop for ProcessTree {
         }
         if !self.is_removed.get() {
             self.group.take().into_iter().for_each(Cgroup::remove);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_group_is_over_when_all_its_members_are_dead() {
-        let pids = |all: &[i32]| all.iter().map(|pid| Pid::new(*pid).unwrap()).collect::<Vec<_>>();
-        let is_dead = |pid: Pid| pid.raw() < 100;
-        for (first, second, over) in [
-            (vec![7, 8], vec![7, 8], true),
-            (vec![7, 100], vec![7, 100], false),
-            (vec![7], vec![7, 101], false), // forked before the first one died
-            (vec![7, 8], vec![8], false),   // asked again later
-            (vec![], vec![], false),
-        ] {
-            let is_second = Cell::new(false);
-            let list = || pids(if is_second.replace(true) { &second } else { &first });
-            assert_eq!(are_dead(&list, &is_dead), over, "{first:?} {second:?}");
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Control groups, version 2 (cgroups(7)): creates groups that can be frozen and killed as a whole, and moves a process
 //! out of a group that an ordinary user controls.
 
+mod controls;
 mod nest;
 
 use std::ffi::OsString;
@@ -13,6 +14,7 @@ use std::path::{Component, Path, PathBuf};
 use std::str::FromStr;
 use std::sync::OnceLock;
 
+pub use controls::GroupControls;
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 
 use crate::descendants::signal_if;
@@ -35,6 +37,9 @@ const SWEEPERS: i32 = 7;
 /// How many times a refuge is created again when another process removes it while it is still empty.
 const REMADE: u32 = 100;
 
+/// The mode of each group. Other users cannot list it: who can list a directory can make every look-up in it wait for ever.
+const UNLISTED: u32 = 0o700;
+
 /// The maximum size of `/proc/PID/cgroup` that is read, in bytes.
 const MAX_MEMBERSHIP: u64 = 64 << 10;
 
@@ -44,6 +49,8 @@ const MAX_MEMBERSHIP: u64 = 64 << 10;
 pub struct Cgroup {
     directory: File,
     path: PathBuf,
+    /// Set for a group that is to be frozen or killed.
+    controls: Option<GroupControls>,
     /// Set for a [`refuge`]: its limit of processes.
     most: Option<u32>,
 }
@@ -77,13 +84,17 @@ impl Cgroup {
         let links = own_directory(parent)?.nlink();
         let around = nest::around(parent, member, process);
         let path = around.join(format!("{name}.{}", Maker::this_process()?));
-        DirBuilder::new().mode(0o755).create(&path)?;
+        DirBuilder::new().mode(UNLISTED).create(&path)?;
         // A directory has two links, and one more for each group in it.
         if links > 2 && Pid::own().raw() % SWEEPERS == 0 {
             sweep(parent);
         }
         let directory = open(&path)?;
-        Ok(Self { directory, path, most: None })
+        Ok(Self::controlled(directory, path))
+    }
+
+    fn controlled(directory: File, path: PathBuf) -> Self {
+        Self { directory, controls: Some(GroupControls::open(&path)), path, most: None }
     }
 
     /// Opens or creates a [`refuge`] again after it was removed. Returns `None` for any other group: no process may
@@ -104,7 +115,7 @@ impl Cgroup {
         if !is_below || !is_roots_alone(&fs::symlink_metadata(path)?) {
             return Err(denied());
         }
-        Ok(Self { directory: open(path)?, path: path.to_owned(), most: None })
+        Ok(Self::controlled(open(path)?, path.to_owned()))
     }
 
     /// Returns every group of this name below `parent`, nested ones included, whoever created it.
@@ -139,7 +150,7 @@ impl Cgroup {
     pub fn of_session_led_by(leader: Pid) -> Option<Self> {
         let Scope(path) = Scope::around(leader).ok()?;
         let is_led = leader_in(&path) == Some(leader);
-        is_led.then(|| open(&path).ok()).flatten().map(|directory| Self { directory, path, most: None })
+        is_led.then(|| open(&path).ok()).flatten().map(|directory| Self::controlled(directory, path))
     }
 
     /// Returns the path of the group.
@@ -179,24 +190,29 @@ impl Cgroup {
     /// Any error of mkdir(2), and when the process does not exist.
     pub fn for_foreign_of(&self, host: Pid) -> io::Result<Self> {
         let path = self.path.join(nest::name_of(host)?);
-        DirBuilder::new().mode(0o755).create(&path)?;
-        Ok(Self { directory: open(&path)?, path, most: None })
+        DirBuilder::new().mode(UNLISTED).create(&path)?;
+        Ok(Self::controlled(open(&path)?, path))
     }
 
     /// Freezes every process in the group, without a signal, and every process that will be started in it. Frozen
     /// processes can still be killed.
     pub fn freeze(&self) -> io::Result<()> {
-        self.write("cgroup.freeze", "1")
+        self.controls.as_ref().map_or_else(|| self.write("cgroup.freeze", "1"), GroupControls::freeze)
     }
 
     /// Thaws the group.
     pub fn thaw(&self) -> io::Result<()> {
-        self.write("cgroup.freeze", "0")
+        self.controls.as_ref().map_or_else(|| self.write("cgroup.freeze", "0"), GroupControls::thaw)
     }
 
     /// Returns whether [`Self::freeze`] was called later than [`Self::thaw`]; a group around it may freeze it too.
     pub fn is_set_to_freeze(&self) -> bool {
-        fs::read_to_string(self.path.join("cgroup.freeze")).is_ok_and(|text| text.trim_ascii() == "1")
+        self.controls.as_ref().is_some_and(GroupControls::is_set_to_freeze)
+    }
+
+    /// Returns the files by which the group is frozen and killed, which were opened with it.
+    pub fn controls(&self) -> Option<&GroupControls> {
+        self.controls.as_ref()
     }
 
     /// Kills every process in the group and in nested groups: first all at once, so that no fork escapes
@@ -204,7 +220,8 @@ impl Cgroup {
     /// Linux 5.14 only the second step exists, and the group is frozen meanwhile. The caller repeats the call for
     /// processes that survive it.
     pub fn kill(&self) {
-        let is_held = self.write("cgroup.kill", "1").is_err() && self.freeze().is_ok();
+        let killed = self.controls.as_ref().map_or_else(|| self.write("cgroup.kill", "1"), GroupControls::kill);
+        let is_held = killed.is_err() && self.freeze().is_ok();
         for pid in self.members() {
             // The process may have ended, and its pid may belong to another one.
             let _ = signal_if(pid, libc::SIGKILL, &|| self.holds(pid));
@@ -363,7 +380,7 @@ pub fn leave_foreign(parent: &str, name: &str, most: u32) -> io::Result<Option<C
     }
     let left = open(&path).ok();
     settle(parent, name, most)?;
-    Ok(left.map(|directory| Cgroup { directory, path, most: None }))
+    Ok(left.map(|directory| Cgroup { directory, path, controls: None, most: None }))
 }
 
 /// Returns the group in which this process was started, for processes that run as its caller. Another process may have moved this
@@ -380,8 +397,9 @@ pub fn started_in(left: Option<&Cgroup>) -> io::Result<Option<Cgroup>> {
     };
     let depth = if left.is_some() { usize::MAX } else { 1 };
     let groups = path.ancestors().take_while(|group| group.starts_with(&tree)).take(depth);
-    let mut open_groups =
-        groups.filter_map(|path| Some(Cgroup { directory: open(path).ok()?, path: path.to_owned(), most: None }));
+    let mut open_groups = groups.filter_map(|path| {
+        Some(Cgroup { directory: open(path).ok()?, path: path.to_owned(), controls: None, most: None })
+    });
     open_groups.next().map(Some).ok_or_else(|| io::ErrorKind::NotFound.into())
 }
 
@@ -420,7 +438,7 @@ fn open_refuge(path: &Path, most: u32) -> io::Result<Cgroup> {
         bound(parent, path, &most.to_string());
         open(path)
     })?;
-    Ok(Cgroup { directory, path: path.to_owned(), most: Some(most) })
+    Ok(Cgroup { directory, path: path.to_owned(), controls: None, most: Some(most) })
 }
 
 /// Returns whether the error says that the group was removed meanwhile.
@@ -502,7 +520,7 @@ fn own_directory(path: &Path) -> io::Result<Metadata> {
     let found = match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             // Another run may create it at the same time.
-            let _ = DirBuilder::new().mode(0o755).create(path);
+            let _ = DirBuilder::new().mode(UNLISTED).create(path);
             fs::symlink_metadata(path)?
         }
         found => found?,
@@ -672,7 +690,7 @@ fn named(path: &Path, name: &str, depth: u32, found: &mut Vec<Cgroup>) {
         let called = entry.file_name();
         let is_meant = called.to_str().and_then(made).is_some_and(|(called, _)| called == name);
         if is_meant && let Ok(directory) = open(&path) {
-            found.push(Cgroup { directory, path, most: None });
+            found.push(Cgroup::controlled(directory, path));
         } else if depth > 0 {
             named(&path, name, depth - 1, found);
         }

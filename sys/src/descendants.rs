@@ -329,7 +329,8 @@ pub fn signal_if(pid: Pid, signal: i32, is_meant: &dyn Fn() -> bool) -> io::Resu
     send_if(process, signal, is_meant)
 }
 
-fn send_along(line: &OwnedFd, signal: i32) -> io::Result<()> {
+/// Sends a signal to the process of a pidfd.
+pub(crate) fn send_along(line: &OwnedFd, signal: i32) -> io::Result<()> {
     let no_info = std::ptr::null::<libc::siginfo_t>();
     // SAFETY: the descriptor is open; no information and no flags are passed.
     let answer = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, line.as_raw_fd(), signal, no_info, 0) };

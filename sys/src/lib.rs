@@ -26,6 +26,7 @@ pub mod disk;
 pub mod exec;
 pub mod foreign_processes;
 pub mod fsuid;
+pub mod handle;
 pub mod held;
 pub mod inherited;
 pub mod interpreter;

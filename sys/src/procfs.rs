@@ -90,9 +90,18 @@ impl StatusFile {
 
     /// Returns whether the process lives, see [`ProcessStatus::is_dead`].
     pub fn lives(&self) -> bool {
+        self.status().is_some_and(|status| !status.is_dead())
+    }
+
+    /// Returns whether a signal has stopped the process, as [`is_stopped_by_signal`] does.
+    pub fn is_stopped_by_signal(&self) -> bool {
+        self.status().is_some_and(|status| status.state == b'T')
+    }
+
+    fn status(&self) -> Option<ProcessStatus> {
         let mut bytes = [0; 4096];
         let length = self.0.read_at(&mut bytes, 0).unwrap_or(0);
-        parse_status(bytes.get(..length).unwrap_or_default()).is_some_and(|status| !status.is_dead())
+        parse_status(bytes.get(..length)?)
     }
 }
 

@@ -52,6 +52,7 @@ mod key_life_kills;
 mod killed;
 mod knowledge;
 mod listing;
+mod locked_directory;
 mod locked_out;
 mod lost_records;
 mod manual;

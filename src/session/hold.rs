@@ -1,0 +1,108 @@
+//! The first step of each end: a run is held or signalled through files that were opened before.
+
+use std::cell::{Cell, OnceCell};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant};
+
+use super::watchdog::Watchdog;
+use sys::cgroup::{Cgroup, GroupControls};
+use sys::handle::ProcessHandle;
+use sys::signals::SIGKILL;
+
+/// How long a supervisor whose enforcer is late only holds the run, before it kills what the watchdog has not killed by then.
+const HELD_FOR: Duration = Duration::from_secs(7);
+
+/// For what a run is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    Freeze,
+    Terminate,
+    Kill,
+}
+
+/// Proof that what can be done without the look-up of a path was done to freeze or end a run. Functions that look up a path on the way
+/// to an end, as in /proc, demand it: any user can make such a look-up wait for ever.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Held {
+    /// Whether the control group of the run is frozen.
+    pub(super) is_frozen: bool,
+}
+
+/// The open files by which a run is frozen and killed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RunHandles<'a> {
+    group: Option<&'a GroupControls>,
+    /// The process that was started to execute the command; not needed with a group.
+    command: Option<&'a ProcessHandle>,
+}
+
+impl<'a> RunHandles<'a> {
+    pub(super) fn of(group: Option<&'a Cgroup>, command: Option<&'a ProcessHandle>) -> Self {
+        Self { group: group.and_then(Cgroup::controls), command: command.filter(|_| group.is_none()) }
+    }
+
+    /// Freezes the group, so that nothing is done in it until the end. Without a group the command is killed, if it has to be.
+    pub(super) fn hold(self, purpose: Purpose) -> Held {
+        if purpose == Purpose::Kill {
+            let _ = self.command.map(|command| command.signal(SIGKILL)); // it may have ended
+        }
+        Held { is_frozen: self.group.is_some_and(|group| group.freeze().is_ok()) }
+    }
+
+    /// Freezes the group, unless it was frozen before. Returns whether it did.
+    pub(super) fn freeze(self) -> bool {
+        self.group.is_some_and(|group| !group.is_set_to_freeze() && group.freeze().is_ok())
+    }
+
+    pub(super) fn thaw(self) {
+        let _ = self.group.map(GroupControls::thaw); // it may be gone
+    }
+
+    /// Kills all processes of the group, our own programs too; without a group the command. Before Linux 5.14 the group is frozen.
+    pub(super) fn kill(self) {
+        let _ = self.hold(Purpose::Kill);
+        let _ = self.group.map(GroupControls::kill); // it may be gone
+    }
+
+    /// Returns the open files, for a process that closes all others.
+    pub(super) fn files(self) -> impl Iterator<Item = BorrowedFd<'a>> {
+        self.group.into_iter().flat_map(GroupControls::files).chain(self.command.map(AsFd::as_fd))
+    }
+}
+
+/// What this process has done to a run, of which its watchdog is told.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    /// The last hold, unless the run was thawed.
+    hold: Cell<Option<Purpose>>,
+    watchdog: OnceCell<Watchdog>,
+    /// Since when the enforcer is late.
+    late: OnceCell<Instant>,
+}
+
+impl Progress {
+    /// From now on this watchdog is told.
+    pub(super) fn tell(&self, watchdog: Watchdog) {
+        let _ = self.watchdog.set(watchdog); // there is none before
+    }
+
+    /// Records the hold, or with `None` that the run goes on; then reports as [`Self::report`] does.
+    pub(super) fn did(&self, hold: Option<Purpose>, handles: RunHandles<'_>) {
+        self.hold.set(hold);
+        self.report(handles);
+    }
+
+    /// Reports that this process makes progress. Thaws a run that the watchdog has frozen because it heard nothing.
+    pub(super) fn report(&self, handles: RunHandles<'_>) {
+        let Some(watchdog) = self.watchdog.get() else { return };
+        watchdog.report(matches!(self.hold.get(), Some(Purpose::Terminate | Purpose::Kill)));
+        if watchdog.has_frozen() && self.hold.get().is_none() {
+            handles.thaw();
+        }
+    }
+
+    /// Returns for how many times [`HELD_FOR`] the enforcer has been late.
+    pub(super) fn late(&self) -> u64 {
+        self.late.get_or_init(Instant::now).elapsed().as_secs() / HELD_FOR.as_secs()
+    }
+}
