@@ -296,7 +296,7 @@ fn enforce(enforcer: &mut Enforcer<'_>, process_tree: &ProcessTree, speaker: &Sp
         Some(Act::Freeze) => enforcer.froze(process_tree.freeze()),
         Some(Act::Thaw) => process_tree.thaw(),
         Some(Act::Terminate) => process_tree.terminate(),
-        Some(Act::Kill) if enforcer.is_handed_over() && process_tree.hold_for_enforcer() => {}
+        Some(Act::Kill) if enforcer.waits_for_another() && process_tree.hold_for_enforcer() => {}
         Some(Act::Kill) => process_tree.kill(),
     }
     step.patience

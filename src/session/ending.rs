@@ -73,6 +73,8 @@ pub(super) struct Enforcer<'a> {
     /// Kills this process, and by that the command, when a command that runs as root stops it faster than it is continued; with the
     /// time since when.
     end_timer: Option<(EndTimer, Instant)>,
+    /// Whether the command is ended for a reason that only this process sees.
+    ends_alone: bool,
 }
 
 /// The process that ends the run in place of this one.
@@ -139,6 +141,7 @@ impl<'a> Enforcer<'a> {
             tried: None,
             is_undone: false,
             unsaid: None,
+            ends_alone: false,
             wake_timer: None,
             end_timer: None,
         }
@@ -383,7 +386,7 @@ impl<'a> Enforcer<'a> {
                 self.unrecorded = Some(Unrecorded::End);
                 return Step::act(Act::Say(words), Duration::ZERO);
             }
-            Some(Unrecorded::End) => return self.end(EndReason::Unrecorded, now),
+            Some(Unrecorded::End) => return self.end_alone(EndReason::Unrecorded, now),
             None => {}
         }
         let left = self.over.map(|over| over.saturating_duration_since(now));
@@ -408,8 +411,8 @@ impl<'a> Enforcer<'a> {
                 let step = Step { act: Some(Act::Thaw), ..Step::wait(self.watch.patience()) };
                 self.unless_handed_over(step)
             }
-            (State::GivenUp, Verdict::Run) => self.end(EndReason::Expiry, now),
-            (State::GivenUp, Verdict::Freeze(ending)) => self.end(ending, now),
+            (State::GivenUp, Verdict::Run) => self.end_alone(EndReason::Expiry, now),
+            (State::GivenUp, Verdict::Freeze(ending)) => self.end_alone(ending, now),
             (State::Runs, Verdict::Freeze(_)) => {
                 self.state = State::Frozen;
                 self.freeze = Freeze::default();
@@ -432,6 +435,17 @@ impl<'a> Enforcer<'a> {
 
     fn unless_handed_over(&self, step: Step) -> Step {
         if let Delegate::Acts(_) = self.delegate { Step { act: None, ..step } } else { step }
+    }
+
+    /// Ends the command for a reason that the enforcer does not see.
+    fn end_alone(&mut self, ending: EndReason, now: Instant) -> Step {
+        self.ends_alone = true;
+        self.end(ending, now)
+    }
+
+    /// Whether another process ends the run for the same reason, and is late if this one has to.
+    pub(super) fn waits_for_another(&mut self) -> bool {
+        !self.ends_alone && self.is_handed_over()
     }
 
     /// Ends the command. A frozen one gets no grace period: it would have to be thawed to use it, and whoever holds its grant or its

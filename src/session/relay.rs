@@ -211,7 +211,7 @@ impl Relay<'_, '_, '_> {
             Some(Act::Freeze) => self.enforcer.froze(process_tree.freeze()),
             Some(Act::Thaw) => process_tree.thaw(),
             Some(Act::Terminate) => process_tree.terminate(),
-            Some(Act::Kill) if self.enforcer.is_handed_over() && process_tree.hold_for_enforcer() => {}
+            Some(Act::Kill) if self.enforcer.waits_for_another() && process_tree.hold_for_enforcer() => {}
             Some(Act::Kill) => {
                 let since = *self.killed_at.get_or_insert_with(Instant::now);
                 if since.elapsed() > MONITOR_PATIENCE {
