@@ -21,6 +21,10 @@ pub fn start_enforcer(order: &[u8], group: Option<&Cgroup>) -> io::Result<Pid> {
     spawn_apart(enforcer(order)?.stdout(Stdio::null()), group)
 }
 
+/// The name of a child of ours that was started to execute a command or a program of the caller's, and has not done so: it is not one
+/// of our programs. A command may take this name too, and is then killed where others are asked to end.
+pub const UNBORN: &str = "jit-sudo: start";
+
 /// The longest answer, in bytes.
 const ANSWER_LIMIT: usize = 64 << 10;
 

@@ -668,7 +668,7 @@ def records(db, key, now):
                 right = certified is None or certified < record["before"]
                 need(right, "journal", f"record {record['seq']} prunes an epoch that began later")
     need(not unsigned, "journal", f"the pruning in record {min(unsigned, default=0)} has no checkpoint of its own")
-    need(not foreign or foreign < consent <= signed, "journal", f"the pruning in record {foreign} is by another key")
+    need(not foreign or foreign < since <= signed, "journal", f"the pruning in record {foreign} is by another key")
     young = not result or now - result[0]["time"] / 1_000_000 <= 60
     need(own or young, "journal", "it has no checkpoint by the host's key")
     need(epochs.retired or sum(record["seq"] > signed for record in result) <= 5000, "journal", f"record {signed + 1} and what follows are not signed")

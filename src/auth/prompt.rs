@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::console::{self, PATIENCE};
+use crate::programs::UNBORN;
 use jit_core::escape::escape;
 use sys::cgroup::{self, Cgroup};
 use sys::exec::{Credentials, Directory, ExecError, Execution, Image, Programs};
@@ -16,7 +17,7 @@ use sys::inherited::SchedulingState;
 use sys::interruption::write_all;
 use sys::limits::Limits;
 use sys::pam::{Conversation, ConversationFailed, Prompt};
-use sys::process::{Pid, Waiting, wait};
+use sys::process::{Pid, Waiting, under_name, wait};
 use sys::sanitize::Inherited;
 use sys::secret::{MAX_SECRET, Secret};
 use sys::signals::SignalSet;
@@ -115,7 +116,8 @@ impl Askpass {
             programs: Programs::Any,
         };
         let group = cgroup::started_in(self.group.as_deref())?;
-        execution.spawn(group.as_ref()).map_err(ExecError::error)
+        // In a frozen group the helper waits with the group, and is not taken for one of our programs, which are taken out of it.
+        under_name(UNBORN, || execution.spawn(group.as_ref())).map_err(ExecError::error)
     }
 }
 

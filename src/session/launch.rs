@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use super::launch_error::LaunchError;
-use super::process_tree::{ProcessTree, UNBORN};
+use super::process_tree::ProcessTree;
 use super::streams::{CommandStreams, end_of};
 use crate::audit::recorded::{Recorded, Unsynced};
 use crate::authorized::environment::RunEnvironment;
@@ -20,6 +20,7 @@ use crate::elevation::Editor;
 use crate::elevation::command::sha256_of;
 use crate::elevation::edit::credentials_of_caller;
 use crate::judge::WorkingDirectory;
+use crate::programs::UNBORN;
 use jit_core::escape::Word;
 use jit_core::names::RunId;
 use sys::cgroup::{self, Cgroup};
@@ -28,7 +29,7 @@ use sys::exec::{Credentials, Directory, ExecError, Execution, Image, Programs, S
 use sys::held::HeldProgram;
 use sys::limits::Limits;
 use sys::poll::pipe;
-use sys::process::{Pid, exit_now, fork_into};
+use sys::process::{Pid, exit_now, fork_into, under_name};
 use sys::sandbox::{Capability, holds};
 use sys::sanitize::Inherited;
 use sys::trusted::RootsName;
@@ -207,14 +208,16 @@ impl Launch {
         let (own, standard) = (Pid::own(), [None, end_of(output), end_of(error)]);
         // A stream that the child replaces is closed there, which a file system may delay.
         if self.is_prompt && standard.iter().all(Option::is_none) {
-            let command = self.execution(inherited, own, None, standard).spawn(self.start_group())?;
+            let spawn = || self.execution(inherited, own, None, standard).spawn(self.start_group());
+            let command = if self.is_command() { spawn()? } else { under_name(UNBORN, spawn)? };
             self.start.was_synced();
             return Ok(Started { command, failure: None });
         }
         self.sync()?;
         let (failure, told) = pipe().map_err(|error| ExecError::unborn(&error))?;
-        let command = fork_into(self.start_group(), || self.exec_or_report(inherited, own, standard, &told))
-            .map_err(|error| ExecError::unborn(&error))?;
+        let fork = || fork_into(self.start_group(), || self.exec_or_report(inherited, own, standard, &told));
+        let command = if self.is_command() { fork() } else { under_name(UNBORN, fork) };
+        let command = command.map_err(|error| ExecError::unborn(&error))?;
         Ok(Started { command, failure: Some(failure) })
     }
 

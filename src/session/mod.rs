@@ -24,6 +24,7 @@ mod message;
 mod modes;
 mod monitor;
 mod process_tree;
+mod progress;
 mod ready;
 mod reaper;
 mod relay;

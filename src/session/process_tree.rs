@@ -13,9 +13,10 @@ use std::time::{Duration, Instant};
 use super::dead::{are_dead, is_dead};
 use super::freeze::Hold;
 use super::guard::Guard;
-use super::hold::{Held, Progress, Purpose};
+use super::hold::{Held, Purpose};
 use super::known::{Known, Spared, tell_to_end};
 use super::lost::{LostRun, end_lost};
+use super::progress::Progress;
 use super::run_groups::{PARENT, refuge, settle_beside};
 use super::watch::EnforcedRun;
 use super::watchdog::Watchdog;
@@ -48,10 +49,6 @@ const REAPED_AT_ONCE: u32 = 1000;
 
 /// The number of rounds of moving processes into or out of the group. Each round moves what was forked since the one before.
 const TAKING_ROUNDS: u32 = 16;
-
-/// The name of a process that was started to execute a command and has not done so. A command may take this name too, and is then
-/// killed where others are asked to end.
-pub(super) const UNBORN: &str = "jit-sudo: start";
 
 /// The processes of one run.
 pub struct ProcessTree {

@@ -115,6 +115,16 @@ pub fn set_name(path: &str) {
     unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
 }
 
+/// Gives this process another name while `act` runs. A child that it starts has that name from its first moment on, even if it is
+/// frozen then.
+pub fn under_name<T>(name: &str, act: impl FnOnce() -> T) -> T {
+    let own = own_name();
+    set_name(name);
+    let done = act();
+    set_name(&String::from_utf8_lossy(&own));
+    done
+}
+
 /// Returns the start time of this process, or of another one whose real user is root, in clock ticks since boot. A user
 /// can make a process of their own block every reader of its start time, so it is read in a child (see [`started`]).
 ///

@@ -119,7 +119,7 @@ fn forge(root: &PrivateRoot, count: u64, time: i64) {
                 }
             });
             if seq % 1000 == 0 || seq == count {
-                sign(connection, seq, prev, tree.head(), (&key, &key));
+                sign(connection, seq, prev, tree.head(), (&key, &key), 1_700_000_000);
             }
         }
     });
@@ -135,8 +135,9 @@ fn sign(
     head: Digest,
     TreeHead { size, root }: TreeHead,
     (sealing, host): (&HostKey, &HostKey),
+    at: i64,
 ) {
-    let statement = Statement { at: 1_700_000_000, head, host: "f0".into(), root, seq, size, version: VERSION };
+    let statement = Statement { at, head, host: "f0".into(), root, seq, size, version: VERSION };
     let note = signed_by_host(host, "f0", &statement.tree()).unwrap().to_string();
     let body = encode(&statement).unwrap();
     let signature = sealing.sign(Namespace::Checkpoint, &body);
@@ -227,7 +228,8 @@ fn short_runs_are_signed_when_a_checkpoint_is_due() {
         root.run_as(&person.name, ["jit-sudo", "-n", "true"]).succeeded();
     }
     assert_eq!(signed(&root), 2, "within a minute nothing is due");
-    // After an hour without a run the checkpoint is an hour old.
+    // The checkpoint becomes a minute old: as old as its key may be younger.
+    let at = first[0].number("time") / 1_000_000 - 60;
     let [sealing, host] = ["sealing_key.1", "host_key"]
         .map(|name| HostKey::from_openssh(&root.read(&format!("{STATE}/{name}"))).unwrap());
     let heads: Vec<_> = first.iter().map(|record| Digest(jit_core::escape::unhex(&record.hash).unwrap())).collect();
@@ -235,7 +237,7 @@ fn short_runs_are_signed_when_a_checkpoint_is_due() {
         connection.execute_batch("DELETE FROM checkpoint").unwrap();
         let mut tree = Frontier::default();
         heads.iter().for_each(|head| tree.push(*head, |_| ()));
-        sign(connection, 2, heads[1], tree.head(), (&sealing, &host));
+        sign(connection, 2, heads[1], tree.head(), (&sealing, &host), at);
     });
     root.run_as(&person.name, ["jit-sudo", "-n", "true"]).succeeded();
     signed_through(&root, 12);

@@ -66,7 +66,7 @@ fn a_policy_directory_that_others_may_list_is_refused_and_locks_nobody_out() {
     let person = root.person(&["self-service"]);
     let grant = id(&request(&root, &person, "self-service", &["--for", "10m"]));
     let directory = "/etc/jit-sudo/policy.d";
-    let cure = format!("hint: as root: chmod 700 {directory}");
+    let cure = format!("chmod 700 {directory}");
     for mode in ["755", "711", "704", "750 -g adm"] {
         let (mode, group) = mode.split_once(" -g ").unwrap_or((mode, "root"));
         root.script(&format!("chgrp {group} {directory}; chmod {mode} {directory}"));
@@ -147,7 +147,7 @@ fn no_end_waits_for_the_directory_of_the_log_file() {
     let root = with_own_configuration();
     let (person, other) = (root.person(&["self-service"]), root.person(&[]));
     root.script("install -d -m 755 /run/logs");
-    root.add_policy("file", &file_in("/run/logs"));
+    root.write("/etc/jit-sudo/policy.d/file.toml", 0o640, file_in("/run/logs"));
     let grant = id(&request(&root, &person, "self-service", &["--for", "10m"]));
     let command = "jit-sudo -n sh -c 'trap \"\" TERM; while :; do sleep 4711; done' </dev/null >/dev/null 2>&1 &";
     root.run_as(&person.name, ["sh", "-c", command]).succeeded();
@@ -168,7 +168,7 @@ fn no_end_waits_for_the_directory_of_the_log_file() {
 fn a_log_file_where_others_may_list_is_reported_and_not_written() {
     let root = own_root();
     root.script("install -d -m 755 /var/log/jit-sudo");
-    root.add_policy("file", &file_in("/var/log/jit-sudo"));
+    root.write("/etc/jit-sudo/policy.d/file.toml", 0o640, file_in("/var/log/jit-sudo"));
     let cure = "chmod o= /var/log/jit-sudo";
     let checked = root.as_root(["jitctl", "policy", "check"]);
     let said = checked.refused("/var/log/jit-sudo is open to other users (mode 0755)");

@@ -70,7 +70,7 @@ fn an_askpass_helper_in_a_frozen_run_is_frozen() {
     root.write(
         "/tmp/askpass",
         0o755,
-        "#!/bin/bash\necho born >>/tmp/born\necho wrong\nexec >&- 2>&-\n[ -e /tmp/first ] || { touch /tmp/first; exec sleep 6613; }\n",
+        "#!/bin/bash\necho $(date +%s.%N) $(grep ^0:: /proc/self/cgroup) >>/tmp/born\necho wrong\nexec >&- 2>&-\n[ -e /tmp/first ] || { touch /tmp/first; exec sleep 6613; }\n",
     );
     root.script("touch /tmp/born; chmod 666 /tmp/born");
     let words = ["jitctl", "--json", "request", "--role", "shadowed", "--reason", "x", "--for", "6s"];
@@ -87,6 +87,12 @@ fn an_askpass_helper_in_a_frozen_run_is_frozen() {
     };
     eventually("the run is frozen", PATIENCE, stands_still);
     let _ = root.run_as(&person.name, ["pkill", "-9", "-xf", "sleep 6613"]);
-    std::thread::sleep(std::time::Duration::from_secs(3));
-    assert_eq!(born(), 1, "a helper began after the expiry");
+    std::thread::sleep(std::time::Duration::from_secs(6));
+    assert_eq!(
+        born(),
+        1,
+        "a helper began after the expiry: {} {}",
+        root.read("/tmp/born"),
+        root.script("date +%s.%N; cat /tmp/alive; jitctl session list")
+    );
 }

@@ -25,7 +25,7 @@ fn compared(wanted: &str, patience: Duration) -> String {
     for file in std::fs::read_dir(project().join("tests/installed/import/corpus")).unwrap() {
         let file = file.unwrap();
         let name = file.file_name().into_string().unwrap();
-        root.write(&format!("/root/corpus/{name}"), 0o600, &std::fs::read_to_string(file.path()).unwrap());
+        root.write(&format!("/root/corpus/{name}"), 0o600, std::fs::read_to_string(file.path()).unwrap());
     }
     let target = std::env::var("CARGO_TARGET_DIR").map_or_else(|_| project().join("target"), Into::into);
     let program = std::env::current_exe().unwrap();

@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::canonical;
 use super::certificate::certificate_parts;
+use super::elsewhere::KnownEpoch;
 use super::epoch_event::{Certifier, EPOCH, Epoch};
 use super::faults::{Cause, FirstBad};
 use super::forks::Forks;
@@ -15,7 +16,6 @@ use super::key_event::{RETIREMENT, ROTATION};
 use super::key_statement::{retired, rotated};
 use super::record::{VERSION, parse};
 use super::signers::Signers;
-use super::tree_check::KnownEpoch;
 use crate::clock::{TOLERANCE_US, Timestamp};
 use crate::grant::PublicKey;
 use crate::grant::sshsig::{Namespace, signer};
@@ -422,7 +422,7 @@ impl Epochs {
 
     /// Returns the first `epoch` record elsewhere that is neither here nor of a lost branch. `before`: the number before the first record.
     fn lacks(&self, before: u64, forks: &Forks) -> Option<FirstBad> {
-        let known = |seq: &&u64| !(self.is_part && **seq <= before) && !forks.has_lost_record(**seq);
+        let known = |seq: &&u64| !(forks.has_lost_record(**seq) || self.is_part && **seq <= before);
         let seq = self.expected.keys().chain(&self.missing).filter(known).min()?;
         Some(FirstBad { seq: *seq, cause: Cause::OtherEpoch })
     }

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::digest::Digest;
+use super::elsewhere::KnownHead;
 use super::faults::{Cause, FirstBad};
 use super::fork_event::{FORK, Fork, LostHead};
 use super::mark::Mark;
 use super::record::parse;
-use super::tree_check::KnownHead;
 use crate::clock::Timestamp;
 
 /// Decodes a record if it is a fork.

@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
+use super::elsewhere::KnownHead;
 use super::note::{Note, NoteKey};
 use super::tree::TreeHead;
-use super::tree_check::KnownHead;
 use crate::grant::PublicKey;
 
 /// A tree head in a note that was kept elsewhere, and that a host key has signed.

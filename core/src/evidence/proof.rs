@@ -3,6 +3,7 @@
 
 use super::chain::{Begin, Chain, Row};
 use super::checkpoint::{Checkpoint, EVERY_SECONDS, Statement};
+use super::elsewhere::Elsewhere;
 use super::epochs::{Epochs, Sealing, Standing};
 use super::faults::{Cause, FirstBad};
 use super::forks::{Forks, FoundFork, Heads};
@@ -14,7 +15,7 @@ use super::prunings::Prunings;
 use super::record::Record;
 pub use super::signers::Signers;
 use super::tree::Frontier;
-use super::tree_check::{Compared as ComparedHeads, Elsewhere, Stored, TreeCheck};
+use super::tree_check::{Compared as ComparedHeads, Stored, TreeCheck};
 use super::unsigned::Unsigned;
 use crate::clock::Timestamp;
 use crate::grant::PublicKey;
@@ -342,7 +343,6 @@ impl Proof {
     /// own host, where the journal must have a checkpoint of the host one minute after its first record.
     pub fn end(self, tail: u64, now: Option<Timestamp>) -> Result<Proven, FirstBad> {
         let accepted_keys = self.accepted_keys();
-        let accepted = self.chain.accepted();
         let verified = self.chain.end()?;
         let last = self.chain.last();
         if let Some(differing) = self.forks.differing() {
@@ -363,7 +363,7 @@ impl Proof {
         {
             return Err(FirstBad { seq, cause: Cause::OtherKey });
         }
-        self.prunings.end(accepted, self.found.signed.as_ref().map_or(0, |signed| signed.through))?;
+        self.prunings.end(accepted_keys, self.found.signed.as_ref().map_or(0, |signed| signed.through))?;
         let age = now.zip(self.first).map_or(0, |(now, first)| now.0.saturating_sub(first).saturating_div(1_000_000));
         if let (Signers::Host(_), None) = (&self.signers, &self.found.signed)
             && age > EVERY_SECONDS

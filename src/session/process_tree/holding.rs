@@ -1,6 +1,7 @@
 //! How a run is held, and watched by a watchdog, before anything about its processes is looked up.
 
-use super::{ProcessTree, UNBORN};
+use super::ProcessTree;
+use crate::programs::UNBORN;
 use crate::session::hold::{Held, Purpose, RunHandles};
 use crate::session::watchdog::Watchdog;
 use sys::cgroup::Cgroup;

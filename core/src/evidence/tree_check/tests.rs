@@ -2,6 +2,7 @@
 
 use super::super::chain::{self, Begin, Row};
 use super::super::checkpoint::VERSION;
+use super::super::elsewhere::Elsewhere;
 use super::super::note::signed_by_host;
 use super::super::proof::{Proof, Proven};
 use super::super::record::{Event, Record};
