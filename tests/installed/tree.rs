@@ -177,7 +177,7 @@ fn a_witness_cosigns_a_journal_that_grows_and_refuses_one_that_was_restored() {
     assert!(
         uncosigned
             .stdout
-            .contains("not checked: no head of this journal with a cosignature of witness.example/one was given"),
+            .contains("not checked: no head of this journal with a cosignature of witness.example/one that could be compared was given"),
         "{uncosigned:?}"
     );
     // Each witness that is named has to have cosigned.
