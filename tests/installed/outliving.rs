@@ -447,7 +447,7 @@ fn without_room_for_an_enforcer_no_process_outlives_the_grant() {
         let holder = Holder::of("lasting");
         let script = format!("python3 -c \"$1\" {} >/dev/null 2>&1; {tail}", holder.nap);
         let run = format!("exec runuser -u {} -- jit-sudo -n sh -c \"$0\" sh \"$1\"", holder.person.name);
-        let bound = format!("mkdir -p {group} && echo 24 >{group}/pids.max && echo $$ >{group}/cgroup.procs");
+        let bound = format!("mkdir -p {group} && echo 25 >{group}/pids.max && echo $$ >{group}/cgroup.procs");
         let line = format!("{tree} && {bound} && {run}");
         let words = ["unshare", "-m", "sh", "-c", &line, &script, GREEDY];
         std::thread::scope(|scope| {
