@@ -185,7 +185,7 @@ fn a_witness_cosigns_a_journal_that_grows_and_refuses_one_that_was_restored() {
     let both = verify(&root, &["--anchor", "/root/note", "--witness", &second, "--witness", &key]);
     both.exited(5);
     assert!(
-        both.stdout.contains("cosigned up to record ") && both.stdout.contains("witness.example/two was"),
+        both.stdout.contains("cosigned up to record ") && both.stdout.contains("witness.example/two that could"),
         "{both:?}"
     );
     root.script("jitctl audit prove 3 >/root/proof");
