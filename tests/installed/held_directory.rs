@@ -18,13 +18,18 @@ const CONFIGURATION: &str = "/etc/jit-sudo";
 /// those of the installation would be held.
 fn with_own_configuration() -> PrivateRoot {
     let root = own_root();
-    install(&root, "held_directory.py", include_str!("held_directory.py"));
+    install_tool(&root);
     root.script(&format!("cp -a {CONFIGURATION} /run/configuration; mount --bind /run/configuration {CONFIGURATION}"));
     root
 }
 
+/// Installs what [`hold`] needs.
+pub(crate) fn install_tool(root: &PrivateRoot) {
+    install(root, "held_directory.py", include_str!("held_directory.py"));
+}
+
 /// Has this user hold a directory. Returns whether that was possible. It is held as long as the root.
-fn hold(root: &PrivateRoot, person: &Person, directory: &str) -> bool {
+pub(crate) fn hold(root: &PrivateRoot, person: &Person, directory: &str) -> bool {
     let prefix = format!("/tmp/{}", directory.replace('/', "-"));
     let tool = format!("unshare -Urm python3 /usr/local/lib/held_directory.py {prefix} {directory}");
     root.run_as(&person.name, ["sh", "-c", &format!("{tool} </dev/null >/dev/null 2>&1 &")]).succeeded();

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use harness::{Person, PrivateRoot, eventually};
 
+use crate::held_directory::{hold, install_tool};
 use crate::request;
 
 const POLICY: &str = r#"
@@ -24,21 +25,14 @@ const GRANT: Duration = Duration::from_secs(8);
 fn prepared() -> PrivateRoot {
     let root = crate::own_root();
     root.add_policy("looked-up", POLICY);
-    root.write("/usr/local/lib/locked_directory.py", 0o644, include_str!("locked_directory.py"));
-    root.script("[ -e /dev/fuse ] || mknod -m 666 /dev/fuse c 10 229; mkdir -m 1777 /tmp/never");
+    install_tool(&root);
     root
 }
 
 /// Locks a directory as a user without any role. The lock ends with the root.
 fn lock(root: &PrivateRoot, directory: &str) {
-    let stranger = root.person(&[]);
-    let line =
-        format!("unshare -Urm python3 /usr/local/lib/locked_directory.py {directory} /tmp/never >/tmp/held 2>&1");
-    root.script(&format!("setsid runuser -u {} -- {line} </dev/null &", stranger.name));
-    eventually("the directory is read", harness::PATIENCE, || root.read("/tmp/held").contains("held").then_some(()));
-    let line = format!("setsid runuser -u {} -- mkdir {directory}/entry >/dev/null 2>&1 </dev/null &", stranger.name);
-    root.script(&line);
-    std::thread::sleep(Duration::from_millis(500));
+    assert!(hold(root, &root.person(&[]), directory), "{directory}");
+    std::thread::sleep(Duration::from_millis(500)); // until somebody waits for the lock to create an entry
 }
 
 /// A command of root under a grant, which writes a line five times a second.
