@@ -164,3 +164,70 @@ fn last_of(connection: &Connection, kind: &str, after: u64, through: u64) -> Res
 fn decoded(body: &[u8]) -> Result<Record, JournalError> {
     Ok(Record::decode(std::str::from_utf8(body).map_err(|_| DAMAGED)?)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::{CutOff, Due, SCHEMA, sample};
+    use crate::database::tests::Scratch;
+    use crate::database::{Database, Durability};
+    use crate::store;
+    use jit_core::evidence::epoch_event::key_words;
+    use jit_core::evidence::note::origin;
+    use jit_core::evidence::prunings::KEEP_LEAST;
+    use jit_core::grant::HostDescriptor;
+
+    fn key(seed: u8) -> HostKey {
+        HostKey::from_seed([seed; 32])
+    }
+
+    fn identity(key: &HostKey) -> HostDescriptor {
+        HostDescriptor::of(key, "web1", "machine")
+    }
+
+    fn rotates(journal: &Journal<'_>, second: i64, old: &HostKey, new: &HostKey) {
+        let rotation = Rotation {
+            uid: 0,
+            user: "root".into(),
+            reason: "it is a year old".into(),
+            old_key: key_words(&old.public_key()),
+            identity: identity(new),
+            old_signature: String::new(),
+            new_signature: String::new(),
+        };
+        let rotate = |tx: &Transaction<'_>| journal.rotate(tx, &sample::moment(second), (old, new), rotation);
+        let _ = journal.database.write(Durability::Synced, rotate).unwrap();
+    }
+
+    #[test]
+    fn the_host_key_of_a_record_signs_its_note_and_no_former_one() {
+        let scratch = Scratch::new("key-life-former");
+        let all = [SCHEMA, store::SCHEMA, store::REVIEW_SCHEMA, store::ROLE_SCHEMA, store::STATEMENT_SCHEMA];
+        let database = Database::create(&scratch.path(), &all).unwrap();
+        let journal = Journal::new(&database, "web1", Vec::new());
+        let (old, new, sealing) = (key(sample::HOST_SEED), key(2), key(11));
+        let begin = |tx: &Transaction<'_>| journal.begin_line(tx, &sample::moment(1), &old, &sealing.public_key());
+        let _ = database.write(Durability::Synced, begin).unwrap().unwrap();
+        let (before, later) = (sample::moment(3).wall, sample::moment(KEEP_LEAST + 9));
+        let seals = |second, by: &HostKey| {
+            let last = journal.unsealed(sample::moment(second).wall, Due::Now).unwrap().unwrap();
+            let grown = journal.grown(last).unwrap().unwrap();
+            let id = identity(by).host_id().unwrap();
+            journal.seal((last, &grown), &sample::moment(second), &sealing, (by, &id)).unwrap().is_some()
+        };
+        let prunes = |by: &HostKey| {
+            let last = journal.prunable(CutOff::by_time(before), &later).unwrap().unwrap();
+            let id = identity(by).host_id().unwrap();
+            journal.prune(&later, last, (0, "root"), before, &sealing, (by, &id)).unwrap().is_some()
+        };
+        assert!(!seals(1, &new) && seals(1, &old));
+        sample::fill(&journal, 1);
+        rotates(&journal, 2, &old, &new);
+        assert!(!seals(2, &old), "the rotation overtakes the checkpoint");
+        assert!(!prunes(&old) && journal.pruned().unwrap().is_none(), "the rotation overtakes the pruning");
+        assert!(prunes(&new) && journal.pruned().unwrap().is_some());
+        let note = journal.notes().unwrap().pop().unwrap();
+        let origin = origin(identity(&new).host_id().unwrap().as_str());
+        assert_eq!(note.head().unwrap().0, origin);
+    }
+}
