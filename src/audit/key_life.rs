@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use super::columns::sql_bound;
 use super::distrust;
-use super::epochs::{CurrentEpoch, certificates, epoch_at, kept_name};
+use super::epochs::{CurrentEpoch, epoch_at, kept_name};
 use super::error::JournalError;
 use super::forks::names_a_record;
 use super::history::{history, last};
@@ -15,7 +15,7 @@ use super::meta::{HOST, set_meta};
 use jit_core::clock::{Moment, Timestamp};
 use jit_core::evidence::certificate::certifier;
 use jit_core::evidence::key_event::{RETIREMENT, ROTATION};
-use jit_core::evidence::key_statement::{sign_retirement, sign_rotation};
+use jit_core::evidence::key_statement::{lineage, sign_retirement, sign_rotation};
 use jit_core::evidence::record::{Event, Record, Retirement, Rotation};
 use jit_core::grant::{HostKey, PublicKey};
 
@@ -94,9 +94,22 @@ impl Journal<'_> {
 
     /// Returns the exact bytes of all records by which the host key was replaced, in their order.
     pub fn rotations(&self) -> Result<Vec<String>, JournalError> {
-        let all = certificates(self.database.connection(), 0, u64::MAX, u32::MAX)?;
-        let texts = all.into_iter().filter_map(|(_, body)| String::from_utf8(body).ok());
+        let query = history!(
+            "SELECT value FROM (SELECT CAST(substr(name, 13) AS INTEGER) AS seq, value FROM journal_meta \
+             WHERE name > ?1 AND name < ?2 AND instr(value, CAST('\"kind\":\"rotation\"' AS BLOB)) > 0 UNION ALL \
+             SELECT seq, body FROM history WHERE kind = 'rotation' AND kind NOT IN ('start', 'end')) ORDER BY seq"
+        );
+        let mut statement = self.database.connection().prepare(query)?;
+        let bodies = statement.query_map([kept_name(0), kept_name(u64::MAX)], |row| row.get::<_, Vec<u8>>(0))?;
+        let bodies = bodies.collect::<rusqlite::Result<Vec<_>>>()?;
+        let texts = bodies.into_iter().filter_map(|body| String::from_utf8(body).ok());
         Ok(texts.filter(|body| matches!(Record::decode(body), Ok(Record { event: Event::Rotation(_), .. }))).collect())
+    }
+
+    /// Returns the host key `own` and those that it has taken the place of, the latest first.
+    pub fn lineage(&self, own: PublicKey) -> Result<Vec<PublicKey>, JournalError> {
+        let rotations = self.rotations()?;
+        Ok(lineage(rotations.iter().map(String::as_str), own))
     }
 
     /// Returns the host key by which the line of this epoch is known now.
