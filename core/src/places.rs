@@ -12,6 +12,9 @@ pub const STATE: &str = match option_env!("JIT_SUDO_STATEDIR") {
     None => "/var/lib/jit-sudo",
 };
 
+/// The directory for what lasts until the host shuts down: mode 0700, owner root, in memory.
+pub const RUNTIME: &str = "/run/jit-sudo";
+
 /// The directory of the administrator's hooks.
 pub const HOOKS: &str = match option_env!("JIT_SUDO_HOOKSDIR") {
     Some(directory) => directory,

@@ -156,6 +156,11 @@ impl Findings {
 
     fn key(&mut self, host: &Host) {
         match host.key_is_private().and_then(|()| host.key()) {
+            Ok(_) if host.is_to_be_sealed() => {
+                let said = "the key of this host is not sealed since it was replaced".to_owned();
+                let fix = "/usr/libexec/jit-sudo/jit-sudo-host-key seal".to_owned();
+                self.add("key", Severity::Warning, said, Some(fix));
+            }
             Ok(key) => self.good("key", format!("{} signs for this host", key.fingerprint())),
             Err(error) => self.fault("key", &error),
         }

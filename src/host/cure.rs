@@ -30,6 +30,7 @@ impl HostError {
             Self::NoProc => Some("mount -t proc proc /proc".to_owned()),
             Self::Compiler(_) => Some("install jit-sudo again".to_owned()),
             Self::NoKey(_) => Some("jitctl key init".to_owned()),
+            Self::Sealed => Some("/usr/libexec/jit-sudo/jit-sudo-host-key unseal".to_owned()),
             Self::Retired(_, None) => Some("jitctl key init, then jitctl key accept --reason 'WHY'".to_owned()),
             Self::Retired(_, Some(_)) => Some("jitctl audit verify, then jitctl key accept --reason 'WHY'".to_owned()),
             Self::Key(_) => Some(format!(
