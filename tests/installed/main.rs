@@ -78,6 +78,7 @@ mod retention;
 mod run;
 mod sandbox;
 mod screen;
+mod sealed_key;
 mod shells;
 mod shippers;
 mod signed;
