@@ -70,6 +70,7 @@ export JIT_SUDO_ENFORCER     := $(LIBEXECDIR)/jit-sudo-enforcer
 export JIT_SUDO_HOOK_RUNNER  := $(LIBEXECDIR)/jit-sudo-hooks
 export JIT_SUDO_COMPILER     := $(LIBEXECDIR)/jit-sudo-compile
 export JIT_SUDO_SHRINKER     := $(LIBEXECDIR)/jit-sudo-shrink
+export JIT_SUDO_KEY_SEALER   := $(LIBEXECDIR)/jit-sudo-host-key
 export JIT_SUDO_PAM_SERVICES := $(SERVICES)
 endif
 

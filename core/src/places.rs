@@ -62,3 +62,9 @@ pub const SHRINKER: &str = match option_env!("JIT_SUDO_SHRINKER") {
     Some(path) => path,
     None => "/usr/libexec/jit-sudo/jit-sudo-shrink",
 };
+
+/// The one that seals and unseals the host key.
+pub const KEY_SEALER: &str = match option_env!("JIT_SUDO_KEY_SEALER") {
+    Some(path) => path,
+    None => "/usr/libexec/jit-sudo/jit-sudo-host-key",
+};
