@@ -19,6 +19,7 @@ use std::time::Duration;
 use crate::cgroup::{self, Cgroup};
 use crate::clone;
 use crate::kernel::{check, retry};
+use crate::no_wait::may_wait_for;
 use crate::poll::{pipe, read, write};
 use crate::procfs::locked;
 use crate::signals::{self, Disposition, SignalSet};
@@ -197,6 +198,7 @@ fn joined(pid: Option<u64>, time: Option<u64>) -> Option<u64> {
 
 /// Returns the inode number of a namespace of this process; `None` where the kernel has no such namespaces.
 fn namespace(kind: &str) -> io::Result<Option<u64>> {
+    may_wait_for("a namespace of this process");
     match fs::metadata(format!("/proc/self/ns/{kind}")) {
         Err(error) if error.kind() == io::ErrorKind::NotFound && fs::exists("/proc/self/ns")? => Ok(None),
         found => Ok(Some(found?.ino())),
