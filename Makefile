@@ -243,7 +243,7 @@ differential: deps build
 	fi; \
 	PROFILE=$(PROFILE) $(CARGO) test --quiet --locked --test installed $(BESIDE_SUDO)
 
-BESIDE_SUDO := -- differential:: in_place:: edit:: listing:: options:: import:: zero_standing
+BESIDE_SUDO := -- differential:: in_place:: edit:: listing:: options:: import::
 
 # Takes ten minutes; the ordinary tests compare a sample.
 FILES ?= 5000
