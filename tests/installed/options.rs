@@ -188,7 +188,8 @@ fn a_command_runs_where_the_policy_lets_it() {
     }
     // The current directory: sudo 1.9.13 permits it too, 1.9.16 does not.
     let person = root().person(&["opt-plain"]);
-    assert_eq!(root().run_as(&person.name, ["jit-sudo", "-n", "-D", "/tmp", "pwd"]).succeeded(), "/tmp");
+    let here = root().command(&person.name, ["jit-sudo", "-n", "-D", "/tmp", "pwd"]).cwd("/tmp").run();
+    assert_eq!(here.succeeded(), "/tmp");
     let person = root().person(&["opt-free"]);
     let nowhere = root().command(&person.name, ["jit-sudo", "-n", "-D", "/nowhere", "pwd"]).run();
     nowhere.refused("jit-sudo: unable to change directory to /nowhere: No such file or directory\n");
