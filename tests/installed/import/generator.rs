@@ -319,6 +319,8 @@ impl<'a> Generator<'a> {
             run_as = None;
         } else if group.is_some() && !self.host.group_alone && run_as.is_none_or(|run_as| run_as == user) {
             run_as = Some(if user == "bob" { "carol" } else { "bob" });
+        } else if !self.host.group_alone && run_as == Some(user) {
+            run_as = None;
         }
         if self.default_user && group.is_none() {
             // The default user of sudo is not converted.
