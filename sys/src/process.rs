@@ -25,7 +25,7 @@ use crate::procfs::locked;
 use crate::signals::{self, Disposition, SignalSet};
 use crate::started;
 
-pub use crate::descendants::{Earlier, descendants, descends, kill_descendants, signal_descendants, signal_if};
+pub use crate::descendants::{Earlier, descendants, kill_descendants, signal_descendants, signal_if};
 
 /// A process id; always positive, so that it can never mean a group or every process in kill(2).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
