@@ -71,6 +71,7 @@ export JIT_SUDO_ENFORCER     := $(LIBEXECDIR)/jit-sudo-enforcer
 export JIT_SUDO_HOOK_RUNNER  := $(LIBEXECDIR)/jit-sudo-hooks
 export JIT_SUDO_COMPILER     := $(LIBEXECDIR)/jit-sudo-compile
 export JIT_SUDO_SHRINKER     := $(LIBEXECDIR)/jit-sudo-shrink
+export JIT_SUDO_KEY_SEALER   := $(LIBEXECDIR)/jit-sudo-host-key
 export JIT_SUDO_PAM_SERVICES := $(SERVICES)
 endif
 
@@ -104,6 +105,8 @@ install: $(BINARIES)
 	install -m 755 $(BUILT)/jit-sudo-hooks $(DESTDIR)$(LIBEXECDIR)/jit-sudo-hooks
 	install -m 755 $(BUILT)/jit-sudo-compile $(DESTDIR)$(LIBEXECDIR)/jit-sudo-compile
 	install -m 755 $(BUILT)/jit-sudo-shrink $(DESTDIR)$(LIBEXECDIR)/jit-sudo-shrink
+	sed 's|^state=/var/lib/jit-sudo$$|state=$(STATEDIR)|' packaging/host-key >$(DESTDIR)$(LIBEXECDIR)/jit-sudo-host-key
+	chmod 755 $(DESTDIR)$(LIBEXECDIR)/jit-sudo-host-key
 	install -m 755 $(BUILT)/jitctl $(DESTDIR)$(BINDIR)/jitctl
 	install -D -m 644 $(BUILT)/libpam_jit_sudo.so $(DESTDIR)$(PAMDIR)/pam_jit_sudo.so
 	$(CONFIG) 640 etc/policy.toml $(DESTDIR)$(SYSCONFDIR)/jit-sudo/policy.toml
@@ -126,12 +129,12 @@ ifeq ($(DESTDIR),)
 # A host that was retired gets no other key by that.
 	@if [ "$$(id -u)" = 0 ]; then \
 	    packaging/hooks-user && \
-	    if [ ! -e /var/lib/jit-sudo/journal.db ] || [ -e /var/lib/jit-sudo/host_key ]; then $(BINDIR)/jitctl key init; fi; \
+	    if [ ! -e /var/lib/jit-sudo/journal.db ] || [ -e /var/lib/jit-sudo/host_key ] || [ -e /var/lib/jit-sudo/host_key.sealed ]; then $(BINDIR)/jitctl key init; fi; \
 	fi
 endif
 
 uninstall:
-	rm -f $(addprefix $(DESTDIR)$(BINDIR)/,jit-sudo jit-sudoedit jitctl) $(addprefix $(DESTDIR)$(LIBEXECDIR)/,jit-sudo-broker jit-sudo-enforcer jit-sudo-hooks jit-sudo-compile jit-sudo-shrink)
+	rm -f $(addprefix $(DESTDIR)$(BINDIR)/,jit-sudo jit-sudoedit jitctl) $(addprefix $(DESTDIR)$(LIBEXECDIR)/,jit-sudo-broker jit-sudo-enforcer jit-sudo-hooks jit-sudo-compile jit-sudo-shrink jit-sudo-host-key)
 	rm -f $(foreach name,jitctl jit-sudo,$(addprefix $(DESTDIR),$(BASHCOMP)/$(name) $(ZSHCOMP)/_$(name) $(FISHCOMP)/$(name).fish))
 	rm -f $(addprefix $(DESTDIR)$(SERVICES)/,jit-sudo jit-sudo-i other)
 	rm -f $(DESTDIR)$(PAMDIR)/pam_jit_sudo.so
@@ -218,7 +221,7 @@ million: deps build
 journals: deps build
 	PROFILE=$(PROFILE) $(CARGO) test --quiet --locked --test installed a_thousand_random_journals -- --ignored --nocapture
 
-# Kills runs, and changes of the epoch, at each of their system calls, one after the other. Takes some twenty minutes.
+# Kills runs, changes of the epoch, backups and prunings at each of their system calls, one after the other. Takes some twenty minutes.
 kills: deps build
 	PROFILE=$(PROFILE) $(CARGO) test --quiet --locked --test installed a_kill_at_each_system_call -- --ignored --nocapture
 

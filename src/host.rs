@@ -8,6 +8,7 @@ mod finished_recordings;
 mod identity;
 mod inspection;
 mod key_life;
+mod key_place;
 mod knowledge;
 mod lectures;
 mod lost;
@@ -56,6 +57,7 @@ use jit_core::names::{Person, RunId};
 use jit_core::places::HOOK_RUNNER;
 use jit_core::places::{CONFIGURATION, HOOKS, STATE};
 use jit_core::policy::{AuditSettings, PolicyError, PolicyWords, Role, SyslogMode};
+use key_place::SEALED;
 pub use knowledge::Knowledge;
 pub use lost::{CLOSE, Closed};
 pub use policies::OnDisk;
@@ -122,6 +124,8 @@ pub enum HostError {
     Terms(String, TermsFault),
     /// The host has no key yet.
     NoKey(&'static str),
+    /// The host key is sealed, and was not unsealed since the host booted.
+    Sealed,
     /// The host key is damaged.
     Key(InvalidHostKey),
     /// The host was retired then; the fingerprint of the key that it has got since, which root has not accepted.
@@ -151,6 +155,9 @@ impl fmt::Display for HostError {
             Self::Damaged(what) => write!(f, "the database holds damaged terms: {what}"),
             Self::Terms(id, fault) => write!(f, "request {id} cannot be used: {fault}"),
             Self::NoKey(file) => write!(f, "this host has no key: {STATE}/{file} is missing"),
+            Self::Sealed => {
+                write!(f, "the key of this host is sealed in {STATE}/{SEALED}, and was not unsealed since the boot")
+            }
             Self::Key(error) => write!(f, "{STATE}/{HOST_KEY} {error}"),
             Self::Retired(at, None) => {
                 write!(f, "this host was retired at {}: its private key was removed", at.to_the_second())

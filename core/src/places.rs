@@ -12,6 +12,9 @@ pub const STATE: &str = match option_env!("JIT_SUDO_STATEDIR") {
     None => "/var/lib/jit-sudo",
 };
 
+/// The directory for what lasts until the host shuts down: mode 0700, owner root, in memory.
+pub const RUNTIME: &str = "/run/jit-sudo";
+
 /// The directory of the administrator's hooks.
 pub const HOOKS: &str = match option_env!("JIT_SUDO_HOOKSDIR") {
     Some(directory) => directory,
@@ -58,4 +61,10 @@ pub const COMPILER: &str = match option_env!("JIT_SUDO_COMPILER") {
 pub const SHRINKER: &str = match option_env!("JIT_SUDO_SHRINKER") {
     Some(path) => path,
     None => "/usr/libexec/jit-sudo/jit-sudo-shrink",
+};
+
+/// The one that seals and unseals the host key.
+pub const KEY_SEALER: &str = match option_env!("JIT_SUDO_KEY_SEALER") {
+    Some(path) => path,
+    None => "/usr/libexec/jit-sudo/jit-sudo-host-key",
 };

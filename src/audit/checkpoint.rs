@@ -72,7 +72,7 @@ impl Journal<'_> {
         let checkpoint = signed((last, grown), moment, sealing, (key, host))?;
         // Synced: the log sinks get it, and no power failure may remove what a witness has seen.
         let is_signed = self.database.write(Durability::Synced, |tx| {
-            if !signs(tx, sealing, moment)? || !is_host_key(tx, key, last.seq)? {
+            if !may_sign(tx, last.seq, moment, sealing, key)? {
                 return Ok(false);
             }
             store(tx, grown, &checkpoint)?;
@@ -97,19 +97,22 @@ impl Journal<'_> {
     }
 }
 
-/// Whether this is the sealing key of the present epoch, and the epoch has begun at this time. Otherwise the next epoch has to begin first.
-pub(super) fn signs(tx: &Transaction<'_>, sealing: &HostKey, moment: &Moment) -> Result<bool, JournalError> {
-    let epoch = epoch_at(tx, u64::MAX)?;
-    Ok(epoch.is_none_or(|current| {
-        let is_early = current.began.0.saturating_sub(moment.wall.0) > TOLERANCE_US;
-        current.epoch.key == sealing.public_key() && !is_early
-    }))
-}
-
-/// Whether no other host key has taken the place of this one before record `seq`.
-fn is_host_key(tx: &Transaction<'_>, key: &HostKey, seq: u64) -> Result<bool, JournalError> {
+/// Whether these keys sign record `seq`: the sealing key is that of the present epoch, which has begun at this time, and no other host
+/// key has taken the place of this one before the record. Otherwise another process has begun an epoch or replaced the host key
+/// meanwhile, and the caller reads the keys again.
+pub(super) fn may_sign(
+    tx: &Transaction<'_>,
+    seq: u64,
+    moment: &Moment,
+    sealing: &HostKey,
+    host: &HostKey,
+) -> Result<bool, JournalError> {
     let Some(current) = epoch_at(tx, u64::MAX)? else { return Ok(true) };
-    Ok(host_key_at(tx, &current, seq)?.is_none_or(|own| own == key.public_key()))
+    let is_early = current.began.0.saturating_sub(moment.wall.0) > TOLERANCE_US;
+    if current.epoch.key != sealing.public_key() || is_early {
+        return Ok(false);
+    }
+    Ok(host_key_at(tx, &current, seq)?.is_none_or(|own| own == host.public_key()))
 }
 
 /// Signs the tree up to this record with a sealing key; the host key signs the note.

@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use super::columns::sql_bound;
 use super::distrust;
-use super::epochs::{CurrentEpoch, certificates, epoch_at, kept_name};
+use super::epochs::{CurrentEpoch, epoch_at, kept_name};
 use super::error::JournalError;
 use super::forks::names_a_record;
 use super::history::{history, last};
@@ -15,7 +15,7 @@ use super::meta::{HOST, set_meta};
 use jit_core::clock::{Moment, Timestamp};
 use jit_core::evidence::certificate::certifier;
 use jit_core::evidence::key_event::{RETIREMENT, ROTATION};
-use jit_core::evidence::key_statement::{sign_retirement, sign_rotation};
+use jit_core::evidence::key_statement::{lineage, sign_retirement, sign_rotation};
 use jit_core::evidence::record::{Event, Record, Retirement, Rotation};
 use jit_core::grant::{HostKey, PublicKey};
 
@@ -94,9 +94,22 @@ impl Journal<'_> {
 
     /// Returns the exact bytes of all records by which the host key was replaced, in their order.
     pub fn rotations(&self) -> Result<Vec<String>, JournalError> {
-        let all = certificates(self.database.connection(), 0, u64::MAX, u32::MAX)?;
-        let texts = all.into_iter().filter_map(|(_, body)| String::from_utf8(body).ok());
+        let query = history!(
+            "SELECT value FROM (SELECT CAST(substr(name, 13) AS INTEGER) AS seq, value FROM journal_meta \
+             WHERE name > ?1 AND name < ?2 AND instr(value, CAST('\"kind\":\"rotation\"' AS BLOB)) > 0 UNION ALL \
+             SELECT seq, body FROM history WHERE kind = 'rotation' AND kind NOT IN ('start', 'end')) ORDER BY seq"
+        );
+        let mut statement = self.database.connection().prepare(query)?;
+        let bodies = statement.query_map([kept_name(0), kept_name(u64::MAX)], |row| row.get::<_, Vec<u8>>(0))?;
+        let bodies = bodies.collect::<rusqlite::Result<Vec<_>>>()?;
+        let texts = bodies.into_iter().filter_map(|body| String::from_utf8(body).ok());
         Ok(texts.filter(|body| matches!(Record::decode(body), Ok(Record { event: Event::Rotation(_), .. }))).collect())
+    }
+
+    /// Returns the host key `own` and those that it has taken the place of, the latest first.
+    pub fn lineage(&self, own: PublicKey) -> Result<Vec<PublicKey>, JournalError> {
+        let rotations = self.rotations()?;
+        Ok(lineage(rotations.iter().map(String::as_str), own))
     }
 
     /// Returns the host key by which the line of this epoch is known now.
@@ -163,4 +176,71 @@ fn last_of(connection: &Connection, kind: &str, after: u64, through: u64) -> Res
 
 fn decoded(body: &[u8]) -> Result<Record, JournalError> {
     Ok(Record::decode(std::str::from_utf8(body).map_err(|_| DAMAGED)?)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::{CutOff, Due, SCHEMA, sample};
+    use crate::database::tests::Scratch;
+    use crate::database::{Database, Durability};
+    use crate::store;
+    use jit_core::evidence::epoch_event::key_words;
+    use jit_core::evidence::note::origin;
+    use jit_core::evidence::prunings::KEEP_LEAST;
+    use jit_core::grant::HostDescriptor;
+
+    fn key(seed: u8) -> HostKey {
+        HostKey::from_seed([seed; 32])
+    }
+
+    fn identity(key: &HostKey) -> HostDescriptor {
+        HostDescriptor::of(key, "web1", "machine")
+    }
+
+    fn rotates(journal: &Journal<'_>, second: i64, old: &HostKey, new: &HostKey) {
+        let rotation = Rotation {
+            uid: 0,
+            user: "root".into(),
+            reason: "it is a year old".into(),
+            old_key: key_words(&old.public_key()),
+            identity: identity(new),
+            old_signature: String::new(),
+            new_signature: String::new(),
+        };
+        let rotate = |tx: &Transaction<'_>| journal.rotate(tx, &sample::moment(second), (old, new), rotation);
+        let _ = journal.database.write(Durability::Synced, rotate).unwrap();
+    }
+
+    #[test]
+    fn the_host_key_of_a_record_signs_its_note_and_no_former_one() {
+        let scratch = Scratch::new("key-life-former");
+        let all = [SCHEMA, store::SCHEMA, store::REVIEW_SCHEMA, store::ROLE_SCHEMA, store::STATEMENT_SCHEMA];
+        let database = Database::create(&scratch.path(), &all).unwrap();
+        let journal = Journal::new(&database, "web1", Vec::new());
+        let (old, new, sealing) = (key(sample::HOST_SEED), key(2), key(11));
+        let begin = |tx: &Transaction<'_>| journal.begin_line(tx, &sample::moment(1), &old, &sealing.public_key());
+        let _ = database.write(Durability::Synced, begin).unwrap().unwrap();
+        let (before, later) = (sample::moment(3).wall, sample::moment(KEEP_LEAST + 9));
+        let seals = |second, by: &HostKey| {
+            let last = journal.unsealed(sample::moment(second).wall, Due::Now).unwrap().unwrap();
+            let grown = journal.grown(last).unwrap().unwrap();
+            let id = identity(by).host_id().unwrap();
+            journal.seal((last, &grown), &sample::moment(second), &sealing, (by, &id)).unwrap().is_some()
+        };
+        let prunes = |by: &HostKey| {
+            let last = journal.prunable(CutOff::by_time(before), &later).unwrap().unwrap();
+            let id = identity(by).host_id().unwrap();
+            journal.prune(&later, last, (0, "root"), before, &sealing, (by, &id)).unwrap().is_some()
+        };
+        assert!(!seals(1, &new) && seals(1, &old));
+        sample::fill(&journal, 1);
+        rotates(&journal, 2, &old, &new);
+        assert!(!seals(2, &old), "the rotation overtakes the checkpoint");
+        assert!(!prunes(&old) && journal.pruned().unwrap().is_none(), "the rotation overtakes the pruning");
+        assert!(prunes(&new) && journal.pruned().unwrap().is_some());
+        let note = journal.notes().unwrap().pop().unwrap();
+        let origin = origin(identity(&new).host_id().unwrap().as_str());
+        assert_eq!(note.head().unwrap().0, origin);
+    }
 }

@@ -6,7 +6,7 @@ use rusqlite::{Connection, params};
 
 use serde::Deserialize;
 
-use super::checkpoint::{seal_in, signs};
+use super::checkpoint::{may_sign, seal_in};
 use super::columns::{digest, sql_bound};
 use super::decided;
 use super::epochs;
@@ -206,7 +206,8 @@ impl Journal<'_> {
 
     /// Records that everything up to `last` is removed. Once the record is on the disk, the following [`Journal::sweep`] may be
     /// interrupted: the remaining records do not count, and the next sweep deletes them. The same transaction signs the record, so that
-    /// its time is proved. Returns `None` if another epoch has begun; then nothing was done.
+    /// its time is proved. Returns `None` if another epoch has begun, or another host key has taken the place of this one; then nothing
+    /// was done.
     pub fn prune(
         &self,
         moment: &Moment,
@@ -217,7 +218,7 @@ impl Journal<'_> {
         host: (&HostKey, &HostId),
     ) -> Result<Option<(Written, Checkpoint)>, JournalError> {
         self.database.write(Durability::Synced, |tx| {
-            if !signs(tx, sealing, moment)? {
+            if !may_sign(tx, u64::MAX, moment, sealing, host.0)? {
                 return Ok(None);
             }
             let gone = pruned(tx)?.map_or(0, |mark| mark.seq);

@@ -8,6 +8,7 @@ use jit_core::clock::Timestamp;
 use jit_core::clock::duration::Seconds;
 use jit_core::escape::{escape, unhex};
 use jit_core::evidence::filter::{Span, Status, Words};
+use jit_core::evidence::key_statement::followed;
 use jit_core::evidence::{
     Checkpoint, Digest, Elsewhere, FirstBad, KnownEpoch, KnownHead, Mark, Origins, Record, SignedHead, Signers,
     TreeHead, prunings,
@@ -93,17 +94,16 @@ impl Context<'_> {
         })
     }
 
-    /// Returns the heads that may decide about this journal.
+    /// Returns the heads that may decide about this journal: those by the given keys, without them by the host's, and by the keys that
+    /// have taken their place.
     fn heads_of_this_journal(&self, heads: Vec<SignedHead>, keys: &[PublicKey]) -> Result<Vec<KnownHead>, Refused> {
         if heads.is_empty() {
             return Ok(Vec::new());
         }
         let mut origins = Origins::default();
         self.journal.notes()?.iter().for_each(|note| origins.add(note));
-        Ok(match keys {
-            [] => origins.of_journal(heads, &[self.host.public_key()?.public_key()]),
-            keys => origins.of_journal(heads, keys),
-        })
+        let lineage = self.journal.lineage(self.host.public_key()?.public_key())?;
+        Ok(origins.of_journal(heads, &followed(keys, &lineage)))
     }
 
     pub(super) fn audit_export(

@@ -11,7 +11,7 @@ use crate::auth::stack::succeeds_unproved;
 use crate::elevation::Caller;
 use crate::host::{Host, HostError, RESERVE, RESERVE_SIZE, SALVAGE, lost_sealing_key};
 use jit_core::clock::duration::Seconds;
-use jit_core::places::{CONFIGURATION, STATE};
+use jit_core::places::{CONFIGURATION, KEY_SEALER, STATE};
 use jit_core::policy::{AuditSettings, Policy, PolicyReader, SyslogMode};
 use jit_core::wire::{Finding, Severity};
 
@@ -156,6 +156,11 @@ impl Findings {
 
     fn key(&mut self, host: &Host) {
         match host.key_is_private().and_then(|()| host.key()) {
+            Ok(_) if host.is_to_be_sealed() => {
+                let said = "the key of this host is not sealed since it was replaced".to_owned();
+                let fix = format!("{KEY_SEALER} seal");
+                self.add("key", Severity::Warning, said, Some(fix));
+            }
             Ok(key) => self.good("key", format!("{} signs for this host", key.fingerprint())),
             Err(error) => self.fault("key", &error),
         }

@@ -47,6 +47,7 @@ use crate::policy_index::PolicyIndex;
 use attempt::{Attempts, Recording};
 use failure::{Refused, refused, unchecked};
 use jit_core::clock::Now;
+use jit_core::evidence::epoch_event::key_words;
 use jit_core::grant::HostPublicKey;
 use jit_core::policy::{AuditSettings, PolicyReader};
 use jit_core::wire::{Failure, KeyInfo, KeyShow, Reply, Verb};
@@ -248,7 +249,9 @@ fn key_init(caller: &Caller) -> Result<KeyInfo, Refused> {
 
 fn key_info(key: &HostPublicKey, journal: &Journal<'_>, created: bool) -> Result<KeyInfo, JournalError> {
     let current = journal.epoch()?;
+    let former = journal.lineage(key.public_key())?.split_off(1);
     Ok(KeyInfo {
+        former_keys: former.iter().map(key_words).collect(),
         public_key: key.public_line(),
         fingerprint: key.fingerprint(),
         created,

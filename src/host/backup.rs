@@ -8,8 +8,8 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use super::identity::key_file;
-use super::{DATABASE, Host, HostError, PUBLIC_KEY, schema, state_directory};
+use super::identity::public_key;
+use super::{DATABASE, Host, HostError, schema, state_directory};
 use crate::audit::{Due, Journal, Known, backup, state_checks};
 use crate::database::Database;
 use jit_core::clock::Timestamp;
@@ -104,7 +104,7 @@ impl Host {
         let state = state_directory()?;
         let backup = TrustedFile::open(path)?;
         backup.private()?;
-        let key = HostPublicKey::from_line(&key_file(&state, PUBLIC_KEY)?)?;
+        let key = public_key(&state)?;
         let staged = Path::new(STATE).join(STAGED);
         Database::discard(&staged)?;
         let head = stage(path, &staged, name, &key);

@@ -9,7 +9,7 @@ use super::{HOST_KEY, HostError, PUBLIC_KEY};
 use crate::audit::JournalError;
 use crate::database::{DatabaseError, Distrust, Unwritten};
 use jit_core::escape::command_line;
-use jit_core::places::{CONFIGURATION, HOOKS, STATE};
+use jit_core::places::{CONFIGURATION, HOOKS, KEY_SEALER, STATE};
 use sys::trusted::TrustError;
 
 impl HostError {
@@ -30,6 +30,7 @@ impl HostError {
             Self::NoProc => Some("mount -t proc proc /proc".to_owned()),
             Self::Compiler(_) => Some("install jit-sudo again".to_owned()),
             Self::NoKey(_) => Some("jitctl key init".to_owned()),
+            Self::Sealed => Some(format!("{KEY_SEALER} unseal")),
             Self::Retired(_, None) => Some("jitctl key init, then jitctl key accept --reason 'WHY'".to_owned()),
             Self::Retired(_, Some(_)) => Some("jitctl audit verify, then jitctl key accept --reason 'WHY'".to_owned()),
             Self::Key(_) => Some(format!(

@@ -2,7 +2,8 @@
 
 use std::borrow::Borrow;
 
-use super::{HOST_KEY, Host, HostError, KEY_LIMIT, PUBLIC_KEY};
+use super::key_place::host_key_text;
+use super::{Host, HostError, KEY_LIMIT, PUBLIC_KEY};
 use jit_core::grant::hostkey::InvalidHostKey;
 use jit_core::grant::{HostDescriptor, HostId, HostKey, HostPublicKey};
 use jit_core::policy::AuditSettings;
@@ -91,7 +92,7 @@ impl Host {
         }
         match self.read_key() {
             // Another process may have been putting a new key in its place.
-            Err(HostError::NoKey(_) | HostError::Key(_)) => {
+            Err(HostError::NoKey(_) | HostError::Sealed | HostError::Key(_)) => {
                 if self.is_unsettled() {
                     self.settle_key()?;
                 }
@@ -102,21 +103,22 @@ impl Host {
     }
 
     fn read_key(&self) -> Result<HostKey, HostError> {
-        let key = HostKey::from_openssh(&key_file(&self.state, HOST_KEY)?)?;
+        let key = HostKey::from_openssh(&host_key_text(&self.state)?)?;
         // The two halves must match: nothing could verify what such a key signs.
         if self.public_key()?.public_line() == key.public_line() { Ok(key) } else { Err(InvalidHostKey.into()) }
     }
 
     /// Returns the public half of the key.
     pub fn public_key(&self) -> Result<HostPublicKey, HostError> {
-        Ok(HostPublicKey::from_line(&key_file(&self.state, PUBLIC_KEY)?)?)
+        public_key(&self.state)
     }
 }
 
-pub(super) fn key_file(state: &TrustedDirectory, name: &'static str) -> Result<String, HostError> {
-    let file = state.file(name.as_ref()).map_err(|error| match error {
-        TrustError::Missing { .. } => HostError::NoKey(name),
+pub(super) fn public_key(state: &TrustedDirectory) -> Result<HostPublicKey, HostError> {
+    let file = state.file(PUBLIC_KEY.as_ref()).map_err(|error| match error {
+        TrustError::Missing { .. } => HostError::NoKey(PUBLIC_KEY),
         error => HostError::Trust(error),
     })?;
-    Ok(String::from_utf8(file.read(KEY_LIMIT)?).map_err(|_| InvalidHostKey)?)
+    let line = String::from_utf8(file.read(KEY_LIMIT)?).map_err(|_| InvalidHostKey)?;
+    Ok(HostPublicKey::from_line(&line)?)
 }

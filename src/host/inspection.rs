@@ -7,7 +7,8 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 
-use super::{HOST_KEY, Host, HostError};
+use super::key_place::host_key_file;
+use super::{Host, HostError};
 use crate::audit::sink::journald;
 use crate::audit::sink::json_file::directory_of;
 use crate::audit::sink::syslog::DEV_LOG;
@@ -61,11 +62,7 @@ impl Host {
 
     /// Checks that only root can read the host key.
     pub fn key_is_private(&self) -> Result<(), HostError> {
-        match self.state.file(HOST_KEY.as_ref()) {
-            Ok(file) => Ok(file.private()?),
-            Err(TrustError::Missing { .. }) => Err(HostError::NoKey(HOST_KEY)),
-            Err(error) => Err(error.into()),
-        }
+        Ok(host_key_file(&self.state)?.private()?)
     }
 
     /// Returns the log sinks, and for each whether it accepts records and has received all of them.

@@ -5,6 +5,7 @@
 use std::ffi::OsStr;
 use std::path::Path;
 
+use super::key_place::SEALED;
 use super::{HOST_KEY, Host, HostError, Identity, PUBLIC_KEY};
 use crate::audit::{Due, Retired};
 use crate::database::Durability;
@@ -36,7 +37,8 @@ impl Host {
         self.database.write(Durability::Synced, |_| Ok::<_, HostError>(()))?;
         self.database.write(Durability::Ordered, |_| {
             let Some(own) = self.journal(&AuditSettings::default()).own_key()? else { return Ok(()) };
-            if !self.is_key(HOST_KEY, &own)? && !self.install(&own)? {
+            let is_own = self.stored_host_key()?.is_some_and(|key| key.public_key() == own);
+            if !is_own && !self.install(&own)? {
                 return Ok(());
             }
             for name in [NEXT, FORMER] {
@@ -55,6 +57,8 @@ impl Host {
             self.state.rename(HOST_KEY.as_ref(), FORMER.as_ref())?;
         }
         self.state.replace(PUBLIC_KEY.as_ref(), format!("{}\n", key.public_line()).as_bytes(), 0o600)?;
+        // First: while the next key is in its own file, the next act repeats this.
+        self.erase_sealed()?;
         self.state.rename(name, HOST_KEY.as_ref())?;
         Ok(true)
     }
@@ -91,7 +95,7 @@ impl Host {
     /// Returns the error for a host that was retired; `key` says whether it has another key since.
     pub(super) fn retired_since(&self) -> Result<Option<HostError>, HostError> {
         let Some(Retired { at, key }) = self.journal(&AuditSettings::default()).retired()? else { return Ok(None) };
-        let other = self.stored(HOST_KEY.as_ref())?.filter(|other| other.public_key() != key);
+        let other = self.stored_host_key()?.filter(|other| other.public_key() != key);
         Ok(Some(HostError::Retired(at, other.map(|other| other.fingerprint()))))
     }
 
@@ -102,6 +106,7 @@ impl Host {
         for name in [NEXT, FORMER, HOST_KEY] {
             self.state.erase(name.as_ref())?;
         }
-        Ok(())
+        self.erase_sealed()?;
+        self.state.erase(SEALED.as_ref()).map_err(HostError::from)
     }
 }

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use super::anchor::StateTraces;
-use super::identity::key_file;
+use super::key_place::{has_host_key, host_key_text};
 use super::{ANCHOR, BELL, DATABASE, HOST_KEY, Host, HostError, PUBLIC_KEY, SystemClock};
 use super::{random, reserve, schema, state_directory};
 use crate::audit::{self, Traces};
@@ -62,7 +62,7 @@ fn has_key(name: &str) -> bool {
     if let Ok(host) = Host::open(name) {
         let _ = host.key();
     }
-    Path::new(STATE).join(HOST_KEY).exists()
+    has_host_key()
 }
 
 fn set_up_database(state: &TrustedDirectory, name: &str, has_key: bool) -> Result<(), HostError> {
@@ -105,7 +105,7 @@ fn set_up_key(state: &TrustedDirectory, has_key: bool) -> Result<bool, HostError
         |key: &HostKey| state.replace(PUBLIC_KEY.as_ref(), format!("{}\n", key.public_line()).as_bytes(), 0o600);
     if has_key {
         if !Path::new(STATE).join(PUBLIC_KEY).exists() {
-            public(&HostKey::from_openssh(&key_file(state, HOST_KEY)?)?)?;
+            public(&HostKey::from_openssh(&host_key_text(state)?)?)?;
         }
         return Ok(false);
     }

@@ -119,6 +119,37 @@ fn a_rotation_ends_every_grant_and_the_old_key_leads_to_the_new_one() {
     jitctl(&root, &["audit", "verify", "/root/twice.jsonl", "--public-key", "/root/old.pub"]).intact();
 }
 
+/// The host follows its own rotations; no key has to be given.
+#[test]
+fn heads_that_a_former_key_has_signed_decide_on_the_host() {
+    let root = own_root();
+    let person = granted(&root, "self-service");
+    root.script("jitctl audit export -o /root/before.jsonl; jitctl key show | head -n 1 >/root/old.pub");
+    root.script(&format!("settle; cp -a {STATE} /root/before"));
+    root.run_as(&person.name, RUN).succeeded();
+    root.script("jitctl audit export -o /root/later.jsonl");
+    let verify = |log: &str, more: &[&str]| jitctl(&root, &[&["audit", "verify", "--anchor", log], more].concat());
+    let agrees = "kept heads   a signed head that was kept elsewhere agrees";
+    let agree = |log: &str, more: &[&str]| {
+        let said = verify(log, more);
+        assert!(said.succeeded().contains(agrees), "{said:?}");
+    };
+    rotate(&root);
+    rotate(&root);
+    let former = jitctl(&root, &["--json", "key", "show"]);
+    assert_eq!(former.json()["host-key"]["former_keys"].as_array().unwrap().len(), 2, "{former:?}");
+    root.script("jitctl audit export -o /root/after.jsonl; jitctl key show | head -n 1 >/root/new.pub");
+    agree("/root/before.jsonl", &[]);
+    agree("/root/after.jsonl", &[]);
+    agree("/root/after.jsonl", &["--public-key", "/root/old.pub"]);
+    verify("/root/before.jsonl", &["--public-key", "/root/new.pub"]).exited(5);
+    // Root has put an older state in its place and replaced the key.
+    root.script(&format!("settle; rm -r {STATE} && cp -a /root/before {STATE}"));
+    rotate(&root);
+    agree("/root/before.jsonl", &[]);
+    verify("/root/later.jsonl", &[]).refused("a signed head that was kept elsewhere");
+}
+
 #[test]
 fn a_key_that_was_replaced_without_a_rotation_is_named() {
     let root = own_root();

@@ -101,6 +101,8 @@ pub(super) enum Standing {
     Foreign,
     /// It is by another key than the sealing key of its epoch.
     Wrong,
+    /// It states a time before the certificate of the key.
+    Early,
 }
 
 /// The times of the current epoch and its line.
@@ -279,7 +281,7 @@ impl Epochs {
     }
 
     /// Whether a signature at this time, in seconds since 1970, is older than the certificate of its key.
-    pub(super) fn is_too_early(&self, at: i64) -> bool {
+    fn is_too_early(&self, at: i64) -> bool {
         let tolerance = TOLERANCE_US / 1_000_000;
         self.began.is_some_and(|began| at.saturating_add(tolerance) < began.time.seconds())
     }
@@ -385,13 +387,14 @@ impl Epochs {
         }
     }
 
-    /// Processes a checkpoint of record `seq` with a valid signature by `key`. Returns whether it counts as evidence.
-    pub(super) fn checkpoint(&mut self, seq: u64, key: &PublicKey, signers: &Signers) -> Standing {
+    /// Processes a checkpoint of record `seq` with a valid signature by `key`, which states the time `at`. Returns whether it counts as
+    /// evidence.
+    pub(super) fn checkpoint(&mut self, (seq, at): (u64, i64), key: &PublicKey, signers: &Signers) -> Standing {
         if let Some(number) = self.current.as_ref().filter(|current| current.key == *key).map(|current| current.number)
         {
             self.signed(seq, number, key);
         }
-        self.standing(key, signers)
+        if self.is_too_early(at) { Standing::Early } else { self.standing(key, signers) }
     }
 
     /// Returns whether a signature by `key` counts as evidence for the record before it.

@@ -95,6 +95,29 @@ pub fn leads<'r>(
     true
 }
 
+/// Returns the host key `own` and those that it has taken the place of, the latest first, by rotations that are given by the exact bytes
+/// of their records. Both keys have signed each of them.
+pub fn lineage<'r>(rotations: impl IntoIterator<Item = &'r str>, own: PublicKey) -> Vec<PublicKey> {
+    let mut rest: Vec<(PublicKey, PublicKey)> =
+        rotations.into_iter().filter_map(|body| rotated(body.as_bytes()).ok()).collect();
+    let mut keys = vec![own];
+    while let Some(at) = rest.iter().rposition(|(_, to)| keys.last() == Some(to)) {
+        keys.push(rest.swap_remove(at).0);
+    }
+    keys
+}
+
+/// Returns the keys whose signed heads count: those that are `given`, and each key of the `lineage` that has taken the place of one of
+/// them. If none is given, all keys of the lineage.
+pub fn followed(given: &[PublicKey], lineage: &[PublicKey]) -> Vec<PublicKey> {
+    let newer = match given {
+        [] => lineage.len(),
+        given => lineage.iter().rposition(|key| given.contains(key)).unwrap_or(0),
+    };
+    let added = lineage.iter().take(newer).filter(|key| !given.contains(key));
+    given.iter().chain(added).cloned().collect()
+}
+
 /// Checks the signature `name` by `key`, over the record without `all` its signatures.
 fn signed_by(
     namespace: Namespace,

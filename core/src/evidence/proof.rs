@@ -216,7 +216,7 @@ impl Proof {
                 self.unsigned = 0;
                 self.found.signed = Some(Signed { through: last.seq, at, key });
             }
-            Standing::Foreign | Standing::Wrong => self.is_foreign(last.seq),
+            Standing::Foreign | Standing::Wrong | Standing::Early => self.is_foreign(last.seq),
         }
         Ok(())
     }
@@ -291,18 +291,18 @@ impl Proof {
             Ok(key) => key,
             Err(fault) => return self.bad_checkpoint(checkpoint, Cause::Checkpoint(format!("does not hold: {fault}"))),
         };
-        let standing = self.epochs.checkpoint(checkpoint.seq, &key, &self.signers);
+        let standing = self.epochs.checkpoint((checkpoint.seq, statement.at), &key, &self.signers);
         let pruned = self.prunings.checkpoint(checkpoint.seq, statement.at, matches!(standing, Standing::Counts));
         pruned.map_err(|bad| self.first_of(bad))?;
-        if self.epochs.is_too_early(statement.at) {
-            let why = "states a time at which its key was not certified yet".to_owned();
-            return self.bad_checkpoint(checkpoint, Cause::Checkpoint(why));
-        }
         match standing {
             Standing::Counts => {}
             Standing::Foreign => {
                 self.is_foreign(checkpoint.seq);
                 return Ok(());
+            }
+            Standing::Early => {
+                let why = "states a time at which its key was not certified yet".to_owned();
+                return self.bad_checkpoint(checkpoint, Cause::Checkpoint(why));
             }
             Standing::Wrong => {
                 let why = "is not signed with the sealing key of its epoch".to_owned();

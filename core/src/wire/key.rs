@@ -91,6 +91,9 @@ pub struct KeyInfo {
     /// Its sealing key, `SHA256:…`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sealing_key: Option<String>,
+    /// The host keys that it has taken the place of by rotations, the latest first: `ssh-ed25519 AAAA…`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub former_keys: Vec<String>,
 }
 
 /// What ended when root accepted the state of the host.

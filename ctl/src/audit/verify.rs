@@ -9,10 +9,11 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 use jit_core::evidence::epoch_event::key_words;
+use jit_core::evidence::key_statement::followed;
 use jit_core::evidence::note::{KeyKind, NoteKey};
 use jit_core::evidence::{Elsewhere, KnownEpoch, Mark, SignedHead, Signers};
 use jit_core::grant::PublicKey;
-use jit_core::wire::{AuditVerify, DifferenceInfo, EpochInfo, HeadInfo, KeyShow, MarkInfo, VerifyInfo};
+use jit_core::wire::{AuditVerify, DifferenceInfo, EpochInfo, HeadInfo, KeyInfo, KeyShow, MarkInfo, VerifyInfo};
 
 use super::anchor::{self, Kept};
 use super::{bundle, origins, sealing};
@@ -50,8 +51,8 @@ pub(crate) fn verify(words: &AuditVerifyWords, broker: &Broker, screen: &Screen)
         return Err(Trouble::Usage(Notice::new(format!("at most {WITNESSES} witnesses can be named"))));
     }
     let mut signers: Vec<PublicKey> = keys.iter().map(|(_, key)| key.clone()).collect();
-    if words.file.is_none() && signers.is_empty() && (kept.has_notes() || !words.sealing_key.is_empty()) {
-        signers.extend(key(&broker.ask(&KeyShow {})?.public_key).map(|(_, key, _)| key));
+    if words.file.is_none() && (kept.has_notes() || signers.is_empty() && !words.sealing_key.is_empty()) {
+        signers = followed(&signers, &lineage(broker)?);
     }
     let heads = spread(kept.heads(&signers, &witnesses), HEADS);
     let names: Vec<String> = witnesses.iter().map(|witness| witness.name.clone()).collect();
@@ -86,6 +87,12 @@ pub(crate) fn verify(words: &AuditVerifyWords, broker: &Broker, screen: &Screen)
     let checks = words.recordings && info.intact;
     let recordings = if checks { Some(check(broker)?) } else { None };
     Ok(report(VerifyInfo { recordings, ..info }, asked, &names, screen))
+}
+
+/// Returns the key of this host and those that it has taken the place of, the latest first.
+fn lineage(broker: &Broker) -> Result<Vec<PublicKey>, Trouble> {
+    let KeyInfo { public_key, former_keys, .. } = broker.ask(&KeyShow {})?;
+    Ok([public_key].iter().chain(&former_keys).filter_map(|line| key(line)).map(|(_, key, _)| key).collect())
 }
 
 fn of_file(

@@ -44,8 +44,10 @@ pub(crate) enum AuditVerb {
     /// Prints one line for each check, also for those that could not be made. The status is 0 if the journal is intact and
     /// a signed head that was kept elsewhere agrees. It is 5 if nothing is wrong, but no such head was given, or the key
     /// of the host, or the cosignature of each witness that you named: root of the host could then have rewritten the
-    /// whole journal. It is 1 if the journal is not intact. A head is of this journal if its host id and its key are those
-    /// of the checkpoints; heads of other hosts are left out.
+    /// whole journal. It also stays 5 from the loss of records on, such as by a power failure, until root accepts it with
+    /// `jitctl key accept`. It is 1 if the journal is not intact. A head is of this journal if its host id and its key are
+    /// those of the checkpoints; heads of other hosts are left out. On the host, heads by each host key that `jitctl key
+    /// rotate` has replaced count too.
     ///
     /// It changes nothing. Root and readers of the audit may verify this host. Any user may verify a file. A file must
     /// begin with the first record, with the first record that was not pruned, or with the record of `--from`. It must

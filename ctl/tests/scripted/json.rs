@@ -23,6 +23,7 @@ fn json_is_one_object_on_one_line_for_every_answer() {
         created: true,
         epoch: None,
         sealing_key: None,
+        former_keys: Vec::new(),
     };
     let checked = PolicyInfo { files: vec!["/p".into()], roles: 1, rules: 2, warnings: vec!["w".into()] };
     let verified = VerifyInfo { intact: true, records: 2, head: "ab".into(), ..VerifyInfo::default() };
@@ -128,6 +129,7 @@ fn every_field_of_every_answer_is_documented() {
             created: true,
             epoch: None,
             sealing_key: None,
+            former_keys: Vec::new(),
         }),
         Output::Policy(Box::new(policy())),
         Output::Evaluation(Box::new(evaluation())),

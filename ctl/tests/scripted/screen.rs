@@ -31,8 +31,14 @@ fn escape_sequences_in_any_string_are_shown_not_obeyed() {
         RecordInfo { seq: 1, body: format!("{{\"kind\":\"start\",\"argv\":{}}}", json!([evil])), hash: evil.into() };
     let records = RecordPage { records: vec![record], more: true, looked_at: 0 };
     let policy = PolicyInfo { files: vec![evil.into()], roles: 1, rules: 2, warnings: vec![evil.into()] };
-    let key =
-        KeyInfo { public_key: evil.into(), fingerprint: evil.into(), created: true, epoch: None, sealing_key: None };
+    let key = KeyInfo {
+        public_key: evil.into(),
+        fingerprint: evil.into(),
+        created: true,
+        epoch: None,
+        sealing_key: None,
+        former_keys: Vec::new(),
+    };
     let verified = VerifyInfo {
         intact: false,
         records: 2,

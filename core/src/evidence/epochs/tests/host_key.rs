@@ -3,7 +3,7 @@
 use super::*;
 use crate::escape::Word;
 use crate::evidence::key_event::{Retirement, Rotation};
-use crate::evidence::key_statement::{leads, sign_retirement, sign_rotation};
+use crate::evidence::key_statement::{followed, leads, lineage, sign_retirement, sign_rotation};
 use crate::grant::HostDescriptor;
 use serde_json::Value;
 
@@ -53,6 +53,30 @@ impl Told {
 
     fn proven_by(&self, signers: Signers) -> Result<Proven, FirstBad> {
         self.prove_part(Begin::First, &[], signers, &[])
+    }
+}
+
+#[test]
+fn the_keys_whose_heads_count_follow_from_rotations_that_both_keys_have_signed() {
+    let mut told = Told::default();
+    told.rotated(1, 2);
+    told.rotated(2, 3);
+    told.rotated_by((9, 3), (8, 3));
+    let bodies: Vec<&str> = told.records.iter().map(|record| record.1.as_str()).collect();
+    let keys = |seeds: &[u8]| seeds.iter().map(|seed| key(*seed).public_key()).collect::<Vec<_>>();
+    let all = lineage(bodies.iter().copied(), key(3).public_key());
+    assert_eq!(all, keys(&[3, 2, 1]), "the former key of the last one has not signed it");
+    assert_eq!(lineage(bodies.iter().copied(), key(2).public_key()), keys(&[2, 1]));
+    assert_eq!(lineage(bodies.iter().copied(), key(7).public_key()), keys(&[7]));
+    for (given, expected) in [
+        (&[][..], &[3, 2, 1][..]),
+        (&[3], &[3]),
+        (&[2], &[2, 3]),
+        (&[1], &[1, 3, 2]),
+        (&[7], &[7]),
+        (&[7, 2], &[7, 2, 3]),
+    ] {
+        assert_eq!(followed(&keys(given), &all), keys(expected), "{given:?}");
     }
 }
 
