@@ -437,7 +437,7 @@ fn approvers_freeze_thaw_and_end_a_session_of_their_role() {
     let act = |verb: &str| root().run_as(&guard.name, ["jitctl", "session", verb, &run, "--reason", "let me see"]);
 
     assert!(act("freeze").succeeded().contains("is frozen"));
-    session.expect(&format!("{} has frozen this session", guard.name));
+    session.expect(&format!("{} has frozen this session (\"let me see\")", guard.name));
     harness::eventually("it stands still", harness::PATIENCE, || {
         let before = ticks();
         std::thread::sleep(Duration::from_millis(600));
@@ -447,12 +447,13 @@ fn approvers_freeze_thaw_and_end_a_session_of_their_role() {
     assert!(listed.succeeded().contains(&format!("frozen by {}", guard.name)), "{listed:?}");
     let before = ticks();
     assert!(act("thaw").succeeded().contains("goes on"));
+    session.expect(&format!("{} thaws this session (\"let me see\")", guard.name));
     harness::eventually("it goes on", harness::PATIENCE, || (ticks() > before).then_some(()));
     root()
         .run_as(&person.name, ["jitctl", "session", "kill", &run, "--reason", "x"])
         .refused("only root and the approvers");
     assert!(act("kill").succeeded().contains("is being ended"));
-    session.expect(&format!("{} ends this session", guard.name));
+    session.expect(&format!("{} ends this session (\"let me see\")", guard.name));
     session.wait();
     let end = end_of(root(), &person);
     assert_eq!((end.text("ended_by"), end.number("signal")), ("kill", 15));
