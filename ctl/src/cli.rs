@@ -17,7 +17,7 @@ use jit_core::names::{RoleName, UserName};
 use crate::complete::{self, CompletionWords};
 use crate::extend::ExtendWords;
 use crate::replay::{ReplayWords, WatchWords};
-use crate::screen::Format;
+use crate::screen::{Format, Width};
 use crate::sessions::SessionVerb;
 use crate::typed::{RequestSource, word};
 use crate::when;
@@ -43,6 +43,9 @@ pub(crate) struct Cli {
     /// Print one JSON object instead of text
     #[arg(long, global = true)]
     json: bool,
+    /// Print whole lines where a table is wider than the terminal
+    #[arg(long, global = true)]
+    wide: bool,
     #[command(subcommand)]
     pub(crate) verb: Verb,
 }
@@ -51,6 +54,11 @@ impl Cli {
     /// Reads the words typed; the first is the program's name.
     pub(crate) fn parse_words(arguments: &[OsString]) -> Result<Self, clap::Error> {
         Self::try_parse_from(arguments)
+    }
+
+    /// How long lines may be.
+    pub(crate) fn width(&self) -> Width {
+        if self.wide { Width::Any } else { Width::OfTerminal }
     }
 
     /// How the answer is wanted.

@@ -32,6 +32,7 @@ mod request_documents;
 mod requests;
 mod review;
 mod roles;
+mod run_prefix;
 mod screen;
 mod sessions;
 mod show;
@@ -49,13 +50,16 @@ mod waiting;
 mod when;
 mod witness;
 
+#[cfg(test)]
+mod table_sizes;
+
 use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::CommandFactory;
 use clap_complete::CompleteEnv;
 use cli::{AuditVerb, Cli, KeyVerb, PolicyVerb, Verb};
-use screen::{Report, Screen};
+use screen::{Report, Screen, Width};
 use speech::{Exit, Notice, Trouble};
 
 pub use broker::Broker;
@@ -65,10 +69,13 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, broker: &Broker) -> Ex
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let (cli, screen) = match Cli::parse_words(&arguments) {
         Ok(cli) => {
-            let screen = Screen::of_process(cli.format());
+            let screen = Screen::of_process(cli.format(), cli.width());
             (cli, screen)
         }
-        Err(error) => return usage::answer_parser(error, &Screen::of_process(cli::format_wanted(&arguments))),
+        Err(error) => {
+            let screen = Screen::of_process(cli::format_wanted(&arguments), Width::OfTerminal);
+            return usage::answer_parser(error, &screen);
+        }
     };
     if let Verb::Completion(words) = &cli.verb {
         return completion(words, &screen).into();
