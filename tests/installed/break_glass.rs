@@ -345,7 +345,8 @@ fn a_waiting_command_starts_within_50_ms_of_its_approval() {
         session.expect("left");
         let pending = id(&of_person(&approver, &person));
         glass().run_as(&approver.name, ["jitctl", "approve", &pending]).succeeded();
-        session.expect("\x1b[K0\r\n");
+        session.expect(" for 5m, until ");
+        session.expect("\n0\r\n");
         let records = records_of(glass(), &person);
         let time = |kind: &str| records.iter().find(|record| record.kind() == kind).unwrap().number("time");
         best = best.min(time("start") - time("grant"));

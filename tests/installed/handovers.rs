@@ -1,12 +1,19 @@
 //! The keyboard while jit-sudo talks to its user: prompt, wait, password, command. What is typed before a question or
 //! during the wait is neither shown nor used, neither as a password nor by the command.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
-use harness::{Person, PtySession, eventually};
+use harness::{Person, PrivateRoot, PtySession, eventually};
 use serde_json::Value;
 
-use crate::{kinds, records_of, root};
+use crate::{kinds, own_root, records_of};
+
+/// Returns a root for these tests: no other test changes the policy while one of them waits for an approval.
+fn root() -> &'static PrivateRoot {
+    static ROOT: OnceLock<PrivateRoot> = OnceLock::new();
+    ROOT.get_or_init(own_root)
+}
 
 /// A command that prints the line that it finds on its terminal within a second.
 const READS: &str = r#"bash -c 'read -t 1 line; echo "got [$line]"'"#;
