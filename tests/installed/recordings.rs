@@ -325,6 +325,8 @@ fn a_replay_on_a_terminal_has_its_time_and_its_keys() {
     let run = end.text("run").to_owned();
     let begun = Instant::now();
     let mut session = root().pty_as(&person.name, ["jitctl", "replay", &run]);
+    session.expect(&format!("run {run} of {} as root", person.name));
+    session.expect("q leaves");
     session.expect("first");
     session.expect("second");
     assert!(begun.elapsed() > Duration::from_millis(900), "{:?}", begun.elapsed());
@@ -337,15 +339,18 @@ fn a_replay_on_a_terminal_has_its_time_and_its_keys() {
     session.wait();
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     let mut session = root().pty_as(&person.name, ["jitctl", "replay", &run, "--at", "2", "--speed", "2"]);
+    session.expect("q leaves");
     session.expect("second");
     session.type_text(" ");
-    std::thread::sleep(Duration::from_millis(300));
+    session.expect("paused, space goes on: 0:0");
     session.type_text("\x1b[D");
     session.expect("first");
     session.type_text("q");
+    session.expect(&format!("left the recording of run {run} at 0:0"));
     assert!(session.wait().success());
     let hurried = Instant::now();
     let mut session = root().pty_as(&person.name, ["jitctl", "replay", &run, "--idle-limit", "0.1"]);
+    session.expect("q leaves");
     session.expect("third");
     session.wait();
     assert!(hurried.elapsed() < Duration::from_secs(10), "{:?}", hurried.elapsed());
