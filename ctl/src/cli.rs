@@ -192,8 +192,8 @@ pub(crate) enum Verb {
     Review(ReviewWords),
     /// Play the recording of a session, or export it
     ///
-    /// Space pauses and continues, the arrow keys jump five seconds, + and - change the speed, i shows the position, q quits. A pipe or a file
-    /// gets the whole recording at once.
+    /// Space pauses and continues, the arrow keys jump five seconds, + and - change the speed, i shows the position, q
+    /// quits. A pipe or a file gets the whole recording at once.
     ///
     /// jitctl shows text and control sequences that draw on the screen. It removes all other control sequences, such as
     /// queries that the terminal answers, window titles, the clipboard, keyboard and mouse modes, the printer and the
