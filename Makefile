@@ -77,8 +77,8 @@ endif
 
 # In two: one build has one form of the pure crate, and the privileged programs have the one that reads no TOML.
 build:
-	$(CARGO) build --quiet --locked --profile $(PROFILE) -p jit-sudo -p jit-sudo-shrink -p pam_jit_sudo
-	$(CARGO) build --quiet --locked --profile $(PROFILE) -p jitctl -p jit-sudo-compile
+	$(CARGO) build --locked --profile $(PROFILE) -p jit-sudo -p jit-sudo-shrink -p pam_jit_sudo
+	$(CARGO) build --locked --profile $(PROFILE) -p jitctl -p jit-sudo-compile
 
 # Only if one is missing: after `make`, `sudo make install` compiles nothing as root.
 $(BINARIES):
@@ -276,7 +276,7 @@ advisories: $(TARGET)/tools/bin/cargo-deny
 
 # Compiled once, which takes minutes.
 $(TARGET)/tools/bin/cargo-deny:
-	$(CARGO) install --quiet --debug --locked --root $(TARGET)/tools cargo-deny@0.20.2
+	$(CARGO) install --debug --locked --root $(TARGET)/tools cargo-deny@0.20.2
 
 # Compiles everything with the Rust version that Cargo.toml declares.
 msrv: build-deps

@@ -25,7 +25,7 @@ use crate::store;
 use crate::verify::Attested;
 use crate::verify::command_terms;
 use jit_core::budget::REQUEST_WORDS;
-use jit_core::clock::duration::Seconds;
+use jit_core::clock::duration::{Seconds, spell};
 use jit_core::clock::{Moment, Now, Timestamp};
 use jit_core::escape::Word;
 use jit_core::evidence::Event;
@@ -323,7 +323,8 @@ fn request_terms(
     }
     let duration = within_maximum(role, wanted.duration)?;
     let deadline = created.saturating_add(rules.request_lifetime.signed());
-    let start = start(wanted.start, created, deadline)?;
+    let needed = needed(role, Flag::from(urgent));
+    let start = start(wanted.start, created, role, needed)?;
     let command = match wanted.elevation {
         Some(elevation) => {
             served(role, elevation).map_err(|error| ActivationError::Wish(role.name.clone(), error))?;
@@ -345,7 +346,7 @@ fn request_terms(
         extensions: Extensions::new(),
         host: host.clone(),
         id: GrantId::from_random(random),
-        needed: needed(role, Flag::from(urgent)),
+        needed,
         one_shot: Flag::from(wanted.one_shot || rules.one_shot),
         reason,
         role: role.name.clone(),
@@ -390,12 +391,20 @@ fn within_maximum(role: &Role, duration: Option<Seconds>) -> Result<Seconds, Act
     }
 }
 
-/// Returns the requested start, which must be between now and the request's deadline; 0 means at once.
-fn start(wanted: Option<i64>, now: i64, deadline: i64) -> Result<i64, ActivationError> {
+/// Returns the requested start, which must not be in the past, nor after the request's deadline where approvers have until then to
+/// decide it; 0 means at once.
+fn start(wanted: Option<i64>, now: i64, role: &Role, needed: u32) -> Result<i64, ActivationError> {
+    let lifetime = role.activation.request_lifetime;
     match wanted {
         None => Ok(0),
-        Some(start) if start < now => Err(ActivationError::Start("lies in the past")),
-        Some(start) if start > deadline => Err(ActivationError::Start("lies after the request's own lifetime")),
+        Some(start) if start < now => Err(ActivationError::Start("lies in the past".to_owned())),
+        Some(start) if needed > 0 && start > now.saturating_add(lifetime.signed()) => {
+            Err(ActivationError::Start(format!(
+                "lies after the request's own lifetime: request_lifetime of role {} is {}",
+                role.name,
+                spell(lifetime)
+            )))
+        }
         Some(start) => Ok(start),
     }
 }

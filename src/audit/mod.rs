@@ -23,6 +23,7 @@ mod host_identity;
 mod indexes;
 pub mod journal;
 mod key_life;
+mod last_intervention;
 mod left_run;
 pub mod listing;
 mod lost_run;

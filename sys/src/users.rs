@@ -33,6 +33,8 @@ pub struct Group {
     pub name: String,
     /// Group id.
     pub gid: u32,
+    /// The users that the group lists. Users whose primary group it is may be missing, and so are names that are not UTF-8.
+    pub members: Vec<String>,
 }
 
 /// Looks a user up by login name; `None` when there is none.
@@ -122,7 +124,8 @@ fn account(user: nix::unistd::User) -> io::Result<Account> {
 }
 
 fn group(group: nix::unistd::Group) -> io::Result<Group> {
-    Ok(Group { name: whole(group.name)?, gid: real_id(group.gid.as_raw())? })
+    let members = group.mem.into_iter().filter(|name| !name.contains(char::REPLACEMENT_CHARACTER)).collect();
+    Ok(Group { name: whole(group.name)?, gid: real_id(group.gid.as_raw())?, members })
 }
 
 /// Rejects names that are not UTF-8: they arrive with replacement characters, under which two users could look alike.
