@@ -199,4 +199,4 @@ fn texts<T: ToString>(things: &[T]) -> Vec<String> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -104,7 +104,7 @@ fn shown(document: &Document) -> Result<(Request, String), String> {
 }
 
 /// Returns the JSON text once for each of its values with another value in its place, each with the path to it.
-fn altered(value: &Value) -> Vec<(String, Value)> {
+pub(crate) fn altered(value: &Value) -> Vec<(String, Value)> {
     let inside = |key: &str, (way, value): (String, Value)| (format!("{key}.{way}"), value);
     let mut others = Vec::new();
     match value {
