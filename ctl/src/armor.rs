@@ -8,7 +8,7 @@ use std::path::Path;
 use base64ct::{Base64, Encoding};
 use jit_core::escape::escape;
 use jit_core::grant::sshsig::{self, Namespace};
-use jit_core::grant::terms::{VERSION, decode};
+use jit_core::grant::terms::{Extensions, decode};
 use jit_core::grant::{ApprovalTerms, PublicKey, RequestTerms, StatementTerms, TermsFault};
 use jit_core::policy::{InvalidPower, RolePower, role_digest};
 use jit_core::wire::{Document, RequestDocument};
@@ -53,6 +53,8 @@ pub(crate) struct Request {
     pub(crate) bytes: String,
     /// The requested role.
     pub(crate) role: RolePower,
+    /// What a later version of the host has added to the document around the request and the role.
+    pub(crate) additions: Extensions,
     /// The host's key.
     pub(crate) host_key: PublicKey,
     /// The records by which the host key was replaced, as they came with the request; not checked.
@@ -156,7 +158,8 @@ impl Request {
     /// and its digest, and the signature by the key in the description.
     pub(crate) fn read(document: &Document) -> Result<Self, Trouble> {
         let altered = || bad("the request was altered: its host's signature does not hold");
-        let contents = contents(&document.body)?;
+        let contents: RequestDocument =
+            decode(document.body.as_bytes()).map_err(|fault| bad(&format!("the request cannot be used: {fault}")))?;
         let terms = decode::<RequestTerms>(contents.request.as_bytes())
             .map_err(|fault| bad(&format!("the request cannot be used: {fault}")))?;
         let described = terms.host.host_id().and(terms.host.public_key());
@@ -170,7 +173,8 @@ impl Request {
             _ => return Err(altered()),
         }
         let role = asked_role(&terms, contents.role.as_bytes())?;
-        Ok(Self { terms, bytes: contents.request, role, host_key, rotations: Vec::new() })
+        let RequestDocument { request: bytes, extensions: additions, .. } = contents;
+        Ok(Self { terms, bytes, role, additions, host_key, rotations: Vec::new() })
     }
 }
 
@@ -180,7 +184,8 @@ fn asked_role(terms: &RequestTerms, text: &[u8]) -> Result<RolePower, Trouble> {
         return Err(bad("the request is not whole: the text of its role does not fit its digest"));
     }
     let role = RolePower::decode(text).map_err(|InvalidPower| {
-        bad("the request cannot be used: the text of its role is none that this version writes")
+        bad("the request cannot be used: this version does not know the text of its role; a later version may have \
+             written it")
     })?;
     if role.name != terms.role {
         let (asked, found) = (&terms.role, &role.name);
@@ -202,19 +207,6 @@ pub(crate) fn approval(document: &Document) -> Result<(ApprovalTerms, PublicKey)
     let key = sshsig::signer(Namespace::Approval, document.body.as_bytes(), &signature)
         .map_err(|fault| bad(&format!("the approval does not hold: {fault}")))?;
     Ok((terms, key))
-}
-
-/// The parts of a request's document. They must be byte for byte what this version writes.
-fn contents(body: &str) -> Result<RequestDocument, Trouble> {
-    let unusable = |fault: TermsFault| bad(&format!("the request cannot be used: {fault}"));
-    let read: Option<RequestDocument> = serde_json::from_str(body).ok();
-    if let Some(contents) = read.filter(|contents| contents.version == VERSION) {
-        return match serde_json::to_string(&contents) {
-            Ok(again) if again == body => Ok(contents),
-            _ => Err(unusable(TermsFault::Malformed)),
-        };
-    }
-    Err(unusable(TermsFault::of_version(body.as_bytes())))
 }
 
 /// Returns the error for a document that cannot be used.

@@ -16,15 +16,12 @@ use jit_core::wire::{Document, DocumentsInfo};
 use crate::armor::{self, Kind, Request, bad};
 use crate::broker::Broker;
 use crate::foreign;
-use crate::grant_text;
-use crate::known_hosts;
 use crate::output::Output;
 use crate::request_documents;
 use crate::screen::{Report, Screen};
+use crate::signed_approvals;
 use crate::speech::{Notice, Trouble};
 use crate::statement;
-use crate::table::Fields;
-use crate::when;
 
 /// The file with the digests of request and role, for `sha256sum -c`.
 const DIGESTS: &str = "sha256sums";
@@ -132,30 +129,14 @@ fn names(file: &str, key: &str, other: &str) -> String {
     format!("echo \"$(jq -r .{key} {file})  {other}\" | sha256sum -c -\n")
 }
 
-/// `jitctl show -`: shows a request or an approval from another host, without the broker.
+/// `jitctl show -`: shows a request, an approval or a statement from another host, without the broker.
 pub(crate) fn show(screen: &Screen) -> Result<Report, Trouble> {
     let text = armor::read::<&Path>(&[])?;
     let (kind, document) = armor::from_text(&text)?;
     match kind {
         Kind::Request => foreign::show(&armor::request(&text)?, screen),
         Kind::Statement => statement::show(document, screen),
-        Kind::Approval => {
-            let (terms, key) = armor::approval(&document)?;
-            let mut fields = Fields::default();
-            fields.add("statement", "approval");
-            fields.add("request", terms.id.as_str());
-            fields.add("by", terms.approver.as_str());
-            fields.add("signed with", key.fingerprint());
-            fields.add("at", when::long(terms.at, screen.now));
-            fields.add("for", terms.duration.positive().map_or_else(|| "as long as asked".to_owned(), when::spell));
-            let narrowed = grant_text::narrowed(terms.one_shot.is_set(), terms.exact.is_set());
-            fields.maybe("narrowed to", (!narrowed.is_empty()).then_some(narrowed));
-            fields.maybe("comment", (!terms.comment.as_bytes().is_empty()).then(|| terms.comment.to_string()));
-            fields.add("host id", known_hosts::with_name(&terms.host));
-            grant_text::unknown(&mut fields, &terms.extensions);
-            let answer = Output::Approval(jit_core::wire::ApprovalDocument { approver: terms.approver, document });
-            Ok(Report::done(answer, fields.render_on(screen)))
-        }
+        Kind::Approval => signed_approvals::show(document, screen),
     }
 }
 

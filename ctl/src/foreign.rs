@@ -110,6 +110,7 @@ fn host_fields(request: &Request, host: &Host<'_>) -> Fields {
     let (words, tone) = host.in_words();
     fields.toned("known here", words, tone);
     fields.add("host id", &request.terms.host.id);
+    grant_text::unknown(&mut fields, &request.additions);
     fields
 }
 
@@ -199,4 +200,4 @@ fn texts<T: ToString>(things: &[T]) -> Vec<String> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -47,6 +47,7 @@ mod sweep;
 mod table;
 mod typed;
 mod usage;
+mod vouching;
 mod waiting;
 mod when;
 mod witness;

@@ -6,7 +6,7 @@ use std::path::Path;
 use jit_core::escape::hex;
 use jit_core::grant::sshsig::Namespace;
 use jit_core::grant::terms::{Extensions, Flag, VERSION, encode};
-use jit_core::grant::{ApprovalTerms, Preview, digest};
+use jit_core::grant::{ApprovalTerms, Preview, PublicKey, digest};
 use jit_core::names::{IdPrefix, UserName};
 use jit_core::wire::{ApprovalDocument, Document, Import, ImportInfo, Show};
 
@@ -15,13 +15,15 @@ use crate::broker::Broker;
 use crate::clean::clean;
 use crate::cli::ApproveWords;
 use crate::foreign;
-use crate::grant_text::after_approval;
+use crate::grant_text::{self, after_approval};
 use crate::output::Output;
 use crate::request_documents;
 use crate::screen::{Report, Screen};
 use crate::signing::{account, sign};
 use crate::speech::{Notice, Trouble};
 use crate::statement;
+use crate::table::Fields;
+use crate::vouching::{host_fields, signer_fields};
 use crate::when;
 
 /// `jitctl approve ID --key FILE`: fetched, signed and submitted in one step.
@@ -91,6 +93,30 @@ pub(crate) fn import<P: AsRef<Path>>(files: &[P], broker: &Broker) -> Result<Rep
     let info = broker.ask(&ask)?;
     let text = imported(&info);
     Ok(Report::done(Output::Imported(info), text))
+}
+
+/// `jitctl show -` of an approval
+pub(crate) fn show(document: Document, screen: &Screen) -> Result<Report, Trouble> {
+    let (terms, key) = armor::approval(&document)?;
+    let text = described(&terms, &key, screen);
+    Ok(Report::done(Output::Approval(ApprovalDocument { approver: terms.approver, document }), text))
+}
+
+fn described(terms: &ApprovalTerms, key: &PublicKey, screen: &Screen) -> String {
+    let mut fields = Fields::default();
+    fields.add("statement", "approval");
+    fields.add("request", terms.id.as_str());
+    signer_fields(&mut fields, &terms.approver, key);
+    fields.add("at", when::long(terms.at, screen.now));
+    fields.add("for", terms.duration.positive().map_or_else(|| "as long as asked".to_owned(), when::spell));
+    let narrowed = grant_text::narrowed(terms.one_shot.is_set(), terms.exact.is_set());
+    fields.maybe("narrowed to", (!narrowed.is_empty()).then_some(narrowed));
+    fields.maybe("comment", (!terms.comment.as_bytes().is_empty()).then(|| terms.comment.to_string()));
+    fields.add("request digest", &terms.request);
+    fields.add("role digest", &terms.role_digest);
+    host_fields(&mut fields, &terms.host);
+    grant_text::unknown(&mut fields, &terms.extensions);
+    fields.render_on(screen)
 }
 
 fn imported(info: &ImportInfo) -> String {

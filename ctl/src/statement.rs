@@ -15,7 +15,6 @@ use crate::clean::clean;
 use crate::cli::KeyWords;
 use crate::foreign;
 use crate::grant_text;
-use crate::known_hosts;
 use crate::output::Output;
 use crate::request_documents;
 use crate::screen::{Report, Screen};
@@ -23,6 +22,7 @@ use crate::signing::{account, sign};
 use crate::speech::{Notice, Trouble};
 use crate::table::Fields;
 use crate::typed::RequestSource;
+use crate::vouching::{host_fields, signer_fields};
 use crate::when;
 
 /// The statement that the user wants to make.
@@ -157,17 +157,22 @@ pub(crate) fn import(document: Document, broker: &Broker) -> Result<Report, Trou
 /// `jitctl show -` of a statement
 pub(crate) fn show(document: Document, screen: &Screen) -> Result<Report, Trouble> {
     let (terms, key) = read(&document)?;
+    let text = described(&terms, &key, screen);
+    let answer = StatementDocument { kind: terms.kind, by: terms.by, document, host_signature: None };
+    Ok(Report::done(Output::Statement(answer), text))
+}
+
+fn described(terms: &StatementTerms, key: &PublicKey, screen: &Screen) -> String {
     let mut fields = Fields::default();
     fields.add("statement", terms.kind.as_str());
     fields.add("request", terms.id.as_str());
-    fields.add("by", terms.by.as_str());
-    fields.add("signed with", key.fingerprint());
+    signer_fields(&mut fields, &terms.by, key);
     fields.add("at", when::long(terms.at, screen.now));
     fields.maybe("reason", (!terms.reason.as_bytes().is_empty()).then(|| terms.reason.to_string()));
-    fields.add("host id", known_hosts::with_name(&terms.host));
+    fields.add("request digest", &terms.request);
+    host_fields(&mut fields, &terms.host);
     grant_text::unknown(&mut fields, &terms.extensions);
-    let answer = StatementDocument { kind: terms.kind, by: terms.by, document, host_signature: None };
-    Ok(Report::done(Output::Statement(answer), fields.render_on(screen)))
+    fields.render_on(screen)
 }
 
 /// One signature over one statement, as `--export` writes it.

@@ -180,9 +180,14 @@ fn signed(seed: u8, purpose: Namespace, body: &[u8]) -> String {
 
 fn documents(request: &RequestTerms, role: &[u8]) {
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("a text");
-    let document =
-        RequestDocument { request: text(encode(request).expect("terms")), role: text(role.to_vec()), version: VERSION };
-    let body = serde_json::to_string(&document).expect("a document");
+    let document = RequestDocument {
+        critical: Vec::new(),
+        extensions: Extensions::new(),
+        request: text(encode(request).expect("terms")),
+        role: text(role.to_vec()),
+        version: VERSION,
+    };
+    let body = text(encode(&document).expect("a document"));
     let signature = signed(samples::HOST_SEED, Namespace::Request, body.as_bytes());
     seed("documents", "request", armored("REQUEST", &body, &signature));
     for (name, word, purpose, body) in [

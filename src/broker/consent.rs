@@ -119,7 +119,10 @@ impl Context<'_> {
     /// Returns the permissions of the role when the request was made. No approval gives more.
     fn asked_power(&self, asked: &RequestTerms) -> Result<RolePower, Refused> {
         self.host.store().role(&asked.role_digest).ok_or_else(|| {
-            let sentence = format!("the text of role {} for request {} cannot be read", asked.role, asked.id);
+            let sentence = format!(
+                "the text of role {} for request {} is missing or damaged, or a later version may have written it",
+                asked.role, asked.id
+            );
             refused("role-changed", sentence).hint("ask again".to_owned())
         })
     }

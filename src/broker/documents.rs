@@ -9,7 +9,7 @@ use super::failure::{Refused, refused};
 use crate::store::StoredStatement;
 use jit_core::grant::Approvers;
 use jit_core::grant::sshsig::{Namespace, armor, signer};
-use jit_core::grant::terms::VERSION;
+use jit_core::grant::terms::{Extensions, VERSION, encode};
 use jit_core::names::{IdPrefix, UserName};
 use jit_core::wire::{ApprovalDocument, Document, DocumentsInfo, RequestDocument, StatementDocument};
 
@@ -24,11 +24,13 @@ impl Context<'_> {
             return Err(refused("not-allowed", message).hint(print));
         }
         let key = self.host.record_identity()?.key;
-        let body = serde_json::to_string(&RequestDocument {
+        let body = text(encode(&RequestDocument {
+            critical: Vec::new(),
+            extensions: Extensions::new(),
             request: text(request.bytes.clone())?,
             role: text(self.host.store().role_text(&terms.role_digest)?.unwrap_or_default())?,
             version: VERSION,
-        })?;
+        })?)?;
         let signature = Some(armor(&key.sign(Namespace::Request, body.as_bytes())));
         let approvers = self.host.approvers().unwrap_or_default();
         let mut signers = BTreeSet::new();

@@ -72,7 +72,9 @@ fn a_request_wrapped_with_another_key_is_not_approved() {
     refused_everywhere(root, &bob, &wrapped(root, &alice, &document.to_string()), "signature does not hold");
     // With her own host, and a harmless role, inside the signed part: this is a valid request, of another host.
     let harmless = document["role"].as_str().unwrap().replace("/usr/bin/id **", "/usr/bin/id");
-    let forged = with_request(&json!({"request": document["request"], "role": harmless, "version": 2}), |request| {
+    let mut forged = document.clone();
+    forged["role"] = harmless.as_str().into();
+    let forged = with_request(&forged, |request| {
         request["host"] = serde_json::to_value(&sandbox).unwrap();
         request["role_digest"] = role_digest(harmless.as_bytes()).into();
         request["run_as"] = "nobody".into();

@@ -27,6 +27,8 @@ pub type Extensions = BTreeMap<String, String>;
 
 /// Terms of this version.
 pub trait Terms: DeserializeOwned + Serialize {
+    /// The maximum size of their exact bytes.
+    const LIMIT: usize = TERMS_LIMIT;
     /// Returns the version, [`VERSION`].
     fn version(&self) -> u32;
     /// Returns the names of the extensions that a reader must know.
@@ -36,8 +38,9 @@ pub trait Terms: DeserializeOwned + Serialize {
 }
 
 macro_rules! terms {
-    ($($name:ty),*) => {
+    ($($name:ty $(, up to $limit:expr)?);*) => {
         $(impl $crate::grant::terms::Terms for $name {
+            $(const LIMIT: usize = $limit;)?
             fn version(&self) -> u32 {
                 self.version
             }
@@ -50,8 +53,8 @@ macro_rules! terms {
         })*
     };
 }
-pub(super) use terms;
-terms!(RequestTerms, ApprovalTerms, GrantTerms);
+pub(crate) use terms;
+terms!(RequestTerms; ApprovalTerms; GrantTerms);
 
 /// Why bytes are not valid terms.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -387,7 +390,7 @@ pub fn encode<T: Serialize>(terms: &T) -> Result<Vec<u8>, serde_json::Error> {
 /// # Errors
 /// For anything that this version would not have written, except optional extensions.
 pub fn decode<T: Terms>(bytes: &[u8]) -> Result<T, TermsFault> {
-    if bytes.len() > TERMS_LIMIT {
+    if bytes.len() > T::LIMIT {
         return Err(TermsFault::Malformed);
     }
     let terms = serde_json::from_slice::<T>(bytes).map_err(|_| TermsFault::of_version(bytes))?;

@@ -5,6 +5,7 @@ use super::verb::verb;
 use crate::clock::duration::Seconds;
 use crate::escape::Word;
 use crate::grant::StatementKind;
+use crate::grant::terms::{Extensions, TERMS_LIMIT, terms};
 use crate::names::{GrantId, IdPrefix, UserName};
 use serde::{Deserialize, Serialize};
 
@@ -123,16 +124,23 @@ pub struct ApprovalDocument {
 }
 
 /// What an approver on another host needs to decide: the exact request, which names its host, and the text of its role.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RequestDocument {
+    /// The names of extensions that every reader must know.
+    pub critical: Vec<String>,
+    /// Additions of later versions. The host signs them; an approval does not cover them.
+    pub extensions: Extensions,
     /// The request's exact bytes ([`crate::grant::RequestTerms`]): an approval names their SHA-256.
     pub request: String,
     /// The exact bytes of the role ([`crate::policy::RolePower`]) whose digest the request names.
     pub role: String,
-    /// 2
+    /// [`VERSION`](crate::grant::terms::VERSION).
     pub version: u32,
 }
+
+// A request and the text of its role.
+terms!(RequestDocument, up to 2 * TERMS_LIMIT);
 
 /// The result of a submitted approval.
 #[derive(Debug, Clone, Serialize, Deserialize)]

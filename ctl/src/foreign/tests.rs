@@ -78,8 +78,9 @@ fn terms() -> RequestTerms {
 
 /// Returns a document of these parts, signed by `key`.
 fn wrap(request: &str, role: &str, version: u32, key: &HostKey) -> Document {
-    let document = RequestDocument { request: request.to_owned(), role: role.to_owned(), version };
-    sign(serde_json::to_string(&document).unwrap(), key)
+    let (request, role) = (request.to_owned(), role.to_owned());
+    let document = RequestDocument { critical: Vec::new(), extensions: Extensions::new(), request, role, version };
+    sign(text(&document), key)
 }
 
 fn sign(body: String, key: &HostKey) -> Document {
@@ -103,8 +104,12 @@ fn shown(document: &Document) -> Result<(Request, String), String> {
     Ok((request, text))
 }
 
+fn shown_fails(document: &Document) -> String {
+    shown(document).err().unwrap()
+}
+
 /// Returns the JSON text once for each of its values with another value in its place, each with the path to it.
-fn altered(value: &Value) -> Vec<(String, Value)> {
+pub(crate) fn altered(value: &Value) -> Vec<(String, Value)> {
     let inside = |key: &str, (way, value): (String, Value)| (format!("{key}.{way}"), value);
     let mut others = Vec::new();
     match value {
@@ -278,7 +283,7 @@ fn an_error_in_the_role_of_a_request_is_reported_exactly() {
     assert!(other_name.ends_with("it asks for role database, and the text is that of web-ops"), "{other_name}");
     for form in [role().replacen("\":", "\" :", 1), role().replacen('{', "{\"admin\":true,", 1), "{}".to_owned()] {
         let message = with(&form, |_| ());
-        assert!(message.ends_with("the text of its role is none that this version writes"), "{form}: {message}");
+        assert!(message.ends_with("a later version may have written it"), "{form}: {message}");
     }
 }
 
@@ -305,6 +310,33 @@ fn documents_of_other_versions_say_so() {
     assert!(refused(&wrap(&good, &role, 3, &host_key())).contains("later version"));
     let demanding = good.replace("\"critical\":[]", "\"critical\":[\"colour\"]");
     assert!(refused(&wrap(&demanding, &role, VERSION, &host_key())).contains("requires \"colour\""));
+}
+
+#[test]
+fn what_a_later_version_adds_around_the_request_is_shown_unless_it_must_be_known() {
+    let body = wrap(&text(&terms()), &role(), VERSION, &host_key()).body;
+    let with = |critical: &str, extensions: &str| {
+        let other = body.replacen(r#""critical":[],"extensions":{}"#, &format!("{critical},{extensions}"), 1);
+        assert_ne!(other, body);
+        let document = sign(other, &host_key());
+        shown(&document).map(|(_, text)| (text, document.body))
+    };
+    let (none, smell) = (r#""critical":[]"#, r#""extensions":{"smell":"roses"}"#);
+    let (shown, kept) = with(none, smell).unwrap();
+    assert!(shown.contains("unknown     smell = roses\n") && kept.contains("roses"), "{shown}");
+    let required = with(r#""critical":["smell"]"#, smell).unwrap_err();
+    assert!(required.ends_with("it requires \"smell\", which this version does not know"), "{required}");
+    for (critical, extensions) in [
+        (r#""critical":["smell"]"#, r#""extensions":{}"#),
+        (none, r#""extensions":{"smell":1}"#),
+        (none, r#""extensions":{},"more":"x""#),
+        (r#""more":"x","critical":[]"#, r#""extensions":{}"#),
+    ] {
+        let message = with(critical, extensions).unwrap_err();
+        assert!(message.ends_with("its terms are not readable"), "{message}");
+    }
+    let without = sign(body.replacen(r#""critical":[],"extensions":{},"#, "", 1), &host_key());
+    assert!(shown_fails(&without).ends_with("its terms are not readable"));
 }
 
 #[test]

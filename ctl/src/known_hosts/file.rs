@@ -11,7 +11,7 @@ use std::time::Duration;
 use jit_core::grant::{HostDescriptor, PublicKey};
 use sys::lock::Locked;
 
-use super::list::{Found, List, line_of};
+use super::list::{Found, KnownHost, List, line_of};
 use crate::when::today;
 
 /// The maximum size of the file, in bytes.
@@ -43,9 +43,12 @@ pub(super) fn look(path: &Path, host: &HostDescriptor, key: &PublicKey) -> Resul
     Ok(parse(&read(path)?)?.find(host, key))
 }
 
-/// Returns the name of the host with this id, if the file can be read and contains it.
-pub(super) fn name_of(path: &Path, id: &str) -> Option<String> {
-    parse(&read(path).ok()?).ok()?.name_of(id).map(str::to_owned)
+/// Returns the host with this id, if the file contains it.
+///
+/// # Errors
+/// The reason, if the file cannot be read or parsed.
+pub(super) fn with_id(path: &Path, id: &str) -> Result<Option<KnownHost>, String> {
+    Ok(parse(&read(path)?)?.with_id(id))
 }
 
 /// Returns the id of the host with this name and key, if the file can be read and contains it.

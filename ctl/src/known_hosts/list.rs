@@ -7,14 +7,14 @@ use jit_core::grant::{HostDescriptor, PublicKey};
 
 /// A host that was seen before.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct KnownHost {
+pub(super) struct KnownHost {
     /// The line number, from 1.
-    line: usize,
-    name: String,
+    pub(super) line: usize,
+    pub(super) name: String,
     key: PublicKey,
     id: String,
     /// The day on which it was added, if the user has not compared the key since.
-    seen: Option<String>,
+    pub(super) seen: Option<String>,
 }
 
 /// All hosts of a file.
@@ -64,9 +64,9 @@ impl List {
         Ok(Self(hosts))
     }
 
-    /// Returns the name of the host with this id.
-    pub(super) fn name_of(&self, id: &str) -> Option<&str> {
-        self.0.iter().find(|known| known.id == id).map(|known| known.name.as_str())
+    /// Returns the host with this id.
+    pub(super) fn with_id(self, id: &str) -> Option<KnownHost> {
+        self.0.into_iter().find(|known| known.id == id)
     }
 
     /// Returns the id of the host with this name and key.
@@ -175,8 +175,9 @@ pub(super) mod tests {
         let web1 = described(1, "web1", "m");
         let list = line_of(&web1, "2026-11-28").replace(" seen=2026-11-28", "");
         assert_eq!(find(&list, &web1), Found::Here(1, None));
-        let list = List::parse(&list).unwrap();
-        assert_eq!((list.name_of(&web1.id), list.name_of("ab")), (Some("web1"), None));
+        let with_id =
+            |id: &str| List::parse(&list).unwrap().with_id(id).map(|known| (known.line, known.name, known.seen));
+        assert_eq!((with_id(&web1.id), with_id("ab")), (Some((1, "web1".to_owned(), None)), None));
     }
 
     #[test]

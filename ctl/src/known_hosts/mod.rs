@@ -13,10 +13,13 @@ use jit_core::wire::HostInfo;
 
 use crate::speech::{Notice, Trouble};
 use crate::surface::Tone;
-use file::{id_of, look, name_of, pin, place, succeed};
+use file::{id_of, look, pin, place, succeed, with_id};
 use list::Found;
 
 pub(crate) use list::is_plain_name;
+
+/// Shown of a host if the list is not valid.
+const UNUSABLE: &str = "NO: the list of hosts cannot be used";
 
 /// How a host compares with the list.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,7 +84,7 @@ impl<'p> Host<'p> {
             HostStatus::New(Err(_)) => ("NO: seen for the first time".to_owned(), Tone::Bad),
             HostStatus::Renamed(name, line) => (format!("as {name}, by {line}"), Tone::Waiting),
             HostStatus::Cloned(name, line) => (format!("NO: it has the key of {name}, by {line}"), Tone::Bad),
-            HostStatus::Unchecked(_) => ("NO: the list of hosts cannot be used".to_owned(), Tone::Bad),
+            HostStatus::Unchecked(_) => (UNUSABLE.to_owned(), Tone::Bad),
         }
     }
 
@@ -179,12 +182,29 @@ impl<'p> Host<'p> {
     }
 }
 
-/// Returns the id of a host with its name in the list.
-pub(crate) fn with_name(id: &str) -> String {
-    match place().and_then(|path| name_of(&path, id)) {
-        Some(name) => format!("{id} ({name}, by the list of known hosts)"),
-        None => format!("{id} (not in the list of known hosts)"),
+/// Describes in one line what the list says of the host with this id, for a document without a description of the host, and
+/// whether it is good.
+pub(crate) fn of_id(id: &str) -> (String, Tone) {
+    place().map_or_else(not_listed, |path| of_id_in(&path, id))
+}
+
+fn of_id_in(path: &Path, id: &str) -> (String, Tone) {
+    let file = escape(path.as_os_str().as_encoded_bytes());
+    match with_id(path, id) {
+        Ok(Some(known)) => {
+            let (name, place) = (known.name, format!("{file}:{}", known.line));
+            match known.seen {
+                None => (format!("yes, {name}, by {place}"), Tone::Good),
+                Some(day) => (format!("{name}, seen since {day}, not compared: {place}"), Tone::Waiting),
+            }
+        }
+        Ok(None) => not_listed(),
+        Err(_) => (UNUSABLE.to_owned(), Tone::Bad),
     }
+}
+
+fn not_listed() -> (String, Tone) {
+    ("NO: the id is not in the list of known hosts".to_owned(), Tone::Bad)
 }
 
 /// Looks a host up in a list with this text.
@@ -276,6 +296,27 @@ mod tests {
         let unchecked =
             format!("{file}: line 1 is not \"NAME ssh-ed25519 KEY HOSTID\", perhaps with \"seen=YYYY-MM-DD\"");
         assert_eq!(met(&path, &web1), Ok(HostStatus::Unchecked(unchecked)));
+        fs::remove_dir_all(&place).unwrap();
+    }
+
+    #[test]
+    fn an_id_is_known_by_the_list_alone() {
+        let place = std::env::temp_dir().join(format!("jitctl-by-id-{}", std::process::id()));
+        let (path, web1) = (place.join("known_hosts"), described(1, "web1", "m"));
+        fs::create_dir_all(&place).unwrap();
+        let said = |text: &str| {
+            fs::write(&path, text).unwrap();
+            of_id_in(&path, &web1.id)
+        };
+        let line = format!("web1 {} {}", web1.key, web1.id);
+        let file = path.display();
+        assert_eq!(of_id_in(&path, &web1.id), not_listed());
+        assert_eq!(said(""), not_listed());
+        assert_eq!(said(&line.replace(&web1.id, &"ab".repeat(32))).1, Tone::Bad);
+        assert_eq!(said(&line), (format!("yes, web1, by {file}:1"), Tone::Good));
+        let seen = format!("web1, seen since 2026-11-28, not compared: {file}:1");
+        assert_eq!(said(&format!("{line} seen=2026-11-28")), (seen, Tone::Waiting));
+        assert_eq!(said("web1\n"), (UNUSABLE.to_owned(), Tone::Bad));
         fs::remove_dir_all(&place).unwrap();
     }
 

@@ -1,5 +1,7 @@
-//! Flips random bits in everything that is signed or named by a digest, in the bytes or in the signature. None of the results is
-//! accepted, and none that is still read has the same meaning.
+//! Flips random bits in an object of each namespace of signatures, a note, and everything that is named by a digest, in the bytes
+//! or in the signature. None of the results is accepted, and none that is still read has the same meaning.
+
+mod evidence;
 
 use super::*;
 use jit_core::clock::duration::Seconds;
@@ -9,6 +11,7 @@ use jit_core::grant::statement::{CarriedStatement, StatementKind, StatementTerms
 use jit_core::grant::terms::{RequestTerms, Terms};
 use jit_core::grant::{Approval, ApprovalTerms, digest};
 use jit_core::samples::{approvers, key};
+use jit_core::wire::RequestDocument;
 
 /// Whether bytes with their signature are accepted.
 type Judge = Box<dyn Fn(&[u8], &[u8]) -> bool>;
@@ -127,10 +130,19 @@ fn objects() -> Vec<Object> {
     let power = RolePower::of(&role()).encode().unwrap();
     let signed = |namespace, bytes: &[u8]| (bytes.to_vec(), sign(&key(BOBS), namespace, bytes));
     let unsigned = |bytes: &[u8]| (bytes.to_vec(), Vec::new());
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    let document = RequestDocument {
+        critical: Vec::new(),
+        extensions: Extensions::new(),
+        request: text(&request),
+        role: text(&power),
+        version: VERSION,
+    };
+    let printed = encode(&document).unwrap();
     let (keys, other_keys) = (approvers(&[("bob", BOBS)]), approvers(&[("bob", BOBS)]));
-    vec![
+    let papers = vec![
         by_the_host(Namespace::Grant, grant.clone()),
-        by_the_host(Namespace::Request, request.clone()),
+        by_the_host(Namespace::Request, printed.clone()),
         by_the_host(Namespace::Statement, statement.clone()),
         Object::new("approval", signed(Namespace::Approval, &approved), move |bytes, signature| {
             let signature = Some(signature.to_vec());
@@ -143,6 +155,7 @@ fn objects() -> Vec<Object> {
         }),
         Object::new("terms of a grant", unsigned(&grant), move |bytes, _| says(bytes, &granted)),
         Object::new("terms of a request", unsigned(&request), move |bytes, _| says(bytes, &asked)),
+        Object::new("request for another machine", unsigned(&printed), move |bytes, _| says(bytes, &document)),
         Object::new("host descriptor", unsigned(&encode(&descriptor).unwrap()), move |bytes, _| {
             let read: Option<HostDescriptor> = serde_json::from_slice(bytes).ok();
             // The host chooses its own name. Where a flip made white space, the request around it is not read.
@@ -151,7 +164,8 @@ fn objects() -> Vec<Object> {
             })
         }),
         Object::new("role text", unsigned(&power), move |bytes, _| RolePower::named(&named, bytes).is_ok()),
-    ]
+    ];
+    papers.into_iter().chain(evidence::objects()).collect()
 }
 
 /// Flips one to eight random bits in each of the objects in turn. Returns which were accepted.
