@@ -32,6 +32,7 @@ mod grant_life;
 mod grants;
 mod held;
 mod held_directory;
+mod held_outputs;
 mod helpers;
 mod hidden;
 mod hooks;
