@@ -12,7 +12,6 @@ use rusqlite::Transaction;
 
 use super::charge::Charge;
 use super::watched::{Supervised, Watched};
-use place::Place;
 use crate::audit::Journal;
 use crate::audit::JournalError;
 use crate::audit::Wish;
@@ -33,6 +32,7 @@ use jit_core::grant::GrantTerms;
 use jit_core::grant::lifecycle::GrantEnd;
 use jit_core::names::{Person, RunId, UserName};
 use jit_core::policy::{OnExpiry, Role};
+use place::Place;
 use sys::bell::{Bell, Ring};
 use sys::process::Pid;
 
