@@ -246,14 +246,23 @@ fn a_sandboxed_enforcer_writes_records_to_journal_syslog_and_hooks() {
     }
 }
 
-/// Writes the state of each process with this name to a file, again and again. Returns the pid of the shell that does so.
+/// Writes one line for each process with this name, again and again: pid, uids, effective capabilities, and the kind of filter.
+const WATCHER: &str = "import os, sys, time
+end = time.monotonic() + 90
+while time.monotonic() < end:
+    for pid in filter(str.isdigit, os.listdir('/proc')):
+        try: status = dict(line.rstrip().split(':', 1) for line in open(f'/proc/{pid}/status'))
+        except OSError: continue
+        if status['Name'].strip() == sys.argv[1]:
+            print(pid, *status['Uid'].split(), *status['CapEff'].split(), *status['Seccomp'].split(), flush=True)
+    time.sleep(0.005)
+";
+
+/// Starts the watcher on processes with this name. Returns its pid.
 fn watch(name: &str, file: &str) -> String {
-    let watch = format!(
-        "for try in $(seq 3000); do for p in $(pgrep -x {name}); do \
-         s=$(sed -n 's/^Seccomp:.//p; s/^CapEff:.//p; s/^Uid:.//p' /proc/$p/status 2>/dev/null | tr '\\t\\n' '  '); \
-         echo \"$p $s\"; done; sleep 0.01; done > {file} & echo $!"
-    );
-    root().script(&format!("({watch}) 2>/dev/null")).trim().to_owned()
+    root().write("/usr/local/lib/watcher.py", 0o644, WATCHER);
+    let line = format!("python3 /usr/local/lib/watcher.py {name} </dev/null >{file} 2>/dev/null & echo $!");
+    root().script(&line).trim().to_owned()
 }
 
 /// Counts the observations of a process without capabilities, under a seccomp filter, all of whose uids are such ones.
@@ -277,7 +286,7 @@ fn the_difference_of_an_edit_is_sandboxed() {
     let person = root().person(&["walled"]);
     let file = format!("/etc/walled-{}", person.name);
     // Equal lines with as many changes as are searched for, so that the worker lives for a while.
-    let text = |mark: &str| format!("yes x | head -n 100000 | awk 'NR % 400 == 0 {{ print \"{mark}\" NR; next }} 1'");
+    let text = |mark: &str| format!("yes '' | head -n 200000 | awk 'NR % 800 == 0 {{ print \"{mark}\" NR; next }} 1'");
     root().write("/usr/local/bin/other-lines", 0o755, format!("#!/bin/sh\n{} >\"$1\"\n", text("new")));
     let watcher = watch("jit-sudo", "/tmp/differences");
     for _ in 0..5 {
@@ -286,8 +295,8 @@ fn the_difference_of_an_edit_is_sandboxed() {
         root().run_as(&person.name, ["sh", "-c", &line]).succeeded();
     }
     root().script(&format!("kill {watcher} || :"));
-    assert!(root().read(&file).contains("\nnew400\n"));
-    assert!(records_of(root(), &person).into_iter().any(|record| record.body.contains("new400")), "no difference");
+    assert!(root().read(&file).contains("\nnew800\n"));
+    assert!(records_of(root(), &person).into_iter().any(|record| record.body.contains("new800")), "no difference");
     let seen = root().read("/tmp/differences");
     assert!(confined(&seen, is_of_worker) > 0, "{seen}");
 }
