@@ -44,7 +44,7 @@ use crate::store::GrantStore;
 use anchor::{Anchor, StateTraces};
 pub use backup::{CopyFault, Restored};
 pub use compiler::CompilerError;
-pub use cure::{SALVAGE, free_space};
+pub use cure::{SALVAGE, free_space, writable};
 pub use finished_recordings::FinishedRecording;
 pub use identity::Identity;
 pub use inspection::Mirror;
@@ -67,6 +67,7 @@ pub use schema::open as open_database;
 pub use sealing::SEAL;
 pub use sealing_key::lost as lost_sealing_key;
 pub use slots::{Slot, Work, slots};
+use supervisors::SUPERVISORS;
 pub(crate) use supervisors::signal_supervisor;
 use sys::bell::Bell;
 use sys::limits::Limits;
@@ -134,6 +135,8 @@ pub enum HostError {
     Restored(String),
     /// A copy of the database is not one that can take its place.
     Copy(PathBuf, CopyFault),
+    /// The file whose locks show which supervisors live cannot be opened or locked.
+    Supervisors(io::Error),
     /// `/proc` is not mounted.
     NoProc,
     /// A system call failed.
@@ -169,6 +172,7 @@ impl fmt::Display for HostError {
             ),
             Self::Restored(how) => write!(f, "{how}, so no grant is given or accepted"),
             Self::Copy(path, fault) => write!(f, "{}: {fault}", path.display()),
+            Self::Supervisors(error) => write!(f, "unable to lock {STATE}/{SUPERVISORS}: {error}"),
             Self::NoProc => f.write_str("/proc is not mounted, and jit-sudo cannot supervise a command without it"),
             Self::System(what, error) => write!(f, "unable to {what}: {error}"),
         }
@@ -192,6 +196,7 @@ impl HostError {
             Self::Database(error) => error.unwritten(),
             Self::Journal(error) => error.unwritten(),
             Self::Index(IndexError::Database(error)) => Unwritten::of(error),
+            Self::Supervisors(error) => Some(Unwritten::of_file(error)),
             _ => None,
         }
     }

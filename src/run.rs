@@ -25,7 +25,7 @@ use std::io;
 use std::mem::ManuallyDrop;
 
 use crate::audit::Journal;
-use crate::audit::recorded::{Recorded, StartError};
+use crate::audit::recorded::Recorded;
 use crate::audit::sink::Delivery;
 use crate::authorized::Authorized;
 use crate::authorized::environment::{RunEnvironment, build};
@@ -149,7 +149,7 @@ fn record(
     };
     let moment = context.host.clocks()?;
     let redacted = &settings.audit.redact;
-    let supervisor = context.host.supervisor().map_err(StartError::Process)?;
+    let supervisor = context.host.supervisor()?;
     let mut recorded = Recorded::commit(context.journal, authorized, environment, (id, supervisor), redacted, &moment)?;
 
     if settings.audit.syslog == SyslogMode::Required {

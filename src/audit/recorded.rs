@@ -44,8 +44,6 @@ pub enum StartError {
     GrantEnded(GrantId),
     /// The opened program cannot be read to the end.
     Program(CommandError),
-    /// The entry of this process in procfs cannot be read.
-    Process(std::io::Error),
 }
 
 impl fmt::Display for StartError {
@@ -54,7 +52,6 @@ impl fmt::Display for StartError {
             Self::Journal(error) => write!(f, "the run cannot be recorded, so it does not begin: {error}"),
             Self::GrantEnded(id) => write!(f, "grant {id} was ended or used meanwhile"),
             Self::Program(error) => error.fmt(f),
-            Self::Process(error) => write!(f, "unable to read /proc: {error}"),
         }
     }
 }

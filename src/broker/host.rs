@@ -9,7 +9,7 @@ use crate::audit::Journal;
 use crate::audit::state_checks::ClockDoubt;
 use crate::auth::stack::succeeds_unproved;
 use crate::elevation::Caller;
-use crate::host::{Host, HostError, RESERVE, RESERVE_SIZE, SALVAGE, lost_sealing_key};
+use crate::host::{Host, HostError, RESERVE, RESERVE_SIZE, SALVAGE, lost_sealing_key, writable};
 use jit_core::clock::duration::Seconds;
 use jit_core::places::{CONFIGURATION, KEY_SEALER, STATE};
 use jit_core::policy::{AuditSettings, Policy, PolicyReader, SyslogMode};
@@ -55,12 +55,7 @@ impl Findings {
             Ok(false) => self.good("state", format!("{STATE} is root's alone")),
             Ok(true) => {
                 let said = format!("{STATE} is mounted read-only: nothing can be recorded, so nothing runs");
-                self.add(
-                    "state",
-                    Severity::Error,
-                    said,
-                    Some(format!("mount -o remount,rw the file system of {STATE}")),
-                );
+                self.add("state", Severity::Error, said, Some(writable()));
             }
             Err(error) => self.fault("state", &error),
         }

@@ -79,7 +79,7 @@ impl Context<'_> {
         .map_err(gone)?;
         let start = start(new, &holder, &held, &run_as, run.clone()).map_err(failed)?;
         let terms = held.terms();
-        let supervisor = self.host.supervisor().map_err(gone)?;
+        let supervisor = self.host.supervisor()?;
         let (started, ()) = self.journal.start(self.now.moment(), start, supervisor, |tx| {
             keep_role(tx, &held.role().digest, held.role())?;
             match terms {

@@ -41,7 +41,8 @@ impl Unwritten {
         }
     }
 
-    fn of_file(error: &std::io::Error) -> Self {
+    /// Returns why a file of the state directory could not be written.
+    pub fn of_file(error: &std::io::Error) -> Self {
         match error.kind() {
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Self::Full,
             _ => Self::Failed,

@@ -165,7 +165,7 @@ impl Command {
     fn open_as(caller: &Caller, path: &Path, name: OsString, arguments: Vec<OsString>) -> Result<Self, CommandError> {
         let looker = Credentials { uid: caller.uid(), gid: caller.gid(), groups: caller.group_ids().to_vec() };
         match OpenedProgram::open_as(path, &looker) {
-            Ok(Some(program)) => Ok(Self::of(program, name, arguments)),
+            Ok(Some(program)) => Self::of(program, name, arguments),
             Ok(None) => {
                 let typed = caller.directory().unwrap_or(Path::new("/")).join(path);
                 let found = Self::open(path, name, arguments.clone())
@@ -178,15 +178,20 @@ impl Command {
 
     fn open(path: &Path, name: OsString, arguments: Vec<OsString>) -> Result<Self, CommandError> {
         match OpenedProgram::open(path) {
-            Ok(program) => Ok(Self::of(program, name, arguments)),
+            Ok(program) => Self::of(program, name, arguments),
             Err(error) => Err(not_opened(path, &name, error)),
         }
     }
 
-    fn of(program: OpenedProgram, name: OsString, arguments: Vec<OsString>) -> Self {
+    /// A program that is too large to be read is refused here, so that a question about it gets the same answer as a run.
+    fn of(program: OpenedProgram, name: OsString, arguments: Vec<OsString>) -> Result<Self, CommandError> {
         let path = program.place().to_owned();
+        if program.stamp().size > LARGEST {
+            let name = Word::from(path.as_os_str());
+            return Err(CommandError::NotExecutable(name, "larger than 4 GiB, the maximum size"));
+        }
         let what = CommandKind::Program(program);
-        Self { what, path, name, arguments, login: false, digest: OnceCell::new(), hidden: None }
+        Ok(Self { what, path, name, arguments, login: false, digest: OnceCell::new(), hidden: None })
     }
 
     /// Returns the opened file; `None` for an edit, whose editor has no privileges.
@@ -281,12 +286,8 @@ impl Command {
     }
 
     fn read_through<D: Digest>(&self, mut hasher: D) -> Result<D, CommandError> {
-        let name = || Word::from(self.path.as_os_str());
-        let failed = |error| CommandError::Io(name(), error);
+        let failed = |error| CommandError::Io(Word::from(self.path.as_os_str()), error);
         let Some(program) = self.program() else { return Ok(hasher) };
-        if program.stamp().size > LARGEST {
-            return Err(CommandError::NotExecutable(name(), "larger than 4 GiB, the maximum size"));
-        }
         let mut reader = program.reader().take(LARGEST); // a file that grows is not the one that was opened
         let mut buffer = vec![0; 16 << 10];
         loop {

@@ -1,6 +1,7 @@
 //! The command that root types when this host cannot serve: one table for jit-sudo's hints and for `jitctl doctor`.
 //! May not: examine anything; the error alone decides.
 
+use std::io;
 use std::path::Path;
 
 use rusqlite::ErrorCode;
@@ -27,6 +28,7 @@ impl HostError {
             Self::Trust(error) => Some(trust(error)),
             Self::Database(error) => database(error),
             Self::Policy(_) | Self::Approvers(_) | Self::PolicyEncoding(_) => Some("jitctl policy check".to_owned()),
+            Self::Supervisors(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => Some(writable()),
             Self::NoProc => Some("mount -t proc proc /proc".to_owned()),
             Self::Compiler(_) => Some("install jit-sudo again".to_owned()),
             Self::NoKey(_) => Some("jitctl key init".to_owned()),
@@ -45,6 +47,7 @@ impl HostError {
             | Self::Journal(_)
             | Self::Damaged(_)
             | Self::Terms(..)
+            | Self::Supervisors(_)
             | Self::System(..) => None,
         }
     }
@@ -53,6 +56,11 @@ impl HostError {
 /// Returns the advice for a full disk.
 pub fn free_space() -> String {
     format!("free space on the file system of {STATE}")
+}
+
+/// Returns the advice for a read-only file system.
+pub fn writable() -> String {
+    format!("mount -o remount,rw the file system of {STATE}")
 }
 
 fn trust(error: &TrustError) -> String {

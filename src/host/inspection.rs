@@ -91,11 +91,13 @@ impl Host {
                     let fix = error.cure().unwrap_or_default();
                     return Mirror { name, fault: Some(format!("{error}: nothing is written")), fix };
                 }
-                let fault = match deaf {
-                    Some((path, error)) => Some(format!("no daemon listens at {path}: {error}")),
-                    None => self.behind(name, journal).map(|count| format!("{count} records have not arrived")),
-                };
-                Mirror { name, fault, fix: fix.to_owned() }
+                if let Some((path, error)) = deaf {
+                    let fault = Some(format!("no daemon listens at {path}: {error}"));
+                    return Mirror { name, fault, fix: fix.to_owned() };
+                }
+                let fault = self.behind(name, journal).map(|count| format!("{count} records have not arrived"));
+                let fix = if socket.is_some() { restart(name) } else { fix.to_owned() };
+                Mirror { name, fault, fix }
             })
             .collect()
     }
@@ -123,6 +125,12 @@ impl Host {
         let text = fs::read(self.state.path().join(format!("sent-{name}"))).ok()?;
         journal.count(Sent::parse(name, &text)?.last.seq, u64::MAX).ok().filter(|count| *count > 0)
     }
+}
+
+/// Returns the advice for a daemon that listens and lacks records. They are kept for the next record.
+fn restart(sink: &str) -> String {
+    let unit = if sink == "syslog" { "rsyslog" } else { "systemd-journald" };
+    format!("nothing, unless they do not arrive with the next record; then: systemctl restart {unit}")
 }
 
 fn listens(path: &str) -> std::io::Result<()> {

@@ -6,7 +6,7 @@ use std::io;
 use std::path::Path;
 use std::sync::OnceLock;
 
-use super::Host;
+use super::{Host, HostError};
 use crate::audit::{Process, Supervisor};
 use jit_core::clock::Moment;
 use jit_core::places::STATE;
@@ -15,17 +15,19 @@ use sys::process::{Pid, signal_if};
 use sys::procfs::lives_since;
 
 /// The file with the locks.
-const SUPERVISORS: &str = "live-supervisors";
+pub(super) const SUPERVISORS: &str = "live-supervisors";
 
 impl Host {
     /// Returns this process as the supervisor of a run. Outside of the first namespaces it shows from now on that it lives.
     ///
     /// # Errors
-    /// As [`Process::own`]; the file for the lock cannot be opened or locked.
-    pub fn supervisor(&self) -> io::Result<Process> {
-        let process = Process::own()?;
+    /// As [`Process::own`]; [`HostError::Supervisors`] when the file for the lock cannot be opened or locked.
+    pub fn supervisor(&self) -> Result<Process, HostError> {
+        let process = Process::own().map_err(|error| HostError::System("read /proc", error))?;
         if let Some(namespace) = process.namespace {
-            lock::show(supervisors()?, place(namespace, process))?;
+            supervisors()
+                .and_then(|file| lock::show(file, place(namespace, process)))
+                .map_err(HostError::Supervisors)?;
         }
         Ok(process)
     }

@@ -2,11 +2,12 @@
 //! database. Queries the database only when the bell was rung.
 
 mod extension;
+mod place;
 mod reasons;
 
 use std::cell::OnceCell;
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rusqlite::Transaction;
 
@@ -19,7 +20,7 @@ use crate::audit::journal::Written;
 use crate::audit::recorded::Recorded;
 use crate::audit::{InRecords, in_records};
 use crate::authorized::Power;
-use crate::database::{DatabaseFiles, Durability};
+use crate::database::Durability;
 use crate::host::{Host, SystemClock};
 use crate::session::{EndReason, EnforcedRun, Verdict, Watch};
 use jit_core::budget::ProcessLimit;
@@ -32,6 +33,7 @@ use jit_core::grant::GrantTerms;
 use jit_core::grant::lifecycle::GrantEnd;
 use jit_core::names::{Person, RunId, UserName};
 use jit_core::policy::{OnExpiry, Role};
+use place::Place;
 use sys::bell::{Bell, Ring};
 use sys::process::Pid;
 
@@ -52,8 +54,8 @@ pub(crate) struct GrantWatch<'a> {
     concerns: Alert,
     host: &'a Host,
     journal: &'a Journal<'a>,
-    /// Where the database is, and when that was last checked.
-    place: (&'a DatabaseFiles, Instant),
+    /// Where the database is.
+    place: Place<'a>,
     what: Supervised,
     /// The start record, until it was sent to the log sinks.
     unsent: Option<Written>,
@@ -114,7 +116,7 @@ impl<'a> GrantWatch<'a> {
             },
             host,
             journal,
-            place: (host.database().place(), Instant::now()),
+            place: Place::of(host.database().place(), GLANCE),
             what: watched.what,
             unsent: watched.unsent,
             is_sealing_due: false,
@@ -189,7 +191,7 @@ impl<'a> GrantWatch<'a> {
     }
 
     fn judge(&mut self) -> Verdict {
-        if self.is_replaced() {
+        if self.taken.is_none() && self.place.is_replaced() {
             self.abandon();
         }
         if self.was_rung() {
@@ -239,16 +241,6 @@ impl<'a> GrantWatch<'a> {
             OnExpiry::Freeze if self.is_loose => OnExpiry::Terminate,
             wanted => wanted,
         }
-    }
-
-    /// Whether root has replaced the database, checked at most once in a [`GLANCE`].
-    fn is_replaced(&mut self) -> bool {
-        let (place, looked) = &mut self.place;
-        if self.taken.is_some() || looked.elapsed() < GLANCE {
-            return false;
-        }
-        *looked = Instant::now();
-        !place.is_the_same()
     }
 
     /// Ends the run, because no process sees what is done to the old database, and this one does not see the new one.
@@ -354,10 +346,10 @@ impl<'a> GrantWatch<'a> {
         in_records(self.host.database().connection(), terms)
     }
 
-    /// Records that the session is not recorded, or not any more.
-    fn alert(&self, why: &str) {
+    /// Records an alert about this session.
+    pub(super) fn alert(&self, code: &str, why: &str) {
         let grant = self.held.last().map(|terms| terms.id.clone());
-        let alert = Alert { sentence: Word::from(why), grant, ..self.concerns.clone() };
+        let alert = Alert { code: code.to_owned(), sentence: Word::from(why), grant, ..self.concerns.clone() };
         let written = SystemClock.read().map_err(|error| error.to_string()).and_then(|moment| {
             let append = |tx: &Transaction<'_>| self.journal.append(tx, &moment, Event::Alert(Box::new(alert)));
             self.host.database().write(Durability::Synced, append).map_err(|error| error.to_string())
@@ -465,6 +457,7 @@ impl Watch for GrantWatch<'_> {
     fn look_again(&mut self) {
         self.looked = true;
         self.heard = None;
+        self.place.make_due();
     }
 
     fn verdict(&mut self) -> Verdict {
@@ -482,7 +475,7 @@ impl Watch for GrantWatch<'_> {
     }
 
     fn unrecorded(&mut self, why: &str) {
-        self.alert(why);
+        self.alert("recording-failed", why);
     }
 
     fn silent(&mut self, count: usize) {

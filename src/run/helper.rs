@@ -9,7 +9,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
-use super::removal::{Looking, Looks};
+use super::removal::{Check, Looking, Looks};
 use crate::host::start_hooks;
 use crate::programs::{OURS, Ours, ours};
 use crate::session::{Ended, LostRun, end_lost, take_sessions_back};
@@ -34,7 +34,8 @@ const WHICH: u8 = b'?';
 /// that did not show whether they belong to it.
 const LOST: u8 = b'x';
 
-/// Start a check whether a run may continue; the order follows. The answer is whether it was started.
+/// Start a check whether a run may continue; the order follows. The answer is whether it was started, and whether beside
+/// late ones.
 const REMOVED: u8 = b'r';
 
 /// Move the login sessions of a run back into its group; the uid, the time since when, and the run id follow. The answer is the number
@@ -51,6 +52,9 @@ const LAST: u8 = b'!';
 /// The answers for success and failure.
 const DONE: u64 = 1;
 const FAILED: u64 = 0;
+
+/// The answer when a check was started beside late ones.
+const AFTER_LATE: u64 = 2;
 
 /// How long an answer may take. No task depends on another service.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -154,8 +158,12 @@ impl Line {
 }
 
 impl Looks for Helper {
-    fn start(&self, order: &[u8]) -> io::Result<()> {
-        if self.ask(REMOVED, order)? == DONE { Ok(()) } else { Err(io::Error::other("the check was not started")) }
+    fn start(&self, order: &[u8]) -> io::Result<Check> {
+        match self.ask(REMOVED, order)? {
+            DONE => Ok(Check::Alone),
+            AFTER_LATE => Ok(Check::AfterLate),
+            _ => Err(io::Error::other("the check was not started")),
+        }
     }
 }
 
@@ -225,8 +233,13 @@ impl PendingTasks {
             [WHICH, number @ ..] => return Some(which(&self.programs, number)),
             [LOST, lost @ ..] => return serde_json::from_slice(lost).ok().map(|lost| packed(end_lost(&lost))),
             [BACK, order @ ..] => return Some(take_back(order)),
-            [REMOVED, order @ ..] if self.looking.start(order).is_err() => return Some(FAILED),
-            [REMOVED, ..] => {}
+            [REMOVED, order @ ..] => {
+                return Some(match self.looking.start(order) {
+                    Ok(Check::Alone) => DONE,
+                    Ok(Check::AfterLate) => AFTER_LATE,
+                    Err(_) => FAILED,
+                });
+            }
             [tag @ (MORE | LAST), piece @ ..] if self.events.borrow().len() < EVENTS => {
                 self.events.borrow_mut().extend_from_slice(piece);
                 if *tag == LAST && start_hooks(&self.events.take()).is_err() {

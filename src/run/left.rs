@@ -69,7 +69,7 @@ impl Left<'_> {
             return Ok(());
         };
         let grant = self.grants.first().map(|terms| terms.id.clone());
-        let own = host.supervisor().map_err(|error| HostError::System("read /proc", error))?;
+        let own = host.supervisor()?;
         let left = LeftRunning {
             run: self.run.clone(),
             start,

@@ -3,7 +3,7 @@
 //! network directory may answer slowly. `on_removal` decides what happens.
 
 use crate::elevation::THIS_HOST;
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -36,6 +36,9 @@ const AGAIN: Duration = Duration::from_secs(5);
 /// The longest time that a check may take.
 const PATIENCE: Duration = Duration::from_secs(50);
 
+/// How many checks may be late before no other one is started. What they wait for would hold the others too.
+const MOST_LATE: usize = 4;
+
 /// Who ended the session, in the message to its user.
 const BY: &str = "the policy";
 
@@ -56,26 +59,44 @@ pub(super) struct Holding {
     on_removal: OnRemoval,
 }
 
+/// A check that was started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Check {
+    /// No other one is running.
+    Alone,
+    /// Each earlier one that is still running has taken too long, and counts as failed.
+    AfterLate,
+}
+
 /// Starts a check by this order without waiting for it.
 pub(crate) trait Looks {
     /// # Errors
-    /// Fails when it cannot be started, or the previous one is still running.
-    fn start(&self, order: &[u8]) -> io::Result<()>;
+    /// Fails when it cannot be started, an earlier one is still in time, or too many are late.
+    fn start(&self, order: &[u8]) -> io::Result<Check>;
 }
 
-/// Runs checks one after the other, as children of this process.
+/// Runs checks as children of this process, each when the previous one has ended or is late.
 #[derive(Default)]
-pub(crate) struct Looking(Cell<Option<Pid>>);
+pub(crate) struct Looking(RefCell<Vec<(Pid, Instant)>>);
 
 impl Looks for Looking {
-    fn start(&self, order: &[u8]) -> io::Result<()> {
-        if let Some(last) = self.0.get()
-            && matches!(wait(last, Waiting::EndNow), Ok(None))
-        {
+    fn start(&self, order: &[u8]) -> io::Result<Check> {
+        self.start_by(PATIENCE, || start_enforcer(order, refuge().as_ref()))
+    }
+}
+
+impl Looking {
+    fn start_by(&self, patience: Duration, start: impl FnOnce() -> io::Result<Pid>) -> io::Result<Check> {
+        let mut running = self.0.borrow_mut();
+        running.retain(|(check, _)| matches!(wait(*check, Waiting::EndNow), Ok(None)));
+        // The timer of a check does not end one that waits for a directory in the kernel, which a user may hold for ever.
+        let is_late = |(_, begun): &(Pid, Instant)| begun.elapsed() >= patience;
+        if running.len() > MOST_LATE || !running.iter().all(is_late) {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        self.0.set(Some(start_enforcer(order, refuge().as_ref())?));
-        Ok(())
+        let check = if running.is_empty() { Check::Alone } else { Check::AfterLate };
+        running.push((start()?, Instant::now()));
+        Ok(check)
     }
 }
 
@@ -167,6 +188,8 @@ pub(crate) struct RemovalWatch<'a> {
     heard: Option<Ring>,
     policy: [u8; 32],
     next: Instant,
+    /// A late check was reported.
+    is_told: bool,
 }
 
 impl<'a> RemovalWatch<'a> {
@@ -191,6 +214,7 @@ impl<'a> RemovalWatch<'a> {
             heard,
             policy: compiled(host).unwrap_or_default(),
             next: Instant::now() + EVERY,
+            is_told: false,
         }
     }
 
@@ -205,9 +229,16 @@ impl<'a> RemovalWatch<'a> {
         let is_rung = std::mem::replace(&mut self.heard, now) != now;
         let policy = is_rung.then(|| compiled(self.host)).flatten().filter(|policy| *policy != self.policy);
         if Instant::now() >= self.next || policy.is_some() {
+            let check = self.looks.start(&self.order);
             // When it cannot be started, it is tried again.
-            let wait = if self.looks.start(&self.order).is_ok() { EVERY } else { AGAIN };
-            self.next = Instant::now() + wait;
+            self.next = Instant::now() + if check.is_ok() { EVERY } else { AGAIN };
+            if matches!(check, Ok(Check::AfterLate)) && !std::mem::replace(&mut self.is_told, true) {
+                let within = PATIENCE.as_secs();
+                let late =
+                    format!("the check whether the user still has the role has not ended within {within} seconds");
+                self.watch
+                    .alert("removal-unchecked", &format!("{late}, so the session continues; another check is started"));
+            }
             self.policy = policy.unwrap_or(self.policy);
         }
     }
@@ -250,5 +281,38 @@ impl Watch for RemovalWatch<'_> {
     fn patience(&self) -> Option<Duration> {
         let left = self.next.saturating_duration_since(Instant::now());
         Some(self.watch.patience().map_or(left, |patience| patience.min(left)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Starts a process that does not end by itself.
+    fn stuck() -> io::Result<Pid> {
+        let child = std::process::Command::new("sleep").arg("3600").spawn()?;
+        Ok(Pid::new(i32::try_from(child.id()).unwrap()).unwrap())
+    }
+
+    #[test]
+    fn a_late_check_delays_no_other_one() {
+        let (looking, never) = (Looking::default(), Duration::from_secs(3600));
+        assert_eq!(looking.start_by(never, stuck).unwrap(), Check::Alone);
+        let refused = |result: io::Result<Check>| result.unwrap_err().kind() == io::ErrorKind::WouldBlock;
+        assert!(refused(looking.start_by(never, stuck)), "the first one is in time");
+        for _ in 0..MOST_LATE {
+            assert_eq!(looking.start_by(Duration::ZERO, stuck).unwrap(), Check::AfterLate);
+        }
+        assert!(refused(looking.start_by(Duration::ZERO, stuck)), "too many are late");
+        let late: Vec<Pid> = looking.0.borrow().iter().map(|(check, _)| *check).collect();
+        for check in &late {
+            sys::process::kill(*check, sys::signals::SIGKILL).unwrap();
+        }
+        while looking.start_by(never, stuck).is_err() {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let last = looking.0.borrow().last().copied().unwrap().0;
+        sys::process::kill(last, sys::signals::SIGKILL).unwrap();
+        wait(last, Waiting::ForEnd).unwrap();
     }
 }

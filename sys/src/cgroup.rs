@@ -158,9 +158,12 @@ impl Cgroup {
         is_populated(&self.path)
     }
 
-    /// Returns whether all processes of the group are frozen.
+    /// Returns whether all processes of the group are frozen, or all in the group inside it for the descendants of a foreign
+    /// program (see [`Self::for_foreign_of`]): the program itself is never frozen.
     pub fn is_frozen(&self) -> bool {
-        has_event(&self.path, "frozen 1")
+        let is_frozen = |path: &Path| has_event(path, "frozen 1");
+        let inside = || nest::foreign_in(&self.path).is_some_and(|inside| is_populated(&inside) && is_frozen(&inside));
+        is_frozen(&self.path) || inside()
     }
 
     /// Removes the group if it has neither processes nor nested groups. Returns whether it did.

@@ -111,7 +111,20 @@ fn missing_capabilities_of_the_host_are_reported() {
     root.script(&format!("mount --bind {state} {state} && mount -o remount,bind,ro {state}"));
     let found = said("jitctl doctor");
     assert!(found.contains("error    state: /var/lib/jit-sudo is mounted read-only"), "{found}");
+    let run = try_it(&root);
+    run.refused(&format!("unable to lock {state}/live-supervisors: Read-only file system"));
+    assert!(run.stderr.contains(&format!("mount -o remount,rw the file system of {state}")), "{run:?}");
     root.script(&format!("umount {state}"));
+    // A daemon that listens need not be started because a record was held back.
+    root.script(&format!("cp {state}/sent-syslog /root/"));
+    try_it(&root).succeeded();
+    root.script(&format!("cp /root/sent-syslog {state}/sent-syslog"));
+    let found = said("jitctl doctor");
+    assert!(found.contains("syslog: ") && found.contains(" records have not arrived"), "{found}");
+    assert!(
+        found.contains("unless they do not arrive with the next record") && !found.contains("start the"),
+        "{found}"
+    );
     root.add_policy(
         "asking",
         "[roles.asking]\neligible = [\"bob\"]\ncommands = [\"/usr/bin/id\"]\nauthenticate = false\n",

@@ -161,3 +161,31 @@ fn a_private_root_changes_nothing_of_the_host() {
     drop(root);
     assert!(before == seen(), "the host's files, mounts or name have changed");
 }
+
+/// The script that the Debian package runs before it is unpacked.
+const PREINST: &str = include_str!("../../packaging/debian/jit-sudo.preinst");
+
+#[test]
+fn an_upgrade_closes_every_directory_that_the_new_version_refuses_and_no_other() {
+    let root = own_root();
+    let person = root.person(&["deploy"]);
+    root.write("/root/preinst", 0o755, PREINST);
+    for directory in ["/etc/jit-sudo/policy.d", "/etc/jit-sudo/hooks.d"] {
+        for group in ["root", "adm"] {
+            for mode in ["700", "711", "710", "750", "704", "755"] {
+                let state = || root.script(&format!("stat -c '%a %G' {directory}")).trim().to_owned();
+                let is_served = || {
+                    let run = root.run_as(&person.name, ["jit-sudo", "-n", "true"]).stderr;
+                    let doctor = root.as_root(["jitctl", "doctor"]).stdout;
+                    !(run + &doctor).contains(&format!("{directory} is open to other users"))
+                };
+                root.script(&format!("chown root:{group} {directory}; chmod {mode} {directory}"));
+                let (before, was_served) = (state(), is_served());
+                root.script("/root/preinst upgrade 1");
+                assert!(is_served(), "{directory} with {before} is refused after the upgrade: {}", state());
+                assert!(!was_served || state() == before, "{directory} with {before} has become {}", state());
+            }
+        }
+        root.script(&format!("chown root:root {directory}; chmod 711 {directory}"));
+    }
+}

@@ -30,7 +30,27 @@ def show():
     sys.exit()
 
 
+def knows():
+    name = sys.argv[2]
+    get = {"mce": (34,), "merge": (68,), "core": (62, 0, 0, 0), "mdwe": (66,), "speculation": (52, 0)}.get(name)
+    if name == "memory":
+        answer = 0 if os.path.exists("/proc/self/numa_maps") else -1
+    elif name == "io":
+        answer = libc.syscall(252, 1, 0)  # ioprio_get
+    elif name == "keyring":
+        answer = libc.syscall(250, 0, -3, 0)  # keyctl(KEYCTL_GET_KEYRING_ID, KEY_SPEC_SESSION_KEYRING)
+    else:
+        cookie = ctypes.c_ulong(0)
+        last = ctypes.byref(cookie) if name == "core" else ctypes.c_ulong(0)
+        answer = libc.prctl(get[0], *[ctypes.c_ulong(value) for value in (*get[1:], 0, 0, 0)[:3]], last)
+    # PR_GET_SPECULATION_CTRL: whether it can be set, PR_SPEC_PRCTL; the others: an error or not.
+    print("yes" if (answer > 0 and answer & 1 if name == "speculation" else answer >= 0) else "no")
+    sys.exit()
+
+
 SET = {
+    "knows": knows,
+    "filter": lambda: open("/proc/self/coredump_filter", "w").write("0x7f"),
     "show": show,
     "keepcaps": lambda: prctl(8, 1),
     "mce": lambda: prctl(33, 1, 1),  # PR_MCE_KILL_SET, PR_MCE_KILL_EARLY

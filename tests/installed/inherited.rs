@@ -49,6 +49,11 @@ fn seen(person: &Person, attribute: &str, line: &str) -> Option<(String, String)
     Some((value(ours), value(commands)))
 }
 
+/// Whether the kernel has this attribute, by another system call than the one that sets it.
+fn is_known(person: &Person, attribute: &str) -> bool {
+    root().run_as(&person.name, ["python3", SETTER, "knows", attribute]).succeeded() == "yes"
+}
+
 #[test]
 fn inherited_attributes_are_reset_and_restored_for_the_command() {
     let person = root().person(&["deploy"]);
@@ -65,14 +70,16 @@ fn inherited_attributes_are_reset_and_restored_for_the_command() {
         ("persona", "persona", Some("00020000")),
         ("score", "score", Some("900")),
     ];
-    let mut tried = 0;
     for (attribute, line, commands) in rows {
         let (ours, without) = usual(line);
-        let Some(found) = seen(&person, attribute, line) else { continue };
+        let Some(found) = seen(&person, attribute, line) else {
+            // A kernel without CONFIG_NUMA has no memory policy, one without CONFIG_BLOCK no I/O class.
+            let may_lack = matches!(attribute, "memory" | "io") && !is_known(&person, attribute);
+            assert!(may_lack, "{attribute} cannot be set here");
+            continue;
+        };
         assert_eq!(found, (ours, commands.map_or(without, str::to_owned)), "{attribute}");
-        tried += 1;
     }
-    assert!(tried >= 7, "{tried} of the attributes can be set here");
     let (ours, _) = usual("cpus");
     let (supervisor, command) = seen(&person, "cpu", "cpus").unwrap();
     assert_eq!(supervisor, ours);
@@ -102,10 +109,52 @@ fn attributes_of_the_process_itself_do_not_reach_the_command() {
         (!output.stderr.contains("cannot be set here")).then(|| output.succeeded().to_owned())
     };
     let usual = shown("nothing").unwrap();
-    let set: Vec<bool> = ["keepcaps", "mce", "merge", "core", "mdwe", "speculation", "keyring"]
-        .map(|attribute| shown(attribute).inspect(|found| assert_eq!(*found, usual, "{attribute}")).is_some())
-        .to_vec();
-    assert!(set.iter().filter(|set| **set).count() >= 4, "{set:?}");
+    assert_eq!(shown("keepcaps").as_deref(), Some(usual.as_str()), "every kernel has it");
+    // These are missing where the kernel answers a question about them with an error, for these reasons only.
+    for (attribute, why) in [
+        ("mce", "CONFIG_MEMORY_FAILURE"),
+        ("merge", "Linux 6.4 and CONFIG_KSM"),
+        ("core", "CONFIG_SCHED_CORE and simultaneous multithreading"),
+        ("mdwe", "Linux 6.3"),
+        ("speculation", "a processor with this control"),
+        ("keyring", "CONFIG_KEYS, and a container that permits keyctl(2)"),
+    ] {
+        let known = is_known(&person, attribute);
+        match shown(attribute) {
+            Some(found) => assert_eq!(found, usual, "{attribute}"),
+            None => assert!(!known, "{attribute} is known here and cannot be set; it needs {why}"),
+        }
+    }
+}
+
+/// A filter of core(5) is no secret and no right: the command has the caller's, and leaves no core of the supervisor.
+#[test]
+fn the_core_dump_filter_is_that_of_the_caller() {
+    let person = prepared(root()).person(&["deploy"]);
+    let words = ["python3", SETTER, "filter", "jit-sudo", "-n", "cat", "/proc/self/coredump_filter"];
+    assert_eq!(root().run_as(&person.name, words).succeeded(), "0000007f");
+}
+
+#[test]
+fn where_the_set_user_id_bit_gives_no_root_nothing_runs() {
+    let person = root().person(&["deploy"]);
+    let ids = [format!("--reuid={}", person.uid), format!("--regid={}", person.gid)];
+    let inside = |before: &[&str]| root().as_root([before, &["jit-sudo", "-n", "id", "-u"]].concat());
+    let drop = ["setpriv", &ids[0], &ids[1], "--init-groups"];
+    assert_eq!(inside(&drop).succeeded(), "0");
+    for (what, words) in [
+        (
+            "securebits",
+            [&["setpriv", "--securebits=+noroot,+noroot_locked", &ids[0], &ids[1], "--init-groups"][..], &[]].concat(),
+        ),
+        ("bounding set", ["setpriv", "--bounding-set=-all", &ids[0], &ids[1], "--init-groups"].to_vec()),
+        ("user namespace", [&drop[..], &["unshare", "-Ur"]].concat()),
+        ("user namespace of oneself", [&drop[..], &["unshare", "-Uc"]].concat()),
+    ] {
+        let output = inside(&words);
+        assert!(!output.status.success() && output.stdout.is_empty(), "{what}: {output:?}");
+        assert!(output.stderr.starts_with("jit-sudo: "), "{what}: {output:?}");
+    }
 }
 
 #[test]

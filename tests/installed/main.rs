@@ -34,6 +34,7 @@ mod grants;
 mod handovers;
 mod held;
 mod held_directory;
+mod held_outputs;
 mod helpers;
 mod hidden;
 mod hooks;

@@ -246,13 +246,65 @@ fn a_sandboxed_enforcer_writes_records_to_journal_syslog_and_hooks() {
     }
 }
 
+/// Writes one line for each process with this name, again and again: pid, uids, effective capabilities, and the kind of filter.
+const WATCHER: &str = "import os, sys, time
+end = time.monotonic() + 90
+while time.monotonic() < end:
+    for pid in filter(str.isdigit, os.listdir('/proc')):
+        try: status = dict(line.rstrip().split(':', 1) for line in open(f'/proc/{pid}/status'))
+        except OSError: continue
+        if status['Name'].strip() == sys.argv[1]:
+            print(pid, *status['Uid'].split(), *status['CapEff'].split(), *status['Seccomp'].split(), flush=True)
+    time.sleep(0.005)
+";
+
+/// Starts the watcher on processes with this name. Returns its pid.
+fn watch(name: &str, file: &str) -> String {
+    root().write("/usr/local/lib/watcher.py", 0o644, WATCHER);
+    let line = format!("python3 /usr/local/lib/watcher.py {name} </dev/null >{file} 2>/dev/null & echo $!");
+    root().script(&line).trim().to_owned()
+}
+
+/// Counts the observations of a process without capabilities, under a seccomp filter, all of whose uids are such ones.
+fn confined(seen: &str, is: fn(u32) -> bool) -> usize {
+    let is_one = |line: &&str| {
+        let words: Vec<&str> = line.split_whitespace().skip(1).collect();
+        words.len() == 6
+            && words[..4].iter().all(|uid| uid.parse().is_ok_and(is))
+            && words[4..] == ["0000000000000000", "2"]
+    };
+    seen.lines().filter(is_one).count()
+}
+
+/// A worker has a user id that no other process has.
+fn is_of_worker(uid: u32) -> bool {
+    uid >= 0xfff0_0000
+}
+
+#[test]
+fn the_difference_of_an_edit_is_sandboxed() {
+    let person = root().person(&["walled"]);
+    let file = format!("/etc/walled-{}", person.name);
+    // Equal lines with as many changes as are searched for, so that the worker lives for a while.
+    let text = |mark: &str| format!("yes '' | head -n 200000 | awk 'NR % 800 == 0 {{ print \"{mark}\" NR; next }} 1'");
+    root().write("/usr/local/bin/other-lines", 0o755, format!("#!/bin/sh\n{} >\"$1\"\n", text("new")));
+    let watcher = watch("jit-sudo", "/tmp/differences");
+    for _ in 0..5 {
+        root().script(&format!("{} >{file}", text("old")));
+        let line = format!("EDITOR=other-lines exec jit-sudo -n -e {file}");
+        root().run_as(&person.name, ["sh", "-c", &line]).succeeded();
+    }
+    root().script(&format!("kill {watcher} || :"));
+    assert!(root().read(&file).contains("\nnew800\n"));
+    assert!(records_of(root(), &person).into_iter().any(|record| record.body.contains("new800")), "no difference");
+    let seen = root().read("/tmp/differences");
+    assert!(confined(&seen, is_of_worker) > 0, "{seen}");
+}
+
 #[test]
 fn the_compressor_is_sandboxed() {
     let person = root().person(&["walled"]);
-    let watch = "for try in $(seq 3000); do for p in $(pgrep -x jit-sudo-shrink); do \
-                 s=$(sed -n 's/^Seccomp:.//p; s/^CapEff:.//p; s/^Uid:.//p' /proc/$p/status 2>/dev/null | tr '\\t\\n' '  '); \
-                 echo \"$p $s\"; done; sleep 0.01; done > /tmp/shrinkers & echo $!";
-    let watcher = root().script(&format!("({watch}) 2>/dev/null"));
+    let watcher = watch("jit-sudo-shrink", "/tmp/shrinkers");
     let mut session = root()
         .pty_as(&person.name, ["jit-sudo", "-n", "sh", "-c", "head -c 60000000 /dev/urandom | base64; sleep 0.2"]);
     session.wait();
@@ -261,19 +313,9 @@ fn the_compressor_is_sandboxed() {
             records_of(root(), &person).into_iter().rfind(|record| record.kind() == "end")?.text("run").to_owned();
         root().path(&format!("/var/lib/jit-sudo/recordings/done/{run}.cast.zst")).exists().then_some(())
     });
-    root().script(&format!("kill {} || :", watcher.trim()));
+    root().script(&format!("kill {watcher} || :"));
     let seen = root().read("/tmp/shrinkers");
-    // The worker has a user id that no other process has.
-    let confined = |is: fn(u32) -> bool| {
-        let is_one = |line: &&str| {
-            let words: Vec<&str> = line.split_whitespace().skip(1).collect();
-            words.len() == 6
-                && words[..4].iter().all(|uid| uid.parse().is_ok_and(is))
-                && words[4..] == ["0000000000000000", "2"]
-        };
-        seen.lines().filter(is_one).count()
-    };
-    let (worker, keeper) = (confined(|uid| uid >= 0xfff0_0000), confined(|uid| uid == 0));
+    let (worker, keeper) = (confined(&seen, is_of_worker), confined(&seen, |uid| uid == 0));
     assert!(worker > 0 && keeper > 0, "{seen}");
 }
 

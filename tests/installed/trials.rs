@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use harness::{Person, PrivateRoot, Record};
 
+use crate::pam_module::{ssh, sshd};
 use crate::{id, own_root, records_of, request};
 
 const POLICY: &str = r##"
@@ -46,6 +47,13 @@ ctypes.CDLL(None).syscall(60 if platform.machine() == 'x86_64' else 93, 0)
 /// The ways to start a run. COMMAND is quoted for sh.
 const WAYS: &str = include_str!("trials/ways");
 
+/// The ways in which another program opens a session under the grant. Such a session is asked to end first, and gets half a second.
+const HOSTED: &str = "session of su\tsu root -c COMMAND\nsession of sshd\tSSH COMMAND\n";
+
+/// The stack of the services of [`HOSTED`].
+const STACK: &str = "auth sufficient pam_rootok.so\nauth required pam_jit_sudo.so role=trial\n\
+    account required pam_permit.so\nsession required pam_jit_sudo.so role=trial\n";
+
 #[derive(Clone, Copy, Debug)]
 enum End {
     Revoked,
@@ -59,6 +67,8 @@ struct Trial<'a> {
     person: &'a Person,
     inner: &'a Person,
     number: u64,
+    /// An ssh command line of the person to their own account.
+    ssh: &'a str,
 }
 
 impl Trial<'_> {
@@ -66,7 +76,12 @@ impl Trial<'_> {
     fn run(&self, scene: (&str, &str), way: (&str, &str), end: End) -> (usize, Duration) {
         let nap = (1_000_000 + self.number).to_string();
         let words = scene.1.replace("NAP", &nap).replace("INNER", &self.inner.name);
-        let line = way.1.replace("COMMAND", &quoted(&words, way.1.contains('"')));
+        let line = way.1.replace("SSH", self.ssh).replace("COMMAND", &quoted(&words, way.1.contains('"')));
+        let limit = if HOSTED.lines().any(|hosted| hosted == format!("{}\t{}", way.0, way.1)) {
+            2 * A_SECOND
+        } else {
+            A_SECOND
+        };
         let span = if matches!(end, End::Expired) { "2s" } else { "10m" };
         let grant = id(&request(self.root, self.person, "trial", &["--for", span]));
         let asked = Instant::now();
@@ -86,7 +101,7 @@ impl Trial<'_> {
             End::Expired => std::thread::sleep(Duration::from_secs(2).saturating_sub(asked.elapsed())),
         }
         let began = Instant::now();
-        while self.sleepers(&nap) > 0 && began.elapsed() < A_SECOND {
+        while self.sleepers(&nap) > 0 && began.elapsed() < limit {
             std::thread::sleep(Duration::from_millis(10));
         }
         let (left, took) = (self.sleepers(&nap), began.elapsed());
@@ -132,27 +147,37 @@ fn trials(total: u64, seed: u64) {
     let root = own_root();
     root.add_policy("trials", POLICY);
     root.write("/usr/local/lib/headless.py", 0o644, HEADLESS);
+    root.script("cp /etc/pam.d/su /etc/pam.d/su-l"); // a scene opens such a session, which stays as it was
+    root.write("/etc/pam.d/su", 0o644, STACK);
+    root.write("/etc/pam.d/sshd", 0o644, STACK);
+    let port = sshd(&root);
+    let member = || {
+        let person = root.person(&["trial"]);
+        let line = ssh(&root, port, &person).join(" ");
+        (person, line)
+    };
     let (next, failures, slowest) = (AtomicU64::new(0), Mutex::new(Vec::new()), Mutex::new(Duration::ZERO));
     let inner = root.person(&["inner"]);
+    let scenes: Vec<(&str, &str)> = lines(SCENES).chain([HEADLESS_SCENE]).collect();
+    let ways: Vec<(&str, &str)> = lines(WAYS).chain(lines(HOSTED)).collect();
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
-                let mut person = root.person(&["trial"]);
+                let (mut person, mut line) = member();
                 for count in 1_u32.. {
                     // A user may make thirty requests per hour.
                     if count % 25 == 0 {
-                        person = root.person(&["trial"]);
+                        (person, line) = member();
                     }
                     let number = next.fetch_add(1, Ordering::Relaxed);
                     if number >= total {
                         return;
                     }
-                    let dice = fastrand::Rng::with_seed(seed ^ number).u64(..);
-                    let scene = if dice % 15 == 14 { HEADLESS_SCENE } else { line_of(SCENES, dice % 15) };
-                    let way = line_of(WAYS, dice / 15 % 5);
-                    let end = [End::Revoked, End::Expired, End::Killed, End::Released]
-                        [usize::try_from(dice / 75 % 4).unwrap()];
-                    let trial = Trial { root: &root, person: &person, inner: &inner, number };
+                    let mut dice = fastrand::Rng::with_seed(seed ^ number);
+                    let scene = dice.choice(&scenes).copied().unwrap();
+                    let way = dice.choice(&ways).copied().unwrap();
+                    let end = dice.choice([End::Revoked, End::Expired, End::Killed, End::Released]).unwrap();
+                    let trial = Trial { root: &root, person: &person, inner: &inner, number, ssh: &line };
                     let (left, took) = trial.run(scene, way, end);
                     let mut slowest = slowest.lock().unwrap();
                     *slowest = took.max(*slowest);
@@ -173,9 +198,9 @@ fn trials(total: u64, seed: u64) {
     assert!(failures.is_empty(), "{failures:#?}");
 }
 
-/// Returns name and text of a line.
-fn line_of(table: &'static str, number: u64) -> (&'static str, &'static str) {
-    table.lines().nth(usize::try_from(number).unwrap()).unwrap().split_once('\t').unwrap()
+/// Returns name and text of each line.
+fn lines(table: &'static str) -> impl Iterator<Item = (&'static str, &'static str)> {
+    table.lines().map(|line| line.split_once('\t').unwrap())
 }
 
 fn number(name: &str, usual: u64) -> u64 {

@@ -102,7 +102,8 @@ fn hosted(path: &Path, name: &str, depth: u32, found: &mut Vec<PathBuf>) {
     }
 }
 
-fn foreign_in(group: &Path) -> Option<PathBuf> {
+/// Returns the group for the descendants of a foreign program in `group`, if there is one.
+pub(super) fn foreign_in(group: &Path) -> Option<PathBuf> {
     let is_leaf = fs::symlink_metadata(group).is_ok_and(|directory| directory.nlink() == LINKS);
     let entries = (!is_leaf).then(|| fs::read_dir(group).ok()).flatten();
     entries.into_iter().flatten().flatten().map(|entry| entry.path()).find(|path| is_foreign(path))
