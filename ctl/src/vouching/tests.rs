@@ -85,7 +85,7 @@ fn documents() -> Vec<(String, Namespace, Show)> {
 /// Returns what is shown of a document that Carol has signed, or why it is refused.
 fn shown(body: &str, (namespace, show): (Namespace, Show), out: Surface) -> Result<String, String> {
     let signature = Some(armor(&carols_key().sign(namespace, body.as_bytes())));
-    let screen = Screen { format: Format::Text, out, err: Surface::Pipe, now: 1_800_000_060 };
+    let screen = Screen { format: Format::Text, out, err: Surface::Pipe, width: None, now: 1_800_000_060 };
     let report = show(Document { body: body.to_owned(), signature }, &screen);
     report.map(|report| report.text).map_err(|trouble| trouble.notice().message)
 }
