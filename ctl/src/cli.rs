@@ -425,6 +425,14 @@ pub(crate) struct BackupWords {
     pub(crate) file: PathBuf,
 }
 
+/// `key show`
+#[derive(Debug, Args)]
+pub(crate) struct KeyShowWords {
+    /// Print the records by which the key was replaced instead, for `witness cosign --rotation`
+    #[arg(long)]
+    pub(crate) rotations: bool,
+}
+
 /// Below `key`
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeyVerb {
@@ -436,7 +444,7 @@ pub(crate) enum KeyVerb {
     /// Show the host's public key
     ///
     /// The host signs every grant with the private key that belongs to it.
-    Show,
+    Show(KeyShowWords),
     /// Accept the database, identity and clock of this host as correct; ends every grant and denies every request
     /// (root)
     ///
