@@ -35,7 +35,7 @@ use crate::audit::sink::journald::{self, Journald};
 use crate::audit::sink::json_file::JsonFile;
 use crate::audit::sink::syslog::{DEV_LOG, Syslog};
 use crate::audit::sink::{Outbox, Sink, Transport};
-use crate::audit::{self, Journal, JournalError, Sweep, Traces, Written};
+use crate::audit::{self, Journal, JournalError, KeyEnd, Retired, Sweep, Traces, Written};
 use crate::console::{self, Console};
 use crate::database::{Database, DatabaseError, Unwritten};
 use crate::policy_index::IndexError;
@@ -130,6 +130,8 @@ pub enum HostError {
     Key(InvalidHostKey),
     /// The host was retired then; the fingerprint of the key that it has got since, which root has not accepted.
     Retired(Timestamp, Option<String>),
+    /// The key in the file of the host key signs nothing more.
+    Ended(KeyEnd),
     /// The database is an older copy; the text says how that was detected.
     Restored(String),
     /// A copy of the database is not one that can take its place.
@@ -167,6 +169,13 @@ impl fmt::Display for HostError {
                 "this host was retired at {}, and root has not accepted its new key, {key}, so no grant is given or accepted",
                 at.to_the_second()
             ),
+            Self::Ended(end) => {
+                let (what, at) = match end {
+                    KeyEnd::Retired(Retired { at, .. }) => ("retired with its host", at),
+                    KeyEnd::Replaced(at) => ("replaced by another one", at),
+                };
+                write!(f, "{STATE}/{HOST_KEY} has a key that was {what} at {}, so nothing is signed", at.to_the_second())
+            }
             Self::Restored(how) => write!(f, "{how}, so no grant is given or accepted"),
             Self::Copy(path, fault) => write!(f, "{}: {fault}", path.display()),
             Self::NoProc => f.write_str("/proc is not mounted, and jit-sudo cannot supervise a command without it"),

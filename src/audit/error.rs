@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::key_life::KeyEnd;
 use crate::database::{DatabaseError, Unwritten};
 use jit_core::names::GrantId;
 
@@ -36,6 +37,8 @@ pub enum JournalError {
     Altered(GrantId, u64),
     /// The host has got another identity since it was read.
     OtherHost,
+    /// The host key was replaced, or the host retired, since the key was read.
+    KeyEnded(KeyEnd),
     /// The database is an older copy, which gives no permission until root accepts it; the text says how that was detected.
     Older(String),
 }
@@ -77,6 +80,10 @@ impl fmt::Display for JournalError {
                 )
             }
             Self::OtherHost => write!(f, "the identity of this host was changed meanwhile: try again"),
+            Self::KeyEnded(KeyEnd::Retired(retired)) => {
+                write!(f, "this host was retired at {}", retired.at.to_the_second())
+            }
+            Self::KeyEnded(KeyEnd::Replaced(_)) => write!(f, "the host key was replaced meanwhile: try again"),
             Self::Older(how) => write!(f, "{how}; no grant is given or accepted until root runs jitctl key accept"),
         }
     }
