@@ -35,7 +35,7 @@ use crate::audit::sink::journald::{self, Journald};
 use crate::audit::sink::json_file::JsonFile;
 use crate::audit::sink::syslog::{DEV_LOG, Syslog};
 use crate::audit::sink::{Outbox, Sink, Transport};
-use crate::audit::{self, Journal, JournalError, KeyEnd, Retired, Sweep, Traces, Written};
+use crate::audit::{self, Journal, JournalError, Sweep, Traces, Written};
 use crate::console::{self, Console};
 use crate::database::{Database, DatabaseError, Unwritten};
 use crate::policy_index::IndexError;
@@ -49,7 +49,7 @@ pub use finished_recordings::FinishedRecording;
 pub use identity::Identity;
 pub use inspection::Mirror;
 use jit_core::clock::{BootTime, Clock, Moment, Now, Timestamp};
-use jit_core::evidence::Mark;
+use jit_core::evidence::{KeyEnd, Mark};
 use jit_core::grant::approvers::{APPROVERS_LIMIT, ApproversError};
 use jit_core::grant::hostkey::InvalidHostKey;
 use jit_core::grant::{Approvers, TermsFault, Vouchers};
@@ -170,11 +170,9 @@ impl fmt::Display for HostError {
                 at.to_the_second()
             ),
             Self::Ended(end) => {
-                let (what, at) = match end {
-                    KeyEnd::Retired(Retired { at, .. }) => ("retired with its host", at),
-                    KeyEnd::Replaced(at) => ("replaced by another one", at),
-                };
-                write!(f, "{STATE}/{HOST_KEY} has a key that was {what} at {}, so nothing is signed", at.to_the_second())
+                let what = if end.is_retirement { "retired with its host" } else { "replaced by another one" };
+                let at = Timestamp::from_seconds(end.at).to_the_second();
+                write!(f, "{STATE}/{HOST_KEY} has a key that was {what} at {at}, so nothing is signed")
             }
             Self::Restored(how) => write!(f, "{how}, so no grant is given or accepted"),
             Self::Copy(path, fault) => write!(f, "{}: {fault}", path.display()),

@@ -308,9 +308,12 @@ def is_host(host):
     """Whether the host id of a description belongs to its key and machine, so that anyone can recompute it."""
     if not is_key(host["key"]) or not fits(host["machine"], "d") or re.search("[\x00-\x1f\x7f-\x9f]", host["name"]):
         return False
-    blob, machine = base64.b64decode(host["key"].split()[1]), bytes.fromhex(host["machine"])
-    text = b"jit-sudo host v2\0" + b"".join(struct.pack(">I", len(part)) + part for part in (blob, machine))
-    return sha(text) == host["id"]
+    return host_id(base64.b64decode(host["key"].split()[1]), bytes.fromhex(host["machine"])) == host["id"]
+
+
+def host_id(blob, machine):
+    """Returns the id of the host with this key and the digest of its machine-id."""
+    return sha(b"jit-sudo host v2\0" + b"".join(struct.pack(">I", len(part)) + part for part in (blob, machine)))
 
 
 def fingerprint(key):
@@ -453,6 +456,8 @@ def is_note(note, said, key):
     front = f"{text}\n— {origin} "
     if not isinstance(note, str) or not note.startswith(front) or not note.endswith("\n"):
         return False
+    if re.search(r"[\s+\x00-\x1f\x7f-\x9f]", origin):
+        return False
     encoded = note[len(front):-1]
     try:
         signed = base64.b64decode(encoded, validate=True)
@@ -475,19 +480,84 @@ def signer_of(namespace, record, name, names):
     return by
 
 
+class Lineage:
+    """The host keys of a journal: which is that of the host, and for which records."""
+
+    def __init__(self, given):
+        self.given, self.key, self.rotations, self.ended, self.retired = given, None, [], {}, None
+        # The machines that records name, the first record that does, and whether one says that the host became an unknown one.
+        self.machines, self.named, self.open = set(), None, False
+        # The keys and host ids that checkpoints state, each with the number of the first one.
+        self.stated = {}
+
+    def begins(self, seq, by):
+        need(by not in self.ended, "journal", f"record {seq} begins a line by a host key that was replaced or retired")
+        self.key, self.retired = by, None
+
+    def rotates(self, seq, old, new):
+        need(not self.retired, "journal", f"record {seq} follows the retirement of the host")
+        need(self.key == old, "journal", f"the old key in record {seq} is not the host key")
+        need(new not in self.ended, "journal", f"the new key in record {seq} was replaced or retired")
+        self.rotations.append((seq, old, new))
+        self.key, self.ended[old] = new, "replaced"
+
+    def retires(self, seq, key):
+        need(not self.retired, "journal", f"record {seq} follows the retirement of the host")
+        need(self.key == key, "journal", f"the key in record {seq} is not the host key")
+        self.retired, self.ended[key] = seq, "retired"
+
+    def joined(self):
+        """Returns the keys that count: the given one, those to which rotations lead from it, and from which they lead to it."""
+        keys, more = set(), {self.given}
+        while more:
+            keys |= more
+            pairs = {pair for _, old, new in self.rotations for pair in ((old, new), (new, old))}
+            more = {after for before, after in pairs if before in keys} - keys
+        return keys
+
+    def present(self):
+        """Returns the keys whose signatures are valid after the last record."""
+        return {key for key in self.joined() if self.ended.get(key) != "replaced"}
+
+    def vouched(self):
+        """Returns the last rotation to a key that counts: that key signs what came before, too."""
+        keys = self.joined()
+        return max((seq for seq, _, new in self.rotations if new in keys), default=0)
+
+    def names(self, record):
+        """Takes a record that may name the host."""
+        host = record.get("identity")
+        if host is None:
+            self.open = self.open or record.get("code") in ("host-changed", "state-accepted")
+        elif fits(host, "host") and is_host(host):
+            self.machines.add(bytes.fromhex(host["machine"]))
+            self.named = record["seq"] if self.named is None else self.named
+
+    def misnamed(self):
+        """Returns the first checkpoint that states a host that this was not."""
+        unknown = set()
+        for (key, host), seq in self.stated.items():
+            if any(host_id(base64.b64decode(key), machine) == host for machine in self.machines):
+                continue
+            late = self.named is not None and self.named <= seq
+            if not self.open and (late or key in unknown):
+                return seq
+            unknown.add(key)
+        return None
+
+
 class Epochs:
     """The sealing keys of a journal: each certified by the one before it, the first of a line by the key of the host."""
 
     def __init__(self, key):
-        self.key, self.number, self.line, self.seq, self.host_key = None, None, None, None, None
-        # The last record that belongs to the certificate of another host's key, the first that another one certified.
-        self.other, self.signed, self.began = None, None, []
+        self.key, self.number, self.line, self.seq = None, None, None, None
+        self.lineage, self.began = Lineage(key), []
+        # The epoch records and the host key by which each is, and those of them that were not pruned.
+        self.certified, self.remaining = [], []
         # The latest time of an epoch of this line, and that of the present one.
         self.latest, self.since = None, -2**63
-        # The keys that count: this host's, and those to which rotations lead from it.
-        self.counted = {key}
-        # The last rotation to a key that counts, whether the host is retired, and the last record that was taken.
-        self.vouched, self.retired, self.last = 0, False, None
+        # The last record that was taken.
+        self.last = None
 
     def take(self, record, consent):
         """Takes a record about a sealing key or the host key."""
@@ -496,7 +566,7 @@ class Epochs:
         if kind == "epoch":
             self.certify(record, consent)
         else:
-            need(not self.retired, "journal", f"record {seq} follows the retirement of the host")
+            need(not self.lineage.retired, "journal", f"record {seq} follows the retirement of the host")
             if kind == "rotation":
                 self.rotate(record)
             else:
@@ -509,13 +579,9 @@ class Epochs:
         old, new = record["old_key"].split()[1], record["identity"]["key"].split()[1]
         by = [signer_of("jit-sudo/rotation/v1", record, name, names) for name in names]
         need(by == [old, new] and old != new, "journal", f"record {seq} is signed with other keys")
-        need(self.host_key == old, "journal", f"the old key in record {seq} is not the host key")
-        self.host_key = new
-        if old in self.counted:
-            self.counted.add(new)
-        if new in self.counted:
-            self.vouched = seq
-        self.began.append((seq, self.key, new, new in self.counted, self.since))
+        self.lineage.rotates(seq, old, new)
+        self.lineage.names(record)
+        self.began.append((seq, self.key, new, self.since))
 
     def retire(self, record):
         seq = record["seq"]
@@ -523,8 +589,7 @@ class Epochs:
         key = record["key"].split()[1]
         by = signer_of("jit-sudo/retirement/v1", record, "signature", ("signature",))
         need(by == key, "journal", f"record {seq} is signed with another key")
-        need(self.host_key == key, "journal", f"the key in record {seq} is not the host key")
-        self.retired = True
+        self.lineage.retires(seq, key)
 
     def certify(self, record, consent):
         """Takes the `epoch` record. `consent`: the last acceptance by root; None for a record that was pruned."""
@@ -537,23 +602,28 @@ class Epochs:
             need(record["line"] == seq, "journal", f"the line in record {seq}")
             need(self.number is not None or record["number"] == 1, "journal", f"the first epoch in record {seq}")
             need(self.number is None or consent is None or consent > self.seq, "journal", f"record {seq} begins a line without consent")
-            self.host_key, self.retired, self.latest = by, False, record["time"]
+            self.lineage.begins(seq, by)
+            self.latest = record["time"]
         else:
-            need(not self.retired, "journal", f"record {seq} follows the retirement of the host")
+            need(not self.lineage.retired, "journal", f"record {seq} follows the retirement of the host")
             need((by, record["line"]) == (self.key, self.line), "journal", f"the key in record {seq} is certified by another")
         self.key, self.number, self.line, self.seq = record["key"].split()[1], record["number"], record["line"], seq
         self.since = record["time"]
         self.latest = self.since if self.latest is None else max(self.latest, self.since)
-        self.began.append((seq, self.key, self.host_key, self.host_key in self.counted, self.since))
-        if self.host_key in self.counted:
-            self.signed = seq
-        elif consent is not None:
-            self.other = seq
+        self.began.append((seq, self.key, self.lineage.key, self.since))
+        self.certified.append((seq, self.lineage.key))
+        if consent is not None:
+            self.remaining.append((seq, self.lineage.key))
+
+    def signed(self, keys):
+        """Returns the last record that an `epoch` record by one of these host keys signs, and the last that is by another one."""
+        own = max((seq for seq, key in self.certified if key in keys), default=None)
+        return own, max((seq for seq, key in self.remaining if key not in keys), default=None)
 
     def at(self, seq):
-        """Returns the sealing key of a record, the host key by which it is known, whether that counts, and when its epoch began."""
+        """Returns the sealing key of a record, the host key by which it is known, and when its epoch began."""
         found = [entry[1:] for entry in self.began if entry[0] <= seq]
-        return found[-1] if found else (None, None, False, -2**63)
+        return found[-1] if found else (None, None, -2**63)
 
 
 def records(db, key, now):
@@ -618,10 +688,14 @@ def records(db, key, now):
                 epochs.take(load(body), consent)
             except HOSTILE:
                 raise Bad("journal", f"record {seq} is no {kind}") from None
+        elif kind in ("alert", "prune"):
+            epochs.lineage.names(record)
     need(proved, "journal", "the beginning is missing")
     kept, prunings = None, {record["seq"]: record for record in result if record["kind"] == "prune" and lacks(record, KINDS["prune"]) is None}
     unsigned, foreign = set(prunings), 0
-    own, other, signed = epochs.signed is not None and epochs.signed > begin, epochs.other, max(begin, epochs.signed or 0)
+    counted = epochs.lineage.joined()
+    certified_by, other = epochs.signed(counted)
+    own, signed = certified_by is not None and certified_by > begin, max(begin, certified_by or 0)
     for seq, body, signature, note in db.execute("SELECT seq, body, signature, note FROM checkpoint ORDER BY seq"):
         need(seq in heads, "journal", f"the checkpoint of record {seq} has no record")
         by = signer("jit-sudo/checkpoint/v1", body, signature)
@@ -631,9 +705,9 @@ def records(db, key, now):
         exact = exact and bytes(body) == json.dumps(said, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode()
         need(exact, "journal", f"the checkpoint of record {seq} is none")
         need(said["seq"] == seq, "journal", f"the checkpoint of record {seq} is of another")
-        sealing, host_key, counts, began = epochs.at(seq)
+        sealing, host_key, began = epochs.at(seq)
         need(sealing in (None, by), "journal", f"the checkpoint of record {seq} is by another key than that of its epoch")
-        is_own = by == key if sealing is None else counts
+        is_own = by == key if sealing is None else host_key in counted
         own = own or is_own
         if not is_own:
             other = max(seq, other or 0)
@@ -651,12 +725,16 @@ def records(db, key, now):
             need((said["size"], said["root"]) == trees[seq], "journal", f"the checkpoint of record {seq} states another tree")
             need(is_note(note, said, host_key or key), "journal", f"the note of the checkpoint of record {seq}")
             signed = max(signed, seq)
+            if host_key is not None:
+                epochs.lineage.stated.setdefault((host_key, said["host"]), seq)
     last = max(sealed, default=0)
     stored = [row for row in tree.stored if row[2] <= last]
     rows = db.execute("SELECT height, place, seq, hash FROM tree WHERE seq <> ?1 OR ?1 = 0 ORDER BY seq, height", (begin,))
     need(list(rows) == stored, "journal", "the stored subtrees are not those of the records")
+    misnamed = epochs.lineage.misnamed()
+    need(misnamed is None, "journal", f"the checkpoint of record {misnamed} states a host that this was not by then")
     # From this record on only signatures by this host's key are valid.
-    since = max(consent, epochs.vouched)
+    since = max(consent, epochs.lineage.vouched())
     right = other is None or (own and since > other)
     need(right, "journal", f"record {other} was signed with another key, and nobody has accepted that")
     for record in result:
@@ -671,8 +749,10 @@ def records(db, key, now):
     need(not foreign or foreign < since <= signed, "journal", f"the pruning in record {foreign} is by another key")
     young = not result or now - result[0]["time"] / 1_000_000 <= 60
     need(own or young, "journal", "it has no checkpoint by the host's key")
-    need(epochs.retired or sum(record["seq"] > signed for record in result) <= 5000, "journal", f"record {signed + 1} and what follows are not signed")
-    return result, begin, consent, since
+    # Nobody signs what follows a retirement, which has a checkpoint of its own, or of a record behind it.
+    over = epochs.lineage.retired is not None and epochs.lineage.retired <= signed
+    need(over or sum(record["seq"] > signed for record in result) <= 5000, "journal", f"record {signed + 1} and what follows are not signed")
+    return result, begin, consent, since, epochs.lineage.present()
 
 
 class Policies:
@@ -768,7 +848,7 @@ class Journal:
         self.end, self.starts, self.extended, self.alert, self.settled = {}, {}, {}, set(), {}
         self.stated, self.roles, self.ids, self.doubted, self.unproven = {}, set(), {}, None, {}
         self.lost, self.gone, self.pruned_at, self.accepted = (0, 0), (0, 0), None, None
-        found, begin, self.consent, self.since = records(db, key, now)
+        found, begin, self.consent, self.since, self.present = records(db, key, now)
         self.pruned, self.begin = bool(begin), begin
         self.open, self.over, self.left, self.ran, self.pruned_until = {}, {}, {}, {}, None
         self.certified, self.older, self.host_changed, self.identity, self.rotated = {}, 0, 0, None, 0
@@ -1013,7 +1093,7 @@ class Journal:
 
     def counts(self, seq, by, table, id):
         """Checks that signatures after root's last acceptance are by the host's key."""
-        need(not seq or seq <= self.since or by == self.key, table, f"{id} is by another key than the host's")
+        need(not seq or seq <= self.since or by in self.present, table, f"{id} is by another key than the host's")
 
 
 def told(record, words):

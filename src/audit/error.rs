@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-use super::key_life::KeyEnd;
 use crate::database::{DatabaseError, Unwritten};
+use jit_core::clock::Timestamp;
+use jit_core::evidence::KeyEnd;
 use jit_core::names::GrantId;
 
 /// The reason why the journal could not be written or read; `Display` is a sentence fragment.
@@ -80,10 +81,10 @@ impl fmt::Display for JournalError {
                 )
             }
             Self::OtherHost => write!(f, "the identity of this host was changed meanwhile: try again"),
-            Self::KeyEnded(KeyEnd::Retired(retired)) => {
-                write!(f, "this host was retired at {}", retired.at.to_the_second())
+            Self::KeyEnded(end) if end.is_retirement => {
+                write!(f, "this host was retired at {}", Timestamp::from_seconds(end.at).to_the_second())
             }
-            Self::KeyEnded(KeyEnd::Replaced(_)) => write!(f, "the host key was replaced meanwhile: try again"),
+            Self::KeyEnded(_) => write!(f, "the host key was replaced meanwhile: try again"),
             Self::Older(how) => write!(f, "{how}; no grant is given or accepted until root runs jitctl key accept"),
         }
     }

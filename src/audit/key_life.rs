@@ -16,8 +16,9 @@ use super::meta::{HOST, set_meta};
 use jit_core::clock::{Moment, Timestamp};
 use jit_core::evidence::certificate::certifier;
 use jit_core::evidence::key_event::{RETIREMENT, ROTATION};
-use jit_core::evidence::key_statement::{self, lineage, sign_retirement, sign_rotation};
+use jit_core::evidence::key_statement::{lineage, sign_retirement, sign_rotation};
 use jit_core::evidence::record::{Event, Record, Retirement, Rotation};
+use jit_core::evidence::{KeyEnd, Lineage};
 use jit_core::grant::{HostKey, PublicKey};
 
 /// The retirement of this host.
@@ -27,15 +28,6 @@ pub struct Retired {
     pub at: Timestamp,
     /// The key, which was removed.
     pub key: PublicKey,
-}
-
-/// What ended a host key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum KeyEnd {
-    /// The host was retired with it.
-    Retired(Retired),
-    /// Another key took its place at this time.
-    Replaced(Timestamp),
 }
 
 /// A host key that no rotation and no retirement has ended. Only [`Journal::unended`] returns one, inside the transaction that writes
@@ -57,12 +49,12 @@ impl Journal<'_> {
         tx: &Transaction<'_>,
         key: &'k HostKey,
     ) -> Result<Result<Unended<'k>, KeyEnd>, JournalError> {
-        Ok(ended(tx, &key.public_key())?.map_or(Ok(Unended(key)), Err))
+        Ok(hosts(tx)?.end(&key.public_key()).map_or(Ok(Unended(key)), Err))
     }
 
     /// Returns what has ended this host key, pruned or not, in whichever line of sealing keys.
     pub fn key_end(&self, key: &PublicKey) -> Result<Option<KeyEnd>, JournalError> {
-        ended(self.database.connection(), key)
+        Ok(hosts(self.database.connection())?.end(key))
     }
 
     /// Records that the host key `new` takes the place of `old`, inside the caller's transaction, and who the host is from now on.
@@ -125,9 +117,8 @@ impl Journal<'_> {
 
     /// Returns the exact bytes of all records by which the host key was replaced, in their order.
     pub fn rotations(&self) -> Result<Vec<String>, JournalError> {
-        let all = key_records(self.database.connection())?;
-        let rotations = all.into_iter().filter(|(_, record)| matches!(record.event, Event::Rotation(_)));
-        Ok(rotations.map(|(body, _)| body).collect())
+        let is_rotation = |body: &String| matches!(Record::decode(body), Ok(Record { event: Event::Rotation(_), .. }));
+        Ok(key_records(self.database.connection())?.into_iter().filter(is_rotation).collect())
     }
 
     /// Returns the host key `own` and those that it has taken the place of, the latest first.
@@ -149,9 +140,8 @@ impl Journal<'_> {
 
 const DAMAGED: JournalError = JournalError::Damaged("a record about the host key");
 
-/// Returns the exact bytes of all records by which a host key was replaced or retired, in their order, and what they say. Leaves out
-/// what cannot be decoded, which a verification reports.
-fn key_records(connection: &Connection) -> Result<Vec<(String, Record)>, JournalError> {
+/// Returns the exact bytes of all records by which a host key was replaced or retired, in their order.
+fn key_records(connection: &Connection) -> Result<Vec<String>, JournalError> {
     let query = history!(
         "SELECT value FROM (SELECT CAST(substr(name, 13) AS INTEGER) AS seq, value FROM journal_meta \
          WHERE name > ?1 AND name < ?2 AND instr(value, CAST('\"kind\":\"epoch\"' AS BLOB)) = 0 UNION ALL \
@@ -160,30 +150,22 @@ fn key_records(connection: &Connection) -> Result<Vec<(String, Record)>, Journal
     let mut statement = connection.prepare(query)?;
     let bodies = statement.query_map([kept_name(0), kept_name(u64::MAX)], |row| row.get::<_, Vec<u8>>(0))?;
     let bodies = bodies.collect::<rusqlite::Result<Vec<_>>>()?;
-    let texts = bodies.into_iter().filter_map(|body| String::from_utf8(body).ok());
-    Ok(texts.filter_map(|body| Record::decode(&body).ok().map(|record| (body, record))).collect())
+    // Leaves out what is no text, which a verification reports.
+    Ok(bodies.into_iter().filter_map(|body| String::from_utf8(body).ok()).collect())
 }
 
-fn ended(connection: &Connection, key: &PublicKey) -> Result<Option<KeyEnd>, JournalError> {
-    let end = |record: &Record| match &record.event {
-        Event::Rotation(rotation) => {
-            rotation.keys().filter(|(old, _)| old == key).map(|_| KeyEnd::Replaced(record.time))
-        }
-        Event::Retirement(retirement) => {
-            let retired = |key| KeyEnd::Retired(Retired { at: record.time, key });
-            retirement.public_key().filter(|own| own == key).map(retired)
-        }
-        _ => None,
-    };
-    Ok(key_records(connection)?.iter().rev().find_map(|(_, record)| end(record)))
+/// Returns what these records say of the host keys.
+fn hosts(connection: &Connection) -> Result<Lineage, JournalError> {
+    let mut lineage = Lineage::default();
+    key_records(connection)?.iter().for_each(|body| lineage.learn(body.as_bytes()));
+    Ok(lineage)
 }
 
 /// Returns the host key that rotations have put into the place of this one; `key` itself without any. Both keys have signed each of them.
 pub(super) fn present(connection: &Connection, mut key: PublicKey) -> Result<PublicKey, JournalError> {
-    for (body, _) in key_records(connection)? {
-        match key_statement::rotated(body.as_bytes()) {
-            Ok((old, new)) if old == key => key = new,
-            Ok(_) | Err(_) => {}
+    for found in hosts(connection)?.rotations() {
+        if found.old == key {
+            key = found.new.clone();
         }
     }
     Ok(key)
@@ -258,10 +240,10 @@ mod tests {
     use crate::database::tests::Scratch;
     use crate::database::{Database, Durability};
     use crate::store;
+    use jit_core::evidence::Elsewhere;
     use jit_core::evidence::epoch_event::key_words;
     use jit_core::evidence::note::origin;
     use jit_core::evidence::proof::Signers;
-    use jit_core::evidence::Elsewhere;
     use jit_core::evidence::prunings::KEEP_LEAST;
     use jit_core::grant::HostDescriptor;
 
@@ -333,12 +315,14 @@ mod tests {
         let [first, second, third, sealing] = [1, 2, 3, 11].map(key);
         let _ = begins(&journal, 1, &first, &sealing).unwrap();
         let _ = rotates(&journal, 2, &first, &second).unwrap();
-        let replaced = KeyEnd::Replaced(sample::moment(2).wall);
+        let ended =
+            |seq, second, is_retirement| KeyEnd { seq, at: sample::moment(second).wall.seconds(), is_retirement };
+        let replaced = ended(2, 2, false);
         assert_eq!(rotates(&journal, 3, &first, &third).unwrap_err(), replaced, "two rotations at once");
         assert_eq!(retires(&journal, 3, &first).unwrap_err(), replaced);
         let _ = retires(&journal, 4, &second).unwrap();
         let gone = Retired { at: sample::moment(4).wall, key: second.public_key() };
-        let retired = KeyEnd::Retired(gone.clone());
+        let retired = ended(3, 4, true);
         assert_eq!(retires(&journal, 5, &second).unwrap_err(), retired, "two retirements at once");
         assert_eq!(rotates(&journal, 5, &second, &third).unwrap_err(), retired);
         assert_eq!(journal.retired().unwrap(), Some(gone));

@@ -64,7 +64,7 @@ pub use epochs::CurrentEpoch;
 pub use error::JournalError;
 pub use forks::Traces;
 pub use journal::{Journal, SCHEMA, Started, Written, in_force, is_set_up, set_up};
-pub use key_life::{KeyEnd, Retired, Unended};
+pub use key_life::{Retired, Unended};
 pub use listing::{Between, Filter, Order, Page, Stored, Whose};
 pub use lost_run::Sweep;
 pub use open_run::{Intervened, OpenRun, Phase, Process, RunKey, Supervisor};

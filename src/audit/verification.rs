@@ -128,14 +128,13 @@ fn records(
     asked: Asked,
 ) -> Result<Result<(Proven, Power, Inconsistencies), FirstBad>, JournalError> {
     let mut power = Power::new(pruned(snapshot)?.map(|mark| mark.seq));
-    let keys = asked.signers.clone();
     let done = chained(snapshot, asked, |row, role| {
         let named = role.map_or(Ok(()), |role| power.names_role(row.seq, role));
         named.and(row.copies.as_ref().map_or(Ok(()), |copies| power.record(row.seq, copies, row.body)))
     })?;
     Ok(done.map(|(proven, known)| {
         power.policies(known.policies);
-        power.keys(keys, known.accepted_keys, known.accepted);
+        power.keys(known.present_keys, known.accepted_keys, known.accepted);
         (proven, power, known.inconsistencies)
     }))
 }
@@ -155,6 +154,7 @@ struct ChainEnd {
     policies: Option<PolicyHistory>,
     accepted: u64,
     accepted_keys: u64,
+    present_keys: Signers,
 }
 
 /// Verifies the chain and its checkpoints; `feed` gets each good record, and the digest of the role that it names.
@@ -215,7 +215,8 @@ fn chained(
         check(&mut proof, row.seq)
     })?;
     let (accepted, accepted_keys) = (proof.accepted(), proof.accepted_keys());
-    let told = ChainEnd { policies: proof.policies().cloned(), accepted, accepted_keys, inconsistencies };
+    let (policies, present_keys) = (proof.policies().cloned(), proof.present_keys());
+    let told = ChainEnd { policies, accepted, accepted_keys, present_keys, inconsistencies };
     let done = match done.and_then(|()| check(&mut proof, u64::MAX)) {
         Ok(()) => tree::differs(snapshot, proof.stored(), sealed)?
             .map_or(Ok(()), |(seq, what)| Err(FirstBad { seq, cause: Cause::Tree(what.to_owned()) })),

@@ -8,7 +8,6 @@ use jit_core::clock::Timestamp;
 use jit_core::clock::duration::Seconds;
 use jit_core::escape::{escape, unhex};
 use jit_core::evidence::filter::{Span, Status, Words};
-use jit_core::evidence::key_statement::followed;
 use jit_core::evidence::{
     Checkpoint, Digest, Elsewhere, FirstBad, KnownEpoch, KnownHead, Mark, Origins, Record, SignedHead, Signers,
     TreeHead, prunings,
@@ -94,16 +93,20 @@ impl Context<'_> {
         })
     }
 
-    /// Returns the heads that may decide about this journal: those by the given keys, without them by the host's, and by the keys that
-    /// have taken their place.
+    /// Returns the heads that were given about this journal: those by the given keys, or without them by the host's, and by the keys to
+    /// which rotations lead from and to these.
     fn heads_of_this_journal(&self, heads: Vec<SignedHead>, keys: &[PublicKey]) -> Result<Vec<KnownHead>, Refused> {
         if heads.is_empty() {
             return Ok(Vec::new());
         }
         let mut origins = Origins::default();
         self.journal.notes()?.iter().for_each(|note| origins.add(note));
-        let lineage = self.journal.lineage(self.host.public_key()?.public_key())?;
-        Ok(origins.of_journal(heads, &followed(keys, &lineage)))
+        for (_, body) in self.journal.certificates(0, u64::MAX, u32::MAX)? {
+            origins.record(&body);
+        }
+        let keys = if keys.is_empty() { vec![self.host.public_key()?.public_key()] } else { keys.to_vec() };
+        let joined = origins.lineage().joined(&keys);
+        Ok(origins.of_journal(heads, &joined))
     }
 
     pub(super) fn audit_export(

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::key_place::SEALED;
 use super::{HOST_KEY, Host, HostError, Identity, PUBLIC_KEY};
-use crate::audit::{Due, KeyEnd, Retired};
+use crate::audit::{Due, Retired};
 use crate::database::Durability;
 use jit_core::grant::{HostKey, PublicKey};
 use jit_core::places::STATE;
@@ -82,20 +82,20 @@ impl Host {
         let journal = self.journal(&AuditSettings::default());
         let key = match journal.key_end(&key.public_key())? {
             None => return Ok(key),
-            Some(KeyEnd::Retired(_)) => key,
+            Some(end) if end.is_retirement => key,
             // Another process may have replaced it since it was read.
-            Some(KeyEnd::Replaced(_)) => {
+            Some(_) => {
                 self.settle_key()?;
                 self.present_key()?
             }
         };
-        match journal.key_end(&key.public_key())? {
-            None => Ok(key),
-            Some(KeyEnd::Retired(Retired { at, key })) if journal.retired()?.is_some_and(|last| last.key == key) => {
+        let Some(end) = journal.key_end(&key.public_key())? else { return Ok(key) };
+        match journal.retired()? {
+            Some(Retired { at, key: last }) if last == key.public_key() => {
                 self.finish_retirement()?;
                 Err(HostError::Retired(at, None))
             }
-            Some(end) => Err(HostError::Ended(end)),
+            _ => Err(HostError::Ended(end)),
         }
     }
 

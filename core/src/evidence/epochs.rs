@@ -13,7 +13,7 @@ use super::epoch_event::{Certifier, EPOCH, Epoch};
 use super::faults::{Cause, FirstBad};
 use super::forks::Forks;
 use super::key_event::{RETIREMENT, ROTATION};
-use super::key_statement::{retired, rotated};
+use super::lineage::{FoundRetirement, FoundRotation, Lineage};
 use super::record::{VERSION, parse};
 use super::signers::Signers;
 use crate::clock::{TOLERANCE_US, Timestamp};
@@ -51,30 +51,6 @@ pub struct FoundLine {
     pub proved: Option<u64>,
 }
 
-/// A rotation of the host key: the old key and the new one have both signed its record.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FoundRotation {
-    /// The number of its record.
-    pub seq: u64,
-    /// Its time, in seconds since 1970.
-    pub at: i64,
-    /// The key before it.
-    pub old: PublicKey,
-    /// The key from it on.
-    pub new: PublicKey,
-}
-
-/// The retirement of the host: its key has signed the record, and was removed then.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FoundRetirement {
-    /// The number of its record.
-    pub seq: u64,
-    /// Its time, in seconds since 1970.
-    pub at: i64,
-    /// The key.
-    pub key: PublicKey,
-}
-
 /// Which sealing keys a journal has.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Sealing {
@@ -86,7 +62,9 @@ pub struct Sealing {
     pub epochs: u64,
     /// The rotations of the host key.
     pub rotations: Vec<FoundRotation>,
-    /// The retirement of the host, unless another host key has begun a line since.
+    /// The retirements of the host.
+    pub retirements: Vec<FoundRetirement>,
+    /// The last of them, unless another host key has begun a line since.
     pub retired: Option<FoundRetirement>,
     /// Whether keys were given that the lines must have.
     pub asked: bool,
@@ -122,12 +100,12 @@ pub(super) struct Epochs {
     current: Option<FoundEpoch>,
     /// When the current epoch began, and the latest time of an epoch of its line, by their records.
     began: Option<Began>,
-    /// The host key by which the current line is known.
-    host_key: Option<PublicKey>,
+    /// The host keys, and by which of them the current line is known.
+    lineage: Lineage,
     lines: Vec<FoundLine>,
     epochs: u64,
-    rotations: Vec<FoundRotation>,
-    retired: Option<FoundRetirement>,
+    /// The last record that was processed.
+    last: Option<u64>,
     /// `epoch` records elsewhere that have not come yet, by their number, and those in whose place another record came.
     expected: BTreeMap<u64, Vec<String>>,
     missing: Vec<u64>,
@@ -141,11 +119,10 @@ impl Epochs {
             is_part,
             current: None,
             began: None,
-            host_key: None,
+            lineage: Lineage::default(),
             lines: Vec::new(),
             epochs: 0,
-            rotations: Vec::new(),
-            retired: None,
+            last: None,
             expected: BTreeMap::new(),
             missing: Vec::new(),
         }
@@ -159,7 +136,7 @@ impl Epochs {
     }
 
     /// Processes the `epoch`, `rotation` or `retirement` record of an earlier part of the journal.
-    pub(super) fn certificate(&mut self, body: &[u8]) -> Result<u64, FirstBad> {
+    pub(super) fn certificate(&mut self, body: &[u8], given: &Signers) -> Result<u64, FirstBad> {
         #[derive(Deserialize)]
         struct Place<'b> {
             seq: u64,
@@ -171,67 +148,36 @@ impl Epochs {
         let place: Place<'_> = parse(body).map_err(|error| bad(0, &format!("cannot be read: {error}")))?;
         if ![EPOCH, ROTATION, RETIREMENT].contains(&place.kind)
             || place.version != VERSION
-            || self.last().is_some_and(|last| place.seq <= last)
+            || self.last.is_some_and(|last| place.seq <= last)
         {
             return Err(bad(place.seq, "stands in the wrong place"));
         }
         self.is_part = false;
-        self.record(place.seq, place.kind, body, None)?;
+        self.record(place.seq, place.kind, body, (None, given))?;
         Ok(place.seq)
     }
 
-    /// Returns the number of the last record that was processed.
-    fn last(&self) -> Option<u64> {
-        let others = self.rotations.last().map(|rotation| rotation.seq);
-        let others = others.max(self.retired.as_ref().map(|retired| retired.seq));
-        others.max(self.current.as_ref().map(|current| current.seq))
-    }
-
     /// Processes record `seq`. `accepted`: the last record with which root accepted the state of the host; `None` if that is not
-    /// known. Returns the key that signed it, for an `epoch` record.
+    /// known. `given`: the host keys that are known. Returns the key that signed it, for an `epoch` record.
     pub(super) fn record(
         &mut self,
         seq: u64,
         kind: &str,
         body: &[u8],
-        accepted: Option<u64>,
+        (accepted, given): (Option<u64>, &Signers),
     ) -> Result<Option<PublicKey>, FirstBad> {
-        match kind {
-            EPOCH => self.certified(seq, body, accepted).map(Some),
-            ROTATION => self.rotates(seq, body).map(|()| None),
-            RETIREMENT => self.retires(seq, body).map(|()| None),
-            _ => Ok(None),
-        }
-    }
-
-    /// Another host key takes the place of the one by which the line is known. The sealing keys stay as they are.
-    fn rotates(&mut self, seq: u64, body: &[u8]) -> Result<(), FirstBad> {
-        let (old, new) = rotated(body).map_err(|why| bad_key(seq, why))?;
-        self.is_by(seq, &old)?;
-        self.rotations.push(FoundRotation { seq, at: time_of(body), old, new: new.clone() });
-        self.host_key = Some(new);
-        Ok(())
-    }
-
-    fn retires(&mut self, seq: u64, body: &[u8]) -> Result<(), FirstBad> {
-        let key = retired(body).map_err(|why| bad_key(seq, why))?;
-        self.is_by(seq, &key)?;
-        self.retired = Some(FoundRetirement { seq, at: time_of(body), key });
-        Ok(())
-    }
-
-    /// Checks that record `seq` is signed with the host key of the line.
-    fn is_by(&self, seq: u64, key: &PublicKey) -> Result<(), FirstBad> {
-        if let Some(retired) = &self.retired {
-            return Err(bad_key(seq, format!("follows the retirement of the host in record {}", retired.seq)));
-        }
-        match &self.host_key {
-            Some(own) if own == key => Ok(()),
-            Some(_) => Err(bad_key(seq, "is not by the host key of its line".to_owned())),
-            // The records before a part may have begun the line.
-            None if self.is_part => Ok(()),
-            None => Err(bad_key(seq, "is by a host key that has certified no sealing key".to_owned())),
-        }
+        let known = (self.is_part, given);
+        let by = match kind {
+            EPOCH => Some(self.certified(seq, body, accepted)?),
+            ROTATION => self.lineage.rotates(seq, body, known).map(|()| None).map_err(|why| bad_key(seq, why))?,
+            RETIREMENT => self.lineage.retires(seq, body, known).map(|()| None).map_err(|why| bad_key(seq, why))?,
+            _ => {
+                self.lineage.other(seq, kind, body);
+                return Ok(None);
+            }
+        };
+        self.last = Some(seq);
+        Ok(by)
     }
 
     fn certified(&mut self, seq: u64, body: &[u8], accepted: Option<u64>) -> Result<PublicKey, FirstBad> {
@@ -241,7 +187,7 @@ impl Epochs {
         let by = signer(Namespace::Epoch, &signed, &signature)
             .map_err(|fault| bad(seq, &format!("is not certified: {fault}")))?;
         let before = self.current.take();
-        if let (Some(retired), Certifier::SealingKey) = (&self.retired, epoch.certified_by) {
+        if let (Some(retired), Certifier::SealingKey) = (self.lineage.retired(), epoch.certified_by) {
             return Err(bad(seq, &format!("follows the retirement of the host in record {}", retired.seq)));
         }
         if let Some(before) = &before
@@ -331,49 +277,28 @@ impl Epochs {
             let why = "begins a line of sealing keys although root has not accepted the state of the host since the last epoch";
             return Err(bad(seq, why));
         }
+        self.lineage.begins(by).map_err(|why| bad(seq, &why))?;
         let accepted = accepted.filter(|accepted| *accepted > 0 && before.is_some());
         let host_key = Some(by.fingerprint());
         let (given, proved) = (None, None);
         self.lines.push(FoundLine { line: seq, first: epoch.number, host_key, accepted, given, proved });
-        self.host_key = Some(by.clone());
-        self.retired = None;
         Ok(())
     }
 
-    /// Returns whether signatures by this host key count: it is given, or a rotation by a key that counts leads to it.
-    fn counts(&self, key: &PublicKey, signers: &Signers) -> bool {
-        let mut key = key;
-        for rotation in self.rotations.iter().rev() {
-            if signers.count(key) {
-                return true;
-            }
-            if rotation.new == *key {
-                key = &rotation.old;
-            }
-        }
-        signers.count(key)
+    /// Returns the host keys.
+    pub(super) fn lineage(&self) -> &Lineage {
+        &self.lineage
     }
 
-    /// Returns the last rotation to a key that counts: that key signs what came before, too.
-    pub(super) fn vouched(&self, signers: &Signers) -> u64 {
-        let counts = |rotation: &&FoundRotation| self.counts(&rotation.new, signers);
-        self.rotations.iter().rev().find(counts).map_or(0, |rotation| rotation.seq)
+    /// Processes a checkpoint of record `seq` that states this host.
+    pub(super) fn stated(&mut self, seq: u64, host: &str) {
+        self.lineage.stated(seq, host);
     }
 
     /// Returns the number of the record that begins the current line, and its host key, if that does not count.
     pub(super) fn other_line(&self, signers: &Signers) -> Option<(u64, String)> {
-        let key = self.host_key.as_ref().filter(|key| !self.counts(key, signers))?;
+        let key = self.lineage.key().filter(|key| !self.lineage.counts(key, signers))?;
         Some((self.lines.last()?.line, key.fingerprint()))
-    }
-
-    /// Returns whether record `seq` begins a line.
-    pub(super) fn begins_line_at(&self, seq: u64) -> bool {
-        self.lines.last().is_some_and(|line| line.line == seq)
-    }
-
-    /// Returns whether the host was retired, and no other host key has begun a line since.
-    pub(super) fn is_retired(&self) -> bool {
-        self.retired.is_some()
     }
 
     /// Processes a valid signature up to record `seq` by the sealing key of epoch `number` of the current line.
@@ -408,16 +333,11 @@ impl Epochs {
         }
     }
 
-    /// Returns the host key that certified the first key of the current line; `None` if that is not known.
-    pub(super) fn host_key(&self) -> Option<&PublicKey> {
-        self.host_key.as_ref()
-    }
-
     /// Returns whether what the current line signs counts.
     pub(super) fn line_standing(&self, signers: &Signers) -> Standing {
         let is_given = self.lines.last().is_some_and(|line| line.given.is_some());
-        let counts = match &self.host_key {
-            Some(key) => self.counts(key, signers),
+        let counts = match self.lineage.key() {
+            Some(key) => self.lineage.counts(key, signers),
             None => matches!(signers, Signers::Anybody),
         };
         if counts || is_given { Standing::Counts } else { Standing::Foreign }
@@ -456,8 +376,9 @@ impl Epochs {
             lines: self.lines,
             last: self.current,
             epochs: self.epochs,
-            rotations: self.rotations,
-            retired: self.retired,
+            rotations: self.lineage.rotations().to_vec(),
+            retirements: self.lineage.retirements().to_vec(),
+            retired: self.lineage.retired().cloned(),
             asked: !self.given.is_empty(),
         })
     }
@@ -472,13 +393,4 @@ fn bad(seq: u64, why: &str) -> FirstBad {
 
 fn bad_key(seq: u64, why: String) -> FirstBad {
     FirstBad { seq, cause: Cause::KeyLife(why) }
-}
-
-/// Returns the time of a record, in seconds; the chain has checked that it has one.
-fn time_of(body: &[u8]) -> i64 {
-    #[derive(Deserialize)]
-    struct Time {
-        time: Timestamp,
-    }
-    parse::<Time>(body).map_or(0, |said| said.time.seconds())
 }

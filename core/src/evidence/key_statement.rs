@@ -107,14 +107,11 @@ pub fn lineage<'r>(rotations: impl IntoIterator<Item = &'r str>, own: PublicKey)
     keys
 }
 
-/// Returns the keys whose signed heads count: those that are `given`, and each key of the `lineage` that has taken the place of one of
-/// them. If none is given, all keys of the lineage.
+/// Returns the keys whose signed heads count: those that are `given`, and if one of them is of the `lineage`, or none is given, all keys
+/// of the lineage.
 pub fn followed(given: &[PublicKey], lineage: &[PublicKey]) -> Vec<PublicKey> {
-    let newer = match given {
-        [] => lineage.len(),
-        given => lineage.iter().rposition(|key| given.contains(key)).unwrap_or(0),
-    };
-    let added = lineage.iter().take(newer).filter(|key| !given.contains(key));
+    let is_of_it = given.is_empty() || lineage.iter().any(|key| given.contains(key));
+    let added = lineage.iter().filter(|key| is_of_it && !given.contains(key));
     given.iter().chain(added).cloned().collect()
 }
 

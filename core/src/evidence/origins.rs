@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::elsewhere::KnownHead;
+use super::lineage::Lineage;
 use super::note::{Note, NoteKey};
 use super::tree::TreeHead;
 use crate::grant::PublicKey;
@@ -25,39 +26,57 @@ pub struct SignedHead {
     pub seq: Option<u64>,
 }
 
-/// The origins and keys of the checkpoints of a journal.
+/// The origins and keys of the checkpoints of a journal, and the host keys that it names.
 #[derive(Debug, Default)]
-pub struct Origins(BTreeMap<(String, [u8; 4]), Note>);
+pub struct Origins {
+    notes: BTreeMap<(String, [u8; 4]), Note>,
+    lineage: Lineage,
+}
 
 impl Origins {
     /// Adds the note of a checkpoint.
     pub fn add(&mut self, note: &Note) {
         let Some((origin, _)) = note.head() else { return };
         for signature in note.signatures.iter().filter(|signature| signature.name == origin) {
-            self.0.entry((origin.to_owned(), signature.id)).or_insert_with(|| note.clone());
+            self.notes.entry((origin.to_owned(), signature.id)).or_insert_with(|| note.clone());
         }
     }
 
-    /// Returns the heads that may decide about this journal. `keys`: the given host keys. A head by another key than the journal's is
-    /// of another host, and left out. One by its key, but of another origin, cannot confirm it; that one differs is a fault all the
-    /// same, and so is any head where no given key has signed a checkpoint.
+    /// Adds the exact bytes of an `epoch`, `rotation` or `retirement` record, or of any other. The latest checkpoint of each thousand
+    /// records is kept, so a key may have none that is left.
+    pub fn record(&mut self, body: &[u8]) {
+        self.lineage.learn(body);
+    }
+
+    /// Returns the host keys that the journal names.
+    pub fn lineage(&self) -> &Lineage {
+        &self.lineage
+    }
+
+    /// Returns the heads that were given about this journal. `keys`: the given host keys. A head by a key that is not given is left out.
+    /// One by a given key that this journal is not by is counted, if it is by another given one: it is of another host, or of another
+    /// journal of this host. One by a key of the journal, but of another origin, cannot confirm it; that one differs is a fault all the
+    /// same, and so is any head where the journal is by no given key.
     pub fn of_journal(&self, heads: Vec<SignedHead>, keys: &[PublicKey]) -> Vec<KnownHead> {
-        let own: Vec<&PublicKey> =
-            keys.iter().filter(|key| self.0.keys().any(|(origin, _)| self.has(origin, key))).collect();
-        let may_decide = |signed: &SignedHead| own.is_empty() || own.contains(&&signed.key);
+        let is_by =
+            |key: &PublicKey| self.lineage.has(key) || self.notes.keys().any(|(origin, _)| self.has(origin, key));
+        let own: Vec<&PublicKey> = keys.iter().filter(|key| is_by(key)).collect();
+        let is_given = |signed: &SignedHead| own.is_empty() || keys.contains(&signed.key);
         let known = |signed: SignedHead| KnownHead {
-            is_own: self.has(&signed.origin, &signed.key),
+            is_own: self.has(&signed.origin, &signed.key) || self.lineage.is_origin(&signed.origin, &signed.key),
+            is_other: !own.is_empty() && !own.contains(&&signed.key),
+            end: self.lineage.end(&signed.key),
             head: signed.head,
             cosigned: signed.cosigned,
             witnesses: signed.witnesses,
             seq: signed.seq,
         };
-        heads.into_iter().filter(may_decide).map(known).collect()
+        heads.into_iter().filter(is_given).map(known).collect()
     }
 
     fn has(&self, origin: &str, key: &PublicKey) -> bool {
         let Some(key) = NoteKey::of_host(origin, key) else { return false };
-        self.0.get(&(origin.to_owned(), key.id())).is_some_and(|note| key.signed(note))
+        self.notes.get(&(origin.to_owned(), key.id())).is_some_and(|note| key.signed(note))
     }
 }
 
@@ -91,7 +110,8 @@ mod tests {
         origins.add(&signed_by_host(&key(7), "aa", &tree).unwrap());
         let keys = [key(7).public_key(), key(8).public_key()];
         let own = |heads: Vec<SignedHead>, keys: &[PublicKey]| {
-            origins.of_journal(heads, keys).into_iter().map(|known| (known.head.size, known.is_own)).collect::<Vec<_>>()
+            let known = origins.of_journal(heads, keys).into_iter();
+            known.filter(|known| !known.is_other).map(|known| (known.head.size, known.is_own)).collect::<Vec<_>>()
         };
         assert_eq!(
             own(vec![signed(7, "aa"), signed(7, "bb"), signed(8, "bb"), signed(8, "aa")], &keys),

@@ -6,8 +6,10 @@ use super::checkpoint::{Checkpoint, EVERY_SECONDS, Statement};
 use super::elsewhere::Elsewhere;
 use super::epochs::{Epochs, Sealing, Standing};
 use super::faults::{Cause, FirstBad};
+use super::foreign::Foreign;
 use super::forks::{Forks, FoundFork, Heads};
 use super::key_event::ROTATION;
+use super::lineage::Lineage;
 use super::mark::Mark;
 use super::policy_history::PolicyHistory;
 use super::power::Compared;
@@ -67,18 +69,17 @@ pub struct Proof {
     chain: Chain,
     signers: Signers,
     epochs: Epochs,
-    /// The last checkpoint by a key that does not count, after the first record.
-    other: Option<u64>,
-    /// The number of such checkpoints in the current line.
-    foreign_in_line: u64,
+    /// What keys have signed that do not count so far.
+    foreign: Foreign,
     /// Heads kept elsewhere that are still to be compared.
     marks: Heads,
     forks: Forks,
     tree: TreeCheck,
     hearsay: Unsigned,
     prunings: Prunings,
-    /// The number of records since the last checkpoint that counts.
-    unsigned: u64,
+    /// The number of records so far, and of those up to the last checkpoint that counts.
+    read: u64,
+    signed: u64,
     /// The time of the first record, µs.
     first: Option<i64>,
     found: Proven,
@@ -124,14 +125,14 @@ impl Proof {
             chain,
             signers,
             epochs,
-            other: None,
-            foreign_in_line: 0,
+            foreign: Foreign::default(),
             marks,
             forks,
             tree,
             hearsay,
             prunings,
-            unsigned: 0,
+            read: 0,
+            signed: 0,
             first: None,
             found,
         }
@@ -162,7 +163,7 @@ impl Proof {
 
     /// Processes the exact bytes of an `epoch` record of an earlier part; called before any record and checkpoint, in their order.
     pub fn certificate(&mut self, body: &[u8]) -> Result<(), FirstBad> {
-        let seq = self.epochs.certificate(body)?;
+        let seq = self.epochs.certificate(body, &self.signers)?;
         if seq > self.chain.last().seq {
             let why = "is behind the beginning of this part".to_owned();
             return Err(FirstBad { seq, cause: Cause::Epoch(why) });
@@ -199,32 +200,36 @@ impl Proof {
     /// Processes the last record for the sealing keys. The signature of an `epoch` record covers all records up to it.
     fn seal(&mut self, kind: &str, body: &[u8]) -> Result<(), FirstBad> {
         let (last, accepted) = (self.chain.last(), self.chain.accepted());
-        let by = self.epochs.record(last.seq, kind, body, Some(accepted));
+        let by = self.epochs.record(last.seq, kind, body, (Some(accepted), &self.signers));
         let Some(key) = by.map_err(|bad| self.first_of(bad))? else {
-            // The new key vouches for what the old one has signed.
-            if kind == ROTATION && self.epochs.vouched(&self.signers) == last.seq {
-                self.found.foreign = self.found.foreign.saturating_sub(std::mem::take(&mut self.foreign_in_line));
-            }
-            return Ok(());
+            return if kind == ROTATION { self.vouched() } else { Ok(()) };
         };
-        if self.epochs.begins_line_at(last.seq) {
-            self.foreign_in_line = 0;
-        }
+        let at = Record::decode(&String::from_utf8_lossy(body)).map_or(0, |record| record.time.seconds());
+        let signed = Signed { through: last.seq, at, key };
         match self.epochs.line_standing(&self.signers) {
-            Standing::Counts => {
-                let at = Record::decode(&String::from_utf8_lossy(body)).map_or(0, |record| record.time.seconds());
-                self.unsigned = 0;
-                self.found.signed = Some(Signed { through: last.seq, at, key });
-            }
-            Standing::Foreign | Standing::Wrong | Standing::Early => self.is_foreign(last.seq),
+            Standing::Counts => self.counts(signed),
+            Standing::Foreign | Standing::Wrong | Standing::Early => self.is_foreign(signed, Ok(())),
         }
         Ok(())
     }
 
-    fn is_foreign(&mut self, seq: u64) {
-        self.found.foreign = self.found.foreign.saturating_add(1);
-        self.foreign_in_line = self.foreign_in_line.saturating_add(1);
-        self.other = Some(seq);
+    /// The new key of a rotation that counts vouches for what the old one has signed.
+    fn vouched(&mut self) -> Result<(), FirstBad> {
+        let lineage = self.epochs.lineage();
+        let last = self.foreign.vouched(|key| lineage.counts(key, &self.signers));
+        let Some((signed, records)) = last.map_err(|bad| self.first_of(bad))? else { return Ok(()) };
+        if self.found.signed.as_ref().is_none_or(|last| last.through < signed.through) {
+            (self.found.signed, self.signed) = (Some(signed), records);
+        }
+        Ok(())
+    }
+
+    fn counts(&mut self, signed: Signed) {
+        (self.found.signed, self.signed) = (Some(signed), self.read);
+    }
+
+    fn is_foreign(&mut self, signed: Signed, checked: Result<(), FirstBad>) {
+        self.foreign.add(self.epochs.lineage().key(), signed, self.read, checked);
     }
 
     /// Checks that the last record has the contents of its kind.
@@ -246,7 +251,7 @@ impl Proof {
 
     fn compare(&mut self, body: &[u8]) -> Result<(), FirstBad> {
         let last = self.chain.last();
-        self.unsigned = self.unsigned.saturating_add(1);
+        self.read = self.read.saturating_add(1);
         match self.chain.fork() {
             Some(fork) => self.forks.fork(last.seq, fork, body, &mut self.marks)?,
             None => self.forks.record(body),
@@ -294,10 +299,13 @@ impl Proof {
         let standing = self.epochs.checkpoint((checkpoint.seq, statement.at), &key, &self.signers);
         let pruned = self.prunings.checkpoint(checkpoint.seq, statement.at, matches!(standing, Standing::Counts));
         pruned.map_err(|bad| self.first_of(bad))?;
+        let signed = Signed { through: statement.seq, at: statement.at, key };
         match standing {
             Standing::Counts => {}
             Standing::Foreign => {
-                self.is_foreign(checkpoint.seq);
+                let checked = self.agrees(checkpoint, &statement);
+                self.epochs.stated(statement.seq, &statement.host);
+                self.is_foreign(signed, checked);
                 return Ok(());
             }
             Standing::Early => {
@@ -309,15 +317,19 @@ impl Proof {
                 return self.bad_checkpoint(checkpoint, Cause::Checkpoint(why));
             }
         }
-        if statement.head != last.hash {
-            return self.bad_checkpoint(checkpoint, Cause::OtherSigned);
-        }
-        if let Err(cause) = self.tree.checkpoint(checkpoint, &statement, self.epochs.host_key(), &self.signers) {
-            return self.bad_checkpoint(checkpoint, cause);
-        }
-        self.unsigned = 0;
-        self.found.signed = Some(Signed { through: statement.seq, at: statement.at, key });
+        self.agrees(checkpoint, &statement).map_err(|bad| self.first_of(bad))?;
+        self.epochs.stated(statement.seq, &statement.host);
+        self.counts(signed);
         Ok(())
+    }
+
+    /// Checks what a checkpoint states of the records, and its note.
+    fn agrees(&self, checkpoint: &Checkpoint, statement: &Statement) -> Result<(), FirstBad> {
+        let bad = |cause| FirstBad { seq: checkpoint.seq, cause };
+        if statement.head != self.chain.last().hash {
+            return Err(bad(Cause::OtherSigned));
+        }
+        self.tree.checkpoint(checkpoint, statement, self.epochs.lineage().key(), &self.signers).map_err(bad)
     }
 
     fn bad_checkpoint(&self, checkpoint: &Checkpoint, cause: Cause) -> Result<(), FirstBad> {
@@ -336,13 +348,26 @@ impl Proof {
 
     /// Returns the last record after which only signatures by keys that count are valid: root's acceptance, or a rotation.
     pub fn accepted_keys(&self) -> u64 {
-        self.chain.accepted().max(self.epochs.vouched(&self.signers))
+        self.chain.accepted().max(self.lineage().vouched(&self.signers))
+    }
+
+    /// Returns the keys whose signatures are valid after that record.
+    pub fn present_keys(&self) -> Signers {
+        self.lineage().present(&self.signers)
+    }
+
+    fn lineage(&self) -> &Lineage {
+        self.epochs.lineage()
     }
 
     /// Ends the verification. At most `tail` records at the end may lack a checkpoint. `now`: given on the journal's
     /// own host, where the journal must have a checkpoint of the host one minute after its first record.
     pub fn end(self, tail: u64, now: Option<Timestamp>) -> Result<Proven, FirstBad> {
-        let accepted_keys = self.accepted_keys();
+        let (accepted_keys, misnamed) = (self.accepted_keys(), self.lineage().misnamed(&self.signers));
+        // Nobody can sign what follows a retirement. That of this host has a checkpoint of its own, or of a record behind it.
+        let signed = self.found.signed.as_ref().map_or(0, |signed| signed.through);
+        let is_over = self.lineage().retired().is_some_and(|retired| retired.seq <= signed);
+        let tail = if is_over { u64::MAX } else { tail };
         let verified = self.chain.end()?;
         let last = self.chain.last();
         if let Some(differing) = self.forks.differing() {
@@ -356,9 +381,13 @@ impl Proof {
         if let Some(known) = self.marks.keys().next_back() {
             return Err(FirstBad { seq: last.seq.saturating_add(1), cause: Cause::CutOff(*known) });
         }
+        if let Some(seq) = misnamed {
+            let why = "states a host that this was not by then".to_owned();
+            return Err(FirstBad { seq, cause: Cause::Checkpoint(why) });
+        }
         // Of what was pruned, only the signature of its checkpoint is left: on no machine is that of an unknown key enough.
         let is_due = |seq: &u64| matches!(self.signers, Signers::Host(_)) || *seq <= self.found.before;
-        if let Some(seq) = self.other.filter(is_due)
+        if let Some(seq) = self.foreign.last().filter(is_due)
             && (self.found.signed.is_none() || accepted_keys <= seq)
         {
             return Err(FirstBad { seq, cause: Cause::OtherKey });
@@ -370,15 +399,13 @@ impl Proof {
         {
             return Err(FirstBad { seq: self.found.before.saturating_add(1), cause: Cause::NoCheckpoint });
         }
-        // Nobody can sign what follows a retirement.
-        let tail = if self.epochs.is_retired() { u64::MAX } else { tail };
         let not_rotated = self.epochs.other_line(&self.signers);
         let sealing = self.epochs.end(
             (self.found.before, last.seq),
             self.found.signed.as_ref().map(|signed| &signed.key),
             &self.forks,
         )?;
-        if self.unsigned > tail {
+        if self.read.saturating_sub(self.signed) > tail {
             if let (Signers::These(_), Some((seq, key))) = (&self.signers, not_rotated) {
                 return Err(FirstBad { seq, cause: Cause::NotRotated(key) });
             }
@@ -386,7 +413,8 @@ impl Proof {
             return Err(FirstBad { seq: through.saturating_add(1), cause: Cause::Unsigned });
         }
         let forks = self.forks.found().into_iter().map(|fork| fork.with(&lost)).collect();
-        Ok(Proven { records: verified.records, last, forks, heads, sealing, ..self.found })
+        let foreign = self.foreign.count();
+        Ok(Proven { records: verified.records, last, forks, heads, sealing, foreign, ..self.found })
     }
 }
 

@@ -22,4 +22,18 @@ impl Signers {
             Self::Host(own) => own == key,
         }
     }
+
+    /// Returns the keys; none for those of any key.
+    pub(super) fn keys(&self) -> &[PublicKey] {
+        match self {
+            Self::Anybody => &[],
+            Self::These(keys) => keys,
+            Self::Host(own) => std::slice::from_ref(own),
+        }
+    }
+
+    /// Returns whether `key` is one of them.
+    pub(super) fn name(&self, key: &PublicKey) -> bool {
+        self.keys().contains(key)
+    }
 }

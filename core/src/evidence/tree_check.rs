@@ -40,6 +40,13 @@ pub struct Compared {
     pub witnesses: u64,
     /// The number of signed heads of branches that were lost.
     pub lost: u64,
+    /// The number of those among them that a fork explains which names another record in the place of one of this journal: it explains
+    /// every head up to there.
+    pub replaced: u64,
+    /// The number of signed heads by a former host key that are of more records than it can have signed in this journal.
+    pub beyond: u64,
+    /// The number of signed heads by given keys that this journal is not by.
+    pub others: u64,
     /// The number of signed heads that differ, and of which nothing shows whether they are of a branch that was lost.
     pub undecided: u64,
     /// The number of signed heads of fewer records than were pruned.
@@ -85,7 +92,9 @@ impl TreeCheck {
     pub(super) fn expect(&mut self, heads: Vec<KnownHead>) {
         let before = self.begin.as_ref().map_or(0, Frontier::size);
         for known in heads {
-            if known.head.size > before {
+            if known.is_other {
+                self.found.others += 1;
+            } else if known.head.size > before {
                 self.heads.entry(known.head.size).or_default().push(known);
             } else {
                 self.found.pruned += 1;
@@ -102,7 +111,9 @@ impl TreeCheck {
             // The numbers of a branch are not smaller than its sizes.
             let replaced = fork.heads.iter().map(|lost| lost.seq).filter(|lost| *lost <= fork.continues).max();
             let behind = self.differing.split_off(&replaced.unwrap_or(0).saturating_add(1));
-            self.found.lost += std::mem::replace(&mut self.differing, behind).len() as u64;
+            let explained = std::mem::replace(&mut self.differing, behind).len() as u64;
+            self.found.lost += explained;
+            self.found.replaced += explained;
         }
         let (stored, seq) = (&mut self.stored, last.seq);
         frontier.push(last.hash, |subtree| {
@@ -119,8 +130,8 @@ impl TreeCheck {
 
     fn compare(&mut self, known: &KnownHead, head: TreeHead, seq: u64) {
         let agreed = Agreed { seq, size: head.size, at: known.cosigned };
-        match (known.head == head, self.is_lost(head.size)) {
-            (true, _) if !known.is_own => {}
+        match (known.head == head, self.is_lost(head.size) || known.is_beyond(seq)) {
+            (true, _) if !known.is_own || known.is_beyond(seq) => {}
             (true, _) => {
                 self.found.witnesses |= known.witnesses;
                 self.found.signed = Some(Agreed { at: None, ..agreed });
@@ -198,19 +209,20 @@ impl TreeCheck {
             return Err(bad);
         }
         for (known, seq) in std::mem::take(&mut self.doubtful) {
-            self.count(&known, forks).map_err(|()| FirstBad { seq, cause: Cause::OtherHead(known.head.size) })?;
+            let other = FirstBad { seq, cause: Cause::OtherHead(known.head.size) };
+            self.count((&known, seq), forks).map_err(|()| other)?;
         }
         for (size, heads) in std::mem::take(&mut self.heads) {
             for known in heads {
                 let cut_off = FirstBad { seq: last.saturating_add(1), cause: Cause::CutOffHead(size) };
-                self.count(&known, forks).map_err(|()| cut_off)?;
+                self.count((&known, last.saturating_add(1)), forks).map_err(|()| cut_off)?;
             }
         }
         Ok(self.found)
     }
 
-    /// Counts a head that does not agree. Fails if no fork explains it.
-    fn count(&mut self, known: &KnownHead, forks: &Forks) -> Result<(), ()> {
+    /// Counts a head that does not agree. `seq`: the last record that it covers. Fails if neither a fork nor the end of its key explains it.
+    fn count(&mut self, (known, seq): (&KnownHead, u64), forks: &Forks) -> Result<(), ()> {
         let size = known.head.size;
         let may_be = |(after, through, _): &&(u64, u64, u64)| *after < size && size <= *through;
         let of = self.lost.iter().filter(may_be).filter_map(|(_, _, seq)| forks.at(*seq));
@@ -221,6 +233,8 @@ impl TreeCheck {
             &mut self.found.lost
         } else if told.contains(&None) {
             &mut self.found.undecided
+        } else if known.is_beyond(seq) {
+            &mut self.found.beyond
         } else {
             return Err(());
         };

@@ -363,6 +363,15 @@ pub struct HeadsInfo {
     /// How many signed heads belong to branches that were lost.
     #[serde(default)]
     pub lost: u64,
+    /// How many of those only a fork explains that names another record in the place of one of this journal.
+    #[serde(default)]
+    pub replaced: u64,
+    /// How many signed heads by a former host key are of more records than it can have signed in this journal.
+    #[serde(default)]
+    pub beyond: u64,
+    /// How many signed heads are by given keys that this journal is not by.
+    #[serde(default)]
+    pub others: u64,
     /// How many signed heads differ, and nothing shows whether they are of a branch that was lost.
     #[serde(default)]
     pub undecided: u64,
@@ -391,6 +400,9 @@ impl From<crate::evidence::ComparedHeads> for HeadsInfo {
             cosigned_at: heads.cosigned.and_then(|agreed| agreed.at),
             witnesses: heads.witnesses,
             lost: heads.lost,
+            replaced: heads.replaced,
+            beyond: heads.beyond,
+            others: heads.others,
             undecided: heads.undecided,
             pruned: heads.pruned,
             uncompared: heads.uncompared,

@@ -24,7 +24,10 @@ pub struct SealingInfo {
     /// The rotations of the host key.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rotations: Vec<RotationInfo>,
-    /// The retirement of the host, unless another host key has begun a line since.
+    /// The retirements of the host.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub retirements: Vec<RetirementInfo>,
+    /// The last of them, unless another host key has begun a line since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retired: Option<RetirementInfo>,
 }
@@ -78,8 +81,8 @@ pub struct LineInfo {
 impl SealingInfo {
     /// Describes what was found; `None` if the journal has no sealing keys.
     pub fn of(sealing: Sealing) -> Option<Self> {
-        let Sealing { lines, last, epochs, rotations, retired, asked } = sealing;
-        if lines.is_empty() && last.is_none() && rotations.is_empty() && retired.is_none() {
+        let Sealing { lines, last, epochs, rotations, retirements, retired, asked } = sealing;
+        if lines.is_empty() && last.is_none() && rotations.is_empty() && retirements.is_empty() {
             return None;
         }
         let (epoch, since) = last.as_ref().map(|last| (last.number, last.seq)).unzip();
@@ -94,6 +97,7 @@ impl SealingInfo {
             certificates: epochs,
             asked,
             rotations,
+            retirements: retirements.into_iter().map(Into::into).collect(),
             retired: retired.map(Into::into),
         })
     }

@@ -56,7 +56,7 @@ impl CertificateLine {
     }
 
     /// Decodes the line if it is a certificate, and returns the exact bytes of the record.
-    fn read(line: &[u8]) -> Option<String> {
+    pub(super) fn read(line: &[u8]) -> Option<String> {
         let line = line.starts_with(b"{\"certificate\":").then(|| serde_json::from_slice::<Self>(line).ok())??;
         Some(line.certificate)
     }

@@ -1,16 +1,19 @@
-//! The origins and keys of the checkpoints of an exported file, which are needed before its records are compared with heads.
+//! The origins and keys of the checkpoints of an exported file, and the host keys that its records name, which are needed before its
+//! records are compared with heads.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Seek};
 use std::os::unix::fs::OpenOptionsExt;
 
 use jit_core::escape::hex;
+use jit_core::evidence::epoch_event::EPOCH;
+use jit_core::evidence::key_event::{RETIREMENT, ROTATION};
 use jit_core::evidence::note::Note;
 use jit_core::evidence::{Checkpoint, Origins};
 
-use super::bundle::read_line;
+use super::bundle::{CertificateLine, read_line};
 
-/// Reads the checkpoints of a file, and returns the file at its beginning. A stream is copied into a file without a name first.
+/// Reads the checkpoints of a file and its records about host keys, and returns the file at its beginning. A stream is copied into a file without a name first.
 pub(super) fn of_export(file: File) -> io::Result<(Origins, File)> {
     let file = if file.metadata()?.is_file() { file } else { copied(file)? };
     let mut origins = Origins::default();
@@ -28,10 +31,21 @@ fn add(lines: &mut impl BufRead, origins: &mut Origins) -> io::Result<()> {
         if line.is_empty() {
             return Ok(());
         }
-        if let Some(note) = Checkpoint::from_line(&line).and_then(|checkpoint| Note::parse(&checkpoint.note)) {
-            origins.add(&note);
+        match Checkpoint::from_line(&line) {
+            Some(checkpoint) => Note::parse(&checkpoint.note).iter().for_each(|note| origins.add(note)),
+            None => match CertificateLine::read(&line) {
+                Some(body) => origins.record(body.as_bytes()),
+                None if is_about_keys(&line) => origins.record(&line),
+                None => {}
+            },
         }
     }
+}
+
+/// Whether a line may be a record about a host key.
+fn is_about_keys(line: &[u8]) -> bool {
+    let kinds = [EPOCH, ROTATION, RETIREMENT].map(|kind| format!("\"kind\":\"{kind}\""));
+    std::str::from_utf8(line).is_ok_and(|line| kinds.iter().any(|kind| line.contains(kind.as_str())))
 }
 
 fn copied(mut stream: impl Read) -> io::Result<File> {

@@ -161,7 +161,7 @@ pub(super) fn told(sealing: &SealingInfo, now: i64) -> String {
         let (old, new, at) = (clean(old), clean(new), when::long(*at, now));
         text.push_str(&format!("host key: record {seq} replaces {old} by {new}, {at}; both have signed that\n"));
     }
-    if let Some(RetirementInfo { seq, at, key }) = &sealing.retired {
+    for RetirementInfo { seq, at, key } in &sealing.retirements {
         let (key, at) = (clean(key), when::long(*at, now));
         text.push_str(&format!("retired: this host was retired {at}, with record {seq}, the last that {key} signs\n"));
     }

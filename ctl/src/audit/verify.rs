@@ -12,7 +12,7 @@ use std::path::Path;
 use jit_core::evidence::epoch_event::key_words;
 use jit_core::evidence::key_statement::followed;
 use jit_core::evidence::note::{KeyKind, NoteKey};
-use jit_core::evidence::{Elsewhere, KnownEpoch, Mark, SignedHead, Signers};
+use jit_core::evidence::{Elsewhere, Mark, Origins, Signers};
 use jit_core::grant::PublicKey;
 use jit_core::wire::{AuditVerify, DifferenceInfo, EpochInfo, HeadInfo, KeyInfo, KeyShow, MarkInfo, VerifyInfo};
 
@@ -46,6 +46,14 @@ pub(crate) fn verify(words: &AuditVerifyWords, broker: &Broker, screen: &Screen)
         return Err(Trouble::Usage(Notice::new(format!("at most {WITNESSES} witnesses can be named"))));
     }
     let mut signers: Vec<PublicKey> = keys.iter().map(|(_, key)| key.clone()).collect();
+    // The records of a file name the keys that rotations have put in the place of the given ones, and these in the place of others.
+    let (mut file, mut origins) = (words.file.as_deref().map(open).transpose()?, Origins::default());
+    if let Some(whole) = file.take_if(|_| !signers.is_empty() && (kept.has_notes() || !words.sealing_key.is_empty())) {
+        let failed = |error| unreadable(words.file.as_deref().unwrap_or(Path::new("-")), &error);
+        let (found, whole) = origins::of_export(whole).map_err(failed)?;
+        signers = found.lineage().joined(&signers);
+        (origins, file) = (found, Some(whole));
+    }
     if words.file.is_none() && (kept.has_notes() || signers.is_empty() && !words.sealing_key.is_empty()) {
         signers = followed(&signers, &lineage(broker)?);
     }
@@ -59,9 +67,12 @@ pub(crate) fn verify(words: &AuditVerifyWords, broker: &Broker, screen: &Screen)
     };
     let Kept { marks, unsigned, .. } = kept;
     let (sealing_keys, epochs) = sealing::keys(&words.sealing_key, &signers)?;
-    let info = match &words.file {
-        Some(file) => of_file(file, words.from, &keys, (marks, heads, unsigned, epochs), sealing_keys)?,
-        None => {
+    let info = match (&words.file, file) {
+        (Some(path), Some(input)) => {
+            let elsewhere = Elsewhere { heads: origins.of_journal(heads, &signers), unsigned, epochs };
+            of_file((path, input), words.from, &keys, (marks, elsewhere), sealing_keys)?
+        }
+        _ => {
             let info = |mark: Mark| MarkInfo { seq: mark.seq, head: mark.hash.to_string() };
             let keys = keys.iter().map(|(line, _)| line.clone()).collect();
             let anchor = marks.into_iter().map(info).collect();
@@ -94,33 +105,33 @@ fn lineage(broker: &Broker) -> Result<Vec<PublicKey>, Trouble> {
     Ok([public_key].iter().chain(&former_keys).filter_map(|line| key(line)).map(|(_, key, _)| key).collect())
 }
 
+fn open(path: &Path) -> Result<File, Trouble> {
+    let opened = match path.to_str() {
+        Some("-") => io::stdin().as_fd().try_clone_to_owned().map(File::from),
+        _ => File::open(path),
+    };
+    opened.map_err(|error| unreadable(path, &error))
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Trouble {
+    let shown = clean(&path.display().to_string());
+    Trouble::Local("unreadable", Notice::new(format!("cannot read {shown}: {}", sys::plain_words(error))))
+}
+
 fn of_file(
-    path: &Path,
+    (path, input): (&Path, File),
     from: Option<u64>,
     keys: &[(String, PublicKey)],
-    (marks, heads, unsigned, epochs): (Vec<Mark>, Vec<SignedHead>, Vec<Mark>, Vec<KnownEpoch>),
+    (marks, elsewhere): (Vec<Mark>, Elsewhere),
     sealing_keys: Vec<String>,
 ) -> Result<VerifyInfo, Trouble> {
-    let shown = clean(&path.display().to_string());
-    let failed =
-        |error| Trouble::Local("unreadable", Notice::new(format!("cannot read {shown}: {}", sys::plain_words(&error))));
-    let mut input = match path.to_str() {
-        Some("-") => File::from(io::stdin().as_fd().try_clone_to_owned().map_err(failed)?),
-        _ => File::open(path).map_err(failed)?,
-    };
-    let mut elsewhere = Elsewhere { heads: Vec::new(), unsigned, epochs };
-    if !heads.is_empty() {
-        let (origins, whole) = origins::of_export(input).map_err(failed)?;
-        let keys: Vec<PublicKey> = keys.iter().map(|(_, key)| key.clone()).collect();
-        (elsewhere.heads, input) = (origins.of_journal(heads, &keys), whole);
-    }
     let signers = match keys {
         [] => Signers::Anybody,
         keys => Signers::These(keys.iter().map(|(_, key)| key.clone()).collect()),
     };
     let lines = BufReader::with_capacity(1 << 20, input);
-    let proven = bundle::prove(lines, from, signers, marks, elsewhere, sealing_keys).map_err(failed)?;
-    Ok(proven.map_or_else(Into::into, Into::into))
+    let proven = bundle::prove(lines, from, signers, marks, elsewhere, sealing_keys);
+    Ok(proven.map_err(|error| unreadable(path, &error))?.map_or_else(Into::into, Into::into))
 }
 
 fn report(info: VerifyInfo, asked: Asked, witnesses: &[String], screen: &Screen) -> Report {
@@ -136,7 +147,7 @@ fn report(info: VerifyInfo, asked: Asked, witnesses: &[String], screen: &Screen)
         };
         return Report::done(Output::Verified(Box::new(info)), String::new()).but(Exit::Refused, notice);
     }
-    let (verdict, checks) = judge(&info, asked);
+    let (verdict, checks) = judge(&info, asked, screen.now);
     let mut text = lines(&info, verdict, &checks, witnesses, screen);
     let exit = if verdict == Verdict::Intact { Exit::Done } else { Exit::NotAllChecked };
     let Some(checked) = &info.recordings else {

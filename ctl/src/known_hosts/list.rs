@@ -32,8 +32,7 @@ const REPLACED: &str = "# replaced ";
 pub(super) fn replaced(text: &str, name: &str, key: &PublicKey) -> Option<String> {
     text.lines().filter_map(|line| line.strip_prefix(REPLACED)).find_map(|rest| {
         let [day, known, algorithm, encoded] = rest.split(' ').collect::<Vec<_>>()[..] else { return None };
-        let is_it =
-            known.eq_ignore_ascii_case(name) && PublicKey::from_words(algorithm, encoded).as_ref() == Some(key);
+        let is_it = known.eq_ignore_ascii_case(name) && PublicKey::from_words(algorithm, encoded).as_ref() == Some(key);
         (is_it && is_day(day)).then(|| day.to_owned())
     })
 }

@@ -244,9 +244,11 @@ fn outdated(host: &HostDescriptor, key: &PublicKey, present: &PublicKey, (line, 
         "this document is from before the key of {name} was replaced: it is signed with {key}, and since {day} {line} has {present}; \
          refusing"
     );
-    untrusted(Some(Notice::new(message).with_hint(format!(
-        "every request and grant ended when the key was replaced: make a new request on {name}"
-    ))))
+    untrusted(Some(
+        Notice::new(message).with_hint(format!(
+            "every request and grant ended when the key was replaced: make a new request on {name}"
+        )),
+    ))
 }
 
 fn changed(host: &HostDescriptor, key: &PublicKey, old: &PublicKey, line: &str) -> Trouble {

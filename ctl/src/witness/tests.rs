@@ -6,8 +6,8 @@ use jit_core::clock::{BootTime, Moment, Timestamp};
 use jit_core::evidence::epoch_event::key_words;
 use jit_core::evidence::key_statement::sign_rotation;
 use jit_core::evidence::note::{NoteKey, signed_by_host};
-use jit_core::evidence::tree::{Frontier, Subtrees, consistency, leaf, node};
 use jit_core::evidence::record::{Event, Record, Rotation};
+use jit_core::evidence::tree::{Frontier, Subtrees, consistency, leaf, node};
 use jit_core::grant::{HostDescriptor, HostKey};
 
 use super::*;
@@ -209,7 +209,10 @@ fn with_several_keys_a_first_contact_needs_the_name_of_its_host() {
     assert_eq!(named.cosign(&body(&second, OTHER, &records(5), 0)).unwrap().len(), 1);
     // A host that is known may have got another key.
     assert_eq!(plain.cosign(&scene.body(&records(9), 0)), Err("unnamed-host".to_owned()));
-    assert_eq!(named.given(&[format!("{} {HOST}", line(&scene.host))]).cosign(&scene.body(&records(9), 0)).unwrap().len(), 1);
+    assert_eq!(
+        named.given(&[format!("{} {HOST}", line(&scene.host))]).cosign(&scene.body(&records(9), 0)).unwrap().len(),
+        1
+    );
     assert_eq!(plain.cosign(&body(&second, OTHER, &records(7), 5)).unwrap().len(), 1);
 }
 

@@ -200,7 +200,8 @@ fn a_signed_head_of_another_history_is_found_among_any_number() {
     let lines: Vec<&str> = text.lines().collect();
     let note = |host: &str, head: &TreeHead| signed_by_host(&key(), host, head).unwrap().to_string();
     let other = note("h", &TreeHead { size: 4, root: Digest([9; 32]) });
-    let many: String = (0..8_001).map(|number| format!("\n\n{}", note(&format!("h{number}"), &tree(5).head()))).collect();
+    let many: String =
+        (0..8_001).map(|number| format!("\n\n{}", note(&format!("h{number}"), &tree(5).head()))).collect();
     let verified = |heads: &str| {
         let log = Scripted::silent().with("log", heads);
         verify(&lines, &["--anchor", log.path("log").to_str().unwrap()])

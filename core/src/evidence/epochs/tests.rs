@@ -8,10 +8,11 @@ use crate::evidence::proof::{Proof, Proven};
 use crate::evidence::record::{Event, Record};
 use crate::evidence::tree::{Frontier, TreeHead};
 use crate::evidence::{Digest, Mark};
-use crate::grant::HostKey;
 use crate::grant::terms::encode;
+use crate::grant::{HostDescriptor, HostKey};
 use crate::samples;
 
+mod forged;
 mod host_key;
 
 const HOST: u8 = 1;
@@ -100,9 +101,10 @@ impl Told {
         let mut tree = Frontier::default();
         self.records.iter().for_each(|(_, _, hash)| tree.push(*hash, |_| ()));
         let TreeHead { size, root } = tree.head();
-        let statement = Statement { at, head, host: "h".into(), root, seq, size, version: VERSION };
+        let host = HostDescriptor::of(&key(self.host), "web1", "machine").id;
+        let note = signed_by_host(&key(self.host), &host, &TreeHead { size, root }).unwrap().to_string();
+        let statement = Statement { at, head, host, root, seq, size, version: VERSION };
         let body = encode(&statement).unwrap();
-        let note = signed_by_host(&key(self.host), "h", &statement.tree()).unwrap().to_string();
         self.checkpoints.push(Checkpoint { seq, signature: key(seed).sign(Namespace::Checkpoint, &body), body, note });
     }
 
@@ -315,7 +317,8 @@ fn the_note_of_a_checkpoint_is_by_the_host_key_of_its_line() {
     let checkpoint = told.checkpoints.last_mut().unwrap();
     let tree = Statement::decode(&checkpoint.body).unwrap().tree();
     for seed in [2, 13] {
-        checkpoint.note = signed_by_host(&key(seed), "h", &tree).unwrap().to_string();
+        let host = Statement::decode(&checkpoint.body).unwrap().host;
+        checkpoint.note = signed_by_host(&key(seed), &host, &tree).unwrap().to_string();
         let seq = checkpoint.seq;
         for signers in [Signers::Anybody, Signers::These(vec![key(HOST).public_key(), key(seed).public_key()])] {
             let proven =

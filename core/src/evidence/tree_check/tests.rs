@@ -3,6 +3,7 @@
 use super::super::chain::{self, Begin, Row};
 use super::super::checkpoint::VERSION;
 use super::super::elsewhere::Elsewhere;
+use super::super::lineage::KeyEnd;
 use super::super::note::signed_by_host;
 use super::super::proof::{Proof, Proven};
 use super::super::record::{Event, Record};
@@ -21,7 +22,15 @@ fn tree(records: &[Chained]) -> Frontier {
 }
 
 fn head(records: &[Chained]) -> KnownHead {
-    KnownHead { head: tree(records).head(), cosigned: None, witnesses: 0, is_own: true, seq: None }
+    KnownHead {
+        head: tree(records).head(),
+        cosigned: None,
+        witnesses: 0,
+        is_own: true,
+        is_other: false,
+        end: None,
+        seq: None,
+    }
 }
 
 fn mark((seq, _, hash): &Chained) -> Mark {
@@ -60,8 +69,15 @@ fn signed_heads_decide_and_unsigned_ones_do_not() {
     let by = |records, witnesses| KnownHead { witnesses, ..head(records) };
     let heads = prove(&records, &[by(&records[..7], 2), by(&records[..15], 1)], &[]).unwrap().heads;
     assert_eq!(heads.witnesses, 3);
-    let altered =
-        KnownHead { head: TreeHead { size: 7, root: other }, cosigned: None, witnesses: 0, is_own: true, seq: None };
+    let altered = KnownHead {
+        head: TreeHead { size: 7, root: other },
+        cosigned: None,
+        witnesses: 0,
+        is_own: true,
+        is_other: false,
+        end: None,
+        seq: None,
+    };
     assert_eq!(prove(&records, &[altered, head(&records)], &[]), bad(7, Cause::OtherHead(7)));
     assert_eq!(prove(&records[..14], &[head(&records[..15])], &[]), bad(15, Cause::CutOffHead(15)));
     let forged = [Mark { seq: 7, hash: other }, Mark { seq: 900, hash: other }, mark(&records[3])];
@@ -123,6 +139,8 @@ fn heads_of_a_lost_branch_are_explained_by_its_fork_and_others_are_not() {
         cosigned: None,
         witnesses: 0,
         is_own: true,
+        is_other: false,
+        end: None,
         seq: None,
     };
     assert_eq!(prove(&records, &[other], &[]), bad(10, Cause::OtherHead(10)), "it is before the branch");
@@ -191,6 +209,8 @@ fn without_the_records_before_a_part_no_head_is_compared() {
         cosigned: None,
         witnesses: 0,
         is_own: true,
+        is_other: false,
+        end: None,
         seq: None,
     };
     let part = |before: Option<Frontier>| {
@@ -205,4 +225,35 @@ fn without_the_records_before_a_part_no_head_is_compared() {
     let proven = part(None).unwrap();
     assert_eq!((proven.tree, proven.heads.uncompared), (false, 1));
     assert_eq!(part(Some(tree(&records[..4]))), bad(7, Cause::OtherHead(7)));
+}
+
+/// Somebody has a former host key, and writes a head into the log; or root has put an older journal back before the rotation.
+#[test]
+fn a_head_by_a_former_key_decides_up_to_its_end() {
+    let records = samples::chain(20);
+    let at = samples::moment(500).wall.seconds();
+    let former = |records: &[Chained], is_retirement: bool| KnownHead {
+        end: Some(KeyEnd { seq: 15, at, is_retirement }),
+        ..head(records)
+    };
+    let counted = |known: KnownHead| {
+        prove(&records, &[known], &[])
+            .map(|proven| (proven.heads.signed.map(|agreed| agreed.size), proven.heads.beyond))
+    };
+    let altered = |known: KnownHead| KnownHead { head: TreeHead { root: Digest([9; 32]), ..known.head }, ..known };
+    assert_eq!(counted(former(&records[..14], false)), Ok((Some(14), 0)));
+    assert_eq!(counted(altered(former(&records[..14], false))).unwrap_err().cause, Cause::OtherHead(14));
+    assert_eq!(counted(former(&records[..15], true)), Ok((Some(15), 0)));
+    assert_eq!(counted(altered(former(&records[..15], true))).unwrap_err().cause, Cause::OtherHead(15));
+    assert_eq!(counted(former(&records[..15], false)), Ok((None, 0)), "it confirms nothing");
+    let far = samples::chain(30);
+    for known in [altered(former(&records[..15], false)), altered(former(&records[..16], true)), former(&far, false)] {
+        assert_eq!(counted(known), Ok((None, 1)));
+        let cosigned = |second: i64| KnownHead { cosigned: Some(second.unsigned_abs()), ..known };
+        assert_eq!(counted(cosigned(at + 1)), Ok((None, 1)));
+        assert!(counted(cosigned(at)).is_err(), "it was the host key when the witness saw it");
+    }
+    // One by another given key is counted, and decides nothing.
+    let heads = prove(&records, &[KnownHead { is_own: false, is_other: true, ..head(&far) }], &[]).unwrap().heads;
+    assert_eq!((heads.others, heads.signed), (1, None));
 }

@@ -41,7 +41,12 @@ pub(super) fn lines(
 
 fn row(check: &Check) -> &'static str {
     match check {
-        Check::Signed(..) | Check::Unsigned | Check::UnsignedEnd(..) | Check::Foreign(_) => "signatures",
+        Check::Signed(..)
+        | Check::Unsigned
+        | Check::UnsignedEnd(..)
+        | Check::AfterRetirement(..)
+        | Check::SignedLater(_)
+        | Check::Foreign(_) => "signatures",
         Check::Tree | Check::NoTree => "tree heads",
         Check::Anchor(_) => "anchor",
         Check::Head(_)
@@ -50,6 +55,9 @@ fn row(check: &Check) -> &'static str {
         | Check::UndecidedHeads(_)
         | Check::HeadsOfUnknownKey
         | Check::LostHeads(_)
+        | Check::ReplacedHeads(_)
+        | Check::HeadsBeyond(_)
+        | Check::OtherHeads(_)
         | Check::PrunedHeads(_) => "kept heads",
         Check::UnacceptedFork(_) => "forks",
         Check::Witness(..) | Check::NoCosignature(_) | Check::NoWitness => "witness",
@@ -69,6 +77,13 @@ fn sentence(check: &Check, info: &VerifyInfo, witnesses: &[String], screen: &Scr
         Check::Unsigned => "no record is signed".to_owned(),
         Check::UnsignedEnd(first, last) if first == last => format!("record {last} is not signed yet"),
         Check::UnsignedEnd(first, last) => format!("records {first} to {last} are not signed yet"),
+        Check::AfterRetirement(first, last) if first == last => {
+            format!("record {last} follows the retirement of the host, and nobody signs it")
+        }
+        Check::AfterRetirement(first, last) => {
+            format!("records {first} to {last} follow the retirement of the host, and nobody signs them")
+        }
+        Check::SignedLater(seq) => format!("the checkpoint of record {seq} states a time in the future"),
         Check::Tree => "those of all checkpoints are the trees of the records".to_owned(),
         Check::NoTree => "the records before this file are unknown".to_owned(),
         Check::Anchor(seq) => format!("the anchor agrees up to record {seq}"),
@@ -91,6 +106,17 @@ fn sentence(check: &Check, info: &VerifyInfo, witnesses: &[String], screen: &Scr
         ),
         Check::NoWitness => "no witness was named (--witness KEY)".to_owned(),
         Check::LostHeads(count) => format!("{count} belong to records that were lost"),
+        Check::ReplacedHeads(count) => format!(
+            "{count} differ; a fork explains them that names another record in the place of one of this journal, and explains every head \
+             up to there"
+        ),
+        Check::HeadsBeyond(count) => format!(
+            "{count} by a former host key are of more records than it can have signed here: an older journal was put back before the key \
+             was replaced, or somebody has that key"
+        ),
+        Check::OtherHeads(count) => format!(
+            "{count} are by given keys that this journal is not by: it was begun anew or rewritten, or the keys are those of other hosts"
+        ),
         Check::PrunedHeads(count) => format!("{count} are of records that were pruned, and not compared"),
         Check::Disagreeing(count, first) => format!(
             "{count} without a signature disagree, from record {first} on; any user can write such lines, so they do not decide"

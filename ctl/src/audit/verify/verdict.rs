@@ -1,7 +1,8 @@
 //! Decides what a verification shows: which checks were made, which could not be made, and whether the journal is intact.
 //! May not: print, or ask anything.
 
-use jit_core::wire::VerifyInfo;
+use jit_core::clock::TOLERANCE_US;
+use jit_core::wire::{SignedInfo, VerifyInfo};
 
 /// How certain it is that the journal is intact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +37,10 @@ pub(super) enum Check {
     Unsigned,
     /// These last records are not signed yet.
     UnsignedEnd(u64, u64),
+    /// These last records follow the retirement of the host, and nobody signs them.
+    AfterRetirement(u64, u64),
+    /// The last checkpoint states a time in the future.
+    SignedLater(u64),
     /// The tree heads of all checkpoints are those of the records.
     Tree,
     /// The records before the file are not known, so that tree heads could not be compared.
@@ -62,6 +67,12 @@ pub(super) enum Check {
     NoWitness,
     /// So many signed heads belong to branches that were lost.
     LostHeads(u64),
+    /// So many signed heads differ, and are explained by a fork that names another record in the place of one of this journal.
+    ReplacedHeads(u64),
+    /// So many signed heads by a former host key are of more records than it can have signed.
+    HeadsBeyond(u64),
+    /// So many signed heads are by given keys that this journal is not by.
+    OtherHeads(u64),
     /// So many heads are of records that were pruned.
     PrunedHeads(u64),
     /// So many heads without a signature disagree; the first names this record.
@@ -78,10 +89,15 @@ impl Check {
         match self {
             Self::Signed(_, known) => !known,
             Self::Unsigned
+            | Self::AfterRetirement(..)
+            | Self::SignedLater(_)
             | Self::NoTree
             | Self::NoHead
             | Self::OnlyPrunedHeads
             | Self::UndecidedHeads(_)
+            | Self::ReplacedHeads(_)
+            | Self::HeadsBeyond(_)
+            | Self::OtherHeads(_)
             | Self::UnacceptedFork(_)
             | Self::HeadsOfUnknownKey
             | Self::NoCosignature(_) => true,
@@ -101,11 +117,11 @@ impl Check {
 }
 
 /// Returns the verdict and the checks of a verification.
-pub(super) fn judge(info: &VerifyInfo, asked: Asked) -> (Verdict, Vec<Check>) {
+pub(super) fn judge(info: &VerifyInfo, asked: Asked, now: i64) -> (Verdict, Vec<Check>) {
     if !info.intact {
         return (Verdict::Broken, Vec::new());
     }
-    let mut checks = signatures(info, asked);
+    let mut checks = signatures(info, asked, now);
     checks.extend(elsewhere(info, asked));
     if info.foreign > 0 {
         checks.push(Check::Foreign(info.foreign));
@@ -114,17 +130,22 @@ pub(super) fn judge(info: &VerifyInfo, asked: Asked) -> (Verdict, Vec<Check>) {
     (if missing { Verdict::AsFarAsCanBeTold } else { Verdict::Intact }, checks)
 }
 
-fn signatures(info: &VerifyInfo, asked: Asked) -> Vec<Check> {
+fn signatures(info: &VerifyInfo, asked: Asked, now: i64) -> Vec<Check> {
     let mut checks = match &info.signed {
         Some(signed) => vec![Check::Signed(signed.through, asked.key)],
         None => vec![Check::Unsigned],
     };
     match &info.signed {
         Some(signed) if signed.through < info.last => {
-            checks.push(Check::UnsignedEnd(signed.through.saturating_add(1), info.last));
+            let (first, last) = (signed.through.saturating_add(1), info.last);
+            let is_over = info.sealing.as_ref().is_some_and(|sealing| sealing.retired.is_some());
+            let end = if is_over { Check::AfterRetirement(first, last) } else { Check::UnsignedEnd(first, last) };
+            checks.push(end);
         }
         Some(_) | None => {}
     }
+    let is_later = |signed: &&SignedInfo| signed.at > now.saturating_add(TOLERANCE_US / 1_000_000);
+    checks.extend(info.signed.as_ref().filter(is_later).map(|signed| Check::SignedLater(signed.through)));
     checks.push(if info.tree { Check::Tree } else { Check::NoTree });
     checks
 }
@@ -146,9 +167,13 @@ fn elsewhere(info: &VerifyInfo, asked: Asked) -> Vec<Check> {
     if asked.witnesses == 0 {
         checks.push(Check::NoWitness);
     }
-    if heads.lost > 0 {
-        checks.push(Check::LostHeads(heads.lost));
-    }
+    let counted = [
+        (heads.lost.saturating_sub(heads.replaced), Check::LostHeads as fn(u64) -> Check),
+        (heads.replaced, Check::ReplacedHeads),
+        (heads.beyond, Check::HeadsBeyond),
+        (heads.others, Check::OtherHeads),
+    ];
+    checks.extend(counted.into_iter().filter(|(count, _)| *count > 0).map(|(count, check)| check(count)));
     if heads.undecided > 0 {
         checks.push(Check::UndecidedHeads(heads.undecided));
     }
@@ -169,9 +194,13 @@ fn elsewhere(info: &VerifyInfo, asked: Asked) -> Vec<Check> {
 
 #[cfg(test)]
 mod tests {
-    use jit_core::wire::{ForkInfo, HeadsInfo, SignedInfo};
+    use jit_core::wire::{ForkInfo, HeadsInfo, RetirementInfo, SealingInfo};
 
     use super::*;
+
+    fn judge(info: &VerifyInfo, asked: Asked) -> (Verdict, Vec<Check>) {
+        super::judge(info, asked, 100)
+    }
 
     fn info() -> VerifyInfo {
         let signed = Some(SignedInfo { through: 9, at: 7, key: "SHA256:x".into() });
@@ -235,5 +264,31 @@ mod tests {
         let info = VerifyInfo { last: 12, ..info() };
         let (verdict, checks) = judge(&info, ASKED);
         assert!(verdict == Verdict::Intact && checks.contains(&Check::UnsignedEnd(10, 12)), "{checks:?}");
+    }
+
+    #[test]
+    fn what_the_host_can_not_have_signed_is_not_intact() {
+        let sealing =
+            |retired: Option<RetirementInfo>| Some(Box::new(SealingInfo { retired, ..SealingInfo::default() }));
+        let retired = VerifyInfo { last: 12, sealing: sealing(Some(RetirementInfo::default())), ..info() };
+        let (verdict, checks) = judge(&retired, ASKED);
+        assert_eq!(verdict, Verdict::AsFarAsCanBeTold, "anybody can have written what follows a retirement");
+        assert!(checks.contains(&Check::AfterRetirement(10, 12)), "{checks:?}");
+        assert_eq!(judge(&VerifyInfo { last: 9, ..retired }, ASKED).0, Verdict::Intact);
+        assert_eq!(judge(&VerifyInfo { last: 12, sealing: sealing(None), ..info() }, ASKED).0, Verdict::Intact);
+        let at = |at: i64| VerifyInfo { signed: Some(SignedInfo { through: 9, at, key: "x".into() }), ..info() };
+        assert_eq!(judge(&at(160), ASKED).0, Verdict::Intact);
+        assert!(judge(&at(161), ASKED).1.contains(&Check::SignedLater(9)));
+        assert_eq!(judge(&at(161), ASKED).0, Verdict::AsFarAsCanBeTold);
+        let lost = HeadsInfo { lost: 2, ..info().heads };
+        assert_eq!(judge(&VerifyInfo { heads: lost.clone(), ..info() }, ASKED).0, Verdict::Intact);
+        let replaced = HeadsInfo { replaced: 1, ..lost.clone() };
+        let (beyond, others) = (HeadsInfo { beyond: 1, ..info().heads }, HeadsInfo { others: 3, ..info().heads });
+        for (heads, check) in
+            [(replaced, Check::ReplacedHeads(1)), (beyond, Check::HeadsBeyond(1)), (others, Check::OtherHeads(3))]
+        {
+            let (verdict, checks) = judge(&VerifyInfo { heads, ..info() }, ASKED);
+            assert!(verdict == Verdict::AsFarAsCanBeTold && checks.contains(&check), "{checks:?}");
+        }
     }
 }
