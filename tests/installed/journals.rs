@@ -16,12 +16,13 @@ use jit_core::evidence::note::signed_by_host;
 use jit_core::evidence::tree::{Frontier, STEP};
 use jit_core::evidence::{Digest, Signers, TreeHead};
 use jit_core::grant::sshsig::Namespace;
-use jit_core::grant::{HostDescriptor, HostKey, PublicKey};
+use jit_core::grant::{HostId, HostKey, PublicKey};
 use jit_core::policy::{StoredRole, row_digest, settings_digest};
 use jit_sudo::audit::{CutOff, Journal, JournalError, Known};
 use jit_sudo::host::open_database;
 use rusqlite::{Connection, params};
 
+use crate::offline::id_of;
 use crate::{id, own_root, request};
 
 const STATE: &str = "/var/lib/jit-sudo";
@@ -842,7 +843,12 @@ fn forge(db: &Connection, key: &HostKey, random: &mut Random) -> rusqlite::Resul
         ("approval", "request", "approval"),
         ("statement", "request", ""),
     ];
-    if random.below(2) == 0 {
+    if random.below(10) == 0 {
+        // One checkpoint, or all of them, state another host, whose note is then signed.
+        let which = ["1", "seq = (SELECT max(seq) FROM checkpoint)", "seq = (SELECT min(seq) FROM checkpoint)"];
+        let statement = "UPDATE checkpoint SET body = CAST(replace(CAST(body AS TEXT), '\"host\":\"', '\"host\":\"0') AS BLOB) WHERE";
+        db.execute(&format!("{statement} {}", which[random.below(which.len())]), [])?;
+    } else if random.below(2) == 0 {
         let count: i64 = db.query_row("SELECT count(*) FROM record", [], |row| row.get(0))?;
         let seq = i64::try_from(random.below(usize::try_from(count).unwrap())).unwrap() + 1;
         let body: Vec<u8> =
@@ -1508,16 +1514,15 @@ fn now() -> Moment {
 }
 
 /// Removes all records that may be removed; returns whether there were any.
-fn prune(path: &Path, key: &HostKey, sealing: &HostKey) -> bool {
+fn prune(path: &Path, (key, id): (&HostKey, &HostId), sealing: &HostKey) -> bool {
     let database = open_database(path).unwrap();
     let journal = Journal::new(&database, "web1", Vec::new());
     // After the deadline of each request.
     let moment = Moment { wall: Timestamp(AT * 1_000_000), ..now() };
     let before = moment.wall.plus_seconds(-86_400);
     let Some(last) = journal.prunable(CutOff::by_time(before), &moment).unwrap() else { return false };
-    let id = HostDescriptor::of(key, "web1", "machine").host_id().unwrap();
     // A restored copy may be of another epoch.
-    if journal.prune(&moment, last, (0, "root"), before, sealing, (key, &id)).unwrap().is_none() {
+    if journal.prune(&moment, last, (0, "root"), before, sealing, (key, id)).unwrap().is_none() {
         return false;
     }
     journal.sweep(|_| Ok::<_, JournalError>(())).unwrap();
@@ -1595,7 +1600,7 @@ fn cases(root: &PrivateRoot, copies: usize, each: usize, place: &Path, random: &
             let path = place.join(format!("{copy}-{number}.db"));
             std::fs::copy(&from, &path).unwrap();
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
-            let pruned = number % 5 == 0 && prune(&path, &key, &sealing);
+            let pruned = number % 5 == 0 && prune(&path, (&key, &id_of(root, &key)), &sealing);
             let db = Connection::open(&path).unwrap();
             let mut damage = None;
             // A damage that changes nothing does not count.

@@ -137,7 +137,7 @@ fn heads_that_a_former_key_has_signed_decide_on_the_host() {
     rotate(&root);
     rotate(&root);
     let former = jitctl(&root, &["--json", "key", "show"]);
-    assert_eq!(former.json()["former_keys"].as_array().unwrap().len(), 2, "{former:?}");
+    assert_eq!(former.json()["host-key"]["former_keys"].as_array().unwrap().len(), 2, "{former:?}");
     root.script("jitctl audit export -o /root/after.jsonl; jitctl key show | head -n 1 >/root/new.pub");
     agree("/root/before.jsonl", &[]);
     agree("/root/after.jsonl", &[]);

@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use harness::PrivateRoot;
 use jit_core::clock::{BootTime, Moment, Timestamp};
+use jit_core::grant::{HostDescriptor, HostId, HostKey};
 use jit_sudo::audit::Journal;
 use jit_sudo::database::Database;
 use jit_sudo::host::open_database;
@@ -31,6 +32,11 @@ pub(crate) fn in_journal(root: &PrivateRoot, act: impl FnOnce(&Database, &Journa
     std::fs::copy(&place, root.path("/root/offline.db")).unwrap();
     let _ = std::fs::remove_dir_all(&directory);
     root.script(&format!("cat /root/offline.db >{DATABASE}; rm -f {DATABASE}-wal {DATABASE}-shm"));
+}
+
+/// Returns the id of the host with this key on the machine of the root.
+pub(crate) fn id_of(root: &PrivateRoot, key: &HostKey) -> HostId {
+    HostDescriptor::of(key, "web1", root.read("/etc/machine-id").trim()).host_id().unwrap()
 }
 
 /// Returns the present, by both clocks.

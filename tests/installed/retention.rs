@@ -4,12 +4,12 @@
 use harness::{Output, Person, PrivateRoot};
 use jit_core::clock::{BootTime, Moment, Timestamp};
 use jit_core::evidence::record::{Alert, Event};
-use jit_core::grant::{HostDescriptor, HostKey};
+use jit_core::grant::HostKey;
 use jit_sudo::audit::{Due, JournalError};
 use jit_sudo::database::Durability;
 use serde_json::Value;
 
-use crate::offline::{in_journal, now};
+use crate::offline::{id_of, in_journal, now};
 use crate::{both_say_intact, own_root};
 
 const DAY: i64 = 86_400_000_000;
@@ -25,6 +25,7 @@ fn host_with_records_of(moment: impl Fn(Moment) -> Moment) -> (PrivateRoot, Pers
     let state = "/var/lib/jit-sudo";
     let [key, sealing] = ["host_key", "sealing_key.1"]
         .map(|name| HostKey::from_openssh(&root.read(&format!("{state}/{name}"))).unwrap());
+    let id = id_of(&root, &key);
     in_journal(&root, |database, journal| {
         // Its epoch begins then, too.
         database.connection().execute("DELETE FROM record", []).unwrap();
@@ -39,7 +40,6 @@ fn host_with_records_of(moment: impl Fn(Moment) -> Moment) -> (PrivateRoot, Pers
             let append = |tx: &rusqlite::Transaction<'_>| journal.append(tx, &moment, event);
             let _ = database.write(Durability::Synced, append).unwrap_or_else(|error: JournalError| panic!("{error}"));
         }
-        let id = HostDescriptor::of(&key, "web1", "machine").host_id().unwrap();
         let last = journal.unsealed(moment.wall, Due::Now).unwrap().unwrap();
         let grown = journal.grown(last).unwrap().unwrap();
         assert!(journal.seal((last, &grown), &moment, &sealing, (&key, &id)).unwrap().is_some());

@@ -6,14 +6,14 @@ use std::time::Duration;
 use harness::{Person, PrivateRoot};
 use jit_core::clock::{BootTime, Moment, Timestamp};
 use jit_core::evidence::record::{Alert, Event};
+use jit_core::grant::HostKey;
 use jit_core::grant::sshsig::Namespace;
-use jit_core::grant::{HostDescriptor, HostKey};
 use jit_core::policy::{Role, RolePower, StoredRole, role_digest, row_digest, stamp_seal};
 use jit_sudo::audit::{CutOff, JournalError};
 use jit_sudo::database::Durability;
 use serde_json::Value;
 
-use crate::offline::{in_journal, now};
+use crate::offline::{id_of, in_journal, now};
 use crate::signed::{jitctl, list, signed_root, signer};
 use crate::{both_say_intact, id, own_root, request};
 
@@ -656,7 +656,7 @@ pub(crate) fn cut(root: &PrivateRoot) {
     let key_file = "cd /var/lib/jit-sudo && cat $(ls -v sealing_key.* | tail -n 1)";
     let sealing = HostKey::from_openssh(&root.script(key_file)).unwrap();
     let key = HostKey::from_openssh(&root.read("/var/lib/jit-sudo/host_key")).unwrap();
-    let id = HostDescriptor::of(&key, "web1", "machine").host_id().unwrap();
+    let id = id_of(root, &key);
     in_journal(root, |database, journal| {
         // After the deadline of each request.
         let (now, later) = (now(root), 3 * 86_400_000_000);

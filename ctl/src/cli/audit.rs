@@ -45,9 +45,12 @@ pub(crate) enum AuditVerb {
     /// a signed head that was kept elsewhere agrees. It is 5 if nothing is wrong, but no such head was given, or the key
     /// of the host, or the cosignature of each witness that you named: root of the host could then have rewritten the
     /// whole journal. It also stays 5 from the loss of records on, such as by a power failure, until root accepts it with
-    /// `jitctl key accept`. It is 1 if the journal is not intact. A head is of this journal if its host id and its key are
-    /// those of the checkpoints; heads of other hosts are left out. On the host, heads by each host key that `jitctl key
-    /// rotate` has replaced count too.
+    /// `jitctl key accept`, and if records follow the retirement of the host. It is 1 if the journal is not intact.
+    ///
+    /// A head is of this journal if its host id and its key are those of the checkpoints, or of a rotation of the host key
+    /// (`jitctl key rotate`): heads by each earlier and each later key count too. A replaced key decides about the records
+    /// up to its rotation. Heads by it of more records, and heads by other keys that you give, are only counted, and the
+    /// status is 5. Heads by keys that you do not give are left out.
     ///
     /// It changes nothing. Root and readers of the audit may verify this host. Any user may verify a file. A file must
     /// begin with the first record, with the first record that was not pruned, or with the record of `--from`. It must
@@ -196,7 +199,8 @@ pub(crate) struct AuditVerifyWords {
     pub(crate) witness: Vec<String>,
     /// Only checkpoints count whose sealing keys this host key certified: a line "ssh-ed25519 AAAA…", or a file of such lines [default: this host's own]
     ///
-    /// If you verify a file without this option, checkpoints by any key count, and the fingerprint of the key is shown.
+    /// If you verify a file without this option, checkpoints by any key count, and the fingerprint of the key is shown. Give
+    /// all keys of this host that you have noted, and none of another host.
     #[arg(long, value_name = "KEY")]
     pub(crate) public_key: Option<String>,
     /// This sealing key must have signed the journal: a fingerprint "SHA256:…", or a file with sealing keys (may be repeated)
