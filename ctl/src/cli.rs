@@ -1,6 +1,7 @@
 //! The arguments of jitctl. A [`Cli`] holds checked ids, names, durations and times.
 
 mod audit;
+mod key;
 mod policy;
 mod statement;
 mod witness;
@@ -26,6 +27,7 @@ pub(crate) use audit::{
     AuditCheckProofWords, AuditExportWords, AuditListWords, AuditProveWords, AuditPruneWords, AuditSearchWords,
     AuditShowWords, AuditVerb, AuditVerifyWords, ExportFormat, RecordSelection,
 };
+pub(crate) use key::KeyShowWords;
 pub(crate) use policy::{PolicyCheckWords, PolicyImportWords, PolicyShowWords, PolicyTestWords, PolicyVerb};
 pub(crate) use statement::{CancelWords, DenyWords, KeyWords, ReleaseWords, RevokeWords};
 pub(crate) use witness::{WitnessCosignWords, WitnessKeyWords, WitnessSizeWords, WitnessVerb};
@@ -423,14 +425,6 @@ pub(crate) struct BackupWords {
     /// The file of the backup
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
-}
-
-/// `key show`
-#[derive(Debug, Args)]
-pub(crate) struct KeyShowWords {
-    /// Print the records by which the key was replaced instead, for `witness cosign --rotation`
-    #[arg(long)]
-    pub(crate) rotations: bool,
 }
 
 /// Below `key`

@@ -239,7 +239,7 @@ mod tests {
     use crate::audit::{CutOff, Due, Known, SCHEMA, sample};
     use crate::database::tests::Scratch;
     use crate::database::{Database, Durability};
-    use crate::store;
+    use crate::{policy_index, store};
     use jit_core::evidence::Elsewhere;
     use jit_core::evidence::epoch_event::key_words;
     use jit_core::evidence::note::origin;
@@ -255,7 +255,14 @@ mod tests {
         HostDescriptor::of(key, "web1", "machine")
     }
 
-    const ALL: [&str; 5] = [SCHEMA, store::SCHEMA, store::REVIEW_SCHEMA, store::ROLE_SCHEMA, store::STATEMENT_SCHEMA];
+    const ALL: [&str; 6] = [
+        SCHEMA,
+        store::SCHEMA,
+        store::REVIEW_SCHEMA,
+        store::ROLE_SCHEMA,
+        store::STATEMENT_SCHEMA,
+        policy_index::SCHEMA,
+    ];
 
     /// Does what `change` does with the key, unless something has ended it.
     fn changes(
