@@ -161,16 +161,6 @@ fn hosts(connection: &Connection) -> Result<Lineage, JournalError> {
     Ok(lineage)
 }
 
-/// Returns the host key that rotations have put into the place of this one; `key` itself without any. Both keys have signed each of them.
-pub(super) fn present(connection: &Connection, mut key: PublicKey) -> Result<PublicKey, JournalError> {
-    for found in hosts(connection)?.rotations() {
-        if found.old == key {
-            key = found.new.clone();
-        }
-    }
-    Ok(key)
-}
-
 /// Returns the retirement in the present line of sealing keys.
 pub(super) fn retired(connection: &Connection) -> Result<Option<Retired>, JournalError> {
     let since = epoch_at(connection, u64::MAX)?.map_or(0, |current| current.epoch.line);
@@ -236,14 +226,12 @@ fn decoded(body: &[u8]) -> Result<Record, JournalError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audit::{CutOff, Due, Known, SCHEMA, sample};
+    use crate::audit::{CutOff, Due, SCHEMA, sample};
     use crate::database::tests::Scratch;
     use crate::database::{Database, Durability};
-    use crate::{policy_index, store};
-    use jit_core::evidence::Elsewhere;
+    use crate::store;
     use jit_core::evidence::epoch_event::key_words;
     use jit_core::evidence::note::origin;
-    use jit_core::evidence::proof::Signers;
     use jit_core::evidence::prunings::KEEP_LEAST;
     use jit_core::grant::HostDescriptor;
 
@@ -255,14 +243,7 @@ mod tests {
         HostDescriptor::of(key, "web1", "machine")
     }
 
-    const ALL: [&str; 6] = [
-        SCHEMA,
-        store::SCHEMA,
-        store::REVIEW_SCHEMA,
-        store::ROLE_SCHEMA,
-        store::STATEMENT_SCHEMA,
-        policy_index::SCHEMA,
-    ];
+    const ALL: [&str; 5] = [SCHEMA, store::SCHEMA, store::REVIEW_SCHEMA, store::ROLE_SCHEMA, store::STATEMENT_SCHEMA];
 
     /// Does what `change` does with the key, unless something has ended it.
     fn changes(
@@ -346,32 +327,6 @@ mod tests {
         let _ = begins(&journal, 6, &third, &key(12)).unwrap();
         assert_eq!(journal.retired().unwrap(), None);
         assert_eq!(begins(&journal, 7, &second, &key(13)).unwrap_err(), retired, "in whichever line");
-    }
-
-    /// The key is read before the journal, and its file changes after the commit.
-    #[test]
-    fn a_verification_knows_the_rotation_in_its_snapshot() {
-        let scratch = Scratch::new("key-life-snapshot");
-        let database = Database::create(&scratch.path(), &ALL).unwrap();
-        let journal = Journal::new(&database, "web1", Vec::new());
-        let [old, new, sealing] = [1, 2, 11].map(key);
-        let _ = begins(&journal, 1, &old, &sealing).unwrap();
-        assert!(seals(&journal, 1, &sealing, &old));
-        let _ = rotates(&journal, 2, &old, &new).unwrap();
-        let present = |key: &HostKey| super::present(database.connection(), key.public_key()).unwrap();
-        assert_eq!((present(&old), present(&new)), (new.public_key(), new.public_key()));
-        assert_eq!(present(&key(3)), key(3).public_key());
-        let known = |key: &HostKey| Known {
-            signers: Signers::Host(key.public_key()),
-            anchor: Vec::new(),
-            elsewhere: Elsewhere::default(),
-            sealing_keys: Vec::new(),
-            files: None,
-            now: sample::moment(3).wall,
-        };
-        assert!(seals(&journal, 3, &sealing, &new));
-        let proven = [&old, &new].map(|key| journal.prove(known(key)).unwrap().unwrap().signed.unwrap().through);
-        assert_eq!(proven, [2, 2]);
     }
 
     #[test]

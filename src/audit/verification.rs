@@ -11,7 +11,6 @@ use super::epochs::{certificates, misnamed};
 use super::error::JournalError;
 use super::indexes::damaged;
 use super::journal::Journal;
-use super::key_life::present;
 use super::prune::pruned;
 use super::rows::each_row;
 use super::tables;
@@ -52,11 +51,6 @@ impl Journal<'_> {
     pub fn prove(&self, known: Known) -> Result<Result<Proven, FirstBad>, JournalError> {
         let Known { signers, anchor, elsewhere, sealing_keys, files, now } = known;
         let snapshot = Transaction::new_unchecked(self.database.connection(), TransactionBehavior::Deferred)?;
-        let signers = match signers {
-            // A rotation may have been committed since the key was read; its file follows later.
-            Signers::Host(key) => Signers::Host(present(&snapshot, key)?),
-            Signers::Anybody | Signers::These(_) => signers,
-        };
         let asked = Asked { signers, anchor, elsewhere, sealing_keys, now: Some(now) };
         // Only an intact chain allows conclusions about the tables; a record with invalid contents does not hide the others.
         let (mut proven, mut power, mut inconsistencies) = match records(&snapshot, asked)? {

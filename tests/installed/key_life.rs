@@ -164,6 +164,25 @@ fn a_key_that_was_replaced_without_a_rotation_is_named() {
     said.refused(&format!("begins a line of sealing keys by another host key, {fingerprint}, and no rotation"));
 }
 
+/// The files of the key change after the commit of the record: a verification in between knows the rotation by the journal.
+#[test]
+fn a_sweep_beside_a_rotation_records_no_alert() {
+    let root = own_root();
+    let _ = granted(&root, "self-service");
+    root.script(&format!("mkdir /root/old; cp -a {STATE}/host_key* /root/old"));
+    rotate(&root);
+    let new = public_key(&root);
+    root.script(&format!("cd {STATE}; mv host_key host_key.next; cp -a /root/old/host_key* ."));
+    jitctl(&root, &["audit", "verify"]).intact();
+    root.script(&format!(
+        "cd {STATE}; test -e host_key.next || mv host_key host_key.next; cp -a /root/old/host_key* ."
+    ));
+    jitctl(&root, &["sweep"]).succeeded();
+    assert!(root.journal().iter().all(|record| record.text("code") != "journal-not-intact"));
+    assert_eq!(public_key(&root), new);
+    both_say_intact(&root);
+}
+
 /// Somebody has kept the files of a key that was replaced.
 #[test]
 fn a_former_key_that_was_put_back_signs_nothing() {
