@@ -48,6 +48,7 @@ help:
 	@echo 'make siege          one hostile user attacks in every way at once; measures the runs of another user (SECONDS=)'
 	@echo 'make soak           kills 10,000 runs with SIGKILL at random moments, and checks that no record is lost'
 	@echo 'make million        verifies, exports and lists 1,000,000 records'
+	@echo 'make differential   compares jit-sudo with sudo; SUDO=trixie: with that of Debian 13'
 	@echo 'make import-compare converts 5,000 generated sudoers files, and compares the decisions with sudo'"'"'s (FILES= SEED=)'
 	@echo 'make import-corpus  converts sudoers files in the style of real ones, and compares the decisions with sudo'"'"'s'
 	@echo 'make journals       verifies 1,000 random journals, half of them damaged, with jitctl and with a second implementation'
@@ -76,8 +77,8 @@ endif
 
 # In two: one build has one form of the pure crate, and the privileged programs have the one that reads no TOML.
 build:
-	$(CARGO) build --quiet --locked --profile $(PROFILE) -p jit-sudo -p jit-sudo-shrink -p pam_jit_sudo
-	$(CARGO) build --quiet --locked --profile $(PROFILE) -p jitctl -p jit-sudo-compile
+	$(CARGO) build --locked --profile $(PROFILE) -p jit-sudo -p jit-sudo-shrink -p pam_jit_sudo
+	$(CARGO) build --locked --profile $(PROFILE) -p jitctl -p jit-sudo-compile
 
 # Only if one is missing: after `make`, `sudo make install` compiles nothing as root.
 $(BINARIES):
@@ -236,6 +237,17 @@ $(TARGET)/ansible:
 	$@.new/bin/python3 -m pip install --quiet --disable-pip-version-check 'ansible-core==2.18.*'
 	mv $@.new $@
 
+# The comparisons with sudo: with this machine's, or with that of the Debian in SUDO, in a root of that Debian, which is made
+# once. Where it cannot be made, one line says so, and nothing is compared.
+differential: deps build
+	if [ -n '$(SUDO)' ]; then \
+	    SYSTEM=$$(packaging/reference '$(SUDO)') || exit $$(( $$? == 3 ? 0 : 1 )); \
+	    export SYSTEM; \
+	fi; \
+	PROFILE=$(PROFILE) $(CARGO) test --quiet --locked --test installed $(BESIDE_SUDO)
+
+BESIDE_SUDO := -- differential:: in_place:: edit:: listing:: options:: import::
+
 # Takes ten minutes; the ordinary tests compare a sample.
 FILES ?= 5000
 SEED  ?= 1
@@ -264,7 +276,7 @@ advisories: $(TARGET)/tools/bin/cargo-deny
 
 # Compiled once, which takes minutes.
 $(TARGET)/tools/bin/cargo-deny:
-	$(CARGO) install --quiet --debug --locked --root $(TARGET)/tools cargo-deny@0.20.2
+	$(CARGO) install --debug --locked --root $(TARGET)/tools cargo-deny@0.20.2
 
 # Compiles everything with the Rust version that Cargo.toml declares.
 msrv: build-deps
@@ -279,6 +291,7 @@ check: deps
 	$(CARGO) clippy --quiet --locked -p jit-sudo -p jit-sudo-shrink -p pam_jit_sudo -- -D warnings
 	$(MAKE) typos
 	CARGO='$(CARGO)' RUST_TEST_THREADS=$(TEST_THREADS) tests/all
+	$(MAKE) differential SUDO=trixie
 	$(MAKE) ansible
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --quiet --locked --workspace --no-deps
 	$(MAKE) fuzz-check
@@ -301,4 +314,4 @@ build-deps:
 clean:
 	$(CARGO) clean
 
-.PHONY: contained figures typos deny advisories msrv all help man book build install uninstall deb rpm package-test package-deps demo demo-shell bench crowd siege recording-cost past flips fuzz fuzz-check journals soak kills trials million test check deps build-deps clean ansible import-compare import-corpus
+.PHONY: contained figures typos deny advisories msrv all help man book build install uninstall deb rpm package-test package-deps demo demo-shell bench crowd siege recording-cost differential past flips fuzz fuzz-check journals soak kills trials million test check deps build-deps clean ansible import-compare import-corpus

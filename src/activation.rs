@@ -25,7 +25,7 @@ use crate::store;
 use crate::verify::Attested;
 use crate::verify::command_terms;
 use jit_core::budget::REQUEST_WORDS;
-use jit_core::clock::duration::Seconds;
+use jit_core::clock::duration::{Seconds, spell};
 use jit_core::clock::{Moment, Now, Timestamp};
 use jit_core::escape::Word;
 use jit_core::evidence::Event;
@@ -33,7 +33,7 @@ use jit_core::evidence::record::{self, Digest, Limit};
 use jit_core::grant::lifecycle::{Decided, RequestState, grant_terms};
 use jit_core::grant::terms::{CommandTerms, Extensions, Flag, VERSION, encode};
 use jit_core::grant::{Approval, GrantTerms, HostDescriptor, RequestTerms, SignedGrant, Uncounted, digest};
-use jit_core::names::GrantId;
+use jit_core::names::{GrantId, RoleName};
 use jit_core::policy::Role;
 use sys::poll::{PollEntry, poll};
 use wish::served;
@@ -323,7 +323,9 @@ fn request_terms(
     }
     let duration = within_maximum(role, wanted.duration)?;
     let deadline = created.saturating_add(rules.request_lifetime.signed());
-    let start = start(wanted.start, created, deadline)?;
+    let needed = needed(role, Flag::from(urgent));
+    let decide = (needed > 0).then_some((&role.name, role.activation.request_lifetime));
+    let start = start(wanted.start, created, decide)?;
     let command = match wanted.elevation {
         Some(elevation) => {
             served(role, elevation).map_err(|error| ActivationError::Wish(role.name.clone(), error))?;
@@ -345,7 +347,7 @@ fn request_terms(
         extensions: Extensions::new(),
         host: host.clone(),
         id: GrantId::from_random(random),
-        needed: needed(role, Flag::from(urgent)),
+        needed,
         one_shot: Flag::from(wanted.one_shot || rules.one_shot),
         reason,
         role: role.name.clone(),
@@ -390,13 +392,18 @@ fn within_maximum(role: &Role, duration: Option<Seconds>) -> Result<Seconds, Act
     }
 }
 
-/// Returns the requested start, which must be between now and the request's deadline; 0 means at once.
-fn start(wanted: Option<i64>, now: i64, deadline: i64) -> Result<i64, ActivationError> {
-    match wanted {
-        None => Ok(0),
-        Some(start) if start < now => Err(ActivationError::Start("lies in the past")),
-        Some(start) if start > deadline => Err(ActivationError::Start("lies after the request's own lifetime")),
-        Some(start) => Ok(start),
+/// Returns the requested start, which must not be in the past, nor after the deadline of a request that approvers `decide`: the role
+/// and its `request_lifetime`. 0 means at once.
+fn start(wanted: Option<i64>, now: i64, decide: Option<(&RoleName, Seconds)>) -> Result<i64, ActivationError> {
+    let Some(start) = wanted else { return Ok(0) };
+    if start < now {
+        return Err(ActivationError::Start("lies in the past".to_owned()));
+    }
+    match decide {
+        Some((role, lifetime)) if start > now.saturating_add(lifetime.signed()) => Err(ActivationError::Start(
+            format!("lies after the request's own lifetime: request_lifetime of role {role} is {}", spell(lifetime)),
+        )),
+        _ => Ok(start),
     }
 }
 
@@ -482,9 +489,12 @@ mod tests {
 
     #[test]
     fn a_start_lies_between_now_and_the_deadline() {
-        assert!(matches!(start(None, 100, 200), Ok(0)));
-        assert!(matches!(start(Some(150), 100, 200), Ok(150)));
-        assert!(start(Some(99), 100, 200).is_err());
-        assert!(start(Some(201), 100, 200).is_err());
+        let role = RoleName::parse("web").unwrap();
+        let decide = Some((&role, Seconds(100)));
+        assert!(matches!(start(None, 100, decide), Ok(0)));
+        assert!(matches!(start(Some(150), 100, decide), Ok(150)));
+        assert!(start(Some(99), 100, decide).is_err());
+        assert!(start(Some(201), 100, decide).is_err());
+        assert!(matches!(start(Some(201), 100, None), Ok(201)));
     }
 }

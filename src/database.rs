@@ -12,7 +12,7 @@ mod reading;
 mod unsynced;
 mod unwritten;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fs::{File, OpenOptions};
 use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt;
@@ -25,6 +25,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::limits::Limit;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 use sys::lock::Locked;
+use sys::no_wait::NoWait;
 use sys::signals::Unstoppable;
 
 pub use error::{DatabaseError, Distrust};
@@ -69,8 +70,8 @@ pub struct Database {
     wal: Wal,
     /// The durability of the current write, or of the last one.
     durability: Cell<Durability>,
-    /// Whether a [`ReadTransaction`] is open.
-    is_reading: Cell<bool>,
+    /// While a [`ReadTransaction`] is open.
+    reading: RefCell<Option<NoWait>>,
     /// SQLite's count of the changes that others have made, when it was opened.
     opened_at: Option<i64>,
     place: DatabaseFiles,
@@ -143,7 +144,6 @@ impl Database {
         })?;
         let frames = count_frames(&mut connection).map_err(|error| DatabaseError::Sqlite(path.to_owned(), error))?;
         let durability = Cell::new(Durability::Synced);
-        let is_reading = Cell::new(false);
         let path = path.to_owned();
         let place = DatabaseFiles::unknown(&path);
         Ok(Self {
@@ -152,7 +152,7 @@ impl Database {
             frames,
             wal,
             durability,
-            is_reading,
+            reading: RefCell::default(),
             opened_at: None,
             place,
             index,
@@ -254,6 +254,7 @@ impl Database {
     ) -> Result<T, E> {
         self.end_reading();
         let _turn = self.queue()?;
+        let _no_wait = NoWait::begin();
         self.durability.set(durability);
         let transaction = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)
             .map_err(|error| self.sqlite(error))?;

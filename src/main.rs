@@ -32,7 +32,7 @@ fn jit_sudo_main() -> ExitStatus {
     };
     answer.unwrap_or_else(|refusal| {
         refusal.tell(reader.as_ref(), &mut console);
-        ExitStatus::Code(1)
+        refusal.exit_status()
     })
 }
 

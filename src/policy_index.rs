@@ -220,6 +220,37 @@ pub struct PolicyIndex<'a> {
     last: RefCell<Option<Role>>,
 }
 
+/// Roles that a person may have by one kind of assignment. Which of them the person has, a name service may have to say.
+pub struct Candidates {
+    roles: Vec<Role>,
+    assignment: Assignment,
+}
+
+impl Candidates {
+    /// Returns those that `subject` has, by their order and then in alphabetical order.
+    pub fn assigned(self, subject: &Subject<'_>) -> Result<Vec<Role>, IndexError> {
+        let mut roles = Vec::with_capacity(self.roles.len());
+        for role in self.roles {
+            // The table of principals only finds candidates; the role itself decides. An entry may exclude a user whom another
+            // includes, a netgroup matches everybody, and the name of a group may belong to another group.
+            if role.assigns(subject, self.assignment) {
+                roles.push(role);
+                continue;
+            }
+            let keys = subject.keys();
+            if !role.assigned(self.assignment).named().any(|principal| keys.contains(&principal.key())) {
+                return Err(damaged_assignment(&role.name));
+            }
+        }
+        roles.sort_by_key(|role| role.order);
+        Ok(roles)
+    }
+}
+
+fn damaged_assignment(role: &RoleName) -> IndexError {
+    IndexError::Damaged(format!("an assignment of role '{role}'"))
+}
+
 impl<'a> PolicyIndex<'a> {
     /// Returns the compiled policy, where it was stored with this `stamp` by this version of the program on this host.
     pub fn current(db: &'a Connection, stamp: &Stamp<'_>) -> Result<Option<Self>, IndexError> {
@@ -314,23 +345,14 @@ impl<'a> PolicyIndex<'a> {
 
     /// Returns the roles that `subject` has by this assignment, by their order and then in alphabetical order.
     pub fn roles_for(&self, subject: &Subject<'_>, assignment: Assignment) -> Result<Vec<Role>, IndexError> {
-        let mut roles = Vec::new();
-        for name in self.role_names_for(subject, assignment)? {
-            let damaged = || IndexError::Damaged(format!("an assignment of role '{name}'"));
-            let role = self.role(&name)?.ok_or_else(damaged)?;
-            // The table of principals only finds candidates; the role itself decides. An entry may exclude a user whom another
-            // includes, a netgroup matches everybody, and the name of a group may belong to another group.
-            if role.assigns(subject, assignment) {
-                roles.push(role);
-                continue;
-            }
-            let keys = subject.keys();
-            if !role.assigned(assignment).named().any(|principal| keys.contains(&principal.key())) {
-                return Err(damaged());
-            }
-        }
-        roles.sort_by_key(|role| role.order);
-        Ok(roles)
+        self.candidates_for(subject, assignment)?.assigned(subject)
+    }
+
+    /// Reads the roles of [`role_names_for`](Self::role_names_for) and asks no name service.
+    pub fn candidates_for(&self, subject: &Subject<'_>, assignment: Assignment) -> Result<Candidates, IndexError> {
+        let read = |name| self.role(&name)?.ok_or_else(|| damaged_assignment(&name));
+        let roles = self.role_names_for(subject, assignment)?.into_iter().map(read).collect::<Result<_, _>>()?;
+        Ok(Candidates { roles, assignment })
     }
 
     /// Calls `see` with every role in alphabetical order, one at a time, until it returns [`Next::Stop`].

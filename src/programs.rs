@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, ErrorKind, PipeReader, Read, Seek, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -28,17 +28,31 @@ pub const UNBORN: &str = "jit-sudo: start";
 /// The longest answer, in bytes.
 const ANSWER_LIMIT: usize = 64 << 10;
 
+/// What may end a wait early.
+pub struct Attention<'a> {
+    /// Readable when [`Self::leaves`] has something to look at.
+    pub other: BorrowedFd<'a>,
+    /// Whether the wait ends.
+    pub leaves: &'a dyn Fn() -> bool,
+}
+
 /// Starts the enforcer like [`start_enforcer`] and waits at most `patience` for its answer. Afterwards its standard output is
 /// closed, from which it can tell that no process waits.
 ///
 /// # Errors
-/// Also fails with `TimedOut` when it has not ended by then, and with `InvalidData` when it writes more than 64 KiB.
-pub fn ask_enforcer(order: &[u8], group: Option<&Cgroup>, patience: Duration) -> io::Result<Vec<u8>> {
+/// Also fails with `TimedOut` when it has not ended by then, with `InvalidData` when it writes more than 64 KiB, and with
+/// `Interrupted` when `attention` ends the wait.
+pub fn ask_enforcer(
+    order: &[u8],
+    group: Option<&Cgroup>,
+    patience: Duration,
+    attention: &Attention<'_>,
+) -> io::Result<Vec<u8>> {
     let (hearing, speaking) = io::pipe()?;
     let mut command = enforcer(order)?;
     let child = spawn_apart(command.stdout(speaking), group)?;
     drop(command); // and with it our copy of the end that it speaks into
-    let heard = hear(hearing, Instant::now() + patience, ANSWER_LIMIT);
+    let heard = hear(hearing, Instant::now() + patience, ANSWER_LIMIT, Some(attention));
     // Who is silent for good has ended; for another nobody waits.
     let _ = process::wait(child, if heard.is_ok() { Waiting::ForEnd } else { Waiting::EndNow });
     heard
@@ -76,7 +90,7 @@ pub fn ask(
     let mut command = program_of_ours(program, request).map_err(Unanswered::System)?;
     let child = spawn_apart(command.stdout(speaking), group).map_err(Unanswered::Start)?;
     drop(command); // and with it our copy of the end that it speaks into
-    let heard = hear(hearing, deadline, limit);
+    let heard = hear(hearing, deadline, limit, None);
     let ended = heard.is_ok().then(|| end_of(child, deadline));
     if !matches!(ended, Some(Ok(Some(_)))) {
         // Where it may not be killed (no CAP_KILL), its own limits end it, and nobody waits for that.
@@ -126,18 +140,30 @@ fn program_of_ours(program: &str, order: &[u8]) -> io::Result<Command> {
     Ok(command)
 }
 
-fn hear(mut speaker: PipeReader, deadline: Instant, limit: usize) -> io::Result<Vec<u8>> {
+fn hear(
+    mut speaker: PipeReader,
+    deadline: Instant,
+    limit: usize,
+    attention: Option<&Attention<'_>>,
+) -> io::Result<Vec<u8>> {
     let (mut heard, mut part) = (Vec::new(), [0; 16 << 10]);
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
-        let mut entries = [PollEntry::reading(speaker.as_fd())];
+        let others = attention.iter().map(|attention| attention.other);
+        let mut entries: Vec<PollEntry<'_>> =
+            std::iter::once(speaker.as_fd()).chain(others).map(PollEntry::reading).collect();
         poll(&mut entries, Some(left))?;
         if left.is_zero() {
             return Err(ErrorKind::TimedOut.into());
         }
-        if !entries.iter().any(|entry| entry.ready_read) {
+        let is_ready = |index: usize| entries.get(index).is_some_and(|entry| entry.ready_read);
+        if is_ready(1) && attention.is_some_and(|attention| (attention.leaves)()) {
+            return Err(ErrorKind::Interrupted.into());
+        }
+        if !is_ready(0) {
             continue;
         }
+        drop(entries);
         let length = speaker.read(&mut part)?;
         if length == 0 {
             return Ok(heard);

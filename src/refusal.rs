@@ -2,8 +2,10 @@
 //! Only this module turns errors into sentences for people.
 
 use std::ffi::OsStr;
+use std::fmt;
 
 use crate::activation::ActivationError;
+use crate::activation::wish::first_served;
 use crate::audit::JournalError;
 use crate::audit::recorded::StartError;
 use crate::auth::AuthError;
@@ -15,7 +17,7 @@ use crate::elevation::{Caller, CallerError, CommandError, EditorError, Elevation
 use crate::host::{HostError, free_space};
 use crate::judge::NotPermitted;
 use crate::judge::{JudgeError, NotAllowed};
-use crate::session::LaunchError;
+use crate::session::{ExitStatus, LaunchError};
 use crate::store::FindError;
 use crate::verify::NoGrant;
 use jit_core::budget::RUNS;
@@ -49,6 +51,8 @@ pub enum Refusal {
     OtherRole(RoleName, Vec<RoleName>),
     /// There is no grant yet: a request waits for its approvers.
     Pending(Box<NoGrant>, GrantId, Vec<String>),
+    /// The user has left the offer of a grant, or the wait for one.
+    Left(Left),
     /// Authentication by PAM failed.
     Auth(AuthError),
     /// The run was denied at the gate.
@@ -69,6 +73,36 @@ pub enum Refusal {
     NoRole(String, String),
     /// [`RUNS`] runs of the user are not over.
     TooManyRuns,
+}
+
+/// How a user has left the offer of a grant or the wait for one. No refusal: nobody has denied anything.
+#[derive(Debug)]
+pub struct Left {
+    /// The signal that ended it; `None` for the end of the input.
+    pub signal: Option<i32>,
+    /// What was left.
+    pub at: LeftAt,
+}
+
+/// What a user has left.
+#[derive(Debug)]
+pub enum LeftAt {
+    /// The questions: no request was made.
+    Offer,
+    /// The moment in which the request was stored.
+    Request,
+    /// The wait for approval of this request.
+    Wait(GrantId),
+}
+
+impl fmt::Display for Left {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.at {
+            LeftAt::Offer => f.write_str("left; no request was made"),
+            LeftAt::Request => f.write_str("left while the request was stored"),
+            LeftAt::Wait(id) => write!(f, "left; request {id} stays pending"),
+        }
+    }
 }
 
 /// A command about which the caller may learn nothing.
@@ -168,6 +202,7 @@ impl Refusal {
             Self::Activation(_) => "activation",
             Self::OtherRole(..) => "other-role",
             Self::Pending(..) => "pending",
+            Self::Left(_) => "left",
             Self::Auth(AuthError::PasswordRequired | AuthError::NoTerminal | AuthError::NoAskpass) => {
                 "password-required"
             }
@@ -199,6 +234,7 @@ impl Refusal {
             Self::Hidden(command) => sorry_about(&command.user, &command.words, &command.run_as, &command.host),
             Self::OtherRole(named, _) => format!("role {named} does not allow you this command"),
             Self::Activation(error) => error.to_string(),
+            Self::Left(left) => left.to_string(),
             Self::Auth(error) => error.to_string(),
             Self::Gate(error) => error.to_string(),
             Self::Environment(error) => error.to_string(),
@@ -276,7 +312,7 @@ impl Refusal {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NoGrant(refused) => {
-                let role = refused.eligible.roles().first()?;
+                let role = first_served(refused.eligible.roles(), refused.eligible.elevation())?;
                 Some(request_line(role, refused.eligible.elevation()))
             }
             Self::Hidden(_) => Some(UNNAMED.to_owned()),
@@ -292,13 +328,16 @@ impl Refusal {
             Self::Activation(ActivationError::RoleChanged(role, _)) => {
                 Some(format!("jitctl request --role {role} --reason 'WHY'"))
             }
-            Self::Activation(ActivationError::NotGranted(id, _)) => Some(format!("jitctl show {id}")),
+            Self::Activation(ActivationError::NotGranted(id, ..)) => Some(format!("jitctl show {id}")),
             Self::Activation(ActivationError::Elsewhere { hint, .. }) => hint.clone(),
             Self::Activation(ActivationError::TooMany(_)) => Some("jitctl requests, then jitctl cancel ID".to_owned()),
             Self::OtherRole(_, roles) => roles.first().map(|role| format!("add --role {role}")),
-            Self::Pending(_, id, _) => Some(format!(
+            Self::Pending(_, id, _) | Self::Left(Left { at: LeftAt::Wait(id), .. }) => Some(format!(
                 "run the command again when it is approved; jitctl show {id} shows its state, jitctl cancel {id} cancels it"
             )),
+            Self::Left(Left { at: LeftAt::Request, .. }) => {
+                Some("jitctl requests shows the request if it was stored".to_owned())
+            }
             Self::Host(error) | Self::Activation(ActivationError::Host(error)) => {
                 error.cure().map(|cure| format!("{AS_ROOT}{cure}"))
             }
@@ -338,6 +377,7 @@ impl Refusal {
             Self::Usage(_)
             | Self::Sanitize(_)
             | Self::Host(_)
+            | Self::Left(_)
             | Self::Elevation(_)
             | Self::Judge(_)
             | Self::Start(_)
@@ -345,6 +385,14 @@ impl Refusal {
             | Self::Launch(_)
             | Self::NoRole(..)
             | Self::TooManyRuns => false,
+        }
+    }
+
+    /// Returns how this process ends: by the signal with which the user has left, as a shell expects it.
+    pub fn exit_status(&self) -> ExitStatus {
+        match self {
+            Self::Left(Left { signal: Some(signal), .. }) => ExitStatus::Signal(*signal),
+            _ => ExitStatus::Code(1),
         }
     }
 

@@ -10,6 +10,7 @@ mod approval;
 mod attempt;
 mod authorize;
 mod background;
+mod decision;
 mod edit;
 pub mod enforcer;
 mod entries;

@@ -198,7 +198,7 @@ const TERMINALS: [(&str, usize, &str); 16] = [
     ("src/elevation/caller.rs", 1, "before the run"),
     ("src/run/approval.rs", 0, "before the run"),
     ("src/run/entries.rs", 0, "no run"),
-    ("src/run/offer.rs", 2, "before the run"),
+    ("src/run/offer.rs", 1, "before the run"),
     ("src/session/mod.rs", 1, "before the command exists"),
     ("src/session/streams.rs", 0, "before the command exists"),
     ("src/session/relay.rs", 1, "before the command exists, and in a child with a deadline"),
@@ -212,9 +212,10 @@ const TERMINALS: [(&str, usize, &str); 16] = [
 ];
 
 /// The files in which the calls on a terminal themselves are.
-const TERMINAL_CALLS: [&str; 7] = [
+const TERMINAL_CALLS: [&str; 8] = [
     "sys/src/terminal.rs",
     "sys/src/terminal/apart.rs",
+    "sys/src/terminal/held.rs",
     "sys/src/terminal/question.rs",
     "sys/src/pty.rs",
     "sys/src/process.rs",

@@ -20,6 +20,7 @@ mod review;
 mod roles;
 mod sealing;
 mod sessions;
+mod verification;
 
 pub use self::approvals::*;
 pub use self::audit::*;
@@ -38,6 +39,7 @@ pub use self::roles::*;
 pub use self::sealing::*;
 pub use self::sessions::*;
 pub use self::verb::{Question, Verb};
+pub use self::verification::*;
 pub use crate::evidence::record::{Act, Purpose};
 
 /// The longest question in bytes; a longer one is rejected.

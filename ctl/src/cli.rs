@@ -18,7 +18,7 @@ use jit_core::names::{RoleName, UserName};
 use crate::complete::{self, CompletionWords};
 use crate::extend::ExtendWords;
 use crate::replay::{ReplayWords, WatchWords};
-use crate::screen::Format;
+use crate::screen::{Format, Width};
 use crate::sessions::SessionVerb;
 use crate::typed::{RequestSource, word};
 use crate::when;
@@ -45,6 +45,9 @@ pub(crate) struct Cli {
     /// Print one JSON object instead of text
     #[arg(long, global = true)]
     json: bool,
+    /// Print whole lines where a table is wider than the terminal
+    #[arg(long, global = true)]
+    wide: bool,
     #[command(subcommand)]
     pub(crate) verb: Verb,
 }
@@ -53,6 +56,11 @@ impl Cli {
     /// Reads the words typed; the first is the program's name.
     pub(crate) fn parse_words(arguments: &[OsString]) -> Result<Self, clap::Error> {
         Self::try_parse_from(arguments)
+    }
+
+    /// How long lines may be.
+    pub(crate) fn width(&self) -> Width {
+        if self.wide { Width::Any } else { Width::OfTerminal }
     }
 
     /// How the answer is wanted.
@@ -186,8 +194,8 @@ pub(crate) enum Verb {
     Review(ReviewWords),
     /// Play the recording of a session, or export it
     ///
-    /// Space pauses and continues, the arrow keys jump five seconds, + and - change the speed, q quits. A pipe or a file
-    /// gets the whole recording at once.
+    /// Space pauses and continues, the arrow keys jump five seconds, + and - change the speed, i shows the position, q
+    /// quits. A pipe or a file gets the whole recording at once.
     ///
     /// jitctl shows text and control sequences that draw on the screen. It removes all other control sequences, such as
     /// queries that the terminal answers, window titles, the clipboard, keyboard and mouse modes, the printer and the

@@ -12,6 +12,7 @@ use crate::output::Output;
 use crate::screen::{Report, Screen};
 use crate::speech::{Notice, Trouble};
 use crate::statement::{NewStatement, Way, say, unsigned};
+use crate::table::Column::{Key, Text, Value};
 use crate::table::Listing;
 use crate::when;
 
@@ -85,12 +86,26 @@ fn ended_report(ended: Vec<GrantId>, how: &str) -> Report {
     Report::done(Output::Ended(ended), text)
 }
 
-fn table(grants: &[GrantInfo], screen: &Screen) -> String {
-    let mut listing =
-        Listing::new(["ID", "STATE", "HOLDER", "ROLE", "RUN AS", "UNTIL", "RUNS", "SERVES", "COMMAND"], 2);
+pub(crate) fn table(grants: &[GrantInfo], screen: &Screen) -> String {
+    let mut listing = Listing::new([
+        Key("ID"),
+        Value("STATE", 1),
+        Value("HOLDER", 3),
+        Value("ROLE", 2),
+        Value("RUN AS", 6),
+        Value("UNTIL", 4),
+        Value("RUNS", 8),
+        Value("SERVES", 7),
+        Text("COMMAND", 5),
+    ]);
     for grant in grants {
         let terms = grant_text::narrowed(grant.one_shot, grant.exact);
+        let ended =
+            grant.ended.as_ref().filter(|_| matches!(grant.grant.as_deref(), Some("revoked" | "released" | "used")));
         let until = match (grant.grant.as_deref(), grant.starts, grant.expires) {
+            _ if ended.is_some() => {
+                format!("ended {}", when::short_relative(ended.map_or(0, |end| end.at), screen.now))
+            }
             (Some("scheduled"), Some(starts), _) => format!("from {}", when::short_relative(starts, screen.now)),
             (_, _, Some(expires)) => when::short_relative(expires, screen.now),
             _ => "-".to_owned(),

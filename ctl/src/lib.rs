@@ -24,6 +24,7 @@ pub mod output;
 mod policy;
 mod policy_import;
 mod policy_test;
+mod progress;
 #[doc(hidden)]
 pub mod readers;
 mod replay;
@@ -32,6 +33,7 @@ mod request_documents;
 mod requests;
 mod review;
 mod roles;
+mod run_prefix;
 mod screen;
 mod sessions;
 mod show;
@@ -49,13 +51,16 @@ mod waiting;
 mod when;
 mod witness;
 
+#[cfg(test)]
+mod table_sizes;
+
 use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::CommandFactory;
 use clap_complete::CompleteEnv;
 use cli::{AuditVerb, Cli, KeyVerb, PolicyVerb, Verb};
-use screen::{Report, Screen};
+use screen::{Report, Screen, Width};
 use speech::{Exit, Notice, Trouble};
 
 pub use broker::Broker;
@@ -65,10 +70,13 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, broker: &Broker) -> Ex
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let (cli, screen) = match Cli::parse_words(&arguments) {
         Ok(cli) => {
-            let screen = Screen::of_process(cli.format());
+            let screen = Screen::of_process(cli.format(), cli.width());
             (cli, screen)
         }
-        Err(error) => return usage::answer_parser(error, &Screen::of_process(cli::format_wanted(&arguments))),
+        Err(error) => {
+            let screen = Screen::of_process(cli::format_wanted(&arguments), Width::OfTerminal);
+            return usage::answer_parser(error, &screen);
+        }
     };
     if let Verb::Completion(words) = &cli.verb {
         return completion(words, &screen).into();
@@ -117,13 +125,23 @@ fn carry_out(verb: Verb, broker: &Broker, screen: &Screen) -> Result<Report, Tro
         Verb::Session(verb) => sessions::session(verb, broker, screen),
         Verb::Policy(PolicyVerb::Check(words)) => policy::check(&words, broker),
         Verb::Policy(PolicyVerb::Show(words)) => policy_test::show(words, broker),
-        Verb::Policy(PolicyVerb::Import(words)) => policy_import::import(&words, screen),
+        Verb::Policy(PolicyVerb::Import(words)) => {
+            progress::during("converting", screen, || policy_import::import(&words, screen))
+        }
         Verb::Policy(PolicyVerb::Test(words)) => policy_test::test(words, broker),
         Verb::Audit(AuditVerb::List(words)) => audit::list(words, broker, screen),
         Verb::Audit(AuditVerb::Show(words)) => audit::show(words, broker, screen),
-        Verb::Audit(AuditVerb::Verify(words)) => audit::verify(&words, broker, screen),
-        Verb::Audit(AuditVerb::Search(words)) => audit::search(words, broker, screen),
-        Verb::Audit(AuditVerb::Export(words)) => audit::export(&words, broker, screen),
+        Verb::Audit(AuditVerb::Verify(words)) => {
+            progress::during("verifying the journal", screen, || audit::verify(&words, broker, screen))
+        }
+        Verb::Audit(AuditVerb::Search(words)) => {
+            progress::during("searching", screen, || audit::search(words, broker, screen))
+        }
+        // On a terminal, the records themselves show the progress.
+        Verb::Audit(AuditVerb::Export(words)) if screen.out.is_terminal() => audit::export(&words, broker, screen),
+        Verb::Audit(AuditVerb::Export(words)) => {
+            progress::during("exporting the journal", screen, || audit::export(&words, broker, screen))
+        }
         Verb::Audit(AuditVerb::Prove(words)) => audit::prove(&words, broker),
         Verb::Audit(AuditVerb::CheckProof(words)) => audit::check_proof(&words, screen),
         Verb::Witness(verb) => witness::witness(&verb, screen),

@@ -5,10 +5,12 @@ use jit_core::escape::Word;
 use jit_core::names::{GrantId, RunId};
 use jit_core::wire::{
     AcceptedInfo, ApprovalDocument, AssignmentInfo, BackupInfo, DebtInfo, DocumentsInfo, Evaluation, Finding, GapInfo,
-    GrantInfo, ImportInfo, KeyChangeInfo, KeyInfo, PolicyInfo, PolicyShown, PruneInfo, RecordPage, RecordingInfo,
-    RestoreInfo, RoleInfo, SessionInfo, StatedInfo, StatementDocument, SweepInfo, VerifyInfo, WhyInfo,
+    GrantInfo, ImportInfo, KeyChangeInfo, KeyInfo, PolicyInfo, PolicyShown, PruneInfo, RecordInfo, RecordPage,
+    RecordingInfo, RestoreInfo, RoleInfo, SessionInfo, StatedInfo, StatementDocument, SweepInfo, VerifyInfo, WhyInfo,
 };
-use serde::Serialize;
+use serde::ser::SerializeStruct;
+use serde::{Serialize, Serializer};
+use serde_json::Value;
 
 /// The result of a verb. The names of the variants are the keys of the object.
 #[derive(Debug, Serialize)]
@@ -31,7 +33,7 @@ pub enum Output {
     /// `policy check`
     PolicyChecked(PolicyInfo),
     /// `audit list`, `audit search` and `audit show`
-    Records(RecordPage),
+    Records(#[serde(serialize_with = "with_objects")] RecordPage),
     /// `audit verify`
     Verified(Box<VerifyInfo>),
     /// `audit export --out`
@@ -95,6 +97,27 @@ impl Output {
     pub(crate) fn grant(info: GrantInfo) -> Self {
         Self::Grant(Box::new(info))
     }
+}
+
+/// A record as it is printed: its exact bytes, and the same as an object.
+#[derive(Serialize)]
+struct ShownRecord<'a> {
+    #[serde(flatten)]
+    info: &'a RecordInfo,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    record: Option<Value>,
+}
+
+/// Adds to each record of a page its object, so that its fields can be queried without parsing a string. Bytes that are no object
+/// have none.
+fn with_objects<S: Serializer>(page: &RecordPage, serializer: S) -> Result<S::Ok, S::Error> {
+    let object = |info: &RecordInfo| serde_json::from_str::<Value>(&info.body).ok().filter(Value::is_object);
+    let records: Vec<_> = page.records.iter().map(|info| ShownRecord { info, record: object(info) }).collect();
+    let mut shown = serializer.serialize_struct("RecordPage", 3)?;
+    shown.serialize_field("records", &records)?;
+    shown.serialize_field("more", &page.more)?;
+    shown.serialize_field("looked_at", &page.looked_at)?;
+    shown.end()
 }
 
 /// A policy converted from a sudoers file.
@@ -190,4 +213,22 @@ pub struct Cosigned {
     pub size: u64,
     /// The line of the note.
     pub signature: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_printed_as_bytes_and_as_an_object() {
+        let info = |body: &str| RecordInfo { seq: 7, body: body.to_owned(), hash: "ab".to_owned() };
+        let records = vec![info(r#"{"kind":"start","uid":1001,"time":18446744073709551615}"#), info("[1]"), info("{")];
+        let printed = serde_json::to_value(Output::Records(RecordPage { records, more: true, looked_at: 9 })).unwrap();
+        let page = &printed["records"];
+        assert_eq!(page["records"][0]["record"]["kind"], "start");
+        assert_eq!(page["records"][0]["record"]["time"], u64::MAX);
+        assert_eq!(page["records"][0]["body"], r#"{"kind":"start","uid":1001,"time":18446744073709551615}"#);
+        assert!(page["records"][1].get("record").is_none() && page["records"][2].get("record").is_none());
+        assert_eq!((&page["more"], &page["looked_at"]), (&Value::Bool(true), &Value::from(9)));
+    }
 }

@@ -8,6 +8,7 @@ use crate::grant_text;
 use crate::output::Output;
 use crate::screen::{Report, Screen};
 use crate::speech::Trouble;
+use crate::table::Column::{Key, Text, Value};
 use crate::table::{Entry, Listing};
 use crate::when;
 
@@ -25,8 +26,17 @@ pub(crate) fn list(words: &ListWords, broker: &Broker, screen: &Screen) -> Resul
     Ok(Report::done(Output::Requests(requests), text))
 }
 
-fn table(requests: &[GrantInfo], screen: &Screen) -> String {
-    let mut listing = Listing::new(["ID", "STATE", "BY", "ROLE", "FOR", "ASKED", "APPROVED", "WHAT"], 1);
+pub(crate) fn table(requests: &[GrantInfo], screen: &Screen) -> String {
+    let mut listing = Listing::new([
+        Key("ID"),
+        Value("STATE", 1),
+        Value("BY", 2),
+        Value("ROLE", 3),
+        Value("FOR", 6),
+        Value("ASKED", 7),
+        Value("APPROVED", 4),
+        Text("WHAT", 5),
+    ]);
     for request in requests {
         let mark = if request.may_decide { " *" } else { "" };
         listing.row([

@@ -16,6 +16,7 @@ use crate::screen::{Report, Screen};
 use crate::speech::{Notice, Trouble};
 use crate::statement::{NewStatement, Way, say, unsigned};
 use crate::surface::Tone;
+use crate::table::Column::{Key, Text, Value};
 use crate::table::{Entry, Listing};
 use crate::when;
 
@@ -97,8 +98,16 @@ fn listed(rows: Vec<AssignmentInfo>, none: &str, screen: &Screen) -> Report {
     Report::done(Output::Assignments(rows), text)
 }
 
-fn debt_table(debts: &[DebtInfo], screen: &Screen) -> String {
-    let mut listing = Listing::new(["ID", "BY", "ROLE", "WHEN", "RUNS", "REVIEWERS", "WHAT"], 1);
+pub(crate) fn debt_table(debts: &[DebtInfo], screen: &Screen) -> String {
+    let mut listing = Listing::new([
+        Key("ID"),
+        Value("BY", 1),
+        Value("ROLE", 2),
+        Value("WHEN", 3),
+        Value("RUNS", 6),
+        Text("REVIEWERS", 5),
+        Text("WHAT", 4),
+    ]);
     for debt in debts {
         let mark = if debt.may_review { " *" } else { "" };
         let command =
@@ -116,8 +125,16 @@ fn debt_table(debts: &[DebtInfo], screen: &Screen) -> String {
     listing.render(screen)
 }
 
-fn table(rows: &[AssignmentInfo], screen: &Screen) -> String {
-    let mut listing = Listing::new(["ROLE", "WHO", "HOW", "LAST USED", "REVIEW", "BY", "COMMENT"], 1);
+pub(crate) fn table(rows: &[AssignmentInfo], screen: &Screen) -> String {
+    let mut listing = Listing::new([
+        Key("ROLE"),
+        Value("WHO", 1),
+        Value("HOW", 4),
+        Value("LAST USED", 2),
+        Value("REVIEW", 3),
+        Value("BY", 6),
+        Text("COMMENT", 5),
+    ]);
     for row in rows {
         let standing = row.assignment == "standing";
         let used = match row.last_used {
@@ -156,7 +173,8 @@ mod tests {
     use crate::screen::Format;
     use crate::surface::Surface;
 
-    const DOCUMENT: Screen = Screen { format: Format::Text, out: Surface::Pipe, err: Surface::Pipe, now: 100_000 };
+    const DOCUMENT: Screen =
+        Screen { format: Format::Text, out: Surface::Pipe, err: Surface::Pipe, width: None, now: 100_000 };
 
     fn assignment() -> AssignmentInfo {
         AssignmentInfo {

@@ -11,29 +11,38 @@ use crate::output::Output;
 use crate::screen::{Report, Screen};
 use crate::speech::{Exit, Notice, Trouble};
 use crate::surface::Tone;
+use crate::table::Column::{Key, Text, Value};
 use crate::table::{Entry, Fields, Listing};
 use crate::when;
 
 /// `jitctl roles`
 pub(crate) fn list(broker: &Broker, screen: &Screen) -> Result<Report, Trouble> {
     let roles = broker.ask(&Roles {})?;
-    let text = if roles.is_empty() {
-        "no role is open to you on this host\n".to_owned()
-    } else {
-        let mut listing = Listing::new(["ROLE", "RUN AS", "UP TO", "NEEDS", "COMMANDS", "DESCRIPTION"], 3);
-        for role in &roles {
-            listing.row([
-                role.name.as_str().into(),
-                Entry::lines(&role.run_as),
-                if role.standing { "always".into() } else { when::spell(role.maximum_duration).into() },
-                needs_entry(role),
-                Entry::lines(&role.commands),
-                role.description.as_str().into(),
-            ]);
-        }
-        listing.render(screen)
-    };
+    let text =
+        if roles.is_empty() { "no role is open to you on this host\n".to_owned() } else { table(&roles, screen) };
     Ok(Report::done(Output::Roles(roles), text))
+}
+
+pub(crate) fn table(roles: &[RoleInfo], screen: &Screen) -> String {
+    let mut listing = Listing::new([
+        Key("ROLE"),
+        Value("RUN AS", 4),
+        Value("UP TO", 1),
+        Text("NEEDS", 2),
+        Text("COMMANDS", 3),
+        Text("DESCRIPTION", 5),
+    ]);
+    for role in roles {
+        listing.row([
+            role.name.as_str().into(),
+            Entry::lines(&role.run_as),
+            if role.standing { "always".into() } else { when::spell(role.maximum_duration).into() },
+            needs_entry(role),
+            Entry::lines(&role.commands),
+            role.description.as_str().into(),
+        ]);
+    }
+    listing.render(screen)
 }
 
 /// `jitctl why`: the exit status is 0 only when the command may run now.

@@ -1,6 +1,7 @@
 //! The output of jitctl: answers on stdout, everything else on stderr. All output is escaped.
 
 use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
 
 use jit_core::escape::escape;
 use serde::Serialize;
@@ -20,6 +21,15 @@ pub(crate) enum Format {
     Json,
 }
 
+/// How long the lines of a listing may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Width {
+    /// As long as the terminal is wide; of any length where there is none.
+    OfTerminal,
+    /// Of any length.
+    Any,
+}
+
 /// The streams, the format and the time of this call.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Screen {
@@ -29,6 +39,8 @@ pub(crate) struct Screen {
     pub(crate) out: Surface,
     /// The kind of stderr.
     pub(crate) err: Surface,
+    /// The columns of the terminal behind stdout; `None` where lines may have any length.
+    pub(crate) width: Option<u16>,
     /// When the call began, in seconds since 1970.
     pub(crate) now: i64,
 }
@@ -65,10 +77,12 @@ impl Report {
 
 impl Screen {
     /// Returns the streams of this process.
-    pub(crate) fn of_process(format: Format) -> Self {
+    pub(crate) fn of_process(format: Format, width: Width) -> Self {
+        let out = Surface::of(io::stdout().is_terminal());
         Self {
             format,
-            out: Surface::of(io::stdout().is_terminal()),
+            out,
+            width: (out.is_terminal() && width == Width::OfTerminal).then(columns),
             err: Surface::of(io::stderr().is_terminal()),
             now: when::now(),
         }
@@ -135,6 +149,15 @@ impl Screen {
             }
         }
     }
+}
+
+/// Returns the columns of the terminal behind stdout. A terminal without a known size reports 0.
+fn columns() -> u16 {
+    sys::terminal::window(io::stdout().as_fd())
+        .ok()
+        .map(|size| size.columns)
+        .filter(|columns| *columns > 0)
+        .unwrap_or(80)
 }
 
 /// Escapes a line that the user is to type; its backslashes belong to the shell.

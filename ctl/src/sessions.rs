@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use clap_complete::ArgValueCandidates;
 use jit_core::escape::Word;
-use jit_core::names::RunId;
+use jit_core::names::{GrantId, RoleName};
 use jit_core::wire::{Act, Intervene, SessionInfo, Sessions};
 
 use crate::broker::Broker;
@@ -11,8 +11,10 @@ use crate::clean::clean;
 use crate::complete;
 use crate::grant_text::line;
 use crate::output::Output;
+use crate::run_prefix::RunPrefix;
 use crate::screen::{Report, Screen};
 use crate::speech::Trouble;
+use crate::table::Column::{Key, Text, Value};
 use crate::table::Listing;
 use crate::typed::word;
 use crate::when;
@@ -46,9 +48,9 @@ pub(crate) enum SessionVerb {
 /// `session freeze`, `thaw` and `kill`
 #[derive(Debug, Args)]
 pub(crate) struct SessionWords {
-    /// The id of the run
-    #[arg(value_name = "RUN", value_parser = RunId::parse, add = ArgValueCandidates::new(complete::sessions))]
-    run: RunId,
+    /// The id of the run, or its first characters
+    #[arg(value_name = "RUN", value_parser = RunPrefix::parse, add = ArgValueCandidates::new(complete::sessions))]
+    run: RunPrefix,
     /// The reason, which is recorded
     #[arg(long, value_name = "TEXT", value_parser = word())]
     reason: Word,
@@ -71,7 +73,7 @@ fn list(broker: &Broker, screen: &Screen) -> Result<Report, Trouble> {
 }
 
 fn intervene(words: SessionWords, act: Act, done: &str, broker: &Broker) -> Result<Report, Trouble> {
-    let ask = Intervene { run: words.run, act, reason: words.reason };
+    let ask = Intervene { run: words.run.session(broker)?, act, reason: words.reason };
     let sessions = broker.ask(&ask)?;
     let line = |session: &SessionInfo| {
         format!("session {} of {} {done}: {}\n", clean(session.run.as_str()), session.user, command(session))
@@ -80,8 +82,18 @@ fn intervene(words: SessionWords, act: Act, done: &str, broker: &Broker) -> Resu
     Ok(Report::done(Output::Sessions(sessions), text))
 }
 
-fn table(sessions: &[SessionInfo], screen: &Screen) -> String {
-    let mut listing = Listing::new(["RUN", "SINCE", "USER", "AS", "STATE", "MAY", "COMMAND"], 1);
+pub(crate) fn table(sessions: &[SessionInfo], screen: &Screen) -> String {
+    let mut listing = Listing::new([
+        Key("RUN"),
+        Value("SINCE", 4),
+        Value("USER", 2),
+        Value("AS", 5),
+        Value("STATE", 1),
+        Value("ROLE", 6),
+        Value("GRANT", 7),
+        Value("MAY", 8),
+        Text("COMMAND", 3),
+    ]);
     for session in sessions {
         let may = [(session.may_watch, "watch"), (session.may_intervene, "end")];
         let may: Vec<&str> = may.into_iter().filter_map(|(may, word)| may.then_some(word)).collect();
@@ -92,6 +104,8 @@ fn table(sessions: &[SessionInfo], screen: &Screen) -> String {
             session.user.to_string().into(),
             session.run_as.to_string().into(),
             format!("{}{by}", clean(&session.state)).into(),
+            session.role.as_ref().map_or("-", RoleName::as_str).into(),
+            session.grant.as_ref().map_or("-", GrantId::as_str).into(),
             may.join(", ").into(),
             command(session).into(),
         ]);

@@ -1,14 +1,58 @@
 //! Two forms of text: a listing of many objects, and the fields of one. Both escape every text.
+//!
+//! On a terminal a listing fits the width: texts are cut in the middle, and columns move to lines of their own below the
+//! row, those of the least use first. Elsewhere, and with `--wide`, each row is one line with everything.
 
-use comfy_table::presets::NOTHING;
-use comfy_table::{Attribute, Cell, Color, ColumnConstraint, ContentArrangement, Table};
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use crate::clean::clean;
 use crate::screen::Screen;
 use crate::surface::{Surface, Tone};
 
-/// The maximum length of a cell, in characters; `show` prints the full text.
-const CELL_LIMIT: usize = 240;
+/// The space between two columns.
+const GAP: usize = 2;
+
+/// The mark in the place of what was cut.
+const MARK: char = '…';
+
+/// A text is not cut to less than this, and no other value to less than [`VALUE`], in characters.
+const TEXT: usize = 20;
+const VALUE: usize = 26;
+
+/// A column of a listing: its title, and its rank. The column with the highest rank moves below the row first.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Column {
+    /// Identifies the row, is never cut, and stays.
+    Key(&'static str),
+    /// A short value, such as a name or a time.
+    Value(&'static str, u8),
+    /// A text of any length.
+    Text(&'static str, u8),
+}
+
+impl Column {
+    fn title(self) -> &'static str {
+        match self {
+            Self::Key(title) | Self::Value(title, _) | Self::Text(title, _) => title,
+        }
+    }
+
+    fn rank(self) -> Option<u8> {
+        match self {
+            Self::Key(_) => None,
+            Self::Value(_, rank) | Self::Text(_, rank) => Some(rank),
+        }
+    }
+
+    /// Returns the least width for cells of this width.
+    fn least(self, natural: usize) -> usize {
+        match self {
+            Self::Key(_) => natural,
+            Self::Value(title, _) => natural.min(VALUE.max(title.width())),
+            Self::Text(title, _) => natural.min(TEXT.max(title.width())),
+        }
+    }
+}
 
 /// A cell of a listing.
 #[derive(Debug, Clone)]
@@ -20,12 +64,16 @@ pub(crate) struct Entry {
 impl Entry {
     /// Returns a highlighted text.
     pub(crate) fn toned(text: &str, tone: Tone) -> Self {
-        Self { lines: vec![cut(&clean(text))], tone }
+        Self { lines: vec![clean(text)], tone }
     }
 
     /// Returns several texts: one below the other on a terminal, separated by `; ` elsewhere.
     pub(crate) fn lines<T: AsRef<str>>(texts: &[T]) -> Self {
-        Self { lines: texts.iter().map(|text| cut(&clean(text.as_ref()))).collect(), tone: Tone::Plain }
+        Self { lines: texts.iter().map(|text| clean(text.as_ref())).collect(), tone: Tone::Plain }
+    }
+
+    fn joined(&self) -> String {
+        self.lines.iter().filter(|line| !line.is_empty()).map(String::as_str).collect::<Vec<_>>().join("; ")
     }
 }
 
@@ -38,16 +86,20 @@ impl<T: AsRef<str>> From<T> for Entry {
 /// Rows under a header.
 #[derive(Debug)]
 pub(crate) struct Listing {
-    header: Vec<&'static str>,
-    /// How many of the last columns wrap on a narrow terminal.
-    flexible: usize,
+    columns: Vec<Column>,
     rows: Vec<Vec<Entry>>,
+}
+
+/// The columns beside each other with their widths, and those below the row.
+struct Layout {
+    beside: Vec<(usize, usize)>,
+    below: Vec<usize>,
 }
 
 impl Listing {
     /// Returns an empty listing.
-    pub(crate) fn new<const N: usize>(header: [&'static str; N], flexible: usize) -> Self {
-        Self { header: header.to_vec(), flexible, rows: Vec::new() }
+    pub(crate) fn new<const N: usize>(columns: [Column; N]) -> Self {
+        Self { columns: columns.to_vec(), rows: Vec::new() }
     }
 
     /// Adds a row.
@@ -55,62 +107,146 @@ impl Listing {
         self.rows.push(entries.to_vec());
     }
 
-    /// Returns complete lines: wrapped to the width of a terminal, one line per row elsewhere.
+    /// Returns complete lines: fitted to the width of a terminal, one line per row elsewhere.
     pub(crate) fn render(&self, screen: &Screen) -> String {
-        self.render_on(screen.out, None)
+        match screen.width {
+            Some(width) => self.fitted(screen.out, usize::from(width)),
+            None => self.whole(screen.out),
+        }
     }
 
-    fn render_on(&self, surface: Surface, width: Option<u16>) -> String {
-        let mut table = Table::new();
-        table.load_style(NOTHING).set_header(self.header.iter().map(|title| head(title, surface)).collect::<Vec<_>>());
-        for entries in &self.rows {
-            table.add_row(entries.iter().map(|entry| cell(entry, surface)).collect::<Vec<_>>());
-        }
-        if surface.is_terminal() {
-            table.set_content_arrangement(ContentArrangement::Dynamic);
-            let fixed = self.header.len().saturating_sub(self.flexible);
-            table.set_constraints(std::iter::repeat_n(ColumnConstraint::ContentWidth, fixed));
-        } else {
-            table.force_no_tty().set_content_arrangement(ContentArrangement::Disabled);
-        }
-        // A terminal without a known size reports 0.
-        if let Some(width) = width.or((table.width() == Some(0)).then_some(80)) {
-            table.set_width(width);
-        }
-        if surface == Surface::Colour {
-            table.enforce_styling().style_text_only();
-        }
-        for column in table.column_iter_mut() {
-            column.set_padding((0, 2));
-        }
-        let mut text: String = table.lines().map(|line| format!("{}\n", line.trim_end())).collect();
-        if text.is_empty() {
-            text.push('\n');
+    fn whole(&self, surface: Surface) -> String {
+        let cells: Vec<Vec<String>> = self.rows.iter().map(|row| row.iter().map(Entry::joined).collect()).collect();
+        let width = |column: usize| {
+            let title = self.columns.get(column).map_or(0, |column| column.title().width());
+            cells.iter().filter_map(|row| row.get(column)).map(|cell| cell.width()).fold(title, usize::max)
+        };
+        let widths: Vec<usize> = (0..self.columns.len()).map(width).collect();
+        let mut text = line(self.columns.iter().zip(&widths).map(|(column, width)| head(*column, *width, surface)));
+        for (row, cells) in self.rows.iter().zip(&cells) {
+            let pieces = row.iter().zip(cells).zip(&widths);
+            text.push_str(&line(pieces.map(|((entry, cell), width)| piece(cell, *width, entry.tone, surface))));
         }
         text
     }
-}
 
-fn head(title: &str, surface: Surface) -> Cell {
-    let cell = Cell::new(title);
-    if surface == Surface::Colour { cell.add_attribute(Attribute::Bold) } else { cell }
-}
+    fn fitted(&self, surface: Surface, width: usize) -> String {
+        let layout = self.layout(width);
+        let heads = layout.beside.iter().filter_map(|(at, width)| Some(head(*self.columns.get(*at)?, *width, surface)));
+        let mut text = line(heads);
+        for row in &self.rows {
+            let height = layout.beside.iter().filter_map(|(at, _)| row.get(*at)).map(|entry| entry.lines.len()).max();
+            for index in 0..height.unwrap_or(0).max(1) {
+                text.push_str(&line(layout.beside.iter().filter_map(|(at, width)| {
+                    let entry = row.get(*at)?;
+                    let text = entry.lines.get(index).map_or("", String::as_str);
+                    Some(piece(&cut(text, *width), *width, entry.tone, surface))
+                })));
+            }
+            self.put_below(&mut text, row, &layout.below, surface, width);
+        }
+        text
+    }
 
-fn cell(entry: &Entry, surface: Surface) -> Cell {
-    let cell = Cell::new(entry.lines.join(if surface.is_terminal() { "\n" } else { "; " }));
-    match (surface, entry.tone) {
-        (Surface::Colour, Tone::Good) => cell.fg(Color::Green),
-        (Surface::Colour, Tone::Waiting) => cell.fg(Color::Yellow),
-        (Surface::Colour, Tone::Bad) => cell.fg(Color::Red),
-        _ => cell,
+    /// Chooses the columns that stand beside each other, and their widths.
+    fn layout(&self, width: usize) -> Layout {
+        let natural: Vec<usize> = (0..self.columns.len()).map(|at| self.natural(at)).collect();
+        let least = |at: usize| {
+            self.columns.get(at).map_or(0, |column| column.least(natural.get(at).copied().unwrap_or(0)).min(width))
+        };
+        let (mut beside, mut below): (Vec<usize>, Vec<usize>) = ((0..self.columns.len()).collect(), Vec::new());
+        let taken = |beside: &[usize]| beside.iter().map(|at| least(*at) + GAP).sum::<usize>().saturating_sub(GAP);
+        while taken(&beside) > width {
+            let ranked = beside.iter().filter_map(|at| Some((self.columns.get(*at)?.rank()?, *at)));
+            let Some((_, last)) = ranked.max() else { break };
+            beside.retain(|at| *at != last);
+            below.push(last);
+        }
+        below.sort_unstable();
+        let mut left = width.saturating_sub(taken(&beside));
+        let mut widths: Vec<(usize, usize)> = beside.iter().map(|at| (*at, least(*at))).collect();
+        let mut order: Vec<usize> = (0..widths.len()).collect();
+        order.sort_by_key(|place| beside.get(*place).and_then(|at| self.columns.get(*at)?.rank()));
+        for place in order {
+            if let Some((at, width)) = widths.get_mut(place) {
+                let more = natural.get(*at).copied().unwrap_or(0).saturating_sub(*width).min(left);
+                *width += more;
+                left -= more;
+            }
+        }
+        Layout { beside: widths, below }
+    }
+
+    fn natural(&self, at: usize) -> usize {
+        let title = self.columns.get(at).map_or(0, |column| column.title().width());
+        let lines = self.rows.iter().filter_map(|row| row.get(at)).flat_map(|entry| &entry.lines);
+        lines.map(|line| line.width()).fold(title, usize::max)
+    }
+
+    /// Adds the other columns as `title: value`, several on a line where they fit.
+    fn put_below(&self, text: &mut String, row: &[Entry], below: &[usize], surface: Surface, width: usize) {
+        let room = width.saturating_sub(GAP);
+        let mut used = 0;
+        for at in below {
+            let (Some(column), Some(entry)) = (self.columns.get(*at), row.get(*at)) else { continue };
+            let value = entry.joined();
+            if value.is_empty() || value == "-" {
+                continue;
+            }
+            let title = format!("{}: ", column.title().to_lowercase());
+            let value = cut(&value, room.saturating_sub(title.width()).max(1));
+            let piece = title.width() + value.width();
+            let follows = used > 0 && used + GAP + piece <= room;
+            if used > 0 && !follows {
+                text.push('\n');
+            }
+            text.push_str("  ");
+            text.push_str(&title);
+            text.push_str(&entry.tone.paint(&value, surface));
+            used = if follows { used + GAP + piece } else { piece };
+        }
+        if used > 0 {
+            text.push('\n');
+        }
     }
 }
 
-fn cut(text: &str) -> String {
-    match text.char_indices().nth(CELL_LIMIT) {
-        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
-        None => text.to_owned(),
+fn head(column: Column, width: usize, surface: Surface) -> String {
+    let title = column.title();
+    let text = if surface == Surface::Colour { format!("\x1b[1m{title}\x1b[0m") } else { title.to_owned() };
+    text + &" ".repeat(width.saturating_sub(title.width()))
+}
+
+fn piece(text: &str, width: usize, tone: Tone, surface: Surface) -> String {
+    let painted = if text.is_empty() { String::new() } else { tone.paint(text, surface) };
+    painted + &" ".repeat(width.saturating_sub(text.width()))
+}
+
+fn line(pieces: impl Iterator<Item = String>) -> String {
+    let text = pieces.collect::<Vec<_>>().join("  ");
+    format!("{}\n", text.trim_end())
+}
+
+/// Cuts the middle out of a text that is wider: its beginning and its end tell most.
+fn cut(text: &str, width: usize) -> String {
+    if text.width() <= width {
+        return text.to_owned();
     }
+    let kept = width.saturating_sub(1);
+    let head = take(text.chars(), kept.div_ceil(2));
+    let tail: Vec<char> = take(text.chars().rev(), kept / 2).chars().collect();
+    head.chars().chain(std::iter::once(MARK)).chain(tail.into_iter().rev()).collect()
+}
+
+fn take(characters: impl Iterator<Item = char>, width: usize) -> String {
+    let mut left = width;
+    characters
+        .take_while(|character| {
+            let room = character.width().unwrap_or(0) <= left;
+            left = left.saturating_sub(character.width().unwrap_or(0));
+            room
+        })
+        .collect()
 }
 
 /// Names and values, one per line, with the values aligned.
@@ -163,7 +299,7 @@ mod tests {
     use super::*;
 
     fn listing() -> Listing {
-        let mut listing = Listing::new(["ID", "STATE", "COMMAND"], 1);
+        let mut listing = Listing::new([Column::Key("ID"), Column::Value("STATE", 1), Column::Text("COMMAND", 2)]);
         listing.row([
             "0123456789".into(),
             Entry::toned("pending", Tone::Waiting),
@@ -176,7 +312,7 @@ mod tests {
     #[test]
     fn a_pipe_gets_one_aligned_line_per_row() {
         assert_eq!(
-            listing().render_on(Surface::Pipe, None),
+            listing().whole(Surface::Pipe),
             "ID          STATE    COMMAND\n\
              0123456789  pending  /usr/bin/systemctl restart nginx\n\
              abcdefghjk  active   /bin/a; /bin/b\n"
@@ -184,26 +320,46 @@ mod tests {
     }
 
     #[test]
-    fn a_narrow_terminal_gets_wrapped_lines_and_whole_ids() {
-        let text = listing().render_on(Surface::Dumb, Some(40));
-        assert!(text.lines().all(|line| line.chars().count() <= 40), "{text}");
-        assert!(text.contains("0123456789  pending  "), "{text}");
-        assert!(!text.contains('\x1b'));
+    fn a_narrow_terminal_gets_a_text_that_is_cut_in_the_middle() {
+        assert_eq!(
+            listing().fitted(Surface::Dumb, 44),
+            "ID          STATE    COMMAND\n\
+             0123456789  pending  /usr/bin/sy…start nginx\n\
+             abcdefghjk  active   /bin/a\n                     /bin/b\n"
+        );
+    }
+
+    #[test]
+    fn a_narrower_terminal_gets_the_last_columns_below_the_row() {
+        assert_eq!(
+            listing().fitted(Surface::Dumb, 36),
+            "ID          STATE\n\
+             0123456789  pending\n  command: /usr/bin/sys…estart nginx\n\
+             abcdefghjk  active\n  command: /bin/a; /bin/b\n"
+        );
+    }
+
+    #[test]
+    fn wide_characters_count_twice_and_marks_stay_whole() {
+        assert_eq!(cut("日本語テキスト", 14), "日本語テキスト");
+        assert_eq!(cut("日本語テキスト", 9), "日本…スト");
+        assert_eq!(cut("abc", 1), "…");
     }
 
     #[test]
     fn colour_is_used_only_where_it_is_wanted() {
-        assert!(listing().render_on(Surface::Colour, Some(80)).contains("\x1b["));
-        assert!(!listing().render_on(Surface::Plain, Some(80)).contains('\x1b'));
+        assert!(listing().fitted(Surface::Colour, 80).contains("\x1b["));
+        assert!(!listing().fitted(Surface::Plain, 80).contains('\x1b'));
     }
 
     #[test]
-    fn untrusted_text_is_escaped_and_bounded() {
-        let mut listing = Listing::new(["A"], 1);
+    fn untrusted_text_is_escaped_and_fits_the_terminal() {
+        let mut listing = Listing::new([Column::Text("A", 1)]);
         listing.row([Entry::from("\x1b[2J\r\n\tx")]);
         listing.row([Entry::from("y".repeat(100_000))]);
-        let text = listing.render_on(Surface::Pipe, None);
-        assert!(text.contains("\\x1b[2J\\x0d\\x0a\\x09x") && text.len() < 2000);
+        let text = listing.fitted(Surface::Plain, 80);
+        assert!(text.contains("\\x1b[2J\\x0d\\x0a\\x09x") && text.len() < 200, "{text}");
+        assert!(listing.whole(Surface::Pipe).len() > 100_000, "a pipe gets everything");
         let mut fields = Fields::default();
         fields.add("\x1bname", "a\nb");
         assert_eq!(fields.render(), "\\x1bname  a\\x0ab\n");

@@ -4,7 +4,7 @@
 use chrono::{DateTime, Utc};
 
 use super::command::{self, Effect, Linked, Rule};
-use super::finding::Findings;
+use super::finding::{Findings, Weight};
 use super::grammar::allows_all;
 use super::members::{self, Lists};
 use super::moment;
@@ -32,6 +32,10 @@ pub(super) fn roles(sudoers: &Sudoers, settings: &Settings, now: DateTime<Utc>, 
     }
     roles
 }
+
+/// `(bob : web)`: sudo 1.9.14 and later compare the caller with the users, too.
+const GROUP_ALONE: &str = "-g without -u runs the command as the caller with a group of the runas list, as in sudo before \
+                           1.9.14; later versions demand that the list names the caller";
 
 struct Carrier<'a> {
     sudoers: &'a Sudoers,
@@ -95,6 +99,10 @@ impl Carrier<'_> {
             Some(groups) => lists.groups(groups)?,
             None => Vec::new(),
         };
+        let anybody = run_as.users.is_none() || users.iter().any(|user| user == "ALL");
+        if !anybody && groups.iter().any(|group| !group.starts_with('!')) {
+            self.findings.add(&command.place, GROUP_ALONE, Weight::More);
+        }
         Some((users, groups))
     }
 

@@ -29,11 +29,43 @@ pub(super) fn fold(roles: Vec<Role>, findings: &mut Findings) -> Vec<Role> {
             }
             continue;
         }
+        let role = with_root(&mut folded, role);
         if let Some(role) = merged(&mut folded, role) {
             folded.push(role);
         }
     }
     folded
+}
+
+/// Adds root to a role without a password, in the place of an earlier role that differs from it only by the password: root
+/// needs none.
+fn with_root(folded: &mut Vec<Role>, role: Role) -> Role {
+    let from = folded.len().saturating_sub(COMPARED);
+    let Some(at) = folded.iter().skip(from).position(|own| is_roots_own(own, &role)).map(|at| from + at) else {
+        return role;
+    };
+    let own = folded.remove(at);
+    let users = union(&own.users, &role.users).filter(|_| folded.iter().skip(at).all(|other| commute(&own, other)));
+    let Some(users) = users else {
+        folded.insert(at, own);
+        return role;
+    };
+    let places = own.places.into_iter().chain(role.places).collect();
+    Role { users, places, ..role }
+}
+
+/// Returns whether `own` is root's, for every command, and `role` the same for others without a password.
+fn is_roots_own(own: &Role, role: &Role) -> bool {
+    let (Some(terms), Some(others)) = (&own.terms, &role.terms) else { return false };
+    let waived = |key: &str, value: &str| key == "authenticate" && value == "false";
+    is_root(own)
+        && !is_root(role)
+        && !own.refuses()
+        && own.commands.iter().any(Rule::is_everything)
+        && (&own.hosts, &own.run_as, &own.run_as_groups, &own.commands)
+            == (&role.hosts, &role.run_as, &role.run_as_groups, &role.commands)
+        && others.get("authenticate").is_some_and(|value| value == "false")
+        && others.iter().filter(|(key, value)| !waived(key, value)).eq(terms)
 }
 
 /// Returns whether the role only denies what nothing before it allows.
@@ -293,4 +325,44 @@ fn breadth(role: &Role) -> (bool, bool, usize) {
     let last = role.commands.iter().rev().find(|rule| rule.is_everything());
     let anyone = role.run_as.iter().all(|line| !line.starts_with('!')) && role.run_as.iter().any(|line| line == "ALL");
     (last.is_some_and(|rule| rule.effect == Effect::Allow), anyone, role.commands.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::everything;
+
+    fn role(user: &str, terms: &[(&str, &str)]) -> Role {
+        Role {
+            name: user.to_owned(),
+            users: vec![user.to_owned()],
+            hosts: vec!["ALL".to_owned()],
+            run_as: vec!["ALL".to_owned()],
+            terms: Some(terms.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()),
+            commands: vec![everything(&[], Effect::Allow)],
+            ..Role::default()
+        }
+    }
+
+    fn users(roles: Vec<Role>) -> Vec<Vec<String>> {
+        fold(roles, &mut Findings::default()).into_iter().map(|role| role.users).collect()
+    }
+
+    #[test]
+    fn root_joins_a_role_that_differs_only_by_the_password() {
+        let waived = ("authenticate", "false");
+        assert_eq!(users(vec![role("root", &[]), role("%wheel", &[waived])]), [["root", "%wheel"]]);
+        let between = vec![role("root", &[]), role("%admin", &[]), role("%wheel", &[waived])];
+        assert_eq!(users(between).concat(), ["root", "%admin", "%wheel"], "same terms are one role first");
+        // Others, and settings that root would feel, stay apart.
+        assert_eq!(users(vec![role("alice", &[]), role("%wheel", &[waived])]).len(), 2);
+        assert_eq!(users(vec![role("root", &[]), role("%wheel", &[waived, ("noexec", "true")])]).len(), 2);
+        assert_eq!(users(vec![role("root", &[]), role("%wheel", &[("noexec", "true")])]).len(), 2);
+        assert_eq!(users(vec![role("%wheel", &[waived]), role("root", &[])]).len(), 2);
+        // A rule between them that denies decides for root too, if root is in the group.
+        let mut denies = role("%admin", &[]);
+        denies.commands = vec![everything(&[], Effect::Deny)];
+        denies.terms = None;
+        assert_eq!(users(vec![role("root", &[]), denies, role("%wheel", &[waived])]).len(), 3);
+    }
 }

@@ -7,7 +7,7 @@ use super::terms::Terms;
 use super::tree::Position;
 
 /// A role to be written.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Role {
     /// The positions of its rules.
     pub(super) places: Vec<Position>,

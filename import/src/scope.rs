@@ -178,6 +178,13 @@ fn parted(
             false => vec![copy(own.to_vec()), with(copy(both), keys)],
         };
     }
+    let excepted = || wanted.iter().filter_map(|line| line.strip_prefix('!'));
+    if excepted().next().is_some() && excepted().all(|name| holds(own, name, meaning)) {
+        // Whatever is not wanted is in one list: the exceptions are in the role.
+        let rest = simplified(own.iter().cloned().chain(wanted.iter().map(|line| opposite(line))).collect());
+        let all = with(copy(own.to_vec()), keys);
+        return std::iter::once(all).chain((!rest.is_empty()).then(|| copy(rest))).collect();
+    }
     // From the last group of lines with the same sign to the first: it decides about the names in it, whatever
     // precedes; the rest is for the copies that follow.
     let mut copies = Vec::new();
@@ -196,6 +203,23 @@ fn parted(
     }
     copies.push(copy(rest));
     copies
+}
+
+/// Returns whether the list certainly matches the name.
+fn holds(own: &[String], name: &str, meaning: Meaning) -> bool {
+    own.iter().fold(false, |inside, line| {
+        let excludes = line.starts_with('!');
+        match meaning(line.trim_start_matches('!'), name) {
+            Relation::Holds => !excludes,
+            Relation::Apart => inside,
+            Relation::Unknown => inside && !excludes,
+        }
+    })
+}
+
+/// Returns the line that includes what `line` excludes, or excludes what it includes.
+fn opposite(line: &str) -> String {
+    line.strip_prefix('!').map_or_else(|| format!("!{line}"), str::to_owned)
 }
 
 fn are_apart(line: &str, names: &[String], meaning: Meaning) -> bool {
@@ -292,4 +316,34 @@ fn with_commands(role: &Role, wanted: &[Rule], keys: &Terms) -> Option<Vec<Role>
         copies.push(if on { with(part, keys) } else { part });
     }
     Some(copies)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(text: &str) -> Vec<String> {
+        text.split(' ').map(str::to_owned).collect()
+    }
+
+    /// Returns the hosts of each copy of a role, and whether it has the setting.
+    fn split(own: &str, wanted: &str) -> Vec<(String, bool)> {
+        let keys = Terms::from([("noexec".to_owned(), "true".to_owned())]);
+        let copies =
+            parted(&lines(own), &lines(wanted), meaning::host, |hosts| Role { hosts, ..Role::default() }, &keys);
+        copies.into_iter().map(|copy| (copy.hosts.join(" "), copy.terms.is_some())).collect()
+    }
+
+    #[test]
+    fn a_scope_with_exceptions_makes_two_copies_where_the_role_matches_them() {
+        let with = |hosts: &str| (hosts.to_owned(), true);
+        let without = |hosts: &str| (hosts.to_owned(), false);
+        let wanted = "web* !web1 10.0.0.0/8 !db1";
+        assert_eq!(split("ALL", wanted), [with("ALL"), without("ALL !web* web1 !10.0.0.0/8 db1")]);
+        // db1 may not be included here: the role does not match it.
+        let copies = split("web* +others", wanted);
+        assert!(copies.len() > 2 && copies.iter().all(|(hosts, _)| !hosts.contains(" db1")), "{copies:?}");
+        // An exclusion that may match it.
+        assert!(split("ALL !+others", wanted).len() > 2);
+    }
 }

@@ -3,7 +3,7 @@
 
 # The definition of a system, and its packages besides the minimal ones.
 describe() {
-    suite=${1%-booted} mirror=http://deb.debian.org/debian components=main script=
+    suite=${1%-*} mirror=http://deb.debian.org/debian components=main script=
     keyring=/usr/share/keyrings/debian-archive-keyring.gpg
     case $suite in
     noble)
@@ -15,6 +15,7 @@ describe() {
         ;;
     esac
     case $1 in
+    *-reference) with=$(packaging/deps names try) ;;
     *-booted) with="systemd-sysv dbus-user-session libpam-systemd openssh-server openssh-client needrestart procps" ;;
     *) with="cron rsyslog systemd-standalone-sysusers systemd-standalone-tmpfiles" ;;
     esac

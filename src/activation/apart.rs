@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{Activation, ActivationError, Wanted, request_terms, submit};
 use crate::elevation::Caller;
 use crate::host::{Host, HostError};
-use crate::programs::ask_enforcer;
+use crate::programs::{Attention, ask_enforcer};
 use crate::session::refuge;
 use jit_core::clock::Now;
 use jit_core::evidence::record::Digest;
@@ -42,21 +42,25 @@ pub struct Refused {
     pub hint: Option<String>,
 }
 
-/// Like [`super::request`], in another process.
+/// Like [`super::request`], in another process. Where `attention` ends the wait, the request is made only if it was complete by
+/// then.
 pub fn request_apart(
     host: &Host,
     caller: &Caller,
     wanted: &Wanted<'_>,
     now: &Now,
+    attention: &Attention<'_>,
 ) -> Result<Activation, ActivationError> {
     let terms = request_terms(caller, wanted, &host.record_public_identity()?.host, now)?;
     let order = Submission { terms, policy: wanted.role.policy.map(Digest) };
-    let answer = ask_enforcer(&[SUBMIT, &serde_json::to_vec(&order)?].concat(), refuge().as_ref(), PATIENCE);
+    let order_bytes = [SUBMIT, &serde_json::to_vec(&order)?].concat();
+    let answer = ask_enforcer(&order_bytes, refuge().as_ref(), PATIENCE, attention);
     let outcome = answer.and_then(|answer| {
         serde_json::from_slice::<Outcome>(&answer).map_err(|_| io::Error::other("there is no answer"))
     });
     match outcome {
         Ok(outcome) => outcome.map_err(|Refused { sentence, hint }| ActivationError::Elsewhere { sentence, hint }),
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => Err(ActivationError::Left),
         // The request may have been stored all the same.
         Err(error) => match host.store().request(&order.terms.id, now.seconds()).map(|request| request.state) {
             Ok(RequestState::Approved) => Ok(Activation::Granted(order.terms.id)),

@@ -7,9 +7,11 @@ use crate::audit::JournalError;
 use crate::database::DatabaseError;
 use crate::elevation::CommandError;
 use crate::host::HostError;
+use crate::store::ClosedBy;
 use jit_core::budget::{REQUEST_WORDS, Storage};
 use jit_core::clock::Timestamp;
 use jit_core::clock::duration::{Seconds, spell};
+use jit_core::escape::escape;
 use jit_core::grant::lifecycle::{GrantEnd, NotExact, RequestState};
 use jit_core::names::{GrantId, RoleName};
 
@@ -25,7 +27,7 @@ pub enum ActivationError {
     /// The duration is 0.
     NoDuration,
     /// The start is in the past, or after the request's deadline.
-    Start(&'static str),
+    Start(String),
     /// A text is longer than this limit in bytes.
     Words(&'static str, usize),
     /// The requester has this many pending requests.
@@ -56,8 +58,8 @@ pub enum ActivationError {
     Unreviewed(GrantId),
     /// The command cannot be read.
     Command(CommandError),
-    /// The request was decided, but not granted.
-    NotGranted(GrantId, RequestState),
+    /// The request was decided, but not granted; by whom and why, if a person decided it.
+    NotGranted(GrantId, RequestState, Option<ClosedBy>),
     /// The request is gone.
     Lost(GrantId),
     /// The requester has left before the request was stored.
@@ -127,7 +129,15 @@ impl fmt::Display for ActivationError {
                 write!(f, "you used break-glass under grant {id}, which no approver has reviewed yet")
             }
             Self::Command(error) => error.fmt(f),
-            Self::NotGranted(id, state) => write!(f, "request {id} was {}", state.as_str()),
+            Self::NotGranted(id, RequestState::Expired, _) => {
+                write!(f, "request {id} has expired: no approver has decided it in time")
+            }
+            Self::NotGranted(id, state, closed) => {
+                write!(f, "request {id} was {}", state.as_str())?;
+                let Some(closed) = closed else { return Ok(()) };
+                write!(f, " by {}", escape(closed.by.as_bytes()))?;
+                if closed.reason.is_empty() { Ok(()) } else { write!(f, ": {}", escape(&closed.reason)) }
+            }
             Self::Lost(id) => write!(f, "request {id} cannot be read back"),
             Self::Left => f.write_str("the requester does not wait for the request any more"),
             Self::Elsewhere { sentence, .. } => f.write_str(sentence),

@@ -40,6 +40,13 @@ pub fn served(role: &Role, elevation: &Elevation) -> Result<(), WishError> {
     served_by(role, serves, elevation)
 }
 
+/// Returns the first of `roles` under which the command would run, or the first where none would: the one that is asked for when the
+/// caller names none, and the one that every hint names.
+#[must_use]
+pub fn first_served<'r>(roles: &'r [Role], elevation: &Elevation) -> Option<&'r Role> {
+    roles.iter().find(|role| served(role, elevation).is_ok()).or(roles.first())
+}
+
 /// The same under a power that is there.
 ///
 /// # Errors

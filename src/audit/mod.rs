@@ -16,12 +16,14 @@ mod epochs;
 mod error;
 mod fault;
 mod forks;
+mod grant_records;
 mod history;
 mod hook_failures;
 mod host_identity;
 mod indexes;
 pub mod journal;
 mod key_life;
+mod last_intervention;
 mod left_run;
 pub mod listing;
 mod lost_run;
@@ -55,14 +57,14 @@ mod verified_records;
 pub use altered::Altered;
 pub use approved::{RecordedApprovals, approved_as};
 pub use checkpoint::Due;
-pub use claim::{
-    AskedInRecords, InRecords, OpenInRecords, RequestInRecords, asked_in_records, asked_since, base_in_records,
-    by_statements, claim, empowered, grants_beginning_with, in_records, now, of_this_host, open_in_records,
-    request_in_records,
-};
+pub use claim::{asked_since, claim, empowered, now, of_this_host};
 pub use epochs::CurrentEpoch;
 pub use error::JournalError;
 pub use forks::Traces;
+pub use grant_records::{
+    AskedInRecords, InRecords, OpenInRecords, RequestInRecords, asked_in_records, base_in_records, by_statements,
+    grants_beginning_with, in_records, open_in_records, request_in_records,
+};
 pub use journal::{Journal, SCHEMA, Started, Written, in_force, is_set_up, set_up};
 pub use key_life::{Retired, Unended};
 pub use listing::{Between, Filter, Order, Page, Stored, Whose};

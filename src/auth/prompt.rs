@@ -243,7 +243,7 @@ impl Prompter {
                 Stopped::GaveUp
             }
             PasswordError::TooLong => Stopped::TooLong,
-            PasswordError::Interrupted | PasswordError::Io(_) => Stopped::GaveUp,
+            PasswordError::Interrupted(_) | PasswordError::Io(_) => Stopped::GaveUp,
         })
     }
 }

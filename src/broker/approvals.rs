@@ -52,6 +52,32 @@ pub(super) struct Counted {
     others: Vec<(Approval, Uncounted)>,
 }
 
+/// Who may approve for a role now, of the authors of approvals. Looked up before a transaction: a name service may never answer.
+struct Authors(Vec<(u32, UserName, bool)>);
+
+impl Authors {
+    fn look_up<'a>(approvals: impl IntoIterator<Item = &'a Approval>, role: &Role) -> Self {
+        let author =
+            |approval: &Approval| (approval.uid, approval.terms.approver.clone(), still_approves(approval, role));
+        Self(approvals.into_iter().map(author).collect())
+    }
+
+    fn of(&self, approval: &Approval) -> Option<bool> {
+        let is_author =
+            |(uid, name, _): &&(u32, UserName, bool)| *uid == approval.uid && *name == approval.terms.approver;
+        self.0.iter().find(is_author).map(|(_, _, approves)| *approves)
+    }
+
+    fn include_all(&self, approvals: &[Approval]) -> bool {
+        approvals.iter().all(|approval| self.of(approval).is_some())
+    }
+
+    /// Whether the author may approve now. Who was not looked up may not.
+    fn still_approve(&self, approval: &Approval) -> bool {
+        self.of(approval) == Some(true)
+    }
+}
+
 impl Counted {
     /// Returns whether this approval counts.
     fn has(&self, approval: &Approval) -> bool {
@@ -96,8 +122,9 @@ impl Context<'_> {
         // One state of rows and records: another approver may add both at any moment.
         let snapshot = Transaction::new_unchecked(self.host.database().connection(), TransactionBehavior::Deferred)?;
         let (given, _) = self.recorded_approvals(&snapshot, &request.terms.id)?;
-        let before = self.counting(given, &request, &role)?;
         drop(snapshot);
+        let authors = Authors::look_up(&given, &role);
+        let before = self.counting(given, &request, &role, &authors)?;
         not_again(&before.approvals, self.caller.uid(), self.caller.name(), &request)?;
         Ok((request, role))
     }
@@ -112,8 +139,10 @@ impl Context<'_> {
         let snapshot = Transaction::new_unchecked(self.host.database().connection(), TransactionBehavior::Deferred)?;
         let given = GrantStore::new(&snapshot).approvals(&request.terms.id)?;
         let Some(role) = role.filter(|_| !given.is_empty()) else { return Ok((given, Vec::new())) };
-        let counting = match approved_as(&snapshot, &request.terms.id, &given) {
-            Ok(_) => self.counting(given.clone(), request, role)?.approvals,
+        let recorded = approved_as(&snapshot, &request.terms.id, &given);
+        drop(snapshot);
+        let counting = match recorded {
+            Ok(_) => self.counting(given.clone(), request, role, &Authors::look_up(&given, role))?.approvals,
             Err(JournalError::OtherApprovals(_)) => Vec::new(),
             Err(error) => return Err(contradicted(error)),
         };
@@ -129,6 +158,25 @@ impl Context<'_> {
         role: &Role,
         identity: &Identity,
     ) -> Result<usize, Refused> {
+        loop {
+            let given = self.host.store().approvals(&request.terms.id)?;
+            let authors = Authors::look_up(given.iter().chain([attested.approval()]), role);
+            // Each repetition knows one more approver.
+            if let Some(count) = self.add_beside(attested, request, role, identity, &authors)? {
+                return Ok(count);
+            }
+        }
+    }
+
+    /// Does so; `None` if somebody has approved meanwhile who is not among `authors`.
+    fn add_beside(
+        &self,
+        attested: &Attested,
+        request: &StoredRequest,
+        role: &Role,
+        identity: &Identity,
+        authors: &Authors,
+    ) -> Result<Option<usize>, Refused> {
         let approval = attested.approval();
         same_role(&approval.terms, &request.terms)?;
         as_requested(request, role)?;
@@ -136,7 +184,7 @@ impl Context<'_> {
         self.still_extends(request)?;
         let about = std::iter::once(&request.terms.id).chain(&request.terms.extends);
         let verified = self.journal.verified_about(about).map_err(contradicted)?;
-        let (count, written) = self.host.database().write(Durability::Synced, |tx| {
+        let added = self.host.database().write(Durability::Synced, |tx| {
             // The checks are repeated inside the transaction: another approver may have approved or the request may have been
             // cancelled.
             let store = GrantStore::new(tx);
@@ -147,13 +195,16 @@ impl Context<'_> {
             asked_since(tx, &request.terms.id)?;
             verified.unaltered(tx, &request.terms.id).map_err(contradicted)?;
             let (given, recorded) = self.recorded_approvals(tx, &request.terms.id)?;
-            let before = self.counting(given, request, role)?;
+            if !authors.include_all(&given) {
+                return Ok(None);
+            }
+            let before = self.counting(given, request, role, authors)?;
             not_again(&before.approvals, approval.uid, &approval.terms.approver, request)?;
             not_wider(&recorded, approval, request)?;
             insert_approval(tx, attested, now.moment().wall.seconds())?;
             let mut written = vec![self.journal.append(tx, self.now.moment(), approval_event(attested, role))?];
             let (given, recorded) = self.recorded_approvals(tx, &request.terms.id)?;
-            let Counted { approvals, others } = self.counting(given, request, role)?;
+            let Counted { approvals, others } = self.counting(given, request, role, authors)?;
             // Two that do not count together: the rule keeps one, which may be the new one.
             let is_due = |other: &Approval| other.bytes == approval.bytes || before.has(other);
             if let Some((_, why)) = others.iter().find(|(other, _)| is_due(other)) {
@@ -168,19 +219,21 @@ impl Context<'_> {
                 };
                 written.push(grant(tx, self.journal, &decided, &verified, identity, &now)?);
             }
-            Ok::<_, Refused>((approvals.len(), written))
+            Ok::<_, Refused>(Some((approvals.len(), written)))
         })?;
+        let Some((count, written)) = added else { return Ok(None) };
         self.host.announce(self.journal, &written);
-        Ok(count)
+        Ok(Some(count))
     }
 
     /// Returns which approvals count now. Their authors are still approvers, and gave them as the role demands now. A signed approval
     /// counts only while its key is still listed for the approver; two approvals with one key count once.
-    pub(super) fn counting(
+    fn counting(
         &self,
         approvals: Vec<Approval>,
         request: &StoredRequest,
         role: &Role,
+        authors: &Authors,
     ) -> Result<Counted, Refused> {
         let signed_only = role.activation.signed_approvals;
         let approvers = if signed_only || approvals.iter().any(|approval| approval.signature.is_some()) {
@@ -203,7 +256,7 @@ impl Context<'_> {
             if approval.terms.role_digest != request.terms.role_digest {
                 return Err(Uncounted::OtherRole);
             }
-            if !still_approves(approval, role) {
+            if !authors.still_approve(approval) {
                 return Err(Uncounted::NotAnApprover);
             }
             match approval.signer_for(user, &approvers, verification, now) {

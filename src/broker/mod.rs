@@ -14,6 +14,7 @@ mod grants;
 mod host;
 mod key;
 mod key_life;
+mod lost_eligibility;
 mod page;
 mod pam_membership;
 mod pam_sessions;

@@ -140,7 +140,7 @@ impl Context<'_> {
 
     /// Returns the assignments of a role as written in the policy, and the group members whom a reviewer has certified.
     fn assignments(&self, role: &Role, people: &mut People) -> Result<Vec<AssignmentInfo>, Refused> {
-        let uses = self.host.store().last_uses(&role.name)?;
+        let uses = self.host.store().last_uses(&role.name, self.now.seconds())?;
         let mut answers: HashMap<String, Certification> = HashMap::new();
         for answer in self.host.store().certifications(&role.name)? {
             answers.insert(answer.holder.clone(), answer);

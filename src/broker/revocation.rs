@@ -38,7 +38,7 @@ impl Context<'_> {
             Err(hidden) => hidden,
         };
         match self.in_records(prefix)? {
-            Some(subject) if self.may_revoke(author.who(), subject.role())? => Ok(subject.id().clone()),
+            Some(subject) if self.may_revoke(author.who(), subject.role(), subject.id())? => Ok(subject.id().clone()),
             Some(_) | None => Err(hidden),
         }
     }
@@ -133,7 +133,7 @@ impl Context<'_> {
         let found = !subjects.is_empty();
         let mut mine = Vec::new();
         for subject in subjects {
-            if self.may_revoke(author.who(), subject.role())? {
+            if self.may_revoke(author.who(), subject.role(), subject.id())? {
                 mine.push(subject);
             }
         }
@@ -182,10 +182,11 @@ impl Context<'_> {
         }
         let mut told = Vec::new();
         for id in lost {
-            let recorded = GrantId::parse(&id).ok().map(|id| asked_in_records(self.host.database().connection(), &id));
-            let is_told = match recorded.transpose()?.flatten() {
-                Some(asked) => self.may_revoke(who, &asked.role)?,
-                None => !revokes_none,
+            let known = GrantId::parse(&id).ok();
+            let asked = |id| asked_in_records(self.host.database().connection(), id);
+            let is_told = match (known.as_ref().map(asked).transpose()?.flatten(), &known) {
+                (Some(asked), Some(known)) => self.may_revoke(who, &asked.role, known)?,
+                _ => !revokes_none,
             };
             if is_told {
                 told.push(id);
@@ -236,13 +237,18 @@ impl Context<'_> {
         Ok(found)
     }
 
-    fn may_revoke(&self, who: &Caller, role: &RoleName) -> Result<bool, Refused> {
+    /// Whether this user may revoke this grant: root, the approvers of its role, and those who approved it where the policy has no
+    /// such role any more.
+    fn may_revoke(&self, who: &Caller, role: &RoleName, id: &GrantId) -> Result<bool, Refused> {
         if who.uid() == 0 {
             return Ok(true);
         }
         match self.policy.role(role)? {
             Some(role) => Ok(names(&role.activation.approvers, &subject(who)?)),
-            None => Ok(false),
+            None => {
+                let approvals = self.host.store().approvals(id)?;
+                Ok(approvals.iter().any(|given| who.person().is(given.uid, &given.terms.approver)))
+            }
         }
     }
 }

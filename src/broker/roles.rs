@@ -3,7 +3,7 @@
 use super::Context;
 use super::failure::{Refused, refused, unchecked, unsaid};
 use super::who::Who;
-use crate::activation::wish::{WishError, served, served_by};
+use crate::activation::wish::{WishError, first_served, served, served_by};
 use crate::authorized::Serves;
 use crate::elevation::{Caller, Elevation};
 use crate::host::Host;
@@ -40,7 +40,10 @@ impl Context<'_> {
             }
             _ => self.caller.account().clone(),
         };
-        let elevation = self.elevation_of(about(account.clone())?, words)?;
+        let is_own = account == *self.caller.account();
+        // The caller has the groups of this login, with which a run is judged, whatever the account database says now.
+        let asker = if is_own { self.caller.as_logged_in()? } else { about(account.clone())? };
+        let elevation = self.elevation_of(asker, words)?;
         let hidden = elevation.command().is_hidden().then(|| unsaid(&elevation));
         let mut info = WhyInfo {
             allowed: false,
@@ -71,7 +74,7 @@ impl Context<'_> {
                     Err(none) => {
                         let (roles, elevation) = (none.eligible.roles(), none.eligible.elevation());
                         let is_served = |role: &&Role| served(role, elevation).is_ok();
-                        let role = roles.iter().find(is_served).or(roles.first());
+                        let role = first_served(roles, elevation);
                         info.role = role.map(|role| role.name.clone());
                         info.approvers = role.map_or_else(Vec::new, |role| texts(&role.activation.approvers));
                         info.hint = role.filter(is_served).map(|role| request_line(role, elevation));
@@ -89,6 +92,11 @@ impl Context<'_> {
                 };
             }
             Err(error) => return Err(Refusal::from(error).into()),
+        }
+        if is_own && !info.allowed {
+            let notes = self.eligibility_notes(self.caller)?;
+            info.because =
+                std::iter::once(std::mem::take(&mut info.because)).chain(notes).collect::<Vec<_>>().join("; ");
         }
         match hidden {
             Some(unsaid) if !info.allowed => Err(unsaid),
@@ -134,7 +142,17 @@ fn but(role: &Role, error: &WishError) -> String {
 
 fn verdict(role: &Role, elevation: &Elevation) -> RoleVerdict {
     let (verdict, rule) = match ask(role, elevation) {
-        Verdict::Allowed { rule } => ("allows", Some(rule.to_string())),
+        Verdict::Allowed { rule } => {
+            let rule = Some(rule.to_string());
+            if let Err(error) = served(role, elevation) {
+                return RoleVerdict {
+                    role: role.name.clone(),
+                    verdict: format!("allows the command, but: {error}"),
+                    rule,
+                };
+            }
+            ("allows", rule)
+        }
         Verdict::Denied { rule } => ("refuses", Some(rule.to_string())),
         Verdict::NoRule => ("has no rule for the command", None),
         Verdict::OtherRunAs => ("does not run commands as that user", None),

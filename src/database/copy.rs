@@ -1,7 +1,7 @@
 //! Copies of the whole database: a consistent one into a new file, and one that is put in the place of the database.
 //! May not: overwrite or delete a database.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::Path;
@@ -54,7 +54,7 @@ impl Database {
             frames: Arc::default(),
             wal: Wal::Old,
             durability: Cell::new(Durability::Synced),
-            is_reading: Cell::new(false),
+            reading: RefCell::default(),
             opened_at: None,
             place: DatabaseFiles::unknown(path),
             index: Index::Built,

@@ -1,5 +1,7 @@
 //! Read transactions: one state of the database for several queries.
 
+use sys::no_wait::NoWait;
+
 use super::Database;
 use crate::console::Console;
 
@@ -38,7 +40,7 @@ impl Database {
 
     pub(super) fn begin_reading(&self) -> rusqlite::Result<ReadGuard<'_>> {
         self.connection.prepare_cached("BEGIN DEFERRED")?.execute([])?;
-        self.is_reading.set(true);
+        self.reading.replace(Some(NoWait::begin()));
         Ok(ReadGuard(self))
     }
 
@@ -49,7 +51,7 @@ impl Database {
     }
 
     pub(super) fn end_reading(&self) {
-        if self.is_reading.replace(false) {
+        if self.reading.take().is_some() {
             // A read transaction has no changes that could be lost.
             let _ = self.connection.prepare_cached("COMMIT").and_then(|mut commit| commit.execute([]));
         }

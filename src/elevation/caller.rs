@@ -121,6 +121,11 @@ impl Caller {
         Self::build(identity.uid(), identity.gid(), group_ids, tty)
     }
 
+    /// Describes the same user for a question, with the groups of this login.
+    pub fn as_logged_in(&self) -> Result<Self, CallerError> {
+        Self::build(self.uid(), self.gid, self.group_ids.clone(), None)
+    }
+
     /// Describes another user, as the account database does: for questions about them, never for a run.
     pub fn described(account: Account) -> Result<Self, CallerError> {
         let lookup = |error| CallerError::Lookup("groups", error);

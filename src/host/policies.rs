@@ -18,7 +18,7 @@ use jit_core::evidence::Event;
 use jit_core::evidence::record::{CompiledBy, PolicyRecord};
 use jit_core::grant::approvers::APPROVERS_LIMIT;
 use jit_core::places::CONFIGURATION;
-use jit_core::policy::{AuditSettings, Policy, PolicyChange, PolicyText, SourceFile, policy_digest};
+use jit_core::policy::{AuditSettings, Policy, PolicyText, SourceFile, policy_digest};
 use sys::trusted::{Stamp, TrustError, TrustedDirectory, TrustedFile};
 
 /// How often the files are read again when they change during compilation.
@@ -118,12 +118,17 @@ impl Host {
         let journal = self.journal(now);
         // A changed clock or an older copy of the database shows in the last record, so this comes before the next record.
         let moment = self.notice(&journal)?;
+        let by = compiled_by(caller);
         let written = self.database.write(Durability::Synced, |tx| {
             if policy_index::is_stored(tx, &stamp)? || Sources::find()?.stamp() != text {
                 return Ok(None);
             }
             let Some(change) = policy_index::store(tx, &compiled)? else { return Ok(None) };
-            Ok::<_, HostError>(Some(journal.append(tx, &moment, event(change, caller))?))
+            Ok::<_, HostError>(Some(journal.append(
+                tx,
+                &moment,
+                Event::Policy(Box::new(PolicyRecord::new(change, by))),
+            )?))
         })?;
         if let Some(written) = written {
             self.announce(&journal, std::slice::from_ref(&written)); // running commands check whether their role still applies
@@ -149,13 +154,13 @@ pub struct OnDisk {
     pub files: Vec<SourceFile>,
 }
 
-fn event(change: PolicyChange, caller: Option<&Caller>) -> Event {
-    let compiled = CompiledBy {
+/// Returns who has the policy compiled.
+fn compiled_by(caller: Option<&Caller>) -> CompiledBy {
+    CompiledBy {
         caller: caller.map(|caller| Word::from(caller.name().as_str())),
         caller_uid: caller.map(Caller::uid),
         loginuid: sys::procfs::login_uid(),
-    };
-    Event::Policy(Box::new(PolicyRecord::new(change, compiled)))
+    }
 }
 
 /// policy.toml, then policy.d/*.toml in name order; the directory may be missing. Also the list of the approvers' keys.

@@ -11,7 +11,7 @@ use crate::elevation::{Caller, CallerError, Command, Elevation, THIS_HOST};
 use jit_core::grant::Approval;
 use jit_core::names::RoleName;
 
-use crate::policy_index::{IndexError, PolicyIndex};
+use crate::policy_index::{Candidates, IndexError, PolicyIndex};
 use jit_core::policy::{
     Algorithm, Answer, Assignment, Decision, Principal, Question, Role, Subject, Target, decide, with,
 };
@@ -133,39 +133,98 @@ pub enum Among<'a> {
     Only(&'a RoleName),
 }
 
-/// Judges `elevation`. Preferred roles (those that the caller's open grants name) are asked before the rest, so that the cost of a
-/// run under a grant does not grow with the number of roles. In a policy with ordered roles, where another role may deny what they
-/// allow, all roles of the caller are asked.
-pub fn judge(elevation: Elevation, index: &PolicyIndex<'_>, among: Among<'_>) -> Result<Judgement, JudgeError> {
-    let (preferred, only) = match among {
-        Among::All(preferred) => (preferred, None),
-        Among::Only(name) => (std::slice::from_ref(name), Some(name)),
-    };
-    let subject = subject(elevation.caller())?;
-    let mut denied = None;
-    let mut decided = |roles| decide(roles, |role| ask(role, &elevation), only, &mut denied);
-    let candidates = |assignment| index.roles_for(&subject, assignment).map(|roles| with(assignment, roles));
+impl<'a> Among<'a> {
+    fn preferred(self) -> &'a [RoleName] {
+        match self {
+            Self::All(preferred) => preferred,
+            Self::Only(name) => std::slice::from_ref(name),
+        }
+    }
 
-    let mut roles = candidates(Assignment::Standing)?;
-    if index.settings().ordered {
-        roles.extend(candidates(Assignment::Eligible)?);
-    }
-    let mut verdict = decided(roles);
-    if verdict.is_none() && !index.settings().ordered {
-        let mut held = Vec::new();
-        for name in preferred {
-            held.extend(index.role(name)?.filter(|role| role.assigns(&subject, Assignment::Eligible)));
-        }
-        verdict = decided(with(Assignment::Eligible, held));
-        if verdict.is_none() {
-            verdict = decided(candidates(Assignment::Eligible)?);
+    fn only(self) -> Option<&'a RoleName> {
+        match self {
+            Self::All(_) => None,
+            Self::Only(name) => Some(name),
         }
     }
-    match verdict {
-        Some(Decision::Standing(role)) => Ok(Judgement::Standing(Box::new(Standing { elevation, role: *role }))),
-        Some(Decision::Eligible(roles)) => Ok(Judgement::Eligible(Box::new(Eligible { elevation, roles }))),
-        None => Err(JudgeError::NotAllowed(Box::new(NotAllowed { elevation, denied }))),
+}
+
+/// The roles that are asked first, as they were in one state of the database.
+#[must_use = "they are read to be asked"]
+pub struct FirstRoles {
+    standing: Candidates,
+    next: Next,
+}
+
+/// The roles that are asked if no standing assignment decides.
+enum Next {
+    /// In a policy with ordered roles, where another role may deny what one allows, all that the caller may have are asked at once.
+    Ordered(Candidates),
+    /// The preferred roles, before the rest.
+    Preferred(Vec<Role>),
+}
+
+impl FirstRoles {
+    /// Reads the roles. Only the database is asked, so this is done in one read transaction. The groups of the caller are looked
+    /// up if they are not known yet.
+    pub fn read(caller: &Caller, index: &PolicyIndex<'_>, among: Among<'_>) -> Result<Self, JudgeError> {
+        let subject = subject(caller)?;
+        let standing = index.candidates_for(&subject, Assignment::Standing)?;
+        let next = if index.settings().ordered {
+            Next::Ordered(index.candidates_for(&subject, Assignment::Eligible)?)
+        } else {
+            let mut preferred = Vec::new();
+            for name in among.preferred() {
+                preferred.extend(index.role(name)?);
+            }
+            Next::Preferred(preferred)
+        };
+        Ok(Self { standing, next })
     }
+
+    /// Judges `elevation` by them, and by the others that its caller may have when they do not decide. Programs, digests and
+    /// names are looked up meanwhile, which may take arbitrarily long: no read transaction may be open.
+    pub fn judge(
+        self,
+        elevation: Elevation,
+        index: &PolicyIndex<'_>,
+        among: Among<'_>,
+    ) -> Result<Judgement, JudgeError> {
+        let subject = subject(elevation.caller())?;
+        let mut denied = None;
+        let mut decided = |roles| decide(roles, |role| ask(role, &elevation), among.only(), &mut denied);
+        let eligible =
+            |candidates: Candidates| candidates.assigned(&subject).map(|roles| with(Assignment::Eligible, roles));
+
+        let mut roles = with(Assignment::Standing, self.standing.assigned(&subject)?);
+        let verdict = match self.next {
+            Next::Ordered(candidates) => {
+                roles.extend(eligible(candidates)?);
+                decided(roles)
+            }
+            Next::Preferred(mut preferred) => match decided(roles) {
+                Some(verdict) => Some(verdict),
+                None => {
+                    preferred.retain(|role| role.assigns(&subject, Assignment::Eligible));
+                    match decided(with(Assignment::Eligible, preferred)) {
+                        Some(verdict) => Some(verdict),
+                        None => decided(eligible(index.candidates_for(&subject, Assignment::Eligible)?)?),
+                    }
+                }
+            },
+        };
+        match verdict {
+            Some(Decision::Standing(role)) => Ok(Judgement::Standing(Box::new(Standing { elevation, role: *role }))),
+            Some(Decision::Eligible(roles)) => Ok(Judgement::Eligible(Box::new(Eligible { elevation, roles }))),
+            None => Err(JudgeError::NotAllowed(Box::new(NotAllowed { elevation, denied }))),
+        }
+    }
+}
+
+/// Judges `elevation`. Preferred roles (those that the caller's open grants name) are asked before the rest, so that the cost of a
+/// run under a grant does not grow with the number of roles.
+pub fn judge(elevation: Elevation, index: &PolicyIndex<'_>, among: Among<'_>) -> Result<Judgement, JudgeError> {
+    FirstRoles::read(elevation.caller(), index, among)?.judge(elevation, index, among)
 }
 
 /// Returns what one role says about an elevation.

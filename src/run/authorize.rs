@@ -14,7 +14,7 @@ use crate::console::Console;
 use crate::elevation::edit::credentials_of_caller;
 use crate::elevation::{Caller, Elevation, Hidden, RunAs};
 use crate::judge::RunOptions;
-use crate::judge::{Among, Eligible, JudgeError, Judgement, judge};
+use crate::judge::{Among, Eligible, FirstRoles, JudgeError, Judgement, judge};
 use crate::refusal::{HiddenCommand, Refusal};
 use crate::run::{RunContext, offer};
 use crate::verify::VerifiedGrant;
@@ -65,25 +65,26 @@ fn decide(
     now: &Now,
     console: &mut Console,
 ) -> Result<Authorized, Refusal> {
+    elevation.caller().named_groups()?; // a name service may not answer, so it is asked before the database is read
     let reading = context.host.database().reading(console);
     // By the wall clock: a caller whose grant has expired only by the journal's time is told about the clock.
     let wall = now.moment().wall.seconds();
     let (roles, grants) = context.host.store().held(elevation.caller().person(), wall)?;
-    let judgement = match &run.activation.role {
-        None => judge(elevation, context.policy, Among::All(&roles))?,
-        Some(named) => {
-            judge(elevation, context.policy, Among::Only(named)).map_err(|error| other_role(error, named, context))?
-        }
-    };
+    let named = run.activation.role.as_ref();
+    let among = named.map_or(Among::All(&roles), Among::Only);
+    let first = FirstRoles::read(elevation.caller(), context.policy, among)?;
+    let console = reading.close();
+    let judgement = first.judge(elevation, context.policy, among).map_err(|error| match named {
+        Some(named) => other_role(error, named, context),
+        None => error.into(),
+    })?;
 
     match judgement {
         Judgement::Standing(standing) => {
-            let console = reading.close();
             let proof = authenticate(standing.role(), standing.elevation(), &run.asking, context, console)?;
             Ok(Authorized::by_standing(*standing, proof)?)
         }
         Judgement::Eligible(eligible) => {
-            let console = reading.close(); // an exact grant is compared with the directory of -D, which may not answer
             let found = find_grant(*eligible, grants, context, now);
             let grant = match found {
                 Err(Refusal::NoGrant(refused)) if !refused.eligible.elevation().command().is_hidden() => {

@@ -24,7 +24,7 @@ pub(super) fn run(run: &Run, inherited: &Inherited, console: &mut Console) -> Re
         inherited.leave_root();
         let status = answer.unwrap_or_else(|refusal| {
             refusal.tell(PolicyReader::root(inherited.identity.uid()).as_ref(), console);
-            ExitStatus::Code(1)
+            refusal.exit_status()
         });
         status.exit()
     })

@@ -49,6 +49,12 @@ impl Entry {
         }
     }
 
+    /// Creates the entry of one command of a role: with the rule that allows it, or all if that is unknown.
+    pub(super) fn of_rule(role: Role, user: &str, rule: Option<String>) -> Self {
+        let entry = Self::of(role, user);
+        Self { rules: rule.map_or_else(|| entry.rules.clone(), |rule| vec![rule]), ..entry }
+    }
+
     /// Creates the entry of an exact grant's command, run under `role`: in its directory, with no variables but its own.
     pub(super) fn of_command(role: Role, terms: &GrantTerms, settings: &Settings) -> Self {
         let (mut options, mut words, mut groups) = (Options::clone(&role.options), Vec::new(), Vec::new());

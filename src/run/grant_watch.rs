@@ -2,6 +2,7 @@
 //! database. Queries the database only when the bell was rung.
 
 mod extension;
+mod reasons;
 
 use std::cell::OnceCell;
 use std::io;
@@ -315,13 +316,20 @@ impl<'a> GrantWatch<'a> {
         let was_frozen = std::mem::replace(&mut self.frozen, false);
         match wish {
             Some(Wish { act: Act::Kill, by }) => {
-                self.words = Some(format!("{by} ends this session"));
+                self.words = Some(format!("{by} ends this session{}", self.reason_of(Act::Kill)));
                 self.ended_by(EndReason::Kill);
             }
             Some(Wish { act: Act::Freeze, by }) => {
                 self.frozen = true;
-                let words = || format!("{by} has frozen this session{}", self.what.way_out());
-                self.words = self.words.take().or_else(|| (!was_frozen).then(words));
+                if !was_frozen && self.words.is_none() {
+                    let why = self.reason_of(Act::Freeze);
+                    self.words = Some(format!("{by} has frozen this session{why}{}", self.what.way_out()));
+                }
+            }
+            Some(Wish { act: Act::Thaw, .. }) | None if was_frozen => {
+                if self.words.is_none() {
+                    self.words = self.thawed();
+                }
             }
             Some(Wish { act: Act::Thaw, .. }) | None => {}
         }
@@ -397,9 +405,9 @@ impl<'a> GrantWatch<'a> {
             )),
             Verdict::End(ending) => {
                 let how = match ending {
-                    EndReason::Expiry => "has expired",
-                    EndReason::Revocation => "was revoked",
-                    EndReason::Release => "was released",
+                    EndReason::Expiry => "has expired".to_owned(),
+                    EndReason::Revocation => format!("was revoked{}", self.revoked_by(&last.id)),
+                    EndReason::Release => "was released".to_owned(),
                     // Not caused by the grant, and announced elsewhere.
                     EndReason::Unrecorded | EndReason::Kill | EndReason::TimeLimit => return None,
                 };

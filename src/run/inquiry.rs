@@ -8,15 +8,15 @@ use crate::activation::insight::Disclosure;
 use crate::authorized::{Serves, may_launch};
 use crate::elevation::{Caller, CallerError, Command, CommandError, Elevation, ElevationError, RunAs};
 use crate::host::{Host, HostError};
-use crate::judge::{Among, JudgeError, Judgement, counts_here, judge, subject};
+use crate::judge::{Among, JudgeError, Judgement, ask, counts_here, judge, subject};
 use crate::policy_index::PolicyIndex;
 use crate::refusal::Refusal;
 use crate::verify::{Differs, Good, GrantFault, good_for, verify};
 use jit_core::cli::EnvironmentWish;
 use jit_core::clock::Now;
-use jit_core::escape::Word;
+use jit_core::escape::{Word, escape};
 use jit_core::grant::{CommandTerms, GrantTerms, SignedGrant};
-use jit_core::policy::{Assignment, Role};
+use jit_core::policy::{Answer, Assignment, Role};
 
 /// A question about a user.
 pub(super) struct Inquiry<'a> {
@@ -42,14 +42,20 @@ pub(super) enum Given {
 }
 
 /// What the gate would decide.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Allowed {
+enum Allowed {
     /// The command runs.
-    Now,
+    Now(Box<Serving>),
     /// The command runs in the directory that an exact grant names, and the user is in another one.
     Elsewhere,
     /// The command does not run.
     Not,
+}
+
+/// What lets a command run.
+pub(super) struct Serving {
+    pub(super) role: Role,
+    /// The rule of the role that allows the command, as it is written.
+    pub(super) rule: Option<String>,
 }
 
 impl Inquiry<'_> {
@@ -69,10 +75,13 @@ impl Inquiry<'_> {
         }
     }
 
-    /// Whether the user may run it now.
-    pub(super) fn may_run(&self, run_as: RunAs, command: Command) -> Result<bool, Refusal> {
+    /// Returns what lets the user run it now; `None` if nothing does.
+    pub(super) fn serving_command(&self, run_as: RunAs, command: Command) -> Result<Option<Serving>, Refusal> {
         let candidates = self.host.store().candidates(self.person.person(), self.now.seconds())?;
-        Ok(self.verdict(run_as, command, candidates, EnvironmentWish::default())? == Allowed::Now)
+        Ok(match self.verdict(run_as, command, candidates, EnvironmentWish::default())? {
+            Allowed::Now(serving) => Some(*serving),
+            Allowed::Elsewhere | Allowed::Not => None,
+        })
     }
 
     /// Returns the roles that allow commands now: standing ones, and those of active grants that are not for one command only.
@@ -110,7 +119,7 @@ impl Inquiry<'_> {
         }
         // A command that cannot be found, or is denied, is nothing that the grant allows.
         let serves = self.serves(good.signed, terms.command.as_ref()?, terms).unwrap_or(Allowed::Not);
-        (serves != Allowed::Not).then(|| Given::Command(good.both().clone(), Box::new(terms.clone())))
+        (!matches!(serves, Allowed::Not)).then(|| Given::Command(good.both().clone(), Box::new(terms.clone())))
     }
 
     fn serves(&self, signed: &SignedGrant, approved: &CommandTerms, terms: &GrantTerms) -> Result<Allowed, Refusal> {
@@ -137,7 +146,13 @@ impl Inquiry<'_> {
         let elevation = Elevation::question((self.again)()?, run_as, command, None, wish);
         // What the launch refuses does not run, whoever allows it.
         let launched = |role: &Role, serves, elevation: &Elevation| match may_launch(role, serves, elevation) {
-            Ok(()) => Allowed::Now,
+            Ok(()) => {
+                let rule = match ask(role, elevation) {
+                    Answer::Allowed { rule } => Some(escape(rule.to_string().as_bytes())),
+                    _ => None,
+                };
+                Allowed::Now(Box::new(Serving { role: role.clone(), rule }))
+            }
             Err(_) => Allowed::Not,
         };
         let eligible = match judge(elevation, self.policy, Among::All(&[])) {

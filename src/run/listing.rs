@@ -177,15 +177,21 @@ impl Page<'_> {
     }
 }
 
-/// `-l CMD`: the resolved command and 0 when it may run now, else 1 and nothing.
+/// `-l CMD`: the resolved command and 0 when it may run now, else 1 and nothing. With `-ll`, first the entry that allows it.
 fn one(wanted: &List, inquiry: &Inquiry<'_>, console: &mut Console) -> Result<ExitStatus, Refusal> {
     let run_as = RunAs::resolve(wanted.run_as.as_deref(), wanted.run_as_group.as_deref(), inquiry.person)
         .map_err(ElevationError::RunAs)?;
     let Some(command) = inquiry.find(&wanted.command, &run_as)? else { return Ok(ExitStatus::Code(1)) };
     let line = command_line(command.resolved_words().into_iter().map(|word| word.0));
-    let allowed = inquiry.may_run(run_as, command)?;
-    if allowed {
-        console.print(&format!("{line}\n"));
-    }
-    Ok(ExitStatus::Code(i32::from(!allowed)))
+    let Some(serving) = inquiry.serving_command(run_as, command)? else { return Ok(ExitStatus::Code(1)) };
+    let text = match wanted.length {
+        Length::Short => format!("{line}\n"),
+        Length::Long => {
+            let page = Page { length: wanted.length, width: entries::width(), settings: inquiry.policy.settings() };
+            let entry = page.entry(&Entry::of_rule(serving.role, inquiry.person.name().as_str(), serving.rule));
+            format!("{}{}", entry.trim_start_matches('\n'), page.wrapped(&format!("    Matched: {line}"), 8))
+        }
+    };
+    console.print(&text);
+    Ok(ExitStatus::Code(0))
 }

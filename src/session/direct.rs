@@ -20,7 +20,7 @@ use crate::console;
 use jit_core::names::RunId;
 use sys::exec::ExecError;
 use sys::poll::{Blocking, PollEntry, poll, set_blocking, socket_pair};
-use sys::process::{self, Pid, WaitEvent, become_subreaper, descends, exit_now, fork};
+use sys::process::{self, Pid, WaitEvent, become_subreaper, exit_now, fork};
 use sys::procfs::is_stopped;
 use sys::sanitize::Inherited;
 use sys::signals::{Event, SIGALRM, SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGUSR1, SIGUSR2};
@@ -268,7 +268,7 @@ impl Supervised<'_, '_, '_> {
                 SIGCHLD => self.process_tree.bury_guard(),
                 SIGINT | SIGQUIT | SIGTERM | SIGHUP if self.enforcer.is_frozen() => self.enforcer.give_up(),
                 _ if self.enforcer.is_frozen() => {}
-                signal if is_for_the_command(&event) => self.pass_on(signal),
+                signal if is_for_the_command(&event, self.command.pid()) => self.pass_on(signal),
                 _ => {}
             }
         }
@@ -326,15 +326,16 @@ fn say(words: &str) {
 }
 
 /// Whether a signal is meant for the command. Signals from the terminal go to the whole process group, so the command has them
-/// already; the command and its descendants do not mean the command when they signal their parent or their group. Another process
-/// of the group may mean the group with the signals of the keys, but not with the others: a script without job control, where all
-/// are one group, ends a command by `jit-sudo kill $!` (sudo's rules).
-fn is_for_the_command(event: &Event) -> bool {
+/// already; the command, and the process group that it leads, do not mean the command when they signal their parent. Another
+/// process of our group may mean the group with the signals of the keys, but not with the others: a script without job control,
+/// where all are one group, ends a command by `jit-sudo kill $!` (sudo's rules).
+fn is_for_the_command(event: &Event, command: Pid) -> bool {
     if event.from_kernel {
         return false;
     }
     let Some(sender) = event.sender_pid else { return true };
-    let in_our_group = || process::process_group(sender) == Some(process::own_process_group());
-    let may_mean_the_group = matches!(event.signal, SIGINT | SIGQUIT | SIGTSTP) && in_our_group();
-    !may_mean_the_group && !descends(sender, Pid::own())
+    let group = process::process_group(sender);
+    let may_mean_the_group =
+        matches!(event.signal, SIGINT | SIGQUIT | SIGTSTP) && group == Some(process::own_process_group());
+    !may_mean_the_group && sender != command && group != Some(command)
 }

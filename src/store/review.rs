@@ -93,12 +93,13 @@ impl GrantStore<'_> {
         rows.collect()
     }
 
-    /// Returns every person who ever had a grant of `role`, with the start of their last one.
+    /// Returns every person who had a grant of `role` that had begun by `now`, with the start of their last one.
     /// Of several names of one uid it returns only the latest: the others have no account.
-    pub fn last_uses(&self, role: &RoleName) -> Result<Vec<(Person, i64)>, FindError> {
-        let query = "SELECT uid, max(starts) FROM granted WHERE role = ?1 GROUP BY uid";
+    pub fn last_uses(&self, role: &RoleName, now: i64) -> Result<Vec<(Person, i64)>, FindError> {
+        let query = "SELECT uid, max(starts) FROM granted WHERE role = ?1 AND starts <= ?2 GROUP BY uid";
         let mut statement = self.connection.prepare(query)?;
-        let rows = statement.query_map([role.as_str()], |row| Ok((row.get::<_, u32>(0)?, row.get::<_, i64>(1)?)))?;
+        let rows = statement
+            .query_map(params![role.as_str(), now], |row| Ok((row.get::<_, u32>(0)?, row.get::<_, i64>(1)?)))?;
         let body = "SELECT id FROM granted WHERE role = ?1 AND uid = ?2 AND starts = ?3 LIMIT 1";
         let mut latest = self.connection.prepare(body)?;
         let mut uses = Vec::new();

@@ -1,10 +1,11 @@
 use super::*;
 use jit_core::clock::duration::Seconds;
 use jit_core::escape::Word;
+use jit_core::grant::lifecycle::RequestState;
 use jit_core::grant::sshsig::Namespace;
 use jit_core::grant::terms::{Extensions, Flag, VERSION, encode};
-use jit_core::grant::{HostDescriptor, HostKey, SignedStatement, StatementKind, StatementTerms};
-use jit_core::names::UserName;
+use jit_core::grant::{HostDescriptor, HostKey, RequestTerms, SignedStatement, StatementKind, StatementTerms};
+use jit_core::names::{IdPrefix, UserName};
 
 pub(super) const NOW: i64 = 1_000;
 

@@ -31,19 +31,6 @@ pub fn descendants(of: Pid) -> io::Result<Vec<Pid>> {
     Ok(scan(of)?.into_iter().map(|process| process.pid).collect())
 }
 
-/// Returns whether a process descends from `ancestor` now. One that has ended and was reaped does not.
-pub fn descends(process: Pid, ancestor: Pid) -> bool {
-    let mut at = process;
-    for _ in 0..MAX_ANCESTORS {
-        match procfs::status(at).ok().and_then(|status| Pid::new(status.parent)) {
-            Some(parent) if parent == ancestor => return true,
-            Some(parent) => at = parent,
-            None => return false,
-        }
-    }
-    false
-}
-
 /// Sends SIGKILL to every descendant that is `meant`, and again to those that appeared meanwhile. Returns their number.
 ///
 /// It first stops all of them, so that a program that forks faster than it is killed loses the race.

@@ -39,6 +39,7 @@ pub mod marked;
 pub mod memfd;
 pub mod mount;
 pub mod netgroup;
+pub mod no_wait;
 pub mod opened;
 #[cfg(feature = "pam")]
 pub mod pam;

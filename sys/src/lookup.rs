@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use crate::no_wait::may_wait_for;
 use crate::users::{Account, group_by_gid, group_by_name, groups_of};
 
 /// Returns the id of the first group of this name in the account database.
@@ -32,11 +33,13 @@ pub fn addresses() -> Option<Vec<(IpAddr, Option<IpAddr>)>> {
 
 /// Returns device and inode of the file at a path, links followed.
 pub fn file(path: &Path) -> Option<Option<(u64, u64)>> {
+    may_wait_for("a file");
     Some(seen(fs::metadata(path))?.map(|found| (found.dev(), found.ino())))
 }
 
 /// Returns the canonical path of a file.
 pub fn canonical(path: &Path) -> Option<Option<PathBuf>> {
+    may_wait_for("a file");
     seen(fs::canonicalize(path))
 }
 

@@ -6,6 +6,8 @@ use std::ptr;
 
 use nix::sys::utsname::uname;
 
+use crate::no_wait::may_wait_for;
+
 unsafe extern "C" {
     fn innetgr(netgroup: *const c_char, host: *const c_char, user: *const c_char, domain: *const c_char) -> c_int;
 }
@@ -21,6 +23,7 @@ pub fn has_host(netgroup: &str, host: &str) -> bool {
 }
 
 fn member(netgroup: &str, host: Option<&str>, user: Option<&str>) -> bool {
+    may_wait_for("a netgroup");
     let text = |text: &str| CString::new(text).ok();
     let (Some(netgroup), host, user) = (text(netgroup), host.map(text), user.map(text)) else { return false };
     if host == Some(None) || user == Some(None) {

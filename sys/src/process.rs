@@ -19,12 +19,13 @@ use std::time::Duration;
 use crate::cgroup::{self, Cgroup};
 use crate::clone;
 use crate::kernel::{check, retry};
+use crate::no_wait::may_wait_for;
 use crate::poll::{pipe, read, write};
 use crate::procfs::locked;
 use crate::signals::{self, Disposition, SignalSet};
 use crate::started;
 
-pub use crate::descendants::{Earlier, descendants, descends, kill_descendants, signal_descendants, signal_if};
+pub use crate::descendants::{Earlier, descendants, kill_descendants, signal_descendants, signal_if};
 
 /// A process id; always positive, so that it can never mean a group or every process in kill(2).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -197,6 +198,7 @@ fn joined(pid: Option<u64>, time: Option<u64>) -> Option<u64> {
 
 /// Returns the inode number of a namespace of this process; `None` where the kernel has no such namespaces.
 fn namespace(kind: &str) -> io::Result<Option<u64>> {
+    may_wait_for("a namespace of this process");
     match fs::metadata(format!("/proc/self/ns/{kind}")) {
         Err(error) if error.kind() == io::ErrorKind::NotFound && fs::exists("/proc/self/ns")? => Ok(None),
         found => Ok(Some(found?.ino())),

@@ -10,6 +10,7 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 
+use crate::no_wait::may_wait_for;
 use crate::process::Pid;
 
 pub use locked::{ProcessStat, parse_stat};
@@ -85,6 +86,7 @@ impl StatusFile {
     /// # Errors
     /// `NotFound` when the process does not exist.
     pub fn open(pid: Pid) -> io::Result<Self> {
+        may_wait_for("a process");
         File::open(format!("/proc/{pid}/status")).map(Self)
     }
 
@@ -142,6 +144,7 @@ pub fn lives_since(pid: Pid, started: u64) -> bool {
 /// `Unsupported` where the kernel has no such lists (before Linux 4.2, or without CONFIG_PROC_CHILDREN); `NotFound` when the
 /// process does not exist.
 pub(crate) fn children(pid: Pid) -> io::Result<Vec<Pid>> {
+    may_wait_for("a process");
     let mut children = Vec::new();
     for thread in fs::read_dir(format!("/proc/{pid}/task"))?.flatten() {
         let thread = thread.path();
@@ -158,6 +161,7 @@ pub(crate) fn children(pid: Pid) -> io::Result<Vec<Pid>> {
 
 /// Returns the name of the program of a process, or the one that it has chosen (proc_pid_comm(5)): at most 15 bytes.
 pub fn name_of(pid: Pid) -> Option<Vec<u8>> {
+    may_wait_for("a process");
     let mut name = fs::read(format!("/proc/{pid}/comm")).ok()?;
     let _ = name.pop_if(|last| *last == b'\n');
     Some(name)
@@ -165,6 +169,7 @@ pub fn name_of(pid: Pid) -> Option<Vec<u8>> {
 
 /// Returns the threads that have not ended.
 fn living_threads(pid: Pid) -> impl Iterator<Item = (i32, ProcessStatus)> {
+    may_wait_for("a process");
     let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     threads.filter_map(move |entry| {
         let thread = entry.file_name().to_str()?.parse().ok()?;
@@ -174,6 +179,7 @@ fn living_threads(pid: Pid) -> impl Iterator<Item = (i32, ProcessStatus)> {
 }
 
 fn read_status(path: &str) -> io::Result<ProcessStatus> {
+    may_wait_for("a process");
     parse_opened(File::open(path)?)
 }
 
@@ -212,6 +218,7 @@ pub(crate) fn parse_status(bytes: &[u8]) -> Option<ProcessStatus> {
 /// Returns the login user id of this process, which does not change with its other ids (proc_pid_loginuid(5)); `None`
 /// when it is unset, or the kernel has no audit support.
 pub fn login_uid() -> Option<u32> {
+    may_wait_for("the login user id");
     let mut text = String::new();
     File::open("/proc/self/loginuid").ok()?.take(MAX_NUMBER).read_to_string(&mut text).ok()?;
     parse_login_uid(&text)

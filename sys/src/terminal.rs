@@ -15,11 +15,12 @@ use crate::secret::Secret;
 use crate::signals::{self, SignalSet};
 
 mod apart;
+mod held;
 mod question;
 
 pub use apart::Apart;
-use question::Question;
-pub use question::{Echo, PasswordError, read_password_from_stdin};
+pub use held::{Held, Wish};
+pub use question::{Answer, Echo, PasswordError, read_password_from_stdin};
 
 /// An open terminal, usually from [`Self::controlling`].
 #[derive(Debug)]
@@ -42,7 +43,7 @@ pub struct WindowSize {
 }
 
 /// The modes of a terminal (termios(3)).
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Attributes(libc::termios);
 
 impl Terminal {
@@ -118,22 +119,13 @@ impl Terminal {
         self.attributes().is_err_and(|error| error.raw_os_error() == Some(libc::EIO))
     }
 
-    /// Asks for a password: shows the prompt unchanged, does not echo the answer, and ends with a new line.
+    /// Asks for a password: shows the prompt unchanged, does not echo the answer, and ends with a new line. Discards what
+    /// was typed before the prompt and what follows the answer.
     ///
     /// From the background it first stops this process (SIGTTIN), as the shell expects. ^Z stops it with the terminal
     /// restored, and the prompt is shown again after that. `timeout` counts from the call; `None` waits for ever.
     pub fn read_password(&self, prompt: &[u8], timeout: Option<Duration>) -> Result<Secret, PasswordError> {
-        self.read_answer(prompt, Echo::Hidden, timeout)
-    }
-
-    /// Asks as [`Self::read_password`] does, with a choice of echo.
-    pub fn read_answer(&self, prompt: &[u8], echo: Echo, timeout: Option<Duration>) -> Result<Secret, PasswordError> {
-        Question { input: self.fd.as_fd(), output: self.fd.as_fd(), prompt, echo }.ask(timeout)
-    }
-
-    /// Discards input that was typed but not read.
-    pub fn flush_input(&self) -> io::Result<()> {
-        flush_input(self.fd.as_fd())
+        Ok(Held::of(Some(self))?.ask(prompt, Echo::Hidden, timeout)?.text)
     }
 }
 
@@ -197,10 +189,18 @@ impl Attributes {
         raw.c_lflag |= libc::ICANON | libc::ISIG;
         raw.c_lflag &= !(shown | libc::ECHONL);
         if echo == Echo::Shown {
-            raw.c_lflag |= shown;
+            // With the editing keys of line mode (^W, ^U), and control characters shown as ^X.
+            raw.c_lflag |= shown | libc::ECHOKE | libc::ECHOCTL | libc::IEXTEN;
+            raw.c_iflag |= libc::IUTF8;
             raw.c_oflag |= libc::OPOST | libc::ONLCR;
         }
         Self(raw)
+    }
+
+    /// Whether both are the same as far as a question changes them.
+    fn is_like(&self, other: &Self) -> bool {
+        let kept = |modes: &Self| (modes.0.c_iflag, modes.0.c_oflag, modes.0.c_lflag & !libc::PENDIN);
+        kept(self) == kept(other)
     }
 
     fn apply(&self, fd: BorrowedFd<'_>, when: libc::c_int) -> io::Result<()> {

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 
 use nix::unistd::{Gid, Uid};
 
+use crate::no_wait::may_wait_for;
+
 /// A user.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Account {
@@ -31,6 +33,8 @@ pub struct Group {
     pub name: String,
     /// Group id.
     pub gid: u32,
+    /// The users that the group lists. Users whose primary group it is may be missing, and so are names that are not UTF-8.
+    pub members: Vec<String>,
 }
 
 /// Looks a user up by login name; `None` when there is none.
@@ -40,6 +44,7 @@ pub struct Group {
 /// the kernel (CVE-2019-14287).
 pub fn account_by_name(name: &str) -> io::Result<Option<Account>> {
     plain(name)?;
+    may_wait_for("an account");
     nix::unistd::User::from_name(name)?.map(account).transpose()
 }
 
@@ -49,6 +54,7 @@ pub fn account_by_name(name: &str) -> io::Result<Option<Account>> {
 /// As [`account_by_name`]; the id `u32::MAX`.
 pub fn account_by_uid(uid: u32) -> io::Result<Option<Account>> {
     real_id(uid)?;
+    may_wait_for("an account");
     nix::unistd::User::from_uid(Uid::from_raw(uid))?.map(account).transpose()
 }
 
@@ -58,6 +64,7 @@ pub fn account_by_uid(uid: u32) -> io::Result<Option<Account>> {
 /// As [`account_by_name`].
 pub fn group_by_name(name: &str) -> io::Result<Option<Group>> {
     plain(name)?;
+    may_wait_for("a group");
     nix::unistd::Group::from_name(name)?.map(group).transpose()
 }
 
@@ -67,6 +74,7 @@ pub fn group_by_name(name: &str) -> io::Result<Option<Group>> {
 /// As [`account_by_name`]; the id `u32::MAX`.
 pub fn group_by_gid(gid: u32) -> io::Result<Option<Group>> {
     real_id(gid)?;
+    may_wait_for("a group");
     nix::unistd::Group::from_gid(Gid::from_raw(gid))?.map(group).transpose()
 }
 
@@ -82,6 +90,7 @@ const MOST_GROUPS: usize = 65_536;
 /// A name that contains NUL; more groups than the kernel accepts; a group whose id means "no id".
 pub fn groups_of(name: &str, gid: u32) -> io::Result<Vec<u32>> {
     real_id(gid)?;
+    may_wait_for("the groups of an account");
     let name = CString::new(name).map_err(|_| refused("a name contains NUL"))?;
     let mut groups = vec![0; FEW_GROUPS];
     loop {
@@ -115,7 +124,8 @@ fn account(user: nix::unistd::User) -> io::Result<Account> {
 }
 
 fn group(group: nix::unistd::Group) -> io::Result<Group> {
-    Ok(Group { name: whole(group.name)?, gid: real_id(group.gid.as_raw())? })
+    let members = group.mem.into_iter().filter(|name| !name.contains(char::REPLACEMENT_CHARACTER)).collect();
+    Ok(Group { name: whole(group.name)?, gid: real_id(group.gid.as_raw())?, members })
 }
 
 /// Rejects names that are not UTF-8: they arrive with replacement characters, under which two users could look alike.

@@ -1,11 +1,12 @@
 //! A user who may list a directory can keep every other process from using it: the kernel holds the lock of a directory while it
 //! writes the names to memory of the user, which may be a page that is never delivered. No run, no end of a grant and no log of
-//! the database depends on a directory that other users may list.
+//! the database depends on a directory that other users may list; nor the log on a name service, which may be as silent.
 
 use std::time::{Duration, Instant};
 
 use harness::{Output, Person, PrivateRoot, eventually};
 
+use crate::outliving::add_silent_directory;
 use crate::unanswered::install;
 use crate::{id, own_root, request};
 
@@ -136,9 +137,35 @@ fn the_log_of_the_database_does_not_wait_for_a_directory_of_the_caller() {
     eventually("they wait", harness::PATIENCE, || {
         root.script(hanging).trim().parse::<u32>().ok().filter(|count| *count >= 4).map(drop)
     });
+    does_not_grow(&root, before);
+}
+
+/// The log, which had this length, is reset again and again by runs of root.
+fn does_not_grow(root: &PrivateRoot, before: u64) {
     root.script("for i in $(seq 300); do jit-sudo -n true; done");
-    let after = log(&root);
+    let after = log(root);
     assert!(after <= before.max(1 << 20), "the log grew from {before} to {after} bytes");
+}
+
+/// A group that the files do not know is asked for in a directory that never answers.
+#[test]
+fn the_log_of_the_database_does_not_wait_for_a_name_service() {
+    let root = own_root();
+    add_silent_directory(&root, false);
+    let person = root.person(&[]);
+    root.script("for i in $(seq 100); do jit-sudo -n true; done");
+    let before = log(&root);
+    let ids = root.script(&format!("id -u {0}; id -g {0}", person.name));
+    let (uid, gid) = ids.trim().split_once('\n').unwrap();
+    let waiting =
+        format!("setpriv --reuid {uid} --regid {gid} --groups 64999 jit-sudo -n id >/dev/null 2>&1 </dev/null &");
+    root.script("printf 'jit-sudo\\n' > /run/hang");
+    root.script(&format!("setsid {waiting}"));
+    eventually("it asks in vain", harness::PATIENCE, || {
+        (root.script("test ! -e /run/hangs || echo yes").trim() == "yes").then_some(())
+    });
+    does_not_grow(&root, before);
+    root.script("rm /run/hang");
 }
 
 /// A line of the policy for a file in this directory that is rotated soon.

@@ -43,7 +43,9 @@ order           = 2
 
 /// Returns the lines without the source of an entry, which only jit-sudo prints.
 fn lines(text: &str) -> Vec<String> {
-    let line = |line: &str| line.split(" /etc/jit-sudo/").next().unwrap().to_owned();
+    // sudo 1.9.16 names the sudoers file in the same place.
+    let source = [" /etc/jit-sudo/", " /etc/sudoers"];
+    let line = |line: &str| source.iter().fold(line, |line, source| line.split(source).next().unwrap()).to_owned();
     text.replace('\r', "").lines().map(line).collect()
 }
 
@@ -70,6 +72,38 @@ fn entries_are_listed_as_sudo_lists_them() {
                 assert_eq!(shown("jit-sudo"), shown("sudo"), "{person} {option} at {columns} columns");
             }
         }
+    }
+}
+
+/// sudo 1.9.13 prints only the command; 1.9.16 the entry, as jit-sudo does.
+#[test]
+fn the_entry_that_allows_a_command_is_listed_with_the_command() {
+    let root = own_root();
+    root.script("rm -f /etc/sudoers.d/* /etc/jit-sudo/policy.d/*; groupadd web");
+    root.write("/etc/sudoers", 0o440, SUDOERS);
+    root.write("/etc/jit-sudo/policy.toml", 0o600, POLICY);
+    let version = root.script("sudo -V | sed -n '1s/.* 1.9.\\([0-9]*\\).*/\\1/p'");
+    let prints_entries = version.trim().parse::<u32>().unwrap() >= 15;
+    let asked = [
+        ("alice", &["id"][..]),
+        ("bob", &["id", "-u"]),
+        ("bob", &["systemctl", "stop", "nginx"]),
+        ("bob", &["-u", "carol", "id", "-u"]),
+    ];
+    for (person, words) in asked {
+        let said =
+            |program: &str| lines(root.run_as(person, [&[program, "-n", "-ll"][..], words].concat()).succeeded());
+        let ours = said("jit-sudo");
+        assert_eq!(ours[0], "Sudoers entry:", "{words:?}");
+        assert!(ours.last().unwrap().starts_with("    Matched: /usr/bin/"), "{ours:?}");
+        if prints_entries {
+            assert_eq!(ours, said("sudo"), "{person} {words:?}");
+        }
+    }
+    for words in [&["id", "-g"][..], &["vi"]] {
+        let refused = |program: &str| root.run_as("bob", [&[program, "-n", "-ll"][..], words].concat());
+        let (ours, theirs) = (refused("jit-sudo"), refused("sudo"));
+        assert_eq!((ours.status, ours.stdout), (theirs.status, theirs.stdout), "{words:?}");
     }
 }
 

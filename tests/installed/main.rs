@@ -31,6 +31,7 @@ mod exact;
 mod full_disk;
 mod grant_life;
 mod grants;
+mod handovers;
 mod held;
 mod held_directory;
 mod helpers;

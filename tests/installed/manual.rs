@@ -51,6 +51,50 @@ fn the_zero_standing_access_guide_works_as_documented() {
 }
 
 #[test]
+fn the_roll_out_and_the_way_back_work_as_documented() {
+    Player::start().play("roll-out.md");
+}
+
+#[test]
+fn the_upgrade_and_the_downgrade_work_as_documented() {
+    let mut player = Player::start();
+    // What a downgrade leaves: this version, and the database of a later one. packaging/test installs packages of two versions.
+    let apt = "#!/bin/sh\ncase $* in *--allow-downgrades*)\n\
+               exec sqlite3 /var/lib/jit-sudo/journal.db 'PRAGMA user_version = 99' ;;\nesac\n";
+    player.root.write("/usr/bin/apt", 0o755, apt);
+    player.play("upgrade.md");
+}
+
+#[test]
+fn the_backup_is_restored_as_documented() {
+    Player::start().play("backup.md");
+}
+
+/// Debian has one sudo, which is no alternative; elsewhere it is one.
+#[test]
+fn the_alternative_and_the_way_back_from_it_work_as_documented() {
+    let page = read("zero-standing.md");
+    let (_, rest) = page.split_once("    update-alternatives --install").unwrap();
+    let there = format!("update-alternatives --install{}", rest.split_once("\n\n").unwrap().0);
+    let back = "update-alternatives --remove sudo /usr/bin/jit-sudo";
+    for page in ["zero-standing.md", "roll-out.md", "import.md"] {
+        assert!(read(page).contains(&format!("`{back}`")), "{page}");
+    }
+    let root = PrivateRoot::start();
+    root.script(
+        "mv /usr/bin/sudo /usr/bin/sudo.ws; rm -f /usr/bin/sudoedit; ln -s sudo.ws /usr/bin/sudoedit.ws
+         update-alternatives --quiet --install /usr/bin/sudo sudo /usr/bin/sudo.ws 40 \
+             --slave /usr/bin/sudoedit sudoedit /usr/bin/sudoedit.ws",
+    );
+    let who = || ["sudo", "sudoedit"].map(|name| root.script(&format!("{name} -V | head -n 2")).contains("jit-sudo"));
+    assert_eq!(who(), [false, false]);
+    root.script(&there);
+    assert_eq!(who(), [true, true]);
+    root.script(back);
+    assert_eq!(who(), [false, false]);
+}
+
+#[test]
 fn the_audit_guide_works_as_documented() {
     let mut player = Player::start();
     player.play("quick-start.md");

@@ -1,4 +1,4 @@
-/* An NSS module that does not answer the enforcer as long as /run/hang exists. */
+/* An NSS module that does not answer the programs that /run/hang names, as long as it exists. */
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -7,17 +7,23 @@
 #include <string.h>
 #include <unistd.h>
 
+/* Whether /run/hang holds the name of this process, as in /proc/PID/comm. */
+static int is_named(void)
+{
+    char own[32] = "", named[32] = "";
+    int comm = open("/proc/self/comm", O_RDONLY), hang = open("/run/hang", O_RDONLY);
+    int is_read = read(comm, own, sizeof own - 1) > 0 && read(hang, named, sizeof named - 1) > 0;
+    close(comm);
+    close(hang);
+    return is_read && strcmp(own, named) == 0;
+}
+
 static enum nss_status hang(int *errnop)
 {
-    char name[32] = "";
-    int file = open("/proc/self/comm", O_RDONLY);
-    if (file >= 0 && read(file, name, sizeof name - 1) > 0 && strncmp(name, "jit-sudo-enforc", 15) == 0)
-        while (access("/run/hang", F_OK) == 0) {
-            close(open("/run/hangs", O_CREAT | O_WRONLY, 0600));
-            usleep(50000);
-        }
-    if (file >= 0)
-        close(file);
+    while (is_named()) {
+        close(open("/run/hangs", O_CREAT | O_WRONLY, 0600));
+        usleep(50000);
+    }
     *errnop = ENOENT;
     return NSS_STATUS_NOTFOUND;
 }

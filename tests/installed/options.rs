@@ -182,10 +182,14 @@ fn mask_limits_and_descriptors_are_the_policys() {
 fn a_command_runs_where_the_policy_lets_it() {
     for group in ["opt-plain", "opt-process", "opt-free", "opt-home"] {
         let person = root().person(&[group]);
-        for words in [&["pwd"][..], &["-D", "/var", "pwd"], &["-D", "/tmp", "pwd"]] {
+        for words in [&["pwd"][..], &["-D", "/var", "pwd"], &["-D", "/srv", "pwd"]] {
             Twice::of(&person, words).alike();
         }
     }
+    // The current directory: sudo 1.9.13 permits it too, 1.9.16 does not.
+    let person = root().person(&["opt-plain"]);
+    let here = root().command(&person.name, ["jit-sudo", "-n", "-D", "/tmp", "pwd"]).cwd("/tmp").run();
+    assert_eq!(here.succeeded(), "/tmp");
     let person = root().person(&["opt-free"]);
     let nowhere = root().command(&person.name, ["jit-sudo", "-n", "-D", "/nowhere", "pwd"]).run();
     nowhere.refused("jit-sudo: unable to change directory to /nowhere: No such file or directory\n");

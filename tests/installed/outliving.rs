@@ -799,23 +799,29 @@ fn a_user_who_loses_a_role_loses_its_runs() {
     assert!(root.as_root(["jitctl", "audit", "verify"]).intact().contains("intact"));
 }
 
+/// Adds an account directory, before or behind the files. It gives no answer to the program that /run/hang names.
+pub(crate) fn add_silent_directory(root: &PrivateRoot, is_first: bool) {
+    root.write("/root/nss_hang.c", 0o600, include_str!("nss_hang.c"));
+    root.script("gcc -shared -fPIC -o $(dirname $(find /lib /usr/lib -name 'libnss_compat.so.2' | head -1))/libnss_hang.so.2 /root/nss_hang.c");
+    let rest = if is_first { "" } else { ".*" };
+    root.script(&format!(
+        "sed -i 's/^\\(passwd\\|group\\):{rest}/& hang/' /etc/nsswitch.conf && grep -q '^passwd:.*hang' /etc/nsswitch.conf",
+    ));
+}
+
 /// A network directory of accounts may never answer; the process that ends a run does not query it.
 #[test]
 fn an_account_directory_that_does_not_answer_does_not_delay_the_end() {
     let root = crate::own_root();
     root.add_policy("removal", REMOVAL);
-    root.write("/root/nss_hang.c", 0o600, include_str!("nss_hang.c"));
-    root.script("gcc -shared -fPIC -o $(dirname $(find /lib /usr/lib -name 'libnss_compat.so.2' | head -1))/libnss_hang.so.2 /root/nss_hang.c");
-    root.script(
-        "sed -i 's/^\\(passwd\\|group\\):/& hang/' /etc/nsswitch.conf && grep -q '^passwd: hang' /etc/nsswitch.conf",
-    );
+    add_silent_directory(&root, true);
     let person = root.person(&["staying"]);
     let grant = id(&request(&root, &person, "granted", &[]));
     let sleeping = || root.script("pgrep -fxc 'sleep 920001' || :").trim() == "1";
     let script = "jit-sudo -n --role granted sleep 920001 >/dev/null 2>&1 & sleep 0.3";
     root.run_as(&person.name, ["sh", "-c", script]).succeeded();
     harness::eventually("it sleeps", harness::PATIENCE, || sleeping().then_some(()));
-    root.script("touch /run/hang");
+    root.script("echo jit-sudo-enforc > /run/hang");
     root.add_policy("another", "[roles.another]\nstanding = [\"#0\"]\ncommands = [\"ALL\"]\n");
     root.as_root(["jitctl", "roles"]).succeeded();
     harness::eventually("somebody asks in vain", harness::PATIENCE, || {

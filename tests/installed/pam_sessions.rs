@@ -458,7 +458,7 @@ fn a_session_that_may_finish_outlives_its_grant_and_the_record_says_so() {
     let mut session = root.pty_as("root", ["login", "-f", &person.name]);
     session.expect(&format!("{}@web1", person.name));
     root.as_root(["jitctl", "revoke", &grant, "--reason", "x"]).succeeded();
-    session.expect(&format!("grant {grant} was revoked: the session is ended"));
+    session.expect(&format!("grant {grant} was revoked by root (\"x\"): the session is ended"));
     session.wait();
     assert_eq!(end_of(&root, &person).text("ended_by"), "revocation");
     let listed = root.as_root(["jitctl", "audit", "list", "--kind", "end"]).stdout;

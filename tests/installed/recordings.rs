@@ -325,6 +325,8 @@ fn a_replay_on_a_terminal_has_its_time_and_its_keys() {
     let run = end.text("run").to_owned();
     let begun = Instant::now();
     let mut session = root().pty_as(&person.name, ["jitctl", "replay", &run]);
+    session.expect(&format!("run {run} of {} as root", person.name));
+    session.expect("q leaves");
     session.expect("first");
     session.expect("second");
     assert!(begun.elapsed() > Duration::from_millis(900), "{:?}", begun.elapsed());
@@ -337,15 +339,18 @@ fn a_replay_on_a_terminal_has_its_time_and_its_keys() {
     session.wait();
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     let mut session = root().pty_as(&person.name, ["jitctl", "replay", &run, "--at", "2", "--speed", "2"]);
+    session.expect("q leaves");
     session.expect("second");
     session.type_text(" ");
-    std::thread::sleep(Duration::from_millis(300));
+    session.expect("paused, space goes on: 0:0");
     session.type_text("\x1b[D");
     session.expect("first");
     session.type_text("q");
+    session.expect(&format!("left the recording of run {run} at 0:0"));
     assert!(session.wait().success());
     let hurried = Instant::now();
     let mut session = root().pty_as(&person.name, ["jitctl", "replay", &run, "--idle-limit", "0.1"]);
+    session.expect("q leaves");
     session.expect("third");
     session.wait();
     assert!(hurried.elapsed() < Duration::from_secs(10), "{:?}", hurried.elapsed());
@@ -437,7 +442,7 @@ fn approvers_freeze_thaw_and_end_a_session_of_their_role() {
     let act = |verb: &str| root().run_as(&guard.name, ["jitctl", "session", verb, &run, "--reason", "let me see"]);
 
     assert!(act("freeze").succeeded().contains("is frozen"));
-    session.expect(&format!("{} has frozen this session", guard.name));
+    session.expect(&format!("{} has frozen this session (\"let me see\")", guard.name));
     harness::eventually("it stands still", harness::PATIENCE, || {
         let before = ticks();
         std::thread::sleep(Duration::from_millis(600));
@@ -447,12 +452,13 @@ fn approvers_freeze_thaw_and_end_a_session_of_their_role() {
     assert!(listed.succeeded().contains(&format!("frozen by {}", guard.name)), "{listed:?}");
     let before = ticks();
     assert!(act("thaw").succeeded().contains("goes on"));
+    session.expect(&format!("{} thaws this session (\"let me see\")", guard.name));
     harness::eventually("it goes on", harness::PATIENCE, || (ticks() > before).then_some(()));
     root()
         .run_as(&person.name, ["jitctl", "session", "kill", &run, "--reason", "x"])
         .refused("only root and the approvers");
     assert!(act("kill").succeeded().contains("is being ended"));
-    session.expect(&format!("{} ends this session", guard.name));
+    session.expect(&format!("{} ends this session (\"let me see\")", guard.name));
     session.wait();
     let end = end_of(root(), &person);
     assert_eq!((end.text("ended_by"), end.number("signal")), ("kill", 15));

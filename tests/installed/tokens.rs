@@ -162,7 +162,7 @@ fn the_hardware_key_guide_works_as_documented() {
     std::thread::sleep(std::time::Duration::from_secs(1));
     assert!(!session.screen().contains("jit-sudo:"), "{}", session.screen());
     root.as_root(["bash", "-c", written("jitctl revoke --all --reason 'lost key'")]).succeeded();
-    session.expect("was revoked: the command is ended");
+    session.expect("was revoked by root (\"lost key\"): the command is ended");
     session.wait();
     list(&root, &[line("bob", &bobs), line("carol", &carols)]);
     alice.types("jit-sudo -n psql").refused("you have no active grant");

@@ -14,11 +14,12 @@ pub mod signed;
 pub mod sshsig;
 pub mod statement;
 pub mod terms;
+pub mod vouchers;
 pub mod within;
 
 mod ssh_wire;
 
-pub use approval::{Approval, ApprovalFault, Means, UserVerification, Vouchers};
+pub use approval::{Approval, ApprovalFault, Means, UserVerification};
 pub use approvers::Approvers;
 pub use host::{HostDescriptor, HostId};
 pub use hostkey::{HostKey, HostPublicKey};
@@ -30,6 +31,7 @@ pub use statement::{
     CarriedStatement, SignedStatement, StatementFault, StatementKind, StatementTerms, VouchedStatement,
 };
 pub use terms::{ApprovalTerms, CommandTerms, GrantTerms, RequestTerms, TermsFault};
+pub use vouchers::Vouchers;
 pub use within::{Excess, Limits};
 
 use sha2::{Digest as _, Sha256};

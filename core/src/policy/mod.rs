@@ -41,6 +41,7 @@ mod source;
 pub mod stored;
 #[cfg(feature = "policy-text")]
 mod table;
+mod ticket_example;
 mod warning;
 
 use std::path::PathBuf;

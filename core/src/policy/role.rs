@@ -18,6 +18,7 @@ use super::program_path::Effect;
 use super::recording::{Recording, is_default};
 use super::run_as::{RunAs, RunAsGroups, Target};
 use super::source::Source;
+use super::ticket_example::example;
 use crate::clock::duration::Seconds;
 use crate::names::RoleName;
 
@@ -279,6 +280,12 @@ impl TicketPattern {
     #[cfg(feature = "policy-text")]
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         Expression::read(text).map(Self)
+    }
+
+    /// Returns an example of a ticket, or the expression where no example is known.
+    #[must_use]
+    pub fn example(&self) -> String {
+        example(self.as_str()).filter(|ticket| self.matches(ticket)).unwrap_or_else(|| self.as_str().to_owned())
     }
 
     /// Returns whether `ticket` matches; false if it is longer than [`LONGEST_TICKET`] or contains control characters.

@@ -20,6 +20,7 @@ use crate::output::Output;
 use crate::replay::search;
 use crate::screen::{Report, Screen};
 use crate::speech::Trouble;
+use crate::table::Column::{Key, Text, Value};
 use crate::table::Listing;
 use crate::when;
 use record::Record;
@@ -139,9 +140,9 @@ fn collect(which: &RecordSelection, text: Option<Word>, broker: &Broker) -> Resu
     Ok(all)
 }
 
-fn table(page: &RecordPage, screen: &Screen) -> String {
+pub(crate) fn table(page: &RecordPage, screen: &Screen) -> String {
     let records: Vec<Record> = page.records.iter().map(Record::read).collect();
-    let mut listing = Listing::new(["SEQ", "TIME", "KIND", "USER", "WHAT"], 1);
+    let mut listing = Listing::new([Key("SEQ"), Value("TIME", 3), Value("KIND", 1), Value("USER", 2), Text("WHAT", 4)]);
     for (record, name) in records.iter().zip(names(&records)) {
         listing.row([
             record.seq().to_string().into(),

@@ -124,7 +124,7 @@ pub(crate) struct RecordSelection {
     /// At most this many records
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) limit: u32,
-    /// Only this kind: start, end, reject, request, approval, denial, cancellation, grant, revocation, release, alert, review, prune, backup, reading, intervention, policy, edit, left-running, left-ended, epoch, rotation, retirement
+    /// Only this kind: start, end, reject, request, approval, denial, cancellation, grant, revocation, release, alert, review, prune, backup, reading, intervention, policy, edit, left-running, left-ended, fork, clock, epoch, rotation, retirement
     #[arg(long, value_name = "KIND", value_parser = kind)]
     pub(crate) kind: Option<String>,
     /// Only actions of this user
@@ -302,9 +302,39 @@ pub(crate) struct AuditPruneWords {
     pub(crate) dry_run: bool,
 }
 
-/// A kind of record; checked here for its shape only, so that a newer broker may know more kinds.
-fn kind(text: &str) -> Result<String, &'static str> {
-    short_word(text).ok_or("a kind is a word such as 'start', 'end' or 'reject'")
+/// The kinds of records.
+pub(super) const KINDS: [&str; 25] = [
+    "start",
+    "end",
+    "reject",
+    "request",
+    "approval",
+    "denial",
+    "cancellation",
+    "grant",
+    "revocation",
+    "release",
+    "alert",
+    "review",
+    "prune",
+    "backup",
+    "reading",
+    "intervention",
+    "policy",
+    "edit",
+    "left-running",
+    "left-ended",
+    "fork",
+    "clock",
+    "epoch",
+    "rotation",
+    "retirement",
+];
+
+/// A kind of record.
+fn kind(text: &str) -> Result<String, String> {
+    let known = KINDS.iter().find(|kind| **kind == text);
+    known.map(|kind| (*kind).to_owned()).ok_or_else(|| format!("the kinds are {}", KINDS.join(", ")))
 }
 
 fn status(text: &str) -> Result<String, &'static str> {

@@ -92,7 +92,7 @@ fn text(request: &impl serde::Serialize) -> String {
 }
 
 fn screen(out: Surface) -> Screen {
-    Screen { format: Format::Text, out, err: Surface::Pipe, now: 1_800_000_060 }
+    Screen { format: Format::Text, out, err: Surface::Pipe, width: None, now: 1_800_000_060 }
 }
 
 /// Returns what is shown of a document on a known host, or why it is refused.

@@ -17,6 +17,8 @@ pub(crate) enum Key {
     Forward,
     /// Left arrow.
     Back,
+    /// i: show where the replay is.
+    Info,
     /// +
     Faster,
     /// -
@@ -76,6 +78,7 @@ fn key(bytes: &[u8]) -> Option<Key> {
         b"q" | b"Q" | b"\x03" => Some(Key::Quit),
         b"\x1b[C" | b"\x1bOC" => Some(Key::Forward),
         b"\x1b[D" | b"\x1bOD" => Some(Key::Back),
+        b"i" | b"I" => Some(Key::Info),
         b"+" => Some(Key::Faster),
         b"-" => Some(Key::Slower),
         _ => None,

@@ -17,12 +17,12 @@ use std::time::Duration;
 
 use clap::Args;
 use clap_complete::ArgValueCandidates;
-use jit_core::names::RunId;
 use jit_core::wire::{Purpose, Recording, RecordingInfo};
 
 use crate::broker::{Broker, BrokerError};
 use crate::complete;
 use crate::output::Output;
+use crate::run_prefix::RunPrefix;
 use crate::screen::{Format, Report, Screen};
 use crate::speech::{Notice, Trouble};
 use crate::stream::{Piece, Stream};
@@ -31,9 +31,9 @@ use player::{Pace, Player};
 /// `replay`
 #[derive(Debug, Args)]
 pub(crate) struct ReplayWords {
-    /// The run's id, as `jitctl audit list` shows it
-    #[arg(value_name = "RUN", value_parser = RunId::parse)]
-    run: RunId,
+    /// The run's id, as `jitctl audit list` shows it, or its first characters
+    #[arg(value_name = "RUN", value_parser = RunPrefix::parse)]
+    run: RunPrefix,
     /// The speed of the replay: 2 is twice as fast
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = speed)]
     speed: f64,
@@ -58,9 +58,9 @@ pub(crate) struct ReplayWords {
 /// `watch`
 #[derive(Debug, Args)]
 pub(crate) struct WatchWords {
-    /// The run's id, as `jitctl session list` shows it
-    #[arg(value_name = "RUN", value_parser = RunId::parse, add = ArgValueCandidates::new(complete::sessions))]
-    run: RunId,
+    /// The run's id, as `jitctl session list` shows it, or its first characters
+    #[arg(value_name = "RUN", value_parser = RunPrefix::parse, add = ArgValueCandidates::new(complete::sessions))]
+    run: RunPrefix,
     /// Send the output of the session to this terminal without a filter
     #[arg(long)]
     raw: bool,
@@ -84,7 +84,7 @@ impl OutputFilter {
 /// `jitctl replay`
 pub(crate) fn replay(words: ReplayWords, broker: &Broker, screen: &Screen) -> Result<Report, Trouble> {
     let purpose = if words.export.is_some() { Purpose::Export } else { Purpose::Replay };
-    let (info, stream) = broker.stream(&Recording { run: words.run, purpose })?;
+    let (info, stream) = broker.stream(&Recording { run: words.run.recorded(broker)?, purpose })?;
     if let Some(file) = &words.export {
         let text = export(file, &info, stream)?;
         return Ok(Report::done(Output::Recording(info), text));

@@ -11,8 +11,11 @@ use super::cast::{Event, EventKind, Lines};
 use super::filter::Filter;
 use super::keys::{Key, Keys};
 use super::{OutputFilter, opened};
+use crate::clean::clean;
+use crate::grant_text::line;
 use crate::screen::Screen;
 use crate::speech::{Notice, Trouble};
+use crate::when;
 
 /// How far an arrow key jumps.
 const JUMP: Duration = Duration::from_secs(5);
@@ -42,6 +45,8 @@ enum Course {
     Over,
     /// Jump to this time; an earlier one is played again from the beginning.
     Jump(Duration),
+    /// Draw the picture of this time again.
+    Draw(Duration),
 }
 
 impl<'a> Player<'a> {
@@ -55,14 +60,17 @@ impl<'a> Player<'a> {
         let keys = if screen.out.is_terminal() { Keys::take() } else { None };
         let mut events = self.events()?;
         let mut target = at;
+        let mut length = Duration::ZERO;
         if let Some(keys) = &keys {
             self.warn_of_size(&mut events, keys, screen)?;
+            length = self.events()?.length().map_err(|error| failed(&error))?;
+            self.screen.say(&self.header(length, screen.now))?;
         }
         let result = loop {
-            match self.stretch(&mut events, target, keys.as_ref()) {
+            match self.stretch(&mut events, target, length, keys.as_ref()) {
                 Ok(Course::Over) => break Ok(()),
-                Ok(Course::Jump(to)) => {
-                    if to < events.reached {
+                Ok(course @ (Course::Jump(to) | Course::Draw(to))) => {
+                    if to < events.reached || matches!(course, Course::Draw(_)) {
                         events = self.events()?;
                         self.screen.begin_again()?;
                     }
@@ -74,19 +82,31 @@ impl<'a> Player<'a> {
             }
         };
         if keys.is_some() {
-            self.screen.restore()?;
+            let reached = events.reached;
+            self.screen.leave(&format!(
+                "left the recording of run {} at {} of {}",
+                self.info.run,
+                clock(reached),
+                clock(length)
+            ))?;
         }
         result
     }
 
     /// Shows everything before `target` at once, and the rest with its timing.
-    fn stretch(&mut self, events: &mut Events<'_>, target: Duration, keys: Option<&Keys>) -> io::Result<Course> {
+    fn stretch(
+        &mut self,
+        events: &mut Events<'_>,
+        target: Duration,
+        length: Duration,
+        keys: Option<&Keys>,
+    ) -> io::Result<Course> {
         while let Some(event) = events.next()? {
             if let Some(keys) = keys.filter(|_| event.at > target) {
                 events.reached = events.reached.max(target);
                 let pause = event.at.saturating_sub(events.reached);
                 let pause = self.pace.idle_limit.map_or(pause, |limit| pause.min(limit));
-                match self.wait(pause, &mut events.reached, keys) {
+                match self.wait(pause, &mut events.reached, length, keys)? {
                     None => {}
                     Some(Key::Forward) => {
                         let to = events.reached + JUMP;
@@ -94,6 +114,7 @@ impl<'a> Player<'a> {
                         return Ok(Course::Jump(to));
                     }
                     Some(Key::Back) => return Ok(Course::Jump(events.reached.saturating_sub(JUMP))),
+                    Some(Key::Pause) => return Ok(Course::Draw(events.reached)),
                     Some(_) => return Ok(Course::Over),
                 }
             }
@@ -105,7 +126,13 @@ impl<'a> Player<'a> {
 
     /// Waits for the pause divided by the speed, and advances the position in the recording; returns a key that
     /// interrupts the wait.
-    fn wait(&mut self, pause: Duration, reached: &mut Duration, keys: &Keys) -> Option<Key> {
+    fn wait(
+        &mut self,
+        pause: Duration,
+        reached: &mut Duration,
+        length: Duration,
+        keys: &Keys,
+    ) -> io::Result<Option<Key>> {
         let mut left = pause;
         loop {
             let begun = Instant::now();
@@ -113,17 +140,37 @@ impl<'a> Player<'a> {
             let passed = begun.elapsed().mul_f64(self.pace.speed).min(left);
             left = left.saturating_sub(passed);
             *reached += passed;
-            let key = if key == Some(Key::Pause) { keys.until_pause_ends() } else { key };
+            if matches!(key, Some(Key::Pause | Key::Info)) {
+                let state = if key == Some(Key::Pause) { "paused, space goes on" } else { "playing" };
+                let place = format!("{} of {}, speed {}", clock(*reached), clock(length), self.pace.speed);
+                self.screen.status(&format!(" {state}: {place} "))?;
+            }
+            let key = if key == Some(Key::Pause) { keys.until_pause_ends().or(key) } else { key };
             match key {
                 Some(Key::Faster) => self.pace.speed = (self.pace.speed * 2.0).min(1000.0),
                 Some(Key::Slower) => self.pace.speed = (self.pace.speed / 2.0).max(0.01),
-                Some(key @ (Key::Quit | Key::Forward | Key::Back)) => return Some(key),
-                Some(Key::Pause) | None => {}
+                Some(key @ (Key::Quit | Key::Forward | Key::Back | Key::Pause)) => return Ok(Some(key)),
+                Some(Key::Info) | None => {}
             }
             if left.is_zero() {
-                return None;
+                return Ok(None);
             }
         }
+    }
+
+    /// Returns who did what, when and for how long, and the keys.
+    fn header(&self, length: Duration, now: i64) -> String {
+        let info = self.info;
+        format!(
+            "run {} of {} as {}, {}, {} long: {}\nspace pauses, left and right jump by 5s, + and - change the speed, i shows the \
+             position, q leaves",
+            info.run,
+            info.user,
+            info.run_as,
+            when::short_relative(info.since, now),
+            clock(length),
+            line(&info.command)
+        )
     }
 
     fn warn_of_size(&self, events: &mut Events<'_>, keys: &Keys, screen: &Screen) -> Result<(), Trouble> {
@@ -151,7 +198,7 @@ impl Keys {
     fn until_pause_ends(&self) -> Option<Key> {
         loop {
             match self.within(None) {
-                None | Some(Key::Faster | Key::Slower) => {}
+                None | Some(Key::Faster | Key::Slower | Key::Info) => {}
                 Some(Key::Pause) => return None,
                 Some(key) => return Some(key),
             }
@@ -180,6 +227,15 @@ impl Events<'_> {
             self.waiting.extend(events.map_err(|_| io::Error::other("this is not a recording"))?);
         }
         Ok(self.waiting.pop_front())
+    }
+
+    /// Reads to the end, and returns the time of the last event.
+    fn length(mut self) -> io::Result<Duration> {
+        let mut length = Duration::ZERO;
+        while let Some(event) = self.next()? {
+            length = length.max(event.at);
+        }
+        Ok(length)
     }
 
     fn put_back(&mut self, event: Event) {
@@ -221,11 +277,31 @@ impl Drawing {
         print(&text)
     }
 
-    /// Restores the screen.
-    pub(crate) fn restore(&mut self) -> Result<(), Trouble> {
-        let text = self.filter.get_or_insert_default().restore();
-        print(&format!("{text}\r\n"))
+    /// Says something about the recording, on lines of their own.
+    pub(crate) fn say(&self, text: &str) -> Result<(), Trouble> {
+        let lines: String = text.lines().map(|line| format!("{}\r\n", clean(line))).collect();
+        print(&lines)
     }
+
+    /// Shows the state on the last line of the terminal, in reverse video, and leaves the cursor where it is.
+    fn status(&self, text: &str) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        write!(out, "\x1b7\x1b[999;1H\x1b[2K\x1b[7m{}\x1b[0m\x1b8", clean(text))?;
+        out.flush()
+    }
+
+    /// Restores the screen, and goes below the last picture, so that the prompt does not stand in it.
+    pub(crate) fn leave(&mut self, text: &str) -> Result<(), Trouble> {
+        let restored = self.filter.get_or_insert_default().restore();
+        let last = if text.is_empty() { String::new() } else { format!("{}\r\n", clean(text)) };
+        print(&format!("{restored}\x1b[999;1H\r\n{last}"))
+    }
+}
+
+/// Formats a position as `1:02` or `1:02:03`.
+fn clock(at: Duration) -> String {
+    let (hours, minutes, seconds) = (at.as_secs() / 3600, at.as_secs() / 60 % 60, at.as_secs() % 60);
+    if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes}:{seconds:02}") }
 }
 
 fn print(text: &str) -> Result<(), Trouble> {

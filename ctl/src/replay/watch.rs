@@ -12,10 +12,12 @@ use super::keys::{Key, Keys};
 use super::player::{Drawing, failed};
 use super::{OutputFilter, WatchWords};
 use crate::broker::{Broker, BrokerError};
+use crate::grant_text::line;
 use crate::output::Output;
 use crate::screen::{Format, Report, Screen};
 use crate::speech::{Notice, Trouble};
 use crate::stream::{Piece, Stream};
+use crate::when;
 
 /// An event while watching.
 enum Moment {
@@ -26,12 +28,20 @@ enum Moment {
 
 /// `jitctl watch`
 pub(crate) fn watch(words: WatchWords, broker: &Broker, screen: &Screen) -> Result<Report, Trouble> {
-    let (info, stream) = broker.stream(&Recording { run: words.run, purpose: Purpose::Watch })?;
+    let (info, stream) = broker.stream(&Recording { run: words.run.session(broker)?, purpose: Purpose::Watch })?;
     if screen.format == Format::Json {
         return Ok(Report::done(Output::Recording(info), String::new()));
     }
     let keys = if screen.out.is_terminal() { Keys::take() } else { None };
     let mut drawing = Drawing::new(OutputFilter::of(words.raw));
+    if keys.is_some() {
+        let since = when::short_relative(info.since, screen.now);
+        let what = line(&info.command);
+        drawing.say(&format!(
+            "watching run {} of {} as {}, since {since}: {what}\nq leaves",
+            info.run, info.user, info.run_as
+        ))?;
+    }
     let (sender, moments) = mpsc::channel();
     // Neither thread is joined: the process ends when watching ends.
     let told = sender.clone();
@@ -60,7 +70,7 @@ pub(crate) fn watch(words: WatchWords, broker: &Broker, screen: &Screen) -> Resu
     };
     if let Some(keys) = keys {
         keys.release();
-        drawing.restore()?;
+        drawing.leave("")?;
     }
     result?;
     Ok(over(info))

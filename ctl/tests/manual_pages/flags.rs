@@ -26,8 +26,8 @@ fn more(name: FlagName) -> (&'static str, &'static str) {
             one("`SUDO_ASKPASS` names the program. It runs as the caller, and its argument is the prompt.")
         }
         FlagName::Background => {
-            one("The command is never in the foreground of the caller's terminal. Where its standard \
-                                     input would be the terminal, it is empty.")
+            one("The command is never in the foreground of the caller's terminal. If its standard input would be the \
+                 terminal, the command reads the end of a file instead. It reads a pipe or a file as without `-b`.")
         }
         FlagName::CloseFrom => one("The number must be 3 or more. The role must have `closefrom_override`."),
         FlagName::Chdir => one("The role must have `runcwd = \"*\"`."),
@@ -58,7 +58,8 @@ fn more(name: FlagName) -> (&'static str, &'static str) {
                  exact grant, the list contains its one command, with the approved directory as `CWD=`. If a role has \
                  changed since the approval, the list contains what it allowed then and what it allows now. A grant \
                  that has not begun is not listed. If you give a command that you may run now, its path and arguments \
-                 are printed. With a command, a second `-l` has no effect.")
+                 are printed. With a second `-l`, the role and the rule that allow it are printed before, and the command \
+                 after `Matched:`.")
         }
         FlagName::NonInteractive => {
             one("jit-sudo does not ask, does not wait and does not request a grant. If a password is required, it \

@@ -7,7 +7,10 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
-use super::{DEPTH, Maker, is_roots_all_the_way, leader_in, made, seen};
+use super::below::DEPTH;
+use super::leader_in;
+use super::maker::{Maker, made};
+use super::tree::{is_roots_all_the_way, seen};
 use crate::descendants::Living;
 use crate::process::Pid;
 

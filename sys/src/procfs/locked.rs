@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use super::parse_opened;
 use crate::disk::statx;
+use crate::no_wait::may_wait_for;
 use crate::process::Pid;
 use crate::wake_timer::EndTimer;
 
@@ -67,6 +68,7 @@ pub(crate) type FileIdentity = [u64; 3];
 /// As `File::open`; `InvalidData` when the line is not as proc(5) says; and when `/proc` was mounted for another pid namespace than
 /// that of this process (pid_namespaces(7)): what it says about a pid is about another process.
 pub(crate) fn own() -> io::Result<ProcessStat> {
+    may_wait_for("this process");
     let bytes = read_line(File::open("/proc/self/stat")?)?;
     let own = Pid::own().to_string();
     if !bytes.strip_prefix(own.as_bytes()).is_some_and(|rest| rest.starts_with(b" ")) {
@@ -84,6 +86,7 @@ pub(crate) fn own() -> io::Result<ProcessStat> {
 pub(crate) fn start_of_root(pid: Pid) -> io::Result<u64> {
     // Both files are opened before either is read: if the pid is used again meanwhile, the first belongs to a process
     // that is gone, and its read fails.
+    may_wait_for("a process");
     let stat = File::open(format!("/proc/{pid}/stat"))?;
     let status = parse_opened(File::open(format!("/proc/{pid}/status"))?)?;
     // The user changes at the end of an exec, after everything that a user could delay.
@@ -104,12 +107,14 @@ pub(crate) fn start_within(pid: Pid, limit: Duration) -> io::Result<u64> {
 }
 
 fn stat(pid: Pid) -> io::Result<ProcessStat> {
+    may_wait_for("a process");
     read_stat(File::open(format!("/proc/{pid}/stat"))?)
 }
 
 /// Returns the file that a process executes, from the kernel's cache, without asking the server of a network file
 /// system, which might not answer.
 fn executed(pid: Pid) -> io::Result<FileIdentity> {
+    may_wait_for("the program of a process");
     let path = CString::new(format!("/proc/{pid}/exe"))?;
     statx(&path, libc::AT_STATX_DONT_SYNC, libc::STATX_INO | libc::STATX_BTIME).map(|found| identity(&found))
 }

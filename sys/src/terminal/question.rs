@@ -1,13 +1,12 @@
-//! Asks one question and reads one line. Always restores the terminal afterwards.
+//! Asks one question and reads one line. On a terminal, [`Held`] sets the modes before and restores them afterwards.
 
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
-use super::{Attributes, flush_input, is_foreground, is_terminal};
+use super::{Held, is_foreground, is_terminal};
 use crate::poll::{self, PollEntry};
-use crate::process::{Suspension, stop_self};
 use crate::secret::{Secret, wipe};
 use crate::signals::SignalQueue;
 
@@ -23,8 +22,8 @@ pub enum Echo {
 /// Why there is no answer.
 #[derive(Debug)]
 pub enum PasswordError {
-    /// SIGINT, SIGQUIT, SIGTERM or SIGHUP arrived.
-    Interrupted,
+    /// This signal arrived: SIGINT, SIGQUIT, SIGTERM or SIGHUP.
+    Interrupted(i32),
     /// The timeout has passed; the typed input is discarded, so that it appears nowhere (CVE-2025-64170).
     TimedOut,
     /// The input ended before an answer.
@@ -38,7 +37,7 @@ pub enum PasswordError {
 impl fmt::Display for PasswordError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Interrupted => f.write_str("the question was interrupted"),
+            Self::Interrupted(_) => f.write_str("the question was interrupted"),
             Self::TimedOut => f.write_str("timed out reading the password"),
             Self::EndOfInput => f.write_str("the input ended before a password"),
             Self::TooLong => f.write_str("the password is too long"),
@@ -55,21 +54,32 @@ impl From<io::Error> for PasswordError {
     }
 }
 
+/// The line that was typed.
+pub struct Answer {
+    /// The line, without its end.
+    pub text: Secret,
+    /// Whether more input followed at once, as when several lines are pasted. It was discarded.
+    pub more: bool,
+}
+
 /// Asks on standard error, verbatim, and reads one line of standard input without a byte of the next (the command may
-/// read the rest). If standard input is a terminal, the answer is not echoed.
+/// read the rest). If standard input is a terminal, the answer is not echoed, and what follows it is discarded.
 pub fn read_password_from_stdin(prompt: &[u8], timeout: Option<Duration>) -> Result<Secret, PasswordError> {
     let (input, output) = (io::stdin(), io::stderr());
-    Question { input: input.as_fd(), output: output.as_fd(), prompt, echo: Echo::Hidden }.ask(timeout)
+    let (input, output) = (input.as_fd(), output.as_fd());
+    if is_terminal(input) {
+        return Ok(Held::new(Some((input, output)))?.ask(prompt, Echo::Hidden, timeout)?.text);
+    }
+    Question { input, output, prompt }.ask_elsewhere(timeout)
 }
 
 pub(super) struct Question<'a> {
     pub(super) input: BorrowedFd<'a>,
     pub(super) output: BorrowedFd<'a>,
     pub(super) prompt: &'a [u8],
-    pub(super) echo: Echo,
 }
 
-enum Outcome {
+pub(super) enum Outcome {
     Answered(Secret),
     /// Stop by this signal, then ask again.
     Suspend(i32),
@@ -78,58 +88,17 @@ enum Outcome {
 }
 
 impl Question<'_> {
-    pub(super) fn ask(&self, timeout: Option<Duration>) -> Result<Secret, PasswordError> {
+    /// Asks where the answer comes from a file or pipe. Stop signals have their usual effect.
+    pub(super) fn ask_elsewhere(&self, timeout: Option<Duration>) -> Result<Secret, PasswordError> {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        let terminal = is_terminal(self.input);
-        loop {
-            let outcome = if terminal { self.ask_on_terminal(deadline)? } else { self.ask_elsewhere(deadline)? };
-            match outcome {
-                Outcome::Answered(secret) => return Ok(secret),
-                Outcome::Suspend(signal) => suspend(signal)?,
-                Outcome::AskAgain => {}
-            }
-        }
-    }
-
-    fn ask_elsewhere(&self, deadline: Option<Instant>) -> Result<Outcome, PasswordError> {
         let signals = SignalQueue::open(&[libc::SIGINT, libc::SIGQUIT, libc::SIGTERM, libc::SIGHUP])?;
-        self.converse(&signals, deadline, 1)
+        match self.converse(&signals, deadline, 1)? {
+            Outcome::Answered(secret) => Ok(secret),
+            Outcome::Suspend(_) | Outcome::AskAgain => Err(io::Error::from_raw_os_error(libc::EIO).into()),
+        }
     }
 
-    fn ask_on_terminal(&self, deadline: Option<Instant>) -> Result<Outcome, PasswordError> {
-        while !is_foreground(self.input) {
-            suspend(libc::SIGTTIN)?;
-        }
-        let signals = SignalQueue::open(&[
-            libc::SIGINT,
-            libc::SIGQUIT,
-            libc::SIGTERM,
-            libc::SIGHUP,
-            libc::SIGTSTP,
-            libc::SIGTTIN,
-            libc::SIGTTOU,
-            libc::SIGCONT,
-        ])?;
-        let before = Attributes::of(self.input)?;
-        // Does not wait for output to drain: on a stopped terminal (^S) that would wait with ^C blocked.
-        before.for_question(self.echo).apply_now(self.input)?;
-        // In line mode, so a read takes nothing of the next line, whatever its size.
-        let outcome = self.converse(&signals, deadline, 256);
-        if !matches!(outcome, Ok(Outcome::Answered(_))) {
-            // Before the modes are restored, which would echo what was typed so far.
-            flush_input(self.input)?;
-        }
-        if is_foreground(self.input) {
-            before.apply_now(self.input)?;
-            if self.echo == Echo::Hidden || outcome.is_err() {
-                // The Enter key was not echoed either. If there is no room for this byte, only the layout suffers.
-                let _ = poll::write(self.output, b"\n");
-            }
-        }
-        outcome
-    }
-
-    fn converse(
+    pub(super) fn converse(
         &self,
         signals: &SignalQueue,
         deadline: Option<Instant>,
@@ -202,13 +171,6 @@ fn wait(
     match event.signal {
         libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU => Ok(Some(Outcome::Suspend(event.signal))),
         libc::SIGCONT => Ok(Some(Outcome::AskAgain)),
-        _ => Err(PasswordError::Interrupted),
-    }
-}
-
-fn suspend(signal: i32) -> Result<(), PasswordError> {
-    match stop_self(signal)? {
-        Suspension::Resumed => Ok(()),
-        Suspension::Refused => Err(PasswordError::Io(io::Error::from_raw_os_error(libc::EIO))),
+        signal => Err(PasswordError::Interrupted(signal)),
     }
 }

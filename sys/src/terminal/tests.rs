@@ -1,5 +1,6 @@
 //! Uses real pseudo-terminals, with a child as session leader where job control matters.
 
+use super::question::Question;
 use super::*;
 use crate::poll::{PollEntry, poll, read, write};
 use crate::process::{WaitEvent, Waiting, exit_now, fork, kill, new_session, set_controlling_terminal, wait};
@@ -56,7 +57,7 @@ fn a_password_is_read_without_echo() {
 #[test]
 fn the_interrupt_key_ends_the_question_and_restores_the_terminal() {
     let pty = pty();
-    let child = asked(&pty, None, |answer| matches!(answer, Err(PasswordError::Interrupted)));
+    let child = asked(&pty, None, |answer| matches!(answer, Err(PasswordError::Interrupted(_))));
     screen(&pty.leader, ": ");
     write(pty.leader.as_fd(), b"secr\x03").unwrap();
     assert_eq!(end(child), WaitEvent::Exited(0));
@@ -66,7 +67,7 @@ fn the_interrupt_key_ends_the_question_and_restores_the_terminal() {
 #[test]
 fn a_termination_signal_ends_the_question_and_restores_the_terminal() {
     let pty = pty();
-    let child = asked(&pty, None, |answer| matches!(answer, Err(PasswordError::Interrupted)));
+    let child = asked(&pty, None, |answer| matches!(answer, Err(PasswordError::Interrupted(_))));
     screen(&pty.leader, ": ");
     kill(child, libc::SIGTERM).unwrap();
     assert_eq!(end(child), WaitEvent::Exited(0));
@@ -104,6 +105,33 @@ fn the_length_of_a_password_is_bounded() {
     write(pty.leader.as_fd(), &[b'a'; 3000]).unwrap();
     write(pty.leader.as_fd(), b"\n").unwrap();
     assert_eq!(end(child), WaitEvent::Exited(0));
+}
+
+#[test]
+fn lines_before_the_prompt_and_after_the_answer_are_discarded() {
+    let pty = pty();
+    write(pty.leader.as_fd(), b"early\nearlier\n").unwrap();
+    let child = asked(&pty, None, |answer| answer.is_ok_and(|secret| secret.as_bytes() == b"right"));
+    screen(&pty.leader, ": ");
+    write(pty.leader.as_fd(), b"right\nid\nwhoami\n").unwrap();
+    assert_eq!(end(child), WaitEvent::Exited(0));
+    let mut entries = [PollEntry::reading(pty.follower.as_fd())];
+    assert_eq!(poll(&mut entries, Some(Duration::from_millis(100))).unwrap(), 0, "nothing is left for the command");
+}
+
+#[test]
+fn of_two_that_hold_a_terminal_in_turn_neither_leaves_it_silent() {
+    for first_is_last in [false, true] {
+        let pty = pty();
+        let before = Attributes::of(pty.follower.as_fd()).unwrap();
+        let ends = Some((pty.follower.as_fd(), pty.follower.as_fd()));
+        let (first, second) = (Held::new(ends).unwrap(), Held::new(ends).unwrap());
+        assert!(!Attributes::of(pty.follower.as_fd()).unwrap().echoes());
+        let [one, other] = if first_is_last { [second, first] } else { [first, second] };
+        drop(one);
+        drop(other);
+        assert!(Attributes::of(pty.follower.as_fd()).unwrap().is_like(&before));
+    }
 }
 
 #[test]
@@ -160,23 +188,23 @@ fn standard_input_is_read_up_to_the_end_of_the_line_only() {
     let (reader, writer) = crate::poll::pipe().unwrap();
     let (errors, stderr) = crate::poll::pipe().unwrap();
     write(writer.as_fd(), b"pass\nrest").unwrap();
-    let question = Question { input: reader.as_fd(), output: stderr.as_fd(), prompt: b"P: ", echo: Echo::Hidden };
-    assert_eq!(question.ask(None).ok().unwrap().as_bytes(), b"pass");
+    let question = Question { input: reader.as_fd(), output: stderr.as_fd(), prompt: b"P: " };
+    assert_eq!(question.ask_elsewhere(None).ok().unwrap().as_bytes(), b"pass");
     let mut buffer = [0; 16];
     let length = read(reader.as_fd(), &mut buffer).unwrap();
     assert_eq!(&buffer[..length], b"rest");
     let length = read(errors.as_fd(), &mut buffer).unwrap();
     assert_eq!(&buffer[..length], b"P: ");
     drop(writer);
-    assert!(matches!(question.ask(None), Err(PasswordError::EndOfInput)));
+    assert!(matches!(question.ask_elsewhere(None), Err(PasswordError::EndOfInput)));
 }
 
 #[test]
 fn a_silent_pipe_times_out() {
     let (reader, _writer) = crate::poll::pipe().unwrap();
     let (_errors, stderr) = crate::poll::pipe().unwrap();
-    let question = Question { input: reader.as_fd(), output: stderr.as_fd(), prompt: b"", echo: Echo::Hidden };
-    assert!(matches!(question.ask(Some(Duration::from_millis(20))), Err(PasswordError::TimedOut)));
+    let question = Question { input: reader.as_fd(), output: stderr.as_fd(), prompt: b"" };
+    assert!(matches!(question.ask_elsewhere(Some(Duration::from_millis(20))), Err(PasswordError::TimedOut)));
 }
 
 #[test]

@@ -2,6 +2,9 @@
 
 use crate::root::PrivateRoot;
 
+/// Creates an account in the root's own files.
+const ACCOUNT: &str = include_str!("person.pl");
+
 /// A user with an account in the root.
 #[derive(Debug, Clone)]
 pub struct Person {
@@ -43,14 +46,11 @@ pub(crate) fn find(root: &PrivateRoot, name: &str) -> Person {
 
 /// Creates an account. The caller holds the lock that keeps useradd from running concurrently.
 pub(crate) fn make(root: &PrivateRoot, name: &str, groups: &[&str]) -> Person {
-    let mut script = String::new();
-    for group in groups {
-        script.push_str(&format!("getent group {group} >/dev/null || groupadd {group}\n"));
-    }
-    let list = if groups.is_empty() { String::new() } else { format!("--groups {}", groups.join(",")) };
-    script.push_str(&format!("useradd --create-home --shell /bin/bash {list} {name}\n"));
-    script.push_str(&format!("echo '{name}:{name}-password' | chpasswd --crypt-method SHA256 --sha-rounds 1000\n"));
-    let output = crate::run::Run::new(root, Person::root(), ["sh", "-euc", &script]).run();
+    let script = "name=$1 && shift && perl -e \"$0\" \"$name\" \"$@\" && \
+                  cp --recursive --no-target-directory --preserve=timestamps /etc/skel \"/home/$name\" && \
+                  chown --recursive \"$name:\" \"/home/$name\"";
+    let words = [&["sh", "-euc", script, ACCOUNT, name][..], groups].concat();
+    let output = crate::run::Run::new(root, Person::root(), words).run();
     assert!(output.status.success(), "the user '{name}' cannot be made: {output:?}");
     find(root, name)
 }

@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use super::generator::Generator;
+use super::generator::{Generator, PEOPLE};
 
 /// Compares `files` sudoers files; prints what was compared, and panics with the differences.
 pub(super) fn compare_many(files: u64, seed: u64) {
@@ -28,8 +28,7 @@ pub(super) fn compare_many(files: u64, seed: u64) {
 
 #[derive(Default)]
 pub(super) struct Tally {
-    /// The roles of each file for each of its rule lines, in hundredths.
-    folding: Vec<usize>,
+    folded: Vec<Folded>,
     worst: String,
     questions: u64,
     allowed: u64,
@@ -37,6 +36,24 @@ pub(super) struct Tally {
     incomplete: BTreeMap<String, u64>,
     differences: Vec<String>,
 }
+
+/// A file and its policy.
+struct Folded {
+    rules: usize,
+    roles: usize,
+    /// Whether a setting is for some users, hosts, run-as users or commands only.
+    is_scoped: bool,
+}
+
+impl Folded {
+    /// The roles for each rule line, in hundredths.
+    fn part(&self) -> usize {
+        self.roles * 100 / self.rules.max(1)
+    }
+}
+
+/// A file with so many rules has something to fold: one rule is at least one role.
+const SEVERAL: usize = 5;
 
 impl Tally {
     pub(super) fn report(&self, files: u64, seed: impl Display) {
@@ -52,15 +69,10 @@ impl Tally {
             self.differences.len(),
             self.installed
         );
-        let mut folding = self.folding.clone();
-        folding.sort_unstable();
-        let shown = |index: usize| folding.get(index).map_or(0.0, |part| *part as f64 / 100.0);
-        println!(
-            "Roles for each rule line: median {:.2}, worst {:.2}, more than 2 in {} files",
-            shown(folding.len() / 2),
-            shown(folding.len().saturating_sub(1)),
-            folding.iter().filter(|part| **part > 200).count()
-        );
+        self.report_folding("all", |_| true);
+        self.report_folding("those with at least 5 rules", |folded| folded.rules >= SEVERAL);
+        let plain = |folded: &Folded| folded.rules >= SEVERAL && !folded.is_scoped;
+        self.report_folding("those of them without a setting for some users, hosts or commands", plain);
         println!("The worst:\n{}", self.worst);
         let first: Vec<&str> = self.differences.iter().take(5).map(String::as_str).collect();
         assert!(first.is_empty(), "{}", first.join("\n\n"));
@@ -68,13 +80,33 @@ impl Tally {
 }
 
 impl Tally {
-    fn folded(&mut self, text: &str, roles: usize, policy: &str) {
-        let part = roles * 100 / rule_lines(text).max(1);
-        if self.folding.iter().all(|known| part > *known) {
+    fn fold(&mut self, text: &str, roles: usize, policy: &str) {
+        let folded = Folded { rules: rule_lines(text), roles, is_scoped: has_scoped_setting(text) };
+        if self.folded.iter().all(|known| folded.part() > known.part()) {
             self.worst = format!("{text}--- became\n{policy}");
         }
-        self.folding.push(part);
+        self.folded.push(folded);
     }
+
+    /// Prints the roles for each rule line of the chosen files.
+    fn report_folding(&self, which: &str, chosen: impl Fn(&Folded) -> bool) {
+        let mut parts: Vec<usize> = self.folded.iter().filter(|folded| chosen(folded)).map(Folded::part).collect();
+        parts.sort_unstable();
+        let shown = |index: usize| parts.get(index).map_or(0.0, |part| *part as f64 / 100.0);
+        println!(
+            "Roles for each rule line, of {which} ({} files): median {:.2}, worst {:.2}, more than 2 in {}",
+            parts.len(),
+            shown(parts.len() / 2),
+            shown(parts.len().saturating_sub(1)),
+            parts.iter().filter(|part| **part > 200).count()
+        );
+    }
+}
+
+fn has_scoped_setting(text: &str) -> bool {
+    text.lines()
+        .filter_map(|line| line.trim_start().strip_prefix("Defaults"))
+        .any(|rest| rest.starts_with([':', '@', '>', '!']))
 }
 
 /// Returns the number of lines with a rule; a line that continues another is part of it.
@@ -96,17 +128,21 @@ pub(super) struct Question {
 }
 
 impl Question {
-    /// Runs `program -l`: as root for the user, or as the user where a group is given, because sudo compares the group with those
-    /// of the caller.
+    /// Runs `program -l`: as the user, because sudo compares group and run-as user with those of the caller; or as root, where the
+    /// user may have no group of that name.
     fn is_allowed_by(&self, program: &str) -> bool {
         let mut words = vec![program, "-n"];
         words.extend(self.asked());
-        if self.group.is_some() {
+        if self.asks_itself() {
             let mut person = vec!["--reuid", &self.user, "--regid", &self.user, "--init-groups", "--reset-env", "--"];
             person.extend(words);
             return succeeds("setpriv", &person);
         }
         succeeds(program, words.get(1..).unwrap_or_default())
+    }
+
+    fn asks_itself(&self) -> bool {
+        self.group.is_some() || PEOPLE.contains(&self.user.as_str())
     }
 
     /// Runs an allowed command, as the user; returns whether `program` requires a password first.
@@ -125,7 +161,7 @@ impl Question {
     /// Returns options and arguments.
     fn asked(&self) -> Vec<&str> {
         let mut words = vec!["-l"];
-        if self.group.is_none() {
+        if !self.asks_itself() {
             words.extend(["-U", &self.user]);
         }
         words.extend(self.target());
@@ -147,7 +183,7 @@ pub(super) fn compare(text: &str, part: &str, questions: &[Question], install: b
         return;
     };
     let roles = imported["policy-imported"]["roles"].as_u64().unwrap_or_default() as usize;
-    tally.folded(text, roles, policy);
+    tally.fold(text, roles, policy);
     let mut settings_lost = false;
     for line in imported["policy-imported"]["left_out"].as_array().into_iter().flatten() {
         let what = line.as_str().unwrap_or_default().splitn(3, ':').nth(2).unwrap_or_default();
@@ -224,6 +260,8 @@ pub(super) struct Host {
     pub(super) digests: Vec<String>,
     /// Users and groups by number.
     pub(super) ids: Vec<String>,
+    /// Whether sudo permits -g alone whatever the users of the runas list are, as before 1.9.14.
+    pub(super) group_alone: bool,
 }
 
 /// Creates users in groups and netgroups, and programs to ask about.
@@ -258,5 +296,9 @@ pub(super) fn prepare() -> Host {
     }
     let ids = "echo \"#$(id -u alice) %#$(getent group web | cut -d: -f3) #0$(id -u bob) %#0$(getent group ops | cut -d: -f3)\"";
     let ids = output(Command::new("/bin/sh").args(["-c", ids])).stdout;
-    Host { digests, ids: String::from_utf8_lossy(&ids).split_whitespace().map(str::to_owned).collect() }
+    let version = String::from_utf8_lossy(&output(Command::new("sudo").arg("-V")).stdout).into_owned();
+    let minor =
+        version.lines().next().and_then(|line| line.split_once(" 1.9.")?.1.split('p').next()?.parse::<u32>().ok());
+    let group_alone = minor.expect("the version of sudo 1.9") < 14;
+    Host { group_alone, digests, ids: String::from_utf8_lossy(&ids).split_whitespace().map(str::to_owned).collect() }
 }

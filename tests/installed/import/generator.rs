@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use super::compare::{Host, Question};
 
-const PEOPLE: [&str; 3] = ["alice", "bob", "carol"];
+pub(super) const PEOPLE: [&str; 3] = ["alice", "bob", "carol"];
 const GROUPS: [&str; 3] = ["ops", "web", "night"];
 
 /// Generates sudoers files and questions from a seed.
@@ -314,8 +314,12 @@ impl<'a> Generator<'a> {
         let user = self.pick(&PEOPLE);
         let mut run_as = [None, None, None, Some("root"), Some("bob"), Some("carol"), Some("daemon")][self.below(7)];
         let group = if self.one_in(6) { Some(self.pick(&GROUPS)) } else { None };
-        if group.is_some() && (!self.groups || run_as == Some(user)) {
-            // The user of -u beside -g, and whether it is the caller: docs/sudo-differences.md.
+        // The user of -u beside -g, and whether it is the caller: docs/sudo-differences.md.
+        if group.is_some() && self.host.group_alone && (!self.groups || run_as == Some(user)) {
+            run_as = None;
+        } else if group.is_some() && !self.host.group_alone && run_as.is_none_or(|run_as| run_as == user) {
+            run_as = Some(if user == "bob" { "carol" } else { "bob" });
+        } else if !self.host.group_alone && run_as == Some(user) {
             run_as = None;
         }
         if self.default_user && group.is_none() {
