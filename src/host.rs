@@ -49,7 +49,7 @@ pub use finished_recordings::FinishedRecording;
 pub use identity::Identity;
 pub use inspection::Mirror;
 use jit_core::clock::{BootTime, Clock, Moment, Now, Timestamp};
-use jit_core::evidence::Mark;
+use jit_core::evidence::{KeyEnd, Mark};
 use jit_core::grant::approvers::{APPROVERS_LIMIT, ApproversError};
 use jit_core::grant::hostkey::InvalidHostKey;
 use jit_core::grant::{Approvers, TermsFault, Vouchers};
@@ -131,6 +131,8 @@ pub enum HostError {
     Key(InvalidHostKey),
     /// The host was retired then; the fingerprint of the key that it has got since, which root has not accepted.
     Retired(Timestamp, Option<String>),
+    /// The key in the file of the host key signs nothing more.
+    Ended(KeyEnd),
     /// The database is an older copy; the text says how that was detected.
     Restored(String),
     /// A copy of the database is not one that can take its place.
@@ -170,6 +172,11 @@ impl fmt::Display for HostError {
                 "this host was retired at {}, and root has not accepted its new key, {key}, so no grant is given or accepted",
                 at.to_the_second()
             ),
+            Self::Ended(end) => {
+                let what = if end.is_retirement { "retired with its host" } else { "replaced by another one" };
+                let at = Timestamp::from_seconds(end.at).to_the_second();
+                write!(f, "{STATE}/{HOST_KEY} has a key that was {what} at {at}, so nothing is signed")
+            }
             Self::Restored(how) => write!(f, "{how}, so no grant is given or accepted"),
             Self::Copy(path, fault) => write!(f, "{}: {fault}", path.display()),
             Self::Supervisors(error) => write!(f, "unable to lock {STATE}/{SUPERVISORS}: {error}"),

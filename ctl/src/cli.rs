@@ -1,6 +1,7 @@
 //! The arguments of jitctl. A [`Cli`] holds checked ids, names, durations and times.
 
 mod audit;
+mod key;
 mod policy;
 mod statement;
 mod witness;
@@ -26,6 +27,7 @@ pub(crate) use audit::{
     AuditCheckProofWords, AuditExportWords, AuditListWords, AuditProveWords, AuditPruneWords, AuditSearchWords,
     AuditShowWords, AuditVerb, AuditVerifyWords, ExportFormat, RecordSelection,
 };
+pub(crate) use key::KeyShowWords;
 pub(crate) use policy::{PolicyCheckWords, PolicyImportWords, PolicyShowWords, PolicyTestWords, PolicyVerb};
 pub(crate) use statement::{CancelWords, DenyWords, KeyWords, ReleaseWords, RevokeWords};
 pub(crate) use witness::{WitnessCosignWords, WitnessKeyWords, WitnessSizeWords, WitnessVerb};
@@ -444,7 +446,7 @@ pub(crate) enum KeyVerb {
     /// Show the host's public key
     ///
     /// The host signs every grant with the private key that belongs to it.
-    Show,
+    Show(KeyShowWords),
     /// Accept the database, identity and clock of this host as correct; ends every grant and denies every request
     /// (root)
     ///

@@ -3,9 +3,10 @@
 use jit_core::escape::Word;
 use jit_core::wire::{KeyAccept, KeyInfo, KeyInit, KeyShow};
 
+use crate::armor::rotations_text;
 use crate::broker::Broker;
 use crate::clean::clean;
-use crate::cli::KeyAcceptWords;
+use crate::cli::{KeyAcceptWords, KeyShowWords};
 use crate::output::Output;
 use crate::screen::Report;
 use crate::speech::{Exit, Notice, Trouble};
@@ -19,9 +20,9 @@ pub(crate) fn init(broker: &Broker) -> Result<Report, Trouble> {
 }
 
 /// `jitctl key show`: prints only the public key on the first line, as allowed_signers files need it.
-pub(crate) fn show(broker: &Broker) -> Result<Report, Trouble> {
+pub(crate) fn show(words: &KeyShowWords, broker: &Broker) -> Result<Report, Trouble> {
     let key = broker.ask(&KeyShow {})?;
-    let text = lines(&key);
+    let text = if words.rotations { rotations_text(&key.rotations) } else { lines(&key) };
     Ok(Report::done(Output::HostKey(key), text))
 }
 

@@ -148,7 +148,7 @@ fn carry_out(verb: Verb, broker: &Broker, screen: &Screen) -> Result<Report, Tro
         Verb::Witness(verb) => witness::witness(&verb, screen),
         Verb::Audit(AuditVerb::Prune(words)) => audit::prune(&words, broker, screen),
         Verb::Key(KeyVerb::Init) => key::init(broker),
-        Verb::Key(KeyVerb::Show) => key::show(broker),
+        Verb::Key(KeyVerb::Show(words)) => key::show(&words, broker),
         Verb::Key(KeyVerb::Accept(words)) => key::accept(words, broker),
         Verb::Key(KeyVerb::Rotate(words)) => key_change::rotate(&words, broker),
         Verb::Key(KeyVerb::Retire(words)) => key_change::retire(&words, broker, screen),

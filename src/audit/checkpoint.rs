@@ -60,7 +60,8 @@ impl Journal<'_> {
 
     /// Signs the record that [`Self::unsealed`] returned and the tree up to it, with the sealing key of the present epoch, and deletes
     /// earlier checkpoints of the same thousand records. The very first one stays: after a pruning it is all that is left of the pruned
-    /// records. That of the record of a pruning stays too. The host key signs the note. Returns `None` if another epoch has begun, or
+    /// records. That of the record of a pruning stays too, and the last one before each rotation, each retirement and each line of sealing
+    /// keys: what a key has signed is known by it. The host key signs the note. Returns `None` if another epoch has begun, or
     /// another host key has taken the place of this one before the record; then nothing was signed.
     pub fn seal(
         &self,
@@ -152,7 +153,11 @@ fn store(tx: &Transaction<'_>, grown: &Grown, checkpoint: &Checkpoint) -> Result
     tree::store(tx, grown)?;
     tx.execute(
         "DELETE FROM checkpoint WHERE seq < ?1 AND (seq - 1) / ?2 = (?1 - 1) / ?2 AND seq > (SELECT min(seq) FROM checkpoint) \
-         AND seq NOT IN (SELECT seq FROM record WHERE kind = 'prune' AND kind NOT IN ('start', 'end'))",
+         AND seq NOT IN (SELECT seq FROM record WHERE kind = 'prune' AND kind NOT IN ('start', 'end')) \
+         AND seq NOT IN (SELECT (SELECT max(seq) FROM checkpoint WHERE seq < record.seq) FROM record \
+         WHERE kind IN ('rotation', 'retirement', 'epoch') AND kind NOT IN ('start', 'end') AND seq <= ?1 \
+         AND seq > (?1 - 1) / ?2 * ?2 AND (kind <> 'epoch' OR instr(body, CAST('\"certified_by\":\"host-key\"' AS BLOB)) > 0) \
+         AND EXISTS (SELECT 1 FROM checkpoint WHERE seq < record.seq))",
         params![seq, sql_bound(EVERY_RECORDS)],
     )?;
     tx.execute(

@@ -9,6 +9,7 @@ use super::distrust::older;
 use super::error::JournalError;
 use super::history::{history, last};
 use super::journal::{Journal, Written};
+use super::key_life::{Unended, retired};
 use super::meta::{metas, set_meta};
 use jit_core::clock::{Moment, Timestamp};
 use jit_core::evidence::certificate::certify;
@@ -49,8 +50,14 @@ impl Journal<'_> {
         Ok(epoch_at(tx, u64::MAX)?.as_ref() == before && self.anchor_ahead(seq).is_none())
     }
 
+    /// Returns whether the present line goes on behind the epoch `current`: no other has begun, the database lacks no records, and the
+    /// host was not retired. For use as [`Self::may_follow`].
+    pub fn may_continue(&self, tx: &Transaction<'_>, current: &CurrentEpoch) -> Result<bool, JournalError> {
+        Ok(self.may_follow(tx, Some(current))? && older(tx)?.is_none() && retired(tx)?.is_none())
+    }
+
     /// Begins the next epoch, inside the caller's transaction: certifies its key with that of the `current` one. Returns `None` if
-    /// another process has begun it, or if the database lacks records.
+    /// another process has begun it, if the database lacks records, or if the host was retired.
     pub fn next_epoch(
         &self,
         tx: &Transaction<'_>,
@@ -59,7 +66,7 @@ impl Journal<'_> {
         by: &HostKey,
         next: &PublicKey,
     ) -> Result<Option<Written>, JournalError> {
-        if epoch_at(tx, u64::MAX)?.as_ref() != Some(current) || older(tx)?.is_some() {
+        if !self.may_continue(tx, current)? {
             return Ok(None);
         }
         let epoch = Epoch {
@@ -78,14 +85,14 @@ impl Journal<'_> {
         &self,
         tx: &Transaction<'_>,
         moment: &Moment,
-        by: &HostKey,
+        by: Unended<'_>,
         first: &PublicKey,
     ) -> Result<Option<Written>, JournalError> {
         let number = epoch_at(tx, u64::MAX)?.map_or(1, |current| current.epoch.number.saturating_add(1));
         let line = last(tx)?.map_or(1, |last| last.mark.seq.saturating_add(1));
         let key = key_words(first);
         let epoch = Epoch { number, line, key, certified_by: Certifier::HostKey, signature: String::new() };
-        self.certify(tx, moment, epoch, by)
+        self.certify(tx, moment, epoch, by.key())
     }
 
     fn certify(
@@ -224,7 +231,10 @@ mod tests {
 
     fn begun(journal: &Journal<'_>, second: i64, first: u8) -> CurrentEpoch {
         let (host, first) = (key(sample::HOST_SEED), key(first).public_key());
-        let begin = |tx: &Transaction<'_>| journal.begin_line(tx, &sample::moment(second), &host, &first);
+        let begin = |tx: &Transaction<'_>| {
+            let by = journal.unended(tx, &host)?.unwrap();
+            journal.begin_line(tx, &sample::moment(second), by, &first)
+        };
         let written = journal.database.write(Durability::Synced, begin).unwrap();
         assert_eq!(written.unwrap().kind(), "epoch");
         journal.epoch().unwrap().unwrap()

@@ -3,6 +3,8 @@
 use std::fmt;
 
 use crate::database::{DatabaseError, Unwritten};
+use jit_core::clock::Timestamp;
+use jit_core::evidence::KeyEnd;
 use jit_core::names::GrantId;
 
 /// The reason why the journal could not be written or read; `Display` is a sentence fragment.
@@ -36,6 +38,8 @@ pub enum JournalError {
     Altered(GrantId, u64),
     /// The host has got another identity since it was read.
     OtherHost,
+    /// The host key was replaced, or the host retired, since the key was read.
+    KeyEnded(KeyEnd),
     /// The database is an older copy, which gives no permission until root accepts it; the text says how that was detected.
     Older(String),
 }
@@ -77,6 +81,10 @@ impl fmt::Display for JournalError {
                 )
             }
             Self::OtherHost => write!(f, "the identity of this host was changed meanwhile: try again"),
+            Self::KeyEnded(end) if end.is_retirement => {
+                write!(f, "this host was retired at {}", Timestamp::from_seconds(end.at).to_the_second())
+            }
+            Self::KeyEnded(_) => write!(f, "the host key was replaced meanwhile: try again"),
             Self::Older(how) => write!(f, "{how}; no grant is given or accepted until root runs jitctl key accept"),
         }
     }

@@ -66,7 +66,7 @@ pub use grant_records::{
     grants_beginning_with, in_records, open_in_records, request_in_records,
 };
 pub use journal::{Journal, SCHEMA, Started, Written, in_force, is_set_up, set_up};
-pub use key_life::Retired;
+pub use key_life::{Retired, Unended};
 pub use listing::{Between, Filter, Order, Page, Stored, Whose};
 pub use lost_run::Sweep;
 pub use open_run::{Intervened, OpenRun, Phase, Process, RunKey, Supervisor};

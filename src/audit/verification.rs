@@ -50,8 +50,8 @@ impl Journal<'_> {
     /// Verifies records and tables, as far as possible.
     pub fn prove(&self, known: Known) -> Result<Result<Proven, FirstBad>, JournalError> {
         let Known { signers, anchor, elsewhere, sealing_keys, files, now } = known;
-        let asked = Asked { signers, anchor, elsewhere, sealing_keys, now: Some(now) };
         let snapshot = Transaction::new_unchecked(self.database.connection(), TransactionBehavior::Deferred)?;
+        let asked = Asked { signers, anchor, elsewhere, sealing_keys, now: Some(now) };
         // Only an intact chain allows conclusions about the tables; a record with invalid contents does not hide the others.
         let (mut proven, mut power, mut inconsistencies) = match records(&snapshot, asked)? {
             Ok(proven) => proven,

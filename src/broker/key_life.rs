@@ -6,7 +6,7 @@ use super::Context;
 use super::failure::{Refused, refused};
 use super::key_info;
 use super::words::given;
-use crate::audit::{Due, JournalError, Written, of_this_host};
+use crate::audit::{Due, JournalError, Unended, Written, of_this_host};
 use crate::database::{DatabaseError, Durability};
 use crate::host::{HostError, Identity, lost_sealing_key};
 use jit_core::escape::Word;
@@ -26,7 +26,7 @@ impl Context<'_> {
         let reason = given("reason", reason)?;
         let old = self.host.record_identity()?;
         self.signs(&old)?;
-        let ended = self.change(dry_run, &old, |tx| {
+        let ended = self.change(dry_run, &old, |tx, by| {
             let doomed = self.doomed(tx)?;
             if dry_run {
                 return self.end_everything(tx, &doomed, reason, &old);
@@ -42,7 +42,7 @@ impl Context<'_> {
                 new_signature: String::new(),
             };
             // First: the statements that follow are signed with the new key.
-            let rotated = self.journal.rotate(tx, self.now.moment(), (&old.key, &new.key), rotation)?;
+            let rotated = self.journal.rotate(tx, self.now.moment(), (by, &new.key), rotation)?;
             let (ended, statements) = self.end_everything(tx, &doomed, reason, &new)?;
             Ok((ended, [vec![rotated], statements].concat()))
         })?;
@@ -60,7 +60,7 @@ impl Context<'_> {
         let reason = given("reason", reason)?;
         let own = self.host.record_identity_for_statements()?;
         self.signs(&own)?;
-        let ended = self.change(dry_run, &own, |tx| {
+        let ended = self.change(dry_run, &own, |tx, by| {
             let doomed = self.doomed(tx)?;
             let (ended, mut written) = self.end_everything(tx, &doomed, reason, &own)?;
             let retirement = Retirement {
@@ -70,7 +70,7 @@ impl Context<'_> {
                 key: key_words(&own.key.public_key()),
                 signature: String::new(),
             };
-            written.push(self.journal.retire(tx, self.now.moment(), &own.key, retirement)?);
+            written.push(self.journal.retire(tx, self.now.moment(), by, retirement)?);
             Ok((ended, written))
         })?;
         if dry_run {
@@ -99,11 +99,12 @@ impl Context<'_> {
         &self,
         dry_run: bool,
         own: &Identity,
-        change: impl FnOnce(&Transaction<'_>) -> Result<(AcceptedInfo, Vec<Written>), Refused>,
+        change: impl FnOnce(&Transaction<'_>, Unended<'_>) -> Result<(AcceptedInfo, Vec<Written>), Refused>,
     ) -> Result<AcceptedInfo, Refused> {
         let done = self.host.database().write(Durability::Synced, |tx| {
             of_this_host(tx, own.id.as_str())?;
-            let (ended, written) = change(tx)?;
+            let by = self.journal.unended(tx, &own.key)?.map_err(JournalError::KeyEnded)?;
+            let (ended, written) = change(tx, by)?;
             if dry_run { Err(Halt::Counted(ended)) } else { Ok((ended, written)) }
         });
         match done {

@@ -253,6 +253,7 @@ fn key_info(key: &HostPublicKey, journal: &Journal<'_>, created: bool) -> Result
     let former = journal.lineage(key.public_key())?.split_off(1);
     Ok(KeyInfo {
         former_keys: former.iter().map(key_words).collect(),
+        rotations: journal.rotations()?,
         public_key: key.public_line(),
         fingerprint: key.fingerprint(),
         created,

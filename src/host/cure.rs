@@ -10,6 +10,7 @@ use super::{HOST_KEY, HostError, PUBLIC_KEY};
 use crate::audit::JournalError;
 use crate::database::{DatabaseError, Distrust, Unwritten};
 use jit_core::escape::command_line;
+use jit_core::evidence::KeyEnd;
 use jit_core::places::{CONFIGURATION, HOOKS, KEY_SEALER, STATE};
 use sys::trusted::TrustError;
 
@@ -33,7 +34,13 @@ impl HostError {
             Self::Compiler(_) => Some("install jit-sudo again".to_owned()),
             Self::NoKey(_) => Some("jitctl key init".to_owned()),
             Self::Sealed => Some(format!("{KEY_SEALER} unseal")),
-            Self::Retired(_, None) => Some("jitctl key init, then jitctl key accept --reason 'WHY'".to_owned()),
+            Self::Ended(_) => Some(format!(
+                "put the present key back, or `rm {STATE}/{HOST_KEY} {STATE}/{PUBLIC_KEY} && jitctl key init`, then jitctl key accept \
+                 --reason 'WHY'"
+            )),
+            Self::Journal(JournalError::KeyEnded(KeyEnd { is_retirement: true, .. })) | Self::Retired(_, None) => {
+                Some("jitctl key init, then jitctl key accept --reason 'WHY'".to_owned())
+            }
             Self::Retired(_, Some(_)) => Some("jitctl audit verify, then jitctl key accept --reason 'WHY'".to_owned()),
             Self::Key(_) => Some(format!(
                 "restore {STATE}/{HOST_KEY} from a backup, or `rm {STATE}/{HOST_KEY} {STATE}/{PUBLIC_KEY} && jitctl key init`, which \

@@ -72,7 +72,7 @@ impl Host {
     /// Returns the key of this host.
     pub fn key(&self) -> Result<HostKey, HostError> {
         match self.present_key() {
-            Ok(key) => self.unretired(key),
+            Ok(key) => self.unended(key),
             Err(error @ (HostError::NoKey(_) | HostError::Key(_))) => match self.retired_since()? {
                 // Its file may be overwritten and not removed yet.
                 Some(retired @ HostError::Retired(_, None)) => {

@@ -76,19 +76,26 @@ impl Host {
         Ok(self.stored(name.as_ref())?.is_some_and(|key| key.public_key() == *own))
     }
 
-    /// Fails if this host was retired with this key. Removes what a process that was killed has left of its keys.
-    pub(super) fn unretired(&self, key: HostKey) -> Result<HostKey, HostError> {
+    /// Fails if a rotation or a retirement has ended this key. Removes what a process that was killed has left of the keys of a retired
+    /// host.
+    pub(super) fn unended(&self, key: HostKey) -> Result<HostKey, HostError> {
         let journal = self.journal(&AuditSettings::default());
-        // The mark is there from the retirement on, until root accepts the state of the host.
-        if journal.restored()?.is_none() {
-            return Ok(key);
-        }
-        match journal.retired()? {
-            Some(retired) if retired.key == key.public_key() => {
-                self.finish_retirement()?;
-                Err(HostError::Retired(retired.at, None))
+        let key = match journal.key_end(&key.public_key())? {
+            None => return Ok(key),
+            Some(end) if end.is_retirement => key,
+            // Another process may have replaced it since it was read.
+            Some(_) => {
+                self.settle_key()?;
+                self.present_key()?
             }
-            _ => Ok(key),
+        };
+        let Some(end) = journal.key_end(&key.public_key())? else { return Ok(key) };
+        match journal.retired()? {
+            Some(Retired { at, key: last }) if last == key.public_key() => {
+                self.finish_retirement()?;
+                Err(HostError::Retired(at, None))
+            }
+            _ => Err(HostError::Ended(end)),
         }
     }
 

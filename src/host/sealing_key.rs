@@ -60,7 +60,7 @@ impl Host {
     ) -> Result<HostKey, HostError> {
         let number = current.epoch.number.saturating_add(1);
         let begun = self.database.write(Durability::Synced, |tx| {
-            if !journal.may_follow(tx, Some(current))? || journal.restored()?.is_some() {
+            if !journal.may_continue(tx, current)? {
                 return Ok(None);
             }
             let next = self.fresh(&name(number))?;
@@ -78,7 +78,7 @@ impl Host {
     }
 
     /// Begins a line of sealing keys if the last epoch is still `before`: the host's key certifies a new key. Returns `None`
-    /// if it is not, or if the database lacks records.
+    /// if it is not, if the database lacks records, or if the key was replaced meanwhile.
     pub(super) fn begin_line(
         &self,
         journal: &Journal<'_>,
@@ -95,8 +95,9 @@ impl Host {
             if !journal.may_follow(tx, before)? {
                 return Ok(None);
             }
+            let Ok(by) = journal.unended(tx, &host_key)? else { return Ok(None) };
             let first = self.fresh(&name(number))?;
-            Ok::<_, HostError>(journal.begin_line(tx, moment, &host_key, &first.public_key())?)
+            Ok::<_, HostError>(journal.begin_line(tx, moment, by, &first.public_key())?)
         })?;
         if let Some(written) = &written {
             let _ = journal.mirror(std::slice::from_ref(written)); // the journal has it; a sink never decides

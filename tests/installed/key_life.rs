@@ -164,6 +164,43 @@ fn a_key_that_was_replaced_without_a_rotation_is_named() {
     said.refused(&format!("begins a line of sealing keys by another host key, {fingerprint}, and no rotation"));
 }
 
+/// The files of the key change after the commit of the record: a verification in between knows the rotation by the journal.
+#[test]
+fn a_sweep_beside_a_rotation_records_no_alert() {
+    let root = own_root();
+    let _ = granted(&root, "self-service");
+    root.script(&format!("mkdir /root/old; cp -a {STATE}/host_key* /root/old"));
+    rotate(&root);
+    let new = public_key(&root);
+    root.script(&format!("cd {STATE}; mv host_key host_key.next; cp -a /root/old/host_key* ."));
+    jitctl(&root, &["audit", "verify"]).intact();
+    root.script(&format!(
+        "cd {STATE}; test -e host_key.next || mv host_key host_key.next; cp -a /root/old/host_key* ."
+    ));
+    jitctl(&root, &["sweep"]).succeeded();
+    assert!(root.journal().iter().all(|record| record.text("code") != "journal-not-intact"));
+    assert_eq!(public_key(&root), new);
+    both_say_intact(&root);
+}
+
+/// Somebody has kept the files of a key that was replaced.
+#[test]
+fn a_former_key_that_was_put_back_signs_nothing() {
+    let root = own_root();
+    let carol = granted(&root, "self-service");
+    root.script(&format!("cp -a {STATE} /root/state"));
+    rotate(&root);
+    root.script(&format!("cp -a {STATE} /root/present; cp -a /root/state/host_key* {STATE}/"));
+    root.run_as(&carol.name, ["jitctl", "request", "--role", "self-service", "--reason", "x"])
+        .refused("has a key that was replaced by another one at ");
+    let refused = jitctl(&root, &["key", "accept", "--reason", "x"]);
+    assert!(refused.refused("has a key that was replaced").contains("put the present key back"), "{refused:?}");
+    root.script(&format!("cp -a /root/present/host_key* {STATE}/"));
+    jitctl(&root, &["key", "accept", "--reason", "it is back"]).succeeded();
+    request(&root, &carol, "self-service", &[]);
+    both_say_intact(&root);
+}
+
 /// Root has neither accepted a restored database, nor does the journal belong to the key.
 #[test]
 fn a_rotation_accepts_nothing_but_the_key() {
@@ -250,8 +287,13 @@ fn an_approver_elsewhere_accepts_the_new_key_because_the_known_one_has_signed_fo
     let accepted = shown(&second);
     assert!(accepted.succeeded().contains(" has signed for it, now in "), "{accepted:?}");
     assert!(accepted.stderr.contains("has another key"), "{accepted:?}");
-    assert_eq!(list(), before.replace(&old, &public_key(&root)).replace(host_id(&before), host_id(&list())));
+    let day = before.rsplit_once("seen=").unwrap().1.trim_end();
+    let now = list();
+    let (line, former) = now.split_once("# replaced ").unwrap();
+    assert_eq!(line, before.replace(&old, &public_key(&root)).replace(host_id(&before), host_id(line)));
+    assert!(former.starts_with(&format!("{day} ")) && former.contains(&old), "{former}");
     assert!(!shown(without).succeeded().contains("has signed for it"), "the new key is known now");
+    shown(&first).refused("is from before the key of");
 }
 
 /// Returns the host id in the only line of a list of known hosts.
@@ -325,6 +367,17 @@ fn a_retirement_cannot_be_undone_without_a_trace() {
         .refused("this host was retired at ");
     assert_eq!(key_files(&root), "host_key.pub", "the keys are removed again");
     both_say_intact(&root);
+    // Not even the mark is needed: the record says that the key is retired.
+    let unmark =
+        || root.script(&format!("sqlite3 {STATE}/journal.db \"DELETE FROM journal_meta WHERE name = 'restored'\""));
+    let put_back = || root.script(&format!("cp -a /root/state/host_key* /root/state/sealing_key.* {STATE}/"));
+    for words in [&["key", "accept", "--reason", "x"][..], &["key", "rotate", "--yes", "--reason", "x"]] {
+        unmark();
+        put_back();
+        jitctl(&root, words).refused("this host was retired at ");
+        assert_eq!(key_files(&root), "host_key.pub", "{words:?}");
+    }
+    assert_eq!(root.journal().last().unwrap().kind(), "retirement");
     root.script(&format!("sqlite3 {STATE}/journal.db \"DELETE FROM journal_meta WHERE name = 'restored'\""));
     jitctl(&root, &["audit", "verify"]).refused("what is kept as restored (table journal_meta): its row is missing");
 }

@@ -29,7 +29,10 @@ fn host_with_records_of(moment: impl Fn(Moment) -> Moment) -> (PrivateRoot, Pers
     in_journal(&root, |database, journal| {
         // Its epoch begins then, too.
         database.connection().execute("DELETE FROM record", []).unwrap();
-        let begin = |tx: &rusqlite::Transaction<'_>| journal.begin_line(tx, &moment, &key, &sealing.public_key());
+        let begin = |tx: &rusqlite::Transaction<'_>| {
+            let by = journal.unended(tx, &key)?.unwrap();
+            journal.begin_line(tx, &moment, by, &sealing.public_key())
+        };
         let begun = database.write(Durability::Synced, begin).unwrap_or_else(|error: JournalError| panic!("{error}"));
         assert_eq!(begun.unwrap().seq, 1);
         for _ in 0..3 {

@@ -203,6 +203,51 @@ fn a_witness_cosigns_a_journal_that_grows_and_refuses_one_that_was_restored() {
     verify(&root, &["--anchor", "/root/note", "--witness", &key]).refused("are not those of a signed head");
 }
 
+/// An older state directory and then another host key do not begin a new log.
+#[test]
+fn a_witness_goes_on_with_a_host_whose_key_was_replaced_and_with_no_older_journal_of_it() {
+    let (root, person) = signed();
+    let public = |name: &str| root.script(&format!("jitctl key show | head -n 1 >/root/{name}.pub"));
+    let host = || root.script("jitctl audit prove --consistency 0 | grep -m 1 '^jit-sudo/'").trim().to_owned();
+    let witness = |words: &str| root.as_root(["sh", "-c", &format!("cd /root; jitctl witness {words}")]);
+    let submit = |old: &str, more: &str| {
+        root.script(&format!("jitctl audit prove --consistency {old} >/root/body"));
+        witness(&format!("cosign --state /root/w {more} /root/body"))
+    };
+    witness("key --state /root/w --name witness.example/one").succeeded();
+    let (first, size) = (host(), |host: &str| witness(&format!("size --state /root/w {host}")).succeeded().to_owned());
+    public("first");
+    root.script(&format!("settle; cp -a {STATE} /root/older"));
+    root.run_as(&person.name, RUN).succeeded();
+    submit("0", "--host-key first.pub").succeeded();
+    let rotate = || root.script("jitctl key rotate --yes --reason x");
+    let old = size(&first);
+    let rotations = |name: &str| root.script(&format!("jitctl key show --rotations >/root/{name}"));
+    // Root has put an older state in its place, and replaced the key.
+    root.script(&format!("settle; cp -a {STATE} /root/present; rm -r {STATE} && cp -a /root/older {STATE}"));
+    rotate();
+    rotations("wrong");
+    public("wrong");
+    while root.journal().len() <= old.parse::<usize>().unwrap() {
+        root.as_root(["jitctl", "key", "show"]).succeeded();
+        root.run_as(&person.name, RUN).refused("");
+    }
+    submit("0", "--host-key wrong.pub").refused("this witness knows others");
+    submit("0", "--host-key wrong.pub --rotation wrong").refused(&format!("this witness has cosigned {old} records"));
+    submit(&old, "--host-key wrong.pub --rotation wrong").refused("do not begin with the");
+    // The true one.
+    root.script(&format!("settle; rm -r {STATE} && cp -a /root/present {STATE}"));
+    rotate();
+    rotations("right");
+    public("second");
+    submit(&old, "--host-key second.pub --rotation wrong").refused("this witness knows others");
+    submit(&old, "--host-key second.pub --rotation right").succeeded();
+    assert_eq!(size(&host()), root.journal().len().to_string());
+    root.script(&format!("cp /root/w/{}.note /root/note", host().trim_start_matches("jit-sudo/")));
+    let key = witness("key --state /root/w").succeeded().to_owned();
+    verify(&root, &["--anchor", "/root/note", "--witness", &key]).succeeded();
+}
+
 /// A note counts for the journal whose checkpoints have its origin and its key: not one of another host in a common log, and none
 /// that root signs with the key of the host under another origin.
 #[test]

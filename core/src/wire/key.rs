@@ -94,6 +94,9 @@ pub struct KeyInfo {
     /// The host keys that it has taken the place of by rotations, the latest first: `ssh-ed25519 AAAA…`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub former_keys: Vec<String>,
+    /// The exact bytes of the records of all rotations of the host key, in their order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rotations: Vec<String>,
 }
 
 /// What ended when root accepted the state of the host.

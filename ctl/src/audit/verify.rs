@@ -1,6 +1,7 @@
 //! `jitctl audit verify`: verifies the journal of this host through the broker, or an exported file in this process.
 
 mod lines;
+mod parts;
 mod verdict;
 
 use std::fs::File;
@@ -26,12 +27,6 @@ use crate::screen::{Report, Screen};
 use crate::speech::{Exit, Notice, Trouble};
 use lines::lines;
 use verdict::{Asked, Verdict, judge};
-
-/// How many heads fit into one request to the broker.
-const MARKS: usize = 10_000;
-
-/// How many signed heads fit into it besides.
-const HEADS: usize = 8_000;
 
 /// How many witnesses can be named.
 const WITNESSES: usize = 64;
@@ -62,12 +57,13 @@ pub(crate) fn verify(words: &AuditVerifyWords, broker: &Broker, screen: &Screen)
     if words.file.is_none() && (kept.has_notes() || signers.is_empty() && !words.sealing_key.is_empty()) {
         signers = followed(&signers, &lineage(broker)?);
     }
-    let heads = spread(kept.heads(&signers, &witnesses), HEADS);
+    let heads = kept.heads(&signers, &witnesses);
     let names: Vec<String> = witnesses.iter().map(|witness| witness.name.clone()).collect();
-    let asked = Asked {
+    let mut asked = Asked {
         key: words.file.is_none() || !keys.is_empty(),
         witnesses: names.len(),
         unreadable_heads: signers.is_empty() && kept.has_notes(),
+        unsigned: (kept.unsigned.len(), kept.unsigned.len()),
     };
     let Kept { marks, unsigned, .. } = kept;
     let (sealing_keys, epochs) = sealing::keys(&words.sealing_key, &signers)?;
@@ -79,8 +75,8 @@ pub(crate) fn verify(words: &AuditVerifyWords, broker: &Broker, screen: &Screen)
         _ => {
             let info = |mark: Mark| MarkInfo { seq: mark.seq, head: mark.hash.to_string() };
             let keys = keys.iter().map(|(line, _)| line.clone()).collect();
-            let anchor = spread(marks, MARKS).into_iter().map(info).collect();
-            let unsigned = spread(unsigned, MARKS).into_iter().map(info).collect();
+            let anchor = marks.into_iter().map(info).collect();
+            let unsigned = unsigned.into_iter().map(info).collect();
             let heads = heads.into_iter().map(|signed| HeadInfo {
                 size: signed.head.size,
                 root: signed.head.root.to_string(),
@@ -91,7 +87,10 @@ pub(crate) fn verify(words: &AuditVerifyWords, broker: &Broker, screen: &Screen)
                 seq: signed.seq,
             });
             let epochs = epochs.into_iter().map(|known| EpochInfo { seq: known.seq, key: known.key }).collect();
-            broker.ask(&AuditVerify { anchor, heads: heads.collect(), unsigned, keys, sealing_keys, epochs })?
+            let whole = AuditVerify { anchor, heads: heads.collect(), unsigned, keys, sealing_keys, epochs };
+            let (info, compared) = parts::ask(broker, whole)?;
+            asked.unsigned.0 = compared;
+            info
         }
     };
     // A broken journal proves nothing about recordings.
@@ -196,18 +195,6 @@ fn hint(difference: &DifferenceInfo) -> String {
     }
 }
 
-/// Selects at most `count` heads, spread over all of them, always including the last.
-fn spread<T>(mut heads: Vec<T>, count: usize) -> Vec<T> {
-    let step = heads.len().div_ceil(count).max(1);
-    let last = heads.len().saturating_sub(1) % step;
-    let mut number = 0;
-    heads.retain(|_| {
-        number += 1;
-        (number - 1) % step == last
-    });
-    heads
-}
-
 /// Returns the key of a witness that a text or a file contains.
 pub(super) fn witness_key(text: &str) -> Result<NoteKey, Trouble> {
     let witness = |text: &str| NoteKey::parse(text.trim()).filter(|key| key.kind == KeyKind::Witness);
@@ -261,19 +248,7 @@ fn key(line: &str) -> Option<(String, PublicKey, String)> {
 
 #[cfg(test)]
 mod tests {
-    use jit_core::evidence::Digest;
-
     use super::*;
-
-    #[test]
-    fn the_last_of_many_heads_is_always_selected() {
-        for count in [0, 1, MARKS, MARKS + 1, 3 * MARKS + 7] {
-            let marks: Vec<Mark> = (0..count as u64).map(|seq| Mark { seq, hash: Digest::ZERO }).collect();
-            let last = marks.last().copied();
-            let spread = spread(marks, MARKS);
-            assert!(spread.len() <= MARKS && spread.last().copied() == last, "{count}: {}", spread.len());
-        }
-    }
 
     #[test]
     fn keys_are_read_from_a_line_or_a_list_of_signers() {

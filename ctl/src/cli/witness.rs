@@ -20,8 +20,12 @@ pub(crate) enum WitnessVerb {
     /// Each checkpoint is taken by itself. For one that is refused it prints the reason, changes nothing, and exits with
     /// status 1. The first checkpoint of a host is accepted without a proof, and binds the host id and its key to each
     /// other: no other host can use them. If you give the keys of several hosts, write the host id behind each key, as in
-    /// the list of known hosts; otherwise the first checkpoint of a host is refused while another key has none. The format
-    /// is that of C2SP tlog-witness, and the cosignature that of C2SP tlog-cosignature, version 1.
+    /// the list of known hosts. Without its id, the first checkpoint of a host is refused if the witness knows any other
+    /// host. The format is that of C2SP tlog-witness, and the cosignature that of C2SP tlog-cosignature, version 1.
+    ///
+    /// If the key of a host was replaced (`key rotate`), its host id is another one. Give the rotations with `--rotation`,
+    /// and a proof that begins with the size for the old id. Then the new id takes the place of the old one, for which
+    /// nothing is cosigned any more.
     Cosign(WitnessCosignWords),
 }
 
@@ -56,6 +60,9 @@ pub(crate) struct WitnessCosignWords {
     /// The public key of the host: a line "ssh-ed25519 AAAA…", or a file of such lines, each with the host id behind the key if there are several (may be repeated)
     #[arg(long, value_name = "KEY", required = true)]
     pub(crate) host_key: Vec<String>,
+    /// What `key show --rotations` prints on a host whose key was replaced (may be repeated)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) rotation: Vec<PathBuf>,
     /// The checkpoint with its proof [default: standard input]
     #[arg(value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,

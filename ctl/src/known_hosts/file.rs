@@ -11,7 +11,7 @@ use std::time::Duration;
 use jit_core::grant::{HostDescriptor, PublicKey};
 use sys::lock::Locked;
 
-use super::list::{Found, KnownHost, List, line_of};
+use super::list::{Found, KnownHost, List, line_of, replaced};
 use crate::when::today;
 
 /// The maximum size of the file, in bytes.
@@ -56,18 +56,23 @@ pub(super) fn id_of(path: &Path, name: &str, key: &PublicKey) -> Option<String> 
     parse(&read(path).ok()?).ok()?.id_of(name, key).map(str::to_owned)
 }
 
-/// Puts the present key and id of a host in the place of its key `old`, and returns the number of the line. The line stays as it is
-/// otherwise.
+/// Returns the day on which a rotation of this key of a host was seen, if the file can be read and says so.
+pub(super) fn replaced_on(path: &Path, name: &str, key: &PublicKey) -> Option<String> {
+    replaced(&read(path).ok()?, name, key)
+}
+
+/// Puts the present key and id of a host in the place of the first of its `former` keys, and returns the number of the line.
 ///
 /// # Errors
 /// The reason why nothing was written.
-pub(super) fn succeed(path: &Path, host: &HostDescriptor, old: &PublicKey) -> Result<usize, String> {
+pub(super) fn succeed(path: &Path, host: &HostDescriptor, former: &[PublicKey]) -> Result<usize, String> {
     let failed = |error: &io::Error| sys::plain_words(error);
     let target = followed(path).map_err(|error| failed(&error))?;
     let directory = target.parent().unwrap_or(Path::new("/"));
     let _lock = Locked::at(&directory.join(LOCK), PATIENCE).map_err(|error| failed(&error))?;
     let text = read(&target)?;
-    let (text, line) = parse(&text)?.succeeded(&text, host, old).ok_or("it changes while it is read")?;
+    let succeeded = parse(&text)?.succeeded(&text, host, former, &today());
+    let (text, line) = succeeded.ok_or("it changes while it is read")?;
     replace(&target, &text).map_err(|error| failed(&error))?;
     Ok(line)
 }

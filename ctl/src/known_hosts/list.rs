@@ -3,6 +3,7 @@
 use std::fmt;
 
 use jit_core::escape::{escape, unhex};
+use jit_core::evidence::epoch_event::key_words;
 use jit_core::grant::{HostDescriptor, PublicKey};
 
 /// A host that was seen before.
@@ -23,6 +24,18 @@ pub(super) struct List(Vec<KnownHost>);
 
 /// The prefix of the day.
 const SEEN: &str = "seen=";
+
+/// The beginning of a comment that names a former key of a host: the day, the name and the key follow.
+const REPLACED: &str = "# replaced ";
+
+/// Returns the day on which a rotation of this key of a host was seen, by the comments of a list.
+pub(super) fn replaced(text: &str, name: &str, key: &PublicKey) -> Option<String> {
+    text.lines().filter_map(|line| line.strip_prefix(REPLACED)).find_map(|rest| {
+        let [day, known, algorithm, encoded] = rest.split(' ').collect::<Vec<_>>()[..] else { return None };
+        let is_it = known.eq_ignore_ascii_case(name) && PublicKey::from_words(algorithm, encoded).as_ref() == Some(key);
+        (is_it && is_day(day)).then(|| day.to_owned())
+    })
+}
 
 /// A line that is neither a host, a comment nor empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,12 +91,20 @@ impl List {
         self.0.iter().find(|known| known.name.eq_ignore_ascii_case(name) && known.key == *key)
     }
 
-    /// Returns `text`, which is that of this list, with the present key and id of a host in the place of its key `old`, and the
-    /// number of the line.
-    pub(super) fn succeeded(&self, text: &str, host: &HostDescriptor, old: &PublicKey) -> Option<(String, usize)> {
-        let known = self.of(&host.name, old)?;
-        let day = known.seen.as_ref().map(|day| format!(" {SEEN}{day}")).unwrap_or_default();
-        let new = format!("{} {} {}{day}", known.name, host.key, host.id);
+    /// Returns `text`, which is that of this list, with the present key and id of a host in the place of its key `former[0]`, and the
+    /// number of the line. Nobody has compared the new key, so the line has the day again. Comments below it name the former keys.
+    pub(super) fn succeeded(
+        &self,
+        text: &str,
+        host: &HostDescriptor,
+        former: &[PublicKey],
+        day: &str,
+    ) -> Option<(String, usize)> {
+        let known = self.of(&host.name, former.first()?)?;
+        let mut new = format!("{} {} {} {SEEN}{day}", known.name, host.key, host.id);
+        for key in former {
+            new.push_str(&format!("\n{REPLACED}{day} {} {}", known.name, key_words(key)));
+        }
         let lines =
             text.lines().zip(1..).map(|(content, line)| if line == known.line { new.as_str() } else { content });
         Some((lines.map(|content| format!("{content}\n")).collect(), known.line))

@@ -7,13 +7,13 @@ mod list;
 use std::path::Path;
 
 use jit_core::escape::escape;
-use jit_core::evidence::key_statement::leads;
+use jit_core::evidence::key_statement::{leads, lineage};
 use jit_core::grant::{HostDescriptor, PublicKey};
 use jit_core::wire::HostInfo;
 
 use crate::speech::{Notice, Trouble};
 use crate::surface::Tone;
-use file::{id_of, look, pin, place, succeed, with_id};
+use file::{id_of, look, pin, place, replaced_on, succeed, with_id};
 use list::Found;
 
 pub(crate) use list::is_plain_name;
@@ -229,10 +229,16 @@ fn standing(path: &Path, host: &HostDescriptor, key: &PublicKey, rotations: &[St
         Found::UnderName(line, name) => HostStatus::Renamed(name, format!("{file}:{line}")),
         Found::OtherMachine(line, name) => HostStatus::Cloned(name, format!("{file}:{line}")),
         Found::OtherKey(_, old) if is_succeeded(path, host, &old, rotations) => {
-            let kept = succeed(path, host, &old).map_err(|cause| format!("{file}: {cause}"));
+            let kept = succeed(path, host, &former(key, &old, rotations)).map_err(|cause| format!("{file}: {cause}"));
             HostStatus::Rotated(old.fingerprint(), kept.map(|line| format!("{file}:{line}")))
         }
-        Found::OtherKey(line, old) => return Err(changed(host, key, &old, &format!("line {line} of {file}"))),
+        Found::OtherKey(line, old) => {
+            let line = format!("line {line} of {file}");
+            return Err(match replaced_on(path, &host.name, key) {
+                Some(day) => outdated(host, key, &old, (&line, &day)),
+                None => changed(host, key, &old, &line),
+            });
+        }
         Found::Nowhere => HostStatus::Unchecked(format!("{file} changes while it is read")),
     })
 }
@@ -241,6 +247,28 @@ fn standing(path: &Path, host: &HostDescriptor, key: &PublicKey, rotations: &[St
 fn is_succeeded(path: &Path, host: &HostDescriptor, old: &PublicKey, rotations: &[String]) -> bool {
     let id = id_of(path, &host.name, old);
     id.is_some_and(|id| leads(rotations.iter().map(String::as_str), old, &id, host))
+}
+
+/// Returns the keys of a host before the present one, from `old` on, by rotations that lead from that to it.
+fn former(key: &PublicKey, old: &PublicKey, rotations: &[String]) -> Vec<PublicKey> {
+    let mut former = lineage(rotations.iter().map(String::as_str), key.clone());
+    former.remove(0);
+    former.truncate(former.iter().position(|key| key == old).map_or(former.len(), |place| place.saturating_add(1)));
+    former.reverse();
+    former
+}
+
+fn outdated(host: &HostDescriptor, key: &PublicKey, present: &PublicKey, (line, day): (&str, &str)) -> Trouble {
+    let (name, key, present) = (&host.name, key.fingerprint(), present.fingerprint());
+    let message = format!(
+        "this document is from before the key of {name} was replaced: it is signed with {key}, and since {day} {line} has {present}; \
+         refusing"
+    );
+    untrusted(Some(
+        Notice::new(message).with_hint(format!(
+            "every request and grant ended when the key was replaced: make a new request on {name}"
+        )),
+    ))
 }
 
 fn changed(host: &HostDescriptor, key: &PublicKey, old: &PublicKey, line: &str) -> Trouble {
@@ -360,9 +388,13 @@ mod tests {
         let print = old.public_key().unwrap().fingerprint();
         let rotated = HostStatus::Rotated(print.clone(), Ok(known.clone()));
         assert_eq!(met(&new, &["{}".to_owned(), body.clone()]), Ok(rotated.clone()));
-        assert_eq!(text(), format!("{before}WEB1 {} {}\n", new.key, new.id));
-        assert_eq!(met(&new, &[]), Ok(HostStatus::Known(known)));
-        assert!(met(&old, &[body]).unwrap_err().contains("CHANGED"), "the old key is not valid any more");
+        let day = crate::when::today();
+        let seen = format!("{before}WEB1 {} {} seen={day}\n# replaced {day} WEB1 {}\n", new.key, new.id, old.key);
+        assert_eq!(text(), seen, "nobody has compared the new key");
+        assert_eq!(met(&new, &[]), Ok(HostStatus::Seen(day, known)));
+        let late = met(&old, &[body]).unwrap_err();
+        assert!(late.contains("is from before the key of web1 was replaced") && late.contains(&print), "{late}");
+        assert!(met(&described(3, "web1", "m"), &[]).unwrap_err().contains("CHANGED"));
         let (message, signs) = said(&new, rotated);
         assert!(signs && message.contains(&print), "{message}");
         fs::remove_dir_all(&place).unwrap();

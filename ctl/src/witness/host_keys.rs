@@ -17,6 +17,17 @@ pub(super) struct HostKey {
     host: Option<String>,
 }
 
+/// How the witness knows a host.
+#[derive(Clone, Copy)]
+pub(super) enum Contact<'n> {
+    /// By the last note of it that was cosigned.
+    Known(&'n Note),
+    /// By rotations from a host that it knows.
+    Rotated,
+    /// Not at all.
+    First,
+}
+
 /// All host keys that the operator has given.
 pub(super) struct HostKeys(Vec<HostKey>);
 
@@ -33,8 +44,8 @@ impl HostKeys {
         Ok(Self(keys))
     }
 
-    /// Checks that a key which may sign for this host has signed the note. `before`: the last note of the host that was cosigned.
-    pub(super) fn check(&self, state: &State, host: &str, note: &Note, before: Option<&Note>) -> Result<(), Trouble> {
+    /// Checks that a key which may sign for this host has signed the note.
+    pub(super) fn check(&self, state: &State, host: &str, note: &Note, contact: Contact<'_>) -> Result<(), Trouble> {
         let by = |note: &Note, key: &PublicKey| signed(note, std::slice::from_ref(key)).is_some();
         let signer = self.0.iter().map(|given| &given.key).find(|key| by(note, key));
         let signer = signer.ok_or_else(|| refused("unknown-host", "no host key that was given has signed the note"))?;
@@ -49,11 +60,11 @@ impl HostKeys {
         if named.is_empty() && self.0.iter().any(|given| given.host.as_deref() == Some(host)) {
             return Err(refused("other-host", &format!("the note is of host {host}, which has another key")));
         }
-        match before {
-            Some(before) if by(before, signer) => Ok(()),
-            Some(_) => Err(other_key(state, host)),
-            None if named.is_empty() => self.check_first(state, host, signer),
-            None => Ok(()),
+        match contact {
+            Contact::Known(before) if by(before, signer) => Ok(()),
+            Contact::Known(_) => Err(other_key(state, host)),
+            Contact::First if named.is_empty() => self.check_first(state, host, signer),
+            Contact::First | Contact::Rotated => Ok(()),
         }
     }
 
@@ -70,8 +81,17 @@ impl HostKeys {
             let hint = format!("if the host has got another id: check its journal, then remove {file}");
             return Err(Trouble::Local("other-host", Notice::new(why).with_hint(hint)));
         }
+        // It may be one of those, whose key was replaced.
+        if state.knows_hosts()? {
+            let why = format!(
+                "not cosigned: host {host} is not known here, and this witness knows others: the journal of one of them would begin anew"
+            );
+            let hint = "if its key was replaced: on that host, jitctl key show --rotations >FILE, and --rotation FILE here; if it is a \
+                        new host, write its id behind its key in the file of --host-key";
+            return Err(Trouble::Local("unnamed-host", Notice::new(why).with_hint(hint)));
+        }
         for other in self.0.iter().map(|given| &given.key).filter(|key| *key != signer) {
-            if self.hosts_of(other).is_empty() && state.host_of(other)?.is_none() {
+            if self.hosts_of(other).is_empty() {
                 let why =
                     format!("not cosigned: nothing says which of the keys that were given is that of host {host}");
                 let hint = "on that host: jitctl audit prove --note-key; write what follows jit-sudo/ there behind its key in the \
@@ -85,6 +105,6 @@ impl HostKeys {
 
 fn other_key(state: &State, host: &str) -> Trouble {
     let notice = Notice::new(format!("not cosigned: host {host} is known by another key"));
-    let hint = format!("if its key was replaced: check its journal, then remove {}", state.note_of(host));
+    let hint = format!("if that is right: check its journal, then remove {}", state.note_of(host));
     Trouble::Local("other-key", notice.with_hint(hint))
 }

@@ -4,6 +4,7 @@
 mod host_keys;
 mod request;
 mod state;
+mod succession;
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -18,9 +19,10 @@ use crate::cli::{WitnessCosignWords, WitnessKeyWords, WitnessSizeWords, WitnessV
 use crate::output::{Cosigned, Output};
 use crate::screen::{Report, Screen};
 use crate::speech::{Exit, Notice, Trouble};
-use host_keys::HostKeys;
+use host_keys::{Contact, HostKeys};
 use request::Request;
 use state::State;
+use succession::Rotations;
 
 /// The longest input, in bytes.
 const LIMIT: u64 = 1 << 20;
@@ -51,14 +53,14 @@ fn size(words: &WitnessSizeWords) -> Result<Report, Trouble> {
 }
 
 fn cosign(words: &WitnessCosignWords, now: u64) -> Result<Report, Trouble> {
-    let hosts = HostKeys::read(&words.host_key)?;
+    let (hosts, rotations) = (HostKeys::read(&words.host_key)?, Rotations::read(&words.rotation)?);
     let (state, input) = (State::open(&words.state)?, read(words.file.as_deref())?);
     let key = state.key()?;
     let bodies = Request::bodies(&input);
     let (mut cosigned, mut text, mut failed) = (Vec::new(), String::new(), Vec::new());
     // Each by itself: what one host sends does not stop another.
     for (number, body) in (1..).zip(&bodies) {
-        match take(&state, &key, &hosts, body, now) {
+        match take(&state, &key, (&hosts, &rotations), body, now) {
             Ok((size, line)) => {
                 text.push_str(&format!("{line}\n"));
                 cosigned.push(Cosigned { size, signature: line });
@@ -81,7 +83,13 @@ fn told(trouble: &Trouble) -> String {
 }
 
 /// Checks one checkpoint, remembers it, and returns its size and the line with the cosignature.
-fn take(state: &State, key: &WitnessKey, hosts: &HostKeys, body: &str, now: u64) -> Result<(u64, String), Trouble> {
+fn take(
+    state: &State,
+    key: &WitnessKey,
+    (hosts, rotations): (&HostKeys, &Rotations),
+    body: &str,
+    now: u64,
+) -> Result<(u64, String), Trouble> {
     let request =
         Request::parse(body).ok_or_else(|| refused("malformed", "the input is not a checkpoint with a proof"))?;
     let (origin, head) = request.head().ok_or_else(|| refused("malformed", "the note does not state a tree head"))?;
@@ -93,9 +101,24 @@ fn take(state: &State, key: &WitnessKey, hosts: &HostKeys, body: &str, now: u64)
         return Err(refused("unknown-host", "the note does not have one signature of its host"));
     };
     let _lock = state.lock()?;
-    let before = state.last(host)?;
-    hosts.check(state, host, &request.note, before.as_ref().map(|(_, note)| note))?;
-    grows(before.as_ref().map(|(head, _)| head), request.old, &head, &request.proof)?;
+    if let Some(next) = state.successor(host)? {
+        let why = format!("the key of host {host} was replaced, and its journal goes on as that of host {next}");
+        return Err(refused("other-key", &why));
+    }
+    let last = state.last(host)?;
+    let former = if last.is_none() { rotations.former(state, host, &request.note)? } else { None };
+    let contact = match (&last, &former) {
+        (Some((_, note)), _) => Contact::Known(note),
+        (None, Some(_)) => Contact::Rotated,
+        (None, None) => Contact::First,
+    };
+    hosts.check(state, host, &request.note, contact)?;
+    let before = last.as_ref().map(|(head, _)| head).or(former.as_ref().map(|former| &former.head));
+    grows(before, request.old, &head, &request.proof)?;
+    // First: nobody can go on with the old key.
+    if let Some(former) = &former {
+        state.succeed(&former.host, host)?;
+    }
     let line = key.cosign(&request.note.text, now);
     let signatures = vec![signature, line.clone()];
     state.remember(host, &Note { text: request.note.text.clone(), signatures })?;

@@ -23,6 +23,9 @@ const LOCK: &str = "lock";
 /// The end of the names of the files with notes; the host id precedes it.
 const NOTE: &str = ".note";
 
+/// The end of the names of the files with the id that a host has since its key was replaced.
+const NEXT: &str = ".next";
+
 /// How long another process may hold the lock.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -92,18 +95,43 @@ impl State {
         Ok(Some((head, note)))
     }
 
-    /// Returns the host whose last note this key has signed.
+    /// Returns the host whose last note this key has signed. Leaves out notes that are damaged: they stop only their own host.
     pub(super) fn host_of(&self, key: &PublicKey) -> Result<Option<String>, Trouble> {
-        let entries = fs::read_dir(&self.directory).map_err(|error| failed("read", &self.directory, &error))?;
-        for entry in entries {
-            let file = entry.map_err(|error| failed("read", &self.directory, &error))?.file_name();
+        let is_by = |note: &Note| signed(note, std::slice::from_ref(key)).is_some();
+        let is_of = |host: &String| self.last(host).is_ok_and(|last| last.is_some_and(|(_, note)| is_by(&note)));
+        Ok(self.hosts()?.into_iter().find(is_of))
+    }
+
+    /// Whether it has the note of any host, damaged or not.
+    pub(super) fn knows_hosts(&self) -> Result<bool, Trouble> {
+        Ok(!self.hosts()?.is_empty())
+    }
+
+    fn hosts(&self) -> Result<Vec<String>, Trouble> {
+        let failed = |error| failed("read", &self.directory, &error);
+        let mut hosts = Vec::new();
+        for entry in fs::read_dir(&self.directory).map_err(failed)? {
+            let file = entry.map_err(failed)?.file_name();
             let host = file.to_str().and_then(|file| file.strip_suffix(NOTE)).filter(|host| is_host(host));
-            let Some(host) = host else { continue };
-            if self.last(host)?.is_some_and(|(_, note)| signed(&note, std::slice::from_ref(key)).is_some()) {
-                return Ok(Some(host.to_owned()));
-            }
+            hosts.extend(host.map(str::to_owned));
         }
-        Ok(None)
+        Ok(hosts)
+    }
+
+    /// Returns the id that a host has since its key was replaced.
+    pub(super) fn successor(&self, host: &str) -> Result<Option<String>, Trouble> {
+        let path = self.directory.join(format!("{host}{NEXT}"));
+        match fs::read_to_string(&path) {
+            Ok(text) if is_host(text.trim_end()) => Ok(Some(text.trim_end().to_owned())),
+            Ok(_) => Err(trouble("damaged", format!("{} is damaged", shown(&path)))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(failed("read", &path, &error)),
+        }
+    }
+
+    /// Stores the id that a host has from now on; nothing is cosigned for the old one any more.
+    pub(super) fn succeed(&self, host: &str, next: &str) -> Result<(), Trouble> {
+        self.replace(&format!("{host}{NEXT}"), &format!("{next}\n"))
     }
 
     /// Returns the path of the note of a host, for messages.
@@ -141,6 +169,6 @@ fn trouble(code: &'static str, message: String) -> Trouble {
     Trouble::Local(code, Notice::new(message))
 }
 
-fn failed(what: &str, path: &Path, error: &io::Error) -> Trouble {
+pub(super) fn failed(what: &str, path: &Path, error: &io::Error) -> Trouble {
     trouble("state", format!("cannot {what} {}: {}", shown(path), sys::plain_words(error)))
 }

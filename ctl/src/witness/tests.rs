@@ -2,10 +2,13 @@
 
 use std::path::PathBuf;
 
+use jit_core::clock::{BootTime, Moment, Timestamp};
 use jit_core::evidence::epoch_event::key_words;
+use jit_core::evidence::key_statement::sign_rotation;
 use jit_core::evidence::note::{NoteKey, signed_by_host};
+use jit_core::evidence::record::{Event, Record, Rotation};
 use jit_core::evidence::tree::{Frontier, Subtrees, consistency, leaf, node};
-use jit_core::grant::HostKey;
+use jit_core::grant::{HostDescriptor, HostKey};
 
 use super::*;
 
@@ -29,6 +32,8 @@ struct Scene {
     host: HostKey,
     /// What `--host-key` gives.
     given: Vec<String>,
+    /// What `--rotation` gives.
+    rotations: Vec<String>,
 }
 
 impl Scene {
@@ -38,11 +43,12 @@ impl Scene {
         State::open(&directory).unwrap().make_key("witness.example/w").unwrap();
         let host = HostKey::from_seed([7; 32]);
         let given = vec![line(&host)];
-        Self { directory, host, given }
+        Self { directory, host, given, rotations: Vec::new() }
     }
 
     fn given(&self, given: &[String]) -> Self {
-        Self { directory: self.directory.clone(), host: HostKey::from_seed([7; 32]), given: given.to_vec() }
+        let (directory, host) = (self.directory.clone(), HostKey::from_seed([7; 32]));
+        Self { directory, host, given: given.to_vec(), rotations: Vec::new() }
     }
 
     fn body(&self, records: &[Digest], old: u64) -> String {
@@ -56,8 +62,9 @@ impl Scene {
         let code = |trouble: Trouble| {
             serde_json::to_value(trouble.object()).unwrap()["error"]["code"].as_str().unwrap().to_owned()
         };
-        let bodies = Request::bodies(input);
-        bodies.iter().map(|body| take(&state, &key, &hosts, body, 99).map(|(_, line)| line).map_err(code)).collect()
+        let (bodies, rotations) = (Request::bodies(input), Rotations::of(&self.rotations));
+        let taken = |body: &&str| take(&state, &key, (&hosts, &rotations), body, 99);
+        bodies.iter().map(|body| taken(body).map(|(_, line)| line).map_err(code)).collect()
     }
 
     fn known(&self) -> Option<(TreeHead, Note)> {
@@ -69,6 +76,27 @@ impl Drop for Scene {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.directory);
     }
+}
+
+/// Returns the record by which a key takes the place of another one on a machine.
+fn rotation(old: &HostKey, new: &HostKey) -> String {
+    let moment = Moment { wall: Timestamp(7), boot: BootTime(7), boot_id: "b".to_owned() };
+    let event = Event::Rotation(Box::new(Rotation {
+        uid: 0,
+        user: "root".into(),
+        reason: "yearly".into(),
+        old_key: line(old),
+        identity: HostDescriptor::of(new, "web1", "machine"),
+        old_signature: String::new(),
+        new_signature: String::new(),
+    }));
+    let record = Record::new(9, Digest::ZERO, &moment, "web1", event);
+    sign_rotation(record, old, new).unwrap().encode().unwrap()
+}
+
+/// Returns the id of the machine with this key.
+fn id(key: &HostKey) -> String {
+    HostDescriptor::of(key, "web1", "machine").id
 }
 
 /// The body for a journal of these records of a host, for a witness that has `old` of them.
@@ -179,8 +207,10 @@ fn with_several_keys_a_first_contact_needs_the_name_of_its_host() {
     let named = scene.given(&[line(&scene.host), format!("web2 {} {OTHER}", line(&second))]);
     assert_eq!(named.cosign(&claim), Err("other-host".to_owned()));
     assert_eq!(named.cosign(&body(&second, OTHER, &records(5), 0)).unwrap().len(), 1);
-    // Where all others are known, the last key can only be that of the new host.
-    assert_eq!(plain.cosign(&scene.body(&records(9), 0)).unwrap().len(), 1);
+    // A host that is known may have got another key.
+    assert_eq!(plain.cosign(&scene.body(&records(9), 0)), Err("unnamed-host".to_owned()));
+    let own = scene.given(&[format!("{} {HOST}", line(&scene.host))]);
+    assert_eq!(own.cosign(&scene.body(&records(9), 0)).unwrap().len(), 1);
     assert_eq!(plain.cosign(&body(&second, OTHER, &records(7), 5)).unwrap().len(), 1);
 }
 
@@ -190,7 +220,8 @@ fn each_checkpoint_of_an_input_is_taken_by_itself() {
     let state = State::open(&scene.directory).unwrap();
     let (key, hosts) = (state.key().unwrap(), HostKeys::read(&scene.given).unwrap());
     let input = format!("{}old x\n{}", scene.body(&records(9), 0), scene.body(&records(12), 9));
-    let taken: Vec<_> = Request::bodies(&input).iter().map(|body| take(&state, &key, &hosts, body, 99)).collect();
+    let known = (&hosts, &Rotations::default());
+    let taken: Vec<_> = Request::bodies(&input).iter().map(|body| take(&state, &key, known, body, 99)).collect();
     assert!(matches!(taken[..], [Ok((9, _)), Err(_), Ok((12, _))]), "{taken:?}");
     assert_eq!(scene.known().unwrap().0.size, 12);
 }
@@ -201,6 +232,41 @@ fn a_damaged_state_does_not_begin_anew() {
     scene.cosign(&scene.body(&records(9), 0)).unwrap();
     std::fs::write(scene.directory.join(format!("{HOST}.note")), "x").unwrap();
     assert_eq!(scene.cosign(&scene.body(&records(9), 0)), Err("damaged".to_owned()));
+    // It concerns its own host only.
+    let second = HostKey::from_seed([8; 32]);
+    let plain = scene.given(&[line(&second)]);
+    assert_eq!(plain.cosign(&body(&second, OTHER, &records(5), 0)), Err("unnamed-host".to_owned()));
+    let named = scene.given(&[line(&scene.host), format!("{} {OTHER}", line(&second))]);
+    assert_eq!(named.cosign(&body(&second, OTHER, &records(5), 0)).unwrap().len(), 1);
+}
+
+/// One `jitctl key rotate` does not begin a log that may say anything.
+#[test]
+fn a_host_goes_on_under_another_key_with_a_proof() {
+    let scene = Scene::new("rotated");
+    let [first, second, third, other] = [7, 8, 9, 10].map(|seed| HostKey::from_seed([seed; 32]));
+    let of = |key: &HostKey, records: &[Digest], old| body(key, &id(key), records, old);
+    scene.cosign(&of(&first, &records(9), 0)).unwrap();
+    let mut then = scene.given(&[line(&first), line(&third)]);
+    assert_eq!(then.cosign(&of(&third, &records(12), 0)), Err("unnamed-host".to_owned()), "not from 0");
+    then.rotations = vec![rotation(&first, &second)];
+    assert_eq!(then.cosign(&of(&third, &records(12), 9)), Err("unnamed-host".to_owned()), "not to this key");
+    then.rotations.push(rotation(&second, &third));
+    let altered = then.rotations[1].replace("yearly", "monthly");
+    then.rotations.push(altered);
+    assert_eq!(then.cosign(&of(&third, &records(12), 0)), Err("conflict".to_owned()));
+    let mut rewritten = records(12);
+    rewritten[3] = Digest([99; 32]);
+    assert_eq!(then.cosign(&of(&third, &rewritten, 9)), Err("inconsistent".to_owned()));
+    assert_eq!(then.cosign(&of(&first, &records(9), 9)).unwrap().len(), 1, "nothing has changed so far");
+    assert_eq!(then.cosign(&of(&third, &records(12), 9)).unwrap().len(), 1);
+    // The journal goes on with this key alone.
+    assert_eq!(then.cosign(&of(&first, &records(20), 9)), Err("other-key".to_owned()));
+    let mut else_where = scene.given(&[line(&other)]);
+    else_where.rotations = vec![rotation(&first, &other)];
+    assert_eq!(else_where.cosign(&of(&other, &records(20), 9)), Err("other-host".to_owned()));
+    let later = scene.given(&[line(&third)]);
+    assert_eq!(later.cosign(&of(&third, &records(13), 12)).unwrap().len(), 1, "the rotations are not needed any more");
 }
 
 #[test]

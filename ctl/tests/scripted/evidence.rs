@@ -193,6 +193,24 @@ fn every_deletion_swap_insertion_and_truncation_is_found() {
     );
 }
 
+/// A log of a year has more signed heads than the broker takes at once.
+#[test]
+fn a_signed_head_of_another_history_is_found_among_any_number() {
+    let text = exported(1, "jsonl");
+    let lines: Vec<&str> = text.lines().collect();
+    let note = |host: &str, head: &TreeHead| signed_by_host(&key(), host, head).unwrap().to_string();
+    let other = note("h", &TreeHead { size: 4, root: Digest([9; 32]) });
+    let many: String =
+        (0..8_001).map(|number| format!("\n\n{}", note(&format!("h{number}"), &tree(5).head()))).collect();
+    let verified = |heads: &str| {
+        let log = Scripted::silent().with("log", heads);
+        verify(&lines, &["--anchor", log.path("log").to_str().unwrap()])
+    };
+    assert_ne!(verified(&many).0, 1);
+    let (status, said) = verified(&format!("\n\n{other}{many}"));
+    assert!(status == 1 && said.contains("a signed head that was kept elsewhere"), "{said}");
+}
+
 #[test]
 fn an_altered_line_is_found_wherever_it_is_altered() {
     let text = exported(1, "jsonl");

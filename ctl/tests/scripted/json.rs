@@ -24,6 +24,7 @@ fn json_is_one_object_on_one_line_for_every_answer() {
         epoch: None,
         sealing_key: None,
         former_keys: Vec::new(),
+        rotations: Vec::new(),
     };
     let checked = PolicyInfo { files: vec!["/p".into()], roles: 1, rules: 2, warnings: vec!["w".into()] };
     let verified = VerifyInfo { intact: true, records: 2, head: "ab".into(), ..VerifyInfo::default() };
@@ -130,6 +131,7 @@ fn every_field_of_every_answer_is_documented() {
             epoch: None,
             sealing_key: None,
             former_keys: Vec::new(),
+            rotations: Vec::new(),
         }),
         Output::Policy(Box::new(policy())),
         Output::Evaluation(Box::new(evaluation())),

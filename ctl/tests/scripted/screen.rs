@@ -38,6 +38,7 @@ fn escape_sequences_in_any_string_are_shown_not_obeyed() {
         epoch: None,
         sealing_key: None,
         former_keys: Vec::new(),
+        rotations: Vec::new(),
     };
     let verified = VerifyInfo {
         intact: false,

@@ -61,7 +61,7 @@ fn row(check: &Check) -> &'static str {
         | Check::PrunedHeads(_) => "kept heads",
         Check::UnacceptedFork(_) => "forks",
         Check::Witness(..) | Check::NoCosignature(_) | Check::NoWitness => "witness",
-        Check::Disagreeing(..) => "other lines",
+        Check::Disagreeing(..) | Check::SomeUnsigned(..) => "other lines",
     }
 }
 
@@ -121,6 +121,9 @@ fn sentence(check: &Check, info: &VerifyInfo, witnesses: &[String], screen: &Scr
         Check::Disagreeing(count, first) => format!(
             "{count} without a signature disagree, from record {first} on; any user can write such lines, so they do not decide"
         ),
+        Check::SomeUnsigned(count, all) => {
+            format!("{count} of {all} heads without a signature were compared; they do not decide")
+        }
         Check::Foreign(count) => format!("{count} checkpoints by other keys count for nothing"),
     };
     let missing = check.is_missing() || matches!(check, Check::NoWitness);

@@ -24,6 +24,8 @@ pub(super) struct Asked {
     pub(super) witnesses: usize,
     /// A file of heads has signed heads, but the key of the host is not known.
     pub(super) unreadable_heads: bool,
+    /// How many heads without a signature were compared, and how many the files have.
+    pub(super) unsigned: (usize, usize),
 }
 
 /// One check.
@@ -75,6 +77,8 @@ pub(super) enum Check {
     PrunedHeads(u64),
     /// So many heads without a signature disagree; the first names this record.
     Disagreeing(u64, u64),
+    /// Only so many of the heads without a signature were compared; the files have this many.
+    SomeUnsigned(usize, usize),
     /// So many checkpoints by other keys do not count.
     Foreign(u64),
 }
@@ -106,6 +110,7 @@ impl Check {
             | Self::LostHeads(_)
             | Self::PrunedHeads(_)
             | Self::Disagreeing(..)
+            | Self::SomeUnsigned(..)
             | Self::Foreign(_) => false,
         }
     }
@@ -181,6 +186,9 @@ fn elsewhere(info: &VerifyInfo, asked: Asked) -> Vec<Check> {
     if heads.disagreeing > 0 {
         checks.push(Check::Disagreeing(heads.disagreeing, heads.first_disagreeing.unwrap_or_default()));
     }
+    if asked.unsigned.0 < asked.unsigned.1 {
+        checks.push(Check::SomeUnsigned(asked.unsigned.0, asked.unsigned.1));
+    }
     checks
 }
 
@@ -200,7 +208,7 @@ mod tests {
         VerifyInfo { intact: true, last: 9, signed, tree: true, heads, ..VerifyInfo::default() }
     }
 
-    const ASKED: Asked = Asked { key: true, witnesses: 0, unreadable_heads: false };
+    const ASKED: Asked = Asked { key: true, witnesses: 0, unreadable_heads: false, unsigned: (0, 0) };
 
     #[test]
     fn a_journal_is_intact_with_a_signed_head_from_elsewhere_and_the_key_of_its_host() {
