@@ -204,6 +204,42 @@ const FILES: [Attack; 18] = [
     ),
 ];
 
+/// What a state directory is put back or emptied with, so that another host key follows.
+const KEYS: [Attack; 5] = [
+    (
+        "an older state directory, and then a rotation of the host key",
+        Shell(
+            "cd /; settle; rm -r /var/lib/jit-sudo; cp -a /root/older /var/lib/jit-sudo; jitctl key rotate --reason x --yes; jitctl audit export >/dev/null",
+        ),
+    ),
+    (
+        "an older state directory between two rotations of the host key",
+        Shell(
+            "jitctl key rotate --reason x --yes; jitctl audit export >/dev/null; cd /; settle; cp -a /var/lib/jit-sudo /root/between
+             runuser -u \"$PERSON\" -- jit-sudo -n true || :; jitctl audit export >/root/log; settle
+             rm -r /var/lib/jit-sudo; mv /root/between /var/lib/jit-sudo; jitctl key rotate --reason x --yes; jitctl audit export >/dev/null",
+        ),
+    ),
+    (
+        "the state directory is emptied, and another host key made",
+        Shell(
+            "cd /; settle; find /var/lib/jit-sudo -mindepth 1 -delete; jitctl key init; jitctl key accept --reason x || :; jitctl audit export >/dev/null",
+        ),
+    ),
+    (
+        "an older state directory with another host key, which root accepts",
+        Shell(
+            "cd /; settle; rm -r /var/lib/jit-sudo; cp -a /root/older /var/lib/jit-sudo; rm /var/lib/jit-sudo/host_key*; jitctl key init; jitctl key accept --reason x; jitctl audit export >/dev/null",
+        ),
+    ),
+    (
+        "the key of a retired host is put back, which root accepts",
+        Shell(
+            "jitctl key retire --reason x --yes; settle; sqlite3 journal.db \"DELETE FROM journal_meta WHERE name = 'restored'\"; cp -a /root/good/host_key /root/good/sealing_key.* .; jitctl key accept --reason x || :; jitctl audit export >/dev/null || :",
+        ),
+    ),
+];
+
 /// A journal with what can be attacked, and what an auditor has noted elsewhere.
 fn attacked() -> (PrivateRoot, harness::Person, String) {
     let root = own_root();
@@ -242,7 +278,7 @@ fn attacked() -> (PrivateRoot, harness::Person, String) {
     let first = root.journal().into_iter().find(|record| record.kind() == "epoch").unwrap();
     root.write("/root/sealing.pub", 0o600, format!("{}\n", first.text("key")));
     root.script(&format!(
-        "jitctl key show | head -n 1 >/root/host.pub; cp /var/log/auth.log /root/log; cp -a {STATE} /root/good
+        "jitctl key show | head -n 1 >/root/host.pub; cp /var/log/auth.log /root/log; cp /root/log /root/good.log; cp -a {STATE} /root/good
          jitctl witness key --state /root/w --name witness.example/one >/root/witness.pub
          jitctl witness cosign --state /root/w --host-key /root/host.pub /root/head >/dev/null; cp /root/w/*.note /root/note"
     ));
@@ -277,37 +313,51 @@ jitctl audit export >/dev/null 2>&1
 [ "$(alerts)" -gt "$before" ] && echo alert || echo none
 "#;
 
-/// Which checks find an attack: the log, a sealing key, a witness, a verification on the host, and the next run.
-fn found(root: &PrivateRoot, person: &harness::Person, sealing: &str) -> [&'static str; 5] {
+/// What the checks say: a verification on the host, with the log, a sealing key and a witness, each by its exit status, and the next run.
+fn said(root: &PrivateRoot, person: &harness::Person, sealing: &str) -> [String; 5] {
     let said =
         root.script(&format!("cd {STATE} 2>/dev/null || cd /\nSEALING={sealing} PERSON={}\n{CHECKS}", person.name));
     let said: Vec<&str> = said.lines().collect();
-    let verified = |at: usize| match said[at] {
-        "0" | "5" => "",
-        "1" => "found",
-        other => panic!("exit status {other}: {said:?}"),
-    };
     let next = match (said[4], said[5]) {
         ("0", "none") => "",
         ("0", _) => "alert",
         _ => "refused",
     };
-    [verified(3), verified(0), verified(1), verified(2), next]
+    [said[3], said[0], said[1], said[2], next].map(str::to_owned)
+}
+
+/// Which checks find an attack. `before`: what they say without one.
+fn found(said: &[String; 5], before: &[String; 5]) -> [&'static str; 5] {
+    let mut cells = [""; 5];
+    for (cell, (said, before)) in cells.iter_mut().zip(said.iter().zip(before)) {
+        *cell = match (before.as_str(), said.as_str()) {
+            (before, said) if before == said => "",
+            (_, "0") | ("5", "5") => "",
+            ("0", "5") => "in doubt",
+            (_, "1") => "found",
+            (_, "alert") => "alert",
+            (_, "refused") => "refused",
+            other => panic!("{other:?}"),
+        };
+    }
+    cells
 }
 
 fn restore(root: &PrivateRoot) {
-    root.script(&format!("rm -rf {STATE}; cp -a /root/good {STATE}"));
+    root.script(&format!("rm -rf {STATE}; cp -a /root/good {STATE}; cp /root/good.log /root/log"));
 }
 
 #[test]
 fn each_attack_on_the_evidence_is_found_by_the_check_that_the_manual_names() {
     let (root, person, sealing) = attacked();
-    assert_eq!(found(&root, &person, &sealing), [""; 5], "nothing is wrong before the attacks");
+    let before = said(&root, &person, &sealing);
+    let nothing = before[..4].iter().all(|status| ["0", "5"].contains(&status.as_str())) && before[4].is_empty();
+    assert!(nothing, "nothing is wrong before the attacks: {before:?}");
     let mut table = String::from(
         "| attack | `audit verify` | `--anchor` with a log elsewhere | `--sealing-key` | `--witness` | the next run |\n|---|---|---|---|---|---|\n",
     );
     let mut tried = 0;
-    for (name, tool) in RECORDS.iter().chain(&SIGNATURES).chain(&TABLES).chain(&FILES) {
+    for (name, tool) in RECORDS.iter().chain(&SIGNATURES).chain(&TABLES).chain(&FILES).chain(&KEYS) {
         let covers: &[bool] = if matches!(tool, Sql(_)) { &[false, true] } else { &[false] };
         for is_covered in covers {
             restore(&root);
@@ -316,13 +366,13 @@ fn each_attack_on_the_evidence_is_found_by_the_check_that_the_manual_names() {
                     let changed = crate::tampering::sql(&root, &format!("{text}; SELECT total_changes();"));
                     assert_ne!(changed, "0", "{name}");
                 }
-                Shell(text) => drop(root.script(&format!("cd {STATE}\n{text}"))),
+                Shell(text) => drop(root.script(&format!("PERSON={}; cd {STATE}\n{text}", person.name))),
             }
             if *is_covered {
                 cover(&root);
             }
             let signed = if *is_covered { ", and all is signed again" } else { "" };
-            let cells = found(&root, &person, &sealing).join(" | ");
+            let cells = found(&said(&root, &person, &sealing), &before).join(" | ");
             writeln!(table, "| {name}{signed} | {cells} |").unwrap();
             tried += 1;
         }
