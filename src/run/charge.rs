@@ -13,7 +13,7 @@ use jit_core::escape::Word;
 use jit_core::grant::GrantTerms;
 use jit_core::names::RunId;
 use jit_core::policy::Role;
-use sys::process::Pid;
+use sys::process::{Pid, process_start};
 use sys::programs::KnownFile;
 
 /// What the enforcer reads from its standard input.
@@ -30,6 +30,8 @@ pub(super) struct Charge {
     /// The role through which it runs.
     pub(super) role: Role,
     pub(super) supervisor: Known,
+    /// When the supervisor has started, in clock ticks since boot.
+    pub(super) since: u64,
     pub(super) parent: Known,
     pub(super) command: Option<i32>,
     pub(super) relay_process: Option<i32>,
@@ -53,6 +55,7 @@ impl Charge {
             grants: watched.grants,
             role: watched.role,
             supervisor: Known::of(Pid::own())?,
+            since: process_start(Pid::own())?, // known since the start record
             parent: Known::of(enforced_run.parent)?,
             command: enforced_run.command.map(Pid::raw),
             relay_process: enforced_run.relay_process.map(Pid::raw),

@@ -96,7 +96,7 @@ fn enforce(charge: &Charge) -> Result<(), HostError> {
     let (ours, told) = (Rc::clone(&helper), Rc::clone(&helper));
     let relay_process = charge.relay_process.and_then(Pid::new);
     let (back, run, run_as) = (Rc::clone(&helper), charge.run.clone(), charge.run_as);
-    let since = charge.supervisor.began();
+    let since = charge.since;
     let take_back = Box::new(move || back.take_sessions_back(&run, run_as, since));
     let enforcement = Enforcement::take(
         charge.supervisor,

@@ -161,6 +161,7 @@ impl ProcessTree {
             return Ok(());
         }
         let (group, own, command) = (self.group.as_ref().map(Cgroup::path), Known::of(Pid::own())?, self.command.get());
+        let since = process::process_start(Pid::own())?; // known since the start record
         let guard = Guard::post(refuge().as_ref(), self.handles(), || {
             // Before this process looks up anything.
             let _ = self.hold(Purpose::Terminate);
@@ -172,7 +173,7 @@ impl ProcessTree {
             self.handles().thaw(); // `terminate` treats a frozen run otherwise, and freezes it at once
             process_tree.terminate();
             process_tree.end_leftovers(Instant::now());
-            let _ = end_lost(&LostRun { run: run.to_owned(), user: None, since: own.began() }); // whoever closes the run writes the record
+            let _ = end_lost(&LostRun { run: run.to_owned(), user: None, since }); // whoever closes the run writes the record
         })?;
         self.spare(guard.pid());
         let _ = self.guard.borrow_mut().insert(guard);
