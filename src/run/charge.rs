@@ -1,13 +1,14 @@
 //! What the enforcer reads from its standard input: the run that it watches.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::watched::{Supervised, Watched};
-use crate::programs::start_enforcer;
+use crate::programs::start_reporting_enforcer;
 use crate::session::{EnforcedRun, Known, refuge};
 use jit_core::escape::Word;
 use jit_core::grant::GrantTerms;
@@ -35,6 +36,8 @@ pub(super) struct Charge {
     pub(super) parent: Known,
     pub(super) command: Option<i32>,
     pub(super) relay_process: Option<i32>,
+    /// The watchdog of the run; the standard output of the enforcer is the socket to it.
+    pub(super) watchdog: Option<i32>,
     /// The processes that the caller had before.
     pub(super) earlier: Vec<(i32, u64)>,
     pub(super) group: Option<PathBuf>,
@@ -59,6 +62,7 @@ impl Charge {
             parent: Known::of(enforced_run.parent)?,
             command: enforced_run.command.map(Pid::raw),
             relay_process: enforced_run.relay_process.map(Pid::raw),
+            watchdog: enforced_run.watchdog.as_ref().map(|(pid, _)| pid.raw()),
             earlier: enforced_run.earlier.numbers(),
             group: enforced_run.group.clone(),
             run_as,
@@ -68,9 +72,9 @@ impl Charge {
         })
     }
 
-    /// Starts the enforcer with this charge, and does not wait.
-    pub(super) fn hand_over(&self) -> io::Result<Pid> {
-        start_enforcer(&serde_json::to_vec(self)?, refuge().as_ref())
+    /// Starts the enforcer with this charge, and does not wait. It reports to the watchdog on `line`.
+    pub(super) fn hand_over(&self, line: Option<&OwnedFd>) -> io::Result<Pid> {
+        start_reporting_enforcer(&serde_json::to_vec(self)?, line, refuge().as_ref())
     }
 
     pub(super) fn watched(&self, role: Role) -> Watched {

@@ -818,6 +818,28 @@ mod tests {
     }
 
     #[test]
+    fn a_child_is_started_and_known_without_the_look_up_of_a_path() {
+        if !started::has_numbers() {
+            return; // before Linux 6.9
+        }
+        let event = status_of(|| {
+            let root = std::env::temp_dir().join(format!("no-paths-{}", Pid::own()));
+            if fs::create_dir(&root).and_then(|()| nix::unistd::chroot(&root).map_err(io::Error::from)).is_err() {
+                return 0; // only root may do this
+            }
+            if fs::exists("/proc").unwrap_or(true) || !has_one_thread().is_ok_and(|is_one| is_one) {
+                return 1;
+            }
+            let Ok(child) = fork(|| exit_now(0)) else { return 2 };
+            let number = identity(child);
+            let again = identity(child);
+            let _ = wait(child, Waiting::ForEnd);
+            i32::from(number.is_err() || number.ok() != again.ok() || identity(child).is_ok())
+        });
+        assert_eq!(event, WaitEvent::Exited(0));
+    }
+
+    #[test]
     fn an_open_list_of_children_works_without_opening_files() {
         let Ok(children) = Children::open() else { return };
         let event = status_of(|| {

@@ -61,6 +61,7 @@ mod offline;
 mod one_run;
 mod options;
 mod outliving;
+mod overdue;
 mod pam;
 mod pam_module;
 mod pam_programs;
