@@ -28,12 +28,12 @@ pub struct Outcome {
     pub duration: Duration,
     /// Why an edited file could not be written back.
     pub failed: Option<String>,
-    /// Whether the watchdog has killed the run, because the process that ends it in time did not answer.
+    /// Whether the watchdog has killed the run, or this process has, because the process that ends it in time did not answer.
     pub unanswered: bool,
 }
 
 /// The detail of the record of such a run.
-pub const UNANSWERED: &str = "the process that ends the run in time did not answer, so the watchdog killed it";
+pub const UNANSWERED: &str = "the process that ends the run in time did not answer, so another one killed it";
 
 /// How jit-sudo itself exits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -78,6 +78,11 @@ impl Progress {
         self.was_killed.get()
     }
 
+    /// Whether this process had to kill the run because the enforcer was late.
+    pub(super) fn was_late(&self) -> bool {
+        self.late.get().is_some_and(|since| since.elapsed() >= HELD_FOR)
+    }
+
     /// Records the hold, or with `None` that the run goes on; then reports as [`Self::report`] does.
     pub(super) fn did(&self, hold: Option<Purpose>, handles: RunHandles<'_>) {
         self.hold.set(hold);

@@ -31,7 +31,7 @@ fn a_run_whose_enforcer_does_not_answer_is_killed_and_its_record_says_why() {
     stop(&root, "jit-sudo-enforc");
     eventually("it is killed", SILENCE, || writer.has_ended(&root).then_some(()));
     let end = eventually("its end is recorded", harness::PATIENCE, || end_of(&root, &person));
-    assert!(end.text("detail").contains("did not answer, so the watchdog killed it"), "{end:?}");
+    assert!(end.text("detail").contains("did not answer, so another one killed it"), "{end:?}");
     root.script("pkill -KILL -x jit-sudo-enforc || :");
 }
 

@@ -85,9 +85,9 @@ impl ProcessTree {
         self.progress.relieve();
     }
 
-    /// Whether the watchdog has killed the run, as far as it has told this process.
+    /// Whether the watchdog has killed the run, as far as it has told this process, or this process has, because the enforcer was late.
     pub(in crate::session) fn was_killed(&self) -> bool {
-        self.progress.was_killed()
+        self.progress.was_late() || self.progress.was_killed()
     }
 
     /// Records that the enforcer is gone: this process reports to the watchdog again.
