@@ -487,6 +487,7 @@ impl Watch for GrantWatch<'_> {
     fn look_again(&mut self) {
         self.looked = true;
         self.heard = None;
+        self.place.1 = Instant::now().checked_sub(GLANCE).unwrap_or(self.place.1);
     }
 
     fn verdict(&mut self) -> Verdict {
