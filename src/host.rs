@@ -12,6 +12,7 @@ mod key_place;
 mod knowledge;
 mod lectures;
 mod lost;
+mod overdue;
 mod policies;
 mod recordings;
 mod reserve;
@@ -60,6 +61,7 @@ use jit_core::policy::{AuditSettings, PolicyError, PolicyWords, Role, SyslogMode
 use key_place::SEALED;
 pub use knowledge::Knowledge;
 pub use lost::{CLOSE, Closed};
+pub use overdue::{OVERDUE, end_overdue_apart};
 pub use policies::OnDisk;
 pub use recordings::{Encoding, FinishedRecordings, Stage, StoredRecording, is_written};
 pub use reserve::{Loan, RESERVE, RESERVE_SIZE};

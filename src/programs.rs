@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, ErrorKind, PipeReader, Read, Seek, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,15 @@ use sys::signals::SIGKILL;
 /// Fails when it cannot be started.
 pub fn start_enforcer(order: &[u8], group: Option<&Cgroup>) -> io::Result<Pid> {
     spawn_apart(enforcer(order)?.stdout(Stdio::null()), group)
+}
+
+/// Starts the enforcer like [`start_enforcer`], with `line` as its standard output.
+///
+/// # Errors
+/// Fails when it cannot be started.
+pub fn start_reporting_enforcer(order: &[u8], line: Option<&OwnedFd>, group: Option<&Cgroup>) -> io::Result<Pid> {
+    let output = line.map(OwnedFd::try_clone).transpose()?;
+    spawn_apart(enforcer(order)?.stdout(output.map_or_else(Stdio::null, Stdio::from)), group)
 }
 
 /// The name of a child of ours that was started to execute a command or a program of the caller's, and has not done so: it is not one

@@ -34,6 +34,7 @@ use crate::elevation::{Caller, CallersEnvironment};
 use crate::host::{Host, HostError, Slot, Work};
 use crate::policy_index::PolicyIndex;
 use crate::refusal::Refusal;
+use crate::session::outcome::UNANSWERED;
 use crate::session::{ExitStatus, LaunchError, Outcome, ProcessTree, Session, keepers};
 use attempt::Attempt;
 use authorize::authorize;
@@ -100,6 +101,9 @@ fn perform(
     if matches!(outcome, Err(LaunchError::Unsupervised(_))) {
         watch.cannot_supervise();
     }
+    if outcome.as_ref().is_ok_and(|outcome| outcome.unanswered) {
+        host.alert(&format!("run {}: {UNANSWERED}", recorded.run()));
+    }
     let ending = outcome.as_ref().map_or_else(without_outcome, Outcome::to_record);
     let ending = run_recording.seal(session_recording, watch.complete(ending), &mut watch);
     let recording_bytes = ending.recording_bytes;
@@ -159,6 +163,7 @@ fn record(
             return Err(Refusal::SyslogRequired);
         }
     }
+    context.journal.connect_sinks();
     let process_tree = ProcessTree::found(recorded.run().as_str());
     Ok((recorded, process_tree))
 }

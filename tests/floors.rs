@@ -323,11 +323,12 @@ fn files_of_another_process_that_can_block_are_read_in_one_module() {
 
 /// The files that processes lock while others wait: where each is named, and what names it. A process loses such a lock when it
 /// closes any descriptor of the file, so nothing else may open it.
-const LOCKED_FILES: [(&[&str], &str); 5] = [
+const LOCKED_FILES: [(&[&str], &str); 6] = [
     (&["src/database.rs"], "\"-lock\""),
     // The others read it while the process holds no lock: to answer a question, and inside a transaction that finds a fork.
     (&["src/host.rs", "src/host/inspection.rs", "src/host/anchor.rs"], "\"sent-"),
     (&["src/host/supervisors.rs"], "\"live-supervisors\""),
+    (&["src/host/overdue.rs"], "\"overdue-runs\""),
     (&["src/host/slots.rs"], "\"slots\""),
     (&["ctl/src/known_hosts/file.rs"], "known_hosts.lock"),
 ];

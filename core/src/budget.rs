@@ -83,7 +83,7 @@ pub const RUNS: u32 = 200;
 
 /// The maximum number of processes and threads that supervise one user's runs, or work for them, in a control group of
 /// their own. Beyond it a run has no enforcer, and a run on a terminal does not start.
-pub const SETTLED: u32 = 1024;
+pub const SETTLED: u32 = 1536;
 
 /// A limit on the processes that work for one user at the same time. An alert is recorded when it is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -278,6 +278,11 @@ impl<'a> Journal<'a> {
         self.send(written, &|_| true)
     }
 
+    /// Connects the sinks, so that they can send without the look-up of a path.
+    pub fn connect_sinks(&self) {
+        self.sinks.borrow_mut().iter_mut().for_each(|sink| sink.connect());
+    }
+
     /// Sends committed records to the sinks that cannot wait for a file system. For a process that must not wait, because it alone
     /// ends a run: the other sinks get the records with the next ones, or by [`Self::mirror_rest`].
     pub fn mirror_promptly(&self, written: &[Written]) {

@@ -67,14 +67,12 @@ impl Journal<'_> {
         })
     }
 
-    /// Whether there is an open run whose supervisor is not `alive` any more, among those that [`Sweep::Sample`] examines. A run
-    /// of this process is not lost.
-    pub fn has_lost(&self, moment: &Moment, alive: &dyn Fn(&Supervisor) -> bool) -> Result<bool, JournalError> {
-        let own = Pid::own();
+    /// Returns the open runs that [`Sweep::Sample`] examines, except those of this process. Looks up nothing in /proc.
+    pub fn others_open(&self, moment: &Moment) -> Result<Vec<OpenRun>, JournalError> {
+        let own = Pid::own().raw();
         let mut others = self.sample_of_open_runs(moment)?;
-        others.retain(|run| run.supervisor.process.pid_within_reach() != Some(own));
-        learn(&others);
-        Ok(others.iter().any(|run| !alive(&run.supervisor)))
+        others.retain(|run| run.supervisor.process.pid != own);
+        Ok(others)
     }
 
     /// Returns all open runs while there are few rows; else some of the oldest and some from a position that moves with the time.
@@ -91,6 +89,12 @@ impl Journal<'_> {
         // Not a condition of the query, which would then skip any number of rows of the other phase.
         Ok(those_in(Phase::Running, sample))
     }
+}
+
+/// Whether the supervisor of one of these runs is not `alive` any more.
+pub fn is_one_lost(open: &[OpenRun], alive: &dyn Fn(&Supervisor) -> bool) -> bool {
+    learn(open);
+    open.iter().any(|run| !alive(&run.supervisor))
 }
 
 /// Reads at once what tells whether the supervisors of these runs live.

@@ -68,7 +68,7 @@ pub use grant_records::{
 pub use journal::{Journal, SCHEMA, Started, Written, in_force, is_set_up, set_up};
 pub use key_life::{Retired, Unended};
 pub use listing::{Between, Filter, Order, Page, Stored, Whose};
-pub use lost_run::Sweep;
+pub use lost_run::{Sweep, is_one_lost};
 pub use open_run::{Intervened, OpenRun, Phase, Process, RunKey, Supervisor};
 pub use precedent::Precedent;
 pub use proving::{NoProof, TreeProof};

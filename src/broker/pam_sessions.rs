@@ -90,6 +90,7 @@ impl Context<'_> {
             }
         })?;
         let mut unsent = Some(started.written().clone());
+        self.journal.connect_sinks();
         if self.policy.settings().audit.syslog == SyslogMode::Required
             && unsent.take().is_some_and(|written| self.journal.mirror(&[written]) == Delivery::Missed)
         {

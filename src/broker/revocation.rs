@@ -7,6 +7,7 @@ use super::words::given;
 use crate::audit::{Altered, InRecords, OpenInRecords, asked_in_records, by_statements, open_in_records};
 use crate::database::Durability;
 use crate::elevation::Caller;
+use crate::host::end_overdue_apart;
 use crate::judge::{names, subject};
 use crate::policy_index::Next;
 use crate::store::{GrantScope, StoredGrant};
@@ -142,6 +143,7 @@ impl Context<'_> {
             (false, _) => {
                 let asked: Vec<GrantId> = mine.iter().map(|subject| subject.id().clone()).collect();
                 let ended = self.end(author, mine, StatementKind::Revocation, reason)?;
+                end_overdue_apart(); // where the supervisors of the runs do not do it
                 contradicted.retain(|id| asked.contains(id) || ended.contains(id));
                 match (lost.is_empty(), contradicted.is_empty()) {
                     (false, _) => Err(stays(&lost, &ended)),

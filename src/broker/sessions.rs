@@ -7,7 +7,7 @@ use super::failure::{Refused, refused};
 use super::recordings::unknown;
 use super::words::given;
 use crate::audit::{Intervened, OpenRun, Wish};
-use crate::host::Stage;
+use crate::host::{Stage, end_overdue_apart};
 use jit_core::escape::Word;
 use jit_core::evidence::record::{Act, Intervention, Start};
 use jit_core::names::RunId;
@@ -69,6 +69,9 @@ impl Context<'_> {
             Ok(Intervened::Overruled(standing)) => return Err(overruled(run, &standing)),
         };
         self.host.announce(self.journal, &[written]);
+        if act == Act::Kill {
+            end_overdue_apart(); // where its supervisor does not do it
+        }
         Ok(self.session(&OpenRun { wish: Some(wish), ..open })?.into_iter().collect())
     }
 

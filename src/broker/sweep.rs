@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::Context;
 use super::failure::{Refused, refused};
-use crate::host::Encoding;
+use crate::host::{Encoding, end_overdue_apart};
 use crate::shrink::{WORTH, finish};
 use jit_core::evidence::Elsewhere;
 use jit_core::evidence::record::Confirmation;
@@ -17,6 +17,7 @@ impl Context<'_> {
         let verified = self.verify_and_alert()?;
         let closed = self.host.close_every_lost(self.journal)?;
         let strays = self.host.end_strays(self.journal)?;
+        end_overdue_apart();
         self.host.tell_of_log_file(&self.policy.settings().audit, self.journal)?;
         let running = self.journal.open_runs()?;
         let (lost, left) = (count(closed.runs), count(closed.left + strays));

@@ -3,9 +3,10 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
+use super::overdue::end_overdue_apart;
 use super::supervisors::{is_alive, signal_supervisor};
 use super::{Host, HostError};
-use crate::audit::{Journal, OpenRun, Phase, Supervisor, Sweep};
+use crate::audit::{Journal, OpenRun, Phase, Supervisor, Sweep, is_one_lost};
 use crate::programs::start_enforcer;
 use crate::session::{Ended, LostRun, end_lost, give_up_stopped, refuge};
 use jit_core::clock::Moment;
@@ -45,14 +46,19 @@ impl Host {
         self.close_lost(journal, &self.clocks()?, Sweep::Sample, &give_up_stopped, &end_lost).map(drop)
     }
 
-    /// Has another process do that, and does not wait. It searches the processes of all users, and no process that ends a run in
-    /// time, or for which a user waits, may depend on that.
-    pub fn close_some_lost_apart(&self, journal: &Journal<'_>) -> Result<(), HostError> {
-        let moment = self.clocks()?;
-        if journal.has_lost(&moment, &|supervisor| is_alive(supervisor, &moment))? {
+    /// Has another process do that to these runs, if it is needed, and does not wait. It searches the processes of all users, and no
+    /// process that ends a run in time, or for which a user waits, may depend on that. It ends overdue runs too.
+    pub fn close_lost_apart(&self, journal: &Journal<'_>, open: &[OpenRun]) {
+        let Ok(moment) = self.clocks() else { return };
+        if open.is_empty() {
+            return;
+        }
+        if is_one_lost(open, &|supervisor| is_alive(supervisor, &moment)) {
             let _ = start_enforcer(CLOSE, refuge().as_ref()); // otherwise a later run does
         }
-        Ok(())
+        if Self::may_look_for_overdue() && open.iter().any(|run| self.must_end(journal, run, &moment).is_some()) {
+            end_overdue_apart();
+        }
     }
 
     /// Closes every run whose supervisor has died, for callers that list what really runs.

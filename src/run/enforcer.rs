@@ -15,12 +15,13 @@ use super::removal::{Holding, RemovalWatch};
 use super::watched::Supervised;
 use crate::activation::apart::{Outcome, Refused, Submission};
 use crate::audit::Due;
-use crate::host::{CLOSE, Host, HostError, SEAL};
+use crate::host::{CLOSE, Host, HostError, OVERDUE, SEAL};
 use crate::refusal::Refusal;
-use crate::session::enforcement::{self, Enforcement};
+use crate::session::enforcement::{self, Enforcement, Taken};
 use crate::session::supervise_for;
 use jit_core::places::STATE;
 use jit_core::policy::AuditSettings;
+use sys::descriptors::take_standard_output;
 use sys::poll::is_left;
 use sys::process::{Earlier, Pid};
 use sys::sandbox::{self, AllowedPath, Capability, Files, Post};
@@ -51,6 +52,7 @@ pub fn serve(inherited: &Inherited) -> i32 {
         }
         Err(_) if text == SEAL => seal(Due::InTime),
         Err(_) if text == CLOSE => close_lost(),
+        Err(_) if text == OVERDUE => end_overdue(),
         Err(_) => match Holding::in_order(&text) {
             Some(holding) => open_host().and_then(|host| holding.look(&host)),
             None => return Submission::in_order(&text).map_or(1, |submission| submit(&submission)),
@@ -91,28 +93,37 @@ fn close_lost() -> Result<(), HostError> {
     host.close_some_lost(&host.journal(&policy.settings().audit))
 }
 
+/// Ends the runs that had to end and did not.
+fn end_overdue() -> Result<(), HostError> {
+    let host = open_host()?;
+    let policy = host.last_policy()?;
+    host.end_overdue(&host.journal(&policy.settings().audit), policy.settings().grace_period)
+}
+
 fn enforce(charge: &Charge) -> Result<(), HostError> {
+    let watchdog = charge.watchdog.and_then(Pid::new).and_then(|pid| Some((pid, take_standard_output().ok()?)));
     let helper = Rc::new(Helper::start(&charge.programs));
     let (ours, told) = (Rc::clone(&helper), Rc::clone(&helper));
     let relay_process = charge.relay_process.and_then(Pid::new);
     let (back, run, run_as) = (Rc::clone(&helper), charge.run.clone(), charge.run_as);
-    let since = charge.supervisor.began();
+    let since = charge.since;
     let take_back = Box::new(move || back.take_sessions_back(&run, run_as, since));
-    let enforcement = Enforcement::take(
-        charge.supervisor,
-        charge.parent,
-        charge.command.and_then(Pid::new),
+    let taken = Taken {
+        supervisor: charge.supervisor,
+        parent: charge.parent,
+        command: charge.command.and_then(Pid::new),
         relay_process,
-        charge.group.as_deref(),
-        ours,
-        take_back,
-    );
+        group: charge.group.as_deref(),
+        watchdog,
+    };
+    let enforcement = Enforcement::take(taken, ours, take_back);
     enforcement.spare_earlier(Earlier::with(charge.earlier.iter().copied()));
     let (begun, grace) = (Instant::now(), Duration::from_millis(charge.grace_ms));
     let host = open_host()?;
     let policy = host.last_policy()?;
     let audit = &policy.settings().audit;
     let journal = host.journal_with_hooks_by(audit, Rc::new(move |events| told.start_hooks(events)));
+    journal.connect_sinks();
 
     let mut watch = RemovalWatch::over(charge.watched(charge.role.clone()), &host, &journal, &*helper);
     if helper.is_apart() {
@@ -139,6 +150,7 @@ fn enforce(charge: &Charge) -> Result<(), HostError> {
         };
         left.outlast(&enforcement.members(), &host, &journal, &*helper, &|watch| enforcement.outwatch(watch, grace))?;
     }
+    enforcement.relieve_watchdog();
     closed?;
     let due = if begun.elapsed() >= SESSION { Due::Now } else { Due::InTime };
     host.seal(&journal, due)

@@ -15,6 +15,7 @@ use super::charge::Charge;
 use super::watched::{Supervised, Watched};
 use crate::audit::Journal;
 use crate::audit::JournalError;
+use crate::audit::OpenRun;
 use crate::audit::Wish;
 use crate::audit::journal::Written;
 use crate::audit::recorded::Recorded;
@@ -60,6 +61,8 @@ pub(crate) struct GrantWatch<'a> {
     /// The start record, until it was sent to the log sinks.
     unsent: Option<Written>,
     caught_up: bool,
+    /// Other open runs, until it was checked whether they have to be closed or ended.
+    others: Vec<OpenRun>,
     is_sealing_due: bool,
     bell: Option<Bell>,
     /// What the bell showed when the database was last queried; `None` before the first query and when it must be repeated.
@@ -81,6 +84,8 @@ pub(crate) struct GrantWatch<'a> {
     handed_over: bool,
     /// No enforcer could be started, and an alert says so.
     is_alone: bool,
+    /// No watchdog could be started, and an alert says so.
+    is_unwatched: bool,
     /// The last verdict that was announced, so that each is announced once.
     announced: Verdict,
 }
@@ -121,6 +126,7 @@ impl<'a> GrantWatch<'a> {
             unsent: watched.unsent,
             is_sealing_due: false,
             caught_up: false,
+            others: Vec::new(),
             // Without a bell the database is queried at every look: slower, but nothing is missed.
             bell: host.bell().ok(),
             heard: None,
@@ -133,19 +139,22 @@ impl<'a> GrantWatch<'a> {
             frozen: false,
             handed_over: false,
             is_alone: false,
+            is_unwatched: false,
             announced: Verdict::Run,
         }
     }
 
     /// Does the work that was put off until after the start of the command, unless it was done before. The journal has the start
-    /// record already; a failing log sink changes nothing here. Waits for no file system: nobody else may end the run yet.
+    /// record already; a failing log sink changes nothing here. Waits for no file system, and looks up no path: nobody else may end the
+    /// run yet.
     fn catch_up(&mut self) {
         if std::mem::replace(&mut self.caught_up, true) {
             return;
         }
         if let Some(written) = &self.unsent {
             self.journal.mirror_promptly(std::slice::from_ref(written));
-            let _ = self.host.close_some_lost_apart(self.journal); // otherwise a later run does
+            let others = self.host.clocks().ok().and_then(|moment| self.journal.others_open(&moment).ok());
+            self.others = others.unwrap_or_default(); // otherwise a later run looks after them
         }
         self.is_sealing_due = self.host.is_sealing_due(self.journal);
         self.host.database().tidy();
@@ -154,9 +163,15 @@ impl<'a> GrantWatch<'a> {
     /// Does the rest of this work: when another process ends the run in time, or the command has ended.
     pub(crate) fn finish_catching_up(&mut self) {
         self.catch_up(); // not done yet when the command could not be started
+        self.look_after_others();
         if let Some(written) = self.unsent.take() {
             self.journal.mirror_rest(&[written]);
         }
+    }
+
+    /// Has other runs closed that are lost, and ended that are overdue. Any user can make a look at their supervisors wait for ever.
+    fn look_after_others(&mut self) {
+        self.host.close_lost_apart(self.journal, &std::mem::take(&mut self.others));
     }
 
     /// Whether a checkpoint was due when the command had begun.
@@ -426,7 +441,8 @@ impl Watch for GrantWatch<'_> {
             what: self.what,
             unsent: None,
         };
-        match Charge::new(watched, enforced_run, self.run_as).and_then(|charge| charge.hand_over()) {
+        let line = enforced_run.watchdog.as_ref().map(|(_, line)| &**line);
+        match Charge::new(watched, enforced_run, self.run_as).and_then(|charge| charge.hand_over(line)) {
             Ok(enforcer) => {
                 self.handed_over = true;
                 self.finish_catching_up();
@@ -443,6 +459,20 @@ impl Watch for GrantWatch<'_> {
                 None
             }
         }
+    }
+
+    fn watched(&mut self) {
+        self.look_after_others();
+    }
+
+    fn unwatched(&mut self, why: &io::Error) {
+        if std::mem::replace(&mut self.is_unwatched, true) {
+            return;
+        }
+        if why.kind() == io::ErrorKind::WouldBlock {
+            self.cannot_supervise(); // once a day, and not for each run
+        }
+        self.host.alert(&format!("run {} has no watchdog, because none can be started: {why}", self.run()));
     }
 
     fn cannot_freeze(&mut self) {

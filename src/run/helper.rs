@@ -17,6 +17,7 @@ use jit_core::names::RunId;
 use sys::poll::{PollEntry, poll, read, socket_pair, write};
 use sys::process::{Pid, exit_now, fork};
 use sys::programs::{KnownFile, Programs};
+use sys::sandbox::close_all_but;
 
 /// The longest packet, in bytes.
 const PACKET: usize = 16 << 10;
@@ -197,6 +198,8 @@ impl Ours for Helper {
 
 /// Runs the helper until it ends.
 fn serve(enforcer: &OwnedFd, known: &[KnownFile]) -> Infallible {
+    // Among them the socket to the watchdog, which must notice the end of the enforcer.
+    let _ = close_all_but(&[enforcer.as_fd()]);
     let (mut packet, errands) = (vec![0; PACKET], PendingTasks::new(known));
     loop {
         let length = match read(enforcer.as_fd(), &mut packet) {

@@ -254,6 +254,14 @@ impl Watch for RemovalWatch<'_> {
         self.watch.begun();
     }
 
+    fn watched(&mut self) {
+        self.watch.watched();
+    }
+
+    fn unwatched(&mut self, why: &io::Error) {
+        self.watch.unwatched(why);
+    }
+
     fn unrecorded(&mut self, why: &str) {
         self.watch.unrecorded(why);
     }

@@ -17,7 +17,6 @@ use super::session_recording::SessionRecording;
 use super::streams::CopiedStreams;
 use super::subreaper::{Change, Child};
 use crate::console;
-use jit_core::names::RunId;
 use sys::exec::ExecError;
 use sys::poll::{Blocking, PollEntry, poll, set_blocking, socket_pair};
 use sys::process::{self, Pid, WaitEvent, become_subreaper, exit_now, fork};
@@ -27,8 +26,8 @@ use sys::signals::{Event, SIGALRM, SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGQUIT, SI
 use sys::signals::{SIGTTIN, SIGTTOU, SignalQueue, SignalSet};
 use sys::terminal::{Apart, Terminal};
 
-/// A command that runs this long gets a guard, which costs a tenth of a millisecond.
-const GUARDED: Duration = Duration::from_millis(3);
+/// The longest time between two reports to the watchdog.
+const REPORTED: Duration = Duration::from_secs(1);
 
 /// Signals that this process gets in place of the command and forwards.
 const FORWARDED: [i32; 9] = [SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGALRM, SIGUSR1, SIGUSR2, SIGTSTP, SIGCONT];
@@ -52,6 +51,7 @@ pub(super) fn run(
     let command = Child::start(launch, inherited, &ends, enforcer.grace())?;
     drop(ends);
     let process_tree = launch.process_tree();
+    process_tree.begins();
     if command.may_be_unborn() {
         process_tree.begins_with(command.pid());
     }
@@ -75,8 +75,6 @@ pub(super) fn run(
         stopping: None,
         process_tree,
         speaker: &speaker,
-        run: launch.run(),
-        guarded_from: Some(Instant::now() + GUARDED),
         signals: &signals,
         enforcer,
         line: line.as_ref(),
@@ -132,22 +130,55 @@ pub(super) fn finish(process_tree: &ProcessTree, enforcer: &mut Enforcer<'_>) {
     enforcer.command_ended();
     if let Some(deadline) = enforcer.deadline() {
         process_tree.end_leftovers(deadline);
-        return;
+    } else {
+        process_tree.take_back();
+        if !enforcer.is_handed_over() && process_tree.leaves_somebody() && !hand_over(process_tree, enforcer) {
+            // No process is left that could watch them.
+            process_tree.terminate();
+            process_tree.end_leftovers(Instant::now() + enforcer.grace());
+        }
     }
-    process_tree.take_back();
-    if !enforcer.is_handed_over() && process_tree.leaves_somebody() && !hand_over(process_tree, enforcer) {
-        // No process is left that could watch them.
-        process_tree.terminate();
-        process_tree.end_leftovers(Instant::now() + enforcer.grace());
+    if !enforcer.is_handed_over() {
+        process_tree.take_back_watch();
+        process_tree.relieve_watchdog();
     }
 }
 
 /// Hands the run over to the enforcer, unless that was done before. Returns whether another process ends it now.
 pub(super) fn hand_over(process_tree: &ProcessTree, enforcer: &mut Enforcer<'_>) -> bool {
-    if let Some(pid) = enforcer.hand_over(process_tree.command()) {
+    if !enforcer.is_handed_over() {
+        start_watchdog(process_tree, enforcer);
+    }
+    if let Some(pid) = enforcer.hand_over(process_tree.command(), process_tree.watchdog()) {
         process_tree.hand_over(pid);
     }
     enforcer.is_handed_over()
+}
+
+/// Starts the watchdog when it is due. Returns how long to wait for that, for the next report to it, or else `patience`.
+pub(super) fn watch_over(
+    process_tree: &ProcessTree,
+    enforcer: &mut Enforcer<'_>,
+    patience: Option<Duration>,
+) -> Option<Duration> {
+    if enforcer.has_delegate() {
+        return patience;
+    }
+    let left = process_tree.watched_from().map(|due| due.saturating_duration_since(Instant::now()));
+    if left.is_some_and(|left| left.is_zero()) {
+        start_watchdog(process_tree, enforcer);
+    }
+    let wait = left.filter(|left| !left.is_zero()).unwrap_or(REPORTED);
+    Some(patience.map_or(wait, |patience| patience.min(wait)))
+}
+
+/// Starts the watchdog of the run, unless there is one.
+fn start_watchdog(process_tree: &ProcessTree, enforcer: &mut Enforcer<'_>) {
+    match process_tree.post_watchdog(enforcer.grace()) {
+        Ok(true) => enforcer.watched(),
+        Ok(false) => {}
+        Err(error) => enforcer.unwatched(&error),
+    }
 }
 
 /// A stop signal that was forwarded.
@@ -170,10 +201,6 @@ struct Supervised<'a, 'w, 't> {
     stopping: Option<Stopping>,
     process_tree: &'a ProcessTree,
     speaker: &'a Speaker<'a>,
-    /// The id of the run.
-    run: &'a RunId,
-    /// When its guard is to be started; `None` when it was, or is not needed any more.
-    guarded_from: Option<Instant>,
     signals: &'a SignalQueue,
     enforcer: &'a mut Enforcer<'w>,
     /// To the relay process.
@@ -189,7 +216,7 @@ impl Supervised<'_, '_, '_> {
                 self.share_stop()?;
             }
             let patience = enforce(self.enforcer, self.process_tree, self.speaker);
-            let patience = self.guard(patience);
+            let patience = watch_over(self.process_tree, self.enforcer, patience);
             let relay_process = self.line.map(|line| PollEntry::reading(line.as_fd()));
             let is_carried = relay_process.is_some();
             let own = Some(PollEntry::reading(self.signals.as_fd()));
@@ -222,19 +249,6 @@ impl Supervised<'_, '_, '_> {
         }
     }
 
-    /// Starts the guard when it is due. Returns how long to wait for that, or else `patience`.
-    fn guard(&mut self, patience: Option<Duration>) -> Option<Duration> {
-        let Some(due) = self.guarded_from.filter(|_| !self.enforcer.is_handed_over()) else { return patience };
-        let left = due.saturating_duration_since(Instant::now());
-        if !left.is_zero() {
-            return Some(patience.map_or(left, |patience| patience.min(left)));
-        }
-        self.guarded_from = None;
-        // When the guard cannot be started, there is an enforcer soon, or none can be started either.
-        let _ = self.process_tree.post_guard(self.run.as_str());
-        patience
-    }
-
     /// Stops this process with the command, so that the shell sees its job stopped; afterwards continues the command. The command
     /// may have been ended before its stop is seen.
     fn share_stop(&mut self) -> std::io::Result<()> {
@@ -265,7 +279,7 @@ impl Supervised<'_, '_, '_> {
         while let Some(event) = self.signals.next_event()? {
             self.stopped = self.stopped.filter(|_| event.signal != SIGCONT);
             match event.signal {
-                SIGCHLD => self.process_tree.bury_guard(),
+                SIGCHLD => self.process_tree.bury_watchdog(),
                 SIGINT | SIGQUIT | SIGTERM | SIGHUP if self.enforcer.is_frozen() => self.enforcer.give_up(),
                 _ if self.enforcer.is_frozen() => {}
                 signal if is_for_the_command(&event, self.command.pid()) => self.pass_on(signal),
@@ -290,6 +304,9 @@ impl Supervised<'_, '_, '_> {
 fn enforce(enforcer: &mut Enforcer<'_>, process_tree: &ProcessTree, speaker: &Speaker<'_>) -> Option<Duration> {
     process_tree.keep_up();
     let step = enforcer.step(Instant::now());
+    if !enforcer.has_delegate() {
+        process_tree.take_back_watch();
+    }
     match step.act {
         None => {}
         Some(Act::Say(words)) => speaker.say(&words),

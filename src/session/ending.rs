@@ -1,6 +1,8 @@
 //! Decides when a command is warned, frozen and ended: turns the verdicts of the watch into steps that both kinds of session take.
 
 use std::io;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::freeze::{Freeze, Hold};
@@ -235,17 +237,32 @@ impl<'a> Enforcer<'a> {
     }
 
     /// Hands the run over to an enforcer, unless that was done before; from then on this process may stop, wait or die. `command`
-    /// was started to execute the command. Returns the enforcer when it was started now.
-    pub(super) fn hand_over(&mut self, command: Option<Pid>) -> Option<Pid> {
+    /// was started to execute the command; the enforcer reports to `watchdog`. Returns the enforcer when it was started now.
+    pub(super) fn hand_over(&mut self, command: Option<Pid>, watchdog: Option<(Pid, Rc<OwnedFd>)>) -> Option<Pid> {
         let (Delegate::None, Some((_, enforced_run))) = (self.delegate, &self.running) else { return None };
         let limit = self.over.map(|over| over.saturating_duration_since(Instant::now()));
-        let enforcer = self.watch.hand_over(&EnforcedRun { limit, command, ..enforced_run.clone() });
+        let enforcer = self.watch.hand_over(&EnforcedRun { limit, command, watchdog, ..enforced_run.clone() });
         self.delegate = enforcer.map_or(Delegate::None, Delegate::Acts);
         self.tried = Some(Instant::now());
         if enforcer.is_some() {
             (self.wake_timer, self.end_timer) = (None, None);
         }
         enforcer
+    }
+
+    /// Whether another process ended the run when that was checked last.
+    pub(super) fn has_delegate(&self) -> bool {
+        matches!(self.delegate, Delegate::Acts(_))
+    }
+
+    /// Records that the run has a watchdog.
+    pub(super) fn watched(&mut self) {
+        self.watch.watched();
+    }
+
+    /// Records that no watchdog could be started.
+    pub(super) fn unwatched(&mut self, why: &io::Error) {
+        self.watch.unwatched(why);
     }
 
     /// Records that the command has stopped and that this process must not stop with it, because no other process would end it.

@@ -49,21 +49,31 @@ pub enum Left {
     Somebody,
 }
 
+/// A run that its supervisor hands over.
+pub struct Taken<'a> {
+    /// Supervises the run.
+    pub supervisor: Known,
+    /// The processes of the run descend from it.
+    pub parent: Known,
+    /// Was started, in the control group, to execute the command.
+    pub command: Option<Pid>,
+    /// Relays the bytes of the run.
+    pub relay_process: Option<Pid>,
+    /// The control group.
+    pub group: Option<&'a Path>,
+    /// The watchdog of the run, and the socket on which to report to it.
+    pub watchdog: Option<(Pid, OwnedFd)>,
+}
+
 impl Enforcement {
-    /// Takes over the run that `supervisor` supervises. Its processes descend from `parent`; `command` was started, in the control group
-    /// at `group`, to execute the command. Our own processes among the descendants, such as `relay_process`, are moved to where only
-    /// root can end them. `ours` tells which processes run our programs; `take_back` moves processes that PAM has moved out of the group back into it.
-    pub fn take(
-        supervisor: Known,
-        parent: Known,
-        command: Option<Pid>,
-        relay_process: Option<Pid>,
-        group: Option<&Path>,
-        ours: Rc<dyn Ours>,
-        take_back: Box<dyn Fn() -> usize>,
-    ) -> Self {
+    /// Takes over a run. Our own processes among its descendants, such as the relay process, are moved to where only root can end
+    /// them. `ours` tells which processes run our programs; `take_back` moves processes that PAM has moved out of the group back into it.
+    pub fn take(run: Taken<'_>, ours: Rc<dyn Ours>, take_back: Box<dyn Fn() -> usize>) -> Self {
+        let Taken { supervisor, parent, command, relay_process, group, watchdog } = run;
         let process_tree = ProcessTree::of(parent, command, group, ours);
-        process_tree.start_watchdog();
+        let (watchdog, line) = watchdog.unzip();
+        process_tree.take_watchdog(line);
+        let _ = watchdog.map(|watchdog| process_tree.spare(watchdog));
         let line = supervisor.line();
         // Opened before the check, as the pidfd.
         let opened = supervisor.pid().and_then(|pid| StatusFile::open(pid).ok());
@@ -85,6 +95,11 @@ impl Enforcement {
     /// Leaves these processes alone: the caller had them before.
     pub fn spare_earlier(&self, earlier: Earlier) {
         self.process_tree.spare_earlier(earlier);
+    }
+
+    /// Lets the watchdog end, because no process of the run is left.
+    pub fn relieve_watchdog(&self) {
+        self.process_tree.relieve_watchdog();
     }
 
     /// Watches until the supervisor has ended, and ends the run when the watch says so. Returns why it was ended, if it was.

@@ -58,6 +58,11 @@ impl<'a> RunHandles<'a> {
         let _ = self.group.map(GroupControls::kill); // it may be gone
     }
 
+    /// Whether there is nothing to hold.
+    pub(super) fn is_empty(self) -> bool {
+        self.group.is_none() && self.command.is_none()
+    }
+
     /// Returns the open files, for a process that closes all others.
     pub(super) fn files(self) -> impl Iterator<Item = BorrowedFd<'a>> {
         self.group.into_iter().flat_map(GroupControls::files).chain(self.command.map(AsFd::as_fd))

@@ -10,9 +10,12 @@ use std::time::{Duration, Instant};
 use super::closing::{Closing, Leave};
 use super::ending::{Act, Enforcer};
 use super::freeze::Hold;
+use super::hold::{Purpose, RunHandles};
 use super::outcome::ended_by;
+use super::progress::Progress;
 use super::run_groups::PARENT;
 use super::watch::{EndReason, Watch};
+use super::watchdog::Watchdog;
 use crate::authorized::environment::RUN_VARIABLE;
 use crate::programs::ours;
 use jit_core::escape::Word;
@@ -61,6 +64,8 @@ pub struct Program<'a> {
 pub struct Hosted<'a> {
     foreign_processes: ForeignProcesses,
     is_shared: &'a dyn Fn() -> bool,
+    /// Reports to the watchdog, which kills the group of the session when this process makes no progress.
+    progress: Progress,
 }
 
 impl<'a> Hosted<'a> {
@@ -73,7 +78,17 @@ impl<'a> Hosted<'a> {
         let shared = is_shared();
         let group = Cgroup::create_for(PARENT, run.as_str(), pid);
         let host = ForeignProgram { pid, holder, run_as, terminal, mark: Mark::new(RUN_VARIABLE, run.as_str()) };
-        Ok(Self { foreign_processes: ForeignProcesses::of(host, group.ok(), ours(), shared)?, is_shared })
+        let foreign_processes = ForeignProcesses::of(host, group.ok(), ours(), shared)?;
+        Ok(Self { foreign_processes, is_shared, progress: Progress::default() })
+    }
+
+    fn handles(&self) -> RunHandles<'_> {
+        RunHandles::of(self.foreign_processes.group(), None)
+    }
+
+    /// Reports to the watchdog. Called before each look at the processes, which any user can make wait for ever.
+    fn report(&self) {
+        self.progress.report(self.handles());
     }
 
     /// Watches the session until the program closes it on `line`, or dies; `grace` is the time between SIGTERM and SIGKILL.
@@ -84,7 +99,14 @@ impl<'a> Hosted<'a> {
             enforcer.cannot_hold();
         }
         let ear = HostLine { line, call: SignalQueue::open(&[SIGHUP]).ok() };
+        if !self.handles().is_empty() {
+            match Watchdog::start(self.handles()) {
+                Ok(watchdog) => self.progress.tell(watchdog),
+                Err(error) => enforcer.unwatched(&error),
+            }
+        }
         enforcer.begun(None);
+        enforcer.watched();
         let mut closing = Closing::new(grace);
         let closed = self.until_closed(&ear, &mut enforcer, &mut closing);
         if !closed {
@@ -116,6 +138,7 @@ impl<'a> Hosted<'a> {
     /// were.
     pub fn outwatch(&self, watch: &mut dyn Watch, grace: Duration) -> Option<EndReason> {
         let is_gone = || {
+            self.report();
             self.foreign_processes.keep_up();
             self.foreign_processes.count().is_ok_and(|count| count == 0)
         };
@@ -137,6 +160,7 @@ impl<'a> Hosted<'a> {
 
     /// Stops watching the session.
     pub fn part(self) {
+        self.progress.relieve();
         self.foreign_processes.part();
     }
 
@@ -148,6 +172,7 @@ impl<'a> Hosted<'a> {
         let mut seated = false;
         let mut is_told = false;
         loop {
+            self.report();
             self.foreign_processes.keep_up();
             if looks > 0 || !self.foreign_processes.host_is_theirs() || (self.is_shared)() {
                 looks = looks.saturating_sub(1);
@@ -200,6 +225,7 @@ impl<'a> Hosted<'a> {
 
     /// Freezes the session; without a control group by SIGSTOP, see [`Hold`].
     fn freeze(&self, enforcer: &mut Enforcer<'_>) {
+        self.progress.did(Some(Purpose::Freeze), self.handles());
         let is_held = self.foreign_processes.freeze().is_ok();
         // The next look tries again.
         let awake = if is_held { 0 } else { self.foreign_processes.stop().unwrap_or(0) };
@@ -237,6 +263,7 @@ impl<'a> Hosted<'a> {
     fn end_programs(&self) {
         let deadline = Instant::now() + RECORDED_WITHIN;
         while self.foreign_processes.count_programs().is_ok_and(|count| count > 0) {
+            self.report();
             if Instant::now() > deadline {
                 let _ = self.foreign_processes.kill_programs(); // the other processes are gone
                 return;
@@ -254,6 +281,7 @@ impl<'a> Hosted<'a> {
     }
 
     fn thaw(&self) {
+        self.progress.thawed();
         let _ = self.foreign_processes.thaw(); // without a group they were stopped by a signal
         self.signal(SIGCONT);
         self.foreign_processes.wake_host();
@@ -261,6 +289,7 @@ impl<'a> Hosted<'a> {
 
     /// Sends SIGTERM, then lets the processes continue: a stopped process cannot react.
     fn terminate(&self) {
+        self.progress.did(Some(Purpose::Terminate), self.handles());
         if self.foreign_processes.are_frozen() {
             self.kill(); // thawed, they would run until the end of the grace period
             return;
@@ -270,6 +299,7 @@ impl<'a> Hosted<'a> {
     }
 
     fn kill(&self) -> usize {
+        self.progress.did(Some(Purpose::Kill), self.handles());
         let left = self.signal(SIGKILL);
         self.foreign_processes.wake_host();
         left
@@ -286,6 +316,7 @@ impl<'a> Hosted<'a> {
             self.terminate();
         }
         while self.foreign_processes.count().is_ok_and(|count| count > 0) && Instant::now() < deadline {
+            self.report();
             std::thread::sleep(ROUND);
         }
         for _ in 0..ROUNDS {

@@ -1,4 +1,4 @@
-//! Processes that are known by their pid and start time: those of ours, and those that are spared with a run.
+//! Processes that are known by their pid and a number that no later process has: those of ours, and those that are spared with a run.
 
 use std::os::fd::OwnedFd;
 
@@ -8,20 +8,21 @@ use sys::process::{self, Pid};
 use sys::procfs::lives;
 use sys::signals::{SIGCONT, SIGTERM};
 
-/// A process of ours, identified by its pid and its start time in clock ticks since boot, because the pid may be reused.
+/// A process of ours, identified by its pid and a number, because the pid may be reused. Since Linux 6.9 no path is looked up for
+/// that, so that no user can make it wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Known {
     pid: i32,
-    began: u64,
+    number: u64,
 }
 
 impl Known {
     /// Identifies a live process of ours.
     ///
     /// # Errors
-    /// Fails when the process does not exist, or its user is not root.
+    /// Fails when the process does not exist.
     pub fn of(pid: Pid) -> std::io::Result<Self> {
-        Ok(Self { pid: pid.raw(), began: process::child_start(pid)? })
+        Ok(Self { pid: pid.raw(), number: process::identity(pid)? })
     }
 
     /// Returns a pidfd, which is readable when the process has ended. Returns `None` when it has ended already and on kernels
@@ -32,14 +33,9 @@ impl Known {
         line.filter(|_| self.pid().is_some_and(lives))
     }
 
-    /// Returns the start time of the process, in clock ticks since boot.
-    pub fn began(self) -> u64 {
-        self.began
-    }
-
     /// Returns the pid, as long as it still belongs to this process.
     pub fn pid(self) -> Option<Pid> {
-        Pid::new(self.pid).filter(|pid| process::process_start(*pid).is_ok_and(|began| began == self.began))
+        Pid::new(self.pid).filter(|pid| process::identity(*pid).is_ok_and(|number| number == self.number))
     }
 }
 

@@ -22,7 +22,6 @@ use crate::elevation::edit::credentials_of_caller;
 use crate::judge::WorkingDirectory;
 use crate::programs::UNBORN;
 use jit_core::escape::Word;
-use jit_core::names::RunId;
 use sys::cgroup::{self, Cgroup};
 use sys::disk::is_served_by_kernel;
 use sys::exec::{Credentials, Directory, ExecError, Execution, Image, Programs, Step};
@@ -48,7 +47,6 @@ pub(super) struct Launch {
     /// The record of the start, for which the exec waits.
     start: Rc<Unsynced>,
     detached: bool,
-    run: RunId,
     process_tree: ProcessTree,
     start_group: StartGroup,
     programs: Programs,
@@ -114,7 +112,6 @@ impl Launch {
             limits: authorized.session_limits(inherited),
             own_limits: authorized.own_limits(inherited),
             start: recorded.unsynced(),
-            run: recorded.run().clone(),
             process_tree,
             start_group: StartGroup::Ours,
             programs: plan.programs(),
@@ -146,7 +143,6 @@ impl Launch {
             limits: inherited.limits.clone(),
             own_limits: recorded.authorized().own_limits(inherited),
             start: recorded.unsynced(),
-            run: recorded.run().clone(),
             process_tree,
             start_group: StartGroup::Callers(group),
             programs: Programs::Any,
@@ -175,11 +171,6 @@ impl Launch {
             return Ok(self);
         }
         Err(LaunchError::Endless(format!("uid {}", self.credentials.uid)))
-    }
-
-    /// Returns the id of the run.
-    pub(super) fn run(&self) -> &RunId {
-        &self.run
     }
 
     /// Returns the process tree of the command.

@@ -120,6 +120,21 @@ pub fn end_lost(lost: &LostRun) -> Ended {
     Ended { processes: ended + killed.found, silent: leaders.silent.max(killed.silent) }
 }
 
+/// Freezes and kills what is in the groups of a run, our own programs too. Looks up nothing but groups. Returns whether there was
+/// anything.
+pub fn end_group_of(run: &str) -> bool {
+    let mut made = Cgroup::named(PARENT, run);
+    made.retain(Cgroup::is_populated);
+    for _ in 0..KILL_ROUNDS {
+        made.iter().for_each(|group| RunHandles::of(Some(group), None).kill());
+        if !made.iter().any(Cgroup::is_populated) {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    !made.is_empty()
+}
+
 /// Moves our own programs out of the group of a lost run, and tells the supervisors among them to end. Returns the number of the
 /// other processes.
 fn take_ours_out_of(group: &Cgroup, ours: &sys::programs::Programs) -> usize {

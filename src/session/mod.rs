@@ -12,7 +12,6 @@ mod dead;
 mod direct;
 mod ending;
 mod freeze;
-mod guard;
 mod hold;
 mod hosted;
 mod known;
@@ -40,7 +39,7 @@ use std::time::{Duration, Instant};
 pub use hosted::{Hosted, Program};
 pub use known::Known;
 pub use launch_error::LaunchError;
-pub use lost::{Ended, LostRun, end_lost, give_up_stopped, take_sessions_back};
+pub use lost::{Ended, LostRun, end_group_of, end_lost, give_up_stopped, take_sessions_back};
 pub use outcome::{ExitStatus, Outcome};
 pub use process_tree::ProcessTree;
 pub use run_groups::{abandoned, can_found, is_frozen, keepers, refuge, stand_alone, stand_apart, supervise_for};
@@ -52,7 +51,9 @@ use crate::elevation::Editor;
 use ending::Enforcer;
 use jit_core::policy::{Record, Role};
 use launch::Launch;
+use sys::process::WaitEvent;
 use sys::sanitize::Inherited;
+use sys::signals::SIGKILL;
 use sys::terminal::Terminal;
 
 /// A recorded run, ready to begin.
@@ -112,7 +113,10 @@ fn perform(
         Some(terminal) => relay::run(launch, inherited, terminal, &mut enforcer, session_recording),
         None => direct::run(launch, inherited, &mut enforcer, session_recording),
     };
-    Ok(Outcome { end: end?, ending: enforcer.ending(), duration: begun.elapsed(), failed: None })
+    let end = end?;
+    let is_killed = matches!(end.event, WaitEvent::Signaled { signal: SIGKILL, .. });
+    let unanswered = is_killed && launch.process_tree().was_killed();
+    Ok(Outcome { end, ending: enforcer.ending(), duration: begun.elapsed(), failed: None, unanswered })
 }
 
 /// Output on a terminal can be recorded only on a pty of our own (sudo's rule too).

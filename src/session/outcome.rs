@@ -28,7 +28,12 @@ pub struct Outcome {
     pub duration: Duration,
     /// Why an edited file could not be written back.
     pub failed: Option<String>,
+    /// Whether the watchdog has killed the run, or this process has, because the process that ends it in time did not answer.
+    pub unanswered: bool,
 }
+
+/// The detail of the record of such a run.
+pub const UNANSWERED: &str = "the process that ends the run in time did not answer, so another one killed it";
 
 /// How jit-sudo itself exits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +63,7 @@ impl Outcome {
             user_us: micros(self.end.usage.user),
             system_us: micros(self.end.usage.system),
             max_rss_kib: Some(self.end.usage.max_rss_kib),
-            detail: self.failed.as_ref().map(Word::from),
+            detail: self.failed.as_ref().map(Word::from).or_else(|| self.unanswered.then(|| Word::from(UNANSWERED))),
             ..record::RunOutcome::unknown(ended_by(self.ending))
         }
     }

@@ -12,14 +12,11 @@ use std::time::{Duration, Instant};
 
 use super::dead::{are_dead, is_dead};
 use super::freeze::Hold;
-use super::guard::Guard;
 use super::hold::{Held, Purpose};
 use super::known::{Known, Spared, tell_to_end};
-use super::lost::{LostRun, end_lost};
 use super::progress::Progress;
-use super::run_groups::{PARENT, refuge, settle_beside};
+use super::run_groups::{PARENT, settle_beside};
 use super::watch::EnforcedRun;
-use super::watchdog::Watchdog;
 use crate::programs::{self, Ours};
 use jit_core::places::JIT_SUDO;
 use sys::cgroup::Cgroup;
@@ -28,7 +25,7 @@ use sys::process::{
     self, Earlier, Pid, Waiting, bury_the_dead, children_of, descendants, has_children, kill_descendants,
     signal_descendants,
 };
-use sys::procfs::{is_awake, lives};
+use sys::procfs::{StatusFile, is_awake, lives};
 use sys::signals::{SIGCONT, SIGKILL, SIGSTOP, SIGTERM};
 
 /// The interval between two checks of processes that are being ended.
@@ -53,8 +50,12 @@ const TAKING_ROUNDS: u32 = 16;
 /// The processes of one run.
 pub struct ProcessTree {
     group: Option<Cgroup>,
-    /// Ends the processes when this process is killed, until the enforcer takes over.
-    guard: RefCell<Option<Guard>>,
+    /// The id of the run, in its supervisor.
+    run: String,
+    /// The status of the supervisor, opened before the command exists: nothing is looked up between its start and that of the watchdog.
+    status: Option<StatusFile>,
+    /// When the watchdog is to be started; `None` when it was, or is not needed.
+    watched_from: Cell<Option<Instant>>,
     /// Whether this process is the supervisor: all its descendants may belong to the run.
     is_own: bool,
     /// The process that started the command and adopts its orphans, where that is not this process.
@@ -83,7 +84,9 @@ pub struct ProcessTree {
 impl ProcessTree {
     /// Creates the tree of the run with this id. It has no group where there are no control groups or we may not create one.
     pub fn found(run: &str) -> Self {
-        let process_tree = Self::new(Cgroup::create(PARENT, run).ok(), true, Rc::new(programs::ours()));
+        let mut process_tree = Self::new(Cgroup::create(PARENT, run).ok(), true, Rc::new(programs::ours()));
+        run.clone_into(&mut process_tree.run);
+        process_tree.status = StatusFile::open(Pid::own()).ok();
         process_tree.spare_earlier(Earlier::of_this_process());
         process_tree
     }
@@ -101,7 +104,9 @@ impl ProcessTree {
     fn new(group: Option<Cgroup>, is_own: bool, ours: Rc<dyn Ours>) -> Self {
         Self {
             group,
-            guard: RefCell::default(),
+            run: String::new(),
+            status: None,
+            watched_from: Cell::new(None),
             is_own,
             parent: Cell::new(None),
             command: Cell::new(None),
@@ -145,46 +150,23 @@ impl ProcessTree {
     pub(super) fn enforced_run(&self, parent: Pid, relay_process: Option<Pid>, grace: Duration) -> EnforcedRun {
         let group = self.group.as_ref().map(|group| group.path().to_owned());
         let (earlier, programs) = (self.earlier.borrow().clone(), self.ours.known());
-        EnforcedRun { parent, command: None, relay_process, earlier, group, grace, limit: None, programs }
+        EnforcedRun {
+            parent,
+            command: None,
+            relay_process,
+            earlier,
+            group,
+            grace,
+            limit: None,
+            programs,
+            watchdog: None,
+        }
     }
 
     /// Looks whether files of our programs were replaced. Call it several times a second.
     pub(super) fn keep_up(&self) {
         self.progress.report(self.handles());
         self.ours.keep_up();
-    }
-
-    /// Starts a process that ends the processes of the run `run` when this process is killed before [`Self::hand_over`]. Without a
-    /// group the subreaper does that.
-    pub(super) fn post_guard(&self, run: &str) -> std::io::Result<()> {
-        if self.group.is_none() {
-            return Ok(());
-        }
-        let (group, own, command) = (self.group.as_ref().map(Cgroup::path), Known::of(Pid::own())?, self.command.get());
-        let guard = Guard::post(refuge().as_ref(), self.handles(), || {
-            // Before this process looks up anything.
-            let _ = self.hold(Purpose::Terminate);
-            let watchdog = Watchdog::start(self.handles()).inspect(|watchdog| watchdog.report(true));
-            let process_tree = Self::of(own, command, group, Rc::clone(&self.ours));
-            let _ = watchdog.map(|watchdog| process_tree.progress.tell(watchdog)); // as in `start_watchdog`
-            // The guard has closed the files of this process.
-            process_tree.spare_earlier(Earlier::with(self.earlier.borrow().numbers()));
-            self.handles().thaw(); // `terminate` treats a frozen run otherwise, and freezes it at once
-            process_tree.terminate();
-            process_tree.end_leftovers(Instant::now());
-            let _ = end_lost(&LostRun { run: run.to_owned(), user: None, since: own.began() }); // whoever closes the run writes the record
-        })?;
-        self.spare(guard.pid());
-        let _ = self.guard.borrow_mut().insert(guard);
-        Ok(())
-    }
-
-    /// Reaps the guard when it has ended.
-    pub(super) fn bury_guard(&self) {
-        let has_ended = self.guard.borrow().as_ref().is_some_and(Guard::has_ended);
-        if has_ended {
-            let _ = self.guard.take();
-        }
     }
 
     /// Reaps the orphans of the command `command` that this process has adopted and that have ended. Each other child is reaped by
@@ -199,10 +181,6 @@ impl ProcessTree {
             let _ = process::wait(ended, Waiting::EndNow);
         }
         true
-    }
-
-    fn relieve_guard(&self) {
-        self.guard.borrow().iter().for_each(Guard::relieve);
     }
 
     /// Excludes a descendant of ours from the run.
@@ -230,7 +208,7 @@ impl ProcessTree {
     pub(super) fn hand_over(&self, enforcer: Pid) {
         self.spare_session(enforcer);
         self.is_removed.set(true);
-        self.relieve_guard();
+        self.progress.hand_over();
     }
 
     /// Whether no process of the group lives; true without a group. A dead process that is kept from ending stays a member.
@@ -461,9 +439,9 @@ impl ProcessTree {
 /// The run has ended, or never began.
 impl Drop for ProcessTree {
     fn drop(&mut self) {
-        // When this process panics, the state of the processes is unknown, so the guard keeps watching them.
+        // When this process panics, the state of the processes is unknown, so the watchdog ends them.
         if !std::thread::panicking() {
-            self.relieve_guard();
+            self.progress.relieve();
         }
         if !self.is_removed.get() {
             self.group.take().into_iter().for_each(Cgroup::remove);

@@ -7,7 +7,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use super::direct::{finish, hand_over};
+use super::direct::{finish, hand_over, watch_over};
 use super::ending::{Act, Enforcer};
 use super::launch::Launch;
 use super::launch_error::LaunchError;
@@ -127,6 +127,7 @@ pub(super) fn run(
     streams.close();
     session_recording.hand_over();
     let process_tree = launch.process_tree();
+    process_tree.begins();
     process_tree.descends_from(monitor);
     let line = ours.ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected));
     let line = line.and_then(|socket| Line::new(monitor, socket)).map_err(|error| {
@@ -174,6 +175,7 @@ impl Relay<'_, '_, '_> {
             }
             let patience = self.enforce()?;
             let patience = self.unpark(patience);
+            let patience = watch_over(self.launch.process_tree(), self.enforcer, patience);
             if let Course::Over(end) = self.round(patience)? {
                 // Processes that are left behind must not outlive the grant while the terminal is slow.
                 finish(self.launch.process_tree(), self.enforcer);
@@ -204,6 +206,9 @@ impl Relay<'_, '_, '_> {
     fn enforce(&mut self) -> io::Result<Option<Duration>> {
         let step = self.enforcer.step(Instant::now());
         let process_tree = self.launch.process_tree();
+        if !self.enforcer.has_delegate() {
+            process_tree.take_back_watch();
+        }
         process_tree.keep_up();
         match step.act {
             None => {}
@@ -243,7 +248,7 @@ impl Relay<'_, '_, '_> {
     fn take_signals(&mut self) -> io::Result<()> {
         while let Some(event) = self.signals.next_event()? {
             match event.signal {
-                SIGCHLD => {}
+                SIGCHLD => self.launch.process_tree().bury_watchdog(),
                 SIGWINCH => self.order(&Order::Fit),
                 SIGCONT => self.resume(),
                 SIGTTIN => {}

@@ -1,6 +1,9 @@
 //! The interface by which a session asks whether a running command may continue. The session does not know the grant database.
 
+use std::io;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::time::Duration;
 
 use sys::process::{Earlier, Pid};
@@ -55,12 +58,21 @@ pub struct EnforcedRun {
     pub limit: Option<Duration>,
     /// The files of our programs that were seen when the command began. Its processes may run them after an upgrade.
     pub programs: Vec<KnownFile>,
+    /// The watchdog of the run, and the socket on which the enforcer reports to it; `None` where none could be started.
+    pub watchdog: Option<(Pid, Rc<OwnedFd>)>,
 }
 
 /// Watches the grant of a running command; implemented outside the session.
 pub trait Watch {
-    /// Called once, as soon as the command has been started: the moment for work that can wait until then.
+    /// Called once, as soon as the command has been started: the moment for work that can wait until then. Looks up no path, because
+    /// nobody else may end the run yet.
     fn begun(&mut self) {}
+
+    /// Called when the run has a watchdog: the moment for work that may wait for a look-up.
+    fn watched(&mut self) {}
+
+    /// Records that no watchdog could be started, so that nobody ends the run if this process and the enforcer are kept from it.
+    fn unwatched(&mut self, _why: &io::Error) {}
 
     /// Hands the run over to a process that ends it in time, whatever happens to this one. Returns `None` when there is none.
     fn hand_over(&mut self, _enforced_run: &EnforcedRun) -> Option<Pid> {

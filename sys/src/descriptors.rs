@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use crate::kernel::check;
 
@@ -24,6 +24,17 @@ pub(crate) fn open_descriptors() -> io::Result<Vec<RawFd>> {
 fn is_open(fd: RawFd) -> bool {
     // SAFETY: F_GETFD takes nothing.
     check(unsafe { libc::fcntl(fd, libc::F_GETFD) }).is_ok()
+}
+
+/// Returns the standard output of this process, and gives it its standard error in its place.
+///
+/// # Errors
+/// Any error of dup(2).
+pub fn take_standard_output() -> io::Result<OwnedFd> {
+    let taken = io::stdout().as_fd().try_clone_to_owned()?;
+    // SAFETY: both are standard streams, which no value owns.
+    check(unsafe { libc::dup2(libc::STDERR_FILENO, libc::STDOUT_FILENO) })?;
+    Ok(taken)
 }
 
 /// Closes every descriptor from 3 on but `kept`, in a forked process that uses no other, and that ends without dropping

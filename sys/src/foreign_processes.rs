@@ -208,6 +208,12 @@ impl ForeignProcesses {
         Ok(awake.get())
     }
 
+    /// Returns the group of the session.
+    #[must_use]
+    pub fn group(&self) -> Option<&Cgroup> {
+        self.group.as_ref()
+    }
+
     /// Returns whether there is a control group for them: without one [`Self::freeze`] is unavailable.
     #[must_use]
     pub fn can_be_held(&self) -> bool {

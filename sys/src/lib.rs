@@ -20,7 +20,7 @@ mod closable;
 pub mod counted;
 mod custody;
 mod descendants;
-mod descriptors;
+pub mod descriptors;
 pub mod directory;
 pub mod disk;
 pub mod exec;

@@ -156,6 +156,18 @@ pub fn child_start(pid: Pid) -> io::Result<u64> {
     if pid == Pid::own() { process_start(pid) } else { started::start_of_child(pid) }
 }
 
+/// Returns a number that tells a process of root from a later one with the same pid: the number of its pidfds, for which no path is
+/// looked up; before Linux 6.9 its start time.
+///
+/// # Errors
+/// `ESRCH` when the process does not exist; before Linux 6.9 as [`process_start`].
+pub fn identity(pid: Pid) -> io::Result<u64> {
+    match started::number_of(pid)? {
+        Some(number) => Ok(number),
+        None => child_start(pid),
+    }
+}
+
 /// The inode numbers of the first pid namespace of a machine and of the first time namespace (`PROC_PID_INIT_INO` and
 /// `PROC_TIME_INIT_INO` in the kernel).
 const FIRST_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
@@ -222,7 +234,7 @@ pub fn fork(child: impl FnOnce() -> Infallible) -> io::Result<Pid> {
 /// # Errors
 /// As [`fork`], and when the group accepts no process.
 pub fn fork_into(group: Option<&Cgroup>, child: impl FnOnce() -> Infallible) -> io::Result<Pid> {
-    if !cfg!(any(test, feature = "fork-with-threads")) && threads()? != 1 {
+    if !cfg!(any(test, feature = "fork-with-threads")) && !has_one_thread()? {
         return Err(io::Error::other("a program with threads does not fork"));
     }
     // SAFETY: there is one thread, checked above, so the child's memory is consistent and it may allocate. In test
@@ -578,10 +590,34 @@ pub fn working_directory() -> io::Result<PathBuf> {
 /// The maximum length of a path with its NUL, in bytes (PATH_MAX).
 const LONGEST_PATH: usize = 4096;
 
-/// Returns the number of threads of this process.
-fn threads() -> io::Result<u64> {
-    // A directory has one link for itself, one in its parent, and one for each subdirectory.
-    fs::metadata("/proc/self/task").map(|task| task.nlink().saturating_sub(2))
+/// Returns whether this process has one thread. Looks up no path, except where the filter of a container denies unshare(2): any user
+/// can make a look-up in the directory of a process in `/proc` wait for ever.
+///
+/// # Errors
+/// `PermissionDenied` in a sandbox, where no process can be started.
+fn has_one_thread() -> io::Result<bool> {
+    if crate::sandbox::denies_processes() {
+        return Err(io::ErrorKind::PermissionDenied.into());
+    }
+    if never_had_threads() {
+        return Ok(true);
+    }
+    // With one thread this changes nothing (unshare(2)). SAFETY: takes an integer.
+    match check(unsafe { libc::unshare(libc::CLONE_THREAD) }) {
+        Ok(_) => Ok(true),
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(false),
+        // A directory has one link for itself, one in its parent, and one for each subdirectory.
+        Err(_) => fs::metadata("/proc/self/task").map(|task| task.nlink() <= 3),
+    }
+}
+
+/// Returns whether the C library knows that this process has never started a thread: `__libc_single_threaded` of glibc 2.32.
+fn never_had_threads() -> bool {
+    // SAFETY: the name ends in NUL, and RTLD_DEFAULT is no handle that could be closed.
+    let flag = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"__libc_single_threaded".as_ptr()) }.cast::<libc::c_char>();
+    // SAFETY: the C library has a variable of this name and type (sys/single_threaded.h), or none; it is written by this thread, or
+    // before another thread exists.
+    !flag.is_null() && unsafe { flag.read_volatile() } != 0
 }
 
 fn suspend(signal: i32, stop: impl FnOnce() -> io::Result<()>) -> io::Result<Suspension> {
@@ -772,14 +808,37 @@ mod tests {
     }
 
     #[test]
-    fn threads_are_counted() {
-        let before = threads().unwrap();
+    fn a_process_knows_whether_it_has_other_threads() {
         let (hold, held) = std::sync::mpsc::channel::<()>();
         let thread = std::thread::spawn(move || held.recv());
-        let during = threads().unwrap();
+        let during = has_one_thread().unwrap();
+        let alone = status_of(|| i32::from(!has_one_thread().unwrap()));
         drop(hold);
         let _ = thread.join();
-        assert!(before >= 1 && during >= 2);
+        assert!(!during, "the harness of the tests has threads");
+        assert_eq!(alone, WaitEvent::Exited(0));
+    }
+
+    #[test]
+    fn a_child_is_started_and_known_without_the_look_up_of_a_path() {
+        if !started::has_numbers() {
+            return; // before Linux 6.9
+        }
+        let event = status_of(|| {
+            let root = std::env::temp_dir().join(format!("no-paths-{}", Pid::own()));
+            if fs::create_dir(&root).and_then(|()| nix::unistd::chroot(&root).map_err(io::Error::from)).is_err() {
+                return 0; // only root may do this
+            }
+            if fs::exists("/proc").unwrap_or(true) || !has_one_thread().is_ok_and(|is_one| is_one) {
+                return 1;
+            }
+            let Ok(child) = fork(|| exit_now(0)) else { return 2 };
+            let number = identity(child);
+            let again = identity(child);
+            let _ = wait(child, Waiting::ForEnd);
+            i32::from(number.is_err() || number.ok() != again.ok() || identity(child).is_ok())
+        });
+        assert_eq!(event, WaitEvent::Exited(0));
     }
 
     #[test]

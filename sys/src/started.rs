@@ -33,7 +33,7 @@ pub(crate) fn has_numbers() -> bool {
 
 /// Returns the number of a process that no other process has until the next boot; `None` where the kernel has no such
 /// numbers.
-fn number_of(pid: Pid) -> io::Result<Option<u64>> {
+pub(crate) fn number_of(pid: Pid) -> io::Result<Option<u64>> {
     match open_process(pid) {
         Ok(line) if fstatfs(line.as_fd()).is_ok_and(|found| found.filesystem_type() == PIDFS) => {
             Ok(Some(fstat(&line)?.st_ino))

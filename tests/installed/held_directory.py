@@ -1,10 +1,11 @@
 #!/usr/bin/python3
-"""Lists a directory into a page that is never delivered: held_directory.py PREFIX DIRECTORY
+"""Lists a directory into a page that is never delivered: held_directory.py PREFIX DIRECTORY [NAME]
 
 The page is that of a file system in user space (fuse(4), version 7.31). The kernel holds the lock of the directory meanwhile.
 PREFIX.held exists when that is so. Then a process tries to create a name there, whether it may or not: it waits for the lock, and
 whoever looks up a name there that the kernel does not have in memory, lists or creates waits behind it. PREFIX.refused exists if
-the directory cannot be opened. Needs `unshare -Urm` and /dev/fuse.
+the directory cannot be opened. With NAME, every other name in the directory is looked up before, so that only the look-up of NAME
+waits. Needs `unshare -Urm` and /dev/fuse.
 """
 
 import ctypes
@@ -14,7 +15,7 @@ import sys
 import silent_file
 from silent_file import libc
 
-prefix, directory = sys.argv[1:]
+prefix, directory = sys.argv[1:3]
 GETDENTS = {"x86_64": 217, "aarch64": 61}[os.uname().machine]
 
 
@@ -38,6 +39,14 @@ try:
 except PermissionError:
     mark("refused")
     sys.exit()
+if len(sys.argv) > 3:
+    for name in os.listdir(directory):
+        if name != sys.argv[3]:
+            try:
+                os.lstat(f"{directory}/{name}")
+            except OSError:
+                pass
+    os.lseek(listed, 0, os.SEEK_SET)
 where = prefix + ".mount"
 os.mkdir(where)
 device = silent_file.mount(where)

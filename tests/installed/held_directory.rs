@@ -31,8 +31,13 @@ pub(crate) fn install_tool(root: &PrivateRoot) {
 
 /// Has this user hold a directory. Returns whether that was possible. It is held as long as the root.
 pub(crate) fn hold(root: &PrivateRoot, person: &Person, directory: &str) -> bool {
+    hold_name(root, person, directory, "")
+}
+
+/// Does the same so that only the look-up of this name waits, if it is not empty.
+pub(crate) fn hold_name(root: &PrivateRoot, person: &Person, directory: &str, name: &str) -> bool {
     let prefix = format!("/tmp/{}", directory.replace('/', "-"));
-    let tool = format!("unshare -Urm python3 /usr/local/lib/held_directory.py {prefix} {directory}");
+    let tool = format!("unshare -Urm python3 /usr/local/lib/held_directory.py {prefix} {directory} {name}");
     root.run_as(&person.name, ["sh", "-c", &format!("{tool} </dev/null >/dev/null 2>&1 &")]).succeeded();
     eventually(&format!("{directory} is held or refused"), harness::PATIENCE, || {
         let is_marked = |what: &str| root.path(&format!("{prefix}.{what}")).exists();

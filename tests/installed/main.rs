@@ -65,6 +65,7 @@ mod offline;
 mod one_run;
 mod options;
 mod outliving;
+mod overdue;
 mod pam;
 mod pam_module;
 mod pam_programs;

@@ -61,7 +61,7 @@ fn a_process_whose_memory_cannot_be_read_delays_neither_an_end_nor_a_question() 
     let mut session = root.pty_as(&person.name, ["su", &person.name, "-c", "setsid nap1 900 & nap1 900"]);
     until(&root, "nap1", Some(&person), 2);
     let lost = records_of(&root, &person).into_iter().rfind(|record| record.kind() == "start").unwrap();
-    root.script("pkill -KILL -x jit-sudo-broker; while pgrep -x jit-sudo-broker >/dev/null; do sleep 0.05; done");
+    root.script("pkill -STOP -x jit-sudo-broker; pkill -KILL -x jit-sudo-broker; while pgrep -x jit-sudo-broker >/dev/null; do sleep 0.05; done");
     unreadable(&root, &person);
     // A grant ends in time although there is a run to be closed, with a terminal and without.
     request(&root, &other, "self-service", &["--for", "5s"]);
@@ -213,7 +213,7 @@ fn nothing_is_delayed(before: impl FnOnce(&PrivateRoot), meanwhile: impl FnOnce(
     request(&root, &person, "door", &[]);
     let mut session = root.pty_as(&person.name, ["su", &person.name, "-c", "setsid nap1 900 & nap1 900"]);
     until(&root, "nap1", Some(&person), 2);
-    root.script("pkill -KILL -x jit-sudo-broker; while pgrep -x jit-sudo-broker >/dev/null; do sleep 0.05; done");
+    root.script("pkill -STOP -x jit-sudo-broker; pkill -KILL -x jit-sudo-broker; while pgrep -x jit-sudo-broker >/dev/null; do sleep 0.05; done");
     before(&root);
     request(&root, &other, "self-service", &["--for", "6s"]);
     let line = |nap: &str| format!("trap '' TERM HUP INT; while :; do {nap} 900; done");

@@ -44,14 +44,16 @@ impl Journald {
         Delivery::Missed
     }
 
+    fn connection(&self) -> io::Result<UnixDatagram> {
+        let link = UnixDatagram::unbound()?;
+        link.connect(&self.socket)?;
+        Ok(link)
+    }
+
     fn try_send(&mut self, bytes: &[u8]) -> io::Result<()> {
         let link = match self.link.take() {
             Some(link) => link,
-            None => {
-                let link = UnixDatagram::unbound()?;
-                link.connect(&self.socket)?;
-                link
-            }
+            None => self.connection()?,
         };
         link.set_write_timeout(Some(self.patience.limit()))?;
         self.patience.during(|| match link.send(bytes) {
@@ -64,6 +66,14 @@ impl Journald {
 }
 
 impl Transport for Journald {
+    fn is_prompt(&self) -> bool {
+        self.given_up || self.link.is_some()
+    }
+
+    fn connect(&mut self) {
+        self.link = self.link.take().or_else(|| self.connection().ok());
+    }
+
     fn send(&mut self, record: &Written) -> Delivery {
         self.send_entry(&entry(record))
     }

@@ -34,11 +34,15 @@ pub trait Sink {
     /// Sends the records of one commit, in bounded time; `journal` has the earlier ones.
     fn mirror(&mut self, commit: &[Written], journal: &dyn Backlog) -> Delivery;
 
-    /// Whether it cannot wait for a file system, which may not answer. A process that alone ends a run or what it left running
+    /// Whether it cannot wait for a file system, which may not answer, nor for the look-up of a path. A process that alone ends a run or what it left running
     /// sends to no other sink.
     fn is_prompt(&self) -> bool {
         true
     }
+
+    /// Connects, so that sending looks up no path: to look up a socket in a directory can take for ever. Call it before a command
+    /// exists. Where it fails, sending tries again.
+    fn connect(&mut self) {}
 
     /// Sends a checkpoint, in bounded time. A later one covers the records of one that does not arrive.
     fn checkpoint(&mut self, _: &Checkpoint, _: Timestamp) {}
@@ -50,6 +54,9 @@ pub trait Transport {
     fn is_prompt(&self) -> bool {
         true
     }
+
+    /// See [`Sink::connect`].
+    fn connect(&mut self) {}
 
     /// Sends one record, in bounded time.
     fn send(&mut self, record: &Written) -> Delivery;

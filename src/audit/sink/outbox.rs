@@ -101,6 +101,10 @@ impl<T: Transport> Sink for Outbox<T> {
         self.transport.is_prompt()
     }
 
+    fn connect(&mut self) {
+        self.transport.connect();
+    }
+
     fn checkpoint(&mut self, checkpoint: &Checkpoint, time: Timestamp) {
         let locked = Locked::at(&self.cursor, TURN);
         if locked.as_ref().err().is_none_or(|error| error.kind() != io::ErrorKind::TimedOut) {

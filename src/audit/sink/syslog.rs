@@ -59,7 +59,7 @@ impl Syslog {
         }
     }
 
-    fn connect(&self) -> std::io::Result<Logger<LoggerBackend, Frame>> {
+    fn connection(&self) -> std::io::Result<Logger<LoggerBackend, Frame>> {
         let socket = UnixDatagram::unbound()?;
         socket.connect(&self.socket)?;
         Ok(Logger::new(LoggerBackend::Unix(socket), Frame))
@@ -68,13 +68,13 @@ impl Syslog {
     /// Sends one line; reconnects when the daemon was restarted since the last one.
     fn hand_over(&mut self, severity: Severity, line: &[u8]) -> std::io::Result<()> {
         if matches!(self.link, Link::Unconnected) {
-            self.link = Link::Connected(self.connect()?);
+            self.link = Link::Connected(self.connection()?);
         } else if let Err(error) = self.send_once(severity, line) {
             use std::io::ErrorKind::{BrokenPipe, ConnectionRefused, ConnectionReset, NotConnected};
             if !matches!(error.kind(), BrokenPipe | ConnectionRefused | ConnectionReset | NotConnected) {
                 return Err(error);
             }
-            self.link = Link::Connected(self.connect()?);
+            self.link = Link::Connected(self.connection()?);
         } else {
             return Ok(());
         }
@@ -114,6 +114,18 @@ impl Syslog {
 }
 
 impl Transport for Syslog {
+    fn is_prompt(&self) -> bool {
+        !matches!(self.link, Link::Unconnected)
+    }
+
+    fn connect(&mut self) {
+        if matches!(self.link, Link::Unconnected)
+            && let Ok(link) = self.connection()
+        {
+            self.link = Link::Connected(link);
+        }
+    }
+
     fn send(&mut self, written: &Written) -> Delivery {
         if matches!(self.link, Link::GivenUp) {
             return Delivery::Missed;

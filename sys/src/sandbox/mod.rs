@@ -13,6 +13,7 @@ mod tests;
 
 use std::io;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use capabilities::{Capability, holds};
 
@@ -95,7 +96,18 @@ pub fn confine(post: Post, kept: &[Capability], files: Files<'_>) -> Parts {
     let capabilities = capabilities::keep(kept);
     // Last, because it denies calls that the other parts need.
     let calls = filter::filter(post).and_then(|mut filter| bpf::set(&mut filter));
+    if calls.is_ok() {
+        IS_FILTERED.store(true, Ordering::Relaxed);
+    }
     Parts { capabilities: capabilities.is_ok(), files: files.is_ok(), calls: calls.is_ok() }
+}
+
+/// Whether the filter is in force in this process.
+static IS_FILTERED: AtomicBool = AtomicBool::new(false);
+
+/// Returns whether the sandbox denies this process the start of others.
+pub(crate) fn denies_processes() -> bool {
+    IS_FILTERED.load(Ordering::Relaxed)
 }
 
 /// Returns the version of this kernel's Landlock.
