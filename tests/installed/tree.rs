@@ -229,8 +229,7 @@ fn a_witness_goes_on_with_a_host_whose_key_was_replaced_and_with_no_older_journa
     rotations("wrong");
     public("wrong");
     while root.journal().len() <= old.parse::<usize>().unwrap() {
-        root.as_root(["jitctl", "key", "show"]).succeeded();
-        root.run_as(&person.name, RUN).refused("");
+        root.as_root(RUN).succeeded();
     }
     submit("0", "--host-key wrong.pub").refused("this witness knows others");
     submit("0", "--host-key wrong.pub --rotation wrong").refused(&format!("this witness has cosigned {old} records"));
@@ -277,10 +276,13 @@ fn a_note_of_another_origin_or_key_confirms_and_breaks_nothing() {
         assert!(said.stdout.contains("not checked: no signed head of this journal"), "{said:?}");
     }
     check(&note(&key, tree.size + 1)).0.refused("the journal ends before it");
-    // With an honest note of another host the own one decides.
+    // An honest note of another host makes it doubtful only if the key of that host is given.
     let honest = note(&other, 70_000);
     check(&honest).0.exited(5);
-    check(&format!("{own}\n{honest}")).0.succeeded();
+    let both = check(&format!("{own}\n{honest}")).0;
+    both.exited(5);
+    assert!(both.stdout.contains("1 are by given keys that this journal is not by"), "{both:?}");
+    verify(&root, &["/root/journal.jsonl", "--public-key", "/root/host.pub", "--anchor", "/root/note"]).succeeded();
     // From a pipe, too.
     root.script("cat /root/journal.jsonl | jitctl audit verify - --public-key /root/all.pub --anchor /root/note");
     // The witness takes no first checkpoint of a key that it knows.
