@@ -92,6 +92,7 @@ fn uninstalling_from_an_image_keeps_only_policy_and_evidence() {
         "/usr/share/man/man8/jit-sudoedit.8",
         "/usr/share/man/man8/jitctl.8",
         "/usr/share/man/man8/pam_jit_sudo.8",
+        "/usr/libexec/jit-sudo/jit-sudo-host-key",
         "/usr/share/bash-completion/completions/jit-sudo",
         "/usr/share/bash-completion/completions/jitctl",
         "/usr/share/fish/vendor_completions.d/jit-sudo.fish",
@@ -105,7 +106,7 @@ fn uninstalling_from_an_image_keeps_only_policy_and_evidence() {
         assert!(installed.contains(file), "{file} is not installed: {installed:?}");
     }
     assert!(installed.iter().any(|file| file.ends_with("/security/pam_jit_sudo.so")), "{installed:?}");
-    assert_eq!(installed.len(), 26, "{installed:?}");
+    assert_eq!(installed.len(), 27, "{installed:?}");
     let newer = root.script("find /etc /usr /var/lib /srv /opt -newer /run/before ! -type d");
     let elsewhere: Vec<_> = newer.lines().filter(|file| !is_of_the_host(&root, file)).collect();
     assert!(elsewhere.is_empty(), "an installation with DESTDIR reached out of it: {elsewhere:?}");
