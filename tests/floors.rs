@@ -138,7 +138,7 @@ fn the_table_of_records_is_read_without_what_was_pruned() {
     let raw = [
         ("src/audit/history.rs", 2),
         ("src/audit/checkpoint.rs", 2),
-        ("src/audit/claim.rs", 2),
+        ("src/audit/grant_records.rs", 2),
         ("src/audit/forks.rs", 1),
         ("src/audit/rows.rs", 1),
         ("src/audit/verification.rs", 1),
@@ -198,7 +198,7 @@ const TERMINALS: [(&str, usize, &str); 16] = [
     ("src/elevation/caller.rs", 1, "before the run"),
     ("src/run/approval.rs", 0, "before the run"),
     ("src/run/entries.rs", 0, "no run"),
-    ("src/run/offer.rs", 1, "before the run"),
+    ("src/run/offer.rs", 2, "before the run"),
     ("src/session/mod.rs", 1, "before the command exists"),
     ("src/session/streams.rs", 0, "before the command exists"),
     ("src/session/relay.rs", 1, "before the command exists, and in a child with a deadline"),
@@ -387,7 +387,8 @@ struct Source {
 
 impl Source {
     fn code(&self) -> impl Iterator<Item = String> + '_ {
-        let upto = self.text.find("\n#[cfg(test)]\nmod tests {").unwrap_or(self.text.len());
+        let begins = |module: &str| self.text.find(&format!("\n#[cfg(test)]\n{module}mod tests {{"));
+        let upto = begins("").or_else(|| begins("pub(super) ")).unwrap_or(self.text.len());
         self.text[..upto].lines().map(|line| line.split("//").next().unwrap_or_default().to_owned())
     }
 }

@@ -5,12 +5,26 @@ use std::fs::File;
 use std::io::{self, PipeReader, Read, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::kernel::check;
 use crate::process::{Pid, Waiting, wait};
 
 /// Since Linux 5.7; not in every libc.
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
+/// Whether a sandbox denies this process the start of others.
+static IS_DENIED: AtomicBool = AtomicBool::new(false);
+
+/// Notes that this process can start no other one any more: trying it would end this process.
+pub(crate) fn deny() {
+    IS_DENIED.store(true, Ordering::Relaxed);
+}
+
+/// Returns whether that was noted.
+pub(crate) fn is_denied() -> bool {
+    IS_DENIED.load(Ordering::Relaxed)
+}
 
 /// The function that a child runs in borrowed memory; it must not return.
 pub(crate) type Entry = extern "C" fn(*mut libc::c_void) -> libc::c_int;

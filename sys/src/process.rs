@@ -596,7 +596,7 @@ const LONGEST_PATH: usize = 4096;
 /// # Errors
 /// `PermissionDenied` in a sandbox, where no process can be started.
 fn has_one_thread() -> io::Result<bool> {
-    if crate::sandbox::denies_processes() {
+    if clone::is_denied() {
         return Err(io::ErrorKind::PermissionDenied.into());
     }
     if never_had_threads() {

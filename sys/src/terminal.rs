@@ -19,8 +19,8 @@ mod held;
 mod question;
 
 pub use apart::Apart;
-pub use held::{Held, Wish};
-pub use question::{Answer, Echo, PasswordError, read_password_from_stdin};
+pub use held::{Held, Wish, read_password_from_stdin};
+pub use question::{Answer, Echo, PasswordError};
 
 /// An open terminal, usually from [`Self::controlling`].
 #[derive(Debug)]

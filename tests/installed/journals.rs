@@ -1366,7 +1366,11 @@ fn requests_of_two_hosts_without_a_record_of_the_change_are_reported() {
     assert!(ours.contains("states a host that this was not by then"), "{ours}");
     assert!(theirs.contains("states a host that this was not by then"), "{theirs}");
     let first = "SELECT CAST(body AS TEXT) ->> 'host' FROM checkpoint ORDER BY seq LIMIT 1";
-    db.execute(&format!("UPDATE checkpoint SET body = CAST(json_set(CAST(body AS TEXT), '$.host', ({first})) AS BLOB)"), []).unwrap();
+    db.execute(
+        &format!("UPDATE checkpoint SET body = CAST(json_set(CAST(body AS TEXT), '$.host', ({first})) AS BLOB)"),
+        [],
+    )
+    .unwrap();
     let (ours, theirs) = both_signed_anew();
     assert!(ours.contains("it names another host than this was by then"), "{ours}");
     assert!(theirs.contains("names another host than this was by then"), "{theirs}");

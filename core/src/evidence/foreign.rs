@@ -2,7 +2,7 @@
 //! signatures must be right.
 
 use super::faults::FirstBad;
-use super::proof::Signed;
+use super::signed::Signed;
 use crate::grant::PublicKey;
 
 /// The signatures of such keys.

@@ -42,6 +42,7 @@ pub mod redact;
 mod review_event;
 mod run_event;
 mod session_event;
+mod signed;
 mod signers;
 pub mod tree;
 mod tree_check;

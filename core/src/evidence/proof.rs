@@ -15,24 +15,13 @@ use super::policy_history::PolicyHistory;
 use super::power::Compared;
 use super::prunings::Prunings;
 use super::record::Record;
+pub use super::signed::Signed;
 pub use super::signers::Signers;
 use super::tree::Frontier;
 use super::tree_check::{Compared as ComparedHeads, Stored, TreeCheck};
 use super::unsigned::Unsigned;
 use crate::clock::Timestamp;
-use crate::grant::PublicKey;
 use crate::grant::sshsig::{Namespace, signer};
-
-/// The last checkpoint that counts.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Signed {
-    /// All records up to this number are covered.
-    pub through: u64,
-    /// The time of the signature, in seconds since 1970.
-    pub at: i64,
-    /// The key that signed it.
-    pub key: PublicKey,
-}
 
 /// What was proved.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -13,11 +13,11 @@ mod tests;
 
 use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use capabilities::{Capability, holds};
 
 use crate::bpf;
+use crate::clone;
 pub use crate::descriptors::{close_all_but, close_but, let_go};
 use crate::exec::{Credentials, ExecError, Step};
 use crate::random::random;
@@ -97,17 +97,9 @@ pub fn confine(post: Post, kept: &[Capability], files: Files<'_>) -> Parts {
     // Last, because it denies calls that the other parts need.
     let calls = filter::filter(post).and_then(|mut filter| bpf::set(&mut filter));
     if calls.is_ok() {
-        IS_FILTERED.store(true, Ordering::Relaxed);
+        clone::deny();
     }
     Parts { capabilities: capabilities.is_ok(), files: files.is_ok(), calls: calls.is_ok() }
-}
-
-/// Whether the filter is in force in this process.
-static IS_FILTERED: AtomicBool = AtomicBool::new(false);
-
-/// Returns whether the sandbox denies this process the start of others.
-pub(crate) fn denies_processes() -> bool {
-    IS_FILTERED.load(Ordering::Relaxed)
 }
 
 /// Returns the version of this kernel's Landlock.

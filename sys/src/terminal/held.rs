@@ -9,9 +9,10 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use super::question::{Answer, Echo, Outcome, PasswordError, Question};
-use super::{Attributes, Terminal, flush_input, is_foreground};
+use super::{Attributes, Terminal, flush_input, is_foreground, is_terminal};
 use crate::poll::{self, PollEntry};
 use crate::process::{Suspension, stop_self};
+use crate::secret::Secret;
 use crate::signals::{STOPS, SignalQueue};
 
 /// Input that follows a line within this time was pasted with it.
@@ -35,6 +36,17 @@ struct Modes {
     before: Attributes,
     /// Those that we have set last.
     ours: Attributes,
+}
+
+/// Asks on standard error, verbatim, and reads one line of standard input without a byte of the next (the command may
+/// read the rest). If standard input is a terminal, the answer is not echoed, and what follows it is discarded.
+pub fn read_password_from_stdin(prompt: &[u8], timeout: Option<Duration>) -> Result<Secret, PasswordError> {
+    let (input, output) = (io::stdin(), io::stderr());
+    let (input, output) = (input.as_fd(), output.as_fd());
+    if is_terminal(input) {
+        return Ok(Held::new(Some((input, output)))?.ask(prompt, Echo::Hidden, timeout)?.text);
+    }
+    Question { input, output, prompt }.ask_elsewhere(timeout)
 }
 
 /// What somebody wants of a process that waits.

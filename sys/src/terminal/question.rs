@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
-use super::{Held, is_foreground, is_terminal};
+use super::is_foreground;
 use crate::poll::{self, PollEntry};
 use crate::secret::{Secret, wipe};
 use crate::signals::SignalQueue;
@@ -60,17 +60,6 @@ pub struct Answer {
     pub text: Secret,
     /// Whether more input followed at once, as when several lines are pasted. It was discarded.
     pub more: bool,
-}
-
-/// Asks on standard error, verbatim, and reads one line of standard input without a byte of the next (the command may
-/// read the rest). If standard input is a terminal, the answer is not echoed, and what follows it is discarded.
-pub fn read_password_from_stdin(prompt: &[u8], timeout: Option<Duration>) -> Result<Secret, PasswordError> {
-    let (input, output) = (io::stdin(), io::stderr());
-    let (input, output) = (input.as_fd(), output.as_fd());
-    if is_terminal(input) {
-        return Ok(Held::new(Some((input, output)))?.ask(prompt, Echo::Hidden, timeout)?.text);
-    }
-    Question { input, output, prompt }.ask_elsewhere(timeout)
 }
 
 pub(super) struct Question<'a> {
