@@ -389,11 +389,11 @@ fn the_first_program_migrates_an_earlier_database_while_a_session_runs() {
     try_it(&root).succeeded();
     let mut session = root.pty_as(&person.name, ["jit-sudo", "-n", "sh", "-c", "echo begun; read line; echo done"]);
     session.expect("begun");
-    // The enforcer of the session, its watchdog and its helper run, it has opened the database, and those of earlier runs have
+    // The enforcer of the session and its helper run, it has opened the database, and those of earlier runs have
     // ended: none of them migrates the database that is made older now.
     root.script(
         "opened() { for pid in $(pidof jit-sudo-enforcer); do ls -l /proc/$pid/fd | grep 'journal.db$' || true; done; }
-         until [ $(pidof jit-sudo-enforcer | wc -w) = 3 ] && [ $(opened | wc -l) = 1 ]; do sleep 0.05; done
+         until [ $(pidof jit-sudo-enforcer | wc -w) = 2 ] && [ $(opened | wc -l) = 1 ]; do sleep 0.05; done
          sleep 0.2",
     );
     let sql = |text: &str| root.script(&format!("sqlite3 /var/lib/jit-sudo/journal.db \"{text}\""));

@@ -13,12 +13,13 @@ use jit_core::evidence::note::signed_by_host;
 use jit_core::evidence::record::{Event, Record};
 use jit_core::evidence::tree::{Frontier, STEP};
 use jit_core::evidence::{Digest, TreeHead};
-use jit_core::grant::HostKey;
 use jit_core::grant::sshsig::Namespace;
 use jit_core::grant::terms::encode;
+use jit_core::grant::{HostId, HostKey};
 use rusqlite::{Connection, params};
 use serde_json::{Value, json};
 
+use crate::offline::id_of;
 use crate::{granted, id, own_root, records_of, request, root};
 
 const STATE: &str = "/var/lib/jit-sudo";
@@ -92,6 +93,7 @@ pub(crate) fn forge(root: &PrivateRoot, count: u64, time: i64, epochs: Epochs) {
     };
     let key = HostKey::from_openssh(&root.read(&format!("{STATE}/host_key"))).unwrap();
     let boot = run[0].number("boot");
+    let host = id_of(root, &key);
     let mut sealing = (0, HostKey::from_openssh(&key.to_openssh(7)).unwrap());
     rewrite(root, |connection| {
         connection
@@ -135,7 +137,7 @@ pub(crate) fn forge(root: &PrivateRoot, count: u64, time: i64, epochs: Epochs) {
                 }
             });
             if seq % 1000 == 0 || seq == count {
-                sign(connection, seq, prev, tree.head(), (&sealing.1, &key), at / 1_000_000 + 1);
+                sign(connection, seq, prev, tree.head(), (&sealing.1, &key, &host), at / 1_000_000 + 1);
             }
         }
     });
@@ -199,11 +201,11 @@ fn sign(
     seq: u64,
     head: Digest,
     TreeHead { size, root }: TreeHead,
-    (sealing, host): (&HostKey, &HostKey),
+    (sealing, host, id): (&HostKey, &HostKey, &HostId),
     at: i64,
 ) {
-    let statement = Statement { at, head, host: "f0".into(), root, seq, size, version: VERSION };
-    let note = signed_by_host(host, "f0", &statement.tree()).unwrap().to_string();
+    let statement = Statement { at, head, host: id.as_str().into(), root, seq, size, version: VERSION };
+    let note = signed_by_host(host, id.as_str(), &statement.tree()).unwrap().to_string();
     let body = encode(&statement).unwrap();
     let signature = sealing.sign(Namespace::Checkpoint, &body);
     connection
@@ -297,12 +299,13 @@ fn short_runs_are_signed_when_a_checkpoint_is_due() {
     let at = first[0].number("time") / 1_000_000 - 60;
     let [sealing, host] = ["sealing_key.1", "host_key"]
         .map(|name| HostKey::from_openssh(&root.read(&format!("{STATE}/{name}"))).unwrap());
+    let own = id_of(&root, &host);
     let heads: Vec<_> = first.iter().map(|record| Digest(jit_core::escape::unhex(&record.hash).unwrap())).collect();
     rewrite(&root, |connection| {
         connection.execute_batch("DELETE FROM checkpoint").unwrap();
         let mut tree = Frontier::default();
         heads.iter().for_each(|head| tree.push(*head, |_| ()));
-        sign(connection, 2, heads[1], tree.head(), (&sealing, &host), at);
+        sign(connection, 2, heads[1], tree.head(), (&sealing, &host, &own), at);
     });
     root.run_as(&person.name, ["jit-sudo", "-n", "true"]).succeeded();
     signed_through(&root, 12);
@@ -454,14 +457,14 @@ fn old_segments_are_pruned_and_the_rest_verifies_here_and_elsewhere() {
     let before = size();
     // The records are of another boot: only root knows how long the host was off.
     let held = root.as_root(["jitctl", "audit", "prune", "--keep", "9d"]);
-    assert!(held.succeeded().contains("3000 older records are kept"), "{held:?}");
+    assert!(held.succeeded().contains("3500 older records are kept"), "{held:?}");
     root.as_root(["jitctl", "key", "accept", "--reason", "it was off"]).succeeded();
     let before = before + 1;
     let dry =
         root.as_root(["jitctl", "--json", "audit", "prune", "--keep", "9d", "--dry-run"]).json()["pruned"].clone();
     assert_eq!(
         (&dry["records"], &dry["through"], &dry["done"], size()),
-        (&json!(3000), &json!(3000), &json!(false), before)
+        (&json!(3500), &json!(3500), &json!(false), before)
     );
     let nothing = root.as_root(["jitctl", "audit", "prune", "--keep", "11d"]);
     assert!(nothing.succeeded().starts_with("nothing to remove"), "{nothing:?}");
@@ -470,33 +473,33 @@ fn old_segments_are_pruned_and_the_rest_verifies_here_and_elsewhere() {
     root.as_root(["jitctl", "audit", "prune", "--keep", "9d"]).refused("not intact: the column 'uid' of record 5");
     let uid = person.uid;
     root.script(&format!("sqlite3 {STATE}/journal.db 'UPDATE record SET uid = {uid} WHERE seq = 5'"));
-    // The runs 2 to 1500 are removed, and their recordings with them.
+    // The runs 2 to 1750 are removed, and their recordings with them.
     let shelf = format!("{STATE}/recordings/done");
     root.script(&format!(
         "install -d -m 700 {STATE}/recordings {shelf}; umask 077; cd {shelf}
-         echo x >000000000002.cast; echo x >000000001500.cast.zst; echo x >000000001501.cast"
+         echo x >000000000002.cast; echo x >000000001750.cast.zst; echo x >000000001751.cast"
     ));
     let said = root.as_root(["jitctl", "audit", "prune", "--keep", "9d"]);
-    assert!(said.succeeded().contains("up to number 3000 and 2 recordings were removed"), "{said:?}");
-    assert_eq!(root.script(&format!("ls {shelf}")), "000000001501.cast\n");
-    assert_eq!(root.journal()[0].seq, 3001);
+    assert!(said.succeeded().contains("up to number 3500 and 2 recordings were removed"), "{said:?}");
+    assert_eq!(root.script(&format!("ls {shelf}")), "000000001751.cast\n");
+    assert_eq!(root.journal()[0].seq, 3501);
     let prune = root.journal().into_iter().find(|record| record.kind() == "prune").unwrap();
-    assert_eq!((prune.number("through"), prune.text("user")), (3000, "root"));
+    assert_eq!((prune.number("through"), prune.text("user")), (3500, "root"));
     let named = root.journal()[0].text("policy").to_owned();
     assert_eq!(prune.json["policies"], json!([named]), "the policy whose record went, for those that stay and name it");
     let said = verify(&root, &[]);
-    assert!(said.intact().contains("begins after record 3000"), "{said:?}");
+    assert!(said.intact().contains("begins after record 3500"), "{said:?}");
     // What is written there afterwards is no history, for nobody.
     let planted =
         "SELECT 7, kind, uid, 'planted00000', grant_id, at, high, hash, body FROM record WHERE kind = 'start' LIMIT 1";
     sql(&root, &format!("INSERT INTO record (seq, kind, uid, run, grant_id, at, high, hash, body) {planted}"));
     assert!(!root.as_root(["jitctl", "audit", "list", "--limit", "10000"]).succeeded().contains("planted00000"));
     root.as_root(["jitctl", "audit", "show", "planted00000"]).refused("");
-    verify(&root, &[]).refused("record 7 is none of those that were pruned up to record 3000");
+    verify(&root, &[]).refused("record 7 is none of those that were pruned up to record 3500");
     sql(&root, "DELETE FROM record WHERE seq = 7");
     root.script("jitctl audit export -o /root/rest.jsonl && jitctl key show >/root/key");
     let said = verify(&root, &["/root/rest.jsonl", "--public-key", "/root/key"]);
-    assert!(said.intact().contains("begins after record 3000"), "{said:?}");
+    assert!(said.intact().contains("begins after record 3500"), "{said:?}");
     root.run_as(&person.name, ["jit-sudo", "-n", "true"]).succeeded();
     verify(&root, &["--anchor", "/root/rest.jsonl"]).intact();
     // Without the mark of the pruning the records are missing.
