@@ -187,7 +187,7 @@ fn another_writer_to_a_pipe_loses_no_recording() {
 }
 
 /// Makes clone3, pidfd_open and pidfd_send_signal fail, as containers with an old seccomp list do, and executes its arguments.
-pub(crate) const FILTER: &str = "import ctypes, os, struct, sys\n\
+const FILTER: &str = "import ctypes, os, struct, sys\n\
     calls = [435, 434, 424]\n\
     code = [(0x20, 0, 0, 0)] + [(0x15, len(calls) - i, 0, call) for i, call in enumerate(calls)]\n\
     code += [(0x06, 0, 0, 0x7fff0000), (0x06, 0, 0, 0x00050000 | 38)]\n\

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use harness::{Person, PrivateRoot, eventually};
 
-use crate::outliving::FILTER;
 use crate::pam_module::{BROKER, POLICY, doors, ssh, sshd, stack};
 use crate::{id, own_root, request};
 
@@ -180,12 +179,8 @@ fn a_session_is_frozen_at_expiry_and_goes_on_when_it_is_extended() {
     session
         .expect(&format!("grant {grant} has expired and the session is frozen; to continue it: jitctl extend {grant}"));
     until(&root, "/tmp/tick", false);
-    let listed = || root.as_root(["jitctl", "session", "list"]).succeeded().to_owned();
-    assert!(listed().contains(" frozen "), "{}", listed());
-    // su waits for nothing of this.
-    root.script("pkill -STOP -x su");
-    assert!(listed().contains(" frozen "), "{}", listed());
-    root.script("pkill -CONT -x su");
+    let listed = root.as_root(["jitctl", "session", "list"]).succeeded().to_owned();
+    assert!(listed.contains(" frozen "), "{listed}");
     // Every process of the same terminal session may send SIGCONT to the others; that thaws nothing.
     root.script("for i in 1 2 3 4 5; do pkill -CONT -f 'echo >>/tmp/tick'; sleep 0.1; done");
     assert!(!ticks(&root, "/tmp/tick"));
@@ -427,36 +422,6 @@ fn a_frozen_session_of_ssh_stays_so_until_it_is_ended() {
     root.as_root(["jitctl", "session", "kill", &run, "--reason", "x"]).succeeded();
     assert_eq!(end_of(&root, &person).text("ended_by"), "kill");
     assert!(!root.as_root(["pgrep", "-f", "/tick"]).status.success(), "nothing of it is left");
-}
-
-#[test]
-fn without_the_newer_system_calls_and_control_groups_a_session_ends_with_its_grant() {
-    for has_groups in [true, false] {
-        let root = expiring("terminate");
-        if !has_groups {
-            root.script("umount /sys/fs/cgroup");
-        }
-        let person = root.person(&["door"]);
-        for (word, how) in [("3041", "revocation"), ("3042", "kill"), ("3043", "expiry"), ("3044", "release")] {
-            let span = if how == "expiry" { "6s" } else { "10m" };
-            let grant = id(&request(&root, &person, "door", &["--for", span]));
-            let line = format!("{}trap '' TERM HUP; sleep {word}; sleep {word}", daemon(word));
-            let words = ["python3", "-c", FILTER, "runuser", "-u", &person.name, "--", "su", "-c", &line];
-            let session = root.pty_as("root", words);
-            eventually("the session runs", harness::PATIENCE, || runs(&root, word).then_some(()));
-            let run = last(&root, &person, "start").unwrap().text("run").to_owned();
-            let (user, words) = match how {
-                "kill" => ("root", vec!["jitctl", "session", "kill", &run, "--reason", "x"]),
-                "revocation" => ("root", vec!["jitctl", "revoke", &grant, "--reason", "x"]),
-                "release" => (person.name.as_str(), vec!["jitctl", "release", &grant]),
-                _ => ("root", vec!["true"]), // it expires
-            };
-            root.run_as(user, words).succeeded();
-            gone(&root, word);
-            assert_eq!(end_of(&root, &person).text("ended_by"), how, "control groups: {has_groups}");
-            drop(session); // without control groups the process that entered the root is stopped
-        }
-    }
 }
 
 #[test]

@@ -96,7 +96,15 @@ impl Trial<'_> {
                 let records = records_of(self.root, self.person);
                 let start =
                     records.iter().rev().find(|record| record.kind() == "start" && record.text("grant") == grant);
-                self.jitctl("root", &["session", "kill", start.unwrap().text("run"), "--reason", "trial"]);
+                let words = ["jitctl", "session", "kill", start.unwrap().text("run"), "--reason", "trial"];
+                // A session that was closed a moment ago is over until the processes that it left are found.
+                let asked = Instant::now();
+                while !self.root.run_as("root", words).status.success()
+                    && self.sleepers(&nap) > 0
+                    && asked.elapsed() < harness::PATIENCE
+                {
+                    std::thread::sleep(Duration::from_millis(50));
+                }
             }
             End::Expired => std::thread::sleep(Duration::from_secs(2).saturating_sub(asked.elapsed())),
         }
