@@ -284,7 +284,7 @@ fn a_note_of_another_origin_or_key_confirms_and_breaks_nothing() {
     assert!(both.stdout.contains("1 are by given keys that this journal is not by"), "{both:?}");
     verify(&root, &["/root/journal.jsonl", "--public-key", "/root/host.pub", "--anchor", "/root/note"]).succeeded();
     // From a pipe, too.
-    root.script("cat /root/journal.jsonl | jitctl audit verify - --public-key /root/all.pub --anchor /root/note");
+    root.script("cat /root/journal.jsonl | jitctl audit verify - --public-key /root/host.pub --anchor /root/note");
     // The witness takes no first checkpoint of a key that it knows.
     root.script("jitctl witness key --state /root/w --name w");
     let cosign = |body: &str| {
