@@ -291,7 +291,6 @@ check: deps
 	$(CARGO) clippy --quiet --locked -p jit-sudo -p jit-sudo-shrink -p pam_jit_sudo -- -D warnings
 	$(MAKE) typos
 	CARGO='$(CARGO)' RUST_TEST_THREADS=$(TEST_THREADS) tests/all
-	$(MAKE) differential SUDO=trixie
 	$(MAKE) ansible
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --quiet --locked --workspace --no-deps
 	$(MAKE) fuzz-check

@@ -75,7 +75,7 @@ fn grant(data: Data) -> GrantInfo {
 
 fn session(data: Data) -> SessionInfo {
     serde_json::from_value(serde_json::json!({
-        "run": RunId::parse("0123456789abcdef").unwrap(), "since": NOW - 60, "user": data.user("alice"), "uid": 1001,
+        "run": RunId::parse("0123456789ab").unwrap(), "since": NOW - 60, "user": data.user("alice"), "uid": 1001,
         "run_as": data.word("root"), "state": "frozen", "by": data.user("bob"), "role": data.role(), "grant": "0123456789",
         "command": [data.text("/usr/bin/id")], "pid": 7, "recorded": true, "may_watch": true, "may_intervene": true,
     }))

@@ -353,34 +353,4 @@ mod tests {
             assert_eq!(due(is_ending, silent), expected, "{is_ending} {silent:?}");
         }
     }
-
-    /// Returns a watchdog without a run, and whether it has ended after this.
-    fn ends(tell: impl FnOnce(&Watchdog)) -> bool {
-        let watchdog = Watchdog::start(RunHandles::of(None, None)).unwrap();
-        tell(&watchdog);
-        std::thread::sleep(Duration::from_millis(300));
-        let has_ended = watchdog.has_ended();
-        if !has_ended {
-            watchdog.stop();
-        }
-        has_ended
-    }
-
-    #[test]
-    fn a_watchdog_stays_until_the_run_is_over() {
-        assert!(!ends(|watchdog| watchdog.report(false)));
-        assert!(!ends(Watchdog::hand_over));
-        assert!(ends(Watchdog::relieve));
-    }
-
-    #[test]
-    fn a_watchdog_ends_with_the_last_process_that_could_report() {
-        let watchdog = Watchdog::start(RunHandles::of(None, None)).unwrap();
-        let (pid, enforcer) = (watchdog.pid().unwrap(), Watchdog::inherited(watchdog.line.try_clone().unwrap()));
-        drop(watchdog);
-        std::thread::sleep(Duration::from_millis(300));
-        assert!(matches!(wait(pid, Waiting::EndNow), Ok(None)), "the enforcer reports");
-        drop(enforcer);
-        assert!(wait(pid, Waiting::ForEnd).is_ok());
-    }
 }
