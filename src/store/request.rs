@@ -218,7 +218,7 @@ pub fn insert_request(tx: &Transaction<'_>, terms: &RequestTerms, bytes: &[u8], 
 }
 
 /// Moves an approved request out of `pending`; returns false when it was no longer pending. Every other change of state is
-/// a statement ([`carry_out`]).
+/// a statement ([`carry_out`](super::carry_out)).
 pub fn approve_request(tx: &Transaction<'_>, id: &GrantId) -> rusqlite::Result<bool> {
     let query = "UPDATE request SET state = ?2 WHERE id = ?1 AND state = 'pending'";
     Ok(tx.execute(query, params![id.as_str(), RequestState::Approved.as_str()])? == 1)

@@ -69,7 +69,7 @@ impl<'a> Player<'a> {
         let result = loop {
             match self.stretch(&mut events, target, length, keys.as_ref()) {
                 Ok(Course::Over) => break Ok(()),
-                Ok(course @ (Course::Jump(to) | Course::Draw(to))) => {
+                Ok(ref course @ (Course::Jump(to) | Course::Draw(to))) => {
                     if to < events.reached || matches!(course, Course::Draw(_)) {
                         events = self.events()?;
                         self.screen.begin_again()?;
