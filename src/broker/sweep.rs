@@ -14,10 +14,10 @@ use jit_core::wire::SweepInfo;
 impl Context<'_> {
     /// Runs all steps in order. A failure does not undo the earlier steps. If retention is refused, the answer contains the reason.
     pub(super) fn sweep(&self) -> Result<SweepInfo, Refused> {
+        end_overdue_apart(); // first, because the other steps may wait for processes of users
         let verified = self.verify_and_alert()?;
         let closed = self.host.close_every_lost(self.journal)?;
         let strays = self.host.end_strays(self.journal)?;
-        end_overdue_apart();
         self.host.tell_of_log_file(&self.policy.settings().audit, self.journal)?;
         let running = self.journal.open_runs()?;
         let (lost, left) = (count(closed.runs), count(closed.left + strays));

@@ -470,7 +470,7 @@ impl Watch for GrantWatch<'_> {
             return;
         }
         if why.kind() == io::ErrorKind::WouldBlock {
-            self.cannot_supervise(); // once a day, and not for each run
+            return self.cannot_supervise(); // once a day, and not for each run
         }
         self.host.alert(&format!("run {} has no watchdog, because none can be started: {why}", self.run()));
     }

@@ -439,8 +439,9 @@ impl ProcessTree {
 /// The run has ended, or never began.
 impl Drop for ProcessTree {
     fn drop(&mut self) {
-        // When this process panics, the state of the processes is unknown, so the watchdog ends them.
-        if !std::thread::panicking() {
+        // An enforcer that fails does not know whether the run is over, and neither does a process that panics: then the watchdog ends
+        // what is left, as soon as nobody else has the run.
+        if self.is_own && !std::thread::panicking() {
             self.progress.relieve();
         }
         if !self.is_removed.get() {

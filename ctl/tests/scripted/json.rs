@@ -63,18 +63,31 @@ fn json_is_one_object_on_one_line_for_every_answer() {
         let status = if name == "verified" { 5 } else { 0 };
         assert_eq!((called.status, called.stderr.as_str()), (status, ""), "{words:?}");
         assert_eq!(called.stdout.lines().count(), 1, "{words:?}");
-        let said: Value = serde_json::from_str(&called.stdout).unwrap();
+        let mut said: Value = serde_json::from_str(&called.stdout).unwrap();
+        without_parsed_records(&mut said);
         assert_eq!(said, expected);
         assert!(said.get(name).is_some(), "{words:?}");
     }
 }
 
-/// Collects every key of every object in `value`.
+/// Removes the objects that repeat the bytes of records, which must say the same.
+fn without_parsed_records(said: &mut Value) {
+    let Some(records) = said.pointer_mut("/records/records").and_then(Value::as_array_mut) else { return };
+    for record in records {
+        let parsed = record.as_object_mut().unwrap().remove("record").unwrap();
+        let body: Value = serde_json::from_str(record["body"].as_str().unwrap()).unwrap();
+        assert_eq!(parsed, body);
+    }
+}
+
+/// Collects every key of every object in `value`. docs/formats.md describes those of a record.
 fn keys(value: &Value, found: &mut std::collections::BTreeSet<String>) {
     match value {
         Value::Object(fields) => fields.iter().for_each(|(key, value)| {
             found.insert(key.clone());
-            keys(value, found);
+            if key != "record" {
+                keys(value, found);
+            }
         }),
         Value::Array(values) => values.iter().for_each(|value| keys(value, found)),
         _ => {}
