@@ -5,7 +5,7 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -325,12 +325,6 @@ impl Supervisor<'_> {
 
     fn signal(&self, signal: i32) -> bool {
         self.lives() && kill(self.pid, signal).is_ok()
-    }
-}
-
-impl AsFd for Watchdog {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.line.as_fd()
     }
 }
 

@@ -21,16 +21,13 @@ fn tree(records: &[Chained]) -> Frontier {
     tree
 }
 
+/// A head that the host has signed.
+fn known(head: TreeHead) -> KnownHead {
+    KnownHead { head, cosigned: None, witnesses: 0, is_own: true, is_other: false, end: None, seq: None }
+}
+
 fn head(records: &[Chained]) -> KnownHead {
-    KnownHead {
-        head: tree(records).head(),
-        cosigned: None,
-        witnesses: 0,
-        is_own: true,
-        is_other: false,
-        end: None,
-        seq: None,
-    }
+    known(tree(records).head())
 }
 
 fn mark((seq, _, hash): &Chained) -> Mark {
@@ -69,15 +66,7 @@ fn signed_heads_decide_and_unsigned_ones_do_not() {
     let by = |records, witnesses| KnownHead { witnesses, ..head(records) };
     let heads = prove(&records, &[by(&records[..7], 2), by(&records[..15], 1)], &[]).unwrap().heads;
     assert_eq!(heads.witnesses, 3);
-    let altered = KnownHead {
-        head: TreeHead { size: 7, root: other },
-        cosigned: None,
-        witnesses: 0,
-        is_own: true,
-        is_other: false,
-        end: None,
-        seq: None,
-    };
+    let altered = known(TreeHead { size: 7, root: other });
     assert_eq!(prove(&records, &[altered, head(&records)], &[]), bad(7, Cause::OtherHead(7)));
     assert_eq!(prove(&records[..14], &[head(&records[..15])], &[]), bad(15, Cause::CutOffHead(15)));
     let forged = [Mark { seq: 7, hash: other }, Mark { seq: 900, hash: other }, mark(&records[3])];
@@ -134,15 +123,7 @@ fn heads_of_a_lost_branch_are_explained_by_its_fork_and_others_are_not() {
         bad(23, Cause::CutOffHead(21)),
         "more than the branch can have had"
     );
-    let other = KnownHead {
-        head: TreeHead { size: 10, root: Digest([9; 32]) },
-        cosigned: None,
-        witnesses: 0,
-        is_own: true,
-        is_other: false,
-        end: None,
-        seq: None,
-    };
+    let other = known(TreeHead { size: 10, root: Digest([9; 32]) });
     assert_eq!(prove(&records, &[other], &[]), bad(10, Cause::OtherHead(10)), "it is before the branch");
 }
 
@@ -204,15 +185,7 @@ fn a_power_failure_explains_no_signed_head() {
 #[test]
 fn without_the_records_before_a_part_no_head_is_compared() {
     let records = samples::chain(9);
-    let other = KnownHead {
-        head: TreeHead { size: 7, root: Digest([9; 32]) },
-        cosigned: None,
-        witnesses: 0,
-        is_own: true,
-        is_other: false,
-        end: None,
-        seq: None,
-    };
+    let other = known(TreeHead { size: 7, root: Digest([9; 32]) });
     let part = |before: Option<Frontier>| {
         let mut proof = Proof::new(Begin::Part(5), Signers::Anybody, []);
         proof =
